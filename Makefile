@@ -1,0 +1,28 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+
+help: ## Show what there is
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## From a fresh machine to two running jobs
+	@bin/penstock demo
+
+up: ## The local stack without the examples
+	@bin/penstock up
+
+down: ## Stop the local stack; data is kept
+	@bin/penstock down
+
+status: ## What of the local stack is up
+	@bin/penstock status
+
+test: ## All tests, with lint and type checks
+	@tests/run
+
+lint: ## Format, lint, types, import rules
+	@tests/run lint
+
+bench: ## Measure, and write docs/benchmarks.md
+	@PYTHONPATH=. "$$(bin/environment test)" -m benchmarks
+
+.PHONY: help demo up down status test lint bench

@@ -1,0 +1,181 @@
+"""Building: each commit with its settings once, however many want it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from temporalio import activity
+from temporalio.client import WorkflowFailureError
+from temporalio.common import WorkflowIDConflictPolicy
+
+from activities import contracts as c
+from activities.logs import bind, command_log, heartbeats
+from activities.submit import requirements_of
+from core.names import build_workflow_id
+from core.queues import MAIN
+from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
+from engine import git, maven, pyenv
+from engine.base import EngineError, Rejected, Tell
+from store import attempts, clusters, commands, jobs
+from store.tables import Build, Job
+from watch.services import Services
+
+_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+FOLLOW_SECONDS = 0.5
+
+
+class Builder:
+    def __init__(self, services: Services):
+        self._services = services
+
+    @activity.defn(name=c.BUILD)
+    async def build(self, wanted: c.BuildIn) -> c.Built:
+        """Resolve the ref to a commit and see that this commit is built; the build's log is followed
+        into the command's log."""
+        bind(job=wanted.job_id, command=wanted.command_id)
+        services = self._services
+        scope = commands.scope(wanted.command_id) if wanted.command_id else None
+        async with command_log(services.database, scope) as tell, heartbeats():
+            async with services.database.read() as session:
+                job = await session.get(Job, wanted.job_id)
+                assert job is not None
+                cluster = await clusters.get(session, job.cluster)
+                raw = (await jobs.version(session, job, wanted.version)).spec
+            spec = _SPEC.validate_python(raw)
+            assert isinstance(spec, JarSpec | PyFlinkSpec)
+            try:
+                git.check_local(spec.git, services.settings.git_local_roots)
+                commit = await self._pinned(wanted) or await git.resolve(spec.git)
+            except EngineError as error:
+                tell(error.message)
+                return c.Built(error=error.message, code="git_failed")
+            tell(f"{spec.git.ref} is commit {commit}")
+            key = build_key(spec, commit)
+            if await self._is_built(key):
+                tell("this commit is built already with these settings")
+                return c.Built(key=key, commit=commit)
+            run = c.RunBuild(key=key, commit=commit, cluster_flink_version=cluster.flink_version, spec=raw)
+            return await self._shared(run, tell)
+
+    async def _pinned(self, wanted: c.BuildIn) -> str | None:
+        if wanted.pinned is None:
+            return None
+        async with self._services.database.read() as session:
+            row = await attempts.build(session, wanted.pinned)
+        return row.commit if row else None
+
+    async def _is_built(self, key: str) -> bool:
+        async with self._services.database.read() as session:
+            row = await attempts.build(session, key)
+        return row is not None and self._is_there(row)
+
+    def _is_there(self, row: Build) -> bool:
+        artifacts = self._services.artifacts
+        return (artifacts.jar(row.sha256) if row.sha256 else artifacts.program(row.key)).exists()
+
+    async def _shared(self, run: c.RunBuild, tell: Tell) -> c.Built:
+        """Start the build, or join the one that is going on, and follow its log."""
+        handle = await self._services.client.start_workflow(
+            "BuildWorkflow",
+            run,
+            id=build_workflow_id(run.key),
+            task_queue=MAIN,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            result_type=c.Built,
+            static_summary=f"build {run.commit[:12]}",
+        )
+        scope = f"build:{(await handle.describe()).run_id}"
+        result = asyncio.create_task(handle.result())
+        last = 0
+        try:
+            while True:
+                done = result.done()
+                async with self._services.database.read() as session:
+                    rows = await commands.lines(session, scope, after=last)
+                for row in rows:
+                    tell(row.text)
+                    last = row.id
+                if done and len(rows) < 1000:
+                    built: c.Built = result.result()
+                    return built
+                await asyncio.wait([result], timeout=FOLLOW_SECONDS)
+        except WorkflowFailureError as error:
+            return c.Built(error=f"The build was ended from outside: {error.cause}", code="build_failed")
+        finally:
+            result.cancel()
+
+    @activity.defn(name=c.RUN_BUILD)
+    async def run_build(self, wanted: c.RunBuild) -> c.Built:
+        """Check out one commit and build it."""
+        services = self._services
+        spec = _SPEC.validate_python(wanted.spec)
+        assert isinstance(spec, JarSpec | PyFlinkSpec)
+        bind(build=wanted.key[:12])
+        scope = f"build:{activity.info().workflow_run_id}"
+        async with command_log(services.database, scope) as tell, heartbeats():
+            if await self._is_built(wanted.key):
+                return c.Built(key=wanted.key, commit=wanted.commit)
+            try:
+                with services.artifacts.scratch() as folder:
+                    source = await git.checkout(spec.git, wanted.commit, folder / "source", tell)
+                    sha256, size = await self._make(spec, wanted, folder / "source", source, tell)
+            except EngineError as error:
+                tell(error.message)
+                return c.Built(error=error.message, code="build_failed")
+            async with services.database.write() as session:
+                await attempts.add_build(
+                    session,
+                    key=wanted.key,
+                    commit=wanted.commit,
+                    type_=spec.type,
+                    sha256=sha256,
+                    size=size,
+                    now=datetime.now(UTC),
+                )
+            return c.Built(key=wanted.key, commit=wanted.commit)
+
+    async def _make(
+        self, spec: JarSpec | PyFlinkSpec, wanted: c.RunBuild, root: Path, source: Path, tell: Tell
+    ) -> tuple[str | None, int | None]:
+        services, settings = self._services, self._services.settings
+        if isinstance(spec, JarSpec):
+            how = maven.MavenSettings(
+                settings_file=settings.maven_settings,
+                repository=settings.maven_repository,
+                build_env=settings.build_env,
+                timeout=settings.build_timeout,
+                output_limit=settings.build_log_limit,
+            )
+            jar = await maven.build(root, source, spec.build, how, tell)
+            digest, size = await asyncio.to_thread(services.artifacts.put_jar, jar)
+            tell(f"built {jar.name} ({size / 1e6:.1f} MB, sha256 {digest[:12]})")
+            return digest, size
+        if spec.entry_file:
+            git.inside(source, spec.entry_file)
+        else:
+            _find_module(source, str(spec.module))
+        if isinstance(spec.requirements, str):
+            git.inside(source, spec.requirements)
+        program = await asyncio.to_thread(services.artifacts.put_program, source, wanted.key)
+        base = services.engines.flink_python(wanted.cluster_flink_version)
+        if base.exists():
+            await pyenv.ensure(
+                services.artifacts,
+                base,
+                requirements_of(wanted.spec, program),
+                build_env=settings.build_env,
+                timeout=settings.build_timeout,
+                output_limit=settings.build_log_limit,
+                tell=tell,
+            )
+        tell("the program is ready")
+        return None, None
+
+
+def _find_module(source: Path, module: str) -> None:
+    path = source.joinpath(*module.split("."))
+    if not (path.with_suffix(".py").exists() or (path / "__init__.py").exists() or (path / "__main__.py").exists()):
+        raise Rejected(f"The module {module} is not in the repository; set git.subdirectory to the folder it is in.")

@@ -1,0 +1,214 @@
+"""Ending an attempt, and taking savepoints, so that a lost answer loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from activities import contracts as c
+from activities.logs import bind, command_log, heartbeats
+from core.observations import ENDED, EngineState
+from core.restore import RestoreKind, RestorePoint
+from engine import files
+from engine.base import Engine, EngineError, Ref, Rejected, Tell, TriggerState, Unreachable
+from store import attempts, clusters, commands
+from store.tables import Attempt
+from watch.services import Services
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.03, 1.0
+STILL_RUNNING_SECONDS = 60.0
+
+
+class Stopper:
+    def __init__(self, services: Services):
+        self._services = services
+
+    @activity.defn(name=c.STOP)
+    async def stop_with_savepoint(self, wanted: c.TriggerIn) -> c.Stopped:
+        """Stop an attempt with a savepoint. Stopped means: seen in a final state."""
+        return await self._work(wanted, stop=True)
+
+    @activity.defn(name=c.SAVEPOINT)
+    async def take_savepoint(self, wanted: c.TriggerIn) -> c.Stopped:
+        """Take a savepoint of an attempt that goes on running."""
+        return await self._work(wanted, stop=False)
+
+    async def _work(self, wanted: c.TriggerIn, *, stop: bool) -> c.Stopped:
+        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+        scope = commands.scope(wanted.command_id) if wanted.command_id else None
+        async with command_log(self._services.database, scope) as tell, heartbeats():
+            attempt, engine = await self._find(wanted)
+            one = _Trigger(engine, attempt, wanted, tell, self._services.settings.stop_timeout)
+            result = await (one.stop() if stop else one.savepoint())
+            if result.savepoint:
+                tell(f"savepoint {result.savepoint.path}")
+            if result.error:
+                tell(result.error)
+            return result
+
+    @activity.defn(name=c.CANCEL)
+    async def cancel(self, wanted: c.AttemptIn) -> c.Stopped:
+        """Cancel an attempt; returns when it is seen in a final state, or when it cannot be found out."""
+        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+        scope = commands.scope(wanted.command_id) if wanted.command_id else None
+        async with command_log(self._services.database, scope) as tell, heartbeats():
+            attempt, engine = await self._find(wanted)
+            ref = Ref(attempt.flink_job_id, attempt.handle)
+            deadline = time.monotonic() + self._services.settings.submit_timeout
+            pause, why, asked_for = FIRST_PAUSE, "", False
+            while True:
+                try:
+                    if not asked_for:
+                        await engine.cancel(ref)
+                        asked_for = True
+                        tell("asked the cluster to cancel it")
+                    asked = _now()
+                    seen = await engine.look(ref)
+                    if seen.state is EngineState.MISSING:
+                        await asyncio.sleep(self._services.settings.lost_grace)
+                        seen = await engine.look(ref)
+                    if seen.state in ENDED:
+                        tell(seen.detail)
+                        return c.Stopped(state=seen.state, sequence=asked)
+                    why = f"it is still {seen.detail}"
+                except EngineError as error:
+                    asked_for = False
+                    if why != error.message:
+                        tell(error.message)
+                    why = error.message
+                if time.monotonic() > deadline:
+                    return c.Stopped(error=f"It cannot be told whether it was cancelled: {why}", code="cancel_unclear")
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 1.3)
+
+    async def _find(self, wanted: c.AttemptIn) -> tuple[Attempt, Engine]:
+        async with self._services.database.read() as session:
+            attempt = await attempts.get(session, wanted.job_id, wanted.number)
+            assert attempt is not None
+            return attempt, self._services.engines.get(await clusters.get(session, attempt.cluster))
+
+
+class _Trigger:
+    """One savepoint or stop, followed until it is known what became of it."""
+
+    def __init__(self, engine: Engine, attempt: Attempt, wanted: c.TriggerIn, tell: Tell, timeout: float):
+        self._engine = engine
+        self._attempt = attempt
+        self._ref = Ref(attempt.flink_job_id, attempt.handle)
+        self._wanted = wanted
+        self._tell = tell
+        self._deadline = time.monotonic() + timeout
+        self._path: str | None = None
+
+    async def stop(self) -> c.Stopped:
+        why, pause, completed_at = "", FIRST_PAUSE, None
+        while True:
+            try:
+                failed = None if self._path else await self._savepoint(self._engine.stop_with_savepoint)
+                asked = _now()
+                seen = await self._engine.look(self._ref)
+                if seen.state is EngineState.MISSING and self._path:
+                    seen_state = EngineState.FINISHED  # archived and forgotten after our own stop
+                else:
+                    seen_state = seen.state
+                if seen_state in ENDED:
+                    return c.Stopped(state=seen_state, sequence=asked, savepoint=await self._point())
+                if failed:
+                    error = f"The savepoint failed, and the job runs on: {failed}"
+                    return c.Stopped(state=seen.state, sequence=asked, error=error, code="savepoint_failed")
+                if self._path:
+                    completed_at = completed_at or time.monotonic()
+                    if time.monotonic() - completed_at > STILL_RUNNING_SECONDS:
+                        error = f"The savepoint {self._path} is complete, but the job did not stop and runs on."
+                        return c.Stopped(
+                            state=seen.state,
+                            sequence=asked,
+                            error=error,
+                            code="not_stopped",
+                            savepoint=await self._point(),
+                        )
+                why = seen.detail
+            except EngineError as error:
+                if why != error.message:
+                    self._tell(error.message)
+                why = error.message
+            if time.monotonic() > self._deadline:
+                return c.Stopped(error=f"It cannot be told whether it was stopped: {why}", code="stop_unclear")
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.3)
+
+    async def savepoint(self) -> c.Stopped:
+        why, pause = "", FIRST_PAUSE
+        while True:
+            try:
+                failed = await self._savepoint(self._engine.savepoint)
+                if self._path:
+                    return c.Stopped(savepoint=await self._point())
+                if failed:
+                    return c.Stopped(error=f"The savepoint failed; the job runs on: {failed}", code="savepoint_failed")
+            except EngineError as error:
+                if why != error.message:
+                    self._tell(error.message)
+                why = error.message
+            if time.monotonic() > self._deadline:
+                return c.Stopped(
+                    error=f"It cannot be told whether the savepoint was taken: {why}", code="savepoint_unclear"
+                )
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.3)
+
+    async def _savepoint(self, trigger) -> str | None:  # type: ignore[no-untyped-def]
+        """One step: sets `_path` when the savepoint is complete; returns why it failed, if it did.
+
+        The trigger is sent only when neither Flink knows its id nor a completed savepoint lies in its own
+        folder: never blindly again.
+        """
+        status = await self._engine.trigger_status(self._ref, self._wanted.trigger_id)
+        if status.state is TriggerState.COMPLETED:
+            self._path = files.normal(str(status.path))
+        elif status.state is TriggerState.FAILED:
+            await self._in_folder()
+            return status.why or "Flink gave no reason"
+        elif status.state is TriggerState.UNKNOWN and not await self._in_folder():
+            seen = await self._engine.look(self._ref)
+            if seen.state in ENDED:
+                return f"the job is {seen.detail}"
+            try:
+                await trigger(self._ref, trigger_id=self._wanted.trigger_id, directory=self._wanted.directory)
+                self._tell("asked the cluster for a savepoint")
+            except Rejected as error:
+                return error.message
+        return None
+
+    async def _in_folder(self) -> bool:
+        found = await files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
+        if found:
+            self._path = found[0].path
+        return bool(found)
+
+    async def _point(self) -> RestorePoint | None:
+        """The savepoint, verified: a path without `_metadata` is none."""
+        if self._path is None and not await self._in_folder():
+            return None
+        assert self._path is not None
+        try:
+            if not await files.is_complete(self._path):
+                return None
+            at = next((p.completed_at for p in await files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)), None)
+        except Unreachable:
+            at = None  # cannot be read from here; Flink says that it is complete
+        return RestorePoint(
+            id=attempts.point_id(self._attempt.job_id, self._path),
+            kind=RestoreKind.SAVEPOINT,
+            path=self._path,
+            completed_at=at or datetime.now(UTC),
+            attempt=self._attempt.number,
+            version=self._attempt.version,
+        )
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp() * 1000)

@@ -1,0 +1,131 @@
+"""The application: routers, errors, metrics, start and end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+
+from api import system
+from api.clusters.router import router as clusters_router
+from api.commands.router import router as commands_router
+from api.history.router import router as history_router
+from api.jobs.router import router as jobs_router
+from api.problems import Problem, install
+from api.security import caller, check_address
+from settings import ApiSettings, Settings
+from store.migrate import upgrade
+from store.tables import Project
+from watch.connect import connect
+from watch.observer import Observer
+from watch.services import Services
+
+PREFIX = "/api/v1"
+log = structlog.get_logger()
+
+DESCRIPTION = """Keeps Apache Flink jobs running with their state.
+
+A **job** has immutable **versions**. A **command** (start, pause, kill, restart, resubmit, savepoint) is
+sent to a job and followed by its number. Each submission to a cluster is an **attempt** with a Flink job
+id of its own. A **restore point** is a completed savepoint or retained checkpoint.
+
+Errors are problem+json (RFC 9457). Lists are `{"items": [...], "next_cursor": ...}`.
+"""
+
+
+def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
+    """`services_of` is called once, at start-up."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = await services_of()
+        app.state.services, app.state.observer = services, Observer(services)
+        await upgrade(services.database)
+        await _default_project(services)
+        yield
+        await services.close()
+
+    app = FastAPI(
+        title="Penstock",
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        dependencies=[Depends(caller)],
+    )
+    app.state.metrics = system.Metrics()
+    install(app)
+    for router in (jobs_router, commands_router, history_router, clusters_router):
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(system.router)
+    _count_requests(app)
+    _describe(app)
+    return app
+
+
+async def _default_project(services: Services) -> None:
+    async with services.database.write() as session:
+        if await session.get(Project, "default") is None:
+            session.add(Project(name="default", config={}, created_at=datetime.now(UTC)))
+
+
+def _count_requests(app: FastAPI) -> None:
+    @app.middleware("http")
+    async def measure(request: Request, following: Callable[[Request], Awaitable[Response]]) -> Response:
+        began = time.perf_counter()
+        response = await following(request)
+        app.state.metrics.count(request, response.status_code, time.perf_counter() - began)
+        return response
+
+
+def _describe(app: FastAPI) -> None:
+    """Our own OpenAPI description: problems instead of FastAPI's validation errors."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema:
+            return app.openapi_schema
+        made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = made["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs", {}))
+        schemas["Problem"] = problem
+        app.openapi_schema = made
+        return made
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _version() -> str:
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return "0.1.0"
+
+
+def serve(settings: Settings, api: ApiSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `InvalidInput` for an address other than loopback."""
+    check_address(api.api_host)
+
+    async def services_of() -> Services:
+        return Services.make(settings, await connect(settings, lazy=True))
+
+    uvicorn.run(
+        make_app(services_of),
+        host=api.api_host,
+        port=api.api_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,192 @@
+"""Commands: checked, written down, delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio.service import RPCError
+
+from api.commands.schemas import CommandOut, LogLineOut, NewCommand
+from core.errors import Conflict, InvalidInput
+from core.restore import Basis, RestoreRequest, resolve_request
+from core.snapshot import JobSnapshot
+from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed
+from store import attempts, clusters, commands, jobs
+from store.tables import Command, Job
+from watch.delivery import deliver, request_of, snapshot_of
+from watch.services import Services
+
+_STARTS = (CommandKind.START, CommandKind.RESTART, CommandKind.RESUBMIT)
+FOLLOW_SECONDS = 0.4
+log = structlog.get_logger()
+
+
+async def send(services: Services, ref: str, new: NewCommand, key: str | None) -> CommandOut:
+    """Check a command, write it down and deliver it. The same `key` gives the same command.
+
+    When Temporal is away the command stays PENDING, and the recovery schedule delivers it.
+    """
+    async with services.database.write() as session:
+        job = await jobs.get(session, ref)
+        if key is not None and (known := await commands.by_key(session, job.id, key)):
+            return _same(known, new, key)
+        version = await _check(session, job, new)
+        command = Command(
+            id=str(uuid.uuid4()),
+            job_id=job.id,
+            number=await commands.next_number(session, job.id),
+            kind=new.kind.value,
+            state=CommandState.PENDING.value,
+            restore=new.restore.model_dump() if new.restore else None,
+            version=version,
+            reason=new.reason,
+            idempotency_key=key,
+            created_at=datetime.now(UTC),
+        )
+        cluster = await clusters.get(session, job.cluster)
+        session.add(command)
+        try:
+            await session.flush()
+        except IntegrityError as error:
+            raise Conflict("Another command was sent at the same moment.", remedy="Send it again.") from error
+    snapshot = snapshot_of(job, cluster, services.settings)
+    try:
+        await deliver(services.client, snapshot, request_of(command))
+    except Conflict:
+        async with services.database.write() as session:
+            await commands.remove(session, command.id)
+        raise
+    except (RPCError, TimeoutError, RuntimeError) as error:
+        log.warning("command not delivered yet", job=ref, command=command.number, why=str(error))
+        async with services.database.write() as session:
+            note = "Temporal cannot be reached; the command is kept and delivered when it can."
+            await commands.append(session, commands.scope(command.id), [(datetime.now(UTC), note)])
+    async with services.database.read() as session:
+        return show(await commands.by_id(session, command.id) or command)
+
+
+def _same(known: Command, new: NewCommand, key: str) -> CommandOut:
+    asked = new.restore.model_dump() if new.restore else None
+    if known.kind != new.kind.value or known.restore != asked or (new.version or known.version) != known.version:
+        raise InvalidInput(
+            f"The Idempotency-Key {key[:80]!r} was used for another command (number {known.number}, {known.kind}).",
+            code="idempotency_key_reused",
+            field="Idempotency-Key",
+            remedy="Use a new key for a new command.",
+        )
+    return show(known)
+
+
+async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None:
+    """The version that the command works with. Raises when the job's state or the input does not allow it."""
+    label = f"{job.project}:{job.name}"
+    state = JobState(job.state)
+    check_allowed(label, state, new.kind, busy=CommandKind(job.busy) if job.busy else None)
+    if new.kind not in _STARTS:
+        for field in ("restore", "version"):
+            if getattr(new, field) is not None:
+                raise InvalidInput(f"`{field}` has no meaning with {new.kind.value}.", code="field_unused", field=field)
+        return None
+    kept = JobSnapshot.model_validate(job.snapshot) if job.snapshot else None
+    basis = kept.basis if kept else Basis.FRESH
+    latest = await jobs.latest_version(session, job.id)
+    follows_latest = new.kind is CommandKind.RESUBMIT or basis is Basis.FRESH
+    version = new.version or (latest if follows_latest else job.version)
+    await jobs.version(session, job, version)
+    resolve_request(label, new.kind, state, basis, new.restore, changes_version=version != job.version)
+    await _check_point(session, job, new.restore)
+    return version
+
+
+async def _check_point(session: AsyncSession, job: Job, restore: RestoreRequest | None) -> None:
+    if restore is None or restore.point is None:
+        return
+    if "\x00" in restore.point:
+        raise InvalidInput("restore.point has a NUL character.", code="bad_point", field="restore.point")
+    if restore.point.startswith("rp-"):
+        if restore.point not in {p.id for p in await attempts.points(session, job.id)}:
+            raise InvalidInput(
+                f"Job {job.project}:{job.name} has no restore point {restore.point[:60]}.",
+                code="restore_point_not_found",
+                field="restore.point",
+                remedy="GET /jobs/{id}/restore-points lists them.",
+            )
+    elif not (restore.point.startswith("/") or ":/" in restore.point):
+        raise InvalidInput(
+            "restore.point is the id of a restore point (rp-...), an absolute path or a URI.",
+            code="bad_point",
+            field="restore.point",
+        )
+
+
+def show(command: Command) -> CommandOut:
+    return CommandOut(
+        id=command.id,
+        number=command.number,
+        kind=CommandKind(command.kind),
+        state=CommandState(command.state),
+        error=command.error,
+        error_code=command.error_code,
+        restore=RestoreRequest.model_validate(command.restore) if command.restore else None,
+        version=command.version,
+        reason=command.reason,
+        attempt=command.attempt,
+        created_at=command.created_at,
+        started_at=command.started_at,
+        finished_at=command.finished_at,
+    )
+
+
+async def page(services: Services, ref: str, *, limit: int, cursor: str | None) -> tuple[list[CommandOut], str | None]:
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        found, following = await commands.page(session, job.id, limit=limit, cursor=cursor)
+        return [show(c) for c in found], following
+
+
+async def get(services: Services, ref: str, number: int) -> CommandOut:
+    async with services.database.read() as session:
+        return show(await commands.get(session, await jobs.get(session, ref), number))
+
+
+async def lines(services: Services, ref: str, number: int) -> list[LogLineOut]:
+    """The whole log of a command."""
+    return [line async for line in follow(services, await _scope(services, ref, number), wait=False)]
+
+
+async def _scope(services: Services, ref: str, number: int) -> str:
+    async with services.database.read() as session:
+        command = await commands.get(session, await jobs.get(session, ref), number)
+        return command.id
+
+
+async def follow(services: Services, command_id: str, *, wait: bool, after: int = 0) -> AsyncIterator[LogLineOut]:
+    """Log lines in order, from after line `after`; with `wait` until the command has ended."""
+    while True:
+        async with services.database.read() as session:
+            command = await commands.by_id(session, command_id)
+            rows = await commands.lines(session, commands.scope(command_id), after=after)
+        for row in rows:
+            after = row.id
+            yield LogLineOut(id=row.id, at=row.at, text=row.text)
+        if rows:
+            continue
+        if not wait or command is None or CommandState(command.state) in COMMAND_ENDED:
+            return
+        await asyncio.sleep(FOLLOW_SECONDS)
+
+
+async def ended(services: Services, command_id: str) -> CommandOut | None:
+    async with services.database.read() as session:
+        command = await commands.by_id(session, command_id)
+        return show(command) if command else None
+
+
+async def scope(services: Services, ref: str, number: int) -> str:
+    return await _scope(services, ref, number)

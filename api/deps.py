@@ -1,0 +1,48 @@
+"""What endpoints are given: services, and shapes that all lists share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from watch.observer import Observer
+from watch.services import Services
+
+T = TypeVar("T")
+
+
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+    next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page; null on the last")
+
+
+class Paging(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(default=50, ge=1, le=500)
+    cursor: str | None = Field(default=None, max_length=2000)
+
+
+class Strict(BaseModel):
+    """A request body: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+def observer(request: Request) -> Observer:
+    found: Observer = request.app.state.observer
+    return found
+
+
+Parts = Annotated[Services, Depends(services)]
+Watcher = Annotated[Observer, Depends(observer)]
+PageQuery = Annotated[Paging, Query()]
+JobRef = Annotated[
+    str, Path(alias="id", description="Id of the job, or `project:name`", examples=["default:clicks"], max_length=200)
+]

@@ -1,0 +1,112 @@
+"""What became of a job: attempts, restore points, timeline."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from api.deps import JobRef, Page, PageQuery, Parts
+from api.problems import responses
+from core.restore import RestoreKind
+from core.states import AttemptState
+from store import attempts, jobs
+from watch import points
+
+router = APIRouter(tags=["history"])
+GATHER_TIMEOUT = 10.0
+
+
+class AttemptOut(BaseModel):
+    number: int
+    flink_job_id: str
+    version: int
+    cluster: str
+    commit: str | None = Field(description="The Git commit that it runs, for jar and pyflink")
+    restored_from: str | None
+    restored_why: str | None
+    state: AttemptState
+    engine_state: str | None
+    started_at: datetime
+    running_since: datetime | None
+    ended_at: datetime | None
+    cause: str = Field(description="Why it was started: a command, or the restart policy")
+    ended_because: str | None
+
+
+class RestorePointOut(BaseModel):
+    id: str
+    kind: RestoreKind
+    path: str
+    completed_at: datetime
+    attempt: int
+    version: int
+    pinned: bool = Field(description="The current attempt came from it and has none of its own yet")
+
+
+class EventOut(BaseModel):
+    id: int
+    at: datetime
+    kind: str
+    message: str
+    attempt: int | None
+    command: int | None
+    data: dict[str, Any]
+
+
+@router.get("/jobs/{id}/attempts", responses=responses(404, 422, 503), summary="List attempts, newest first")
+async def list_attempts(ref: JobRef, parts: Parts, paging: PageQuery) -> Page[AttemptOut]:
+    async with parts.database.read() as session:
+        job = await jobs.get(session, ref)
+        found, following = await attempts.page(session, job.id, limit=paging.limit, cursor=paging.cursor)
+    items = [
+        AttemptOut(
+            number=a.number,
+            flink_job_id=a.flink_job_id,
+            version=a.version,
+            cluster=a.cluster,
+            commit=a.config.get("commit"),
+            restored_from=a.restored_from,
+            restored_why=a.restored_why,
+            state=AttemptState(a.state),
+            engine_state=a.seen,
+            started_at=a.started_at,
+            running_since=a.running_since,
+            ended_at=a.ended_at,
+            cause=a.cause,
+            ended_because=a.why_ended,
+        )
+        for a in found
+    ]
+    return Page(items=items, next_cursor=following)
+
+
+@router.get(
+    "/jobs/{id}/restore-points", responses=responses(404, 422, 503), summary="List restore points, newest first"
+)
+async def list_restore_points(ref: JobRef, parts: Parts) -> Page[RestorePointOut]:
+    """Gathered from Flink and from the files now; only those whose `_metadata` is there."""
+    async with parts.database.read() as session:
+        job = await jobs.get(session, ref)
+    if job.current_attempt:
+        async with asyncio.timeout(GATHER_TIMEOUT):
+            await points.gather(parts, job.id)
+    async with parts.database.read() as session:
+        rows = await attempts.points(session, job.id)
+    return Page(items=[RestorePointOut(**attempts.as_point(row).model_dump(), pinned=row.pinned) for row in rows])
+
+
+@router.get("/jobs/{id}/timeline", responses=responses(404, 422, 503), summary="The timeline, newest first")
+async def get_timeline(ref: JobRef, parts: Parts, paging: PageQuery) -> Page[EventOut]:
+    """Every command, change of state, attempt, savepoint, planned restart and alert, with why."""
+    async with parts.database.read() as session:
+        job = await jobs.get(session, ref)
+        found, following = await attempts.events(session, job.id, limit=paging.limit, cursor=paging.cursor)
+    items = [
+        EventOut(id=e.id, at=e.at, kind=e.kind, message=e.message, attempt=e.attempt, command=e.command, data=e.data)
+        for e in found
+    ]
+    return Page(items=items, next_cursor=following)

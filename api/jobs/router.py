@@ -1,0 +1,98 @@
+"""/jobs and /jobs/{id}/versions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+
+from api.deps import JobRef, Page, Paging, Parts, Watcher
+from api.jobs import service
+from api.jobs.schemas import ConfigOut, JobOut, JobPatch, NewJob, NewVersion, VersionDiff, VersionOut
+from api.problems import responses
+from core.states import JobState
+from store.jobs import Filter
+
+router = APIRouter(tags=["jobs"])
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+
+class JobQuery(Paging):
+    project: str | None = None
+    state: JobState | None = None
+    type: Literal["sql", "jar", "pyflink"] | None = None
+    cluster: str | None = None
+    text: str | None = None
+    sort: Literal["name", "-name", "state", "-state", "created_at", "-created_at", "updated_at", "-updated_at"] = "name"
+
+
+@router.post("/jobs", status_code=201, responses=responses(404, 409, 422, 503), summary="Create a job")
+async def create_job(new: NewJob, parts: Parts, response: Response) -> JobOut:
+    """Creates the job with version 1. It does not run yet: send it a `start` command."""
+    job = await service.create(parts, new)
+    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
+    return job
+
+
+@router.get("/jobs", responses=responses(422, 503), summary="List jobs")
+async def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()]) -> Page[JobOut]:
+    wanted = Filter(
+        project=_clean(query.project),
+        state=query.state.value if query.state else None,
+        type=query.type,
+        cluster=_clean(query.cluster),
+        text=_clean(query.text),
+    )
+    items, following = await service.search(parts, wanted, sort=query.sort, limit=query.limit, cursor=query.cursor)
+    return Page(items=items, next_cursor=following)
+
+
+def _clean(text: str | None) -> str | None:
+    """PostgreSQL knows no NUL in a text; nothing has one in its name either."""
+    return text.replace("\x00", "\ufffd") if text is not None else None
+
+
+@router.get("/jobs/{id}", responses=responses(404, 422, 503), summary="One job, fresh")
+async def get_job(ref: JobRef, parts: Parts, watcher: Watcher) -> JobOut:
+    """When its last observation is older than two seconds, its cluster is asked first."""
+    return await service.get(parts, watcher, ref)
+
+
+@router.patch("/jobs/{id}", responses=responses(404, 422, 503), summary="Change labels, policy or configuration")
+async def patch_job(ref: JobRef, changes: JobPatch, parts: Parts) -> JobOut:
+    return await service.patch(parts, ref, changes)
+
+
+@router.delete("/jobs/{id}", status_code=204, responses=responses(404, 409, 422, 503), summary="Delete a job")
+async def delete_job(ref: JobRef, parts: Parts) -> None:
+    """Only a job of which nothing runs. Its savepoints and checkpoints stay where they are."""
+    await service.delete(parts, ref)
+
+
+@router.post("/jobs/{id}/versions", status_code=201, responses=responses(404, 422, 503), summary="Add a version")
+async def add_version(ref: JobRef, new: NewVersion, parts: Parts) -> VersionOut:
+    """Versions are immutable and numbered. What runs goes on; `resubmit` takes the newest version."""
+    return await service.add_version(parts, ref, new)
+
+
+@router.get("/jobs/{id}/versions", responses=responses(404, 422, 503), summary="List versions, newest first")
+async def list_versions(ref: JobRef, parts: Parts) -> Page[VersionOut]:
+    return Page(items=await service.versions(parts, ref))
+
+
+@router.get("/jobs/{id}/versions/{number}", responses=responses(404, 422, 503), summary="One version")
+async def get_version(ref: JobRef, number: Number, parts: Parts) -> VersionOut:
+    return await service.version(parts, ref, number)
+
+
+@router.get("/jobs/{id}/versions/{a}/diff/{b}", responses=responses(404, 422, 503), summary="Compare two versions")
+async def diff_versions(ref: JobRef, a: Number, b: Number, parts: Parts) -> VersionDiff:
+    return await service.diff(parts, ref, a, b)
+
+
+@router.get("/jobs/{id}/config", responses=responses(404, 422, 503), summary="Effective configuration")
+async def get_config(
+    ref: JobRef, parts: Parts, version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
+) -> ConfigOut:
+    """Each key with its value and the layer it came from. Secrets are shown as `******`."""
+    return await service.config(parts, ref, version)

@@ -1,0 +1,158 @@
+"""Shapes of jobs, versions and their configuration."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from api.deps import Strict
+from core.config import Layer, check_config
+from core.names import Name
+from core.policy import RestartPolicy
+from core.specs import JobSpec
+from core.states import AttemptState, CommandKind, JobState
+
+Label = Annotated[str, StringConstraints(max_length=200)]
+LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,99}$")]
+Labels = Annotated[dict[LabelKey, Label], Field(max_length=50)]
+
+SQL_EXAMPLE = (
+    "CREATE TABLE clicks (id BIGINT, at TIMESTAMP(3)) WITH ('connector' = 'datagen', 'rows-per-second' = '5');\n"
+    "CREATE TABLE seen (id BIGINT, at TIMESTAMP(3)) WITH ('connector' = 'blackhole');\n"
+    "INSERT INTO seen SELECT id, at FROM clicks;"
+)
+
+
+def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
+    if config is not None:
+        check_config(config, "config")
+    return config
+
+
+class NewJob(Strict):
+    project: Name = "default"
+    name: Name = Field(examples=["clicks"])
+    cluster: Name = "local"
+    spec: JobSpec
+    restart_policy: RestartPolicy = RestartPolicy()
+    config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration of all versions")
+    labels: Labels = {}
+    note: str = Field(default="", max_length=2000, description="Note on version 1")
+
+    _config = field_validator("config")(_checked)
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "project": "default",
+                    "name": "clicks",
+                    "cluster": "local",
+                    "spec": {"type": "sql", "sql": SQL_EXAMPLE},
+                },
+                {
+                    "name": "word-count",
+                    "spec": {
+                        "type": "jar",
+                        "git": {
+                            "url": "https://git.example.com/team/jobs.git",
+                            "ref": "main",
+                            "subdirectory": "word-count",
+                        },
+                        "build": {"tool": "maven"},
+                        "entry_class": "com.example.WordCount",
+                        "args": ["--rate", "10"],
+                    },
+                },
+                {
+                    "name": "scores",
+                    "spec": {
+                        "type": "pyflink",
+                        "git": {"url": "https://git.example.com/team/scores.git"},
+                        "entry_file": "scores.py",
+                        "requirements": "requirements.txt",
+                    },
+                },
+            ]
+        },
+    )
+
+
+class JobPatch(Strict):
+    """What is left out stays. `labels` and `config` are replaced as a whole; `config` counts from the next attempt on."""
+
+    labels: Labels | None = None
+    restart_policy: RestartPolicy | None = None
+    config: dict[str, str] | None = Field(default=None, max_length=200)
+
+    _config = field_validator("config")(_checked)
+
+
+class CurrentAttempt(BaseModel):
+    number: int
+    flink_job_id: str
+    version: int
+    state: AttemptState
+    engine_state: str | None = Field(description="What the cluster said last: STARTING, RUNNING, RECOVERING, ...")
+    detail: str | None
+    restored_from: str | None
+    started_at: datetime
+    running_since: datetime | None
+    ended_at: datetime | None
+
+
+class JobOut(BaseModel):
+    id: str
+    project: str
+    name: str
+    type: str
+    state: JobState
+    reason: str = Field(description="Why it is in this state; empty when there is nothing to say")
+    version: int = Field(description="Version of the current attempt, else the latest")
+    latest_version: int
+    cluster: str
+    current_attempt: CurrentAttempt | None
+    last_observed_at: datetime | None = Field(description="When its cluster last told of it")
+    unreachable_since: datetime | None = Field(description="Since when its cluster cannot be asked; null when it can")
+    busy: CommandKind | None = Field(description="The command that is being carried out now")
+    allowed_commands: list[CommandKind]
+    next_actions: list[dict[str, Any]] = Field(description="When BLOCKED: safe commands, ready to be sent")
+    restart_at: datetime | None = Field(description="When RESTARTING: the next restart")
+    restart_policy: RestartPolicy
+    config: dict[str, str]
+    labels: dict[str, str]
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewVersion(Strict):
+    spec: JobSpec
+    note: str = Field(default="", max_length=2000)
+
+
+class VersionOut(BaseModel):
+    number: int
+    spec: dict[str, Any]
+    note: str
+    created_at: datetime
+
+
+class VersionDiff(BaseModel):
+    a: int
+    b: int
+    changes: list[str] = Field(description="Changed fields of the spec, as dotted paths", examples=[["sql", "config"]])
+    diff: str = Field(description="Unified diff of the two specs, the SQL text line by line")
+
+
+class ConfigItem(BaseModel):
+    key: str
+    value: str
+    layer: Layer
+    overrides: list[Layer]
+
+
+class ConfigOut(BaseModel):
+    version: int
+    items: list[ConfigItem]

@@ -1,0 +1,317 @@
+"""Jobs and versions: created, listed, looked at, changed, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.jobs import schemas as out
+from core import config as rules
+from core.errors import Conflict, InvalidInput
+from core.names import job_workflow_id
+from core.policy import RestartPolicy
+from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
+from core.sql import parse_script
+from core.states import ALLOWED, DELETABLE, AttemptState, CommandKind, JobState
+from engine import git
+from engine.base import Rejected
+from store import attempts, clusters, jobs
+from store.tables import Attempt, Cluster, Job, Version
+from watch.effective import effective_config
+from watch.observer import Observer
+from watch.services import Services
+
+STALE_SECONDS = 2.0
+REFRESH_TIMEOUT = 3.0
+log = structlog.get_logger()
+
+
+def check_spec(spec: JobSpec, services: Services) -> None:
+    """What can be said of a spec before anything is started. Raises `InvalidInput`."""
+    if isinstance(spec, SqlSpec):
+        parse_script(spec.sql)
+    if isinstance(spec, JarSpec | PyFlinkSpec):
+        try:
+            git.check_local(spec.git, services.settings.git_local_roots)
+        except Rejected as error:
+            raise InvalidInput(error.message, code="git_path_refused", field="spec.git.url") from error
+
+
+async def create(services: Services, new: out.NewJob) -> out.JobOut:
+    check_spec(new.spec, services)
+    now = datetime.now(UTC)
+    job = Job(
+        id=str(uuid.uuid4()),
+        project=new.project,
+        name=new.name,
+        type=new.spec.type,
+        cluster=new.cluster,
+        state=JobState.CREATED.value,
+        reason="",
+        version=1,
+        labels=new.labels,
+        policy=new.restart_policy.model_dump(),
+        config=new.config,
+        actions=[],
+        revision=0,
+        created_at=now,
+        updated_at=now,
+    )
+    async with services.database.write() as session:
+        await jobs.project(session, new.project)
+        await clusters.get(session, new.cluster)
+        if await jobs.find(session, new.project, new.name):
+            raise _exists(new)
+        session.add(job)
+        try:
+            await session.flush()
+        except IntegrityError as error:
+            raise _exists(new) from error
+        spec = new.spec.model_dump(mode="json")
+        session.add(Version(job_id=job.id, number=1, spec=spec, note=new.note, created_at=now))
+    async with services.database.read() as session:
+        return (await show(session, [job]))[0]
+
+
+def _exists(new: out.NewJob) -> Conflict:
+    return Conflict(
+        f"There is a job {new.project}:{new.name} already.",
+        code="job_exists",
+        remedy="Add a version to it (POST /jobs/{id}/versions), or choose another name.",
+    )
+
+
+async def show(session: AsyncSession, found: Sequence[Job]) -> list[out.JobOut]:
+    """Jobs as they are shown; a fixed number of queries for any number of them."""
+    current = await attempts.current(session, found)
+    rows = await clusters.by_names(session, {job.cluster for job in found})
+    latest = await jobs.latest_versions(session, [job.id for job in found])
+    return [_show(job, current.get(job.id), rows[job.cluster], latest.get(job.id, 1)) for job in found]
+
+
+def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> out.JobOut:
+    busy = CommandKind(job.busy) if job.busy else None
+    allowed = ALLOWED[JobState(job.state)]
+    if busy:
+        allowed = frozenset() if busy is CommandKind.KILL else frozenset({CommandKind.KILL})
+    open_ = attempt is not None and attempt.ended_at is None
+    return out.JobOut(
+        id=job.id,
+        project=job.project,
+        name=job.name,
+        type=job.type,
+        state=JobState(job.state),
+        reason=job.reason,
+        version=job.version if attempt else latest,
+        latest_version=latest,
+        cluster=job.cluster,
+        current_attempt=_attempt(attempt) if attempt else None,
+        last_observed_at=_observed(attempt, cluster),
+        unreachable_since=cluster.unreachable_since if open_ else None,
+        busy=busy,
+        allowed_commands=sorted(allowed),
+        next_actions=job.actions if job.state == JobState.BLOCKED.value else [],
+        restart_at=job.restart_at,
+        restart_policy=RestartPolicy.model_validate(job.policy),
+        config={k: rules.shown(k, v) for k, v in job.config.items()},
+        labels=job.labels,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+    )
+
+
+def _attempt(attempt: Attempt) -> out.CurrentAttempt:
+    return out.CurrentAttempt(
+        number=attempt.number,
+        flink_job_id=attempt.flink_job_id,
+        version=attempt.version,
+        state=AttemptState(attempt.state),
+        engine_state=attempt.seen,
+        detail=attempt.detail,
+        restored_from=attempt.restored_from,
+        started_at=attempt.started_at,
+        running_since=attempt.running_since,
+        ended_at=attempt.ended_at,
+    )
+
+
+def _observed(attempt: Attempt | None, cluster: Cluster) -> datetime | None:
+    """A quiet job's row is not touched by each look at its cluster: the look counts for all its jobs."""
+    if attempt is None:
+        return None
+    own = datetime.fromtimestamp(attempt.sequence / 1000, UTC) if attempt.sequence else None
+    if attempt.ended_at is not None:
+        return attempt.ended_at
+    return max((at for at in (own, cluster.observed_at) if at is not None), default=None)
+
+
+async def search(
+    services: Services, wanted: jobs.Filter, *, sort: str, limit: int, cursor: str | None
+) -> tuple[list[out.JobOut], str | None]:
+    async with services.database.read() as session:
+        found, following = await jobs.search(session, wanted, sort=sort, limit=limit, cursor=cursor)
+        return await show(session, found), following
+
+
+async def get(services: Services, observer: Observer, ref: str) -> out.JobOut:
+    """One job, fresh: when its last observation is older than two seconds its cluster is asked."""
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        shown = (await show(session, [job]))[0]
+    attempt = shown.current_attempt
+    if attempt is None or attempt.ended_at is not None:
+        return shown
+    seen = shown.last_observed_at
+    if seen is not None and (datetime.now(UTC) - seen).total_seconds() < STALE_SECONDS:
+        return shown
+    try:
+        async with asyncio.timeout(REFRESH_TIMEOUT):
+            look = await observer.observe(job.cluster, not_older_than=STALE_SECONDS)
+            if look.changed:
+                await _settle(services, job)
+    except TimeoutError:
+        log.info("the cluster did not answer in time for a page", cluster=job.cluster)
+    async with services.database.read() as session:
+        return (await show(session, [await jobs.get(session, job.id)]))[0]
+
+
+async def _settle(services: Services, job: Job) -> None:
+    """Give the job's workflow a moment to write down what it has just been told."""
+    for _ in range(10):
+        await asyncio.sleep(0.05)
+        async with services.database.read() as session:
+            if (await jobs.get(session, job.id)).revision != job.revision:
+                return
+
+
+async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobOut:
+    async with services.database.write() as session:
+        job = await jobs.get(session, ref)
+        if changes.labels is not None:
+            job.labels = changes.labels
+        if changes.config is not None:
+            job.config = {k: job.config.get(k, v) if v == "******" else v for k, v in changes.config.items()}
+        if changes.restart_policy is not None:
+            job.policy = changes.restart_policy.model_dump()
+        job.updated_at = datetime.now(UTC)
+    if changes.restart_policy is not None and job.revision:
+        handle = services.client.get_workflow_handle(job_workflow_id(job.project, job.name))
+        try:
+            await handle.signal("policy", changes.restart_policy)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+    async with services.database.read() as session:
+        return (await show(session, [await jobs.get(session, job.id)]))[0]
+
+
+async def delete(services: Services, ref: str) -> None:
+    """Delete a job of which nothing runs. Its savepoints and checkpoints stay where they are."""
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+    if JobState(job.state) not in DELETABLE:
+        raise Conflict(
+            f"Job {job.project}:{job.name} is {job.state}.",
+            code="job_not_deletable",
+            allowed=sorted(k.value for k in ALLOWED[JobState(job.state)]),
+            remedy="Pause or kill it first.",
+        )
+    handle = services.client.get_workflow_handle(job_workflow_id(job.project, job.name))
+    try:
+        await handle.execute_update("retire")
+    except WorkflowUpdateFailedError as error:
+        message = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
+        raise Conflict(str(message), code="job_not_deletable", remedy="Kill it first.") from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+    async with services.database.write() as session:
+        await jobs.delete(session, job.id, datetime.now(UTC))
+
+
+async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.VersionOut:
+    check_spec(new.spec, services)
+    async with services.database.write() as session:
+        job = await jobs.get(session, ref)
+        if new.spec.type != job.type:
+            raise InvalidInput(
+                f"Job {job.project}:{job.name} is a {job.type} job; its versions are too.",
+                code="type_changed",
+                field="spec.type",
+                remedy="Create another job.",
+            )
+        version = Version(
+            job_id=job.id,
+            number=await jobs.latest_version(session, job.id) + 1,
+            spec=new.spec.model_dump(mode="json"),
+            note=new.note,
+            created_at=datetime.now(UTC),
+        )
+        session.add(version)
+        await session.flush()
+        return show_version(version)
+
+
+def show_version(version: Version) -> out.VersionOut:
+    spec = dict(version.spec)
+    spec["config"] = {k: rules.shown(k, str(v)) for k, v in (spec.get("config") or {}).items()}
+    return out.VersionOut(number=version.number, spec=spec, note=version.note, created_at=version.created_at)
+
+
+async def versions(services: Services, ref: str) -> list[out.VersionOut]:
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        return [show_version(v) for v in await jobs.versions(session, job.id)]
+
+
+async def version(services: Services, ref: str, number: int) -> out.VersionOut:
+    async with services.database.read() as session:
+        return show_version(await jobs.version(session, await jobs.get(session, ref), number))
+
+
+async def diff(services: Services, ref: str, a: int, b: int) -> out.VersionDiff:
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        first, second = await jobs.version(session, job, a), await jobs.version(session, job, b)
+    old, new = show_version(first).spec, show_version(second).spec
+    keys = sorted(k for k in {*_flat(old), *_flat(new)} if _flat(old).get(k) != _flat(new).get(k))
+    lines = difflib.unified_diff(_text(old), _text(new), f"version {a}", f"version {b}", lineterm="")
+    return out.VersionDiff(a=a, b=b, changes=keys, diff="\n".join(lines))
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
+    return {path: value}
+
+
+def _text(spec: dict[str, Any]) -> list[str]:
+    rest = {k: v for k, v in spec.items() if k != "sql"}
+    lines = json.dumps(rest, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+    return [*lines, *str(spec.get("sql", "")).splitlines()]
+
+
+async def config(services: Services, ref: str, number: int | None) -> out.ConfigOut:
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        cluster = await clusters.get(session, job.cluster)
+        if number is None:
+            number = job.version if job.current_attempt else await jobs.latest_version(session, job.id)
+        effective = await effective_config(session, job, cluster, number)
+    items = [
+        out.ConfigItem(key=e.key, value=rules.shown(e.key, e.value), layer=e.layer, overrides=e.overrides)
+        for _, e in sorted(effective.items())
+    ]
+    return out.ConfigOut(version=number, items=items)

@@ -1,0 +1,129 @@
+"""Errors as problem+json (RFC 9457): what happened, at which field, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import IntegrityError, OperationalError
+from starlette.exceptions import HTTPException
+from temporalio.service import RPCError
+
+from core.errors import Conflict, PenstockError
+
+MEDIA_TYPE = "application/problem+json"
+log = structlog.get_logger()
+
+
+class FieldError(BaseModel):
+    field: str = Field(examples=["spec.git.url"])
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is a stable word for programs; `remedy` says what to do next."""
+
+    type: str = Field(examples=["https://penstock.invalid/problems/command_not_allowed"])
+    title: str = Field(examples=["Conflict"])
+    status: int = Field(examples=[409])
+    detail: str = Field(examples=["Job default:clicks is CREATED, which does not allow pause."])
+    code: str = Field(examples=["command_not_allowed"])
+    field: str | None = None
+    remedy: str | None = Field(default=None, examples=["Allowed now: start."])
+    allowed: list[str] | None = Field(default=None, description="With 409: the commands that the state allows")
+    errors: list[FieldError] | None = Field(default=None, description="With 422: every field at fault")
+
+
+_TITLES = {
+    400: "Bad request",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    421: "Misdirected request",
+    422: "Invalid input",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The entry for FastAPI's `responses`: these statuses answer with a problem."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _TITLES[status], "content": content} for status in statuses}
+
+
+def answer(status: int, detail: str, code: str, **more: Any) -> JSONResponse:
+    problem = Problem(
+        type=f"https://penstock.invalid/problems/{code}",
+        title=_TITLES.get(status, "Error"),
+        status=status,
+        detail=detail,
+        code=code,
+        **more,
+    )
+    return JSONResponse(problem.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Every error of the application leaves as a problem."""
+
+    @app.exception_handler(PenstockError)
+    async def ours(_: Request, error: PenstockError) -> JSONResponse:
+        allowed = error.allowed if isinstance(error, Conflict) else None
+        return answer(error.status, error.message, error.code, field=error.field, remedy=error.remedy, allowed=allowed)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [FieldError(field=_field(e["loc"]), message=_words(e)) for e in error.errors()][:50]
+        detail = "; ".join(f"{e.field}: {e.message}" for e in errors[:3])
+        return answer(422, detail, "invalid_input", field=errors[0].field if errors else None, errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        made = answer(error.status_code, str(error.detail), f"http_{error.status_code}")
+        made.headers.update(error.headers or {})
+        return made
+
+    @app.exception_handler(RPCError)
+    async def temporal(_: Request, error: RPCError) -> JSONResponse:
+        log.warning("temporal does not answer", why=str(error))
+        return answer(
+            503, "Temporal does not answer.", "temporal_unavailable", remedy="Nothing was changed; try again shortly."
+        )
+
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(OSError)
+    async def database(_: Request, error: Exception) -> JSONResponse:
+        log.error("database does not answer", why=type(error).__name__, exc_info=error)
+        return answer(
+            503,
+            "The database does not answer.",
+            "database_unavailable",
+            remedy="Nothing was changed; try again shortly.",
+        )
+
+    @app.exception_handler(IntegrityError)
+    async def race(_: Request, error: IntegrityError) -> JSONResponse:
+        return answer(409, "Someone else was changing the same thing.", "conflict", remedy="Look at it and try again.")
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.exception("request failed", path=request.url.path, exc_info=error)
+        return answer(500, "This is a defect of Penstock; the API's log has the details.", "internal")
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    parts = [str(p) for p in location if p not in ("body", "query", "path", "header")]
+    parts = [p for p in parts if p not in ("sql", "jar", "pyflink") or parts.index(p) > 1]
+    return ".".join(parts) or str(location[0])
+
+
+def _words(error: Any) -> str:
+    words: str = error["msg"].removeprefix("Value error, ")
+    return "unknown field" if error["type"] == "extra_forbidden" else words

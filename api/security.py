@@ -1,0 +1,45 @@
+"""Who calls. The one place where authentication will live.
+
+Until it does, the API listens on loopback only (`check_address`), takes requests for loopback names only
+(so that no web page can reach it by a name of its own), and every caller is the same one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from pydantic import BaseModel
+
+from core.errors import InvalidInput, PenstockError
+from settings import LOOPBACK
+
+
+class Caller(BaseModel):
+    name: str
+
+
+def check_address(host: str) -> None:
+    """Raise `InvalidInput` for an address that other machines can reach."""
+    if host not in LOOPBACK:
+        raise InvalidInput(
+            f"PENSTOCK_API_HOST={host}: the API has no authentication yet, so it binds to 127.0.0.1 only.",
+            code="address_refused",
+            remedy="Put a proxy that authenticates in front of it, or use an SSH tunnel.",
+        )
+
+
+class Misdirected(PenstockError):
+    status = 421
+
+
+def caller(request: Request) -> Caller:
+    host = (request.url.hostname or "").lower()
+    if host not in (*LOOPBACK, "testserver"):
+        raise Misdirected(
+            "This API answers to loopback names only.", code="misdirected", remedy="Use http://127.0.0.1 or localhost."
+        )
+    return Caller(name="local")
+
+
+CurrentCaller = Annotated[Caller, Depends(caller)]

@@ -1,0 +1,282 @@
+"""The local stack from the command line: up, down, status, demo."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from cli.client import Api, out
+from cli.jobs import show_jobs, styled
+from core.errors import PenstockError
+from settings import ApiSettings, StackSettings, settings
+from stack.local import ORDER, ROOT, LocalStack
+from stack.parts import Parts
+from stack.processes import Spec
+from stack.progress import step
+
+DEMO_PATIENCE = 600.0
+
+
+def parts() -> Parts:
+    return Parts(settings().cache)
+
+
+def stack() -> LocalStack:
+    return LocalStack(settings(), StackSettings(), ApiSettings(), parts())
+
+
+@contextmanager
+def installing(found: Parts, title: str) -> Iterator[None]:
+    with step(out, title) as progress:
+        found.say = progress.note
+        yield
+
+
+@contextmanager
+def _alone(found: LocalStack) -> Iterator[None]:
+    """One `up` or `down` at a time a data folder."""
+    found.settings.home.mkdir(parents=True, exist_ok=True)
+    with open(found.settings.home / "stack.lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _need(*programs: str) -> None:
+    missing = [p for p in programs if shutil.which(p) is None]
+    if missing:
+        raise PenstockError(
+            f"This machine lacks: {', '.join(missing)}.",
+            code="missing_program",
+            remedy="Install Java 17, Maven and Git (see README), then run this again.",
+        )
+
+
+def bring_up(found: LocalStack) -> None:
+    """Install what is missing, start what is not running; what is there already takes no time."""
+    _need("java", "mvn", "git")
+    version = found.stack.flink_version
+    if found.own_temporal and found.parts.temporal_path() is None:
+        with installing(found.parts, "Temporal (built once where it cannot be downloaded)"):
+            found.parts.temporal()
+    if not found.parts.flink_installed(version):
+        with installing(found.parts, f"Flink {version} with its SQL gateway (once)"):
+            found.parts.flink(version)
+    with _alone(found):
+        for spec in _specs(found):
+            _start(found, spec)
+    _register(found)
+
+
+def _specs(found: LocalStack) -> Iterator[Spec]:
+    if found.own_temporal:
+        yield found.temporal()
+    flink = found.flink()
+    yield flink.jobmanager()
+    yield flink.taskmanager()
+    yield flink.gateway()
+    yield found.api_process()
+    yield found.worker()
+
+
+def _start(found: LocalStack, spec: Spec) -> None:
+    if found.processes.is_current(spec) and spec.ready():
+        return
+    with step(out, f"start {spec.name}") as progress:
+        found.processes.start(spec, note=progress.note)
+
+
+def _register(found: LocalStack) -> None:
+    """The cluster `local`, as this stack has it now."""
+    flink = found.flink()
+    wanted = {
+        "jobmanager_url": flink.url,
+        "gateway_url": flink.gateway_url,
+        "flink_version": found.stack.flink_version,
+    }
+    os.environ.setdefault("PENSTOCK_URL", found.api_url)
+    api = Api()
+    rows = {c["name"]: c for c in api.call("GET", "/clusters")["items"]}
+    if "local" not in rows:
+        api.call("POST", "/clusters", json={"name": "local", "state_dir": flink.state_dir, **wanted})
+    elif any(rows["local"][k] != v for k, v in wanted.items()):
+        api.call("PATCH", "/clusters/local", json=wanted)
+
+
+def addresses(found: LocalStack) -> None:
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_row("API and its docs", f"{found.api_url}/docs")
+    if found.own_temporal:
+        made.add_row("Temporal UI", found.temporal_ui_url)
+    made.add_row("Flink UI", found.flink().url)
+    made.add_row("logs", str(found.settings.home / "logs"))
+    out.print(made)
+
+
+def up() -> None:
+    """Install and start the local stack. What runs already is left alone."""
+    found = stack()
+    began = time.monotonic()
+    bring_up(found)
+    out.print(f"[green]The stack is up[/green] [dim]{time.monotonic() - began:.1f} s[/dim]")
+    addresses(found)
+
+
+def down() -> None:
+    """Stop the local stack. All data is kept."""
+    found = stack()
+    with _alone(found):
+        for name in reversed(ORDER):
+            if found.processes.find(name):
+                with step(out, f"stop {name}"):
+                    found.processes.stop(name)
+    out.print(f"Stopped. Data is kept in {found.settings.home}.", markup=False, soft_wrap=True)
+
+
+def status() -> None:
+    """What of the local stack is up. Exit code 1 when something is not."""
+    found = stack()
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("PART", "STATE", "PID", "MEMORY"):
+        made.add_column(column)
+    ok = True
+    for name in ORDER:
+        if name == "temporal" and not found.own_temporal:
+            made.add_row(name, f"yours, at {found.temporal_address}", "", "")
+            continue
+        process = found.processes.find(name)
+        ok = ok and process is not None
+        memory = f"{process.memory_info().rss / 1e6:.0f} MB" if process else ""
+        made.add_row(
+            name, styled("RUNNING") if process else "[red]down[/red]", str(process.pid) if process else "", memory
+        )
+    out.print(made)
+    if ok:
+        addresses(found)
+    raise typer.Exit(0 if ok else 1)
+
+
+def demo(
+    keep_waiting: Annotated[float, typer.Option(help="Seconds to wait for the jobs to run")] = DEMO_PATIENCE,
+) -> None:
+    """The local stack with two example jobs: SQL text, and a jar built from a Git repository."""
+    found = stack()
+    began = time.monotonic()
+    bring_up(found)
+    with step(out, "example repository"):
+        repository = _repository(found.settings.home / "demo" / "repository")
+    api = Api()
+    ready = time.monotonic()
+    names = ["demo-sql", "demo-jar"]
+    wanted = {
+        "demo-sql": {"type": "sql", "sql": (ROOT / "examples" / "sql" / "orders.sql").read_text()},
+        "demo-jar": {
+            "type": "jar",
+            "git": {"url": str(repository), "ref": "main", "subdirectory": "clicks"},
+            "entry_class": "dev.penstock.examples.Clicks",
+        },
+    }
+    for name in names:
+        _ensure_started(api, name, wanted[name])
+    for name in names:
+        with step(out, f"{name} RUNNING") as progress:
+            _wait_running(api, name, keep_waiting, progress.note)
+    out.print(
+        f"[green]Both jobs run[/green] [dim]{time.monotonic() - ready:.1f} s after the stack was up, "
+        f"{time.monotonic() - began:.1f} s in all[/dim]\n"
+    )
+    show_jobs([api.call("GET", f"/jobs/default:{name}") for name in names])
+    out.print()
+    addresses(found)
+    out.print(
+        "\nTry next:\n"
+        "  bin/penstock jobs show demo-sql\n"
+        "  bin/penstock jobs pause demo-sql --wait\n"
+        "  bin/penstock jobs start demo-sql --wait      # goes on from its savepoint\n"
+        "  bin/penstock jobs timeline demo-sql\n"
+        "  make down",
+        highlight=False,
+    )
+
+
+def _ensure_started(api: Api, name: str, spec: dict[str, Any]) -> None:
+    """Create and start a demo job; one that runs is left alone, one that was stopped goes on as it should."""
+    mine = api.call("GET", "/jobs", params={"project": "default", "text": name})["items"]
+    job = next((j for j in mine if j["name"] == name), None)
+    if job is None:
+        job = api.call("POST", "/jobs", json={"name": name, "spec": spec})
+    elif _differs(api, job, spec):
+        api.call("POST", f"/jobs/{job['id']}/versions", json={"spec": spec, "note": "the example has changed"})
+    job = api.call("GET", f"/jobs/{job['id']}")
+    if job["busy"] or "start" not in job["allowed_commands"]:
+        return
+    body: dict[str, Any] = {"kind": "start"}
+    if job["state"] in ("KILLED", "FINISHED", "BLOCKED"):
+        body["restore"] = {"mode": "none"}
+    api.call("POST", f"/jobs/{job['id']}/commands", json=body)
+
+
+def _differs(api: Api, job: dict[str, Any], spec: dict[str, Any]) -> bool:
+    last = api.call("GET", f"/jobs/{job['id']}/versions")["items"][0]["spec"]
+    return any(last.get(key) != value for key, value in spec.items() if key != "git")
+
+
+def _wait_running(api: Api, name: str, patience: float, note: Any) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        job = api.call("GET", f"/jobs/default:{name}")
+        if job["state"] == "RUNNING":
+            return
+        if job["state"] in ("DEPLOY_FAILED", "FAILED", "BLOCKED", "KILLED", "PAUSED") and not job["busy"]:
+            raise PenstockError(
+                f"{name} is {job['state']}: {job['reason']}",
+                code="demo_failed",
+                remedy=f"See `bin/penstock jobs log {name}`.",
+            )
+        if time.monotonic() > deadline:
+            raise PenstockError(
+                f"{name} is still {job['state']}.", code="demo_slow", remedy="See `bin/penstock status`."
+            )
+        note(f"{job['state']} {job['reason']} {_last_line(api, name)}")
+        time.sleep(0.3)
+
+
+def _last_line(api: Api, name: str) -> str:
+    commands = api.call("GET", f"/jobs/default:{name}/commands", params={"limit": 1})["items"]
+    if not commands:
+        return ""
+    text = api.call("GET", f"/jobs/default:{name}/commands/{commands[0]['number']}/log")
+    lines = text.splitlines()
+    return lines[-1].partition(" ")[2] if lines else ""
+
+
+def _repository(folder: Path) -> Path:
+    """The example jobs as a Git repository of their own, so that a checkout without .git works too."""
+    source = ROOT / "examples" / "repository"
+    if not (folder / ".git").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _git(folder, "init", "-q", "-b", "main")
+    for item in folder.iterdir():
+        if item.name != ".git":
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    _git(folder, "add", "-A")
+    author = ["-c", "user.name=Penstock", "-c", "user.email=demo@penstock.invalid", "-c", "commit.gpgsign=false"]
+    changed = subprocess.run(["git", "-C", str(folder), "diff", "--cached", "--quiet"], check=False).returncode
+    if changed:
+        _git(folder, *author, "commit", "-q", "-m", "Examples")
+    return folder
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)

@@ -1,0 +1,167 @@
+"""The `penstock` command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import typer
+
+from cli import jobs, local
+from cli.client import USAGE, Api, err, out, show_json
+from core import queues
+from core.errors import PenstockError
+
+app = typer.Typer(
+    name="penstock",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Keeps Apache Flink jobs running with their state.",
+)
+clusters = typer.Typer(no_args_is_help=True, help="Clusters that jobs run on.")
+flink = typer.Typer(no_args_is_help=True, help="Flink versions on this machine.")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(clusters, name="clusters")
+app.add_typer(flink, name="flink")
+
+app.command()(local.up)
+app.command()(local.down)
+app.command()(local.status)
+app.command()(local.demo)
+
+
+@app.command()
+def serve() -> None:
+    """Run the API server in the foreground."""
+    from api.app import serve as run
+    from settings import ApiSettings, settings
+    from settings.logs import configure
+
+    configure(settings())
+    run(settings(), ApiSettings())
+
+
+QUEUES = {"main": queues.MAIN, "build": queues.BUILD, "watch": queues.WATCH}
+
+
+@app.command()
+def worker(
+    queue: Annotated[
+        list[str] | None, typer.Option(help="main, build or watch; all by default; may be repeated")
+    ] = None,
+) -> None:
+    """Run a worker in the foreground. Start as many as you like, on as many machines."""
+    from settings import settings
+    from settings.logs import configure
+    from worker.main import run_worker
+
+    unknown = [q for q in queue or [] if q not in QUEUES]
+    if unknown:
+        err.print(f"There is no queue {unknown[0]}; one of: {', '.join(QUEUES)}.", markup=False)
+        raise typer.Exit(USAGE)
+    configure(settings())
+    asyncio.run(run_worker(settings(), [QUEUES[q] for q in queue or QUEUES]))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema. The API and workers do it at their start as well."""
+    from settings import settings
+    from store.database import Database
+    from store.migrate import upgrade
+
+    async def run() -> None:
+        database = Database(settings().url_of_database())
+        await upgrade(database)
+        await database.close()
+
+    asyncio.run(run())
+    out.print("The database has the newest schema.")
+
+
+@clusters.command("list")
+def list_clusters(as_json: jobs.Json = False) -> None:
+    """List clusters with their health."""
+    found = Api().call("GET", "/clusters")["items"]
+    if as_json:
+        show_json(found)
+        return
+    rows = []
+    for item in found:
+        health, details = item["health"], item["health"]["details"] or {}
+        slots = f"{details.get('slots_available')} of {details.get('slots_total')}" if details else ""
+        up = (
+            "[green]reachable[/green]"
+            if health["reachable"]
+            else f"[red]unreachable since {health['unreachable_since']}[/red]"
+        )
+        rows.append([item["name"], item["kind"], item["flink_version"], up, slots, item["jobmanager_url"]])
+    jobs.table(["NAME", "KIND", "FLINK", "HEALTH", "FREE SLOTS", "JOBMANAGER"], rows, empty="No clusters.")
+
+
+@clusters.command("show")
+def show_cluster(name: str) -> None:
+    """One cluster, as JSON."""
+    show_json(Api().call("GET", f"/clusters/{name}"))
+
+
+@clusters.command("add")
+def add_cluster(
+    name: str,
+    jobmanager_url: Annotated[str, typer.Option(help="For example http://127.0.0.1:8081")],
+    flink_version: Annotated[str, typer.Option(help="For example 2.3.0")],
+    state_dir: Annotated[str, typer.Option(help="URI of the folder for checkpoints and savepoints")],
+    gateway_url: Annotated[str | None, typer.Option(help="SQL gateway, for SQL jobs")] = None,
+    config: Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value")] = None,
+) -> None:
+    """Register a Flink session cluster."""
+    body: dict[str, Any] = {
+        "name": name, "jobmanager_url": jobmanager_url, "flink_version": flink_version, "state_dir": state_dir,
+        "gateway_url": gateway_url, "config": jobs.pairs(config),
+    }  # fmt: skip
+    Api().call("POST", "/clusters", json=body)
+    out.print(f"Registered {name}.")
+
+
+@clusters.command("set")
+def set_cluster(name: str, changes: Annotated[str, typer.Argument(help="JSON of the fields to change")]) -> None:
+    """Change a cluster."""
+    try:
+        show_json(Api().call("PATCH", f"/clusters/{name}", json=json.loads(changes)))
+    except ValueError as error:
+        err.print(f"Not JSON: {error}", markup=False)
+        raise typer.Exit(USAGE) from error
+
+
+@clusters.command("delete")
+def delete_cluster(name: str) -> None:
+    """Forget a cluster that no job is on."""
+    Api().call("DELETE", f"/clusters/{name}")
+    out.print("Deleted.")
+
+
+@flink.command("install")
+def install_flink(version: Annotated[str, typer.Argument(help="For example 2.3.0 or 1.20.5")]) -> None:
+    """Install a Flink version beside the others."""
+    parts = local.parts()
+    with local.installing(parts, f"Flink {version}"):
+        home = parts.flink(version)
+    out.print(f"FLINK_HOME={home}", markup=False, highlight=False, soft_wrap=True)
+
+
+@flink.command("list")
+def list_flink() -> None:
+    """Installed Flink versions."""
+    for version in local.parts().flink_versions():
+        out.print(version)
+
+
+def main() -> None:
+    try:
+        app(prog_name="penstock")
+    except PenstockError as error:
+        err.print(str(error), style="red", markup=False, highlight=False)
+        raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

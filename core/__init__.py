@@ -1,0 +1,1 @@
+"""Pure rules and types. No I/O, no clock, no randomness: time and ids are arguments."""

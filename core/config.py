@@ -1,0 +1,146 @@
+"""Flink configuration in five layers, and the keys that are Penstock's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from core.errors import InvalidInput
+
+
+class Layer(StrEnum):
+    """Upper overrides lower; in order from the lowest."""
+
+    PLATFORM = "platform"
+    CLUSTER = "cluster"
+    PROJECT = "project"
+    JOB = "job"
+    VERSION = "version"
+    PENSTOCK = "penstock"  # what Penstock itself sets for an attempt; nobody overrides it
+
+
+class Effective(BaseModel):
+    """One key with its value and the layer it came from; `overrides` are the layers below that set it too."""
+
+    model_config = ConfigDict(frozen=True)
+    key: str
+    value: str
+    layer: Layer
+    overrides: list[Layer] = []
+
+
+PLATFORM_DEFAULTS: dict[str, str] = {
+    "execution.checkpointing.interval": "30 s",
+    "execution.checkpointing.num-retained": "3",
+    "execution.checkpointing.timeout": "10 min",
+}
+
+# Keys that decide where an attempt's state lies, which id it has and where it runs. Were a user to set
+# one, Penstock would look for state in the wrong place or start a job under an id it does not know.
+OWNED: dict[str, str] = {
+    "$internal.pipeline.job-id": "Penstock chooses the Flink job id of each attempt",
+    "pipeline.name": "the job's name is its name in Flink",
+    "execution.checkpointing.externalized-checkpoint-retention": "checkpoints are always retained",
+    "execution.checkpointing.dir": "Penstock chooses the checkpoint directory of each job",
+    "execution.checkpointing.savepoint-dir": "Penstock chooses the savepoint directory of each job",
+    "state.checkpoints.dir": "Penstock chooses the checkpoint directory of each job",
+    "state.savepoints.dir": "Penstock chooses the savepoint directory of each job",
+    "state.checkpoints.create-subdir": "Penstock finds a checkpoint by the attempt's own folder",
+    "execution.checkpointing.create-subdir": "Penstock finds a checkpoint by the attempt's own folder",
+    "execution.state-recovery.path": "use `restore` in the command",
+    "execution.state-recovery.ignore-unclaimed-state": "use `restore.allow_non_restored_state` in the command",
+    "execution.state-recovery.claim-mode": "restore points are never claimed, so that they stay usable",
+    "execution.savepoint.path": "use `restore` in the command",
+    "execution.savepoint.ignore-unclaimed-state": "use `restore.allow_non_restored_state` in the command",
+    "execution.savepoint-restore-mode": "restore points are never claimed, so that they stay usable",
+    "execution.savepoint.restore-mode": "restore points are never claimed, so that they stay usable",
+    "execution.target": "the job's cluster decides where it runs",
+    "execution.attached": "Penstock submits detached",
+    "execution.shutdown-on-attached-exit": "Penstock submits detached",
+    "table.dml-sync": "an INSERT that is waited for would never return on a stream",
+    "pipeline.jars": "jars come from the job's artifact",
+    "pipeline.classpaths": "jars come from the job's artifact",
+    "python.client.executable": "the job's own Python environment is used",
+    "python.executable": "the job's own Python environment is used",
+}
+OWNED_PREFIXES: dict[str, str] = {
+    "$internal.": "internal keys of Flink are not for jobs",
+    "rest.": "the cluster's address is a property of the cluster",
+    "jobmanager.rpc.": "the cluster's address is a property of the cluster",
+    "high-availability": "high availability is a property of the cluster",
+    "security.": "security is a property of the cluster",
+    "env.": "environment of the processes is a property of the cluster",
+}
+
+_KEY = re.compile(r"^[A-Za-z0-9$][A-Za-z0-9$._-]{0,254}$")
+_SECRET = re.compile(r"password|secret|token|passwd|api[-_.]?key|credential|private[-_.]?key", re.IGNORECASE)
+MAX_VALUE = 8192
+
+
+def check_key(key: str, field: str) -> None:
+    """Raise `InvalidInput` when `key` is no configuration key, or one of Penstock's own."""
+    if not _KEY.match(key) and not key.startswith("$internal."):
+        raise InvalidInput(f"{field}: {key[:80]!r} is not a configuration key.", code="bad_config_key", field=field)
+    why = OWNED.get(key)
+    if why is None:
+        why = next((w for prefix, w in OWNED_PREFIXES.items() if key.startswith(prefix)), None)
+    if why is not None:
+        raise InvalidInput(
+            f"{field}: {key} cannot be set here: {why}.",
+            code="forbidden_config_key",
+            field=f"{field}.{key}",
+            remedy=f"Remove {key}.",
+        )
+
+
+def check_config(config: Mapping[str, str], field: str) -> None:
+    for key, value in config.items():
+        check_key(key, field)
+        if "\x00" in value or len(value) > MAX_VALUE:
+            raise InvalidInput(
+                f"{field}: the value of {key} has a NUL character or more than {MAX_VALUE} characters.",
+                code="bad_config_value",
+                field=f"{field}.{key}",
+            )
+
+
+def is_secret(key: str) -> bool:
+    """Whether a value under this key is hidden wherever it is shown."""
+    return _SECRET.search(key) is not None
+
+
+def shown(key: str, value: str) -> str:
+    return "******" if is_secret(key) else value
+
+
+def merge(layers: Mapping[Layer, Mapping[str, str]]) -> dict[str, Effective]:
+    """The effective configuration: for each key the highest layer that sets it."""
+    result: dict[str, Effective] = {}
+    for layer in Layer:
+        for key, value in layers.get(layer, {}).items():
+            below = result.get(key)
+            overrides = [*below.overrides, below.layer] if below else []
+            result[key] = Effective(key=key, value=str(value), layer=layer, overrides=overrides)
+    return result
+
+
+def values(effective: Mapping[str, Effective]) -> dict[str, str]:
+    return {key: item.value for key, item in effective.items()}
+
+
+_DURATION = re.compile(r"^\s*(\d+)\s*([a-zµ]*)\s*$")
+
+
+def takes_checkpoints(config: Mapping[str, str]) -> bool:
+    """Whether a job with this configuration takes checkpoints: an interval above 0, and not a batch job.
+
+    A program can switch checkpoints on in its own code too; what an attempt really did is read from
+    Flink where it can be.
+    """
+    if config.get("execution.runtime-mode", "streaming").lower() == "batch":
+        return False
+    match = _DURATION.match(config.get("execution.checkpointing.interval", "0").lower())
+    return match is None or int(match.group(1)) > 0

@@ -1,0 +1,38 @@
+"""Names and identifiers."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9])?$"
+FLINK_ID_PATTERN = r"^[0-9a-f]{32}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+"""Lower case letters, digits, `-`, `_` and `.`; 1 to 63 characters; starts and ends with a letter or digit."""
+
+FlinkJobId = Annotated[str, StringConstraints(pattern=FLINK_ID_PATTERN)]
+
+
+def is_name(text: str) -> bool:
+    return re.fullmatch(NAME_PATTERN, text) is not None
+
+
+def job_workflow_id(project: str, name: str) -> str:
+    """`job-<project>:<name>`; the colon is in neither, so two jobs never share an id."""
+    return f"job-{project}:{name}"
+
+
+def cluster_workflow_id(name: str) -> str:
+    return f"cluster-{name}"
+
+
+def build_workflow_id(key: str) -> str:
+    """`key` is the hash of commit and settings (`core.specs.build_key`)."""
+    return f"build-{key[:24]}"
+
+
+RECOVERY_SCHEDULE_ID = "penstock-recovery"
+RECOVERY_WORKFLOW_ID = "penstock-recovery"

@@ -1,0 +1,122 @@
+"""What a cluster says about an attempt, and what follows from it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from core.states import AttemptState, JobState
+
+
+class EngineState(StrEnum):
+    """The state of one job on a cluster, in words that serve every kind of cluster."""
+
+    STARTING = "STARTING"  # known to the cluster, not all of its tasks run
+    RUNNING = "RUNNING"  # all tasks run
+    RECOVERING = "RECOVERING"  # the engine's own restart strategy is at work
+    STOPPING = "STOPPING"
+    FINISHED = "FINISHED"
+    CANCELED = "CANCELED"
+    FAILED = "FAILED"
+    MISSING = "MISSING"  # a leader that answers does not know the id
+
+
+ENDED = frozenset({EngineState.FINISHED, EngineState.CANCELED, EngineState.FAILED, EngineState.MISSING})
+
+
+class Observation(BaseModel):
+    """`sequence` is the moment of the question in milliseconds since 1970; it orders observations."""
+
+    model_config = ConfigDict(frozen=True)
+    attempt: int
+    flink_job_id: str
+    sequence: int
+    state: EngineState
+    detail: str | None = None
+
+
+def is_stale(seen: Observation, *, attempt: int | None, flink_job_id: str | None, last_sequence: int) -> bool:
+    """Whether an observation may change nothing: it is about another attempt, or older than what is known."""
+    return seen.attempt != attempt or seen.flink_job_id != flink_job_id or seen.sequence <= last_sequence
+
+
+class Intent(StrEnum):
+    """Why an attempt is being ended by us."""
+
+    PAUSE = "pause"
+    KILL = "kill"
+    REPLACE = "replace"
+
+
+class Ending(BaseModel):
+    """`restartable`: the end was a failure that the restart policy may answer."""
+
+    model_config = ConfigDict(frozen=True)
+    job: JobState
+    attempt: AttemptState
+    restartable: bool
+    why: str
+
+
+_ATTEMPT = {
+    EngineState.STARTING: AttemptState.ACCEPTED,
+    EngineState.RUNNING: AttemptState.RUNNING,
+    EngineState.RECOVERING: AttemptState.RUNNING,
+    EngineState.STOPPING: AttemptState.RUNNING,
+    EngineState.FINISHED: AttemptState.FINISHED,
+    EngineState.CANCELED: AttemptState.CANCELED,
+    EngineState.FAILED: AttemptState.FAILED,
+    EngineState.MISSING: AttemptState.GONE,
+}
+
+
+def attempt_state(state: EngineState) -> AttemptState:
+    return _ATTEMPT[state]
+
+
+def alive(job: JobState, seen: Observation) -> tuple[JobState, str]:
+    """The job's state and reason when its attempt is seen alive."""
+    if seen.state is EngineState.RUNNING:
+        return JobState.RUNNING, ""
+    was_running = job is JobState.RUNNING
+    if seen.state is EngineState.RECOVERING:
+        return (
+            JobState.RUNNING if was_running else JobState.DEPLOYED
+        ), "Flink is restarting it (its own restart strategy)"
+    if seen.state is EngineState.STOPPING:
+        return (job if job in (JobState.RUNNING, JobState.DEPLOYED) else JobState.DEPLOYED), "it is being stopped"
+    if was_running:
+        return JobState.RUNNING, "some of its tasks are not running: " + (seen.detail or "being deployed again")
+    return JobState.DEPLOYED, "waiting for its tasks to run: " + (seen.detail or "being deployed")
+
+
+def ended(state: EngineState, intent: Intent | None, *, savepoint: str | None, cause: str | None) -> Ending:
+    """What the end of an attempt means for its job.
+
+    `savepoint` is the path of the savepoint that our stop took, `cause` the engine's own reason.
+    """
+    attempt = attempt_state(state)
+    if intent is Intent.KILL:
+        return Ending(job=JobState.KILLED, attempt=attempt, restartable=False, why="killed, its state given up")
+    if state is EngineState.FINISHED:
+        if savepoint is not None:
+            return Ending(
+                job=JobState.PAUSED,
+                attempt=attempt,
+                restartable=False,
+                why=f"stopped with savepoint {savepoint}",
+            )
+        return Ending(job=JobState.FINISHED, attempt=attempt, restartable=False, why="it came to its end")
+    if state is EngineState.CANCELED:
+        return Ending(
+            job=JobState.KILLED,
+            attempt=attempt,
+            restartable=False,
+            why="it was cancelled on the cluster, not by Penstock",
+        )
+    if state is EngineState.MISSING:
+        why = "the cluster lost it: its JobManager answers and does not know the job any more"
+    else:
+        why = cause or "it failed on the cluster"
+    return Ending(job=JobState.FAILED, attempt=attempt, restartable=True, why=why)

@@ -1,0 +1,178 @@
+"""Which state an attempt starts from: one pure function, every row of it tested.
+
+The rules are those of `docs/decisions/0003-restore-rules.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from core.errors import InvalidInput
+from core.states import CommandKind, JobState
+
+
+class RestoreKind(StrEnum):
+    SAVEPOINT = "savepoint"
+    CHECKPOINT = "checkpoint"
+
+
+class RestorePoint(BaseModel):
+    """A completed savepoint or retained checkpoint whose `_metadata` has been seen."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    kind: RestoreKind
+    path: str
+    completed_at: datetime
+    attempt: int
+    version: int
+
+
+class RestoreRequest(BaseModel):
+    """What the caller of a command asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    mode: Literal["newest", "none", "point"] = Field(
+        description="newest: the newest completed restore point of this job; none: start empty; "
+        "point: the one named in `point`"
+    )
+    point: str | None = Field(
+        default=None,
+        max_length=2048,
+        description="Id of a restore point of this job, or a path; with mode point",
+    )
+    allow_non_restored_state: bool = Field(
+        default=False, description="Start although some state of the restore point has no operator any more"
+    )
+
+    @model_validator(mode="after")
+    def _point_goes_with_mode(self) -> RestoreRequest:
+        if (self.mode == "point") != (self.point is not None):
+            raise ValueError("`point` is given with mode `point`, and only then")
+        return self
+
+
+class Basis(StrEnum):
+    """What the job's past says about its next start."""
+
+    FRESH = "fresh"  # no attempt of it has ever run
+    NEWEST = "newest"  # its state is to be kept
+    DECIDE = "decide"  # a person gave the state up, or it came to its end
+
+
+class Choice(BaseModel):
+    """Where the next attempt starts. `point` None means empty; `why` is told on the timeline."""
+
+    model_config = ConfigDict(frozen=True)
+    path: str | None
+    point: RestorePoint | None = None
+    why: str
+
+
+class Missing(BaseModel):
+    """A restore point is due and none is there: the job is BLOCKED, never started empty in silence."""
+
+    model_config = ConfigDict(frozen=True)
+    why: str
+
+
+def needs_decision(kind: CommandKind, basis: Basis, *, changes_version: bool) -> bool:
+    """Whether the caller has to send `restore` with this command."""
+    if basis is Basis.FRESH:
+        return False
+    return kind is CommandKind.RESUBMIT or changes_version or basis is Basis.DECIDE
+
+
+def resolve_request(
+    job: str,
+    kind: CommandKind,
+    state: JobState,
+    basis: Basis,
+    request: RestoreRequest | None,
+    *,
+    changes_version: bool,
+) -> RestoreRequest:
+    """The restore mode that a start, restart or resubmit works with.
+
+    Raises `InvalidInput` when a person has to decide and has not.
+    """
+    if request is not None:
+        return request
+    if needs_decision(kind, basis, changes_version=changes_version):
+        because = "the version changes" if kind is CommandKind.RESUBMIT or changes_version else f"it is {state.value}"
+        raise InvalidInput(
+            f"Job {job}: {kind.value} needs `restore`, because {because} and only you can say what its state is worth.",
+            code="restore_undecided",
+            field="restore",
+            remedy='Send {"mode": "newest"}, {"mode": "none"} or {"mode": "point", "point": "<id or path>"}.',
+        )
+    return RestoreRequest(mode="none" if basis is Basis.FRESH else "newest")
+
+
+def newest(points: Sequence[RestorePoint]) -> RestorePoint | None:
+    """Newest by completion time; a savepoint wins a tie, then the later attempt, then the id."""
+    return max(
+        points,
+        key=lambda p: (p.completed_at, p.kind is RestoreKind.SAVEPOINT, p.attempt, p.id),
+        default=None,
+    )
+
+
+class Lineage(BaseModel):
+    """The attempts whose state follows from one another, up to the last one.
+
+    `first` is the attempt that began it: the last one that a person started empty or from a named
+    point. `root` is the path that one was restored from, None when it began empty. `untouched` says
+    that no checkpoint or savepoint has completed since: True only when that is known for certain.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    first: int = 1
+    root: str | None = None
+    untouched: bool = True
+
+
+def choose(
+    request: RestoreRequest, points: Sequence[RestorePoint], lineage: Lineage, *, asked: bool
+) -> Choice | Missing:
+    """Pick the restore point.
+
+    `points` are this job's own, each with its `_metadata` seen; `asked` says that a person sent
+    `restore` with this command. A person's `newest` looks at all points; an automatic one stays in the
+    lineage, so that state which a person has given up does not come back.
+    """
+    if request.mode == "none":
+        return Choice(path=None, why="starts empty, as asked" if asked else "starts empty: its first start")
+    if request.mode == "point":
+        wanted = str(request.point)
+        for point in points:
+            if wanted in (point.id, point.path):
+                return Choice(path=point.path, point=point, why=f"restored from the named {point.kind.value}")
+        return Choice(path=wanted, why="restored from the path that was named")
+    candidates = [p for p in points if asked or p.attempt >= lineage.first]
+    found = newest(candidates)
+    if found is not None:
+        return Choice(
+            path=found.path,
+            point=found,
+            why=f"restored from the newest {found.kind.value}, completed {found.completed_at:%Y-%m-%d %H:%M:%S} UTC",
+        )
+    if asked:
+        return Missing(why="the newest restore point was asked for, and this job has none")
+    if lineage.untouched and lineage.root is None:
+        return Choice(
+            path=None,
+            why="starts empty as it did before: no checkpoint had completed yet, so there is no state to lose",
+        )
+    if lineage.untouched:
+        return Choice(
+            path=lineage.root, why="restored from the point it had started from: no checkpoint had completed since"
+        )
+    return Missing(
+        why="no completed restore point of this job could be found, and starting empty would lose its state in silence"
+    )

@@ -1,0 +1,83 @@
+"""All that a job's workflow knows, in one serializable model.
+
+It is carried over continue-as-new, and written beside the job's row, so that a workflow that was lost
+is started again where it was.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from core.observations import Intent
+from core.policy import RestartPolicy
+from core.restore import Basis, Lineage, RestoreRequest
+from core.states import CommandKind, JobState
+
+
+class CommandRequest(BaseModel):
+    """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once."""
+
+    id: str
+    number: int
+    kind: CommandKind
+    restore: RestoreRequest | None = None
+    version: int | None = None
+
+
+class AttemptSnapshot(BaseModel):
+    number: int
+    flink_job_id: str
+    version: int
+    ended: bool = False
+    build_key: str | None = None
+    running_since: datetime | None = None
+
+
+class StopSnapshot(BaseModel):
+    """A stop that was asked for: remembered, so that an end that is seen later is understood."""
+
+    intent: Intent
+    trigger_id: str | None = None
+    directory: str | None = None
+
+
+class JobSnapshot(BaseModel):
+    job_id: str
+    project: str
+    name: str
+    type: str
+    cluster: str
+    state_dir: str
+    state: JobState = JobState.CREATED
+    reason: str = ""
+    version: int = 1
+    basis: Basis = Basis.FRESH
+    lineage: Lineage = Lineage()
+    attempt: AttemptSnapshot | None = None
+    attempts: int = 0
+    sequence: int = 0
+    stop: StopSnapshot | None = None
+    policy: RestartPolicy = RestartPolicy()
+    restarts: list[datetime] = []
+    restart_at: datetime | None = None
+    check_at: datetime | None = None
+    check_interval: float = 600
+    queue: list[CommandRequest] = []
+    handled: list[str] = []
+    revision: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.project}:{self.name}"
+
+
+def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:
+    """A folder of its own for each savepoint that is asked for, so that it is found when the answer is lost."""
+    return f"{state_dir.rstrip('/')}/{job_id}/savepoints/{attempt}-{trigger_id}"
+
+
+def checkpoint_directory(state_dir: str, job_id: str) -> str:
+    """Flink adds a folder for each attempt, named by its Flink job id."""
+    return f"{state_dir.rstrip('/')}/{job_id}/checkpoints"

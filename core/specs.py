@@ -1,0 +1,210 @@
+"""What a job is made of: SQL text, a Maven project in Git, or a Python program in Git.
+
+A spec is user input. Everything in it that ends in a path, a process argument or a URL is checked here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from core.config import check_config
+
+MAX_SQL = 512 * 1024
+_CLASS = r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$"
+_MODULE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+_SCP_URL = re.compile(r"^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!/?-)[A-Za-z0-9._~/-]+$")
+_HTTPS_URL = re.compile(r"^https://([^/@\s]+@)?[A-Za-z0-9.-]+(:\d{1,5})?/[^\s?#]*$")
+_SSH_URL = re.compile(r"^ssh://([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/(?!-)[^\s?#]*$")
+_REF_BAD = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|\.$|/$")
+
+Arg = Annotated[str, StringConstraints(max_length=8192)]
+
+
+def check_git_url(url: str) -> str:
+    """Return `url` when it is https, ssh or a local path; raise `ValueError` otherwise.
+
+    Whether a local path is allowed is a setting, so it is checked where the settings are known.
+    """
+    if len(url) > 2048 or any(ord(c) < 32 for c in url):
+        raise ValueError("the Git URL is too long or has control characters")
+    if "%0" in url.lower():
+        raise ValueError("the Git URL has encoded control characters")
+    match = _HTTPS_URL.match(url)
+    if match:
+        if match.group(1):
+            raise ValueError(
+                "the Git URL carries a user name or a token, which would end up in logs; "
+                "use ssh, or a credential helper on the workers"
+            )
+        return url
+    if _SSH_URL.match(url) or _SCP_URL.match(url):
+        return url
+    if (path := local_git_path(url)) is not None:
+        if ".." in path.split("/"):
+            raise ValueError("a local Git path may not contain ..")
+        return url
+    raise ValueError("the Git URL has to be https://..., ssh://..., user@host:path, or an absolute local path")
+
+
+def local_git_path(url: str) -> str | None:
+    """The path of a local repository (`/path` or `file:///path`), None for a remote one."""
+    if url.startswith("file:///"):
+        return url[len("file://") :]
+    return url if url.startswith("/") else None
+
+
+def check_git_ref(ref: str) -> str:
+    """Return `ref` when it is a branch, tag or commit name (git-check-ref-format); raise `ValueError` otherwise."""
+    if not ref or len(ref) > 255 or ref.startswith(("-", "/", ".")) or _REF_BAD.search(ref):
+        raise ValueError(f"{ref[:60]!r} is not a Git branch, tag or commit")
+    return ref
+
+
+def check_inner_path(path: str) -> str:
+    """Return `path` when it is relative and stays inside the repository; raise `ValueError` otherwise."""
+    if not path or len(path) > 1024 or path.startswith(("/", "~", "-")) or "\\" in path:
+        raise ValueError(f"{path[:60]!r} has to be a relative path inside the repository")
+    if any(ord(c) < 32 for c in path) or ".." in path.split("/"):
+        raise ValueError(f"{path[:60]!r} leads out of the repository")
+    return path
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GitSource(Frozen):
+    """Where the source lies. `ref` is a branch, tag or commit; each start resolves it to a commit again."""
+
+    url: str = Field(description="https://..., ssh://..., user@host:path, or an allowed absolute local path")
+    ref: str = Field(default="HEAD", description="Branch, tag or commit")
+    subdirectory: str | None = Field(default=None, description="Folder inside the repository to build or run from")
+
+    _url = field_validator("url")(staticmethod(check_git_url))
+    _ref = field_validator("ref")(staticmethod(check_git_ref))
+
+    @field_validator("subdirectory")
+    @classmethod
+    def _inside(cls, value: str | None) -> str | None:
+        return None if value is None else check_inner_path(value)
+
+
+class MavenBuild(Frozen):
+    """How a jar is built. `artifact` chooses among several jars: a path or a glob below the subdirectory."""
+
+    tool: Literal["maven"] = "maven"
+    profiles: list[Annotated[str, StringConstraints(pattern=r"^[!?]?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]] = Field(
+        default=[], max_length=20
+    )
+    properties: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$")], Arg] = Field(
+        default={}, max_length=100
+    )
+    artifact: str | None = Field(default=None, description="For example `app/target/app-1.0.jar` or `app-*.jar`")
+
+    @field_validator("artifact")
+    @classmethod
+    def _inside(cls, value: str | None) -> str | None:
+        return None if value is None else check_inner_path(value)
+
+    @field_validator("properties")
+    @classmethod
+    def _one_line(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, text in value.items():
+            if any(ord(c) < 32 for c in text):
+                raise ValueError(f"the property {key} has control characters")
+        return value
+
+
+class _Spec(Frozen):
+    parallelism: int | None = Field(default=None, ge=1, le=32768, description="Default parallelism of the job")
+    config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration of this version")
+
+    @field_validator("config")
+    @classmethod
+    def _config(cls, value: dict[str, str]) -> dict[str, str]:
+        check_config(value, "spec.config")
+        return value
+
+
+def _no_nul(args: list[str]) -> list[str]:
+    if any("\x00" in arg for arg in args):
+        raise ValueError("an argument has a NUL character")
+    return args
+
+
+class SqlSpec(_Spec):
+    """One SQL text: DDL, SET, INSERTs and STATEMENT SETs. All its INSERTs run as one Flink job."""
+
+    type: Literal["sql"]
+    sql: str = Field(min_length=1, max_length=MAX_SQL)
+
+
+class JarSpec(_Spec):
+    """A Maven project in Git. The program calls `execute` once."""
+
+    type: Literal["jar"]
+    git: GitSource
+    build: MavenBuild = MavenBuild()
+    entry_class: Annotated[str, StringConstraints(pattern=_CLASS, max_length=500)] | None = Field(
+        default=None, description="Main class; by default the one in the jar's manifest"
+    )
+    args: list[Arg] = Field(default=[], max_length=500)
+
+    _args = field_validator("args")(staticmethod(_no_nul))
+
+
+class PyFlinkSpec(_Spec):
+    """A Python program in Git: a file, or a module. `requirements` is a file in the repository or a list."""
+
+    type: Literal["pyflink"]
+    git: GitSource
+    entry_file: str | None = Field(default=None, description="For example `jobs/word_count.py`")
+    module: Annotated[str, StringConstraints(pattern=_MODULE, max_length=500)] | None = None
+    requirements: str | list[Annotated[str, StringConstraints(max_length=500)]] | None = Field(
+        default=None,
+        description="A requirements file in the repository, or requirements such as `numpy==2.1.0`",
+    )
+    args: list[Arg] = Field(default=[], max_length=500)
+
+    _args = field_validator("args")(staticmethod(_no_nul))
+
+    @field_validator("entry_file")
+    @classmethod
+    def _entry(cls, value: str | None) -> str | None:
+        if value is not None and not value.endswith(".py"):
+            raise ValueError("`entry_file` has to be a .py file")
+        return None if value is None else check_inner_path(value)
+
+    @field_validator("requirements")
+    @classmethod
+    def _requirements(cls, value: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(value, str):
+            return check_inner_path(value)
+        for item in value or []:
+            if not re.match(r"^[A-Za-z0-9]", item) or any(ord(c) < 32 for c in item):
+                raise ValueError(f"{item[:60]!r} is not a requirement (PEP 508); options are not allowed here")
+        return value
+
+    @model_validator(mode="after")
+    def _one_entry(self) -> PyFlinkSpec:
+        if (self.entry_file is None) == (self.module is None):
+            raise ValueError("give either `entry_file` or `module`")
+        return self
+
+
+JobSpec = Annotated[SqlSpec | JarSpec | PyFlinkSpec, Field(discriminator="type")]
+
+
+def build_key(spec: JarSpec | PyFlinkSpec, commit: str) -> str:
+    """Hash of what a build depends on: the commit and the build settings. Equal keys are built once."""
+    what: dict[str, object] = {"type": spec.type, "commit": commit, "subdirectory": spec.git.subdirectory}
+    if isinstance(spec, JarSpec):
+        what["build"] = spec.build.model_dump(mode="json")
+    else:
+        what["requirements"] = spec.requirements
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

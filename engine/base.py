@@ -1,0 +1,194 @@
+"""How Penstock speaks to a cluster: the protocol that every kind of cluster implements.
+
+One contract test suite (`tests/real/test_engine_contract.py`) holds every implementation to it. What is
+above this file knows neither REST paths nor YARN applications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from core.observations import EngineState
+from core.restore import RestoreKind
+from core.sql import Script
+
+Tell = Callable[[str], None]
+"""Takes one line for the log of the command."""
+
+
+class EngineError(Exception):
+    """Base of what an engine raises. The message is one that a person can read."""
+
+    def __init__(self, message: str, *, stack: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.stack = stack
+
+
+class Unreachable(EngineError):
+    """The cluster could not be asked: refused, timed out, no leader, or no answer of a Flink.
+
+    `sent` tells whether the request may have arrived all the same.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True):
+        super().__init__(message)
+        self.sent = sent
+
+
+class Rejected(EngineError):
+    """A clear no: nothing runs under this id, and sending the same again gives the same answer."""
+
+
+class Unclear(EngineError):
+    """It was sent, and the cluster cannot say yet what became of it."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An attempt on a cluster. `handle` is what `reserve` gave: on a session cluster the Flink job id again,
+    elsewhere the id of an application."""
+
+    flink_job_id: str
+    handle: str
+
+
+@dataclass(frozen=True)
+class SqlProgram:
+    script: Script
+
+
+@dataclass(frozen=True)
+class JarProgram:
+    """`sha256` names the content of `path`."""
+
+    path: Path
+    sha256: str
+    entry_class: str | None
+    args: list[str]
+
+
+@dataclass(frozen=True)
+class PythonProgram:
+    """`root` is the checked-out program, `python` the interpreter with its requirements."""
+
+    root: Path
+    entry_file: str | None
+    module: str | None
+    args: list[str]
+    python: Path
+
+
+@dataclass(frozen=True)
+class Submission:
+    ref: Ref
+    name: str
+    program: SqlProgram | JarProgram | PythonProgram
+    config: Mapping[str, str]
+    parallelism: int | None
+    restore_path: str | None
+    allow_non_restored_state: bool
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """One job as a cluster shows it. `detail` is the engine's own wording, with task counts."""
+
+    handle: str
+    state: EngineState
+    name: str = ""
+    detail: str = ""
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All jobs of a cluster, by handle, from one question."""
+
+    jobs: Mapping[str, JobSeen]
+
+
+@dataclass(frozen=True)
+class PointSeen:
+    """A completed checkpoint or savepoint that the engine tells of; whether it is still there is another question."""
+
+    kind: RestoreKind
+    path: str
+    completed_at: datetime
+
+
+class TriggerState(StrEnum):
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"  # the trigger id is not (or no longer) known
+
+
+@dataclass(frozen=True)
+class TriggerStatus:
+    state: TriggerState
+    path: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    flink_version: str | None = None
+    taskmanagers: int | None = None
+    slots_total: int | None = None
+    slots_available: int | None = None
+    jobs_running: int | None = None
+    gateway: bool | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Engine(Protocol):
+    """Methods raise `Unreachable` when the cluster could not be asked; that is never an answer."""
+
+    async def reserve(self, flink_job_id: str) -> str:
+        """The handle to record before `submit`. Has no effect on the cluster that matters if it is lost."""
+        ...
+
+    async def submit(self, submission: Submission, tell: Tell) -> None:
+        """Returns when the cluster has the attempt; also when it had it already from an earlier call with
+        the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have."""
+        ...
+
+    async def overview(self) -> Overview: ...
+
+    async def look(self, ref: Ref) -> JobSeen:
+        """One attempt; state MISSING only when a leader answers and does not know it."""
+        ...
+
+    async def failure(self, ref: Ref) -> str | None:
+        """The root cause of a failure, in a line, with Flink's own words."""
+        ...
+
+    async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        """Ask for it; the same `trigger_id` asks for the same. Raises `Rejected` when the job cannot be stopped."""
+        ...
+
+    async def savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None: ...
+
+    async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus: ...
+
+    async def cancel(self, ref: Ref) -> None:
+        """Ask for it; fine when the job is already at its end or gone."""
+        ...
+
+    async def checkpoints(self, ref: Ref) -> list[PointSeen]:
+        """What the engine remembers of completed restore points; empty when it does not know the attempt."""
+        ...
+
+    async def takes_checkpoints(self, ref: Ref) -> bool | None:
+        """Whether the attempt really takes checkpoints; None when the engine does not know the attempt."""
+        ...
+
+    async def health(self) -> Health: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,71 @@
+"""Restore points as files: is `_metadata` there, what lies in an attempt's folder.
+
+fsspec reads any file system that has a driver installed (file, hdfs, s3, gs, ...).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import fsspec
+
+from core.restore import RestoreKind
+from engine.base import PointSeen, Unreachable
+
+_LOCAL = re.compile(r"^file:/*")
+
+
+def normal(path: str) -> str:
+    """One spelling for a path: Flink writes `file:/tmp/x`, people write `/tmp/x` and `file:///tmp/x`."""
+    if path.startswith("/"):
+        return f"file://{path.rstrip('/')}"
+    return _LOCAL.sub("file:///", path).rstrip("/")
+
+
+def _open(path: str) -> tuple[Any, str]:
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(normal(path))
+        return found
+    except (ImportError, ValueError) as error:
+        raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
+
+
+async def is_complete(path: str) -> bool:
+    """Whether `path` is a completed restore point: its `_metadata` is there. Raises `Unreachable`."""
+    return await asyncio.to_thread(_is_complete, path)
+
+
+def _is_complete(path: str) -> bool:
+    files, local = _open(path)
+    try:
+        files.invalidate_cache()
+        return bool(files.exists(f"{local}/_metadata") or (local.endswith("/_metadata") and files.exists(local)))
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+async def scan(folder: str, kind: RestoreKind) -> list[PointSeen]:
+    """Completed restore points below `folder` (`chk-N/_metadata`, `savepoint-*/_metadata`), with the time
+    at which `_metadata`, the last file of each, was written. Raises `Unreachable`."""
+    return await asyncio.to_thread(_scan, folder, kind)
+
+
+def _scan(folder: str, kind: RestoreKind) -> list[PointSeen]:
+    files, local = _open(folder)
+    name = "chk-*" if kind is RestoreKind.CHECKPOINT else "savepoint-*"
+    try:
+        files.invalidate_cache()
+        found = files.glob(f"{local}/{name}/_metadata")
+        return [
+            PointSeen(kind, normal(files.unstrip_protocol(p.rpartition("/")[0])), _written(files, p)) for p in found
+        ]
+    except Exception as error:
+        raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _written(files: Any, path: str) -> datetime:
+    at: datetime = files.modified(path)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

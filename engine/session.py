@@ -1,0 +1,234 @@
+"""A Flink session cluster: jars through its REST API, SQL through its gateway, Python through its driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.observations import EngineState
+from engine.base import (
+    EngineError,
+    Health,
+    JarProgram,
+    JobSeen,
+    Overview,
+    PointSeen,
+    PythonProgram,
+    Ref,
+    Rejected,
+    SqlProgram,
+    Submission,
+    Tell,
+    TriggerStatus,
+    Unclear,
+    Unreachable,
+)
+from engine.flink_rest import FlinkRest
+from engine.gateway import SqlGateway
+from engine.http import Refused
+
+_DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
+_JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
+PYTHON_DRIVER = "org.apache.flink.client.python.PythonDriver"
+
+
+class FlinkSession:
+    """Implements `engine.base.Engine`. `python_jar` is opt/flink-python-*.jar of the cluster's Flink version."""
+
+    def __init__(self, jobmanager_url: str, gateway_url: str | None, *, python_jar: Path | None = None):
+        self._rest = FlinkRest(jobmanager_url)
+        self._gateway = SqlGateway(gateway_url) if gateway_url else None
+        self._python_jar = python_jar
+        self._uploads: dict[str, asyncio.Lock] = {}
+
+    async def close(self) -> None:
+        await self._rest.http.close()
+        if self._gateway:
+            await self._gateway.http.close()
+
+    async def reserve(self, flink_job_id: str) -> str:
+        return flink_job_id
+
+    # Submission -----------------------------------------------------------------------------
+
+    async def submit(self, submission: Submission, tell: Tell) -> None:
+        try:
+            if isinstance(submission.program, SqlProgram):
+                await self._submit_sql(submission, submission.program, tell)
+            else:
+                await self._submit_program(submission, tell)
+        except (Rejected, Refused) as error:
+            if await self._has_it_after_all(submission.ref, error):
+                tell("the cluster has this attempt")
+                return
+            if isinstance(error, Rejected):
+                raise
+            for line in (error.stack or "").splitlines():
+                tell("  " + line)
+            raise Rejected(error.message, stack=error.stack) from error
+        except Unreachable as error:
+            if not error.sent:
+                raise
+            # It may have arrived. What runs under this id is for the next question, not for a guess.
+            raise Unclear(error.message) from error
+
+    async def _has_it_after_all(self, ref: Ref, error: EngineError) -> bool:
+        """Any answer that is not a clear yes is followed by the question whether the cluster knows the id."""
+        if any(word in (error.stack or "") for word in _DUPLICATE):
+            return True
+        try:
+            seen = await self.look(ref)
+        except Unreachable as unreachable:
+            raise Unclear(f"{error.message}; then {unreachable.message}") from unreachable
+        return seen.state is not EngineState.MISSING
+
+    async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: Tell) -> None:
+        if self._gateway is None:
+            raise Rejected("The cluster has no SQL gateway; set gateway_url of the cluster.")
+        properties = {
+            **submission.config,
+            "$internal.pipeline.job-id": submission.ref.flink_job_id,
+            "pipeline.name": submission.name,
+        }
+        if submission.parallelism:
+            properties["parallelism.default"] = str(submission.parallelism)
+        if submission.restore_path:
+            properties["execution.state-recovery.path"] = submission.restore_path
+            properties["execution.state-recovery.claim-mode"] = "NO_CLAIM"
+            properties["execution.state-recovery.ignore-unclaimed-state"] = str(
+                submission.allow_non_restored_state
+            ).lower()
+        async with self._gateway.session(properties) as session:
+            await self._gateway.run_script(session, program.script, tell)
+
+    async def _submit_program(self, submission: Submission, tell: Tell) -> None:
+        body = _run_body(submission)
+        if isinstance(submission.program, JarProgram):
+            jar, name = submission.program.path, f"{submission.program.sha256}.jar"
+        else:
+            if self._python_jar is None or not self._python_jar.exists():
+                raise Rejected(
+                    "This worker has no PyFlink for the cluster's Flink version; "
+                    "run `penstock flink install VERSION` on it."
+                )
+            jar, name = self._python_jar, self._python_jar.name
+        for last in (False, True):
+            jar_id = await self._uploaded(jar, name, tell)
+            try:
+                tell(f"running {body.get('entryClass') or 'the main class'}")
+                await self._rest.run(jar_id, body)
+                return
+            except Refused as error:
+                # An uploaded jar vanishes with its JobManager, between our look and our call at worst.
+                if (
+                    last
+                    or not any(word in (error.stack or "") for word in _JAR_GONE)
+                    or jar_id in await self._jar_ids()
+                ):
+                    raise
+
+    async def _jar_ids(self) -> set[str]:
+        return set((await self._rest.jars()).values())
+
+    async def _uploaded(self, jar: Path, name: str, tell: Tell) -> str:
+        async with self._uploads.setdefault(name, asyncio.Lock()):
+            if jar_id := (await self._rest.jars()).get(name):
+                return jar_id
+            tell(f"uploading {jar.name} ({jar.stat().st_size / 1e6:.1f} MB)")
+            return await self._rest.upload(jar, name)
+
+    # Looking --------------------------------------------------------------------------------
+
+    async def overview(self) -> Overview:
+        return Overview(await self._rest.overview())
+
+    async def look(self, ref: Ref) -> JobSeen:
+        seen = (await self._rest.overview()).get(ref.handle)
+        return seen or JobSeen(handle=ref.handle, state=EngineState.MISSING, detail="unknown to the JobManager")
+
+    async def failure(self, ref: Ref) -> str | None:
+        return await self._rest.exceptions(ref.flink_job_id)
+
+    async def checkpoints(self, ref: Ref) -> list[PointSeen]:
+        return await self._rest.checkpoints(ref.flink_job_id)
+
+    async def takes_checkpoints(self, ref: Ref) -> bool | None:
+        return await self._rest.checkpoint_config(ref.flink_job_id)
+
+    async def health(self) -> Health:
+        body = await self._rest.cluster()
+        return Health(
+            flink_version=body.get("flink-version"),
+            taskmanagers=body.get("taskmanagers"),
+            slots_total=body.get("slots-total"),
+            slots_available=body.get("slots-available"),
+            jobs_running=body.get("jobs-running"),
+            gateway=await self._gateway.answers() if self._gateway else None,
+        )
+
+    # Stopping -------------------------------------------------------------------------------
+
+    async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        body = {"triggerId": trigger_id, "targetDirectory": directory, "drain": False}
+        await self._trigger(ref, "stop", body)
+
+    async def savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        body = {"triggerId": trigger_id, "target-directory": directory, "cancel-job": False}
+        await self._trigger(ref, "savepoints", body)
+
+    async def _trigger(self, ref: Ref, operation: str, body: Mapping[str, Any]) -> None:
+        try:
+            await self._rest.trigger(ref.flink_job_id, operation, body)
+        except Refused as error:
+            raise Rejected(error.message, stack=error.stack) from error
+
+    async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus:
+        return await self._rest.trigger_status(ref.flink_job_id, trigger_id)
+
+    async def cancel(self, ref: Ref) -> None:
+        try:
+            await self._rest.cancel(ref.flink_job_id)
+        except Refused as error:
+            raise Rejected(error.message, stack=error.stack) from error
+
+
+def _run_body(submission: Submission) -> dict[str, Any]:
+    program = submission.program
+    body: dict[str, Any] = {
+        "jobId": submission.ref.flink_job_id,
+        "flinkConfiguration": {**submission.config, "pipeline.name": submission.name},
+    }
+    if isinstance(program, JarProgram):
+        body["programArgsList"] = program.args
+        if program.entry_class:
+            body["entryClass"] = program.entry_class
+    elif isinstance(program, PythonProgram):
+        body["entryClass"] = PYTHON_DRIVER
+        body["programArgsList"] = _python_arguments(program)
+        body["flinkConfiguration"]["python.executable"] = str(program.python)
+        body["flinkConfiguration"]["python.client.executable"] = str(program.python)
+    if submission.parallelism:
+        body["parallelism"] = submission.parallelism
+    if submission.restore_path:
+        body["savepointPath"] = submission.restore_path
+        body["claimMode"] = "NO_CLAIM"
+        body["allowNonRestoredState"] = submission.allow_non_restored_state
+    return body
+
+
+def _python_arguments(program: PythonProgram) -> list[str]:
+    arguments = [
+        "-pyclientexec",
+        str(program.python),
+        "-pyexec",
+        str(program.python),
+        "-pyfs",
+        str(program.root),
+    ]
+    if program.entry_file:
+        arguments += ["-py", str(program.root / program.entry_file)]
+    else:
+        arguments += ["-pym", str(program.module)]
+    return arguments + program.args

@@ -1,0 +1,96 @@
+"""Settings: the environment, read once and typed. Every name begins with `PENSTOCK_`."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def _cache() -> Path:
+    import os
+
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
+
+
+def _home() -> Path:
+    import os
+
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "penstock"
+
+
+class Settings(BaseSettings):
+    """Of every process. Durations are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore")
+
+    home: Path = Field(default_factory=_home, description="Data: database, artifacts, logs, state of the local Flink")
+    cache: Path = Field(default_factory=_cache, description="Installed parts; safe to delete")
+    database_url: str = Field(default="", description="SQLAlchemy URL; SQLite below `home` by default")
+    temporal_address: str = Field(default="127.0.0.1:7233")
+    temporal_namespace: str = "default"
+    artifacts: Path | None = Field(default=None, description="Built jars and archives; `home`/artifacts by default")
+    git_local_roots: list[Path] = Field(
+        default=[], description="Folders whose Git repositories may be built; JSON list"
+    )
+    maven_settings: Path | None = Field(default=None, description="A settings.xml for builds")
+    maven_repository: Path | None = Field(
+        default=None, description="Local Maven repository of builds; ~/.m2 by default"
+    )
+    build_env: list[str] = Field(default=[], description="Further environment variables that builds may see; JSON list")
+    build_timeout: float = Field(default=1800, description="Seconds after which a build is stopped")
+    build_log_limit: int = Field(default=16 * 1024 * 1024, description="Bytes of output after which a build is stopped")
+    watch_interval: float = Field(default=10, description="Seconds between two questions to a quiet cluster")
+    watch_interval_busy: float = Field(default=1, description="The same while something on it is in transition")
+    check_interval: float = Field(default=600, description="Seconds between a job's own checks, with jitter of a half")
+    submit_timeout: float = Field(default=600, description="Seconds to find out what became of a submission")
+    stop_timeout: float = Field(default=1800, description="Seconds for a stop with savepoint")
+    running_timeout: float = Field(default=120, description="Seconds that a start waits for all tasks to run")
+    lost_grace: float = Field(default=5, description="Seconds that a missing job has to stay missing to be believed")
+    recovery_interval: float = Field(default=60, description="Seconds between two runs of the recovery schedule")
+    log_format: str = Field(default="console", pattern="^(console|json)$")
+    log_level: str = "INFO"
+
+    def url_of_database(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.home / 'penstock.db'}"
+
+    def artifact_root(self) -> Path:
+        return self.artifacts or self.home / "artifacts"
+
+
+class ApiSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore")
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+
+
+class StackSettings(BaseSettings):
+    """The local stack that `penstock up` starts."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore")
+
+    flink_version: str = "2.3.0"
+    temporal_port: int = 7233
+    temporal_ui_port: int = 8233
+    flink_port: int = 8081
+    flink_rpc_port: int = 6123
+    gateway_port: int = 8083
+    flink_slots: int = 16
+    flink_jobmanager_memory: str = "1100m"
+    flink_taskmanager_memory: str = "1728m"
+
+
+@lru_cache
+def settings() -> Settings:
+    return Settings()
+
+
+def local_stack_roots() -> list[Path]:
+    """What the local stack may build from by default: the user's own files and temporary folders."""
+    return [Path.home(), Path(tempfile.gettempdir())]

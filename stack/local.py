@@ -1,0 +1,131 @@
+"""The local stack: which processes it has, and how each is started."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from core.search import ATTRIBUTES
+from settings import ApiSettings, Settings, StackSettings, local_stack_roots
+from stack.flink import Flink
+from stack.parts import Parts
+from stack.processes import Port, Processes, Spec, http_ok, listens
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = ["temporal", "jobmanager", "taskmanager", "gateway", "api", "worker"]
+
+
+class LocalStack:
+    """Everything that `penstock up` starts, in the folder `settings.home`."""
+
+    def __init__(self, settings: Settings, stack: StackSettings, api: ApiSettings, parts: Parts):
+        self.settings = settings
+        self.stack = stack
+        self.api = api
+        self.parts = parts
+        self.processes = Processes(settings.home)
+
+    @property
+    def own_temporal(self) -> bool:
+        """Whether we run Temporal ourselves: unless `PENSTOCK_TEMPORAL_ADDRESS` or `TEMPORAL_ADDRESS` names one."""
+        return not (os.environ.get("PENSTOCK_TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_ADDRESS"))
+
+    @property
+    def temporal_address(self) -> str:
+        given = os.environ.get("PENSTOCK_TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_ADDRESS")
+        return given or f"127.0.0.1:{self.stack.temporal_port}"
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.api.api_port}"
+
+    @property
+    def temporal_ui_url(self) -> str:
+        return f"http://127.0.0.1:{self.stack.temporal_ui_port}"
+
+    def flink(self) -> Flink:
+        return Flink(
+            home=self.parts.flink_home(self.stack.flink_version),
+            folder=self.settings.home / "flink",
+            rest_port=self.stack.flink_port,
+            rpc_port=self.stack.flink_rpc_port,
+            gateway_port=self.stack.gateway_port,
+            slots=self.stack.flink_slots,
+            jobmanager_memory=self.stack.flink_jobmanager_memory,
+            taskmanager_memory=self.stack.flink_taskmanager_memory,
+        )
+
+    def temporal(self) -> Spec:
+        command = [
+            str(self.parts.temporal()), "server", "start-dev", "--ip", "127.0.0.1",
+            "--port", str(self.stack.temporal_port), "--ui-port", str(self.stack.temporal_ui_port),
+            "--db-filename", str(self.settings.home / "temporal.db"),
+            "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL",
+            "--log-level", "warn",
+        ]  # fmt: skip
+        for name in ATTRIBUTES:
+            command += ["--search-attribute", f"{name}=Keyword"]
+        return Spec(
+            name="temporal",
+            command=command,
+            ports=[
+                Port(self.stack.temporal_port, "PENSTOCK_TEMPORAL_PORT"),
+                Port(self.stack.temporal_ui_port, "PENSTOCK_TEMPORAL_UI_PORT"),
+            ],
+            ready=lambda: listens(self.stack.temporal_port)() and listens(self.stack.temporal_ui_port)(),
+            fingerprint=" ".join(command),
+        )
+
+    def _python(self, name: str, arguments: list[str], **more: object) -> Spec:
+        env = {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "PENSTOCK_HOME": str(self.settings.home),
+            "PENSTOCK_CACHE": str(self.settings.cache),
+            "PENSTOCK_TEMPORAL_ADDRESS": self.temporal_address,
+        }
+        if not self.settings.git_local_roots:
+            roots = ",".join(f'"{root}"' for root in local_stack_roots())
+            env["PENSTOCK_GIT_LOCAL_ROOTS"] = f"[{roots}]"
+        command = [sys.executable, "-m", *arguments]
+        fingerprint = f"{command} {sorted(env.items())} {_source_hash()} {self.settings!r}"
+        return Spec(
+            name=name,
+            command=command,
+            env=env,
+            fingerprint=hashlib.sha256(fingerprint.encode()).hexdigest(),
+            **more,  # type: ignore[arg-type]
+        )
+
+    def api_process(self) -> Spec:
+        return self._python(
+            "api",
+            ["cli", "serve"],
+            ports=[Port(self.api.api_port, "PENSTOCK_API_PORT")],
+            ready=http_ok(f"{self.api_url}/readyz"),
+        )
+
+    def worker(self) -> Spec:
+        return self._python("worker", ["cli", "worker"])
+
+
+def _source_hash() -> str:
+    """Changes when our own code does, so that `up` after an edit or a pull starts the new code."""
+    digest = hashlib.sha256()
+    for folder in (
+        "activities",
+        "api",
+        "core",
+        "engine",
+        "settings",
+        "store",
+        "watch",
+        "worker",
+        "workflows",
+    ):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(str(path.relative_to(ROOT)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,161 @@
+"""Queries of attempts, restore points, events and builds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.restore import RestoreKind, RestorePoint
+from store import paging
+from store.tables import Attempt, Build, Event, Job, RestorePointRow
+
+
+async def get(session: AsyncSession, job_id: str, number: int) -> Attempt | None:
+    return await session.get(Attempt, (job_id, number))
+
+
+async def page(
+    session: AsyncSession, job_id: str, *, limit: int, cursor: str | None
+) -> tuple[list[Attempt], str | None]:
+    """Newest first."""
+    query = select(Attempt).where(Attempt.job_id == job_id)
+    if cursor:
+        query = query.where(Attempt.number < paging.decode(cursor, [int])[0])
+    found = list((await session.scalars(query.order_by(Attempt.number.desc()).limit(limit + 1))).all())
+    return found[:limit], paging.encode([found[limit - 1].number]) if len(found) > limit else None
+
+
+async def recent(session: AsyncSession, job_id: str, limit: int = 20) -> Sequence[Attempt]:
+    """The last attempts of a job, newest first."""
+    query = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number.desc()).limit(limit)
+    return (await session.scalars(query)).all()
+
+
+async def current(session: AsyncSession, jobs: Sequence[Job]) -> dict[str, Attempt]:
+    """The current attempt of each job that has one, by job id."""
+    ids = [job.id for job in jobs if job.current_attempt]
+    query = select(Attempt).join(Job, (Job.id == Attempt.job_id) & (Job.current_attempt == Attempt.number))
+    return {a.job_id: a for a in (await session.scalars(query.where(Job.id.in_(ids)))).all()} if ids else {}
+
+
+async def open_on(session: AsyncSession, cluster: str) -> list[dict[str, Any]]:
+    """Attempts on a cluster that have not been seen to end, as plain rows: one query a watch interval."""
+    query = (
+        select(
+            Attempt.job_id,
+            Attempt.number,
+            Attempt.flink_job_id,
+            Attempt.handle,
+            Attempt.seen,
+            Attempt.detail,
+            Attempt.sequence,
+            Attempt.state,
+            Job.project,
+            Job.name,
+            Job.state.label("job_state"),
+            Job.busy,
+        )
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Attempt.cluster == cluster, Attempt.ended_at.is_(None), Job.deleted_at.is_(None))
+    )
+    return [dict(row._mapping) for row in (await session.execute(query)).all()]
+
+
+async def observe(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
+    """Write what was seen of many attempts at once; an older observation changes nothing.
+
+    Each row has `job`, `attempt`, `saw`, `told` and `seq`.
+    """
+    if not rows:
+        return
+    table = Attempt.__table__
+    statement = (
+        update(table)  # type: ignore[arg-type]
+        .where(
+            table.c.job_id == bindparam("job"),
+            table.c.number == bindparam("attempt"),
+            table.c.sequence < bindparam("seq"),
+        )
+        .values(seen=bindparam("saw"), detail=bindparam("told"), sequence=bindparam("seq"))
+    )
+    await (await session.connection()).execute(statement, rows)
+
+
+async def known_handles(session: AsyncSession, cluster: str) -> set[str]:
+    """Handles of all attempts that were ever made on a cluster."""
+    return set((await session.scalars(select(Attempt.handle).where(Attempt.cluster == cluster))).all())
+
+
+def point_id(job_id: str, path: str) -> str:
+    """The same point has the same id, however often it is found."""
+    return "rp-" + hashlib.sha256(f"{job_id}\n{path}".encode()).hexdigest()[:16]
+
+
+async def points(session: AsyncSession, job_id: str) -> list[RestorePointRow]:
+    """Restore points of a job that are still there, newest first."""
+    query = (
+        select(RestorePointRow)
+        .where(RestorePointRow.job_id == job_id, RestorePointRow.gone_at.is_(None))
+        .order_by(RestorePointRow.completed_at.desc(), RestorePointRow.id)
+    )
+    return list((await session.scalars(query)).all())
+
+
+def as_point(row: RestorePointRow) -> RestorePoint:
+    return RestorePoint(
+        id=row.id,
+        kind=RestoreKind(row.kind),
+        path=row.path,
+        completed_at=row.completed_at,
+        attempt=row.attempt,
+        version=row.version,
+    )
+
+
+async def add_point(session: AsyncSession, job_id: str, point: RestorePoint) -> None:
+    """Write a restore point down; one that is known already (by its path) is only seen again."""
+    row = await session.get(RestorePointRow, point.id)
+    if row is None:
+        session.add(RestorePointRow(job_id=job_id, **point.model_dump(mode="python")))
+        await session.flush()
+    elif row.gone_at is not None:
+        row.gone_at = None
+
+
+async def pin(session: AsyncSession, job_id: str, path: str | None) -> None:
+    """Pin the point in use, and let go of the one before."""
+    await session.execute(
+        update(RestorePointRow)
+        .where(RestorePointRow.job_id == job_id)
+        .values(pinned=(RestorePointRow.path == path) if path else False)
+    )
+
+
+async def events(
+    session: AsyncSession, job_id: str, *, limit: int, cursor: str | None
+) -> tuple[list[Event], str | None]:
+    """The timeline, newest first."""
+    query = select(Event).where(Event.job_id == job_id)
+    if cursor:
+        query = query.where(Event.id < paging.decode(cursor, [int])[0])
+    found = list((await session.scalars(query.order_by(Event.id.desc()).limit(limit + 1))).all())
+    return found[:limit], paging.encode([found[limit - 1].id]) if len(found) > limit else None
+
+
+async def last_event(session: AsyncSession) -> int:
+    return (await session.scalar(select(func.max(Event.id)))) or 0
+
+
+async def build(session: AsyncSession, key: str) -> Build | None:
+    return await session.get(Build, key)
+
+
+async def add_build(
+    session: AsyncSession, *, key: str, commit: str, type_: str, sha256: str | None, size: int | None, now: datetime
+) -> None:
+    await session.merge(Build(key=key, commit=commit, type=type_, sha256=sha256, size=size, created_at=now))

@@ -1,0 +1,80 @@
+"""Queries of commands and of their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import NotFound
+from core.states import CommandState
+from store import paging
+from store.tables import Command, Job, LogLine
+
+
+async def by_key(session: AsyncSession, job_id: str, key: str) -> Command | None:
+    query = select(Command).where(Command.job_id == job_id, Command.idempotency_key == key)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def next_number(session: AsyncSession, job_id: str) -> int:
+    return ((await session.scalar(select(func.max(Command.number)).where(Command.job_id == job_id))) or 0) + 1
+
+
+async def get(session: AsyncSession, job: Job, number: int) -> Command:
+    found = None
+    if 0 < number < 2**31:
+        query = select(Command).where(Command.job_id == job.id, Command.number == number)
+        found = (await session.scalars(query)).one_or_none()
+    if found is None:
+        raise NotFound(f"Job {job.project}:{job.name} has no command {number}.", code="command_not_found")
+    return found
+
+
+async def by_id(session: AsyncSession, command_id: str) -> Command | None:
+    return await session.get(Command, command_id)
+
+
+async def page(
+    session: AsyncSession, job_id: str, *, limit: int, cursor: str | None
+) -> tuple[list[Command], str | None]:
+    """Newest first."""
+    query = select(Command).where(Command.job_id == job_id)
+    if cursor:
+        query = query.where(Command.number < paging.decode(cursor, [int])[0])
+    found = list((await session.scalars(query.order_by(Command.number.desc()).limit(limit + 1))).all())
+    return found[:limit], paging.encode([found[limit - 1].number]) if len(found) > limit else None
+
+
+async def remove(session: AsyncSession, command_id: str) -> None:
+    """Take back a command that was never delivered."""
+    await session.execute(delete(Command).where(Command.id == command_id, Command.state == CommandState.PENDING.value))
+
+
+async def undelivered(session: AsyncSession, before: datetime) -> Sequence[tuple[Command, Job]]:
+    """Commands that are still PENDING although they were sent before `before`, in order."""
+    query = (
+        select(Command, Job)
+        .join(Job, Job.id == Command.job_id)
+        .where(Command.state == CommandState.PENDING.value, Command.created_at < before, Job.deleted_at.is_(None))
+        .order_by(Command.created_at)
+    )
+    return [(c, j) for c, j in (await session.execute(query)).all()]
+
+
+def scope(command_id: str) -> str:
+    return f"command:{command_id}"
+
+
+async def append(session: AsyncSession, scope_: str, lines: Sequence[tuple[datetime, str]]) -> None:
+    rows: list[dict[str, Any]] = [{"scope": scope_, "at": at, "text": line} for at, line in lines]
+    if rows:
+        await session.execute(insert(LogLine), rows)
+
+
+async def lines(session: AsyncSession, scope_: str, *, after: int = 0, limit: int = 1000) -> list[LogLine]:
+    query = select(LogLine).where(LogLine.scope == scope_, LogLine.id > after).order_by(LogLine.id).limit(limit)
+    return list((await session.scalars(query)).all())

@@ -1,0 +1,36 @@
+"""Bringing a database to the newest schema with Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from store.database import Database
+
+HERE = Path(__file__).resolve().parent
+_LOCK = 7_310_244_051  # any fixed number: one migration at a time on PostgreSQL
+
+
+def config() -> Config:
+    made = Config()
+    made.set_main_option("script_location", str(HERE / "migrations"))
+    return made
+
+
+async def upgrade(database: Database) -> None:
+    """Upgrade to the newest schema. Several processes may do this at once."""
+
+    def run(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
+        made = config()
+        made.attributes["connection"] = connection
+        command.upgrade(made, "head")
+
+    async with database.engine.connect() as connection:
+        connection = await connection.execution_options(penstock_write=True)
+        await connection.run_sync(run)
+        await connection.commit()

@@ -1,0 +1,64 @@
+"""Applying a record of a job's workflow: the only place that changes jobs, commands and attempts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records import Record
+from core.restore import RestorePoint
+from core.states import ATTEMPT_ENDED, COMMAND_ENDED, CommandState
+from store import attempts
+from store.tables import Attempt, Command, Event, Job
+
+
+async def apply(session: AsyncSession, record: Record) -> None:
+    """Apply `record` as a whole. Applying it again, or after a newer one, changes nothing."""
+    await _job(session, record)
+    for command in record.commands:
+        values: dict[str, Any] = {"state": command.state.value, "attempt": command.attempt}
+        if command.state is CommandState.RUNNING:
+            values["started_at"] = command.at
+        if command.state in COMMAND_ENDED:
+            values |= {"finished_at": command.at, "error": command.error, "error_code": command.error_code}
+        await session.execute(
+            update(Command)
+            .where(Command.id == command.id, Command.state.not_in([s.value for s in COMMAND_ENDED]))
+            .values(**{k: v for k, v in values.items() if v is not None})
+        )
+    for attempt in record.attempts:
+        values = {"state": attempt.state.value}
+        if attempt.state in ATTEMPT_ENDED:
+            values |= {"ended_at": attempt.at, "why_ended": attempt.why}
+        key = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number) & Attempt.ended_at.is_(None)
+        await session.execute(update(Attempt).where(key).values(**values))
+        if attempt.running:
+            since = key & Attempt.running_since.is_(None)
+            await session.execute(update(Attempt).where(since).values(running_since=attempt.at))
+    for point in record.points:
+        new = RestorePoint(id=attempts.point_id(record.job_id, point.path), **point.model_dump())
+        await attempts.add_point(session, record.job_id, new)
+    if record.pin is not None:
+        await attempts.pin(session, record.job_id, record.pin or None)
+    known = set(await session.scalars(select(Event.key).where(Event.key.in_([e.key for e in record.events]))))
+    session.add_all(
+        Event(job_id=record.job_id, **event.model_dump()) for event in record.events if event.key not in known
+    )
+
+
+async def _job(session: AsyncSession, record: Record) -> None:
+    change = record.job
+    if change is None:
+        return
+    values = change.model_dump(mode="python", exclude={"version"})
+    values["state"] = change.state.value
+    if change.version is not None:
+        values["version"] = change.version
+    at = max(
+        [e.at for e in record.events] + [c.at for c in record.commands] + [a.at for a in record.attempts], default=None
+    )
+    if at is not None:
+        values["updated_at"] = at
+    await session.execute(update(Job).where(Job.id == record.job_id, Job.revision < change.revision).values(**values))

@@ -1,0 +1,1 @@
+"""Seeing what clusters say: one question a cluster, whoever asks."""

@@ -1,0 +1,37 @@
+"""The configuration that a version of a job runs with, and where each key of it comes from."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import config as rules
+from core.snapshot import checkpoint_directory
+from core.sql import parse_script
+from store import jobs
+from store.tables import Cluster, Job
+
+
+async def effective_config(
+    session: AsyncSession, job: Job, cluster: Cluster, version: int
+) -> dict[str, rules.Effective]:
+    """The configuration of `version` of `job` on `cluster`, each key with the layer it comes from."""
+    project = await jobs.project(session, job.project)
+    spec = (await jobs.version(session, job, version)).spec
+    own = dict(spec.get("config") or {})
+    if spec.get("parallelism"):
+        own["parallelism.default"] = str(spec["parallelism"])
+    if spec["type"] == "sql":
+        own |= parse_script(spec["sql"]).settings
+    return rules.merge(
+        {
+            rules.Layer.PLATFORM: rules.PLATFORM_DEFAULTS,
+            rules.Layer.CLUSTER: cluster.config,
+            rules.Layer.PROJECT: project.config,
+            rules.Layer.JOB: job.config,
+            rules.Layer.VERSION: own,
+            rules.Layer.PENSTOCK: {
+                "execution.checkpointing.dir": checkpoint_directory(cluster.state_dir, job.id),
+                "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+            },
+        }
+    )

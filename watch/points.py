@@ -1,0 +1,130 @@
+"""Restore points of a job: gathered from Flink and from the files, and each one verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.observations import EngineState
+from core.restore import RestoreKind, RestorePoint
+from core.snapshot import checkpoint_directory
+from engine import files
+from engine.base import EngineError, PointSeen, Ref, Unreachable
+from store import attempts, clusters
+from store.tables import Attempt, Cluster, Job, RestorePointRow
+from watch.services import Services
+
+LOOK_BACK = 20
+"""Attempts whose folders are searched again; points of older ones are known from their rows."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """`unread` says why some could not be read; then an empty list means nothing."""
+
+    points: list[RestorePoint]
+    unread: str | None = None
+
+
+async def gather(services: Services, job_id: str) -> Found:
+    """All restore points of a job whose `_metadata` is there now, newest first; writes them down."""
+    async with services.database.read() as session:
+        job = await session.get(Job, job_id)
+        assert job is not None
+        cluster = await clusters.get(session, job.cluster)
+        recent = list(await attempts.recent(session, job_id, LOOK_BACK))
+        rows = await attempts.points(session, job_id)
+    unread: str | None = None
+    seen: dict[str, tuple[PointSeen, Attempt]] = {}
+    for attempt in recent:
+        try:
+            for point in await _of_attempt(services, cluster, attempt):
+                seen.setdefault(files.normal(point.path), (point, attempt))
+        except Unreachable as error:
+            unread = error.message
+    known = {row.path: row for row in rows}
+    gone: list[str] = []
+    points: dict[str, RestorePoint] = {}
+    for path, (point, attempt) in seen.items():
+        if await _complete(path):
+            points[path] = _point(job_id, path, point, attempt)
+    for path, row in known.items():
+        try:
+            if path in points or await files.is_complete(path):
+                points[path] = attempts.as_point(row)
+            else:
+                gone.append(path)
+        except Unreachable as error:
+            unread = error.message
+    async with services.database.write() as session:
+        await _write(session, job_id, points, known.keys(), gone, recent)
+    ordered = sorted(points.values(), key=lambda p: (p.completed_at, p.id), reverse=True)
+    return Found(points=ordered, unread=unread)
+
+
+async def _write(
+    session: AsyncSession,
+    job_id: str,
+    points: dict[str, RestorePoint],
+    known: object,
+    gone: list[str],
+    recent: list[Attempt],
+) -> None:
+    for point in points.values():
+        await attempts.add_point(session, job_id, point)
+    for path in gone:
+        row = await session.get(RestorePointRow, attempts.point_id(job_id, path))
+        if row is not None:
+            row.gone_at = datetime.now(UTC)
+    # The point that the newest attempt came from stays pinned until that attempt has one of its own.
+    if recent and any(p.attempt == recent[0].number for p in points.values()):
+        await attempts.pin(session, job_id, None)
+
+
+async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) -> list[PointSeen]:
+    """From the files always; from Flink while the attempt has not been seen to end."""
+    base = checkpoint_directory(cluster.state_dir, attempt.job_id)
+    found = await files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
+    savepoints = f"{cluster.state_dir.rstrip('/')}/{attempt.job_id}/savepoints/{attempt.number}-*"
+    found += await files.scan(savepoints, RestoreKind.SAVEPOINT)
+    if attempt.ended_at is None:
+        try:
+            asked = await services.engines.get(cluster).checkpoints(Ref(attempt.flink_job_id, attempt.handle))
+            found = [*asked, *found]  # Flink knows the time better than the file does
+        except EngineError:
+            pass  # the files have told
+    return found
+
+
+async def _complete(path: str) -> bool:
+    try:
+        return await files.is_complete(path)
+    except Unreachable:
+        return False
+
+
+def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt) -> RestorePoint:
+    return RestorePoint(
+        id=attempts.point_id(job_id, path),
+        kind=point.kind,
+        path=path,
+        completed_at=point.completed_at,
+        attempt=attempt.number,
+        version=attempt.version,
+    )
+
+
+async def untouched(services: Services, cluster: Cluster, attempt: Attempt, seen: EngineState) -> bool:
+    """Whether it is certain that an attempt completed no checkpoint: Flink still knows it and tells of
+    none, or it never took any. Not certain is False."""
+    engine = services.engines.get(cluster)
+    ref = Ref(attempt.flink_job_id, attempt.handle)
+    try:
+        if seen is EngineState.MISSING:
+            return False
+        takes = await engine.takes_checkpoints(ref)
+        return takes is not None and not await engine.checkpoints(ref)
+    except EngineError:
+        return False

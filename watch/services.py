@@ -1,0 +1,72 @@
+"""What everything with effects shares: database, engines, artifacts, Temporal client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from temporalio.client import Client
+
+from engine.artifacts import Artifacts
+from engine.base import Engine
+from engine.session import FlinkSession
+from settings import Settings
+from store.database import Database
+from store.tables import Cluster
+
+KINDS = ("flink-session",)
+
+
+class Engines:
+    """One engine a cluster, made when it is first wanted, and anew when the cluster's address changes."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._made: dict[str, tuple[tuple[str | None, ...], Engine]] = {}
+
+    def get(self, cluster: Cluster) -> Engine:
+        key = (cluster.kind, cluster.jobmanager_url, cluster.gateway_url, cluster.flink_version)
+        made = self._made.get(cluster.name)
+        if made is None or made[0] != key:
+            engine = FlinkSession(
+                cluster.jobmanager_url, cluster.gateway_url, python_jar=self._python_jar(cluster.flink_version)
+            )
+            self._made[cluster.name] = made = (key, engine)
+        return made[1]
+
+    def flink_python(self, version: str) -> Path:
+        """Interpreter with PyFlink of an installed Flink version."""
+        return self._settings.cache / "flink" / version / "bin" / "python"
+
+    def _python_jar(self, version: str) -> Path | None:
+        found = (self._settings.cache / "flink" / version).glob(
+            "lib/python*/site-packages/pyflink/opt/flink-python-*.jar"
+        )
+        return next(iter(found), None)
+
+    async def close(self) -> None:
+        for _, engine in self._made.values():
+            await engine.close()
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    database: Database
+    engines: Engines
+    artifacts: Artifacts
+    client: Client
+
+    @staticmethod
+    def make(settings: Settings, client: Client) -> Services:
+        return Services(
+            settings=settings,
+            database=Database(settings.url_of_database()),
+            engines=Engines(settings),
+            artifacts=Artifacts(settings.artifact_root()),
+            client=client,
+        )
+
+    async def close(self) -> None:
+        await self.engines.close()
+        await self.database.close()

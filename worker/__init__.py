@@ -1,0 +1,1 @@
+"""A worker process: which queues, workflows and activities it serves."""

@@ -1,0 +1,68 @@
+"""Temporal: connecting, and what has to be there once (search attributes, the recovery schedule)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from core import queues, search
+from core.names import RECOVERY_SCHEDULE_ID, RECOVERY_WORKFLOW_ID
+from settings import Settings
+from watch.connect import connect
+
+log = structlog.get_logger()
+
+__all__ = ["connect", "prepare"]
+
+
+async def prepare(client: Client, settings: Settings) -> None:
+    """See that our search attributes and the recovery schedule are there."""
+    await _search_attributes(client)
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow("RecoveryWorkflow", id=RECOVERY_WORKFLOW_ID, task_queue=queues.MAIN),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=settings.recovery_interval))]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
+    )
+    try:
+        await client.create_schedule(RECOVERY_SCHEDULE_ID, schedule, trigger_immediately=True)
+    except ScheduleAlreadyRunningError:
+        return
+
+
+async def _search_attributes(client: Client) -> None:
+    for wait in (0.5, 1, 2, 4, 0):
+        try:
+            have = await client.operator_service.list_search_attributes(
+                ListSearchAttributesRequest(namespace=client.namespace)
+            )
+            missing = [name for name in search.ATTRIBUTES if name not in have.custom_attributes]
+            if missing:
+                keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+                await client.operator_service.add_search_attributes(
+                    AddSearchAttributesRequest(
+                        namespace=client.namespace, search_attributes=dict.fromkeys(missing, keyword)
+                    )
+                )
+            return
+        except RPCError as error:
+            if error.status is RPCStatusCode.ALREADY_EXISTS:
+                return
+            if not wait:
+                raise
+            log.info("waiting for Temporal's search attributes", why=str(error))
+            await asyncio.sleep(wait)

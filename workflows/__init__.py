@@ -1,0 +1,1 @@
+"""One file a workflow. Deterministic and thin: rules are in `core`, effects in `activities`."""

@@ -1,0 +1,135 @@
+"""The workflow's book: its snapshot, and the one way in which a change of it is written down."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+
+from core import search
+from core.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
+from core.restore import RestorePoint
+from core.snapshot import CommandRequest, JobSnapshot
+from core.states import COMMAND_ENDED, AttemptState, CommandState, JobState
+from workflows import calls
+
+_STATE = SearchAttributeKey.for_keyword(search.STATE)
+
+
+class Book:
+    def __init__(self, snapshot: JobSnapshot):
+        self.s = snapshot
+        self.command: CommandRequest | None = None
+        self._noted: list[NewEvent] = []
+        self._shown: str | None = None
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def note(self, kind: str, message: str, **data: Any) -> None:
+        """A line for the timeline, written with the next record."""
+        self._noted.append(
+            NewEvent(
+                key=f"{self.s.job_id}/{workflow.uuid4().hex}",
+                at=workflow.now(),
+                kind=kind,
+                message=message,
+                attempt=self.s.attempt.number if self.s.attempt else None,
+                command=self.command.number if self.command else None,
+                data=data,
+            )
+        )
+
+    def set(self, state: JobState, reason: str = "") -> None:
+        if state is not self.s.state:
+            self.note("state", f"{self.s.state.value} → {state.value}" + (f": {reason}" if reason else ""))
+        self.s.state, self.s.reason = state, reason
+
+    def attempt_change(
+        self, state: AttemptState, why: str | None = None, *, running: bool = False
+    ) -> list[AttemptChange]:
+        attempt = self.s.attempt
+        if attempt is None:
+            return []
+        return [AttemptChange(number=attempt.number, state=state, at=workflow.now(), why=why, running=running)]
+
+    def make(
+        self,
+        *,
+        command: tuple[CommandState, str | None, str | None] | None = None,
+        attempts: list[AttemptChange] | None = None,
+        points: list[RestorePoint] | None = None,
+        pin: str | None = None,
+        actions: list[dict[str, Any]] | None = None,
+    ) -> Record:
+        """The record of what has changed since the last one."""
+        s = self.s
+        s.revision += 1
+        ended = command is not None and command[0] in COMMAND_ENDED
+        changes = []
+        if command is not None and self.command is not None:
+            state, error, code = command
+            changes = [
+                CommandChange(
+                    id=self.command.id,
+                    state=state,
+                    at=workflow.now(),
+                    error=error,
+                    error_code=code,
+                    attempt=s.attempt.number if s.attempt else None,
+                )
+            ]
+        events, self._noted = self._noted, []
+        return Record(
+            job_id=s.job_id,
+            job=JobChange(
+                revision=s.revision,
+                state=s.state,
+                reason=s.reason,
+                version=s.version,
+                current_attempt=s.attempt.number if s.attempt else None,
+                busy=self.command.kind.value if self.command and not ended else None,
+                restart_at=s.restart_at,
+                actions=actions or [],
+                snapshot=s.model_dump(mode="json"),
+            ),
+            commands=changes,
+            attempts=attempts or [],
+            events=events,
+            points=[NewPoint(**p.model_dump(exclude={"id"})) for p in points or []],
+            pin=pin,
+        )
+
+    async def write(self, summary: str, **changes: Any) -> None:
+        """Write down all that has changed since the last record."""
+        record = self.make(**changes)
+        self.show()
+        await calls.record(record, summary)
+
+    def soon(self, summary: str, **changes: Any) -> None:
+        """The same in the background: the work need not wait for it. Revisions keep the order right."""
+        record = self.make(**changes)
+        self.show()
+        task = asyncio.create_task(calls.record(record, summary))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def settled(self) -> None:
+        """Wait for the records that are still being written."""
+        while self._writing:
+            await asyncio.gather(*self._writing)
+
+    def show(self) -> None:
+        """Tell the Temporal UI: search attribute and current details."""
+        s = self.s
+        if self._shown != s.state.value:
+            self._shown = s.state.value
+            workflow.upsert_search_attributes([_STATE.value_set(s.state.value)])
+        lines = [f"**{s.state.value}** {s.reason}", f"version {s.version}, cluster {s.cluster}"]
+        if s.attempt:
+            lines.append(f"attempt {s.attempt.number}, Flink job `{s.attempt.flink_job_id}`")
+        if self.command:
+            lines.append(f"carrying out command {self.command.number}: {self.command.kind.value}")
+        if s.restart_at:
+            lines.append(f"next restart at {s.restart_at:%Y-%m-%d %H:%M:%S} UTC")
+        workflow.set_current_details("\n\n".join(lines))

@@ -1,0 +1,114 @@
+"""Calls of activities: queue, time-outs, retries and the summary that the Temporal UI shows, in one place.
+
+Activities that talk to a cluster give back what they found, also when that is a failure; what they raise
+is a crash of theirs, and is tried again. Times are bounded inside them by settings; those here are the
+outer fence.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TypeVar
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from activities import contracts as c
+from core import queues
+from core.records import Record
+
+T = TypeVar("T", bound=BaseModel)
+
+_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+_HEARTBEAT = timedelta(seconds=12)
+
+
+async def _call(
+    name: str, argument: BaseModel, result: type[T], summary: str, *, limit: timedelta, queue: str = queues.MAIN
+) -> T:
+    answer: T = await workflow.execute_activity(
+        name,
+        argument,
+        result_type=result,
+        task_queue=queue,
+        start_to_close_timeout=limit,
+        heartbeat_timeout=_HEARTBEAT,
+        retry_policy=_RETRY,
+        summary=summary,
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+    return answer
+
+
+async def record(record_: Record, summary: str) -> None:
+    """Never gives up: while the database is away the job waits here."""
+    await workflow.execute_activity(
+        c.RECORD,
+        record_,
+        task_queue=queues.MAIN,
+        start_to_close_timeout=timedelta(seconds=30),
+        retry_policy=_RETRY,
+        summary=summary,
+    )
+
+
+async def open_attempt(wanted: c.OpenAttempt) -> None:
+    await workflow.execute_activity(
+        c.OPEN_ATTEMPT,
+        wanted,
+        task_queue=queues.MAIN,
+        start_to_close_timeout=timedelta(seconds=30),
+        retry_policy=_RETRY,
+        summary=f"attempt {wanted.number}, version {wanted.version}: {wanted.restore_why}"[:200],
+    )
+
+
+async def build(wanted: c.BuildIn) -> c.Built:
+    return await _call(
+        c.BUILD, wanted, c.Built, f"build version {wanted.version}", limit=timedelta(hours=3), queue=queues.BUILD
+    )
+
+
+async def submit(wanted: c.AttemptIn) -> c.Submitted:
+    return await _call(c.SUBMIT, wanted, c.Submitted, f"submit attempt {wanted.number}", limit=timedelta(hours=2))
+
+
+async def await_running(wanted: c.AttemptIn) -> c.Seen:
+    return await _call(
+        c.AWAIT_RUNNING, wanted, c.Seen, f"wait until attempt {wanted.number} runs", limit=timedelta(hours=1)
+    )
+
+
+async def look(wanted: c.AttemptIn) -> c.Seen:
+    return await _call(c.LOOK, wanted, c.Seen, f"look at attempt {wanted.number}", limit=timedelta(minutes=15))
+
+
+async def check(wanted: c.AttemptIn) -> c.Seen:
+    return await _call("check", wanted, c.Seen, "the job's own check", limit=timedelta(minutes=5))
+
+
+async def diagnose(wanted: c.DiagnoseIn) -> c.Diagnosis:
+    return await _call(
+        c.DIAGNOSE, wanted, c.Diagnosis, f"why attempt {wanted.number} ended", limit=timedelta(minutes=15)
+    )
+
+
+async def gather(wanted: c.GatherIn) -> c.Gathered:
+    return await _call(c.GATHER, wanted, c.Gathered, "gather restore points", limit=timedelta(minutes=15))
+
+
+async def stop(wanted: c.TriggerIn) -> c.Stopped:
+    return await _call(
+        c.STOP, wanted, c.Stopped, f"stop attempt {wanted.number} with savepoint", limit=timedelta(hours=6)
+    )
+
+
+async def savepoint(wanted: c.TriggerIn) -> c.Stopped:
+    return await _call(
+        c.SAVEPOINT, wanted, c.Stopped, f"savepoint of attempt {wanted.number}", limit=timedelta(hours=6)
+    )
+
+
+async def cancel(wanted: c.AttemptIn) -> c.Stopped:
+    return await _call(c.CANCEL, wanted, c.Stopped, f"cancel attempt {wanted.number}", limit=timedelta(hours=2))

@@ -1,0 +1,220 @@
+"""The life of a job: one workflow, parked until a command, a fact or a deadline wakes it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.contracts import AttemptIn
+    from core.errors import Conflict
+    from core.observations import Observation, is_stale
+    from core.policy import RestartPolicy
+    from core.snapshot import CommandRequest, JobSnapshot
+    from core.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
+    from workflows import calls
+    from workflows.book import Book
+    from workflows.steps import Failed, Interrupted, Steps
+
+REMEMBERED_COMMANDS = 100
+
+
+@workflow.defn(name="JobWorkflow")
+class JobWorkflow:
+    """Commands come as updates, facts as signals. All of them are carried out one after the other by
+    `run`; a kill alone may interrupt what is going on, at steps that may be left."""
+
+    @workflow.init
+    def __init__(self, snapshot: JobSnapshot) -> None:
+        self._book = Book(snapshot)
+        self._steps = Steps(self._book)
+        self._seen: list[Observation] = []
+        self._task: asyncio.Task[None] | None = None
+        self._killing = False
+        self._retired = False
+
+    @property
+    def _s(self) -> JobSnapshot:
+        return self._book.s
+
+    # What comes in --------------------------------------------------------------------------
+
+    @workflow.update(name="command")
+    def command(self, request: CommandRequest) -> None:
+        """Take a command. It counts once, however often it is delivered."""
+        if self._knows(request.id):
+            return
+        self._s.queue.append(request)
+        if request.kind is CommandKind.KILL and self._task is not None and self._steps.interruptible:
+            self._killing = True
+            self._task.cancel()
+
+    @command.validator
+    def _command_is_allowed(self, request: CommandRequest) -> None:
+        if self._knows(request.id):
+            return
+        if self._retired:
+            raise ApplicationError("The job is being deleted.", type="command_not_allowed")
+        current = self._book.command.kind if self._book.command else None
+        waiting = self._s.queue[0].kind if self._s.queue else None
+        state = JobState.DEPLOYING if self._task and current is None else self._s.state
+        try:
+            check_allowed(self._s.label, state, request.kind, busy=current or waiting)
+        except Conflict as error:
+            raise ApplicationError(str(error), error.allowed, type=error.code) from error
+
+    @workflow.update(name="retire")
+    def retire(self) -> None:
+        """End this workflow, because the job is deleted."""
+        self._retired = True
+
+    @retire.validator
+    def _may_retire(self) -> None:
+        attempt = self._s.attempt
+        if self._task or self._s.queue or self._s.state not in DELETABLE or (attempt and not attempt.ended):
+            raise ApplicationError(
+                f"Job {self._s.label} is {self._s.state.value}, and something of it may run. Kill it first.",
+                type="job_not_deletable",
+            )
+
+    @workflow.signal(name="observed")
+    def observed(self, seen: Observation) -> None:
+        self._seen.append(seen)
+
+    @workflow.signal(name="policy")
+    def policy(self, policy: RestartPolicy) -> None:
+        self._s.policy = policy
+
+    @workflow.query(name="snapshot")
+    def snapshot(self) -> JobSnapshot:
+        return self._s
+
+    def _knows(self, command_id: str) -> bool:
+        current = self._book.command
+        return (
+            command_id in self._s.handled
+            or any(q.id == command_id for q in self._s.queue)
+            or (current is not None and current.id == command_id)
+        )
+
+    # The life -------------------------------------------------------------------------------
+
+    @workflow.run
+    async def run(self, snapshot: JobSnapshot) -> None:
+        self._book.show()
+        if self._s.check_at is None:
+            self._plan_check()
+        if self._s.state is JobState.DEPLOYING and not self._s.queue:
+            await self._guarded(self._resume())
+        while not self._retired:
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(self._has_work, timeout=self._patience())
+            await self._step()
+            if workflow.info().is_continue_as_new_suggested() and not self._has_work():
+                await self._book.settled()
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                if not self._has_work():
+                    workflow.continue_as_new(self._s)
+        await self._book.settled()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+
+    def _has_work(self) -> bool:
+        return bool(self._s.queue or self._seen or self._retired)
+
+    def _patience(self) -> timedelta:
+        """Until the next deadline: a planned restart, or the job's own check."""
+        deadlines = [at for at in (self._s.restart_at, self._s.check_at) if at is not None]
+        return max(timedelta(0), min(deadlines) - workflow.now())
+
+    async def _step(self) -> None:
+        s, now = self._s, workflow.now()
+        if s.queue:
+            await self._carry_out(s.queue.pop(0))
+        elif self._seen:
+            await self._observe(self._seen.pop(0))
+        elif s.restart_at is not None and now >= s.restart_at:
+            await self._guarded(self._steps.restart())
+        elif s.check_at is not None and now >= s.check_at:
+            self._plan_check()
+            await self._check()
+
+    async def _carry_out(self, command: CommandRequest) -> None:
+        book = self._book
+        book.command = command
+        book.note("command", f"{command.kind.value} (command {command.number})")
+        book.soon(f"command {command.number} begins", command=(CommandState.RUNNING, None, None))
+        error = await self._guarded(self._steps.perform(command))
+        if error is None:
+            end: tuple[CommandState, str | None, str | None] = (CommandState.SUCCEEDED, None, None)
+        elif error.code == "killed":
+            end = (CommandState.CANCELLED, error.message, error.code)
+        else:
+            end = (CommandState.FAILED, error.message, error.code)
+            book.note("command", f"{command.kind.value} failed: {error.message}")
+        self._s.handled = [*self._s.handled, command.id][-REMEMBERED_COMMANDS:]
+        record = book.make(command=end, actions=self._steps.actions)
+        book.command = None
+        book.show()
+        await calls.record(record, f"command {command.number} {end[0].value}")
+        await book.settled()
+
+    async def _guarded(self, work: object) -> Failed | None:
+        """Run a piece of work as a task that a kill can interrupt; gives back why it failed."""
+        self._task = asyncio.create_task(work)  # type: ignore[arg-type]
+        try:
+            await self._task
+        except Failed as failure:
+            return failure
+        except Interrupted:
+            return Failed("A kill came in.", "killed")
+        except BaseException as error:
+            if self._killing and (is_cancelled_exception(error) or isinstance(error, asyncio.CancelledError)):
+                return Failed("A kill came in.", "killed")
+            if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
+                raise
+            if not hasattr(error, "cause"):
+                raise  # a defect of ours: the workflow task fails and is tried again after a mend
+            return await self._unexpected(error)
+        finally:
+            self._task = None
+            self._killing = False
+        return None
+
+    async def _unexpected(self, error: Exception) -> Failed:
+        """An activity gave up for good. What it left behind cannot be known from here."""
+        why = f"A step of Penstock failed: {getattr(error, 'cause', None) or error}"
+        if self._s.state is JobState.DEPLOYING:
+            self._book.set(JobState.BLOCKED, why)
+            self._book.note("alert", f"blocked: {why}")
+            await self._book.write("blocked")
+        return Failed(why, "internal")
+
+    async def _observe(self, seen: Observation) -> None:
+        attempt = self._s.attempt
+        if attempt is None or attempt.ended:
+            return
+        if is_stale(seen, attempt=attempt.number, flink_job_id=attempt.flink_job_id, last_sequence=self._s.sequence):
+            return
+        await self._guarded(self._steps.observe_signal(seen))
+
+    async def _check(self) -> None:
+        """The slow check of one's own, which also covers a dead watch."""
+        attempt = self._s.attempt
+        if attempt is None or attempt.ended:
+            return
+        found = await calls.check(AttemptIn(job_id=self._s.job_id, number=attempt.number))
+        if found.observation is not None:
+            await self._observe(found.observation)
+
+    def _plan_check(self) -> None:
+        """Between half and one and a half of the interval from now."""
+        wait = self._s.check_interval * (0.5 + workflow.random().random())
+        self._s.check_at = workflow.now() + timedelta(seconds=wait)
+
+    async def _resume(self) -> None:
+        """This workflow was lost in the middle of a start, and begun again from its last record."""
+        await self._steps.resume()
