@@ -110,12 +110,10 @@ class _Trigger:
                 failed = None if self._path else await self._savepoint(self._engine.stop_with_savepoint)
                 asked = _now()
                 seen = await self._engine.look(self._ref)
-                if seen.state is EngineState.MISSING and self._path:
-                    seen_state = EngineState.FINISHED  # archived and forgotten after our own stop
-                else:
-                    seen_state = seen.state
-                if seen_state in ENDED:
-                    return c.Stopped(state=seen_state, sequence=asked, savepoint=await self._point())
+                forgotten = seen.state is EngineState.MISSING and self._path is not None  # after our own stop
+                state = EngineState.FINISHED if forgotten else seen.state
+                if state in ENDED:
+                    return c.Stopped(state=state, sequence=asked, savepoint=await self._point())
                 if failed:
                     error = f"The savepoint failed, and the job runs on: {failed}"
                     return c.Stopped(state=seen.state, sequence=asked, error=error, code="savepoint_failed")

@@ -50,7 +50,8 @@ class Submitter:
             async with services.database.read() as session:
                 job = await session.get(Job, wanted.job_id)
                 attempt = await attempts.get(session, wanted.job_id, wanted.number)
-                assert job is not None and attempt is not None
+                assert job is not None
+                assert attempt is not None
                 cluster = await clusters.get(session, attempt.cluster)
                 spec = (await jobs.version(session, job, attempt.version)).spec
             try:
@@ -113,7 +114,8 @@ class Submitter:
             built = await attempts.build(session, key)
         args = [str(a) for a in spec.get("args") or []]  # type: ignore[attr-defined]
         if spec["type"] == "jar":
-            assert built is not None and built.sha256 is not None
+            assert built is not None
+            assert built.sha256 is not None
             jar = services.artifacts.jar(built.sha256)
             entry = spec.get("entry_class")
             if not entry and main_class(jar) is None:

@@ -177,7 +177,7 @@ def demo(
     api = Api()
     ready = time.monotonic()
     names = ["demo-sql", "demo-jar"]
-    wanted = {
+    wanted: dict[str, dict[str, Any]] = {
         "demo-sql": {"type": "sql", "sql": (ROOT / "examples" / "sql" / "orders.sql").read_text()},
         "demo-jar": {
             "type": "jar",

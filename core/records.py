@@ -12,7 +12,8 @@ from core.states import AttemptState, CommandState, JobState
 
 
 class JobChange(BaseModel):
-    """`snapshot` is `core.snapshot.JobSnapshot` as JSON. `revision` grows with every change; a record with an older one than the row's does not touch the row."""
+    """`snapshot` is `core.snapshot.JobSnapshot` as JSON. `revision` grows with every change; a record with
+    an older one than the row's does not touch the row."""
 
     revision: int
     state: JobState

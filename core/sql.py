@@ -8,6 +8,7 @@ a semicolon (strings, quoted names, comments) in the lexical rules of Flink SQL 
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Iterator
 from enum import StrEnum
@@ -243,7 +244,7 @@ def _creates_as_query(parts: list[Token]) -> bool:
     if "TABLE" not in words[1:4] or "MATERIALIZED" in words[1:4]:
         return False
     depth = 0
-    for here, after in zip(parts, parts[1:], strict=False):
+    for here, after in itertools.pairwise(parts):
         depth += {"(": 1, ")": -1}.get(here.text, 0)
         if depth == 0 and here.word == "AS" and after.word in ("SELECT", "WITH", "VALUES"):
             return True

@@ -18,9 +18,18 @@ ORDER = ["temporal", "jobmanager", "taskmanager", "gateway", "api", "worker"]
 
 
 class LocalStack:
-    """Everything that `penstock up` starts, in the folder `settings.home`."""
+    """Everything that `penstock up` starts, in the folder `settings.home`. `env` is added to what the API
+    and the workers are given."""
 
-    def __init__(self, settings: Settings, stack: StackSettings, api: ApiSettings, parts: Parts):
+    def __init__(
+        self,
+        settings: Settings,
+        stack: StackSettings,
+        api: ApiSettings,
+        parts: Parts,
+        env: dict[str, str] | None = None,
+    ):
+        self.env = env or {}
         self.settings = settings
         self.stack = stack
         self.api = api
@@ -86,7 +95,8 @@ class LocalStack:
             "PENSTOCK_CACHE": str(self.settings.cache),
             "PENSTOCK_TEMPORAL_ADDRESS": self.temporal_address,
         }
-        if not self.settings.git_local_roots:
+        env |= self.env
+        if not self.settings.git_local_roots and "PENSTOCK_GIT_LOCAL_ROOTS" not in env:
             roots = ",".join(f'"{root}"' for root in local_stack_roots())
             env["PENSTOCK_GIT_LOCAL_ROOTS"] = f"[{roots}]"
         command = [sys.executable, "-m", *arguments]

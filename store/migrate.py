@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from alembic import command
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, text
 from store.database import Database
 
 HERE = Path(__file__).resolve().parent
+_ONE_AT_A_TIME = asyncio.Lock()  # Alembic keeps its context in module globals
 _LOCK = 7_310_244_051  # any fixed number: one migration at a time on PostgreSQL
 
 
@@ -30,7 +32,7 @@ async def upgrade(database: Database) -> None:
         made.attributes["connection"] = connection
         command.upgrade(made, "head")
 
-    async with database.engine.connect() as connection:
+    async with _ONE_AT_A_TIME, database.engine.connect() as connection:
         connection = await connection.execution_options(penstock_write=True)
         await connection.run_sync(run)
         await connection.commit()

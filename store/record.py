@@ -31,7 +31,7 @@ async def apply(session: AsyncSession, record: Record) -> None:
     for attempt in record.attempts:
         values = {"state": attempt.state.value}
         if attempt.state in ATTEMPT_ENDED:
-            values |= {"ended_at": attempt.at, "why_ended": attempt.why}
+            values |= {"ended_at": attempt.at, "why_ended": attempt.why, "seen": None, "detail": None}
         key = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number) & Attempt.ended_at.is_(None)
         await session.execute(update(Attempt).where(key).values(**values))
         if attempt.running:

@@ -47,7 +47,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+    type_annotation_map = {
         datetime: Moment,
         dict[str, Any]: JSON,
         dict[str, str]: JSON,

@@ -18,7 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from core.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
     from workflows.book import Book
-    from workflows.steps import Failed, Interrupted, Steps
+    from workflows.ending import Failed, Interrupted
+    from workflows.steps import Steps
 
 REMEMBERED_COMMANDS = 100
 

@@ -65,7 +65,7 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
     except (RPCError, TimeoutError, RuntimeError) as error:
         log.warning("command not delivered yet", job=ref, command=command.number, why=str(error))
         async with services.database.write() as session:
-            note = "Temporal cannot be reached; the command is kept and delivered when it can."
+            note = f"It could not be delivered yet ({error}); it is kept, and delivered as soon as that is possible."
             await commands.append(session, commands.scope(command.id), [(datetime.now(UTC), note)])
     async with services.database.read() as session:
         return show(await commands.by_id(session, command.id) or command)

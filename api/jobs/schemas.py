@@ -81,7 +81,8 @@ class NewJob(Strict):
 
 
 class JobPatch(Strict):
-    """What is left out stays. `labels` and `config` are replaced as a whole; `config` counts from the next attempt on."""
+    """What is left out stays. `labels` and `config` are replaced as a whole; `config` counts from the
+    next attempt on."""
 
     labels: Labels | None = None
     restart_policy: RestartPolicy | None = None
@@ -95,7 +96,9 @@ class CurrentAttempt(BaseModel):
     flink_job_id: str
     version: int
     state: AttemptState
-    engine_state: str | None = Field(description="What the cluster said last: STARTING, RUNNING, RECOVERING, ...")
+    engine_state: str | None = Field(
+        description="While it lives, what the cluster said last: STARTING, RUNNING, RECOVERING, ..."
+    )
     detail: str | None
     restored_from: str | None
     started_at: datetime

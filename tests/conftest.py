@@ -1,0 +1,76 @@
+"""What all tests share: installed parts, free ports, databases."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from settings import Settings
+from stack.parts import Parts
+from store.database import Database
+from store.migrate import upgrade
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def parts() -> Parts:
+    return Parts(Settings().cache)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL: the one that PENSTOCK_TEST_POSTGRES names, else a server from its wheel."""
+    if given := os.environ.get("PENSTOCK_TEST_POSTGRES"):
+        yield given
+        return
+    pgserver = pytest.importorskip(
+        "pgserver", reason="no PostgreSQL: set PENSTOCK_TEST_POSTGRES (its wheel needs Python < 3.13 on x86-64)"
+    )
+    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty database with the newest schema, on both kinds."""
+    if request.param == "sqlite":
+        made = Database(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
+        await upgrade(made)
+        yield made
+        await made.close()
+        return
+    url = request.getfixturevalue("postgres_url")
+    name = f"t{os.getpid()}_{free_port()}"
+    await _sql(url, f"CREATE DATABASE {name}")
+    made = Database(with_database(url, name))
+    await upgrade(made)
+    yield made
+    await made.close()
+    await _sql(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def with_database(url: str, name: str) -> str:
+    from sqlalchemy import make_url
+
+    parsed = make_url(url).set(drivername="postgresql+asyncpg", database=name)
+    return parsed.render_as_string(hide_password=False)
+
+
+async def _sql(url: str, statement: str) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    engine = create_async_engine(with_database(url, "postgres"), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()

@@ -1,0 +1,79 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.observations import ENDED, EngineState, Intent, Observation, alive, attempt_state, ended, is_stale
+from core.states import ATTEMPT_ENDED, AttemptState, JobState
+
+E, J = EngineState, JobState
+
+
+def seen(state: EngineState = E.RUNNING, *, attempt: int = 2, job: str = "b" * 32, sequence: int = 10) -> Observation:
+    return Observation(attempt=attempt, flink_job_id=job, sequence=sequence, state=state)
+
+
+@pytest.mark.parametrize(
+    ("observation", "stale"),
+    [
+        (seen(), False),
+        (seen(attempt=1), True),
+        (seen(attempt=3), True),
+        (seen(job="c" * 32), True),
+        (seen(sequence=9), True),
+        (seen(sequence=8), True),
+    ],
+)
+def test_an_old_observation_changes_nothing(observation, stale):
+    assert is_stale(observation, attempt=2, flink_job_id="b" * 32, last_sequence=9) is stale
+
+
+@pytest.mark.parametrize(
+    ("state", "intent", "savepoint", "job", "restartable"),
+    [
+        (E.FINISHED, None, None, J.FINISHED, False),
+        (E.FINISHED, Intent.PAUSE, "/sp", J.PAUSED, False),
+        (E.FINISHED, Intent.PAUSE, None, J.FINISHED, False),
+        (E.FINISHED, Intent.REPLACE, "/sp", J.PAUSED, False),
+        (E.CANCELED, Intent.KILL, None, J.KILLED, False),
+        (E.FINISHED, Intent.KILL, None, J.KILLED, False),
+        (E.FAILED, Intent.KILL, None, J.KILLED, False),
+        (E.MISSING, Intent.KILL, None, J.KILLED, False),
+        (E.CANCELED, None, None, J.KILLED, False),
+        (E.CANCELED, Intent.PAUSE, None, J.KILLED, False),
+        (E.FAILED, None, None, J.FAILED, True),
+        (E.FAILED, Intent.PAUSE, None, J.FAILED, True),
+        (E.MISSING, None, None, J.FAILED, True),
+    ],
+)
+def test_what_an_end_means(state, intent, savepoint, job, restartable):
+    ending = ended(state, intent, savepoint=savepoint, cause="boom")
+    assert (ending.job, ending.restartable) == (job, restartable)
+    assert ending.why
+
+
+@given(st.sampled_from(sorted(ENDED)), st.none() | st.sampled_from(Intent), st.none() | st.just("/s"))
+def test_an_end_ends_the_attempt(state, intent, savepoint):
+    assert ended(state, intent, savepoint=savepoint, cause=None).attempt in ATTEMPT_ENDED
+
+
+@pytest.mark.parametrize(
+    ("job", "state", "after"),
+    [
+        (J.DEPLOYING, E.STARTING, J.DEPLOYED),
+        (J.DEPLOYED, E.STARTING, J.DEPLOYED),
+        (J.DEPLOYED, E.RUNNING, J.RUNNING),
+        (J.RUNNING, E.STARTING, J.RUNNING),
+        (J.RUNNING, E.RECOVERING, J.RUNNING),
+        (J.DEPLOYED, E.RECOVERING, J.DEPLOYED),
+        (J.BLOCKED, E.RUNNING, J.RUNNING),
+        (J.RUNNING, E.STOPPING, J.RUNNING),
+    ],
+)
+def test_what_being_alive_means(job, state, after):
+    found, reason = alive(job, seen(state))
+    assert found is after
+    assert (reason == "") is (state is E.RUNNING)
+
+
+def test_every_engine_state_has_an_attempt_state():
+    assert {attempt_state(s) for s in E} <= set(AttemptState)

@@ -1,0 +1,50 @@
+import pytest
+
+from core.errors import Conflict
+from core.states import ALLOWED, DELETABLE, LIVE, CommandKind, JobState, check_allowed
+
+S, K = JobState, CommandKind
+STARTS = {K.START, K.RESTART, K.RESUBMIT}
+
+TABLE = {
+    S.CREATED: {K.START},
+    S.DEPLOYING: {K.KILL},
+    S.DEPLOYED: {K.PAUSE, K.KILL, K.RESTART, K.RESUBMIT},
+    S.DEPLOY_FAILED: STARTS,
+    S.RUNNING: {K.PAUSE, K.KILL, K.RESTART, K.RESUBMIT, K.SAVEPOINT},
+    S.RESTARTING: {K.PAUSE, K.KILL, K.RESTART, K.RESUBMIT},
+    S.PAUSED: STARTS,
+    S.KILLED: STARTS,
+    S.FINISHED: STARTS,
+    S.FAILED: STARTS,
+    S.BLOCKED: STARTS | {K.KILL},
+}
+
+
+@pytest.mark.parametrize("state", S)
+@pytest.mark.parametrize("kind", K)
+def test_every_state_and_command(state, kind):
+    if kind in TABLE[state]:
+        check_allowed("p:j", state, kind)
+    else:
+        with pytest.raises(Conflict) as error:
+            check_allowed("p:j", state, kind)
+        assert error.value.allowed == sorted(k.value for k in TABLE[state])
+        assert "p:j" in error.value.message
+
+
+@pytest.mark.parametrize("state", S)
+def test_only_a_kill_comes_beside_a_command(state):
+    for kind in K:
+        if kind is K.KILL:
+            check_allowed("p:j", state, kind, busy=K.START)
+        else:
+            with pytest.raises(Conflict):
+                check_allowed("p:j", state, kind, busy=K.START)
+        with pytest.raises(Conflict):
+            check_allowed("p:j", state, kind, busy=K.KILL)
+
+
+def test_nothing_that_lives_is_deleted():
+    assert not DELETABLE & LIVE
+    assert set(ALLOWED) == set(S)

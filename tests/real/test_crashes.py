@@ -1,0 +1,109 @@
+"""kill -9 in the middle: worker and API, during a start, a pause and a restart; JobManager and gateway too."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.real.conftest import SQL, Stack
+
+pytestmark = pytest.mark.real
+
+# After how many seconds of the command the part dies: before, around and after what is sent to Flink.
+MOMENTS = [0.0, 0.05, 0.12, 0.25, 0.5]
+
+
+def prepared(stack: Stack, kind: str) -> str:
+    job = stack.create()
+    if kind != "start":
+        stack.do(job, "start")
+        stack.checkpointed(job)
+    return job
+
+
+@pytest.mark.parametrize("kind", ["start", "pause", "restart"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_worker_dies(stack: Stack, kind: str, moment: float):
+    job = prepared(stack, kind)
+    before = len(stack.items(job, "attempts"))
+    number = stack.send(job, kind).json()["number"]
+    time.sleep(moment)
+    stack.kill("worker")
+    stack.start("worker")
+    assert stack.ended(job, number)["state"] == "SUCCEEDED"
+    judge(stack, job, kind, before)
+
+
+@pytest.mark.parametrize("kind", ["start", "pause", "restart"])
+def test_the_api_dies_with_the_answer(stack: Stack, kind: str):
+    """The caller does not know what became of it, and sends it again with the same key."""
+    job = prepared(stack, kind)
+    before = len(stack.items(job, "attempts"))
+    key = f"key-{job}"
+    first = stack.send(job, kind, key=key).json()
+    stack.kill("api")
+    stack.start("api")
+    again = stack.send(job, kind, key=key).json()
+    assert again["id"] == first["id"]
+    assert stack.ended(job, again["number"])["state"] == "SUCCEEDED"
+    judge(stack, job, kind, before)
+
+
+def judge(stack: Stack, job: str, kind: str, before: int) -> None:
+    """By Flink's own word: exactly what was asked for runs, once, from the right state."""
+    shown = stack.job(job)
+    attempts = stack.items(job, "attempts")
+    on_flink = stack.flink_jobs(job)
+    if kind == "pause":
+        assert shown["state"] == "PAUSED"
+        assert stack.alive(job) == []
+        assert stack.items(job, "restore-points")[0]["kind"] == "savepoint"
+        assert len(on_flink) == len(attempts) == before
+        return
+    assert shown["state"] == "RUNNING"
+    assert stack.alive(job) == [shown["current_attempt"]["flink_job_id"]]
+    assert len(attempts) == before + 1
+    assert len(on_flink) == before + 1
+    if kind == "restart":
+        assert "/savepoints/1-" in attempts[0]["restored_from"]
+
+
+def test_a_command_sent_while_temporal_is_away_is_kept_and_delivered(stack: Stack):
+    job = stack.create()
+    stack.kill("temporal")
+    answer = stack.send(job, "start")
+    assert answer.status_code == 202
+    assert answer.json()["state"] == "PENDING"
+    stack.start("temporal")
+    assert stack.ended(job, answer.json()["number"])["state"] == "SUCCEEDED"
+    assert len(stack.alive(job)) == 1
+
+
+def test_the_gateway_dies_and_a_start_waits_for_it(stack: Stack):
+    job = stack.create()
+    stack.kill("gateway")
+    number = stack.send(job, "start").json()["number"]
+    time.sleep(2)
+    assert stack.http.get(f"/jobs/{job}/commands/{number}").json()["state"] == "RUNNING"
+    stack.start("gateway")
+    assert stack.ended(job, number)["state"] == "SUCCEEDED"
+    assert len(stack.alive(job)) == 1
+
+
+def test_a_jobmanager_that_is_away_fails_no_job_and_loses_none(stack: Stack):
+    """Without high availability a JobManager that comes back knows no job: then, and only then, the policy
+    restarts it, from its newest checkpoint."""
+    job = stack.create(SQL, restart_policy={"initial_backoff": 1})
+    stack.do(job, "start")
+    stack.checkpointed(job, more_than=1)
+    old = stack.job(job)["current_attempt"]
+    stack.kill("jobmanager")
+    away = stack.until(lambda: (s := stack.job(job))["unreachable_since"] and s, "it is said that the cluster is away")
+    assert away["state"] == "RUNNING"
+    stack.start("jobmanager")
+    stack.until(lambda: stack.job(job)["current_attempt"]["number"] == 2, "a second attempt is made")
+    shown = stack.state(job, "RUNNING")
+    assert f"/checkpoints/{old['flink_job_id']}/chk-" in shown["current_attempt"]["restored_from"]
+    assert stack.items(job, "attempts")[1]["state"] == "GONE"
+    assert stack.alive(job) == [shown["current_attempt"]["flink_job_id"]]

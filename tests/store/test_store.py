@@ -1,0 +1,222 @@
+"""Queries and records, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import inspect, select
+
+from core.errors import InvalidInput, NotFound
+from core.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
+from core.restore import RestoreKind
+from core.states import AttemptState, CommandState, JobState
+from store import attempts, clusters, commands, jobs
+from store.database import Database
+from store.migrate import upgrade
+from store.record import apply
+from store.tables import Attempt, Base, Cluster, Command, Event, Job, Project, Version
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def add_job(database: Database, name: str = "j", *, project: str = "default", state: str = "CREATED") -> Job:
+    job = Job(
+        id=str(uuid.uuid4()), project=project, name=name, type="sql", cluster="local", state=state, version=1,
+        labels={}, policy={}, config={}, actions=[], created_at=T0, updated_at=T0,
+    )  # fmt: skip
+    async with database.write() as session:
+        if await session.get(Project, project) is None:
+            session.add(Project(name=project, config={}, created_at=T0))
+        if await session.get(Cluster, "local") is None:
+            session.add(
+                Cluster(
+                    name="local", kind="flink-session", jobmanager_url="http://x", flink_version="2.3.0",
+                    state_dir="file:///s", config={}, created_at=T0,
+                )
+            )  # fmt: skip
+        await session.flush()
+        session.add(job)
+        await session.flush()
+        session.add(Version(job_id=job.id, number=1, spec={"type": "sql"}, created_at=T0))
+    return job
+
+
+async def add_attempt(database: Database, job: Job, number: int = 1) -> None:
+    async with database.write() as session:
+        session.add(
+            Attempt(
+                job_id=job.id, number=number, flink_job_id=uuid.uuid4().hex, handle=f"h{number}", cluster="local",
+                version=1, state="RECORDED", cause="test", config={}, started_at=T0,
+            )
+        )  # fmt: skip
+
+
+def change(revision: int, state: JobState = JobState.RUNNING) -> JobChange:
+    return JobChange(revision=revision, state=state, reason="", version=1, current_attempt=1, snapshot={"r": revision})
+
+
+class TestSchema:
+    async def test_the_migrations_make_what_the_tables_say(self, database):
+        async with database.engine.connect() as connection:
+            found = await connection.run_sync(
+                lambda c: {
+                    t: {col["name"] for col in inspect(c).get_columns(t)} for t in inspect(c).get_table_names()
+                }
+            )
+        wanted = {t.name: {col.name for col in t.columns} for t in Base.metadata.sorted_tables}
+        assert {k: v for k, v in found.items() if k != "alembic_version"} == wanted
+
+    async def test_upgrading_at_the_same_time_is_fine(self, database):
+        await asyncio.gather(*(upgrade(database) for _ in range(4)))
+
+    async def test_moments_keep_their_time_zone(self, database):
+        job = await add_job(database)
+        async with database.read() as session:
+            assert (await jobs.get(session, job.id)).created_at == T0
+
+
+class TestJobs:
+    async def test_by_id_and_by_name(self, database):
+        job = await add_job(database)
+        async with database.read() as session:
+            assert (await jobs.get(session, "default:j")).id == (await jobs.get(session, job.id)).id
+            for wrong in ("default:k", "j", "", ":", "x\0y"):
+                with pytest.raises(NotFound):
+                    await jobs.get(session, wrong)
+
+    async def test_a_deleted_job_frees_its_name(self, database):
+        job = await add_job(database)
+        async with database.write() as session:
+            await jobs.delete(session, job.id, T0)
+        again = await add_job(database)
+        assert again.id != job.id
+
+    @pytest.mark.parametrize("sort", ["name", "-name", "created_at", "-updated_at", "state"])
+    async def test_pages_hold_every_job_once(self, database, sort):
+        for n in range(7):
+            await add_job(database, f"job-{n}", state="RUNNING" if n % 2 else "FAILED")
+        seen, cursor = [], None
+        async with database.read() as session:
+            for _ in range(10):
+                page, cursor = await jobs.search(session, jobs.Filter(), sort=sort, limit=3, cursor=cursor)
+                seen += [j.name for j in page]
+                if cursor is None:
+                    break
+        assert sorted(seen) == [f"job-{n}" for n in range(7)]
+        if sort == "-name":
+            assert seen == sorted(seen, reverse=True)
+
+    async def test_filters(self, database):
+        await add_job(database, "a_b", state="RUNNING")
+        await add_job(database, "axb", state="FAILED", project="other")
+        async with database.read() as session:
+            async def names(**wanted):
+                found, _ = await jobs.search(session, jobs.Filter(**wanted), sort="name", limit=9, cursor=None)
+                return [j.name for j in found]
+
+            assert await names(text="a_b") == ["a_b"]
+            assert await names(text="%") == []
+            assert await names(state="FAILED") == ["axb"]
+            assert await names(project="other", cluster="local") == ["axb"]
+
+    @pytest.mark.parametrize("cursor", ["x", "e30", "W10", "WzEsMl0", "bnVsbA", "WyJhIl0", "////"])
+    async def test_a_foreign_cursor_is_bad_input(self, database, cursor):
+        async with database.read() as session:
+            with pytest.raises(InvalidInput):
+                await jobs.search(session, jobs.Filter(), sort="name", limit=3, cursor=cursor)
+
+
+class TestRecord:
+    async def test_an_older_revision_changes_nothing(self, database):
+        job = await add_job(database)
+        for revision, state in ((2, JobState.RUNNING), (1, JobState.DEPLOYING), (2, JobState.FAILED)):
+            async with database.write() as session:
+                await apply(session, Record(job_id=job.id, job=change(revision, state)))
+        async with database.read() as session:
+            assert (await jobs.get(session, job.id)).state == "RUNNING"
+
+    async def test_applied_twice_is_applied_once(self, database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+        record = Record(
+            job_id=job.id,
+            job=change(1),
+            attempts=[AttemptChange(number=1, state=AttemptState.RUNNING, at=T0, running=True)],
+            events=[NewEvent(key="k", at=T0, kind="state", message="m")],
+            points=[NewPoint(kind=RestoreKind.SAVEPOINT, path="file:///p", completed_at=T0, attempt=1, version=1)],
+            pin="file:///p",
+        )
+        for _ in range(2):
+            async with database.write() as session:
+                await apply(session, record)
+        async with database.read() as session:
+            assert len((await session.scalars(select(Event))).all()) == 1
+            points = await attempts.points(session, job.id)
+            assert [p.pinned for p in points] == [True]
+            assert (await attempts.get(session, job.id, 1)).running_since == T0
+
+    async def test_an_ended_command_stays_ended(self, database):
+        job = await add_job(database)
+        async with database.write() as session:
+            session.add(Command(id="c", job_id=job.id, number=1, kind="start", state="PENDING", created_at=T0))
+        for state in (CommandState.RUNNING, CommandState.FAILED, CommandState.RUNNING, CommandState.SUCCEEDED):
+            ended = CommandChange(id="c", state=state, at=T0, error="why" if state is CommandState.FAILED else None)
+            async with database.write() as session:
+                await apply(session, Record(job_id=job.id, commands=[ended]))
+        async with database.read() as session:
+            command = await commands.by_id(session, "c")
+            assert (command.state, command.error) == ("FAILED", "why")
+
+    async def test_an_ended_attempt_stays_ended(self, database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+        for state in (AttemptState.FAILED, AttemptState.RUNNING):
+            async with database.write() as session:
+                await apply(session, Record(job_id=job.id, attempts=[AttemptChange(number=1, state=state, at=T0)]))
+        async with database.read() as session:
+            assert (await attempts.get(session, job.id, 1)).state == "FAILED"
+
+
+class TestObservations:
+    async def test_an_older_look_changes_nothing(self, database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+
+        async def look(sequence, saw):
+            row = {"job": job.id, "attempt": 1, "saw": saw, "told": None, "seq": sequence}
+            async with database.write() as session:
+                await attempts.observe(session, [row])
+
+        await look(5, "RUNNING")
+        await look(3, "STARTING")
+        async with database.read() as session:
+            assert (await attempts.get(session, job.id, 1)).seen == "RUNNING"
+            assert [r["sequence"] for r in await attempts.open_on(session, "local")] == [5]
+
+    async def test_unreachable_since_is_the_first_time(self, database):
+        await add_job(database)
+        for seconds in (1, 2):
+            async with database.write() as session:
+                await clusters.did_not_answer(session, "local", T0 + timedelta(seconds=seconds), "refused")
+        async with database.read() as session:
+            assert (await clusters.get(session, "local")).unreachable_since == T0 + timedelta(seconds=1)
+        async with database.write() as session:
+            await clusters.answered(session, "local", T0, None)
+        async with database.read() as session:
+            assert (await clusters.get(session, "local")).unreachable_since is None
+
+
+async def test_writers_at_the_same_time_wait_for_each_other(database):
+    job = await add_job(database)
+
+    async def one(n: int) -> None:
+        async with database.write() as session:
+            await commands.append(session, "command:x", [(T0, f"line {n}")])
+            await attempts.pin(session, job.id, None)
+
+    await asyncio.gather(*(one(n) for n in range(40)))
+    async with database.read() as session:
+        assert len(await commands.lines(session, "command:x")) == 40

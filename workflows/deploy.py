@@ -1,0 +1,216 @@
+"""How an attempt is started: settled, built, restored, written down, submitted, followed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from temporalio import workflow
+
+from activities import contracts as c
+from core.observations import ENDED
+from core.restore import Basis, Choice, Lineage, Missing, RestorePoint, RestoreRequest, choose
+from core.snapshot import AttemptSnapshot
+from core.states import AttemptState, CommandKind, JobState
+from workflows import calls
+from workflows.ending import Ending, Failed
+
+RETRY_UNREACHABLE = timedelta(seconds=60)
+
+
+class Deploying(Ending):
+    """Starts attempts."""
+
+    async def restart(self) -> None:
+        """The restart that the policy has planned."""
+        s = self.book.s
+        cause = f"restart policy, after: {s.reason}"[:500]
+        s.restarts = [*s.restarts, workflow.now()][-s.policy.max_restarts - 1 :]
+        s.restart_at = None
+        try:
+            await self.deploy(s.version, RestoreRequest(mode="newest"), cause, asked=False)
+        except Failed as failure:
+            if s.state is JobState.DEPLOY_FAILED:
+                if failure.code == "submission_unreachable":
+                    # The cluster is away and nothing was sent: this was no restart. Wait for the cluster.
+                    s.restarts = s.restarts[:-1]
+                    s.restart_at = workflow.now() + RETRY_UNREACHABLE
+                    self.book.set(JobState.RESTARTING, failure.message)
+                else:
+                    self._by_policy(failure.message)
+                await self.book.write("restart failed")
+            elif s.state is JobState.RESTARTING and s.restart_at is None:
+                s.restart_at = workflow.now() + RETRY_UNREACHABLE
+                self.book.set(JobState.RESTARTING, failure.message)
+                await self.book.write("restart put off")
+
+    async def deploy(
+        self,
+        version: int,
+        request: RestoreRequest,
+        cause: str,
+        *,
+        asked: bool,
+        kind: CommandKind = CommandKind.RESTART,
+        built: c.Built | None = None,
+    ) -> None:
+        """Start an attempt of `version`. Ends with the job RUNNING, FINISHED, DEPLOYED (accepted and not
+        running yet) or RESTARTING; raises `Failed` with the job DEPLOY_FAILED, BLOCKED or as it was."""
+        book, s = self.book, self.book.s
+        await self._settle()
+        book.set(JobState.DEPLOYING, cause)
+        if s.type != "sql":
+            book.soon("deploying")
+        built = built or await self._build(version, kind)
+        choice, lineage = await self._choose(request, asked=asked)
+        number, flink_job_id = s.attempts + 1, workflow.uuid4().hex
+        s.attempts = number
+        s.attempt = AttemptSnapshot(number=number, flink_job_id=flink_job_id, version=version, build_key=built.key)
+        s.version, s.lineage = version, lineage or Lineage(first=number, root=choice.path)
+        book.note("attempt", f"attempt {number}, version {version}: {choice.why}", restored_from=choice.path)
+        book.show()
+        await calls.open_attempt(
+            c.OpenAttempt(
+                job_id=s.job_id,
+                cluster=s.cluster,
+                number=number,
+                flink_job_id=flink_job_id,
+                version=version,
+                restore_path=choice.path,
+                restore_why=choice.why,
+                allow_non_restored_state=request.allow_non_restored_state,
+                cause=cause,
+                build_key=built.key,
+                commit=built.commit,
+                record=book.make(pin=choice.path or ""),
+            )
+        )
+        await self._submit()
+        await self._accepted()
+
+    async def _build(self, version: int, kind: CommandKind) -> c.Built:
+        """A version that has run before runs with the same commit again; only a resubmit looks whether
+        its branch has gone on."""
+        s, command = self.book.s, self.book.command
+        if s.type == "sql":
+            return c.Built()
+        same = s.attempt is not None and s.attempt.version == version and kind is not CommandKind.RESUBMIT
+        with self._may_leave():
+            built = await calls.build(
+                c.BuildIn(
+                    job_id=s.job_id,
+                    version=version,
+                    command_id=command.id if command else None,
+                    pinned=s.attempt.build_key if s.attempt and same else None,
+                )
+            )
+        if built.error:
+            if not self._live():
+                self.book.set(JobState.DEPLOY_FAILED, built.error)
+            raise Failed(built.error, built.code or "build_failed")
+        return built
+
+    async def _choose(self, request: RestoreRequest, *, asked: bool) -> tuple[Choice, Lineage | None]:
+        """The restore point, and the lineage that goes on with it; None when a new one begins."""
+        s = self.book.s
+        points: list[RestorePoint] = []
+        if request.mode != "none" and not (s.attempts == 0 and request.mode == "newest"):
+            with self._may_leave():
+                found = await calls.gather(c.GatherIn(job_id=s.job_id, named=request.point))
+            if found.error:
+                self.book.set(JobState.DEPLOY_FAILED, found.error)
+                raise Failed(found.error, found.code or "restore_point")
+            points = found.points
+        choice = choose(request, points, s.lineage, asked=asked)
+        if isinstance(choice, Missing):
+            await self._block(
+                choice.why,
+                [
+                    {"kind": "restart", "restore": {"mode": "point", "point": "<path of a savepoint or checkpoint>"}},
+                    {"kind": "restart", "restore": {"mode": "none"}},
+                ],
+                "no_restore_point",
+            )
+        old = choice.point is not None and choice.point.attempt < s.lineage.first
+        return choice, s.lineage if request.mode == "newest" and not old else None
+
+    async def _block(self, why: str, actions: list[dict[str, Any]], code: str) -> NoReturn:
+        self.book.set(JobState.BLOCKED, why)
+        self.actions = actions
+        self.book.note("alert", f"blocked: {why}", actions=actions)
+        await self.book.write("blocked", actions=actions)
+        raise Failed(why, code)
+
+    async def _settle(self) -> None:
+        """A successor starts only after its predecessor has been seen in a final state."""
+        s = self.book.s
+        if not self._live():
+            return
+        with self._may_leave():
+            seen = await calls.look(self._in())
+        if seen.observation is None:
+            raise Failed(
+                f"Attempt {s.attempt.number if s.attempt else ''} has not been seen to end, and the cluster cannot "
+                f"be asked: {seen.why}. Nothing was started.",
+                "predecessor_unknown",
+            )
+        if seen.observation.state in ENDED:
+            await self._end(seen.observation.state, going_on=True)
+            return
+        await self.observe(seen.observation)
+        raise Failed("Its last attempt is alive on the cluster after all, and is followed again.", "attempt_alive")
+
+    async def _submit(self) -> None:
+        book, s = self.book, self.book.s
+        assert s.attempt is not None
+        result = await calls.submit(self._in())
+        if result.state is c.SubmitState.ACCEPTED:
+            return
+        message = result.error or "the cluster said no"
+        if result.state is c.SubmitState.UNCLEAR:
+            book.note("attempt", f"attempt {s.attempt.number}: it cannot be told whether the cluster has it: {message}")
+            await book.write("submission unclear", attempts=book.attempt_change(AttemptState.UNKNOWN))
+            await self._block(
+                f"It cannot be told whether the cluster has attempt {s.attempt.number}: {message}. "
+                "A restart asks the cluster first, and starts nothing while that attempt may live.",
+                [{"kind": "restart", "restore": {"mode": "newest"}}, {"kind": "kill"}],
+                "submission_unclear",
+            )
+        s.attempt.ended = True
+        book.set(JobState.DEPLOY_FAILED, message)
+        book.note("attempt", f"attempt {s.attempt.number} was not submitted: {message}")
+        await book.write(
+            f"attempt {s.attempt.number} not submitted",
+            attempts=book.attempt_change(AttemptState.NOT_SUBMITTED, message),
+        )
+        raise Failed(message, result.code or "rejected")
+
+    async def _accepted(self) -> None:
+        """The cluster has the attempt: follow it until it runs or ends."""
+        book, s = self.book, self.book.s
+        s.basis = Basis.NEWEST
+        book.set(JobState.DEPLOYED, "the cluster has accepted it")
+        book.soon("accepted", attempts=book.attempt_change(AttemptState.ACCEPTED))
+        with self._may_leave():
+            seen = await calls.await_running(self._in())
+        if seen.observation is not None:
+            await self.observe(seen.observation)
+        else:
+            book.set(s.state, f"the cluster cannot be asked: {seen.why}")
+
+    async def resume(self) -> None:
+        """After a lost workflow: what became of the attempt that was being started."""
+        book, s = self.book, self.book.s
+        await self._settle_or_follow()
+        if s.state is JobState.DEPLOYING:
+            book.set(JobState.DEPLOY_FAILED, "its workflow was lost in the middle of a start; nothing of it runs")
+            await book.write("resumed")
+
+    async def _settle_or_follow(self) -> None:
+        try:
+            await self._settle()
+        except Failed as failure:
+            if failure.code == "attempt_alive":
+                return
+            self.book.set(JobState.BLOCKED, failure.message)
+            await self.book.write("blocked", actions=[{"kind": "restart"}, {"kind": "kill"}])

@@ -1,0 +1,194 @@
+"""How an attempt ends, and what its end means for the job. Every rule that is one is in `core`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from temporalio import workflow
+
+from activities import contracts as c
+from core.observations import ENDED, EngineState, Intent, Observation, alive, attempt_state, ended
+from core.policy import GiveUp, decide
+from core.restore import Basis, RestorePoint
+from core.snapshot import StopSnapshot, savepoint_directory
+from core.states import CommandKind, JobState
+from workflows import calls
+from workflows.book import Book
+
+
+class Failed(Exception):
+    """The command has failed. The job's state has been set already."""
+
+    def __init__(self, message: str, code: str):
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class Interrupted(Exception):
+    """A kill has come in at a step that may be left."""
+
+
+class Ending:
+    """What is common to all steps, and how attempts are stopped and seen to end."""
+
+    def __init__(self, book: Book):
+        self.book = book
+        self.interruptible = False
+        self.actions: list[dict[str, Any]] = []
+        """Safe next commands, while the job is BLOCKED."""
+
+    @contextmanager
+    def _may_leave(self) -> Iterator[None]:
+        """A step that a kill may interrupt: nothing is half done when it is left."""
+        if any(q.kind is CommandKind.KILL for q in self.book.s.queue):
+            raise Interrupted
+        self.interruptible = True
+        try:
+            yield
+        finally:
+            self.interruptible = False
+
+    def _in(self) -> c.AttemptIn:
+        attempt = self.book.s.attempt
+        assert attempt is not None
+        command = self.book.command
+        return c.AttemptIn(job_id=self.book.s.job_id, number=attempt.number, command_id=command.id if command else None)
+
+    def _live(self) -> bool:
+        attempt = self.book.s.attempt
+        return attempt is not None and not attempt.ended
+
+    def _touched(self) -> None:
+        s = self.book.s
+        s.lineage = s.lineage.model_copy(update={"untouched": False})
+
+    def _new_trigger(self) -> tuple[str, str]:
+        s = self.book.s
+        assert s.attempt is not None
+        trigger = workflow.uuid4().hex
+        return trigger, savepoint_directory(s.state_dir, s.job_id, s.attempt.number, trigger)
+
+    async def _stop(self, intent: Intent) -> None:
+        """Stop with savepoint; afterwards the attempt has been seen to end, or `Failed` is raised."""
+        book, s = self.book, self.book.s
+        trigger, directory = self._new_trigger()
+        s.stop = StopSnapshot(intent=intent, trigger_id=trigger, directory=directory)
+        wanted = c.TriggerIn(**self._in().model_dump(), trigger_id=trigger, directory=directory)
+        with self._may_leave():
+            stopped = await calls.stop(wanted)
+        s.sequence = max(s.sequence, stopped.sequence)
+        points = [stopped.savepoint] if stopped.savepoint else []
+        if points:
+            self._touched()
+            book.note("savepoint", f"savepoint {points[0].path}", path=points[0].path)
+        if stopped.state is None:
+            # What was asked for stays known: when the cluster answers again, its end is understood.
+            await book.write("stop unclear", points=points)
+            raise Failed(stopped.error or "It cannot be told whether it was stopped.", stopped.code or "stop_unclear")
+        if stopped.state not in ENDED:
+            s.stop = None
+            await book.write("not stopped", points=points)
+            raise Failed(stopped.error or "It was not stopped and runs on.", stopped.code or "not_stopped")
+        await self._end(stopped.state, savepoint=points[0].path if points else None, points=points)
+        if intent is Intent.REPLACE and s.state is not JobState.PAUSED:
+            raise Failed(f"It was not stopped by us, so it is not started again: {s.reason}", "ended_otherwise")
+
+    async def _cancel(self, intent: Intent) -> None:
+        s = self.book.s
+        s.stop = StopSnapshot(intent=Intent.KILL)
+        stopped = await calls.cancel(self._in())
+        if stopped.state is None:
+            raise Failed(
+                stopped.error or "It cannot be told whether it was cancelled.", stopped.code or "cancel_unclear"
+            )
+        s.sequence = max(s.sequence, stopped.sequence)
+        await self._end(stopped.state, going_on=intent is Intent.REPLACE)
+
+    async def _end(
+        self,
+        state: EngineState,
+        *,
+        savepoint: str | None = None,
+        points: list[RestorePoint] | None = None,
+        going_on: bool = False,
+    ) -> None:
+        """The attempt has been seen in a final state: what that means for the job.
+
+        `going_on`: a successor is being started, so the job's state and policy are left alone.
+        """
+        book, s = self.book, self.book.s
+        assert s.attempt is not None
+        stop = s.stop
+        why = c.Diagnosis(untouched=False, savepoint=savepoint)
+        if savepoint is None:
+            where = stop.directory if stop else None
+            why = await calls.diagnose(c.DiagnoseIn(**self._in().model_dump(), savepoint_directory=where))
+        if not why.untouched:
+            self._touched()
+        ending = ended(state, stop.intent if stop else None, savepoint=why.savepoint, cause=why.cause)
+        s.attempt.ended, s.stop = True, None
+        if ending.job in (JobState.KILLED, JobState.FINISHED):
+            s.basis = Basis.DECIDE
+        book.note("attempt", f"attempt {s.attempt.number} ended {ending.attempt.value}: {ending.why}")
+        changes = book.attempt_change(ending.attempt, ending.why)
+        if going_on:
+            pass
+        elif ending.restartable:
+            self._by_policy(ending.why)
+        else:
+            book.set(ending.job, ending.why)
+        await book.write(f"attempt {s.attempt.number} {ending.attempt.value}", attempts=changes, points=points or [])
+
+    def _by_policy(self, why: str) -> None:
+        """After a failure: wait for a restart, or give up."""
+        book, s = self.book, self.book.s
+        since = s.attempt.running_since if s.attempt else None
+        verdict = decide(s.policy, s.restarts, workflow.now(), running_since=since, random=workflow.random().random())
+        if isinstance(verdict, GiveUp):
+            s.restart_at = None
+            book.set(JobState.FAILED, f"{why} ({verdict.why})")
+            book.note("alert", f"the job failed for good: {verdict.why}", cause=why)
+            return
+        if verdict.number == 1:
+            s.restarts = []
+        s.restart_at = verdict.at
+        book.set(JobState.RESTARTING, why)
+        book.note(
+            "restart",
+            f"restart {verdict.number} of {s.policy.max_restarts} at {verdict.at:%H:%M:%S} UTC",
+            cause=why,
+            at=verdict.at.isoformat(),
+        )
+
+    async def observe_signal(self, seen: Observation) -> None:
+        """What the watch has told. That a job is missing is believed after a second question only."""
+        if seen.state is EngineState.MISSING:
+            asked = await calls.look(self._in())
+            if asked.observation is None:
+                return
+            seen = asked.observation
+        await self.observe(seen)
+
+    async def observe(self, seen: Observation) -> None:
+        """An observation that is not stale: about the current attempt, newer than what is known."""
+        book, s = self.book, self.book.s
+        assert s.attempt is not None
+        s.sequence = max(s.sequence, seen.sequence)
+        if seen.state in ENDED:
+            await self._end(seen.state)
+            return
+        state, reason = alive(s.state, seen)
+        if s.state is state and s.reason == reason:
+            return
+        running = state is JobState.RUNNING and s.attempt.running_since is None
+        if running:
+            s.attempt.running_since = workflow.now()
+        s.basis = Basis.NEWEST
+        book.set(state, reason)
+        await book.write(
+            f"attempt {seen.attempt} {seen.state.value}",
+            attempts=book.attempt_change(attempt_state(seen.state), running=running),
+        )
