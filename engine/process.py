@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +24,15 @@ PASSED = (
 _CREDENTIALS = re.compile(r"(://)[^/\s:@]+:[^/\s@]+@")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MAX_LINE = 4000
+
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed by the kernel when the worker dies, so that nothing is left behind."""
+    if _libc is not None:
+        _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
 
 
 class ProcessFailed(EngineError):
@@ -67,6 +78,7 @@ async def run(
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
         limit=1024 * 1024,
+        preexec_fn=_die_with_parent,
     )
     lines: list[str] = []
     try:

@@ -1,4 +1,4 @@
-"""A Flink session cluster: jars through its REST API, SQL through its gateway, Python through its driver."""
+"""A Flink session cluster: jars through its REST API, SQL through its gateway, Python through Flink's client."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.observations import EngineState
+from engine import pyflink
 from engine.base import (
     EngineError,
     Health,
@@ -15,7 +16,6 @@ from engine.base import (
     JobSeen,
     Overview,
     PointSeen,
-    PythonProgram,
     Ref,
     Rejected,
     SqlProgram,
@@ -31,16 +31,17 @@ from engine.http import Refused
 
 _DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
 _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
-PYTHON_DRIVER = "org.apache.flink.client.python.PythonDriver"
 
 
 class FlinkSession:
-    """Implements `engine.base.Engine`. `python_jar` is opt/flink-python-*.jar of the cluster's Flink version."""
+    """Implements `engine.base.Engine`. `flink_home` is an installation of the cluster's Flink version on this
+    machine; only Python programs need it."""
 
-    def __init__(self, jobmanager_url: str, gateway_url: str | None, *, python_jar: Path | None = None):
+    def __init__(self, jobmanager_url: str, gateway_url: str | None, *, flink_home: Path | None = None):
+        self._url = jobmanager_url
         self._rest = FlinkRest(jobmanager_url)
         self._gateway = SqlGateway(gateway_url) if gateway_url else None
-        self._python_jar = python_jar
+        self._flink_home = flink_home
         self._uploads: dict[str, asyncio.Lock] = {}
 
     async def close(self) -> None:
@@ -57,8 +58,10 @@ class FlinkSession:
         try:
             if isinstance(submission.program, SqlProgram):
                 await self._submit_sql(submission, submission.program, tell)
+            elif isinstance(submission.program, JarProgram):
+                await self._submit_jar(submission, submission.program, tell)
             else:
-                await self._submit_program(submission, tell)
+                await self._submit_python(submission, tell)
         except (Rejected, Refused) as error:
             if await self._has_it_after_all(submission.ref, error):
                 tell("the cluster has this attempt")
@@ -103,17 +106,16 @@ class FlinkSession:
         async with self._gateway.session(properties) as session:
             await self._gateway.run_script(session, program.script, tell)
 
-    async def _submit_program(self, submission: Submission, tell: Tell) -> None:
-        body = _run_body(submission)
-        if isinstance(submission.program, JarProgram):
-            jar, name = submission.program.path, f"{submission.program.sha256}.jar"
-        else:
-            if self._python_jar is None or not self._python_jar.exists():
-                raise Rejected(
-                    "This worker has no PyFlink for the cluster's Flink version; "
-                    "run `penstock flink install VERSION` on it."
-                )
-            jar, name = self._python_jar, self._python_jar.name
+    async def _submit_python(self, submission: Submission, tell: Tell) -> None:
+        if self._flink_home is None:
+            raise Rejected(
+                "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
+            )
+        await pyflink.submit(self._flink_home, self._url, submission, tell)
+
+    async def _submit_jar(self, submission: Submission, program: JarProgram, tell: Tell) -> None:
+        body = _run_body(submission, program)
+        jar, name = program.path, f"{program.sha256}.jar"
         for last in (False, True):
             jar_id = await self._uploaded(jar, name, tell)
             try:
@@ -194,21 +196,14 @@ class FlinkSession:
             raise Rejected(error.message, stack=error.stack) from error
 
 
-def _run_body(submission: Submission) -> dict[str, Any]:
-    program = submission.program
+def _run_body(submission: Submission, program: JarProgram) -> dict[str, Any]:
     body: dict[str, Any] = {
         "jobId": submission.ref.flink_job_id,
+        "programArgsList": program.args,
         "flinkConfiguration": {**submission.config, "pipeline.name": submission.name},
     }
-    if isinstance(program, JarProgram):
-        body["programArgsList"] = program.args
-        if program.entry_class:
-            body["entryClass"] = program.entry_class
-    elif isinstance(program, PythonProgram):
-        body["entryClass"] = PYTHON_DRIVER
-        body["programArgsList"] = _python_arguments(program)
-        body["flinkConfiguration"]["python.executable"] = str(program.python)
-        body["flinkConfiguration"]["python.client.executable"] = str(program.python)
+    if program.entry_class:
+        body["entryClass"] = program.entry_class
     if submission.parallelism:
         body["parallelism"] = submission.parallelism
     if submission.restore_path:
@@ -216,19 +211,3 @@ def _run_body(submission: Submission) -> dict[str, Any]:
         body["claimMode"] = "NO_CLAIM"
         body["allowNonRestoredState"] = submission.allow_non_restored_state
     return body
-
-
-def _python_arguments(program: PythonProgram) -> list[str]:
-    arguments = [
-        "-pyclientexec",
-        str(program.python),
-        "-pyexec",
-        str(program.python),
-        "-pyfs",
-        str(program.root),
-    ]
-    if program.entry_file:
-        arguments += ["-py", str(program.root / program.entry_file)]
-    else:
-        arguments += ["-pym", str(program.module)]
-    return arguments + program.args

@@ -29,7 +29,7 @@ class Engines:
         made = self._made.get(cluster.name)
         if made is None or made[0] != key:
             engine = FlinkSession(
-                cluster.jobmanager_url, cluster.gateway_url, python_jar=self._python_jar(cluster.flink_version)
+                cluster.jobmanager_url, cluster.gateway_url, flink_home=self._flink_home(cluster.flink_version)
             )
             self._made[cluster.name] = made = (key, engine)
         return made[1]
@@ -38,10 +38,8 @@ class Engines:
         """Interpreter with PyFlink of an installed Flink version."""
         return self._settings.cache / "flink" / version / "bin" / "python"
 
-    def _python_jar(self, version: str) -> Path | None:
-        found = (self._settings.cache / "flink" / version).glob(
-            "lib/python*/site-packages/pyflink/opt/flink-python-*.jar"
-        )
+    def _flink_home(self, version: str) -> Path | None:
+        found = (self._settings.cache / "flink" / version).glob("lib/python*/site-packages/pyflink")
         return next(iter(found), None)
 
     async def close(self) -> None:

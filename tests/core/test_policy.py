@@ -62,7 +62,9 @@ class TestBackoff:
 
     @given(st.floats(0, 1, exclude_max=True), st.integers(0, 9))
     def test_jitter_stays_within_its_share(self, random, already):
-        policy = RestartPolicy(max_restarts=10, window=1e6, initial_backoff=10, multiplier=2, max_backoff=100, jitter=0.2)
+        policy = RestartPolicy(
+            max_restarts=10, window=1e6, initial_backoff=10, multiplier=2, max_backoff=100, jitter=0.2
+        )
         verdict = decide(policy, [after(i) for i in range(already)], after(20), running_since=None, random=random)
         plain = min(100, 10 * 2**already)
         assert abs((verdict.at - after(20)).total_seconds() - plain) <= plain * 0.2 + 1e-6

@@ -63,7 +63,8 @@ def test_good_refs(ref):
 
 
 @pytest.mark.parametrize(
-    "ref", ["", "-x", "--upload-pack=x", "a..b", "a b", "a~1", "a^", "a:b", "x.lock", "@{u}", "a\nb", "/a", "a/", "a//b", "*"]
+    "ref",
+    ["", "-x", "--upload-pack=x", "a..b", "a b", "a~1", "a^", "a:b", "x.lock", "@{u}", "a\nb", "/a", "a/", "a//b", "*"],
 )
 def test_bad_refs(ref):
     with pytest.raises(ValueError):
@@ -83,7 +84,12 @@ def test_paths_that_lead_out(path):
         {"type": "jar", "git": GIT},
         {"type": "jar", "git": GIT, "build": {"tool": "maven", "profiles": ["a"], "properties": {"k.v": "1"}}},
         {"type": "pyflink", "git": GIT, "entry_file": "a/b.py", "requirements": "requirements.txt"},
-        {"type": "pyflink", "git": GIT, "module": "a.b", "requirements": ["numpy==2.1.0", "x[y]>=1; python_version>'3'"]},
+        {
+            "type": "pyflink",
+            "git": GIT,
+            "module": "a.b",
+            "requirements": ["numpy==2.1.0", "x[y]>=1; python_version>'3'"],
+        },
     ],
 )
 def test_good_specs(spec):

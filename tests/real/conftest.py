@@ -24,7 +24,7 @@ PATIENCE = 240.0
 PRINT = "CREATE TABLE sink (id BIGINT) WITH ('connector' = 'blackhole');"
 SOURCE = "CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '20'{});"
 SQL = f"SET 'execution.checkpointing.interval' = '1 s';\n{SOURCE.format('')}\n{PRINT}\nINSERT INTO sink SELECT id FROM src;"
-BOUNDED = f"{SOURCE.format(chr(44) + chr(39) + 'number-of-rows' + chr(39) + ' = ' + chr(39) + '20' + chr(39))}\n{PRINT}\nINSERT INTO sink SELECT id FROM src;"
+BOUNDED = SQL.replace("'20')", "'20', 'number-of-rows' = '20')")
 
 
 class Stack:
@@ -229,5 +229,3 @@ class GitRepository:
 @pytest.fixture
 def repository(tmp_path: Path) -> GitRepository:
     return GitRepository(tmp_path / "repository")
-
-

@@ -45,7 +45,9 @@ class TestStart:
         assert reused.json()["code"] == "idempotency_key_reused"
 
     def test_the_error_names_statement_line_and_column(self, stack: Stack):
-        job = stack.create("-- first\nCREATE TABLE s (id INT) WITH ('connector' = 'blackhole');\n\n  INSERT INTO s SELECT x FROM nowhere;")
+        job = stack.create(
+            "-- first\nCREATE TABLE s (id INT) WITH ('connector' = 'blackhole');\n\n  INSERT INTO s SELECT x FROM nowhere;"
+        )
         command = stack.do(job, "start", "FAILED")
         assert command["error"].startswith("Statement 2, line 4, column ")
         assert "nowhere" in command["error"]
@@ -154,7 +156,9 @@ class TestRestartAndResubmit:
         stack.do(job, "savepoint")
         point = next(p for p in stack.items(job, "restore-points") if p["kind"] == "savepoint")
         changed = SQL.replace("SELECT id FROM src", "SELECT id FROM src WHERE id > 0")
-        made = stack.http.post(f"/jobs/{job}/versions", json={"spec": {"type": "sql", "sql": changed}, "note": "filter"})
+        made = stack.http.post(
+            f"/jobs/{job}/versions", json={"spec": {"type": "sql", "sql": changed}, "note": "filter"}
+        )
         assert made.json()["number"] == 2
         assert stack.send(job, "resubmit").json()["code"] == "restore_undecided"
         stack.do(job, "resubmit", restore={"mode": "point", "point": point["id"], "allow_non_restored_state": True})

@@ -62,9 +62,7 @@ class TestSchema:
     async def test_the_migrations_make_what_the_tables_say(self, database):
         async with database.engine.connect() as connection:
             found = await connection.run_sync(
-                lambda c: {
-                    t: {col["name"] for col in inspect(c).get_columns(t)} for t in inspect(c).get_table_names()
-                }
+                lambda c: {t: {col["name"] for col in inspect(c).get_columns(t)} for t in inspect(c).get_table_names()}
             )
         wanted = {t.name: {col.name for col in t.columns} for t in Base.metadata.sorted_tables}
         assert {k: v for k, v in found.items() if k != "alembic_version"} == wanted
@@ -113,6 +111,7 @@ class TestJobs:
         await add_job(database, "a_b", state="RUNNING")
         await add_job(database, "axb", state="FAILED", project="other")
         async with database.read() as session:
+
             async def names(**wanted):
                 found, _ = await jobs.search(session, jobs.Filter(**wanted), sort="name", limit=9, cursor=None)
                 return [j.name for j in found]
