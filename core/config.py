@@ -42,7 +42,7 @@ PLATFORM_DEFAULTS: dict[str, str] = {
 # one, Penstock would look for state in the wrong place or start a job under an id it does not know.
 OWNED: dict[str, str] = {
     "$internal.pipeline.job-id": "Penstock chooses the Flink job id of each attempt",
-    "pipeline.name": "the job's name is its name in Flink",
+    "pipeline.name": "Flink shows the job under its Penstock name",
     "execution.checkpointing.externalized-checkpoint-retention": "checkpoints are always retained",
     "execution.checkpointing.dir": "Penstock chooses the checkpoint directory of each job",
     "execution.checkpointing.savepoint-dir": "Penstock chooses the savepoint directory of each job",

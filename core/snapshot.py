@@ -10,7 +10,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from core.observations import Intent
+from core.observations import Intent, Observation
 from core.policy import RestartPolicy
 from core.restore import Basis, Lineage, RestoreRequest
 from core.states import CommandKind, JobState
@@ -65,6 +65,8 @@ class JobSnapshot(BaseModel):
     check_at: datetime | None = None
     check_interval: float = 600
     queue: list[CommandRequest] = []
+    seen: Observation | None = None
+    """The newest observation that has not been looked at yet; older ones have nothing to say beside it."""
     handled: list[str] = []
     revision: int = 0
 

@@ -29,7 +29,7 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
     """Where a job's workflow begins: at the last snapshot that was written, or at the very start."""
     if job.snapshot:
         kept = JobSnapshot.model_validate(job.snapshot)
-        return kept.model_copy(update={"queue": [], "check_at": None, "revision": job.revision})
+        return kept.model_copy(update={"queue": [], "seen": None, "check_at": None, "revision": job.revision})
     return JobSnapshot(
         job_id=job.id,
         project=job.project,

@@ -33,7 +33,6 @@ class JobWorkflow:
     def __init__(self, snapshot: JobSnapshot) -> None:
         self._book = Book(snapshot)
         self._steps = Steps(self._book)
-        self._seen: list[Observation] = []
         self._task: asyncio.Task[None] | None = None
         self._killing = False
         self._retired = False
@@ -62,9 +61,8 @@ class JobWorkflow:
             raise ApplicationError("The job is being deleted.", type="command_not_allowed")
         current = self._book.command.kind if self._book.command else None
         waiting = self._s.queue[0].kind if self._s.queue else None
-        state = JobState.DEPLOYING if self._task and current is None else self._s.state
         try:
-            check_allowed(self._s.label, state, request.kind, busy=current or waiting)
+            check_allowed(self._s.label, self._s.state, request.kind, busy=current or waiting)
         except Conflict as error:
             raise ApplicationError(str(error), error.allowed, type=error.code) from error
 
@@ -84,7 +82,9 @@ class JobWorkflow:
 
     @workflow.signal(name="observed")
     def observed(self, seen: Observation) -> None:
-        self._seen.append(seen)
+        waiting = self._s.seen
+        if waiting is None or (seen.attempt, seen.sequence) > (waiting.attempt, waiting.sequence):
+            self._s.seen = seen
 
     @workflow.signal(name="policy")
     def policy(self, policy: RestartPolicy) -> None:
@@ -115,16 +115,15 @@ class JobWorkflow:
             with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(self._has_work, timeout=self._patience())
             await self._step()
-            if workflow.info().is_continue_as_new_suggested() and not self._has_work():
+            if workflow.info().is_continue_as_new_suggested() and not self._retired:
                 await self._book.settled()
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                if not self._has_work():
-                    workflow.continue_as_new(self._s)
+                workflow.continue_as_new(self._s)
         await self._book.settled()
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     def _has_work(self) -> bool:
-        return bool(self._s.queue or self._seen or self._retired)
+        return bool(self._s.queue or self._s.seen or self._retired)
 
     def _patience(self) -> timedelta:
         """Until the next deadline: a planned restart, or the job's own check."""
@@ -135,8 +134,9 @@ class JobWorkflow:
         s, now = self._s, workflow.now()
         if s.queue:
             await self._carry_out(s.queue.pop(0))
-        elif self._seen:
-            await self._observe(self._seen.pop(0))
+        elif s.seen is not None:
+            seen, s.seen = s.seen, None
+            await self._observe(seen)
         elif s.restart_at is not None and now >= s.restart_at:
             await self._guarded(self._steps.restart())
         elif s.check_at is not None and now >= s.check_at:

@@ -1,0 +1,258 @@
+"""Job workflows on Temporal's time-skipping server.
+
+The activities are doubles here: they give the answers that no real cluster can be made to give on
+demand (lost answers, outages of hours), and they remember what they were asked. What the real ones do is
+tested in `tests/real`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities import contracts as c
+from core import queues, search
+from core.observations import EngineState, Observation
+from core.policy import RestartPolicy
+from core.records import Record
+from core.restore import RestoreKind, RestorePoint
+from core.snapshot import CommandRequest, JobSnapshot
+from core.states import CommandKind
+from stack.parts import Parts
+from worker.main import runner
+from workflows.job import JobWorkflow
+
+
+@pytest.fixture
+async def environment(parts: Parts, request: pytest.FixtureRequest) -> AsyncIterator[WorkflowEnvironment]:
+    """The time-skipping server, one a test: activities that are left hanging would hold its clock. With
+    "dev" a dev server, for what the time-skipping one lacks."""
+    if getattr(request, "param", None) == "dev":
+        attributes = [SearchAttributeKey.for_keyword(name) for name in search.ATTRIBUTES]
+        async with await WorkflowEnvironment.start_local(
+            dev_server_existing_path=str(parts.temporal()),
+            data_converter=pydantic_data_converter,
+            search_attributes=attributes,
+            dev_server_log_level="error",
+            dev_server_extra_args=["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=200"],
+        ) as made:
+            yield made
+        return
+    path = str(parts.test_server())
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=path, data_converter=pydantic_data_converter
+    ) as made:
+        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+        await made.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=made.client.namespace, search_attributes=dict.fromkeys(search.ATTRIBUTES, keyword)
+            )
+        )
+        yield made
+
+
+def point(attempt: int = 1, kind: RestoreKind = RestoreKind.CHECKPOINT, n: int = 1) -> RestorePoint:
+    path = f"file:///s/{attempt}/{kind.value}-{n}"
+    return RestorePoint(
+        id=f"rp-{attempt}-{n}", kind=kind, path=path, completed_at=datetime(2026, 1, 1, 0, attempt, n, tzinfo=UTC),
+        attempt=attempt, version=1,
+    )  # fmt: skip
+
+
+class Cluster:
+    """A scripted cluster: what each activity answers can be replaced; what was asked is kept."""
+
+    def __init__(self) -> None:
+        self.opened: list[c.OpenAttempt] = []
+        self.records: list[Record] = []
+        self.asked: list[str] = []
+        self.points: list[RestorePoint] = []
+        self.sequence = 0
+        self.submitted: Callable[[c.AttemptIn], Any] = lambda _: c.Submitted(state=c.SubmitState.ACCEPTED)
+        self.runs: Callable[[c.AttemptIn], Any] = lambda a: self.seen(a.number, EngineState.RUNNING)
+        self.looks: Callable[[c.AttemptIn], Any] = lambda a: self.seen(a.number, EngineState.RUNNING)
+        self.stops: Callable[[c.TriggerIn], Any] = self._stops
+        self.cancels: Callable[[c.AttemptIn], Any] = lambda _: c.Stopped(
+            state=EngineState.CANCELED, sequence=self.tick()
+        )
+        self.diagnosis: Callable[[c.DiagnoseIn], Any] = lambda _: c.Diagnosis(cause="boom")
+        self.builds: Callable[[c.BuildIn], Any] = lambda _: c.Built(key="k", commit="c")
+
+    def tick(self) -> int:
+        self.sequence += 10
+        return self.sequence
+
+    def observation(self, number: int, state: EngineState) -> Observation:
+        opened = next(o for o in self.opened if o.number == number)
+        return Observation(attempt=number, flink_job_id=opened.flink_job_id, sequence=self.tick(), state=state)
+
+    def seen(self, number: int, state: EngineState) -> c.Seen:
+        return c.Seen(observation=self.observation(number, state))
+
+    def _stops(self, wanted: c.TriggerIn) -> c.Stopped:
+        taken = point(wanted.number, RestoreKind.SAVEPOINT, 59)
+        self.points.append(taken)
+        return c.Stopped(state=EngineState.FINISHED, sequence=self.tick(), savepoint=taken)
+
+    @property
+    def flink_ids(self) -> list[str]:
+        return [o.flink_job_id for o in self.opened]
+
+    def events(self, kind: str) -> list[str]:
+        return [e.message for r in self.records for e in r.events if e.kind == kind]
+
+    def ended(self, number: int) -> Any:
+        changes = [ch for r in self.records for ch in r.commands if ch.id.endswith(f"#{number}")]
+        # As in the store: an ended command stays ended, in whatever order the records come.
+        return next((ch for ch in changes if ch.state != "RUNNING"), changes[-1] if changes else None)
+
+    def activities(self) -> list[Callable[..., Any]]:
+        async def answer(name: str, how: Callable[[Any], Any], wanted: Any) -> Any:
+            self.asked.append(name)
+            result = how(wanted)
+            return await result if asyncio.iscoroutine(result) else result
+
+        @activity.defn(name=c.RECORD)
+        async def record(wanted: Record) -> None:
+            self.records.append(wanted)
+
+        @activity.defn(name=c.OPEN_ATTEMPT)
+        async def open_attempt(wanted: c.OpenAttempt) -> None:
+            self.opened.append(wanted)
+            self.records.append(wanted.record)
+
+        @activity.defn(name=c.SUBMIT)
+        async def submit(wanted: c.AttemptIn) -> c.Submitted:
+            return await answer("submit", self.submitted, wanted)
+
+        @activity.defn(name=c.AWAIT_RUNNING)
+        async def await_running(wanted: c.AttemptIn) -> c.Seen:
+            return await answer("await", self.runs, wanted)
+
+        @activity.defn(name=c.LOOK)
+        async def look(wanted: c.AttemptIn) -> c.Seen:
+            return await answer("look", self.looks, wanted)
+
+        @activity.defn(name="check")
+        async def check(wanted: c.AttemptIn) -> c.Seen:
+            return await answer("check", self.looks, wanted)
+
+        @activity.defn(name=c.DIAGNOSE)
+        async def diagnose(wanted: c.DiagnoseIn) -> c.Diagnosis:
+            return await answer("diagnose", self.diagnosis, wanted)
+
+        @activity.defn(name=c.GATHER)
+        async def gather(wanted: c.GatherIn) -> c.Gathered:
+            return await answer("gather", lambda _: c.Gathered(points=self.points), wanted)
+
+        @activity.defn(name=c.STOP)
+        async def stop(wanted: c.TriggerIn) -> c.Stopped:
+            return await answer("stop", self.stops, wanted)
+
+        @activity.defn(name=c.CANCEL)
+        async def cancel(wanted: c.AttemptIn) -> c.Stopped:
+            return await answer("cancel", self.cancels, wanted)
+
+        @activity.defn(name=c.BUILD)
+        async def build(wanted: c.BuildIn) -> c.Built:
+            return await answer("build", self.builds, wanted)
+
+        return [record, open_attempt, submit, await_running, look, check, diagnose, gather, stop, cancel, build]
+
+
+class Life:
+    """One job's workflow against a scripted cluster."""
+
+    def __init__(self, handle: WorkflowHandle[Any, Any], cluster: Cluster, environment: WorkflowEnvironment):
+        self.handle = handle
+        self.skip = environment.sleep
+        self.cluster = cluster
+        self._number = 0
+
+    async def send(self, kind: str, **more: Any) -> int:
+        self._number += 1
+        request = CommandRequest(id=f"c#{self._number}", number=self._number, kind=CommandKind(kind), **more)
+        await self.handle.execute_update("command", request, id=request.id)
+        return self._number
+
+    async def do(self, kind: str, **more: Any) -> Any:
+        number = await self.send(kind, **more)
+        return await self.until(lambda: (e := self.cluster.ended(number)) and e.state != "RUNNING" and e)
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        for _ in range(2000):
+            if found := condition():
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError("it did not come to that")
+
+    async def snapshot(self) -> JobSnapshot:
+        return await self.handle.query("snapshot", result_type=JobSnapshot)
+
+    async def state(self) -> str:
+        return (await self.snapshot()).state.value
+
+    async def observe(self, state: EngineState, number: int | None = None) -> None:
+        seen = self.cluster.observation(number or self.cluster.opened[-1].number, state)
+        await self.handle.signal("observed", seen)
+
+
+@pytest.fixture
+async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[..., Any]]:
+    """Start a job's workflow: `await start(cluster, type="sql", policy=...)`."""
+    client: Client = environment.client
+    stack: list[Any] = []
+
+    async def begin(cluster: Cluster, *, type_: str = "sql", policy: RestartPolicy | None = None) -> Life:
+        queue = f"q-{uuid.uuid4().hex}"
+        activities = cluster.activities()
+        for name in (queues.MAIN, queues.BUILD):
+            worker = Worker(client, task_queue=name, activities=activities)
+            await worker.__aenter__()
+            stack.append(worker)
+        worker = Worker(client, task_queue=queue, workflows=[JobWorkflow], workflow_runner=runner())
+        await worker.__aenter__()
+        stack.append(worker)
+        name = f"j-{uuid.uuid4().hex[:8]}"
+        snapshot = JobSnapshot(
+            job_id=str(uuid.uuid4()), project="p", name=name, type=type_, cluster="c", state_dir="file:///s",
+            policy=policy or RestartPolicy(), check_interval=3600 * 24 * 365,
+        )  # fmt: skip
+        keys = [SearchAttributePair(SearchAttributeKey.for_keyword(search.STATE), "CREATED")]
+        handle = await client.start_workflow(
+            JobWorkflow.run,
+            snapshot,
+            id=f"job-p:{name}",
+            task_queue=queue,
+            search_attributes=TypedSearchAttributes(keys),
+        )
+        stack.append(handle)
+        return Life(handle, cluster, environment)
+
+    yield begin
+    for item in reversed(stack):
+        if isinstance(item, Worker):
+            await item.__aexit__(None, None, None)
+        else:
+            if folder := os.environ.get("PENSTOCK_KEEP_HISTORIES"):
+                history = await item.fetch_history()
+                test = re.sub(r"\W.*", "", os.environ["PYTEST_CURRENT_TEST"].split("::")[-1])
+                Path(folder, f"{test}.json").write_text(json.dumps(json.loads(history.to_json())))
+            await item.terminate()

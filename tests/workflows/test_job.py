@@ -1,0 +1,279 @@
+"""What a job's workflow does with answers that a real cluster cannot be made to give on demand."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+
+from activities import contracts as c
+from core.observations import EngineState
+from core.policy import RestartPolicy
+from core.restore import RestoreRequest
+from tests.workflows.conftest import Cluster, point
+
+FAST = RestartPolicy(
+    max_restarts=3, initial_backoff=3600, multiplier=2, max_backoff=86400, jitter=0, window=1e7, reset_after=1e7
+)
+
+
+async def running(start, cluster: Cluster, **more):
+    life = await start(cluster, **more)
+    assert (await life.do("start")).state == "SUCCEEDED"
+    assert await life.state() == "RUNNING"
+    return life
+
+
+class TestStart:
+    async def test_the_attempt_is_written_down_before_it_is_sent(self, start):
+        cluster = Cluster()
+        order = []
+        cluster.submitted = lambda a: (
+            order.append(("submit", len(cluster.opened))) or c.Submitted(state=c.SubmitState.ACCEPTED)
+        )
+        await running(start, cluster)
+        assert order == [("submit", 1)]
+        assert len(cluster.flink_ids[0]) == 32
+
+    async def test_a_command_counts_once_however_often_it_comes(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        from core.snapshot import CommandRequest
+
+        again = CommandRequest(id="c#1", number=1, kind="start")
+        await life.handle.execute_update("command", again, id="another-update")
+        await asyncio.sleep(0.2)
+        assert len(cluster.opened) == 1
+
+    async def test_what_the_state_does_not_allow_is_refused_and_changes_nothing(self, start):
+        life = await start(Cluster())
+        with pytest.raises(WorkflowUpdateFailedError) as error:
+            await life.send("pause")
+        assert "allow" in str(error.value.cause)
+        assert await life.state() == "CREATED"
+
+    async def test_a_clear_no_is_deploy_failed(self, start):
+        cluster = Cluster()
+        cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.REJECTED, error="bad SQL", code="rejected")
+        life = await start(cluster)
+        ended = await life.do("start")
+        assert (ended.state, ended.error) == ("FAILED", "bad SQL")
+        assert await life.state() == "DEPLOY_FAILED"
+        cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.ACCEPTED)
+        assert (await life.do("start")).state == "SUCCEEDED"
+        assert len(set(cluster.flink_ids)) == 2
+
+    async def test_an_answer_that_stays_unclear_blocks(self, start):
+        cluster = Cluster()
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.UNCLEAR, error="timed out", code="submission_unclear"
+        )
+        life = await start(cluster)
+        assert (await life.do("start")).error_code == "submission_unclear"
+        assert await life.state() == "BLOCKED"
+        # It was there after all: nothing is started beside it.
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.RUNNING)
+        assert (await life.do("restart")).error_code == "attempt_alive"
+        assert await life.state() == "RUNNING"
+        assert len(cluster.opened) == 1
+
+    async def test_unclear_and_then_gone_is_followed_by_a_new_id(self, start):
+        cluster = Cluster()
+        cluster.submitted = lambda a: c.Submitted(
+            state=c.SubmitState.UNCLEAR if a.number == 1 else c.SubmitState.ACCEPTED, error="timed out"
+        )
+        cluster.diagnosis = lambda _: c.Diagnosis(untouched=True)
+        life = await start(cluster)
+        await life.do("start")
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        assert (await life.do("restart")).state == "SUCCEEDED"
+        assert len(set(cluster.flink_ids)) == 2
+
+    async def test_a_predecessor_that_cannot_be_asked_about_stops_everything(self, start):
+        cluster = Cluster()
+        cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.UNCLEAR, error="timed out")
+        life = await start(cluster)
+        await life.do("start")
+        cluster.looks = lambda _: c.Seen(why="connection refused")
+        ended = await life.do("restart")
+        assert ended.error_code == "predecessor_unknown"
+        assert "Nothing was started" in ended.error
+        assert len(cluster.opened) == 1
+
+
+class TestPolicy:
+    async def test_exactly_n_restarts_with_growing_waits(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=FAST)
+        for attempt in (1, 2, 3):
+            await life.observe(EngineState.FAILED, attempt)
+            await life.until(
+                lambda n=attempt: any(
+                    r.job and r.job.state == "RESTARTING" and r.job.current_attempt == n for r in cluster.records
+                )
+            )
+            await life.skip(3600 * 2**attempt)
+            await life.until(lambda n=attempt: len(cluster.opened) == n + 1)
+            await life.until(lambda n=attempt: cluster.records[-1].job.state == "RUNNING")
+        await life.observe(EngineState.FAILED, 4)
+        await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "FAILED")
+        assert len(cluster.opened) == 4
+        assert all(o.restore_path == cluster.points[0].path for o in cluster.opened[1:])
+        assert len(set(cluster.flink_ids)) == 4
+        assert "used up" in (await life.snapshot()).reason
+
+    async def test_a_restart_without_a_point_blocks(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=FAST.model_copy(update={"initial_backoff": 0}))
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: cluster.records[-1].job.state == "BLOCKED")
+        assert len(cluster.opened) == 1
+        assert {"kind": "restart", "restore": {"mode": "none"}} in cluster.records[-1].job.actions
+
+    async def test_a_failure_before_any_checkpoint_starts_as_it_did_before(self, start):
+        cluster = Cluster()
+        cluster.diagnosis = lambda _: c.Diagnosis(cause="boom", untouched=True)
+        life = await running(start, cluster, policy=FAST.model_copy(update={"initial_backoff": 0}))
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: len(cluster.opened) == 2)
+        assert cluster.opened[1].restore_path is None
+        assert "no checkpoint had completed" in cluster.opened[1].restore_why
+
+    async def test_a_cluster_that_is_away_costs_no_restart(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=FAST.model_copy(update={"initial_backoff": 0, "max_restarts": 1}))
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.UNREACHABLE, error="refused", code="submission_unreachable"
+        )
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: len(cluster.opened) == 2)
+        await life.until(lambda: cluster.records[-1].job.restart_at)
+        cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.ACCEPTED)
+        await life.skip(70)
+        await life.until(lambda: len(cluster.opened) == 3)
+        await life.until(lambda: cluster.records[-1].job.state == "RUNNING")
+
+
+class TestObservations:
+    async def test_about_an_old_attempt_or_an_old_moment_nothing_changes(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        await life.do("restart")
+        await life.observe(EngineState.FAILED, 1)
+        newest = cluster.observation(2, EngineState.RUNNING)
+        old = newest.model_copy(update={"sequence": 1, "state": EngineState.FAILED})
+        await life.handle.signal("observed", old)
+        await asyncio.sleep(0.3)
+        assert await life.state() == "RUNNING"
+        assert len(cluster.opened) == 2
+
+    async def test_missing_is_believed_after_a_second_question_only(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.RUNNING)
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: "look" in cluster.asked)
+        assert await life.state() == "RUNNING"
+        cluster.looks = lambda _: c.Seen(why="refused")
+        await life.observe(EngineState.MISSING)
+        await asyncio.sleep(0.2)
+        assert await life.state() == "RUNNING"
+
+    async def test_an_end_while_nobody_looked_at_the_stop(self, start):
+        """The answer to our stop was lost; later the attempt is seen FINISHED and its savepoint is there."""
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(error="no answer", code="stop_unclear")
+        assert (await life.do("pause")).error_code == "stop_unclear"
+        assert await life.state() == "RUNNING"
+        cluster.diagnosis = lambda d: c.Diagnosis(savepoint="file:///late") if d.savepoint_directory else c.Diagnosis()
+        await life.observe(EngineState.FINISHED)
+        await life.until(lambda: cluster.records[-1].job.state == "PAUSED")
+
+
+class TestStopping:
+    async def test_a_savepoint_that_fails_leaves_the_job_running(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda a: c.Stopped(
+            state=EngineState.RUNNING, sequence=cluster.tick(), error="The savepoint failed", code="savepoint_failed"
+        )
+        for kind in ("pause", "restart"):
+            assert (await life.do(kind)).error_code == "savepoint_failed"
+            assert await life.state() == "RUNNING"
+        assert len(cluster.opened) == 1
+
+    async def test_a_kill_interrupts_a_stop_that_hangs(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+
+        async def hangs(_):
+            await asyncio.sleep(3600)
+
+        cluster.stops = hangs
+        pause = await life.send("pause")
+        await life.until(lambda: "stop" in cluster.asked)
+        assert (await life.do("kill")).state == "SUCCEEDED"
+        assert cluster.ended(pause).state == "CANCELLED"
+        assert await life.state() == "KILLED"
+
+    async def test_a_cancel_that_cannot_be_told_is_said_so(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.cancels = lambda _: c.Stopped(error="It cannot be told", code="cancel_unclear")
+        assert (await life.do("kill")).error_code == "cancel_unclear"
+        assert await life.state() == "RUNNING"
+
+    async def test_a_job_that_ends_while_it_is_paused(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(state=EngineState.FINISHED, sequence=cluster.tick())
+        assert (await life.do("pause")).error_code == "ended_otherwise"
+        assert await life.state() == "FINISHED"
+
+
+class TestBuilds:
+    async def test_a_restart_stays_with_the_commit_and_a_resubmit_looks_again(self, start):
+        cluster = Cluster()
+        pinned = []
+        cluster.builds = lambda b: pinned.append(b.pinned) or c.Built(key="key", commit="c")
+        life = await running(start, cluster, type_="jar")
+        await life.do("restart")
+        await life.do("resubmit", restore=RestoreRequest(mode="newest"))
+        assert pinned == [None, "key", None]
+
+    async def test_a_kill_interrupts_a_build(self, start):
+        cluster = Cluster()
+
+        async def hangs(_):
+            await asyncio.sleep(3600)
+
+        cluster.builds = hangs
+        life = await start(cluster, type_="jar")
+        number = await life.send("start")
+        await life.until(lambda: "build" in cluster.asked)
+        assert (await life.do("kill")).state == "SUCCEEDED"
+        assert cluster.ended(number).state == "CANCELLED"
+        assert cluster.opened == []
+
+
+@pytest.mark.parametrize("environment", ["dev"], indirect=True)
+async def test_it_goes_on_after_continue_as_new(start, environment):
+    """A history that has grown long enough (here 200 events) is another run of the same job."""
+    cluster = Cluster()
+    life = await running(start, cluster)
+    for n in range(100):
+        await life.observe(EngineState.RECOVERING if n % 2 else EngineState.RUNNING)
+        await asyncio.sleep(0.02)
+    handle = environment.client.get_workflow_handle(life.handle.id)
+    for _ in range(600):
+        if (await handle.describe()).run_id != life.handle.first_execution_run_id:
+            break
+        await asyncio.sleep(0.1)
+    assert (await handle.describe()).run_id != life.handle.first_execution_run_id
+    life.handle = handle
+    assert (await life.do("pause")).state == "SUCCEEDED"
+    assert await life.state() == "PAUSED"
