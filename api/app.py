@@ -19,7 +19,7 @@ from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
 from api.history.router import router as history_router
 from api.jobs.router import router as jobs_router
-from api.problems import Problem, install
+from api.problems import Problem, install, responses
 from api.security import caller, check_address
 from settings import ApiSettings, Settings
 from store.migrate import upgrade
@@ -101,6 +101,10 @@ def _describe(app: FastAPI) -> None:
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs", {}))
         schemas["Problem"] = problem
+        for operation in (o for operations in made["paths"].values() for o in operations.values()):
+            # Answered before any endpoint is asked: a body that is no JSON text, a host that is not ours.
+            early = responses(400, 421) if "requestBody" in operation else responses(421)
+            operation["responses"].update({str(status): described for status, described in early.items()})
         app.openapi_schema = made
         return made
 

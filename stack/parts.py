@@ -166,11 +166,24 @@ class Parts:
                     )
                 home = self.flink_home(version)
                 self.say("fetching the SQL gateway")
-                self.maven(f"org.apache.flink:flink-sql-gateway:{version}", home / "opt")
+                self._gateway(version, home / "opt")
                 for script in (home / "bin").iterdir():
                     script.chmod(0o755)
                 (folder / ".complete").touch()
         return self.flink_home(version)
+
+    def _gateway(self, version: str, folder: Path) -> None:
+        """The SQL gateway of this version; not every patch of 1.20 has been published with one, then that of
+        the nearest earlier patch."""
+        line, _, patch = version.rpartition(".")
+        for number in range(int(patch), -1, -1):
+            try:
+                self.maven(f"org.apache.flink:flink-sql-gateway:{line}.{number}", folder)
+                return
+            except InstallFailed:
+                if number == 0:
+                    raise
+                self.say(f"there is no SQL gateway {line}.{number}; trying the patch before it")
 
     def _venv(self, folder: Path) -> None:
         python = os.environ.get("PENSTOCK_FLINK_BASE_PYTHON", sys.executable)

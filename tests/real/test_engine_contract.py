@@ -1,0 +1,201 @@
+"""What every kind of cluster must do: one suite for all engines, on real clusters of two Flink versions."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from core.observations import ENDED, EngineState
+from core.sql import parse_script
+from engine import files
+from engine.base import Engine, Ref, Rejected, SqlProgram, Submission, TriggerState, Unreachable
+from engine.session import FlinkSession
+from stack.flink import Flink
+from stack.parts import Parts
+from stack.processes import Processes
+from tests.conftest import free_port
+from tests.real.conftest import PRINT, SOURCE, Stack
+
+pytestmark = pytest.mark.real
+SQL = f"{SOURCE.format('')}\n{PRINT}\nINSERT INTO sink SELECT id FROM src;"
+VERSIONS = ["2.3.0", "1.20.5"]
+
+
+class Subject:
+    """An engine under test, and a folder that it keeps state in."""
+
+    def __init__(self, engine: Engine, state: Path):
+        self.engine = engine
+        self.state = state.as_uri()
+
+    async def ref(self) -> Ref:
+        flink_job_id = uuid.uuid4().hex
+        return Ref(flink_job_id, await self.engine.reserve(flink_job_id))
+
+    async def submit(self, ref: Ref, sql: str = SQL, **more: object) -> None:
+        config = {
+            "execution.checkpointing.interval": "500 ms",
+            "execution.checkpointing.dir": f"{self.state}/checkpoints",
+            "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        }
+        values = {"restore_path": None, "allow_non_restored_state": False, "parallelism": None, **more}
+        submission = Submission(ref=ref, name="contract", program=SqlProgram(parse_script(sql)), config=config, **values)
+        await self.engine.submit(submission, lambda _: None)
+
+    async def until(self, ref: Ref, *states: EngineState) -> None:
+        for _ in range(1200):
+            if (await self.engine.look(ref)).state in states:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"never {states}: {await self.engine.look(ref)}")
+
+    async def done(self, ref: Ref, trigger: str) -> tuple[TriggerState, str | None]:
+        for _ in range(1200):
+            status = await self.engine.trigger_status(ref, trigger)
+            if status.state is not TriggerState.IN_PROGRESS:
+                return status.state, status.path or status.why
+            await asyncio.sleep(0.1)
+        raise AssertionError("the trigger is still in progress")
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+async def subject(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) -> AsyncIterator[Subject]:
+    folder = tmp_path_factory.mktemp("contract")
+    if request.param == "2.3.0":
+        stack: Stack = request.getfixturevalue("stack")
+        engine = FlinkSession(stack.flink_url, stack.gateway_url)
+        yield Subject(engine, folder)
+        await engine.close()
+        return
+    flink = Flink(
+        home=parts.flink(request.param), folder=folder / "flink", rest_port=free_port(), rpc_port=free_port(),
+        gateway_port=free_port(), slots=8, jobmanager_memory="1g", taskmanager_memory="1500m",
+    )  # fmt: skip
+    processes = Processes(folder)
+    specs = [flink.jobmanager(), flink.taskmanager(), flink.gateway()]
+    try:
+        for spec in specs:
+            processes.start(spec, timeout=240)
+        engine = FlinkSession(flink.url, flink.gateway_url)
+        yield Subject(engine, folder)
+        await engine.close()
+    finally:
+        for spec in specs:
+            processes.stop(spec.name)
+
+
+async def test_it_runs_under_the_reserved_id(subject: Subject):
+    ref = await subject.ref()
+    await subject.submit(ref)
+    await subject.until(ref, EngineState.RUNNING)
+    assert ref.handle in (await subject.engine.overview()).jobs
+    assert (await subject.engine.look(ref)).name == "contract"
+    await subject.engine.cancel(ref)
+
+
+async def test_the_same_id_twice_or_six_times_at_once_is_one_job(subject: Subject):
+    ref = await subject.ref()
+    await asyncio.gather(*(subject.submit(ref) for _ in range(6)))
+    await subject.submit(ref)
+    jobs = (await subject.engine.overview()).jobs
+    assert sum(handle == ref.handle for handle in jobs) == 1
+    await subject.engine.cancel(ref)
+
+
+async def test_what_it_does_not_take_is_a_clear_no_and_leaves_nothing(subject: Subject):
+    ref = await subject.ref()
+    with pytest.raises(Rejected, match=r"Statement 3, line \d+"):
+        await subject.submit(ref, SQL.replace("SELECT id", "SELECT nothing"))
+    assert (await subject.engine.look(ref)).state is EngineState.MISSING
+
+
+async def test_an_id_that_nobody_knows(subject: Subject):
+    ref = Ref("0" * 32, "0" * 32)
+    assert (await subject.engine.look(ref)).state is EngineState.MISSING
+    assert await subject.engine.checkpoints(ref) == []
+    assert await subject.engine.takes_checkpoints(ref) is None
+    assert (await subject.engine.trigger_status(ref, "0" * 32)).state is TriggerState.UNKNOWN
+    await subject.engine.cancel(ref)
+
+
+async def test_stop_with_savepoint_and_go_on_from_it(subject: Subject):
+    ref, trigger = await subject.ref(), uuid.uuid4().hex
+    await subject.submit(ref)
+    await subject.until(ref, EngineState.RUNNING)
+    directory = f"{subject.state}/savepoints/{trigger}"
+    for _ in range(2):  # the same trigger asks for the same
+        await subject.engine.stop_with_savepoint(ref, trigger_id=trigger, directory=directory)
+    state, path = await subject.done(ref, trigger)
+    assert state is TriggerState.COMPLETED
+    await subject.until(ref, EngineState.FINISHED)
+    assert await files.is_complete(str(path))
+    second = await subject.ref()
+    await subject.submit(second, restore_path=path)
+    await subject.until(second, EngineState.RUNNING)
+    await subject.engine.cancel(second)
+
+
+async def test_a_savepoint_while_it_runs_on(subject: Subject):
+    ref, trigger = await subject.ref(), uuid.uuid4().hex
+    await subject.submit(ref)
+    await subject.until(ref, EngineState.RUNNING)
+    await subject.engine.savepoint(ref, trigger_id=trigger, directory=f"{subject.state}/savepoints/{trigger}")
+    assert (await subject.done(ref, trigger))[0] is TriggerState.COMPLETED
+    assert (await subject.engine.look(ref)).state is EngineState.RUNNING
+    assert await subject.engine.takes_checkpoints(ref) is True
+    await subject.engine.cancel(ref)
+
+
+async def test_cancelling_twice_is_fine(subject: Subject):
+    ref = await subject.ref()
+    await subject.submit(ref)
+    await subject.engine.cancel(ref)
+    await subject.until(ref, EngineState.CANCELED)
+    await subject.engine.cancel(ref)
+    assert (await subject.engine.look(ref)).state is EngineState.CANCELED
+
+
+async def test_a_restore_point_that_cannot_be_read_fails_the_attempt_with_a_reason(subject: Subject, tmp_path: Path):
+    (tmp_path / "_metadata").write_bytes(b"nonsense")
+    ref = await subject.ref()
+    try:
+        await subject.submit(ref, restore_path=tmp_path.as_uri())
+    except Rejected:
+        return  # a clear no is as good
+    await subject.until(ref, *ENDED)
+    assert await subject.engine.failure(ref)
+
+
+async def test_the_health_names_version_and_slots(subject: Subject):
+    health = await subject.engine.health()
+    assert health.flink_version in VERSIONS
+    assert health.slots_total
+    assert health.gateway is True
+
+
+@pytest.mark.parametrize("answer", ["refused", "html", "503"])
+async def test_what_is_no_answer_of_a_leader_is_unreachable(answer: str):
+    """A double: no real Flink can be made to answer with a proxy's HTML page."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b"<html>hello</html>" if answer == "html" else b'{"errors": ["leader election"]}'
+        status = b"200 OK" if answer == "html" else b"503 Service Unavailable"
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    if answer == "refused":
+        server.close()
+    engine = FlinkSession(f"http://127.0.0.1:{port}", None)
+    with pytest.raises(Unreachable):
+        await engine.look(Ref("a" * 32, "a" * 32))
+    with pytest.raises(Unreachable):
+        await engine.overview()
+    await engine.close()
+    server.close()
