@@ -22,7 +22,7 @@ from watch import points
 from watch.observer import Observer
 from watch.services import Services
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.03, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 UNREACHABLE_SECONDS = 120.0
 log = structlog.get_logger()
 
@@ -91,6 +91,8 @@ class Observing:
             ref = Ref(attempt.flink_job_id, attempt.handle)
             deadline = time.monotonic() + self._services.settings.running_timeout
             pause, told, last = FIRST_PAUSE, "", c.Seen(why="not seen yet")
+            # A job takes this long at the least; asking sooner only takes time from the one who deploys it.
+            await asyncio.sleep(pause)
             while True:
                 try:
                     asked = _now()

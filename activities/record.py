@@ -10,9 +10,9 @@ from temporalio.exceptions import ApplicationError
 from activities import contracts as c
 from activities.logs import bind
 from core.records import Record
-from store import attempts, clusters
+from store import attempts
 from store.record import apply
-from store.tables import Attempt, Job
+from store.tables import Attempt
 from watch.effective import effective_config
 from watch.services import Services
 
@@ -32,14 +32,13 @@ class Recorder:
         bind(job=wanted.job_id, attempt=wanted.number)
         database = self._services.database
         async with database.read() as session:
-            job = await session.get(Job, wanted.job_id)
-            cluster = await clusters.get(session, wanted.cluster)
-            existing = await attempts.get(session, wanted.job_id, wanted.number)
-            if job is None:
-                raise ApplicationError(f"The job {wanted.job_id} has no row.", non_retryable=True)
-            effective = await effective_config(session, job, cluster, wanted.version)
+            found = await attempts.context(session, wanted.job_id, wanted.number, wanted.version)
+        if found is None:
+            raise ApplicationError(f"The job {wanted.job_id} has no row.", non_retryable=True)
+        existing = found.attempt
+        effective = effective_config(found.job, found.cluster, found.project, found.version)
         if existing is None:
-            handle = await self._services.engines.get(cluster).reserve(wanted.flink_job_id)
+            handle = await self._services.engines.get(found.cluster).reserve(wanted.flink_job_id)
         async with database.write() as session:
             if existing is None:
                 session.add(

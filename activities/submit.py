@@ -25,11 +25,15 @@ from engine.base import (
     Unreachable,
 )
 from engine.maven import main_class
-from store import attempts, clusters, commands, jobs
+from store import attempts, commands
 from store.tables import Attempt, Cluster, Job
 from watch.services import Services
 
 PAUSE = 2.0
+
+
+class ArtifactMissing(Rejected):
+    """It was built once, and has to be built again."""
 
 
 class Submitter:
@@ -48,14 +52,15 @@ class Submitter:
         scope = commands.scope(wanted.command_id) if wanted.command_id else None
         async with command_log(services.database, scope) as tell, heartbeats():
             async with services.database.read() as session:
-                job = await session.get(Job, wanted.job_id)
-                attempt = await attempts.get(session, wanted.job_id, wanted.number)
-                assert job is not None
-                assert attempt is not None
-                cluster = await clusters.get(session, attempt.cluster)
-                spec = (await jobs.version(session, job, attempt.version)).spec
+                found = await attempts.context(session, wanted.job_id, wanted.number)
+            assert found is not None
+            assert found.attempt is not None
+            job, cluster, attempt, spec = found.job, found.cluster, found.attempt, found.version.spec
             try:
                 submission = await self._submission(job, attempt, cluster, spec, tell)
+            except ArtifactMissing as error:
+                tell(error.message)
+                return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing")
             except Rejected as error:
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
             return await self._until_clear(cluster, submission, tell)
@@ -117,11 +122,15 @@ class Submitter:
             assert built is not None
             assert built.sha256 is not None
             jar = services.artifacts.jar(built.sha256)
+            if not jar.exists():
+                raise ArtifactMissing(f"the jar {built.sha256[:12]} is not in the artifact store any more")
             entry = spec.get("entry_class")
             if not entry and main_class(jar) is None:
                 raise Rejected("The jar's manifest names no main class; set entry_class.")
             return JarProgram(jar, built.sha256, str(entry) if entry else None, args)
         root = services.artifacts.program(key)
+        if not root.exists():
+            raise ArtifactMissing(f"the program {key[:12]} is not in the artifact store any more")
         python = await self._python(spec, root, cluster, tell)
         return PythonProgram(
             root=root,

@@ -52,6 +52,8 @@ def worker(
     ] = None,
 ) -> None:
     """Run a worker in the foreground. Start as many as you like, on as many machines."""
+    import uvloop
+
     from settings import settings
     from settings.logs import configure
     from worker.main import run_worker
@@ -61,7 +63,7 @@ def worker(
         err.print(f"There is no queue {unknown[0]}; one of: {', '.join(QUEUES)}.", markup=False)
         raise typer.Exit(USAGE)
     configure(settings())
-    asyncio.run(run_worker(settings(), [QUEUES[q] for q in queue or QUEUES]))
+    uvloop.run(run_worker(settings(), [QUEUES[q] for q in queue or QUEUES]))
 
 
 @app.command()

@@ -32,6 +32,7 @@ class AttemptSnapshot(BaseModel):
     version: int
     ended: bool = False
     build_key: str | None = None
+    commit: str | None = None
     running_since: datetime | None = None
 
 

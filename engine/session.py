@@ -43,6 +43,7 @@ class FlinkSession:
         self._gateway = SqlGateway(gateway_url) if gateway_url else None
         self._flink_home = flink_home
         self._uploads: dict[str, asyncio.Lock] = {}
+        self._jar_ids: dict[str, str] = {}
 
     async def close(self) -> None:
         await self._rest.http.close()
@@ -123,23 +124,22 @@ class FlinkSession:
                 await self._rest.run(jar_id, body)
                 return
             except Refused as error:
-                # An uploaded jar vanishes with its JobManager, between our look and our call at worst.
-                if (
-                    last
-                    or not any(word in (error.stack or "") for word in _JAR_GONE)
-                    or jar_id in await self._jar_ids()
-                ):
+                # An uploaded jar vanishes with its JobManager.
+                self._jar_ids.pop(name, None)
+                if last or not any(word in (error.stack or "") for word in _JAR_GONE):
+                    raise
+                if jar_id in (await self._rest.jars()).values():
                     raise
 
-    async def _jar_ids(self) -> set[str]:
-        return set((await self._rest.jars()).values())
-
     async def _uploaded(self, jar: Path, name: str, tell: Tell) -> str:
+        """The id of the uploaded jar. Flink opens every uploaded jar to list them, so it is asked once."""
         async with self._uploads.setdefault(name, asyncio.Lock()):
-            if jar_id := (await self._rest.jars()).get(name):
-                return jar_id
-            tell(f"uploading {jar.name} ({jar.stat().st_size / 1e6:.1f} MB)")
-            return await self._rest.upload(jar, name)
+            jar_id = self._jar_ids.get(name) or (await self._rest.jars()).get(name)
+            if jar_id is None:
+                tell(f"uploading {jar.name} ({jar.stat().st_size / 1e6:.1f} MB)")
+                jar_id = await self._rest.upload(jar, name)
+            self._jar_ids[name] = jar_id
+            return jar_id
 
     # Looking --------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ class Flink:
             "rest.port": str(self.rest_port),
             "web.upload.dir": str(self.folder / "upload"),
             "web.refresh-interval": "2000",
+            "jobstore.expiration-time": "604800",  # seconds that an ended job can still be asked about
             "io.tmp.dirs": str(temporary),
             "execution.checkpointing.dir": self.state_dir,
             "sql-gateway.endpoint.rest.address": "127.0.0.1",

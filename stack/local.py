@@ -73,6 +73,10 @@ class LocalStack:
             "--db-filename", str(self.settings.home / "temporal.db"),
             "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL",
             "--log-level", "warn",
+            # An activity of a queue that the worker serves itself comes back with the workflow task's answer.
+            "--dynamic-config-value", "system.enableActivityEagerExecution=true",
+            "--dynamic-config-value", "matching.numTaskqueueReadPartitions=1",
+            "--dynamic-config-value", "matching.numTaskqueueWritePartitions=1",
         ]  # fmt: skip
         for name in ATTRIBUTES:
             command += ["--search-attribute", f"{name}=Keyword"]

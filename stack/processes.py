@@ -18,6 +18,9 @@ import psutil
 from core.errors import PenstockError
 
 
+PORT_PATIENCE = 3.0
+
+
 class StartFailed(PenstockError):
     def __init__(self, name: str, why: str, log: Path):
         tail = log.read_text(errors="replace").splitlines()[-12:] if log.exists() else []
@@ -132,6 +135,10 @@ class Processes:
 
     def _check_ports(self, spec: Spec) -> None:
         for port in spec.ports:
+            # The sockets of a process that has just been killed live on until the last of its threads is gone.
+            deadline = time.monotonic() + PORT_PATIENCE
+            while listens(port.number)() and time.monotonic() < deadline:
+                time.sleep(0.1)
             if listens(port.number)():
                 raise PenstockError(
                     f"Port {port.number}, which {spec.name} needs, is taken{_holder(port.number)}.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +13,37 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.restore import RestoreKind, RestorePoint
 from store import paging
-from store.tables import Attempt, Build, Event, Job, RestorePointRow
+from store.tables import Attempt, Build, Cluster, Event, Job, Project, RestorePointRow, Version
 
 
 async def get(session: AsyncSession, job_id: str, number: int) -> Attempt | None:
     return await session.get(Attempt, (job_id, number))
+
+
+@dataclass(frozen=True)
+class Context:
+    """An attempt (None before it is written down) with all that its submission depends on."""
+
+    job: Job
+    cluster: Cluster
+    project: Project
+    version: Version
+    attempt: Attempt | None
+
+
+async def context(session: AsyncSession, job_id: str, number: int, version: int | None = None) -> Context | None:
+    """In one query. `version` None is the version of the attempt, which has to be there then."""
+    wanted = Attempt.version if version is None else version
+    query = (
+        select(Job, Cluster, Project, Version, Attempt)
+        .join(Cluster, Cluster.name == Job.cluster)
+        .join(Project, Project.name == Job.project)
+        .outerjoin(Attempt, (Attempt.job_id == Job.id) & (Attempt.number == number))
+        .join(Version, (Version.job_id == Job.id) & (Version.number == wanted))
+        .where(Job.id == job_id)
+    )
+    row = (await session.execute(query)).one_or_none()
+    return Context(*row) if row else None
 
 
 async def page(

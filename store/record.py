@@ -42,10 +42,10 @@ async def apply(session: AsyncSession, record: Record) -> None:
         await attempts.add_point(session, record.job_id, new)
     if record.pin is not None:
         await attempts.pin(session, record.job_id, record.pin or None)
-    known = set(await session.scalars(select(Event.key).where(Event.key.in_([e.key for e in record.events]))))
-    session.add_all(
-        Event(job_id=record.job_id, **event.model_dump()) for event in record.events if event.key not in known
-    )
+    if record.events:
+        keys = [event.key for event in record.events]
+        known = set(await session.scalars(select(Event.key).where(Event.key.in_(keys))))
+        session.add_all(Event(job_id=record.job_id, **e.model_dump()) for e in record.events if e.key not in known)
 
 
 async def _job(session: AsyncSession, record: Record) -> None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from core import config as rules
 from core.snapshot import checkpoint_directory
 from core.sql import parse_script
-from store import jobs
-from store.tables import Cluster, Job
+from store.tables import Cluster, Job, Project, Version
 
 
-async def effective_config(
-    session: AsyncSession, job: Job, cluster: Cluster, version: int
-) -> dict[str, rules.Effective]:
-    """The configuration of `version` of `job` on `cluster`, each key with the layer it comes from."""
-    project = await jobs.project(session, job.project)
-    spec = (await jobs.version(session, job, version)).spec
+def effective_config(job: Job, cluster: Cluster, project: Project, version: Version) -> dict[str, rules.Effective]:
+    """The configuration of a version of a job on its cluster, each key with the layer it comes from."""
+    spec = version.spec
     own = dict(spec.get("config") or {})
     if spec.get("parallelism"):
         own["parallelism.default"] = str(spec["parallelism"])

@@ -24,6 +24,7 @@ class Book:
         self.command: CommandRequest | None = None
         self._noted: list[NewEvent] = []
         self._shown: str | None = None
+        self._begun = False
         self._writing: set[asyncio.Task[None]] = set()
 
     def note(self, kind: str, message: str, **data: Any) -> None:
@@ -39,6 +40,17 @@ class Book:
                 data=data,
             )
         )
+
+    def begin(self, command: CommandRequest) -> None:
+        """A command is being carried out: said with the next record, or by `flush`."""
+        self.command = command
+        self._begun = True
+        self.note("command", f"{command.kind.value} (command {command.number})")
+
+    def flush(self) -> None:
+        """Before a step that may take long: write down what has not been written yet."""
+        if self._begun or self._noted:
+            self.soon(f"{self.command.kind.value} goes on" if self.command else "goes on")
 
     def set(self, state: JobState, reason: str = "") -> None:
         if state is not self.s.state:
@@ -65,6 +77,9 @@ class Book:
         """The record of what has changed since the last one."""
         s = self.s
         s.revision += 1
+        if command is None and self._begun:
+            command = (CommandState.RUNNING, None, None)
+        self._begun = False
         ended = command is not None and command[0] in COMMAND_ENDED
         changes = []
         if command is not None and self.command is not None:

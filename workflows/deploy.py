@@ -59,13 +59,15 @@ class Deploying(Ending):
         book, s = self.book, self.book.s
         await self._settle()
         book.set(JobState.DEPLOYING, cause)
-        if s.type != "sql":
-            book.soon("deploying")
-        built = built or await self._build(version, kind)
+        built = built or self._pinned(version, kind)
+        if built is None:
+            built = await self._build(version, kind)
         choice, lineage = await self._choose(request, asked=asked)
         number, flink_job_id = s.attempts + 1, workflow.uuid4().hex
         s.attempts = number
-        s.attempt = AttemptSnapshot(number=number, flink_job_id=flink_job_id, version=version, build_key=built.key)
+        s.attempt = AttemptSnapshot(
+            number=number, flink_job_id=flink_job_id, version=version, build_key=built.key, commit=built.commit
+        )
         s.version, s.lineage = version, lineage or Lineage(first=number, root=choice.path)
         book.note("attempt", f"attempt {number}, version {version}: {choice.why}", restored_from=choice.path)
         book.show()
@@ -88,20 +90,28 @@ class Deploying(Ending):
         await self._submit()
         await self._accepted()
 
+    def _pinned(self, version: int, kind: CommandKind) -> c.Built | None:
+        """A version that has run before runs with the same commit again, and needs no build; only a resubmit
+        looks whether its branch has gone on."""
+        last = self.book.s.attempt
+        if self.book.s.type == "sql":
+            return c.Built()
+        if last is None or last.version != version or last.build_key is None or kind is CommandKind.RESUBMIT:
+            return None
+        return c.Built(key=last.build_key, commit=last.commit)
+
     async def _build(self, version: int, kind: CommandKind) -> c.Built:
-        """A version that has run before runs with the same commit again; only a resubmit looks whether
-        its branch has gone on."""
         s, command = self.book.s, self.book.command
         if s.type == "sql":
             return c.Built()
-        same = s.attempt is not None and s.attempt.version == version and kind is not CommandKind.RESUBMIT
+        pinned = self._pinned(version, kind)
         with self._may_leave():
             built = await calls.build(
                 c.BuildIn(
                     job_id=s.job_id,
                     version=version,
                     command_id=command.id if command else None,
-                    pinned=s.attempt.build_key if s.attempt and same else None,
+                    pinned=pinned.key if pinned else None,
                 )
             )
         if built.error:
@@ -164,6 +174,10 @@ class Deploying(Ending):
         book, s = self.book, self.book.s
         assert s.attempt is not None
         result = await calls.submit(self._in())
+        if result.code == "artifact_missing":
+            # The artifact store was emptied; the commit is known, so the same is built again.
+            await self._build(s.attempt.version, CommandKind.RESTART)
+            result = await calls.submit(self._in())
         if result.state is c.SubmitState.ACCEPTED:
             return
         message = result.error or "the cluster said no"

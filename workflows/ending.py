@@ -45,6 +45,7 @@ class Ending:
         """A step that a kill may interrupt: nothing is half done when it is left."""
         if any(q.kind is CommandKind.KILL for q in self.book.s.queue):
             raise Interrupted
+        self.book.flush()
         self.interruptible = True
         try:
             yield
@@ -99,6 +100,7 @@ class Ending:
     async def _cancel(self, intent: Intent) -> None:
         s = self.book.s
         s.stop = StopSnapshot(intent=Intent.KILL)
+        self.book.flush()
         stopped = await calls.cancel(self._in())
         if stopped.state is None:
             raise Failed(

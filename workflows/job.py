@@ -145,9 +145,7 @@ class JobWorkflow:
 
     async def _carry_out(self, command: CommandRequest) -> None:
         book = self._book
-        book.command = command
-        book.note("command", f"{command.kind.value} (command {command.number})")
-        book.soon(f"command {command.number} begins", command=(CommandState.RUNNING, None, None))
+        book.begin(command)
         error = await self._guarded(self._steps.perform(command))
         if error is None:
             end: tuple[CommandState, str | None, str | None] = (CommandState.SUCCEEDED, None, None)

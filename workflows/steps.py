@@ -40,7 +40,8 @@ class Steps(Deploying):
         s.restart_at = None
         built: c.Built | None = None
         if s.state in (JobState.RUNNING, JobState.DEPLOYED) and self._live():
-            built = await self._build(version, command.kind)  # first, so that a build that fails stops nothing
+            # First the build, so that one that fails stops nothing.
+            built = self._pinned(version, command.kind) or await self._build(version, command.kind)
             if request.mode == "newest":
                 await self._stop(Intent.REPLACE)
             else:

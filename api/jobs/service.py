@@ -309,7 +309,8 @@ async def config(services: Services, ref: str, number: int | None) -> out.Config
         cluster = await clusters.get(session, job.cluster)
         if number is None:
             number = job.version if job.current_attempt else await jobs.latest_version(session, job.id)
-        effective = await effective_config(session, job, cluster, number)
+        project = await jobs.project(session, job.project)
+        effective = effective_config(job, cluster, project, await jobs.version(session, job, number))
     items = [
         out.ConfigItem(key=e.key, value=rules.shown(e.key, e.value), layer=e.layer, overrides=e.overrides)
         for _, e in sorted(effective.items())

@@ -43,7 +43,9 @@ class Subject:
             "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         }
         values = {"restore_path": None, "allow_non_restored_state": False, "parallelism": None, **more}
-        submission = Submission(ref=ref, name="contract", program=SqlProgram(parse_script(sql)), config=config, **values)
+        submission = Submission(
+            ref=ref, name="contract", program=SqlProgram(parse_script(sql)), config=config, **values
+        )
         await self.engine.submit(submission, lambda _: None)
 
     async def until(self, ref: Ref, *states: EngineState) -> None:

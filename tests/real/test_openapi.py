@@ -79,10 +79,22 @@ class TestBadInput:
         [
             ({"type": "sql", "sql": SQL, "more": 1}, "spec.more", "unknown field"),
             ({"type": "jar", "git": {"url": "ext::sh -c id"}}, "spec.git.url", "https"),
-            ({"type": "jar", "git": {"url": "https://x.example.com/r", "ref": "--upload-pack=x"}}, "spec.git.ref", "branch"),
+            (
+                {"type": "jar", "git": {"url": "https://x.example.com/r", "ref": "--upload-pack=x"}},
+                "spec.git.ref",
+                "branch",
+            ),
             ({"type": "jar", "git": {"url": "/etc"}}, "spec.git.url", "PENSTOCK_GIT_LOCAL_ROOTS"),
-            ({"type": "jar", "git": {"url": "https://x.example.com/r", "subdirectory": "../x"}}, "spec.git.subdirectory", "out of"),
-            ({"type": "sql", "sql": SQL, "config": {"pipeline.name": "x"}}, "spec.config.pipeline.name", "cannot be set"),
+            (
+                {"type": "jar", "git": {"url": "https://x.example.com/r", "subdirectory": "../x"}},
+                "spec.git.subdirectory",
+                "out of",
+            ),
+            (
+                {"type": "sql", "sql": SQL, "config": {"pipeline.name": "x"}},
+                "spec.config.pipeline.name",
+                "cannot be set",
+            ),
             ({"type": "sql", "sql": "SELECT 1"}, "spec.sql", "INSERT"),
             ({"type": "sql", "sql": "INSERT INTO a SELECT 'x"}, "spec.sql", "not closed"),
         ],

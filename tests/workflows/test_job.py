@@ -243,7 +243,21 @@ class TestBuilds:
         life = await running(start, cluster, type_="jar")
         await life.do("restart")
         await life.do("resubmit", restore=RestoreRequest(mode="newest"))
-        assert pinned == [None, "key", None]
+        assert pinned == [None, None], "the restart needs no build, the resubmit resolves the ref anew"
+        assert [o.build_key for o in cluster.opened] == ["key"] * 3
+
+    async def test_an_artifact_that_is_gone_is_built_again_from_the_same_commit(self, start):
+        cluster = Cluster()
+        pinned = []
+        cluster.builds = lambda b: pinned.append(b.pinned) or c.Built(key="key", commit="c")
+        life = await running(start, cluster, type_="jar")
+        answers = [
+            c.Submitted(state=c.SubmitState.REJECTED, error="gone", code="artifact_missing"),
+            c.Submitted(state=c.SubmitState.ACCEPTED),
+        ]
+        cluster.submitted = lambda _: answers.pop(0)
+        assert (await life.do("restart")).state == "SUCCEEDED"
+        assert pinned == [None, "key"]
 
     async def test_a_kill_interrupts_a_build(self, start):
         cluster = Cluster()

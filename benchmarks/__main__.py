@@ -1,0 +1,351 @@
+"""`make bench`: measure on this machine, and write docs/benchmarks.md.
+
+Every figure is a ratio against the bare engine, taken in the same run in alternating pairs.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks.simulated import SimulatedFlink, free_port
+from settings import Settings
+from stack.local import ROOT
+from stack.parts import Parts
+from tests.real.conftest import GitRepository, Stack
+
+PAIRS = int(os.environ.get("PENSTOCK_BENCH_PAIRS", "20"))
+PARKED = int(os.environ.get("PENSTOCK_BENCH_PARKED", "500"))
+QUIET_SECONDS = float(os.environ.get("PENSTOCK_BENCH_QUIET", "120"))
+WARM_UP = 3
+STATEMENTS = [
+    "CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '5')",
+    "CREATE TABLE sink (id BIGINT) WITH ('connector' = 'blackhole')",
+    "INSERT INTO sink SELECT id FROM src",
+]
+MAIN = "dev.penstock.examples.Clicks"
+Rows = list[tuple[str, str, str, str, str, str]]
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+class Bench:
+    def __init__(self, stack: Stack, folder: Path):
+        self.stack = stack
+        self.folder = folder
+        self.rows: Rows = []
+        self.gateway = httpx.Client(base_url=stack.gateway_url, timeout=60, trust_env=False)
+
+    # Looking at Flink, the same way for both sides --------------------------------------------
+
+    def wait_running(self, which: Callable[[dict], bool]) -> str:
+        while True:
+            for job in self.stack.flink.get("/jobs/overview").json()["jobs"]:
+                if which(job) and job["state"] == "RUNNING" and job["tasks"]["running"] == job["tasks"]["total"]:
+                    return str(job["jid"])
+            time.sleep(0.01)
+
+    def wait_state(self, job_id: str, state: str) -> None:
+        while self.stack.flink.get(f"/jobs/{job_id}/status").json()["status"] != state:
+            time.sleep(0.01)
+
+    def cancel(self, job_id: str) -> None:
+        self.stack.flink.patch(f"/jobs/{job_id}", params={"mode": "cancel"})
+        self.wait_state(job_id, "CANCELED")
+
+    # The bare engine --------------------------------------------------------------------------
+
+    def execute(self, session: str, statement: str) -> None:
+        path = f"/v2/sessions/{session}/statements"
+        operation = self.gateway.post(path, json={"statement": statement}).json()["operationHandle"]
+        while True:
+            url = f"/v2/sessions/{session}/operations/{operation}/result/0"
+            body = self.gateway.get(url, params={"rowFormat": "JSON"}).json()
+            if body.get("resultType") != "NOT_READY":
+                assert "errors" not in body, body
+                return
+            time.sleep(0.005)
+
+    def bare_sql(self) -> str:
+        properties = {"pipeline.name": "bare", "execution.checkpointing.interval": "30 s"}
+        session = self.gateway.post("/v2/sessions", json={"properties": properties}).json()["sessionHandle"]
+        began = {j["jid"] for j in self.stack.flink.get("/jobs/overview").json()["jobs"]}
+        for statement in STATEMENTS:
+            self.execute(session, statement)
+        job_id = self.wait_running(lambda j: j["jid"] not in began)
+        self.gateway.delete(f"/v2/sessions/{session}")
+        return job_id
+
+    def bare_jar(self, jar: Path) -> str:
+        with open(jar, "rb") as handle:
+            files = {"jarfile": (jar.name, handle, "application/java-archive")}
+            jar_id = self.stack.flink.post("/jars/upload", files=files).json()["filename"].rpartition("/")[2]
+        checkpoints = {
+            "execution.checkpointing.interval": "30 s",
+            "execution.checkpointing.dir": (self.folder / "bare").as_uri(),
+            "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        }
+        body = {"entryClass": MAIN, "flinkConfiguration": checkpoints}
+        job_id = self.stack.flink.post(f"/jars/{jar_id}/run", json=body).json()["jobid"]
+        return self.wait_running(lambda j: j["jid"] == job_id)
+
+    def bare_stop(self, job_id: str) -> None:
+        body = {"targetDirectory": (self.folder / "bare").as_uri(), "drain": False}
+        trigger = self.stack.flink.post(f"/jobs/{job_id}/stop", json=body).json()["request-id"]
+        while self.stack.flink.get(f"/jobs/{job_id}/savepoints/{trigger}").json()["status"]["id"] != "COMPLETED":
+            time.sleep(0.01)
+        self.wait_state(job_id, "FINISHED")
+
+    # Pairs ------------------------------------------------------------------------------------
+
+    def compare(self, name: str, limit: float, bare: Callable[[], float], ours: Callable[[], float]) -> None:
+        say(f"{name}: {PAIRS} alternating pairs")
+        for _ in range(WARM_UP):
+            bare()
+            ours()
+        pairs = []
+        for number in range(PAIRS):
+            first, second = (bare, ours) if number % 2 else (ours, bare)
+            one, two = first(), second()
+            pairs.append((one, two) if first is bare else (two, one))
+        a, b = [p[0] for p in pairs], [p[1] for p in pairs]
+        ratio = statistics.median(b) / statistics.median(a)
+        self.add(name, _show(a), _show(b), f"{ratio:.2f}", f"≤ {limit:g}", ratio <= limit)
+
+    def add(self, name: str, bare: str, ours: str, figure: str, limit: str, good: bool) -> None:
+        self.rows.append((name, bare, ours, figure, limit, "holds" if good else "**does not hold**"))
+        say(f"  {bare} | {ours} | {figure} | {limit} | {'holds' if good else 'DOES NOT HOLD'}")
+
+    def start_sql(self) -> None:
+        sql = ";\n".join(STATEMENTS)
+        job = self.stack.create(sql)
+
+        def bare() -> float:
+            began = time.perf_counter()
+            job_id = self.bare_sql()
+            took = time.perf_counter() - began
+            self.cancel(job_id)
+            return took
+
+        self.compare("POST start → RUNNING, SQL", 1.5, bare, lambda: self.ours_start(job))
+
+    def ours_start(self, job: str) -> float:
+        known = {j["jid"] for j in self.stack.flink_jobs(job)} | self.ids()
+        began = time.perf_counter()
+        answer = self.stack.send(job, "start", restore={"mode": "none"})
+        assert answer.status_code == 202, answer.text
+        self.wait_running(lambda j: j["jid"] not in known)
+        took = time.perf_counter() - began
+        self.stack.ended(job, answer.json()["number"])
+        self.stack.do(job, "kill")
+        return took
+
+    def ids(self) -> set[str]:
+        return {j["jid"] for j in self.stack.flink.get("/jobs/overview").json()["jobs"]}
+
+    def start_jar(self) -> None:
+        repository = GitRepository(self.folder / "repository")
+        source = ROOT / "examples" / "repository" / "clicks"
+        files = [p for p in source.rglob("*") if p.is_file() and "target" not in p.parts]
+        repository.write({str(p.relative_to(source)): p.read_text() for p in files})
+        spec = {"type": "jar", "git": {"url": str(repository.folder), "ref": "main"}, "entry_class": MAIN}
+        job = self.stack.create(spec)
+        self.ours_start(job)  # builds it
+        jar = next((self.stack.home / "artifacts" / "jars").rglob("*.jar"))
+
+        def bare() -> float:
+            began = time.perf_counter()
+            job_id = self.bare_jar(jar)
+            took = time.perf_counter() - began
+            self.cancel(job_id)
+            return took
+
+        self.compare("POST start → RUNNING, jar already built", 1.5, bare, lambda: self.ours_start(job))
+
+    def pause(self) -> None:
+        job = self.stack.create(";\n".join(STATEMENTS))
+
+        def bare() -> float:
+            job_id = self.bare_sql()
+            began = time.perf_counter()
+            self.bare_stop(job_id)
+            return time.perf_counter() - began
+
+        def ours() -> float:
+            self.stack.do(job, "start", restore={"mode": "none"})
+            began = time.perf_counter()
+            number = self.stack.send(job, "pause").json()["number"]
+            while self.stack.http.get(f"/jobs/{job}/commands/{number}").json()["state"] != "SUCCEEDED":
+                time.sleep(0.01)
+            return time.perf_counter() - began
+
+        self.compare("pause, end to end", 1.5, bare, ours)
+
+    # Idle cost --------------------------------------------------------------------------------
+
+    def cpu(self) -> float:
+        total = 0.0
+        for name in ("temporal", "worker", "api"):
+            process = self.stack.local.processes.find(name)
+            assert process is not None
+            times = process.cpu_times()
+            total += times.user + times.system
+        return total
+
+    def quiet(self) -> float:
+        before, began = self.cpu(), time.monotonic()
+        time.sleep(QUIET_SECONDS)
+        return (self.cpu() - before) / (time.monotonic() - began)
+
+    def idle(self) -> None:
+        with SimulatedFlink(free_port()) as flink:
+            self.stack.add_cluster("simulated", jobmanager_url=flink.url, gateway_url=flink.url)
+            time.sleep(5)
+            say(f"idle: {QUIET_SECONDS:.0f} s without jobs")
+            empty = self.quiet()
+            say(f"idle: starting {PARKED} jobs")
+            began = time.monotonic()
+            with ThreadPoolExecutor(8) as pool:
+                jobs = list(pool.map(lambda _: self._park(), range(PARKED)))
+            starts = PARKED / (time.monotonic() - began)
+            running = self.stack.http.get("/jobs", params={"cluster": "simulated", "state": "RUNNING", "limit": 500})
+            assert len(running.json()["items"]) == min(PARKED, 500), len(running.json()["items"])
+            time.sleep(30)
+            flink.calls.clear()
+            say(f"idle: {QUIET_SECONDS:.0f} s with {PARKED} RUNNING jobs")
+            parked = self.quiet()
+            asked = flink.calls["/jobs/overview"]
+            others = sum(flink.calls.values()) - asked
+        added = parked - empty
+        self.add(
+            f"{len(jobs)} parked RUNNING jobs, CPU they add", f"{empty:.3f} cores", f"{parked:.3f} cores",
+            f"{added * 100:.1f} % of a core", "< 5 %", added < 0.05,
+        )  # fmt: skip
+        intervals = QUIET_SECONDS / 10
+        self.add(
+            "questions to the cluster a watch interval (10 s)", "", f"{asked} for all jobs, {others} other (health)",
+            f"{asked / intervals:.2f}", "1, not 500", asked <= intervals * 1.3,
+        )  # fmt: skip
+        self.add("starts a second, 8 at a time (simulated cluster)", "", f"{starts:.1f}", "", "", True)
+
+    def _park(self) -> str:
+        job = self.stack.create(";\n".join(STATEMENTS), cluster="simulated")
+        self.stack.do(job, "start")
+        return job
+
+
+def _show(values: list[float]) -> str:
+    ordered = sorted(values)
+    return f"{statistics.median(ordered):.3f} s (p95 {ordered[int(len(ordered) * 0.95) - 1]:.3f} s)"
+
+
+def demo(cache: Path) -> tuple[float, float]:
+    """Seconds until the first job of `penstock demo` runs on a prepared machine, and for a second `demo`."""
+    with tempfile.TemporaryDirectory() as home:
+        ports = {
+            f"PENSTOCK_{n}_PORT": str(free_port())
+            for n in ("API", "TEMPORAL", "TEMPORAL_UI", "FLINK", "FLINK_RPC", "GATEWAY")
+        }
+        env = {**os.environ, **ports, "PENSTOCK_HOME": home, "PENSTOCK_CACHE": str(cache)}
+        env.pop("PENSTOCK_URL", None)
+        command = [sys.executable, "-m", "cli"]
+        try:
+            began = time.monotonic()
+            with subprocess.Popen([*command, "demo"], env=env, stdout=subprocess.DEVNULL) as process:
+                first = None
+                while process.poll() is None:
+                    if first is None and _any_running(ports["PENSTOCK_API_PORT"]):
+                        first = time.monotonic() - began
+                    time.sleep(0.1)
+            assert process.returncode == 0
+            began = time.monotonic()
+            subprocess.run([*command, "demo"], env=env, check=True, stdout=subprocess.DEVNULL)
+            assert first is not None
+            return first, time.monotonic() - began
+        finally:
+            subprocess.run([*command, "down"], env=env, check=False, stdout=subprocess.DEVNULL)
+
+
+def _any_running(port: str) -> bool:
+    try:
+        url = f"http://127.0.0.1:{port}/api/v1/jobs"
+        return bool(httpx.get(url, params={"state": "RUNNING"}, timeout=2, trust_env=False).json()["items"])
+    except (httpx.HTTPError, ValueError, KeyError):
+        return False
+
+
+def write(rows: Rows, took: float) -> None:
+    memory = psutil.virtual_memory().total / 2**30
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`. Both sides of a ratio are taken in the same run, in alternating pairs, on real",
+        "parts: what counts is the ratio, the seconds are this machine's. RUNNING means that Flink shows all tasks",
+        "of the job running.",
+        "",
+        f"- when: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit}",
+        f"- machine: {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}",
+        f"- pairs: {PAIRS}; parked jobs: {PARKED}, real workflows on a simulated Flink REST server; "
+        f"quiet time: {QUIET_SECONDS:.0f} s",
+        f"- the whole run took {took / 60:.0f} min",
+        "",
+        "| what | bare engine | Penstock | figure | limit | |",
+        "|---|---|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines))
+
+
+def main() -> None:
+    began = time.monotonic()
+    cache = Settings().cache
+    parts = Parts(cache, say)
+    parts.temporal()
+    parts.flink("2.3.0")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        say("demo on a prepared machine")
+        first, second = demo(cache)
+        stack = Stack(parts, folder / f"stack-{uuid.uuid4().hex[:6]}")
+        stack.local.env["PENSTOCK_WATCH_INTERVAL"] = "10"
+        stack.local.env["PENSTOCK_WATCH_INTERVAL_BUSY"] = "1"
+        stack.local.env["PENSTOCK_RECOVERY_INTERVAL"] = "60"
+        try:
+            stack.up()
+            bench = Bench(stack, folder)
+            bench.add(
+                "`make demo` to the first job RUNNING, parts installed", "", f"{first:.1f} s", "", "≤ 30 s", first <= 30
+            )
+            bench.add("the second `make demo`", "", f"{second:.1f} s", "", "seconds", second <= 10)
+            bench.start_sql()
+            bench.start_jar()
+            bench.pause()
+            bench.idle()
+            write(bench.rows, time.monotonic() - began)
+        finally:
+            stack.down()
+    say("written: docs/benchmarks.md")
+
+
+if __name__ == "__main__":
+    main()
