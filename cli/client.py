@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 # Where nobody looks (a pipe, a file) lines are not folded to the width of a terminal.
-out = Console(width=None if sys.stdout.isatty() else 220)
+out = Console(width=None if sys.stdout.isatty() else 1000)
 err = Console(stderr=True)
 
 # Exit codes: 0 done, 1 the command or job failed, 2 wrong usage, 3 the API cannot be reached, 4 not found, 5 conflict.

@@ -234,7 +234,8 @@ def _wait_running(api: Api, name: str, patience: float, note: Any) -> None:
     deadline = time.monotonic() + patience
     while True:
         job = api.call("GET", f"/jobs/default:{name}")
-        if job["state"] == "RUNNING":
+        attempt = job["current_attempt"] or {}
+        if job["state"] == "RUNNING" and attempt.get("engine_state") in ("RUNNING", None) and not job["reason"]:
             return
         if job["state"] in ("DEPLOY_FAILED", "FAILED", "BLOCKED", "KILLED", "PAUSED") and not job["busy"]:
             raise PenstockError(

@@ -129,18 +129,3 @@ def merge(layers: Mapping[Layer, Mapping[str, str]]) -> dict[str, Effective]:
 
 def values(effective: Mapping[str, Effective]) -> dict[str, str]:
     return {key: item.value for key, item in effective.items()}
-
-
-_DURATION = re.compile(r"^\s*(\d+)\s*([a-zµ]*)\s*$")
-
-
-def takes_checkpoints(config: Mapping[str, str]) -> bool:
-    """Whether a job with this configuration takes checkpoints: an interval above 0, and not a batch job.
-
-    A program can switch checkpoints on in its own code too; what an attempt really did is read from
-    Flink where it can be.
-    """
-    if config.get("execution.runtime-mode", "streaming").lower() == "batch":
-        return False
-    match = _DURATION.match(config.get("execution.checkpointing.interval", "0").lower())
-    return match is None or int(match.group(1)) > 0

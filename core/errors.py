@@ -50,9 +50,3 @@ class Conflict(PenstockError):
     ):
         super().__init__(message, code=code, remedy=remedy)
         self.allowed = allowed
-
-
-class Unavailable(PenstockError):
-    """A part that Penstock needs does not answer at the moment."""
-
-    status = 503

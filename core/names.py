@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import StringConstraints
@@ -14,10 +13,6 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Lower case letters, digits, `-`, `_` and `.`; 1 to 63 characters; starts and ends with a letter or digit."""
 
 FlinkJobId = Annotated[str, StringConstraints(pattern=FLINK_ID_PATTERN)]
-
-
-def is_name(text: str) -> bool:
-    return re.fullmatch(NAME_PATTERN, text) is not None
 
 
 def job_workflow_id(project: str, name: str) -> str:

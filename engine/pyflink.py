@@ -38,7 +38,7 @@ async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: 
         conf = Path(name)
         _write(conf, configuration(jobmanager_url, submission, program))
         command = [
-            "java", *_java_options(home), "-Xmx512m", "-cp", f"{home}/lib/*",
+            "java", *java_options(home), "-Xmx512m", "-cp", f"{home}/lib/*",
             "org.apache.flink.client.cli.CliFrontend", "run", "-t", "remote", "-d",
             *_run_options(submission), "-c", DRIVER, str(driver), *arguments(program),
         ]  # fmt: skip
@@ -107,7 +107,7 @@ def why(error: ProcessFailed) -> str:
     return f"The program was not submitted: {root_cause(chr(10).join(lines))}" if lines else error.message
 
 
-def _java_options(home: Path) -> list[str]:
+def java_options(home: Path) -> list[str]:
     """The module openings that Flink's own configuration gives its JVMs for Java 17, in either file layout."""
     for name in ("config.yaml", "flink-conf.yaml"):
         path = home / "conf" / name

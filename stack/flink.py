@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.pyflink import java_options
 from stack.processes import Port, Spec, http_ok
 
 
@@ -78,7 +78,7 @@ class Flink:
         for source in (self.home / "conf").glob("*.properties"):
             (conf / source.name).write_bytes(source.read_bytes())
         lines = [f"{key}: {json.dumps(value)}" for key, value in self.configuration().items()]
-        opens = _java_options(self.home)
+        opens = " ".join(java_options(self.home))
         (conf / "config.yaml").write_text("\n".join([*lines, f"env.java.opts.all: {json.dumps(opens)}", ""]))
         return conf
 
@@ -119,14 +119,3 @@ class Flink:
             [Port(self.gateway_port, "PENSTOCK_GATEWAY_PORT")],
             f"{self.gateway_url}/info",
         )
-
-
-def _java_options(home: Path) -> str:
-    """The `env.java.opts.all` of the distribution (module openings for Java 17), in either file layout."""
-    for name in ("config.yaml", "flink-conf.yaml"):
-        path = home / "conf" / name
-        for line in path.read_text().splitlines() if path.exists() else []:
-            text = line.strip()
-            if text.startswith(("all: --add", "env.java.opts.all: --add")):
-                return text.partition(": ")[2]
-    return os.environ.get("PENSTOCK_FLINK_JAVA_OPTS", "")

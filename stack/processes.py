@@ -17,7 +17,6 @@ import psutil
 
 from core.errors import PenstockError
 
-
 PORT_PATIENCE = 3.0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.restore import RestoreKind, RestorePoint
@@ -113,11 +113,6 @@ async def observe(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
     await (await session.connection()).execute(statement, rows)
 
 
-async def known_handles(session: AsyncSession, cluster: str) -> set[str]:
-    """Handles of all attempts that were ever made on a cluster."""
-    return set((await session.scalars(select(Attempt.handle).where(Attempt.cluster == cluster))).all())
-
-
 def point_id(job_id: str, path: str) -> str:
     """The same point has the same id, however often it is found."""
     return "rp-" + hashlib.sha256(f"{job_id}\n{path}".encode()).hexdigest()[:16]
@@ -172,10 +167,6 @@ async def events(
         query = query.where(Event.id < paging.decode(cursor, [int])[0])
     found = list((await session.scalars(query.order_by(Event.id.desc()).limit(limit + 1))).all())
     return found[:limit], paging.encode([found[limit - 1].id]) if len(found) > limit else None
-
-
-async def last_event(session: AsyncSession) -> int:
-    return (await session.scalar(select(func.max(Event.id)))) or 0
 
 
 async def build(session: AsyncSession, key: str) -> Build | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import compose_spec
@@ -20,7 +21,7 @@ def compose() -> dict:
 
 
 def test_it_is_a_compose_file(compose):
-    found = compose_spec.PyCompose.from_dict(compose)
+    found = compose_spec.PyCompose.from_json(json.dumps(compose))
     assert {"postgresql", "temporal", "temporal-ui", "jobmanager", "taskmanager", "gateway", "api", "worker"} <= set(
         found.service_names()
     )
@@ -28,7 +29,7 @@ def test_it_is_a_compose_file(compose):
 
 def test_a_broken_one_is_seen(compose):
     with pytest.raises(ValueError):
-        compose_spec.PyCompose.from_dict({**compose, "services": {"x": {"imagine": "y"}}})
+        compose_spec.PyCompose.from_json(json.dumps({**compose, "services": {"x": {"imagine": "y"}}}))
 
 
 def test_every_port_is_on_loopback(compose):

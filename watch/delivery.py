@@ -85,7 +85,7 @@ async def deliver(client: Client, snapshot: JobSnapshot, request: CommandRequest
             request,
             start_workflow_operation=start,
             id=request.id,
-            rpc_timeout=timedelta(seconds=10),
+            rpc_timeout=timedelta(seconds=5),
         )
     except WorkflowUpdateFailedError as error:
         cause = error.cause

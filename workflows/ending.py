@@ -168,6 +168,8 @@ class Ending:
     async def observe_signal(self, seen: Observation) -> None:
         """What the watch has told. That a job is missing is believed after a second question only."""
         if seen.state is EngineState.MISSING:
+            self.book.set(self.book.s.state, "the cluster does not know it; asking a second time")
+            self.book.soon("missing?")
             asked = await calls.look(self._in())
             if asked.observation is None:
                 return

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import OWNED, Layer, check_config, check_key, is_secret, merge, shown, takes_checkpoints, values
+from core.config import OWNED, Layer, check_config, check_key, is_secret, merge, shown, values
 from core.errors import InvalidInput
 
 layers = st.dictionaries(
@@ -47,17 +47,3 @@ def test_values_are_checked():
 def test_secrets_are_not_shown(key):
     assert is_secret(key)
     assert shown(key, "hunter2") == "******"
-
-
-@pytest.mark.parametrize(
-    ("config", "takes"),
-    [
-        ({}, False),
-        ({"execution.checkpointing.interval": "30 s"}, True),
-        ({"execution.checkpointing.interval": "0"}, False),
-        ({"execution.checkpointing.interval": "0 ms"}, False),
-        ({"execution.checkpointing.interval": "10min", "execution.runtime-mode": "BATCH"}, False),
-    ],
-)
-def test_takes_checkpoints(config, takes):
-    assert takes_checkpoints(config) is takes

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from tests.real.conftest import SQL, Stack
 
@@ -107,3 +109,28 @@ def test_a_jobmanager_that_is_away_fails_no_job_and_loses_none(stack: Stack):
     assert f"/checkpoints/{old['flink_job_id']}/chk-" in shown["current_attempt"]["restored_from"]
     assert stack.items(job, "attempts")[1]["state"] == "GONE"
     assert stack.alive(job) == [shown["current_attempt"]["flink_job_id"]]
+
+
+async def test_a_workflow_that_was_lost_is_started_again_where_it_was(stack: Stack):
+    """Someone terminates a job's workflow, and the watch of the cluster: the recovery schedule brings both back."""
+    job = stack.create()
+    stack.do(job, "start")
+    stack.checkpointed(job)
+    before = stack.job(job)["current_attempt"]
+    client = await Client.connect(f"127.0.0.1:{stack.ports['temporal']}")
+    for workflow in (f"job-{job}", "cluster-local"):
+        await client.get_workflow_handle(workflow).terminate("test")
+    for workflow in (f"job-{job}", "cluster-local"):
+        for _ in range(600):
+            if (await client.get_workflow_handle(workflow).describe()).status is WorkflowExecutionStatus.RUNNING:
+                break
+            await asyncio.sleep(0.2)
+        else:
+            raise AssertionError(f"{workflow} was not started again")
+    assert stack.alive(job) == [before["flink_job_id"]]
+    stack.do(job, "pause")
+    assert stack.job(job)["state"] == "PAUSED"
+    stack.do(job, "start")
+    after = stack.job(job)["current_attempt"]
+    assert after["number"] == before["number"] + 1
+    assert "/savepoints/" in after["restored_from"]
