@@ -18,12 +18,13 @@ from core.restore import Basis, RestoreRequest, resolve_request
 from core.snapshot import JobSnapshot
 from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed
 from store import attempts, clusters, commands, jobs
-from store.tables import Command, Job
+from store.tables import Cluster, Command, Job
 from watch.delivery import deliver, request_of, snapshot_of
 from watch.services import Services
 
 _STARTS = (CommandKind.START, CommandKind.RESTART, CommandKind.RESUBMIT)
 FOLLOW_SECONDS = 0.4
+RACES = 5
 log = structlog.get_logger()
 
 
@@ -32,6 +33,37 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
 
     When Temporal is away the command stays PENDING, and the recovery schedule delivers it.
     """
+    for _ in range(RACES):
+        try:
+            written = await _write(services, ref, new, key)
+            break
+        except IntegrityError:  # another command took the number, or the key, at the same moment
+            continue
+    else:
+        raise Conflict("Other commands were sent to this job at the same moment.", remedy="Send it again.")
+    if isinstance(written, CommandOut):
+        return written
+    command, job, cluster = written
+    snapshot = snapshot_of(job, cluster, services.settings)
+    try:
+        await deliver(services.client, snapshot, request_of(command))
+    except Conflict:
+        async with services.database.write() as session:
+            await commands.remove(session, command.id)
+        raise
+    except (RPCError, TimeoutError, RuntimeError) as error:
+        log.warning("command not delivered yet", job=ref, command=command.number, why=str(error))
+        async with services.database.write() as session:
+            note = f"It could not be delivered yet ({error}); it is kept, and delivered as soon as that is possible."
+            await commands.append(session, commands.scope(command.id), [(datetime.now(UTC), note)])
+    async with services.database.read() as session:
+        return show(await commands.by_id(session, command.id) or command)
+
+
+async def _write(
+    services: Services, ref: str, new: NewCommand, key: str | None
+) -> CommandOut | tuple[Command, Job, Cluster]:
+    """The command that this key was used for before, or a new one, written down."""
     async with services.database.write() as session:
         job = await jobs.get(session, ref)
         if key is not None and (known := await commands.by_key(session, job.id, key)):
@@ -49,26 +81,9 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
             idempotency_key=key,
             created_at=datetime.now(UTC),
         )
-        cluster = await clusters.get(session, job.cluster)
         session.add(command)
-        try:
-            await session.flush()
-        except IntegrityError as error:
-            raise Conflict("Another command was sent at the same moment.", remedy="Send it again.") from error
-    snapshot = snapshot_of(job, cluster, services.settings)
-    try:
-        await deliver(services.client, snapshot, request_of(command))
-    except Conflict:
-        async with services.database.write() as session:
-            await commands.remove(session, command.id)
-        raise
-    except (RPCError, TimeoutError, RuntimeError) as error:
-        log.warning("command not delivered yet", job=ref, command=command.number, why=str(error))
-        async with services.database.write() as session:
-            note = f"It could not be delivered yet ({error}); it is kept, and delivered as soon as that is possible."
-            await commands.append(session, commands.scope(command.id), [(datetime.now(UTC), note)])
-    async with services.database.read() as session:
-        return show(await commands.by_id(session, command.id) or command)
+        await session.flush()
+        return command, job, await clusters.get(session, job.cluster)
 
 
 def _same(known: Command, new: NewCommand, key: str) -> CommandOut:

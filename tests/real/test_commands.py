@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ class TestStart:
         reused = stack.send(job, "pause", key=key)
         assert reused.status_code == 422
         assert reused.json()["code"] == "idempotency_key_reused"
+
+    def test_the_same_key_at_the_same_moment_is_one_command(self, stack: Stack):
+        job = stack.create()
+        key = uuid.uuid4().hex
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: stack.send(job, "start", key=key).json(), range(6)))
+        assert len({a["id"] for a in answers}) == 1
+        stack.ended(job, answers[0]["number"])
+        assert len(stack.flink_jobs(job)) == 1
 
     def test_the_error_names_statement_line_and_column(self, stack: Stack):
         job = stack.create(
