@@ -254,5 +254,6 @@ async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[...,
             if folder := os.environ.get("PENSTOCK_KEEP_HISTORIES"):
                 history = await item.fetch_history()
                 test = re.sub(r"\W.*", "", os.environ["PYTEST_CURRENT_TEST"].split("::")[-1])
-                Path(folder, f"{test}.json").write_text(json.dumps(json.loads(history.to_json())))
+                text = re.sub(r'"identity": ?"[^"]*"', '"identity": "worker"', history.to_json())
+                Path(folder, f"{test}.json").write_text(json.dumps(json.loads(text)))
             await item.terminate()
