@@ -14,7 +14,7 @@ from rich.console import Console
 
 # Where nobody looks (a pipe, a file) lines are not folded to the width of a terminal.
 out = Console(width=None if sys.stdout.isatty() else 1000)
-err = Console(stderr=True)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else 1000)
 
 # Exit codes: 0 done, 1 the command or job failed, 2 wrong usage, 3 the API cannot be reached, 4 not found, 5 conflict.
 FAILED, USAGE, UNREACHABLE, NOT_FOUND, CONFLICT = 1, 2, 3, 4, 5

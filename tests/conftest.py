@@ -8,12 +8,17 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from settings import Settings
 from stack.parts import Parts
 from store.database import Database
 from store.migrate import upgrade
+
+# Machines are small and shared: no test fails for being slow.
+hypothesis.settings.register_profile("penstock", deadline=None)
+hypothesis.settings.load_profile("penstock")
 
 
 def free_port() -> int:
