@@ -23,18 +23,25 @@ async def command_log(database: Database, scope: str | None) -> AsyncIterator[Te
     """Gives a function that takes lines for `scope`; None logs nowhere."""
     waiting: list[tuple[datetime, str]] = []
 
+    stop = asyncio.Event()
+
     async def flush() -> None:
-        batch, waiting[:] = waiting[:], []
+        batch = list(waiting)
         if batch and scope:
             async with database.write() as session:
                 await commands.append(session, scope, batch)
+        del waiting[: len(batch)]  # only once they are written
 
     async def keep_flushing() -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+        # Stopped by an event, not cancelled: a batch that is being written would be lost.
+        last = False
+        while not last:
+            last = stop.is_set()  # one more batch after the end was told: the lines that came meanwhile
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), FLUSH_SECONDS)
             try:
                 await flush()
-            except Exception as error:  # a log line lost is no reason to lose the work
+            except Exception as error:  # tried again with the next batch
                 structlog.get_logger().warning("log lines could not be written", scope=scope, why=str(error))
 
     def tell(line: str) -> None:
@@ -44,11 +51,8 @@ async def command_log(database: Database, scope: str | None) -> AsyncIterator[Te
     try:
         yield tell
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        with contextlib.suppress(Exception):
-            await asyncio.shield(flush())
+        stop.set()
+        await asyncio.shield(task)
 
 
 @asynccontextmanager
