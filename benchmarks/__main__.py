@@ -21,10 +21,11 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.simulated import SimulatedFlink, free_port
+from benchmarks.simulated import SimulatedFlink
 from settings import Settings
 from stack.local import ROOT
 from stack.parts import Parts
+from tests.conftest import free_port
 from tests.real.conftest import GitRepository, Stack
 
 PAIRS = int(os.environ.get("PENSTOCK_BENCH_PAIRS", "20"))

@@ -5,7 +5,6 @@ It stands in for a cluster where a thousand real jobs would not fit on the machi
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections import Counter
@@ -84,9 +83,3 @@ class SimulatedFlink:
         tasks = {"total": 2, "running": 2, "finished": 0}
         now = int(time.time() * 1000)
         self.jobs[job_id] = {"jid": job_id, "name": name, "state": "RUNNING", "start-time": now, "tasks": tasks}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

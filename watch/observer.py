@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 
 from core.names import job_workflow_id
 from core.observations import EngineState, Observation
-from engine.base import EngineError, JobSeen, Overview, Unreachable
+from engine.base import EngineError, JobSeen, Overview
 from store import attempts, clusters
 from store.tables import Cluster
 from watch.services import Services
@@ -141,6 +141,3 @@ def _row(row: Mapping[str, Any], seen: Observation) -> dict[str, Any]:
         "told": seen.detail,
         "seq": seen.sequence,
     }
-
-
-__all__ = ["Look", "Observer", "Unreachable", "compare"]

@@ -102,8 +102,6 @@ class Deploying(Ending):
 
     async def _build(self, version: int, kind: CommandKind) -> c.Built:
         s, command = self.book.s, self.book.command
-        if s.type == "sql":
-            return c.Built()
         pinned = self._pinned(version, kind)
         with self._may_leave():
             built = await calls.build(

@@ -69,7 +69,7 @@ async def _followed(
     """Found before the stream begins, so that a 404 is a 404."""
     if last is not None and not (last.isascii() and last.isdigit() and int(last) < 2**63):
         raise InvalidInput("Last-Event-ID is the id of an event of this log.", code="bad_event", field="Last-Event-ID")
-    return await service.scope(parts, ref, number), int(last or 0)
+    return await service.command_id(parts, ref, number), int(last or 0)
 
 
 @router.get(

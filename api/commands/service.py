@@ -172,10 +172,10 @@ async def get(services: Services, ref: str, number: int) -> CommandOut:
 
 async def lines(services: Services, ref: str, number: int) -> list[LogLineOut]:
     """The whole log of a command."""
-    return [line async for line in follow(services, await _scope(services, ref, number), wait=False)]
+    return [line async for line in follow(services, await command_id(services, ref, number), wait=False)]
 
 
-async def _scope(services: Services, ref: str, number: int) -> str:
+async def command_id(services: Services, ref: str, number: int) -> str:
     async with services.database.read() as session:
         command = await commands.get(session, await jobs.get(session, ref), number)
         return command.id
@@ -201,7 +201,3 @@ async def ended(services: Services, command_id: str) -> CommandOut | None:
     async with services.database.read() as session:
         command = await commands.by_id(session, command_id)
         return show(command) if command else None
-
-
-async def scope(services: Services, ref: str, number: int) -> str:
-    return await _scope(services, ref, number)
