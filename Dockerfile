@@ -15,6 +15,7 @@ COPY cli cli
 COPY core core
 COPY engine engine
 COPY settings settings
+COPY sql sql
 COPY stack stack
 COPY store store
 COPY watch watch

@@ -22,7 +22,10 @@ test: ## All tests, with lint and type checks
 lint: ## Format, lint, types, import rules
 	@tests/run lint
 
+faults: ## Kill, freeze and cut off every part, at every step and at random; about an hour
+	@PYTHONPATH=. "$$(bin/environment test)" -m tests.faults $(ARGS)
+
 bench: ## Measure, and write docs/benchmarks.md
 	@PYTHONPATH=. "$$(bin/environment test)" -m benchmarks
 
-.PHONY: help demo up down status test lint bench
+.PHONY: help demo up down status test lint faults bench

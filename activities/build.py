@@ -12,13 +12,14 @@ from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy
 
 from activities import contracts as c
-from activities.logs import bind, command_log, heartbeats
+from activities.logs import bind, command_log, heartbeats, log_of
 from activities.submit import requirements_of
 from core.names import build_workflow_id
 from core.queues import MAIN
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
 from engine import git, maven, pyenv
 from engine.base import EngineError, Rejected, Tell
+from settings import Settings
 from store import attempts, clusters, commands, jobs
 from store.tables import Build, Job
 from watch.services import Services
@@ -37,8 +38,7 @@ class Builder:
         into the command's log."""
         bind(job=wanted.job_id, command=wanted.command_id)
         services = self._services
-        scope = commands.scope(wanted.command_id) if wanted.command_id else None
-        async with command_log(services.database, scope) as tell, heartbeats():
+        async with log_of(services.database, wanted.command_id) as tell, heartbeats():
             async with services.database.read() as session:
                 job = await session.get(Job, wanted.job_id)
                 assert job is not None
@@ -142,14 +142,7 @@ class Builder:
     ) -> tuple[str | None, int | None]:
         services, settings = self._services, self._services.settings
         if isinstance(spec, JarSpec):
-            how = maven.MavenSettings(
-                settings_file=settings.maven_settings,
-                repository=settings.maven_repository,
-                build_env=settings.build_env,
-                timeout=settings.build_timeout,
-                output_limit=settings.build_log_limit,
-            )
-            jar = await maven.build(root, source, spec.build, how, tell)
+            jar = await maven.build(root, source, spec.build, maven_settings(settings), tell)
             digest, size = await asyncio.to_thread(services.artifacts.put_jar, jar)
             tell(f"built {jar.name} ({size / 1e6:.1f} MB, sha256 {digest[:12]})")
             return digest, size
@@ -173,6 +166,16 @@ class Builder:
             )
         tell("the program is ready")
         return None, None
+
+
+def maven_settings(settings: Settings) -> maven.MavenSettings:
+    return maven.MavenSettings(
+        settings_file=settings.maven_settings,
+        repository=settings.maven_repository,
+        build_env=settings.build_env,
+        timeout=settings.build_timeout,
+        output_limit=settings.build_log_limit,
+    )
 
 
 def _find_module(source: Path, module: str) -> None:

@@ -6,15 +6,17 @@ from enum import StrEnum
 
 from pydantic import BaseModel
 
-from core.observations import EngineState, Observation
+from core.observations import EngineState, Lost, Observation, Trouble
 from core.records import Record
 from core.restore import RestorePoint
+from core.retention import SavepointPolicy
 
 # Names, as they stand in histories.
 RECORD = "record"
 OPEN_ATTEMPT = "open_attempt"
 BUILD = "build"
 RUN_BUILD = "run_build"
+FETCH_LIBRARY = "fetch_library"
 SUBMIT = "submit"
 AWAIT_RUNNING = "await_running"
 LOOK = "look"
@@ -25,14 +27,21 @@ SAVEPOINT = "take_savepoint"
 CANCEL = "cancel"
 WATCH = "watch_cluster"
 RECOVER = "recover"
+PROVE = "prove"
+RETAIN = "retain"
+ADOPTABLE = "adoptable"
 
 
 class AttemptIn(BaseModel):
-    """Names an attempt; its cluster, ids and configuration are in its row. `command_id` is whose log to write to."""
+    """Names an attempt; its cluster, ids and configuration are in its row. `command_id` is whose log to write to,
+    `leader` the identity of the JobManager that took the attempt, `patience` the seconds to wait at the most
+    (None: the setting's)."""
 
     job_id: str
     number: int
     command_id: str | None = None
+    leader: str | None = None
+    patience: float | None = None
 
 
 class OpenAttempt(BaseModel):
@@ -71,6 +80,14 @@ class RunBuild(BaseModel):
     spec: dict[str, object]
 
 
+class FetchLibrary(BaseModel):
+    """One version of a library, written down before."""
+
+    project: str
+    name: str
+    version: str
+
+
 class Outcome(BaseModel):
     """`error` None means success."""
 
@@ -88,25 +105,43 @@ class SubmitState(StrEnum):
     REJECTED = "rejected"
     UNREACHABLE = "unreachable"  # nothing was sent
     UNCLEAR = "unclear"  # it may run
+    OCCUPIED = "occupied"  # another attempt of the job is alive; nothing was sent
+    RAN = "ran"  # an earlier try was taken, ran, and is gone
 
 
 class Submitted(Outcome):
+    """`leader` is the JobManager that took it; `other` and `other_id` name the attempt that is alive."""
+
     state: SubmitState
+    leader: str | None = None
+    other: int | None = None
+    other_id: str | None = None
 
 
 class Seen(BaseModel):
-    """`observation` None: the cluster could not be asked, `why` says so. `changed` False: nothing new."""
+    """`observation` None: the cluster could not be asked, `why` says so. `trouble`: it tries to restore its
+    state, and cannot; `why` is the cause then."""
 
     observation: Observation | None = None
     why: str | None = None
+    trouble: Trouble | None = None
 
 
 class Diagnosis(BaseModel):
-    """After an end: the engine's reason, and whether it is certain that no restore point has completed."""
+    """After an end: the engine's reason, and whether it is certain that no restore point has completed.
+
+    `lost` and `ha` say why a missing attempt is missing; `trouble` that it failed to restore; `unread` that
+    the folder of a savepoint could not be read; `points` are the newest restore points.
+    """
 
     cause: str | None = None
     untouched: bool = False
     savepoint: str | None = None
+    lost: Lost | None = None
+    ha: bool = False
+    trouble: Trouble | None = None
+    unread: str | None = None
+    points: list[RestorePoint] = []
 
 
 class GatherIn(BaseModel):
@@ -117,7 +152,10 @@ class GatherIn(BaseModel):
 
 
 class Gathered(Outcome):
+    """`vanished`: points that were known, and whose files are gone."""
+
     points: list[RestorePoint] = []
+    vanished: list[RestorePoint] = []
 
 
 class TriggerIn(AttemptIn):
@@ -134,4 +172,70 @@ class Stopped(Outcome):
 
 
 class DiagnoseIn(AttemptIn):
+    """`state` is how it was seen to end."""
+
+    state: EngineState | None = None
     savepoint_directory: str | None = None
+
+
+class ProveIn(AttemptIn):
+    """`within` is in seconds, from the start of the attempt on."""
+
+    within: float
+
+
+class Proven(BaseModel):
+    """Healthy: all tasks run, and a checkpoint of its own has completed."""
+
+    healthy: bool
+    why: str = ""
+    observation: Observation | None = None
+
+
+class RetainIn(AttemptIn):
+    policy: SavepointPolicy
+
+
+class Retained(BaseModel):
+    """Paths that were deleted; `refused` says what was left alone, and why."""
+
+    deleted: list[str] = []
+    half_written: list[str] = []
+    refused: list[str] = []
+
+
+class AdoptIn(BaseModel):
+    job_id: str
+    flink_job_id: str
+    command_id: str | None = None
+
+
+class Adoptable(Outcome):
+    """`number` is the attempt of this job that the Flink job was, None when it was none."""
+
+    number: int | None = None
+    version: int | None = None
+    leader: str | None = None
+    observation: Observation | None = None
+
+
+class RecoverIn(BaseModel):
+    """`dry_run` looks and changes nothing."""
+
+    dry_run: bool = False
+
+
+class Finding(BaseModel):
+    """One thing that is not as it ought to be. `done` tells whether it was mended; what is not safe to mend
+    is only reported, with what a person can do in `action`."""
+
+    kind: str
+    subject: str
+    what: str
+    action: str
+    safe: bool = True
+    done: bool = False
+
+
+class Recovered(BaseModel):
+    findings: list[Finding] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 
 import structlog
@@ -16,6 +17,7 @@ from store import commands
 from store.database import Database
 
 FLUSH_SECONDS = 0.3
+STANDSTILL_SECONDS = 8.0  # below the heartbeat time-out of workflows/calls.py
 
 
 @asynccontextmanager
@@ -55,18 +57,52 @@ async def command_log(database: Database, scope: str | None) -> AsyncIterator[Te
         await asyncio.shield(task)
 
 
+def log_of(database: Database, command_id: str | None) -> AbstractAsyncContextManager[Tell]:
+    """The log of a command; what no command has asked for logs nowhere."""
+    return command_log(database, commands.scope(command_id) if command_id else None)
+
+
+class Stale(Exception):
+    """This process stood still for so long that another one may have taken the activity over."""
+
+
+class Pulse:
+    """Knows whether the activity may still be ours. A process that was frozen goes on where it stood: what it
+    was about to send may have been dealt with by another long ago."""
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+        self._last = time.monotonic()
+        self._lost = False
+
+    def beat(self) -> None:
+        self.check_time()
+        self._last = time.monotonic()
+        activity.heartbeat()
+
+    def check_time(self) -> None:
+        self._lost = self._lost or time.monotonic() - self._last > STANDSTILL_SECONDS + self._seconds
+
+    def check(self) -> None:
+        """Just before something is sent that must not be sent late. Raises `Stale`."""
+        self.check_time()
+        if self._lost:
+            raise Stale("the worker stood still; whether this is still wanted is for the next try to ask")
+
+
 @asynccontextmanager
-async def heartbeats(seconds: float = 2.0) -> AsyncIterator[None]:
+async def heartbeats(seconds: float = 2.0) -> AsyncIterator[Pulse]:
     """Beats in the background as long as the block runs."""
+    pulse = Pulse(seconds)
 
     async def beat() -> None:
         while True:
-            activity.heartbeat()
+            pulse.beat()
             await asyncio.sleep(seconds)
 
     task = asyncio.create_task(beat())
     try:
-        yield
+        yield pulse
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from temporalio import activity
 
 from activities import contracts as c
-from activities.logs import bind, command_log, heartbeats
-from core.observations import ENDED, EngineState, Observation
+from activities.logs import bind, heartbeats, log_of
+from activities.looking import certain, now_ms, observation, why_ended
+from core.observations import ENDED, EngineState, Lost, Observation, Trouble
 from core.restore import RestoreKind
 from engine import files
-from engine.base import EngineError, JobSeen, Ref, Unreachable
-from store import attempts, clusters, commands
+from engine.base import Engine, EngineError, JobSeen, Ref, Unreachable
+from store import attempts, clusters
 from store.tables import Attempt, Cluster
 from watch import points
 from watch.observer import Observer
 from watch.services import Services
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+STEADY_SECONDS = 10.0
+RESTORE_TRIES = 3  # of Flink's own restarts, before a restore that fails is given up
 UNREACHABLE_SECONDS = 120.0
 log = structlog.get_logger()
 
@@ -39,16 +42,10 @@ class Observing:
             assert attempt is not None
             return attempt, await clusters.get(session, attempt.cluster)
 
-    async def _look(self, attempt: Attempt, cluster: Cluster) -> Observation:
-        """Ask once. A job that is missing is asked for again after a while: only then it is believed."""
+    async def _look(self, wanted: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
-        asked = _now()
-        seen = await engine.look(ref)
-        if seen.state is EngineState.MISSING:
-            await asyncio.sleep(self._services.settings.lost_grace)
-            asked = _now()
-            seen = await engine.look(ref)
+        seen, asked = await certain(engine, ref, leader=wanted.leader, grace=self._services.settings.lost_grace)
         return observation(attempt, seen, asked)
 
     @activity.defn(name=c.LOOK)
@@ -59,7 +56,7 @@ class Observing:
             deadline = time.monotonic() + UNREACHABLE_SECONDS
             while True:
                 try:
-                    return c.Seen(observation=await self._look(attempt, cluster))
+                    return c.Seen(observation=await self._look(wanted, attempt, cluster))
                 except Unreachable as error:
                     if time.monotonic() > deadline:
                         return c.Seen(why=error.message)
@@ -76,33 +73,39 @@ class Observing:
                 return c.Seen(why="not seen yet")
             seen = JobSeen(attempt.handle, EngineState(attempt.seen), detail=attempt.detail or "")
             return c.Seen(observation=observation(attempt, seen, attempt.sequence))
-        try:
-            return c.Seen(observation=await self._look(attempt, cluster))
-        except Unreachable as error:
-            return c.Seen(why=error.message)
+        async with heartbeats():
+            try:
+                return c.Seen(observation=await self._look(wanted, attempt, cluster))
+            except Unreachable as error:
+                return c.Seen(why=error.message)
 
     @activity.defn(name=c.AWAIT_RUNNING)
     async def await_running(self, wanted: c.AttemptIn) -> c.Seen:
         """Wait until all tasks of an attempt run, or it ends, or the time is over; returns what was seen last."""
-        scope = commands.scope(wanted.command_id) if wanted.command_id else None
-        async with command_log(self._services.database, scope) as tell, heartbeats():
+        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
             attempt, cluster = await self._attempt(wanted)
             engine = self._services.engines.get(cluster)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            deadline = time.monotonic() + self._services.settings.running_timeout
+            deadline = time.monotonic() + min(self._services.settings.running_timeout, wanted.patience or float("inf"))
             pause, told, last = FIRST_PAUSE, "", c.Seen(why="not seen yet")
             # A job takes this long at the least; asking sooner only takes time from the one who deploys it.
             await asyncio.sleep(pause)
             while True:
                 try:
-                    asked = _now()
+                    asked = now_ms()
                     seen = await engine.look(ref)
                     if seen.state is EngineState.MISSING:
-                        last = c.Seen(observation=await self._look(attempt, cluster))
+                        last = c.Seen(observation=await self._look(wanted, attempt, cluster))
                     else:
                         last = c.Seen(observation=observation(attempt, seen, asked))
-                    if seen.state is EngineState.RECOVERING and (cause := await engine.failure(ref)):
-                        seen = JobSeen(seen.handle, seen.state, detail=f"{seen.detail}: {cause.splitlines()[0]}")
+                    if seen.state is EngineState.RECOVERING and attempt.restored_from:
+                        trouble = await self._cannot_restore(engine, ref)
+                        if trouble is not None:
+                            tell(f"it cannot restore its state: {trouble[1]}")
+                            return last.model_copy(update={"trouble": trouble[0], "why": trouble[1]})
+                    if seen.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
+                        first = failure.message.splitlines()[0]
+                        seen = JobSeen(seen.handle, seen.state, detail=f"{seen.detail}: {first}")
                         last = c.Seen(observation=observation(attempt, seen, asked))
                 except EngineError as error:
                     last = c.Seen(why=error.message)
@@ -116,6 +119,56 @@ class Observing:
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.25)
 
+    async def _cannot_restore(self, engine: Engine, ref: Ref) -> tuple[Trouble, str] | None:
+        """An attempt that Flink restarts for ever because its state cannot be restored: tried a few times,
+        no checkpoint completed, and the cause is one of the restore."""
+        progress = await engine.progress(ref)
+        if progress is None or progress.completed or progress.restarts < RESTORE_TRIES:
+            return None
+        failure = await engine.failure(ref)
+        if failure is None or failure.trouble is None:
+            return None
+        return failure.trouble, failure.message
+
+    @activity.defn(name=c.PROVE)
+    async def prove(self, wanted: c.ProveIn) -> c.Proven:
+        """Wait until an attempt is healthy (all tasks run, a checkpoint of its own has completed), has ended,
+        or the time is over."""
+        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
+            attempt, cluster = await self._attempt(wanted)
+            engine = self._services.engines.get(cluster)
+            ref = Ref(attempt.flink_job_id, attempt.handle)
+            deadline = attempt.started_at + timedelta(seconds=wanted.within)
+            tell(f"waiting until it is healthy: all tasks running, and one checkpoint completed ({wanted.within:g} s)")
+            proven, since = c.Proven(healthy=False, why="not seen yet"), time.monotonic()
+            while True:
+                try:
+                    asked = now_ms()
+                    seen = await engine.look(ref)
+                    progress = await engine.progress(ref)
+                    proven = c.Proven(healthy=False, why=seen.detail, observation=observation(attempt, seen, asked))
+                    if seen.state in ENDED:
+                        failure = await engine.failure(ref)
+                        proven.why = failure.message if failure else seen.detail
+                        return proven
+                    if seen.state is not EngineState.RUNNING:
+                        since = time.monotonic()
+                        if seen.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
+                            proven.why = f"{seen.detail}: {failure.message}"
+                    elif progress is not None and progress.completed > 0:
+                        tell("it is healthy")
+                        return c.Proven(healthy=True, observation=proven.observation)
+                    elif time.monotonic() - since > STEADY_SECONDS and await engine.takes_checkpoints(ref) is False:
+                        tell("it takes no checkpoints, and has run steadily")
+                        return c.Proven(healthy=True, observation=proven.observation)
+                    else:
+                        proven.why = "all its tasks run, but no checkpoint has completed"
+                except EngineError as error:
+                    proven = c.Proven(healthy=False, why=error.message)
+                if datetime.now(UTC) > deadline:
+                    return proven
+                await asyncio.sleep(LONGEST_PAUSE)
+
     @activity.defn(name=c.DIAGNOSE)
     async def diagnose(self, wanted: c.DiagnoseIn) -> c.Diagnosis:
         """After an end: why, whether a savepoint of our stop is there, and what restore points there are now."""
@@ -123,33 +176,51 @@ class Observing:
             attempt, cluster = await self._attempt(wanted)
             engine = self._services.engines.get(cluster)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            cause: str | None = None
+            made = c.Diagnosis()
             try:
                 seen = (await engine.look(ref)).state
-                cause = await engine.failure(ref)
+                failure = await why_ended(engine, ref, seen)
+                if failure is not None:
+                    made.cause = failure.message
+                    made.trouble = failure.trouble if attempt.restored_from else None
             except EngineError:
                 seen = EngineState.MISSING
-            savepoint: str | None = None
+            if wanted.state is EngineState.MISSING:
+                made.lost, made.ha = await self._lost(engine, wanted.leader)
             if wanted.savepoint_directory:
                 try:
                     found = await files.scan(wanted.savepoint_directory, RestoreKind.SAVEPOINT)
-                    savepoint = found[0].path if found else None
-                except Unreachable:
-                    savepoint = None
-            await points.gather(self._services, wanted.job_id)
-            untouched = await points.untouched(self._services, cluster, attempt, seen)
-            return c.Diagnosis(cause=cause, untouched=untouched, savepoint=savepoint)
+                    made.savepoint = found[0].path if found else None
+                except Unreachable as error:
+                    made.unread = error.message
+            made.points = (await points.gather(self._services, wanted.job_id)).points[:5]
+            made.untouched = await points.untouched(self._services, cluster, attempt, seen)
+            if not made.untouched and any(p.attempt == attempt.number for p in made.points):
+                made.trouble = None  # it had got its state, and gone on from there
+            return made
+
+    async def _lost(self, engine: Engine, took_it: str | None) -> tuple[Lost, bool]:
+        """Why an attempt is missing. Asks until the cluster answers: on this it depends whether it may be
+        started again."""
+        while True:
+            try:
+                leader = await engine.leader()
+            except EngineError:
+                await asyncio.sleep(2)
+                continue
+            same = leader.identity == took_it or took_it is None
+            return (Lost.FORGOTTEN if leader.ha or same else Lost.CLUSTER), leader.ha
 
     @activity.defn(name=c.GATHER)
     async def gather(self, wanted: c.GatherIn) -> c.Gathered:
         bind(job=wanted.job_id)
         async with heartbeats():
             found = await points.gather(self._services, wanted.job_id)
-            if found.unread and not found.points:
+            if found.unread and not wanted.named:
                 return c.Gathered(error=f"Restore points cannot be read: {found.unread}", code="points_unreadable")
             if wanted.named and not any(wanted.named in (p.id, p.path) for p in found.points):
                 return await self._outside(wanted.named, found)
-            return c.Gathered(points=found.points[:100])
+            return c.Gathered(points=found.points[:100], vanished=found.vanished[:100])
 
     async def _outside(self, named: str, found: points.Found) -> c.Gathered:
         """A named path that is none of this job's own points; it only has to be complete."""
@@ -187,17 +258,3 @@ class Observing:
                 pause = settings.watch_interval_busy if busy else settings.watch_interval
                 pause *= random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
                 await asyncio.sleep(max(0.05, pause - (time.monotonic() - began)))
-
-
-def observation(attempt: Attempt, seen: JobSeen, sequence: int) -> Observation:
-    return Observation(
-        attempt=attempt.number,
-        flink_job_id=attempt.flink_job_id,
-        sequence=sequence,
-        state=seen.state,
-        detail=seen.detail or None,
-    )
-
-
-def _now() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)

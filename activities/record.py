@@ -58,6 +58,7 @@ class Recorder:
                             "build_key": wanted.build_key,
                             "commit": wanted.commit,
                             "allow_non_restored_state": wanted.allow_non_restored_state,
+                            "leader": (found.cluster.health or {}).get("leader"),
                         },
                         started_at=datetime.now(UTC),
                     )

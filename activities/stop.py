@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from activities import contracts as c
-from activities.logs import bind, command_log, heartbeats
+from activities.logs import bind, heartbeats, log_of
+from activities.looking import certain, now_ms
 from core.observations import ENDED, EngineState
 from core.restore import RestoreKind, RestorePoint
 from engine import files
 from engine.base import Engine, EngineError, Ref, Rejected, Tell, TriggerState, Unreachable
-from store import attempts, clusters, commands
+from settings import Settings
+from store import attempts, clusters
 from store.tables import Attempt
 from watch.services import Services
 
@@ -38,10 +40,9 @@ class Stopper:
 
     async def _work(self, wanted: c.TriggerIn, *, stop: bool) -> c.Stopped:
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
-        scope = commands.scope(wanted.command_id) if wanted.command_id else None
-        async with command_log(self._services.database, scope) as tell, heartbeats():
+        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
             attempt, engine = await self._find(wanted)
-            one = _Trigger(engine, attempt, wanted, tell, self._services.settings.stop_timeout)
+            one = _Trigger(engine, attempt, wanted, tell, self._services.settings)
             result = await (one.stop() if stop else one.savepoint())
             if result.savepoint:
                 tell(f"savepoint {result.savepoint.path}")
@@ -53,8 +54,7 @@ class Stopper:
     async def cancel(self, wanted: c.AttemptIn) -> c.Stopped:
         """Cancel an attempt; returns when it is seen in a final state, or when it cannot be found out."""
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
-        scope = commands.scope(wanted.command_id) if wanted.command_id else None
-        async with command_log(self._services.database, scope) as tell, heartbeats():
+        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
             attempt, engine = await self._find(wanted)
             ref = Ref(attempt.flink_job_id, attempt.handle)
             deadline = time.monotonic() + self._services.settings.submit_timeout
@@ -65,11 +65,9 @@ class Stopper:
                         await engine.cancel(ref)
                         asked_for = True
                         tell("asked the cluster to cancel it")
-                    asked = _now()
-                    seen = await engine.look(ref)
-                    if seen.state is EngineState.MISSING:
-                        await asyncio.sleep(self._services.settings.lost_grace)
-                        seen = await engine.look(ref)
+                    seen, asked = await certain(
+                        engine, ref, leader=wanted.leader, grace=self._services.settings.lost_grace
+                    )
                     if seen.state in ENDED:
                         tell(seen.detail)
                         return c.Stopped(state=seen.state, sequence=asked)
@@ -94,13 +92,14 @@ class Stopper:
 class _Trigger:
     """One savepoint or stop, followed until it is known what became of it."""
 
-    def __init__(self, engine: Engine, attempt: Attempt, wanted: c.TriggerIn, tell: Tell, timeout: float):
+    def __init__(self, engine: Engine, attempt: Attempt, wanted: c.TriggerIn, tell: Tell, settings: Settings):
         self._engine = engine
         self._attempt = attempt
         self._ref = Ref(attempt.flink_job_id, attempt.handle)
         self._wanted = wanted
         self._tell = tell
-        self._deadline = time.monotonic() + timeout
+        self._grace = settings.lost_grace
+        self._deadline = time.monotonic() + settings.stop_timeout
         self._path: str | None = None
 
     async def stop(self) -> c.Stopped:
@@ -108,8 +107,10 @@ class _Trigger:
         while True:
             try:
                 failed = None if self._path else await self._savepoint(self._engine.stop_with_savepoint)
-                asked = _now()
+                asked = now_ms()
                 seen = await self._engine.look(self._ref)
+                if seen.state is EngineState.MISSING:
+                    seen, asked = await certain(self._engine, self._ref, leader=self._wanted.leader, grace=self._grace)
                 forgotten = seen.state is EngineState.MISSING and self._path is not None  # after our own stop
                 state = EngineState.FINISHED if forgotten else seen.state
                 if state in ENDED:
@@ -206,7 +207,3 @@ class _Trigger:
             attempt=self._attempt.number,
             version=self._attempt.version,
         )
-
-
-def _now() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)

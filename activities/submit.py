@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from temporalio import activity
 
 from activities import contracts as c
-from activities.logs import bind, command_log, heartbeats
-from core.observations import EngineState
+from activities.logs import Pulse, bind, heartbeats, log_of
+from activities.looking import certain
+from core.errors import PenstockError
+from core.observations import ENDED, EngineState
+from core.restore import RestoreKind
+from core.snapshot import checkpoint_directory
+from core.specs import SqlSpec
 from core.sql import parse_script
-from engine import pyenv
+from engine import files, pyenv
 from engine.base import (
+    Engine,
+    EngineError,
     JarProgram,
+    Overview,
     PythonProgram,
     Ref,
     Rejected,
@@ -25,11 +35,14 @@ from engine.base import (
     Unreachable,
 )
 from engine.maven import main_class
-from store import attempts, commands
-from store.tables import Attempt, Cluster, Job
+from sql.compiling import PlanOfAttempt, scratch_of
+from sql.environment import environment, python_properties
+from store import attempts
+from store.tables import Attempt, Cluster
 from watch.services import Services
 
 PAUSE = 2.0
+Program = SqlProgram | JarProgram | PythonProgram
 
 
 class ArtifactMissing(Rejected):
@@ -49,35 +62,49 @@ class Submitter:
         """
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
         services = self._services
-        scope = commands.scope(wanted.command_id) if wanted.command_id else None
-        async with command_log(services.database, scope) as tell, heartbeats():
+        async with log_of(services.database, wanted.command_id) as tell, heartbeats() as pulse:
             async with services.database.read() as session:
                 found = await attempts.context(session, wanted.job_id, wanted.number)
             assert found is not None
             assert found.attempt is not None
-            job, cluster, attempt, spec = found.job, found.cluster, found.attempt, found.version.spec
+            attempt, cluster = found.attempt, found.cluster
             try:
-                submission = await self._submission(job, attempt, cluster, spec, tell)
+                submission = await self._submission(found, attempt, tell)
             except ArtifactMissing as error:
                 tell(error.message)
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing")
             except Rejected as error:
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
-            return await self._until_clear(cluster, submission, tell)
+            return await self._until_clear(attempt, cluster, submission, tell, pulse)
 
-    async def _until_clear(self, cluster: Cluster, submission: Submission, tell: Tell) -> c.Submitted:
+    async def _until_clear(
+        self, attempt: Attempt, cluster: Cluster, submission: Submission, tell: Tell, pulse: Pulse
+    ) -> c.Submitted:
         engine = self._services.engines.get(cluster)
         deadline = time.monotonic() + self._services.settings.submit_timeout
-        # A second try of this activity does not know what the first one sent.
-        maybe_sent = activity.info().attempt > 1
+        # A second try of this activity does not know what the first one sent, but who led before it.
+        maybe_sent, sent_to = activity.info().attempt > 1, attempt.config.get("leader")
         why = ""
         while True:
             try:
-                if maybe_sent and (await engine.look(submission.ref)).state is not EngineState.MISSING:
-                    tell("the cluster has this attempt already")
-                    return c.Submitted(state=c.SubmitState.ACCEPTED)
-                await engine.submit(submission, tell)
-                return c.Submitted(state=c.SubmitState.ACCEPTED)
+                overview, ours = await asyncio.gather(engine.overview(), self._handles(attempt.job_id))
+                if maybe_sent:
+                    known = await self._known(engine, attempt, cluster, overview, sent_to)
+                    if known is not None:
+                        tell(known.error or "the cluster has this attempt already")
+                        return known
+                if (other := _other(attempt, overview, ours)) is not None:
+                    return other
+                pulse.check()
+                # Who takes it is asked while it is being taken; when that fails the answer is worth nothing: it
+                # may come from the one that leads after it.
+                leader = asyncio.create_task(_leader(engine, sent_to))
+                try:
+                    await engine.submit(submission, tell)
+                except EngineError:
+                    leader.cancel()
+                    raise
+                return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await leader)
             except Rejected as error:
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
             except Unclear as error:
@@ -90,13 +117,47 @@ class Submitter:
                 return c.Submitted(state=state, error=why, code=f"submission_{state.value}")
             await asyncio.sleep(PAUSE)
 
-    async def _submission(
-        self, job: Job, attempt: Attempt, cluster: Cluster, spec: dict[str, object], tell: Tell
-    ) -> Submission:
-        program = await self._program(spec, attempt, cluster, tell)
+    async def _handles(self, job_id: str) -> Sequence[Any]:
+        async with self._services.database.read() as session:
+            return await attempts.handles(session, job_id)
+
+    async def _known(
+        self, engine: Engine, attempt: Attempt, cluster: Cluster, overview: Overview, sent_to: str | None
+    ) -> c.Submitted | None:
+        """What became of an attempt that may have been sent; None when it may be sent again: nothing of it can
+        run, and it has completed nothing.
+
+        One that was taken, ran and is gone with its JobManager has left checkpoints: to send it again would
+        take it back to where it began. Raises `Unclear` when its folder cannot be read.
+        """
+        ref = Ref(attempt.flink_job_id, attempt.handle)
+        if attempt.handle not in overview.jobs:
+            seen, _ = await certain(engine, ref, leader=sent_to, grace=self._services.settings.lost_grace)
+            if seen.state is EngineState.MISSING:
+                return await self._has_run(attempt, cluster)
+        return c.Submitted(state=c.SubmitState.ACCEPTED, leader=(await engine.leader()).identity)
+
+    async def _has_run(self, attempt: Attempt, cluster: Cluster) -> c.Submitted | None:
+        folder = f"{checkpoint_directory(cluster.state_dir, attempt.job_id)}/{attempt.flink_job_id}"
+        try:
+            left = await files.scan(folder, RestoreKind.CHECKPOINT)
+        except Unreachable as error:
+            raise Unclear(error.message) from error
+        if not left:
+            return None
+        message = "the cluster had taken it, it has completed checkpoints, and the cluster does not know it any more"
+        return c.Submitted(state=c.SubmitState.RAN, error=message, code="attempt_lost")
+
+    async def _submission(self, found: attempts.Context, attempt: Attempt, tell: Tell) -> Submission:
+        job, cluster, spec = found.job, found.cluster, found.version.spec
+        effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
+        if spec["type"] == "sql":
+            program, more = await self._sql(found, attempt, effective, tell)
+            effective |= more
+        else:
+            program = await self._program(spec, attempt, cluster, tell)
         if attempt.restored_from:
             tell(f"state: {attempt.restored_why}: {attempt.restored_from}")
-        effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
         parallelism = spec.get("parallelism")
         return Submission(
             ref=Ref(attempt.flink_job_id, attempt.handle),
@@ -108,12 +169,38 @@ class Submitter:
             allow_non_restored_state=bool(attempt.config.get("allow_non_restored_state")),
         )
 
-    async def _program(
-        self, spec: dict[str, object], attempt: Attempt, cluster: Cluster, tell: Tell
-    ) -> SqlProgram | JarProgram | PythonProgram:
+    async def _sql(
+        self, found: attempts.Context, attempt: Attempt, config: Mapping[str, str], tell: Tell
+    ) -> tuple[Program, Mapping[str, str]]:
+        """The script with what it names, the plan that it runs from, and properties that its libraries need."""
+        spec = SqlSpec.model_validate(found.version.spec)
+        try:
+            async with self._services.database.read() as session:
+                made = await environment(
+                    self._services,
+                    session,
+                    found.job.project,
+                    spec.sql,
+                    uses=spec.libraries,
+                    open_secrets=True,
+                    table_options=config,
+                )
+        except PenstockError as error:
+            raise Rejected(str(error)) from error
+        deciding = PlanOfAttempt(self._services, attempt, found.version, made, found.cluster.flink_version, tell)
+        plan, planner = await deciding.known()
+        program = SqlProgram(
+            parse_script(made.text),
+            before=made.before,
+            secrets=made.secrets,
+            plan=plan,
+            planner=planner,
+            scratch=scratch_of(found.cluster),
+        )
+        return program, python_properties(self._services, found.cluster, made)
+
+    async def _program(self, spec: dict[str, object], attempt: Attempt, cluster: Cluster, tell: Tell) -> Program:
         services = self._services
-        if spec["type"] == "sql":
-            return SqlProgram(parse_script(str(spec["sql"])))
         key = str(attempt.config["build_key"])
         async with services.database.read() as session:
             built = await attempts.build(session, key)
@@ -157,6 +244,29 @@ class Submitter:
             output_limit=settings.build_log_limit,
             tell=tell,
         )
+
+
+async def _leader(engine: Engine, otherwise: str | None) -> str | None:
+    try:
+        return (await engine.leader()).identity
+    except EngineError:
+        return otherwise
+
+
+def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any]) -> c.Submitted | None:
+    """The last look before anything is sent: no other attempt of this job may be alive, also none that was
+    believed to have ended."""
+    alive = {handle for handle, seen in overview.jobs.items() if seen.state not in ENDED}
+    for number, flink_job_id, handle in ours:
+        if number != attempt.number and handle in alive:
+            return c.Submitted(
+                state=c.SubmitState.OCCUPIED,
+                error=f"attempt {number} of this job (Flink job {flink_job_id}) is alive on the cluster",
+                code="attempt_alive",
+                other=number,
+                other_id=flink_job_id,
+            )
+    return None
 
 
 def requirements_of(spec: dict[str, object], root: Path) -> str:

@@ -17,11 +17,22 @@ from fastapi.openapi.utils import get_openapi
 from api import system
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
+from api.deps import Bench
 from api.history.router import router as history_router
 from api.jobs.router import router as jobs_router
+from api.lineage.router import router as lineage_router
 from api.problems import Problem, install, responses
+from api.recovery.router import router as recovery_router
+from api.resources.inference import router as inference_router
+from api.resources.libraries import router as libraries_router
+from api.resources.router import router as resources_router
 from api.security import caller, check_address
+from api.sql.router import router as sql_router
+from api.sql.sessions import router as sessions_router
+from api.sql.tests import router as tests_router
 from settings import ApiSettings, Settings
+from sql.runs import Runs
+from sql.sessions import Sessions
 from store.migrate import upgrade
 from store.tables import Project
 from watch.connect import connect
@@ -29,11 +40,15 @@ from watch.observer import Observer
 from watch.services import Services
 
 PREFIX = "/api/v1"
+ROUTERS = (
+    jobs_router, commands_router, history_router, clusters_router, recovery_router, lineage_router, sql_router,
+    sessions_router, tests_router, inference_router, resources_router, libraries_router,
+)  # fmt: skip
 log = structlog.get_logger()
 
 DESCRIPTION = """Keeps Apache Flink jobs running with their state.
 
-A **job** has immutable **versions**. A **command** (start, pause, kill, restart, resubmit, savepoint) is
+A **job** has immutable **versions**. A **command** (start, pause, kill, restart, resubmit, savepoint, adopt) is
 sent to a job and followed by its number. Each submission to a cluster is an **attempt** with a Flink job
 id of its own. A **restore point** is a completed savepoint or retained checkpoint.
 
@@ -48,9 +63,14 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = await services_of()
         app.state.services, app.state.observer = services, Observer(services)
+        runs = Runs()
+        app.state.bench = Bench(runs, Sessions(services, runs))
         await upgrade(services.database)
         await _default_project(services)
+        app.state.bench.sessions.begin()
         yield
+        await app.state.bench.sessions.close()
+        await runs.close()
         await services.close()
 
     app = FastAPI(
@@ -65,7 +85,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
     )
     app.state.metrics = system.Metrics()
     install(app)
-    for router in (jobs_router, commands_router, history_router, clusters_router):
+    for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(system.router)
     _count_requests(app)

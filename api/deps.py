@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from sql.runs import Runs
+from sql.sessions import Sessions
 from watch.observer import Observer
 from watch.services import Services
 
@@ -40,6 +43,20 @@ def observer(request: Request) -> Observer:
     return found
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What this process runs for those who work on SQL."""
+
+    runs: Runs
+    sessions: Sessions
+
+
+def bench(request: Request) -> Bench:
+    found: Bench = request.app.state.bench
+    return found
+
+
+Workbench = Annotated[Bench, Depends(bench)]
 Parts = Annotated[Services, Depends(services)]
 Watcher = Annotated[Observer, Depends(observer)]
 PageQuery = Annotated[Paging, Query()]

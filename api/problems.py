@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
 from core.errors import Conflict, PenstockError
+from engine.base import EngineError, Unreachable
+from engine.gateway import SessionGone
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()
@@ -58,6 +60,11 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _TITLES[status], "content": content} for status in statuses}
 
 
+def made_or_changed(model: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a PUT that answers 201 when it made something, and 200 when that was there."""
+    return {201: {"model": model, "description": "Created"}, **responses(*statuses)}
+
+
 def answer(status: int, detail: str, code: str, **more: Any) -> JSONResponse:
     problem = Problem(
         type=f"https://penstock.invalid/problems/{code}",
@@ -89,6 +96,26 @@ def install(app: FastAPI) -> None:
         made = answer(error.status_code, str(error.detail), f"http_{error.status_code}")
         made.headers.update(error.headers or {})
         return made
+
+    @app.exception_handler(EngineError)
+    async def engine(_: Request, error: EngineError) -> JSONResponse:
+        if isinstance(error, Unreachable | SessionGone):
+            return answer(
+                503,
+                f"{error.message}.",
+                "cluster_unreachable",
+                remedy="Nothing was started; try again when it answers.",
+            )
+        return answer(422, error.message, "flink_refused")
+
+    @app.exception_handler(TimeoutError)
+    async def slow(_: Request, error: TimeoutError) -> JSONResponse:
+        return answer(
+            503,
+            "Flink did not come to an end with this in time.",
+            "flink_too_slow",
+            remedy="It may be too large, or the gateway too busy; PENSTOCK_PLAN_TIMEOUT is how long it may take.",
+        )
 
     @app.exception_handler(RPCError)
     async def temporal(_: Request, error: RPCError) -> JSONResponse:

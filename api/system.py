@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counted
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from temporalio.service import RPCError
 
 from api.deps import Parts
-from store import clusters, jobs
+from store import clusters, jobs, orphans
 from watch.services import Services
 
 router = APIRouter(tags=["system"])
@@ -74,6 +75,9 @@ class Metrics:
         self._up = Gauge(
             "penstock_cluster_reachable", "1 when the cluster answers", ["cluster"], registry=self.registry
         )
+        self._orphans = Gauge(
+            "penstock_orphans", "Flink jobs that run and that nobody owns", ["cluster"], registry=self.registry
+        )
         self._age = Gauge(
             "penstock_cluster_last_observation_age_seconds",
             "Age of the last answer",
@@ -85,11 +89,13 @@ class Metrics:
         async with services.database.read() as session:
             counts = await jobs.count_by_state(session)
             rows = await clusters.all_(session)
-        for gauge in (self._jobs, self._up, self._age):
+            strays = Counted(row.cluster for row in await orphans.all_(session))
+        for gauge in (self._jobs, self._up, self._age, self._orphans):
             gauge.clear()
         for cluster, state, n in counts:
             self._jobs.labels(cluster, state).set(n)
         for row in rows:
+            self._orphans.labels(row.name).set(strays[row.name])
             self._up.labels(row.name).set(1 if row.observed_at and not row.unreachable_since else 0)
             if row.observed_at:
                 self._age.labels(row.name).set((datetime.now(UTC) - row.observed_at).total_seconds())

@@ -47,6 +47,10 @@ class SimulatedFlink:
         async def overview() -> Any:
             return {"taskmanagers": 1, "slots-total": 9999, "slots-available": 1, "flink-version": "2.3.0"}
 
+        @app.get("/jobmanager/config")
+        async def config() -> Any:
+            return [{"key": "web.tmpdir", "value": "/tmp/flink-web-simulated"}]
+
         @app.get("/jobs/overview")
         async def jobs() -> Any:
             return {"jobs": list(self.jobs.values())}

@@ -126,13 +126,29 @@ def show(job: Job, as_json: Json = False) -> None:
         "next restart": found["restart_at"] or "",
         "busy with": found["busy"] or "",
         "allowed": ", ".join(found["allowed_commands"]),
-        "next safe": plain(json.dumps(found["next_actions"])) if found["next_actions"] else "",
+        "seen then": plain("\n".join(found["blocked"]["evidence"])) if found["blocked"] else "",
+        "next safe": plain("\n".join(as_command(job, action) for action in found["next_actions"])),
     }
     made = Table(box=None, show_header=False, pad_edge=False)
     for key, value in lines.items():
         if value:
             made.add_row(f"[bold]{key}[/bold]", value)
     out.print(made)
+
+
+def as_command(job: str, action: dict[str, Any]) -> str:
+    """An action of a BLOCKED job as something to type."""
+    words = ["penstock jobs", action["kind"], job]
+    restore = action.get("restore") or {}
+    if restore:
+        words += ["--restore", restore.get("point") or restore["mode"]]
+    if restore.get("allow_non_restored_state"):
+        words.append("--allow-non-restored-state")
+    if action.get("version"):
+        words += ["--version", str(action["version"])]
+    if action.get("flink_job_id"):
+        words.append(action["flink_job_id"])
+    return " ".join(words)
 
 
 def read_spec(path: str) -> Any:
@@ -189,6 +205,8 @@ def send(api: Api, job: str, body: dict[str, Any], *, wait: bool, as_json: bool,
     """Send a command; with `wait` show its log as it grows, and end with code 1 when it fails."""
     headers = {"Idempotency-Key": key} if key else {}
     command = api.call("POST", f"/jobs/{job}/commands", json=body, headers=headers)
+    if command.get("state_verdict") and not as_json:
+        show_verdict(command["state_verdict"])
     path = f"/jobs/{job}/commands/{command['number']}"
     if wait:
         for event, data in api.events(f"{path}/log/stream"):
@@ -205,6 +223,34 @@ def send(api: Api, job: str, body: dict[str, Any], *, wait: bool, as_json: bool,
         raise typer.Exit(FAILED)
 
 
+VERDICTS = {"COMPATIBLE": "green", "COMPATIBLE_WITH_LOSS": "yellow", "INCOMPATIBLE": "red", "UNKNOWN": "yellow"}
+
+
+def show_verdict(found: dict[str, Any]) -> None:
+    """A verdict on state, with the operators that decide it."""
+    word = found["verdict"]
+    out.print(f"state: [{VERDICTS[word]}]{word}[/{VERDICTS[word]}]  {plain(found['summary'])}")
+    for line in [*found["diff"].splitlines(), *(f"note: {n}" for n in found["notes"])]:
+        out.print(f"  {line}", markup=False, highlight=False)
+
+
+@app.command()
+def verdict(
+    job: Job,
+    version: Annotated[int | None, typer.Option("--version", help="The newest version by default")] = None,
+    point: Annotated[str | None, typer.Option(help="Restore point; the newest by default")] = None,
+    as_json: Json = False,
+) -> None:
+    """Would the state of a SQL job fit another version of it? Changes nothing; code 1 when it would not."""
+    api = Api()
+    number = version or api.call("GET", f"/jobs/{ref(job)}")["latest_version"]
+    params = {"point": point} if point else {}
+    found = api.call("GET", f"/jobs/{ref(job)}/versions/{number}/verdict", params=params)
+    show_json(found) if as_json else show_verdict(found)
+    if found["verdict"] == "INCOMPATIBLE":
+        raise typer.Exit(FAILED)
+
+
 def restore_of(restore: str | None, allow: bool) -> dict[str, Any] | None:
     if restore is None:
         return None
@@ -216,8 +262,16 @@ Restore = Annotated[
     str | None, typer.Option(help="newest, none, or the id or path of a restore point", metavar="newest|none|POINT")
 ]
 Allow = Annotated[bool, typer.Option("--allow-non-restored-state", help="Accept state that has no operator any more")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Of another version: drop the state of operators that changed (see `jobs verdict`)"),
+]
 Why = Annotated[str | None, typer.Option("--reason", help="Why, for the timeline")]
 Key = Annotated[str | None, typer.Option("--idempotency-key", help="The same key gives the same command")]
+Rollback = Annotated[
+    float | None,
+    typer.Option(help="With resubmit: go back by itself unless it is healthy within so many seconds"),
+]
 VersionOption = Annotated[int | None, typer.Option("--version", help="Version to run")]
 
 
@@ -228,12 +282,17 @@ def _starter(kind: str, help_: str) -> None:
         restore: Restore = None,
         version: VersionOption = None,
         allow: Allow = False,
+        force: Force = False,
+        rollback_within: Rollback = None,
         reason: Why = None,
         key: Key = None,
         wait: Wait = False,
         as_json: Json = False,
     ) -> None:
-        body = {"kind": kind, "restore": restore_of(restore, allow), "version": version, "reason": reason}
+        body = {
+            "kind": kind, "restore": restore_of(restore, allow), "version": version, "reason": reason,
+            "rollback_within": rollback_within, "force": force or None,
+        }  # fmt: skip
         send(Api(), ref(job), {k: v for k, v in body.items() if v is not None}, wait=wait, as_json=as_json, key=key)
 
 
@@ -259,123 +318,56 @@ def delete(job: Job) -> None:
     out.print("Deleted.")
 
 
-@app.command("set-policy")
-def set_policy(job: Job, policy: Annotated[str, typer.Argument(help='JSON, for example {"max_restarts": 3}')]) -> None:
-    """Set the restart policy."""
+@app.command()
+def adopt(
+    job: Job,
+    flink_job_id: Annotated[str, typer.Argument(help="A Flink job that is alive and that nobody owns")],
+    version: VersionOption = None,
+    reason: Why = None,
+    key: Key = None,
+    wait: Wait = False,
+    as_json: Json = False,
+) -> None:
+    """Take over a Flink job that runs already (penstock orphans list)."""
+    body = {"kind": "adopt", "flink_job_id": flink_job_id, "version": version, "reason": reason}
+    send(Api(), ref(job), {k: v for k, v in body.items() if v is not None}, wait=wait, as_json=as_json, key=key)
+
+
+@app.command()
+def pin(job: Job, point: Annotated[str, typer.Argument(help="Id of a restore point")]) -> None:
+    """Keep a restore point, whatever the savepoint policy says."""
+    Api().call("PUT", f"/jobs/{ref(job)}/restore-points/{point}/pin")
+    out.print("Kept.")
+
+
+@app.command()
+def unpin(job: Job, point: Annotated[str, typer.Argument(help="Id of a restore point")]) -> None:
+    """Leave a restore point to the savepoint policy again."""
+    Api().call("DELETE", f"/jobs/{ref(job)}/restore-points/{point}/pin")
+    out.print("Kept no longer.")
+
+
+def _set(job: str, field: str, changes: str) -> None:
     api = Api()
-    now = api.call("GET", f"/jobs/{ref(job)}")["restart_policy"]
+    now = api.call("GET", f"/jobs/{ref(job)}")[field]
     try:
-        api.call("PATCH", f"/jobs/{ref(job)}", json={"restart_policy": {**now, **json.loads(policy)}})
-    except ValueError as error:
-        err.print(f"Not JSON: {error}", style="red", markup=False)
+        api.call("PATCH", f"/jobs/{ref(job)}", json={field: {**now, **json.loads(changes)}})
+    except (ValueError, TypeError) as error:
+        err.print(f"Not a JSON object: {error}", style="red", markup=False)
         raise typer.Exit(USAGE) from error
     out.print("Set.")
 
 
-def _lister(name: str, help_: str, columns: dict[str, str]) -> None:
-    @app.command(name, help=help_)
-    def run(job: Job, as_json: Json = False) -> None:
-        found = Api().call("GET", f"/jobs/{ref(job)}/{name}")["items"]
-        if as_json:
-            show_json(found)
-            return
-        rows = [[_cell(key, item.get(key)) for key in columns.values()] for item in found]
-        table(list(columns), rows, empty="Nothing yet.")
-
-
-def _cell(key: str, value: Any) -> str:
-    if key == "state":
-        return styled(str(value))
-    if key.endswith("_at") or key == "at":
-        return str(value)[:19].replace("T", " ") if value else ""
-    return plain(str(value if value is not None else "").split("\n")[0][:120])
-
-
-_lister(
-    "commands",
-    "Commands of a job.",
-    {
-        "NUMBER": "number",
-        "KIND": "kind",
-        "STATE": "state",
-        "CREATED": "created_at",
-        "FINISHED": "finished_at",
-        "ERROR": "error",
-    },
-)
-_lister(
-    "attempts",
-    "Attempts of a job.",
-    {
-        "NUMBER": "number", "STATE": "state", "FLINK JOB": "flink_job_id", "VERSION": "version",
-        "STARTED": "started_at", "ENDED": "ended_at", "CAUSE": "cause", "RESTORED FROM": "restored_from",
-    },
-)  # fmt: skip
-_lister(
-    "restore-points",
-    "Savepoints and checkpoints a job can start from.",
-    {
-        "ID": "id",
-        "KIND": "kind",
-        "COMPLETED": "completed_at",
-        "ATTEMPT": "attempt",
-        "VERSION": "version",
-        "PATH": "path",
-    },
-)
-_lister("timeline", "What happened to a job.", {"AT": "at", "KIND": "kind", "WHAT": "message"})
-_lister("versions", "Versions of a job.", {"NUMBER": "number", "CREATED": "created_at", "NOTE": "note"})
-
-
-@app.command()
-def config(job: Job, as_json: Json = False) -> None:
-    """Effective Flink configuration, and the layer each key came from."""
-    found = Api().call("GET", f"/jobs/{ref(job)}/config")
-    if as_json:
-        show_json(found)
-        return
-    rows = [[plain(i["key"]), plain(i["value"]), i["layer"], ", ".join(i["overrides"])] for i in found["items"]]
-    table(["KEY", "VALUE", "LAYER", "OVERRIDES"], rows, empty="Nothing is set.")
-
-
-@app.command()
-def log(
+@app.command("set-savepoints")
+def set_savepoints(
     job: Job,
-    command: Annotated[int | None, typer.Argument(help="Number of the command; the last by default")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="As it grows")] = False,
+    policy: Annotated[str, typer.Argument(help='JSON, for example {"interval": 86400, "keep_last": 7}')],
 ) -> None:
-    """The log of a command."""
-    api = Api()
-    if command is None:
-        found = api.call("GET", f"/jobs/{ref(job)}/commands", params={"limit": 1})["items"]
-        if not found:
-            out.print("No commands yet.")
-            return
-        command = found[0]["number"]
-    path = f"/jobs/{ref(job)}/commands/{command}/log"
-    if not follow:
-        out.print(api.call("GET", path), markup=False, highlight=False, end="")
-        return
-    for event, data in api.events(f"{path}/stream"):
-        if event == "line":
-            out.print(data["text"], markup=False, highlight=False)
+    """Set how often savepoints are taken, and how long they are kept."""
+    _set(job, "savepoint_policy", policy)
 
 
-@app.command("add-version")
-def add_version(
-    job: Job, spec: Spec, note: Annotated[str, typer.Option(help="What changed")] = "", as_json: Json = False
-) -> None:
-    """Add a version; run it with resubmit."""
-    made = Api().call("POST", f"/jobs/{ref(job)}/versions", json={"spec": read_spec(spec), "note": note})
-    if as_json:
-        show_json(made)
-        return
-    out.print(
-        f"Version {made['number']}. Run it with: penstock jobs resubmit {job} --restore newest --wait", markup=False
-    )
-
-
-@app.command()
-def diff(job: Job, a: int, b: int) -> None:
-    """Compare two versions."""
-    out.print(Api().call("GET", f"/jobs/{ref(job)}/versions/{a}/diff/{b}")["diff"], markup=False, highlight=False)
+@app.command("set-policy")
+def set_policy(job: Job, policy: Annotated[str, typer.Argument(help='JSON, for example {"max_restarts": 3}')]) -> None:
+    """Set the restart policy."""
+    _set(job, "restart_policy", policy)

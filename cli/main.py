@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import jobs, local
+import cli.history  # noqa: F401 - puts its commands beside those of cli.jobs
+from cli import jobs, local, orphans, resources, sql
 from cli.client import USAGE, Api, err, out, show_json
 from core import queues
 from core.errors import PenstockError
@@ -24,6 +25,14 @@ flink = typer.Typer(no_args_is_help=True, help="Flink versions on this machine."
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(clusters, name="clusters")
 app.add_typer(flink, name="flink")
+app.add_typer(orphans.app, name="orphans")
+app.add_typer(sql.app, name="sql")
+app.add_typer(sql.lineage, name="lineage")
+app.add_typer(resources.app, name="resources")
+app.add_typer(resources.secrets, name="secrets")
+app.add_typer(resources.libraries, name="libraries")
+
+app.command()(orphans.recover)
 
 app.command()(local.up)
 app.command()(local.down)
@@ -115,12 +124,15 @@ def add_cluster(
     flink_version: Annotated[str, typer.Option(help="For example 2.3.0")],
     state_dir: Annotated[str, typer.Option(help="URI of the folder for checkpoints and savepoints")],
     gateway_url: Annotated[str | None, typer.Option(help="SQL gateway, for SQL jobs")] = None,
+    standby_url: Annotated[
+        list[str] | None, typer.Option(help="Another JobManager, with high availability; may be repeated")
+    ] = None,
     config: Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value")] = None,
 ) -> None:
     """Register a Flink session cluster."""
     body: dict[str, Any] = {
         "name": name, "jobmanager_url": jobmanager_url, "flink_version": flink_version, "state_dir": state_dir,
-        "gateway_url": gateway_url, "config": jobs.pairs(config),
+        "gateway_url": gateway_url, "standby_urls": standby_url or [], "config": jobs.pairs(config),
     }  # fmt: skip
     Api().call("POST", "/clusters", json=body)
     out.print(f"Registered {name}.")

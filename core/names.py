@@ -29,5 +29,9 @@ def build_workflow_id(key: str) -> str:
     return f"build-{key[:24]}"
 
 
+def library_workflow_id(project: str, name: str, version: str) -> str:
+    return f"library-{project}:{name}:{version}"
+
+
 RECOVERY_SCHEDULE_ID = "penstock-recovery"
 RECOVERY_WORKFLOW_ID = "penstock-recovery"

@@ -22,6 +22,20 @@ class EngineState(StrEnum):
     MISSING = "MISSING"  # a leader that answers does not know the id
 
 
+class Lost(StrEnum):
+    """Why a leader that answers does not know an attempt."""
+
+    CLUSTER = "cluster"  # another JobManager than the one that took it, and no high availability: all jobs are lost
+    FORGOTTEN = "forgotten"  # the cluster lost no jobs: it ended there, and nobody saw how
+
+
+class Trouble(StrEnum):
+    """What is wrong with a restore."""
+
+    UNREADABLE = "unreadable"  # corrupt, incomplete or gone
+    UNMAPPABLE = "unmappable"  # the program has no place for the state
+
+
 ENDED = frozenset({EngineState.FINISHED, EngineState.CANCELED, EngineState.FAILED, EngineState.MISSING})
 
 
@@ -47,16 +61,19 @@ class Intent(StrEnum):
     PAUSE = "pause"
     KILL = "kill"
     REPLACE = "replace"
+    ABANDON = "abandon"  # it cannot restore its state, and Flink would try for ever
 
 
 class Ending(BaseModel):
-    """`restartable`: the end was a failure that the restart policy may answer."""
+    """`restartable`: the end was a failure that the restart policy may answer. `unseen`: it ended, and
+    nobody can tell how."""
 
     model_config = ConfigDict(frozen=True)
     job: JobState
     attempt: AttemptState
     restartable: bool
     why: str
+    unseen: bool = False
 
 
 _ATTEMPT = {
@@ -91,15 +108,25 @@ def alive(job: JobState, seen: Observation) -> tuple[JobState, str]:
     return JobState.DEPLOYED, "waiting for its tasks to run: " + (seen.detail or "being deployed")
 
 
-def ended(state: EngineState, intent: Intent | None, *, savepoint: str | None, cause: str | None) -> Ending:
+def ended(
+    state: EngineState,
+    intent: Intent | None,
+    *,
+    savepoint: str | None,
+    cause: str | None,
+    lost: Lost | None = None,
+) -> Ending:
     """What the end of an attempt means for its job.
 
-    `savepoint` is the path of the savepoint that our stop took, `cause` the engine's own reason.
+    `savepoint` is the path of the savepoint that our stop took, `cause` the engine's own reason, `lost`
+    why a missing attempt is missing.
     """
     attempt = attempt_state(state)
     if intent is Intent.KILL:
         return Ending(job=JobState.KILLED, attempt=attempt, restartable=False, why="killed, its state given up")
-    if state is EngineState.FINISHED:
+    if intent is Intent.ABANDON and state is not EngineState.FINISHED:
+        return Ending(job=JobState.FAILED, attempt=attempt, restartable=True, why=cause or "its restore failed")
+    if state is EngineState.FINISHED or (state is EngineState.MISSING and savepoint is not None):
         if savepoint is not None:
             return Ending(
                 job=JobState.PAUSED,
@@ -114,6 +141,17 @@ def ended(state: EngineState, intent: Intent | None, *, savepoint: str | None, c
             attempt=attempt,
             restartable=False,
             why="it was cancelled on the cluster, not by Penstock",
+        )
+    if state is EngineState.MISSING and intent is Intent.PAUSE and lost is Lost.CLUSTER:
+        return Ending(
+            job=JobState.PAUSED,
+            attempt=attempt,
+            restartable=False,
+            why="the cluster lost it while it was being stopped; a start goes on from its newest restore point",
+        )
+    if state is EngineState.MISSING and lost is Lost.FORGOTTEN:
+        return Ending(
+            job=JobState.BLOCKED, attempt=attempt, restartable=False, unseen=True, why="it ended, and nobody saw how"
         )
     if state is EngineState.MISSING:
         why = "the cluster lost it: its JobManager answers and does not know the job any more"

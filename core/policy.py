@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from core.observations import Trouble
 
 
 class RestartPolicy(BaseModel):
@@ -21,6 +24,13 @@ class RestartPolicy(BaseModel):
     jitter: float = Field(default=0.1, ge=0, le=1, description="Share of the back-off that is random")
     reset_after: float = Field(
         default=600, gt=0, le=31_536_000, description="Seconds of stable running that forget earlier restarts"
+    )
+    restore_tries: int = Field(
+        default=2, ge=1, le=100, description="Failures of the same restore point after which it counts as unusable"
+    )
+    fall_back: bool = Field(
+        default=False,
+        description="Go on from the point before an unusable one: state goes back further. Off: BLOCKED",
     )
 
 
@@ -73,3 +83,25 @@ def decide(
         backoff = policy.max_backoff
     spread = backoff * policy.jitter * (2 * random - 1)
     return Wait(at=now + timedelta(seconds=max(0.0, backoff + spread)), number=len(counted) + 1)
+
+
+class AfterRestore(StrEnum):
+    """What a failure to restore means."""
+
+    RETRY = "retry"  # as after any failure
+    FALL_BACK = "fall back"  # without this point
+    BLOCK = "block"
+
+
+def after_restore(policy: RestartPolicy, trouble: Trouble | None, failures: int) -> AfterRestore:
+    """`failures` counts the failures of the same point in a row, this one included.
+
+    State that the program has no place for will not fit the next time either: no retry.
+    """
+    if trouble is None:
+        return AfterRestore.RETRY
+    if trouble is Trouble.UNMAPPABLE:
+        return AfterRestore.BLOCK
+    if failures < policy.restore_tries:
+        return AfterRestore.RETRY
+    return AfterRestore.FALL_BACK if policy.fall_back else AfterRestore.BLOCK

@@ -41,6 +41,8 @@ class AttemptChange(BaseModel):
     at: datetime
     why: str | None = None
     running: bool = False
+    reopen: bool = False
+    """It was believed to have ended, and is alive."""
 
 
 class NewEvent(BaseModel):

@@ -138,13 +138,19 @@ class Lineage(BaseModel):
 
 
 def choose(
-    request: RestoreRequest, points: Sequence[RestorePoint], lineage: Lineage, *, asked: bool
+    request: RestoreRequest,
+    points: Sequence[RestorePoint],
+    lineage: Lineage,
+    *,
+    asked: bool,
+    without: Sequence[str] = (),
 ) -> Choice | Missing:
     """Pick the restore point.
 
     `points` are this job's own, each with its `_metadata` seen; `asked` says that a person sent
     `restore` with this command. A person's `newest` looks at all points; an automatic one stays in the
-    lineage, so that state which a person has given up does not come back.
+    lineage, so that state which a person has given up does not come back. `without` are paths that have
+    failed to restore, and that the policy passes over.
     """
     if request.mode == "none":
         return Choice(path=None, why="starts empty, as asked" if asked else "starts empty: its first start")
@@ -155,7 +161,14 @@ def choose(
                 return Choice(path=point.path, point=point, why=f"restored from the named {point.kind.value}")
         return Choice(path=wanted, why="restored from the path that was named")
     candidates = [p for p in points if asked or p.attempt >= lineage.first]
-    found = newest(candidates)
+    found = newest([p for p in candidates if p.path not in without])
+    if found is not None and without:
+        return Choice(
+            path=found.path,
+            point=found,
+            why=f"restored from the {found.kind.value} before: {', '.join(without)} could not be restored "
+            f"(completed {found.completed_at:%Y-%m-%d %H:%M:%S} UTC)",
+        )
     if found is not None:
         return Choice(
             path=found.path,
@@ -164,6 +177,8 @@ def choose(
         )
     if asked:
         return Missing(why="the newest restore point was asked for, and this job has none")
+    if without:
+        return Missing(why=f"{', '.join(without)} could not be restored, and this job has no older restore point")
     if lineage.untouched and lineage.root is None:
         return Choice(
             path=None,
@@ -176,3 +191,12 @@ def choose(
     return Missing(
         why="no completed restore point of this job could be found, and starting empty would lose its state in silence"
     )
+
+
+def newer_than(choice: Choice, vanished: Sequence[RestorePoint], lineage: Lineage) -> list[RestorePoint]:
+    """Points of the lineage that were newer than the one chosen, and whose files have gone: somebody deleted
+    state that was due."""
+    if choice.point is None:
+        return []
+    at = choice.point.completed_at
+    return [p for p in vanished if p.completed_at > at and p.attempt >= lineage.first]

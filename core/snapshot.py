@@ -10,9 +10,11 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from core.observations import Intent, Observation
+from core.blocked import Blocked
+from core.observations import Intent, Observation, Trouble
 from core.policy import RestartPolicy
 from core.restore import Basis, Lineage, RestoreRequest
+from core.retention import SavepointPolicy
 from core.states import CommandKind, JobState
 
 
@@ -24,6 +26,8 @@ class CommandRequest(BaseModel):
     kind: CommandKind
     restore: RestoreRequest | None = None
     version: int | None = None
+    rollback_within: float | None = None
+    flink_job_id: str | None = None
 
 
 class AttemptSnapshot(BaseModel):
@@ -34,6 +38,11 @@ class AttemptSnapshot(BaseModel):
     build_key: str | None = None
     commit: str | None = None
     running_since: datetime | None = None
+    restored_from: str | None = None
+    leader: str | None = None
+    """Identity of the JobManager that took it."""
+    before: int | None = None
+    """The version of the attempt before it."""
 
 
 class StopSnapshot(BaseModel):
@@ -42,6 +51,9 @@ class StopSnapshot(BaseModel):
     intent: Intent
     trigger_id: str | None = None
     directory: str | None = None
+    trouble: Trouble | None = None
+    why: str | None = None
+    at: datetime | None = None
 
 
 class JobSnapshot(BaseModel):
@@ -61,8 +73,19 @@ class JobSnapshot(BaseModel):
     sequence: int = 0
     stop: StopSnapshot | None = None
     policy: RestartPolicy = RestartPolicy()
+    savepoints: SavepointPolicy = SavepointPolicy()
+    savepoint_at: datetime | None = None
+    retain_due: bool = False
+    """A savepoint has been taken since retention last looked."""
     restarts: list[datetime] = []
     restart_at: datetime | None = None
+    failed_restores: dict[str, int] = {}
+    """How often in a row each path has failed to restore, since a person last started the job."""
+    unusable: list[str] = []
+    """Paths that the policy passes over."""
+    blocked: Blocked | None = None
+    command: CommandRequest | None = None
+    """The command that is being carried out: were the workflow lost, its successor ends it."""
     check_at: datetime | None = None
     check_interval: float = 600
     queue: list[CommandRequest] = []
@@ -78,7 +101,11 @@ class JobSnapshot(BaseModel):
 
 def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:
     """A folder of its own for each savepoint that is asked for, so that it is found when the answer is lost."""
-    return f"{state_dir.rstrip('/')}/{job_id}/savepoints/{attempt}-{trigger_id}"
+    return f"{savepoint_root(state_dir, job_id)}/{attempt}-{trigger_id}"
+
+
+def savepoint_root(state_dir: str, job_id: str) -> str:
+    return f"{state_dir.rstrip('/')}/{job_id}/savepoints"
 
 
 def checkpoint_directory(state_dir: str, job_id: str) -> str:

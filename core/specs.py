@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from core.config import check_config
+from core.names import Name
 
 MAX_SQL = 512 * 1024
 _CLASS = r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$"
@@ -137,11 +138,28 @@ def _no_nul(args: list[str]) -> list[str]:
     return args
 
 
+class Use(Frozen):
+    """A library (connector or functions) of the job's project that a version is run with."""
+
+    name: Name
+    version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}$")]
+
+
 class SqlSpec(_Spec):
-    """One SQL text: DDL, SET, INSERTs and STATEMENT SETs. All its INSERTs run as one Flink job."""
+    """One SQL text: DDL, SET, INSERTs and STATEMENT SETs. All its INSERTs run as one Flink job. Tables that are
+    registered in the project need no DDL; secrets are written `${secret:name}`."""
 
     type: Literal["sql"]
     sql: str = Field(min_length=1, max_length=MAX_SQL)
+    libraries: list[Use] = Field(default=[], max_length=50, description="Connectors and functions, each in a version")
+
+
+class DeclaredLineage(Frozen):
+    """What a program that Penstock cannot read says of itself. Names of registered tables (`orders`,
+    `project.orders`), or places as the lineage of SQL jobs shows them (`kafka:topic=orders`)."""
+
+    reads: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(default=[], max_length=200)
+    writes: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(default=[], max_length=200)
 
 
 class JarSpec(_Spec):
@@ -154,6 +172,7 @@ class JarSpec(_Spec):
         default=None, description="Main class; by default the one in the jar's manifest"
     )
     args: list[Arg] = Field(default=[], max_length=500)
+    lineage: DeclaredLineage | None = None
 
     _args = field_validator("args")(staticmethod(_no_nul))
 
@@ -170,6 +189,7 @@ class PyFlinkSpec(_Spec):
         description="A requirements file in the repository, or requirements such as `numpy==2.1.0`",
     )
     args: list[Arg] = Field(default=[], max_length=500)
+    lineage: DeclaredLineage | None = None
 
     _args = field_validator("args")(staticmethod(_no_nul))
 

@@ -11,6 +11,7 @@ import bisect
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -64,12 +65,14 @@ class Statement(BaseModel):
 
 
 class Script(BaseModel):
-    """A script as it is run: `setup` in order, then all `inserts` as one Flink job. `settings` are its SETs."""
+    """A script as it is run: `setup` in order, then all `inserts` as one Flink job. `settings` are its SETs, `queries`
+    statements that give rows to somebody who looks."""
 
     model_config = ConfigDict(frozen=True)
     setup: list[Statement]
     inserts: list[Statement]
     settings: dict[str, str]
+    queries: list[Statement] = []
 
 
 class _Lines:
@@ -79,6 +82,11 @@ class _Lines:
     def place(self, offset: int) -> tuple[int, int]:
         line = bisect.bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
+
+
+def place_of(text: str, offset: int) -> tuple[int, int]:
+    """Line and column of a character, counted from 1."""
+    return _Lines(text).place(offset)
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -112,23 +120,7 @@ def statements(text: str) -> Iterator[list[Token]]:
         yield current
 
 
-_SETUP_WORDS = frozenset(
-    [
-        "CREATE",
-        "DROP",
-        "ALTER",
-        "USE",
-        "LOAD",
-        "UNLOAD",
-        "ADD",
-        "REMOVE",
-        "RESET",
-        "SHOW",
-        "DESCRIBE",
-        "DESC",
-        "ANALYZE",
-    ]
-)
+_QUERIES = frozenset({"SELECT", "WITH", "VALUES"})
 _AFTER_INSERT = frozenset({"CREATE", "SHOW", "DESCRIBE", "DESC"})
 _REFUSED = {
     "SELECT": "a SELECT gives rows to someone who looks; write INSERT INTO <table> SELECT ...",
@@ -141,6 +133,9 @@ _REFUSED = {
     "CALL": "a procedure may start jobs that Penstock does not know",
     "STOP": "jobs are stopped with commands of Penstock",
     "COMPILE": "plans are kept by Penstock",
+    "EXECUTE": "plans are kept by Penstock",
+    "ANALYZE": "it runs a job of its own",
+    "REPLACE": "it runs a job of its own; write CREATE TABLE and INSERT INTO",
     "QUIT": "there is no prompt here",
     "EXIT": "there is no prompt here",
     "CLEAR": "there is no prompt here",
@@ -150,19 +145,50 @@ _REFUSED = {
 
 def parse_script(text: str) -> Script:
     """Sort the statements of a script. Raises `InvalidInput` with statement, line and column."""
+    script, errors = sort_script(text)
+    if errors:
+        raise errors[0].error
+    if not script.inserts:
+        raise InvalidInput(
+            "The script has no INSERT, so there is nothing to run.",
+            code="sql_no_insert",
+            field="spec.sql",
+            remedy="Add INSERT INTO <table> SELECT ....",
+        )
+    return script
+
+
+@dataclass(frozen=True)
+class Misplaced:
+    """A statement that cannot stand where it stands, and why."""
+
+    statement: Statement
+    error: InvalidInput
+
+
+def sort_script(text: str) -> tuple[Script, list[Misplaced]]:
+    """The statements that a job may have, and the others, each with the reason. Queries (SELECT, WITH, VALUES) are
+    among the others, and in `Script.queries`. Raises `InvalidInput` only for what is not closed."""
     lines = _Lines(text)
     setup: list[Statement] = []
     inserts: list[Statement] = []
+    queries: list[Statement] = []
     settings: dict[str, str] = {}
+    errors: list[Misplaced] = []
     in_set: Statement | None = None
     number = 0
+
+    def misplaced(statement: Statement, why: str) -> None:
+        errors.append(Misplaced(statement, _error(statement, why)))
+
     for parts in statements(text):
         opening = _opens_set(parts)
         if opening:
             number += 1
+            head = _statement(text, parts, number, lines, StatementKind.INSERT)
             if in_set is not None:
-                raise _error(in_set, "a STATEMENT SET inside a STATEMENT SET")
-            in_set = _statement(text, parts, number, lines, StatementKind.INSERT)
+                misplaced(head, "a STATEMENT SET inside a STATEMENT SET")
+            in_set = head
             parts = parts[opening:]
             if not parts:
                 continue
@@ -170,29 +196,30 @@ def parse_script(text: str) -> Script:
         if first == "END" and len(parts) == 1:
             if in_set is None:
                 number += 1
-                raise _error(_statement(text, parts, number, lines, StatementKind.SETUP), "END without a STATEMENT SET")
+                misplaced(_statement(text, parts, number, lines, StatementKind.SETUP), "END without a STATEMENT SET")
             in_set = None
             continue
         number += 0 if opening else 1
         statement = _statement(text, parts, number, lines, _kind(first, parts))
-        _check(statement, first, parts, in_set is not None, bool(inserts))
-        if statement.kind is StatementKind.INSERT:
+        if first in _QUERIES and in_set is None:
+            queries.append(statement)
+        if (why := _why_not(statement, first, parts, in_set is not None, bool(inserts))) is not None:
+            misplaced(statement, why)
+        elif statement.kind is StatementKind.INSERT:
             inserts.append(statement)
-            continue
-        if statement.kind is StatementKind.SET and len(parts) > 1:
-            key, value = _setting(statement, parts)
+        elif statement.kind is StatementKind.SET and len(parts) > 1:
+            try:
+                key, value = _setting(statement, parts)
+            except InvalidInput as error:
+                errors.append(Misplaced(statement, error))
+                continue
             settings[key] = value
-        setup.append(statement)
+            setup.append(statement)
+        else:
+            setup.append(statement)
     if in_set is not None:
-        raise _error(in_set, "the STATEMENT SET has no END;")
-    if not inserts:
-        raise InvalidInput(
-            "The script has no INSERT, so there is nothing to run.",
-            code="sql_no_insert",
-            field="spec.sql",
-            remedy="Add INSERT INTO <table> SELECT ....",
-        )
-    return Script(setup=setup, inserts=inserts, settings=settings)
+        misplaced(in_set, "the STATEMENT SET has no END;")
+    return Script(setup=setup, inserts=inserts, settings=settings, queries=queries), errors
 
 
 def _statement(text: str, parts: list[Token], number: int, lines: _Lines, kind: StatementKind) -> Statement:
@@ -218,27 +245,28 @@ def _kind(first: str, parts: list[Token]) -> StatementKind:
     return StatementKind.INSERT if is_insert else StatementKind.SETUP
 
 
-def _check(statement: Statement, first: str, parts: list[Token], in_set: bool, after_insert: bool) -> None:
+def _why_not(statement: Statement, first: str, parts: list[Token], in_set: bool, after_insert: bool) -> str | None:
+    """Why a statement cannot be part of a job; None when it can. A word that no statement begins with is for Flink
+    to refuse."""
     if statement.kind is StatementKind.INSERT:
-        return
+        return None
     if in_set:
-        raise _error(statement, "only INSERTs may stand inside a STATEMENT SET")
+        return "only INSERTs may stand inside a STATEMENT SET"
     if first in _REFUSED:
-        raise _error(statement, f"{first} cannot be part of a job: {_REFUSED[first]}")
-    if first == "CREATE" and _creates_as_query(parts):
-        raise _error(statement, "CREATE TABLE AS runs a job of its own; write CREATE TABLE and INSERT INTO")
+        return f"{first} cannot be part of a job: {_REFUSED[first]}"
+    if first in ("CREATE", "ALTER") and "MATERIALIZED" in [t.word for t in parts[1:4]]:
+        return "a materialized table runs jobs of its own, which Penstock does not know"
+    if first == "CREATE" and creates_as_query(parts):
+        return "CREATE TABLE AS runs a job of its own; write CREATE TABLE and INSERT INTO"
     if after_insert and first not in _AFTER_INSERT:
-        raise _error(
-            statement,
+        return (
             f"{first or parts[0].text} after an INSERT has no clear meaning, since all INSERTs run as one job; "
-            "put it in front of the first INSERT",
+            "put it in front of the first INSERT"
         )
-    if first not in _SETUP_WORDS and statement.kind is not StatementKind.SET:
-        # Not a word that Flink begins a statement with, or a new one: let Flink itself say so.
-        return
+    return None
 
 
-def _creates_as_query(parts: list[Token]) -> bool:
+def creates_as_query(parts: list[Token]) -> bool:
     """CREATE TABLE ... AS SELECT (or AS WITH), but not the AS of a computed column, view or materialized table."""
     words = [t.word for t in parts]
     if "TABLE" not in words[1:4] or "MATERIALIZED" in words[1:4]:
@@ -277,6 +305,12 @@ def placed(statement: Statement) -> str:
     Flink then reports places of the script, not of the statement.
     """
     return "\n" * (statement.line - 1) + " " * (statement.column - 1) + statement.text
+
+
+def without_execute(text: str) -> str:
+    """`EXECUTE INSERT ...` as `INSERT ...`, which EXPLAIN and COMPILE PLAN take."""
+    first = next(tokens(text), None)
+    return text[len("EXECUTE") :].lstrip() if first is not None and first.word == "EXECUTE" else text
 
 
 STATEMENT_SET_HEAD = "EXECUTE STATEMENT SET BEGIN\n"

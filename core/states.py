@@ -28,6 +28,7 @@ class CommandKind(StrEnum):
     RESTART = "restart"
     RESUBMIT = "resubmit"
     SAVEPOINT = "savepoint"
+    ADOPT = "adopt"
 
 
 class CommandState(StrEnum):
@@ -66,23 +67,27 @@ ATTEMPT_ENDED = frozenset(
 LIVE = frozenset({JobState.DEPLOYING, JobState.DEPLOYED, JobState.RUNNING, JobState.RESTARTING})
 """States in which something runs, or is about to, on behalf of the job."""
 
+RESTING = frozenset({JobState.CREATED, JobState.PAUSED, JobState.KILLED, JobState.FINISHED, JobState.FAILED})
+"""States in which no attempt may be alive."""
+
 DELETABLE = frozenset(JobState) - LIVE
 
 _K = CommandKind
 _STARTS = frozenset({_K.START, _K.RESTART, _K.RESUBMIT})
+_AGAIN = _STARTS | {_K.ADOPT}
 
 ALLOWED: dict[JobState, frozenset[CommandKind]] = {
-    JobState.CREATED: frozenset({_K.START}),
+    JobState.CREATED: frozenset({_K.START, _K.ADOPT}),
     JobState.DEPLOYING: frozenset({_K.KILL}),
     JobState.DEPLOYED: frozenset({_K.PAUSE, _K.KILL, _K.RESTART, _K.RESUBMIT}),
-    JobState.DEPLOY_FAILED: _STARTS,
+    JobState.DEPLOY_FAILED: _AGAIN,
     JobState.RUNNING: frozenset({_K.PAUSE, _K.KILL, _K.RESTART, _K.RESUBMIT, _K.SAVEPOINT}),
-    JobState.RESTARTING: frozenset({_K.PAUSE, _K.KILL, _K.RESTART, _K.RESUBMIT}),
-    JobState.PAUSED: _STARTS,
-    JobState.KILLED: _STARTS,
-    JobState.FINISHED: _STARTS,
-    JobState.FAILED: _STARTS,
-    JobState.BLOCKED: _STARTS | {_K.KILL},
+    JobState.RESTARTING: frozenset({_K.PAUSE, _K.KILL, _K.RESTART, _K.RESUBMIT, _K.ADOPT}),
+    JobState.PAUSED: _AGAIN,
+    JobState.KILLED: _AGAIN,
+    JobState.FINISHED: _AGAIN,
+    JobState.FAILED: _AGAIN,
+    JobState.BLOCKED: _AGAIN | {_K.KILL},
 }
 
 

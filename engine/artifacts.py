@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from engine.scratch import sweep, temporary
 
 
 class Artifacts:
@@ -21,6 +22,18 @@ class Artifacts:
 
     def jar(self, sha256: str) -> Path:
         return self.root / "jars" / sha256[:2] / f"{sha256}.jar"
+
+    def python_file(self, sha256: str, name: str) -> Path:
+        """A Python library. Its file keeps its name, which is that of the module."""
+        return self.root / "python" / sha256 / name
+
+    def put_python(self, source: Path, name: str) -> tuple[str, int]:
+        """Keep a copy of a .py or .zip under `name`; returns its sha256 and its size in bytes."""
+        digest = hash_file(source)
+        target = self.python_file(digest, name)
+        if not target.exists():
+            _copy(source, target)
+        return digest, target.stat().st_size
 
     def program(self, key: str) -> Path:
         """Folder of a Python program, by build key."""
@@ -35,10 +48,7 @@ class Artifacts:
         digest = hash_file(source)
         target = self.jar(digest)
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            half = target.with_name(f"{target.name}.{os.getpid()}.half")
-            shutil.copyfile(source, half)
-            os.replace(half, target)
+            _copy(source, target)
         return digest, target.stat().st_size
 
     def put_program(self, source: Path, key: str) -> Path:
@@ -61,8 +71,20 @@ class Artifacts:
         """A temporary folder on the same file system, gone at the end."""
         parent = self.root / "tmp"
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as name:
-            yield Path(name)
+        with temporary(parent) as folder:
+            yield folder
+
+    def sweep(self) -> None:
+        """Delete what workers of this machine that were killed have left behind."""
+        sweep(self.root / "tmp")
+        sweep()
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    half = target.with_name(f"{target.name}.{os.getpid()}.half")
+    shutil.copyfile(source, half)
+    os.replace(half, target)
 
 
 def _ignore(source: Path):  # type: ignore[no-untyped-def]

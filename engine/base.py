@@ -6,14 +6,14 @@ above this file knows neither REST paths nor YARN applications.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from core.observations import EngineState
+from core.observations import EngineState, Trouble
 from core.restore import RestoreKind
 from core.sql import Script
 
@@ -58,9 +58,27 @@ class Ref:
     handle: str
 
 
+Plan = dict[str, Any]
+"""A compiled plan of Flink, as JSON."""
+
+Planner = Callable[[Plan | None, str], Awaitable[Plan | None]]
+"""Given the compiled plan of a script, or None and why there is none: the plan to run, None for the text."""
+
+
 @dataclass(frozen=True)
 class SqlProgram:
+    """`before` are statements that make what the script names; `secrets` are values that no message may show.
+
+    With `plan` that plan is run. Else `planner` is asked with what the script compiles to, before anything
+    is sent that starts a job. `scratch` is a folder that the gateway and this process both see.
+    """
+
     script: Script
+    before: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+    plan: Plan | None = None
+    planner: Planner | None = None
+    scratch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,45 @@ class TriggerStatus:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed: the root cause in a line, with the engine's own words; `trouble` when it is one
+    of restoring its state."""
+
+    message: str
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of one attempt: checkpoints completed, and how often the engine has restarted its tasks."""
+
+    completed: int
+    restarts: int
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """A task of a job: records read and written so far, all its subtasks together."""
+
+    name: str
+    state: str
+    parallelism: int
+    read: int
+    written: int
+
+
+@dataclass(frozen=True)
+class Leader:
+    """Who leads the cluster. `identity` changes with the process that leads; None when it cannot be told.
+    With `ha` jobs survive that. `silence` is after how many seconds without its leader a task manager has
+    given up every task."""
+
+    identity: str | None
+    ha: bool
+    silence: float
+
+
+@dataclass(frozen=True)
 class Health:
     flink_version: str | None = None
     taskmanagers: int | None = None
@@ -144,6 +201,8 @@ class Health:
     slots_available: int | None = None
     jobs_running: int | None = None
     gateway: bool | None = None
+    leader: str | None = None
+    ha: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -165,8 +224,22 @@ class Engine(Protocol):
         """One attempt; state MISSING only when a leader answers and does not know it."""
         ...
 
-    async def failure(self, ref: Ref) -> str | None:
-        """The root cause of a failure, in a line, with Flink's own words."""
+    async def failure(self, ref: Ref) -> Failure | None:
+        """The last failure of an attempt; None when there was none, or the engine does not know the attempt."""
+        ...
+
+    async def progress(self, ref: Ref) -> Progress | None:
+        """None when the engine does not know the attempt."""
+        ...
+
+    async def leader(self) -> Leader: ...
+
+    async def remains(self, ref: Ref) -> list[str]:
+        """Task managers that still hold something of an attempt, also when the leader does not know it."""
+        ...
+
+    async def dispose(self, path: str) -> None:
+        """Delete a savepoint with all that belongs to it. Raises `Rejected` with the engine's reason."""
         ...
 
     async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:

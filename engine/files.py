@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,3 +70,89 @@ def _scan(folder: str, kind: RestoreKind) -> list[PointSeen]:
 def _written(files: Any, path: str) -> datetime:
     at: datetime = files.modified(path)
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """`changed_at` is when something in it was last written."""
+
+    path: str
+    changed_at: datetime
+
+
+async def folders(path: str) -> list[Folder]:
+    """The folders directly below `path`; none when it is not there. Raises `Unreachable`."""
+    return await asyncio.to_thread(_folders, path)
+
+
+def _folders(path: str) -> list[Folder]:
+    files, local = _open(path)
+    try:
+        files.invalidate_cache()
+        if not files.exists(local):
+            return []
+        found = [item for item in files.ls(local, detail=True) if item["type"] == "directory"]
+        return [Folder(normal(files.unstrip_protocol(f["name"])), _last_change(files, f["name"])) for f in found]
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _last_change(files: Any, folder: str) -> datetime:
+    times = [_written(files, p) for p in [folder, *files.find(folder)]]
+    return max(times)
+
+
+async def read(path: str) -> str:
+    """The text of a file. Raises `Unreachable`."""
+
+    def work() -> str:
+        files, local = _open(path)
+        try:
+            return str(files.cat_file(local).decode())
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+    return await asyncio.to_thread(work)
+
+
+async def write(path: str, text: str) -> None:
+    """Write a file whole. Raises `Unreachable`."""
+
+    def work() -> None:
+        files, local = _open(path)
+        try:
+            files.pipe_file(local, text.encode())
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be written: {type(error).__name__}: {error}") from error
+
+    await asyncio.to_thread(work)
+
+
+async def make_folder(path: str) -> None:
+    """Make a folder; fine when it is there. Raises `Unreachable`."""
+
+    def work() -> None:
+        files, local = _open(path)
+        try:
+            files.makedirs(local, exist_ok=True)
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be made: {type(error).__name__}: {error}") from error
+
+    await asyncio.to_thread(work)
+
+
+async def remove(path: str) -> None:
+    """Delete a folder with all that is in it; fine when it is not there. Raises `Unreachable`."""
+    await asyncio.to_thread(_remove, path)
+
+
+def _remove(path: str) -> None:
+    files, local = _open(path)
+    try:
+        files.invalidate_cache()
+        if files.exists(local):
+            files.rm(local, recursive=True)
+    except FileNotFoundError:
+        return
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be deleted: {type(error).__name__}: {error}") from error

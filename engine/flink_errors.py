@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from core.observations import Trouble
+
 MAX_MESSAGE = 1200
 _CAUSE = re.compile(r"^(?:Caused by: |\[CIRCULAR REFERENCE: ?)?((?:[a-z_][\w$]*\.)+[A-Z][\w$]*)(?:: (.*))?$")
 _NOISE = re.compile(
@@ -12,7 +14,40 @@ _NOISE = re.compile(
 )
 _WRAPPERS = ("CompletionException", "ExecutionException", "InvocationTargetException", "RestHandlerException")
 _PLACE = re.compile(r"[Aa]t line (\d+), column (\d+)|[Ff]rom line (\d+), column (\d+)")
-_SUPPRESSED_TAIL = re.compile(r"\n\s*\.\.\. \d+ (more|common frames).*", re.DOTALL)
+# What a Python function raised, at the end of its own traceback.
+_PYTHON = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Warning|Interrupt|Exit)(?:: .*)?)$", re.MULTILINE)
+
+
+# As Flink 1.20 and 2.3 word it (seen by restoring a changed query, a changed graph, a truncated `_metadata`
+# and a checkpoint whose state file is gone).
+_DOES_NOT_MAP = (
+    "Cannot map checkpoint/savepoint state",
+    "There is no operator for the state",
+    "StateMigrationException",
+    "Max parallelism mismatch",
+)
+_CANNOT_READ = (
+    "Could not restore keyed state backend",
+    "Could not restore operator state backend",
+    "Exception while creating StreamOperatorStateContext",
+    "Failed when trying to restore",
+    "Failed to rollback to checkpoint/savepoint",
+    "Cannot find checkpoint or savepoint",
+    "Cannot find meta data file",
+)
+# The JobMaster reads `_metadata` while it starts, and says no more than which exception that gave.
+_AT_START = "Could not start the JobMaster"
+_READING = ("EOFException", "FileNotFoundException", "IOException", "CorruptedException", "unexpected magic number")
+
+
+def restore_trouble(stack: str) -> Trouble | None:
+    """Whether a failure of an attempt that was restored from somewhere is one of the restore itself."""
+    if any(word in stack for word in _DOES_NOT_MAP):
+        return Trouble.UNMAPPABLE
+    at_start = _AT_START in stack and any(word.lower() in stack.lower() for word in _READING)
+    if at_start or any(word in stack for word in _CANNOT_READ):
+        return Trouble.UNREADABLE
+    return None
 
 
 def causes(stack: str) -> list[tuple[str, str]]:
@@ -41,6 +76,8 @@ def root_cause(stack: str) -> str:
         first = stack.strip().splitlines()[0] if stack.strip() else "no reason given"
         return names[-1] if names else first[:MAX_MESSAGE]
     name, message = told[-1]
+    if raised := _PYTHON.findall(message):
+        return _short(raised[-1])
     short = name.rpartition(".")[2]
     text = _short(message)
     speaks = short.endswith(("ValidationException", "ParseException", "ParserException", "ValidatorException"))

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from core.observations import EngineState
 from core.restore import RestoreKind
-from engine.base import JobSeen, PointSeen, TriggerState, TriggerStatus, Unclear
-from engine.flink_errors import root_cause
+from engine.base import (
+    Failure,
+    JobSeen,
+    Leader,
+    PointSeen,
+    Progress,
+    Rejected,
+    TriggerState,
+    TriggerStatus,
+    Unclear,
+    Unreachable,
+    Vertex,
+)
+from engine.flink_errors import restore_trouble, root_cause
 from engine.http import Http, Refused
 
 _STATES = {
@@ -28,6 +42,10 @@ _STATES = {
 }
 RUN_TIMEOUT = 300.0
 UPLOAD_TIMEOUT = 300.0
+DISPOSE_SECONDS = 60.0
+HEARTBEAT_SECONDS = 50.0  # Flink's default of heartbeat.timeout
+_DURATION = re.compile(r"^(\d+)\s*(ms|s|min|h)?[a-z]*$")
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def moment(milliseconds: int) -> datetime:
@@ -35,13 +53,16 @@ def moment(milliseconds: int) -> datetime:
 
 
 class FlinkRest:
-    def __init__(self, url: str):
-        self.http = Http(url, f"JobManager {url}")
+    def __init__(self, urls: Sequence[str]):
+        self.http = Http(urls, "JobManager")
 
     async def overview(self) -> dict[str, JobSeen]:
         """All jobs, running and ended, with their task counts: GET /jobs/overview."""
         body = await self.http.call("GET", "/jobs/overview")
-        return {job["jid"]: _seen(job) for job in body["jobs"]}
+        try:
+            return {job["jid"]: _seen(job) for job in body["jobs"]}
+        except (KeyError, TypeError) as error:
+            raise Unreachable("What answered in the JobManager's place is not a Flink JobManager") from error
 
     async def cluster(self) -> dict[str, Any]:
         body: dict[str, Any] = await self.http.call("GET", "/overview")
@@ -67,7 +88,50 @@ class FlinkRest:
         answer = await self.http.call("POST", f"/jars/{jar_id}/run", json=dict(body), timeout=RUN_TIMEOUT)
         return str(answer["jobid"])
 
-    async def exceptions(self, job_id: str) -> str | None:
+    async def leader(self) -> Leader:
+        """From GET /jobmanager/config: its `web.tmpdir` has a random part that each JobManager process
+        chooses at its start (ClusterEntrypoint)."""
+        try:
+            body = await self.http.call("GET", "/jobmanager/config")
+            config = {item["key"]: str(item["value"]) for item in body}
+        except (Refused, KeyError, TypeError) as error:
+            raise Unreachable(f"The JobManager does not tell its configuration: {error}") from error
+        ha = config.get("high-availability.type", config.get("high-availability", "NONE"))
+        return Leader(
+            identity=config.get("web.tmpdir"),
+            ha=ha.lower() not in ("none", ""),
+            silence=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
+        )
+
+    async def holders(self, job_id: str) -> list[str]:
+        """Task managers with slots allocated to a job: GET /taskmanagers/:id, `allocatedSlots`."""
+        body = await self.http.call("GET", "/taskmanagers")
+        found = []
+        for manager in body["taskmanagers"]:
+            try:
+                details = await self.http.call("GET", f"/taskmanagers/{manager['id']}")
+            except Refused:
+                continue  # it has just gone
+            if any(slot.get("jobId") == job_id for slot in details.get("allocatedSlots") or []):
+                found.append(str(manager["id"]))
+        return found
+
+    async def dispose(self, path: str) -> None:
+        """POST /savepoint-disposal, followed to its end. Raises `Rejected` with Flink's reason."""
+        body = await self.http.call("POST", "/savepoint-disposal", json={"savepoint-path": path})
+        trigger, waited = body["request-id"], 0.0
+        while waited < DISPOSE_SECONDS:
+            body = await self.http.call("GET", f"/savepoint-disposal/{trigger}")
+            if body["status"]["id"] == "COMPLETED":
+                stack = str(((body.get("operation") or {}).get("failure-cause") or {}).get("stack-trace") or "")
+                if stack:
+                    raise Rejected(root_cause(stack), stack=stack)
+                return
+            await asyncio.sleep(0.1)
+            waited += 0.1
+        raise Unclear(f"Flink has not deleted {path} after {DISPOSE_SECONDS:.0f} s")
+
+    async def exceptions(self, job_id: str) -> Failure | None:
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": 1})
         except Refused as error:
@@ -76,7 +140,37 @@ class FlinkRest:
             raise
         entries = (body.get("exceptionHistory") or {}).get("entries") or []
         stack = (entries[0].get("stacktrace") if entries else None) or body.get("root-exception")
-        return root_cause(stack) if stack else None
+        return Failure(root_cause(stack), restore_trouble(stack)) if stack else None
+
+    async def vertices(self, job_id: str) -> list[Vertex]:
+        """The tasks of a job with what they have read and written: GET /jobs/:id. Empty when it is not known."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}")
+        except Refused as error:
+            if error.status in (400, 404):
+                return []
+            raise
+        return [
+            Vertex(
+                name=str(v["name"]),
+                state=str(v["status"]),
+                parallelism=int(v["parallelism"]),
+                read=int(v["metrics"].get("read-records") or 0),
+                written=int(v["metrics"].get("write-records") or 0),
+            )
+            for v in body.get("vertices") or []
+        ]
+
+    async def progress(self, job_id: str) -> Progress | None:
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
+        except Refused as error:
+            if error.status in (400, 404):
+                return None
+            raise
+        counts = body["counts"]
+        # `restored` counts the restores after failures, and the first one too where there was one.
+        return Progress(completed=int(counts["completed"]), restarts=max(0, int(counts["restored"]) - 1))
 
     async def checkpoints(self, job_id: str) -> list[PointSeen]:
         try:
@@ -155,3 +249,9 @@ def _seen(job: Mapping[str, Any]) -> JobSeen:
         detail=detail,
         started_at=moment(job["start-time"]) if job.get("start-time", -1) > 0 else None,
     )
+
+
+def seconds(text: str | None, default: float) -> float:
+    """A duration as Flink's configuration has it (`20 s`, `20000`, `1 min`) in seconds."""
+    match = _DURATION.match((text or "").strip().lower())
+    return int(match.group(1)) * _UNITS[match.group(2) or "ms"] if match else default

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -22,37 +23,63 @@ class Refused(EngineError):
 
 
 class Http:
-    """A client of one server. `what` names it in messages, for example `JobManager http://...`."""
+    """A client of one server that may answer at several addresses. `what` names it in messages, for example
+    `JobManager`. The address that answered last is asked first."""
 
-    def __init__(self, base_url: str, what: str, *, timeout: float = 15):
+    def __init__(self, urls: Sequence[str], what: str, *, timeout: float = 15):
+        self._urls = [url.rstrip("/") for url in urls]
         self._client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/"),
             timeout=httpx.Timeout(timeout, connect=5),
             limits=LIMITS,
             trust_env=False,
         )
         self._what = what
 
+    @property
+    def url(self) -> str:
+        """The address that answered last."""
+        return self._urls[0]
+
     async def close(self) -> None:
         await self._client.aclose()
 
     async def call(self, method: str, path: str, **more: Any) -> Any:
-        """The JSON answer. Raises `Unreachable` when there is none of a leader, `Refused` on its no."""
+        """The JSON answer. Raises `Unreachable` when there is none of a leader, `Refused` on its no.
+
+        Another address is tried only when nothing can have happened at the one before: nothing was sent, or
+        it was a GET.
+        """
+        sent, first = False, None
+        for url in list(self._urls):
+            try:
+                body = await self._ask(url, method, path, **more)
+                if url != self._urls[0]:
+                    self._urls = [url, *(u for u in self._urls if u != url)]
+                return body
+            except Unreachable as error:
+                first, sent = first or error, sent or error.sent
+                if error.sent and method != "GET":
+                    break
+        assert first is not None
+        raise Unreachable(first.message, sent=sent) from first
+
+    async def _ask(self, url: str, method: str, path: str, **more: Any) -> Any:
+        what = f"{self._what} {url}"
         try:
-            response = await self._client.request(method, path, **more)
+            response = await self._client.request(method, url + path, **more)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise Unreachable(f"{self._what} cannot be reached: {_words(error)}", sent=False) from error
+            raise Unreachable(f"{what} cannot be reached: {_words(error)}", sent=False) from error
         except httpx.HTTPError as error:
-            raise Unreachable(f"{self._what} did not answer: {_words(error)}") from error
+            raise Unreachable(f"{what} did not answer: {_words(error)}") from error
         try:
             body = response.json()
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise Unreachable(
-                f"{self._what} answered {response.status_code} with something that is not JSON; "
+                f"{what} answered {response.status_code} with something that is not JSON; "
                 "a proxy or another server may be in its place"
             ) from None
         if response.status_code == 503 or response.status_code in (301, 302, 307, 308, 429, 502, 504):
-            raise Unreachable(f"{self._what} has no leader at the moment (HTTP {response.status_code})")
+            raise Unreachable(f"{what} has no leader at the moment (HTTP {response.status_code})")
         if response.status_code >= 400:
             stack = _errors(body)
             raise Refused(response.status_code, root_cause(stack), stack)

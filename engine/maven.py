@@ -14,6 +14,7 @@ from engine.process import ProcessFailed, run, scrubbed
 
 _SIDE = re.compile(r"-(sources|javadoc|tests|test-sources|test-javadoc)\.jar$")
 MAX_REASON_LINES = 25
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
 @dataclass(frozen=True)
@@ -44,27 +45,56 @@ async def build(root: Path, folder: Path, how: MavenBuild, settings: MavenSettin
     command = ["mvn", "-B", "-ntp", "-Dstyle.color=never", "-DskipTests"]
     if reactor != folder.resolve():
         command += ["-f", str(reactor / "pom.xml"), "-pl", str(folder.resolve().relative_to(reactor)), "-am"]
-    if settings.settings_file:
-        command += ["-s", str(settings.settings_file)]
-    if settings.repository:
-        command.append(f"-Dmaven.repo.local={settings.repository}")
+    command += _where(settings)
     if how.profiles:
         command.append("-P" + ",".join(how.profiles))
     command += [f"-D{key}={value}" for key, value in sorted(how.properties.items())]
     command.append("package")
     tell("$ mvn " + " ".join([*command[4:-1], "package"]))
     try:
-        await run(
-            command,
-            cwd=reactor,
-            env=scrubbed(settings.build_env),
-            tell=tell,
-            timeout=settings.timeout,
-            output_limit=settings.output_limit,
-        )
+        await _run(command, reactor, settings, tell)
     except ProcessFailed as error:
         raise Rejected(f"The Maven build failed: {error.message}.\n{_why(error.lines)}") from error
     return choose(folder, how.artifact)
+
+
+async def fetch(coordinates: str, folder: Path, settings: MavenSettings, tell: Tell) -> Path:
+    """One jar of a Maven repository (`group:artifact:version[:classifier]`), into an empty `folder`.
+
+    Raises `Rejected` with Maven's own words.
+    """
+    group, artifact, version, *classifier = coordinates.split(":")
+    wanted = ":".join([group, artifact, version, "jar", *classifier])
+    command = ["mvn", "-B", "-ntp", "-Dstyle.color=never", *_where(settings)]
+    command += [COPY, f"-Dartifact={wanted}", f"-DoutputDirectory={folder}", "-Dmdep.overWriteReleases=true"]
+    tell(f"fetching {coordinates}")
+    try:
+        await _run(command, folder, settings, tell)
+    except ProcessFailed as error:
+        said = [line for line in error.lines if line.startswith("[ERROR]")][:3] or error.lines[-5:]
+        raise Rejected(f"{coordinates} cannot be fetched.\n" + "\n".join(said)) from error
+    found = list(folder.glob("*.jar"))
+    if len(found) != 1:
+        raise Rejected(f"Maven gave no jar for {coordinates}.")
+    return found[0]
+
+
+def _where(settings: MavenSettings) -> list[str]:
+    """Options that say which settings and which local repository."""
+    found = ["-s", str(settings.settings_file)] if settings.settings_file else []
+    return [*found, f"-Dmaven.repo.local={settings.repository}"] if settings.repository else found
+
+
+async def _run(command: list[str], cwd: Path, settings: MavenSettings, tell: Tell) -> None:
+    """Raises `ProcessFailed`."""
+    await run(
+        command,
+        cwd=cwd,
+        env=scrubbed(settings.build_env),
+        tell=tell,
+        timeout=settings.timeout,
+        output_limit=settings.output_limit,
+    )
 
 
 def _reactor_root(root: Path, folder: Path) -> Path:

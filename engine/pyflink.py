@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from engine.base import PythonProgram, Rejected, Submission, Tell
 from engine.flink_errors import root_cause
 from engine.process import ProcessFailed, run, scrubbed
+from engine.scratch import temporary
 
 DRIVER = "org.apache.flink.client.python.PythonDriver"
 TIMEOUT = 300.0
@@ -34,8 +34,7 @@ async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: 
         raise Rejected(
             "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
         )
-    with tempfile.TemporaryDirectory(prefix="penstock-pyflink-") as name:
-        conf = Path(name)
+    with temporary() as conf:
         _write(conf, configuration(jobmanager_url, submission, program))
         command = [
             "java", *java_options(home), "-Xmx512m", "-cp", f"{home}/lib/*",

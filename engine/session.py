@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ from core.observations import EngineState
 from engine import pyflink
 from engine.base import (
     EngineError,
+    Failure,
     Health,
     JarProgram,
     JobSeen,
+    Leader,
     Overview,
     PointSeen,
+    Progress,
     Ref,
     Rejected,
     SqlProgram,
@@ -24,6 +27,7 @@ from engine.base import (
     TriggerStatus,
     Unclear,
     Unreachable,
+    Vertex,
 )
 from engine.flink_rest import FlinkRest
 from engine.gateway import SqlGateway
@@ -37,18 +41,24 @@ class FlinkSession:
     """Implements `engine.base.Engine`. `flink_home` is an installation of the cluster's Flink version on this
     machine; only Python programs need it."""
 
-    def __init__(self, jobmanager_url: str, gateway_url: str | None, *, flink_home: Path | None = None):
-        self._url = jobmanager_url
-        self._rest = FlinkRest(jobmanager_url)
-        self._gateway = SqlGateway(gateway_url) if gateway_url else None
+    def __init__(
+        self,
+        jobmanager_url: str,
+        gateways: Sequence[str],
+        *,
+        standby_urls: Sequence[str] = (),
+        flink_home: Path | None = None,
+    ):
+        self._rest = FlinkRest([jobmanager_url, *standby_urls])
+        self.gateways = [SqlGateway(url) for url in gateways]
         self._flink_home = flink_home
         self._uploads: dict[str, asyncio.Lock] = {}
         self._jar_ids: dict[str, str] = {}
 
     async def close(self) -> None:
         await self._rest.http.close()
-        if self._gateway:
-            await self._gateway.http.close()
+        for gateway in self.gateways:
+            await gateway.http.close()
 
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id
@@ -89,8 +99,6 @@ class FlinkSession:
         return seen.state is not EngineState.MISSING
 
     async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: Tell) -> None:
-        if self._gateway is None:
-            raise Rejected("The cluster has no SQL gateway; set gateway_url of the cluster.")
         properties = {
             **submission.config,
             "$internal.pipeline.job-id": submission.ref.flink_job_id,
@@ -104,15 +112,43 @@ class FlinkSession:
             properties["execution.state-recovery.ignore-unclaimed-state"] = str(
                 submission.allow_non_restored_state
             ).lower()
-        async with self._gateway.session(properties) as session:
-            await self._gateway.run_script(session, program.script, tell)
+        gateway, session = await self.open_session(properties)
+
+        def scrubbed(line: str) -> None:
+            tell(scrub(line, program.secrets))
+
+        try:
+            await gateway.run(session, program, scrubbed)
+        except EngineError as error:
+            error.message = scrub(error.message, program.secrets)
+            error.stack = scrub(error.stack, program.secrets) if error.stack else None
+            raise
+        finally:
+            await asyncio.shield(gateway.close(session))
+
+    async def open_session(self, properties: Mapping[str, str]) -> tuple[SqlGateway, str]:
+        """A session on the first gateway that answers. Raises `Rejected`, `Refused` and `Unreachable`."""
+        if not self.gateways:
+            raise Rejected("The cluster has no SQL gateway; set gateway_url of the cluster.")
+        first: Unreachable | None = None
+        for gateway in list(self.gateways):
+            try:
+                session = await gateway.open(properties)
+            except Unreachable as error:  # a session that was opened and not told of runs nothing
+                first = first or Unreachable(error.message, sent=False)
+                continue
+            if gateway is not self.gateways[0]:
+                self.gateways.sort(key=lambda g: g is not gateway)
+            return gateway, session
+        assert first is not None
+        raise first
 
     async def _submit_python(self, submission: Submission, tell: Tell) -> None:
         if self._flink_home is None:
             raise Rejected(
                 "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
             )
-        await pyflink.submit(self._flink_home, self._url, submission, tell)
+        await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell)
 
     async def _submit_jar(self, submission: Submission, program: JarProgram, tell: Tell) -> None:
         body = _run_body(submission, program)
@@ -150,8 +186,26 @@ class FlinkSession:
         seen = (await self._rest.overview()).get(ref.handle)
         return seen or JobSeen(handle=ref.handle, state=EngineState.MISSING, detail="unknown to the JobManager")
 
-    async def failure(self, ref: Ref) -> str | None:
+    async def failure(self, ref: Ref) -> Failure | None:
         return await self._rest.exceptions(ref.flink_job_id)
+
+    async def progress(self, ref: Ref) -> Progress | None:
+        return await self._rest.progress(ref.flink_job_id)
+
+    async def vertices(self, ref: Ref) -> list[Vertex]:
+        return await self._rest.vertices(ref.flink_job_id)
+
+    async def leader(self) -> Leader:
+        return await self._rest.leader()
+
+    async def remains(self, ref: Ref) -> list[str]:
+        return await self._rest.holders(ref.flink_job_id)
+
+    async def dispose(self, path: str) -> None:
+        try:
+            await self._rest.dispose(path)
+        except Refused as error:
+            raise Rejected(error.message, stack=error.stack) from error
 
     async def checkpoints(self, ref: Ref) -> list[PointSeen]:
         return await self._rest.checkpoints(ref.flink_job_id)
@@ -161,13 +215,16 @@ class FlinkSession:
 
     async def health(self) -> Health:
         body = await self._rest.cluster()
+        leader = await self._rest.leader()
         return Health(
+            leader=leader.identity,
+            ha=leader.ha,
             flink_version=body.get("flink-version"),
             taskmanagers=body.get("taskmanagers"),
             slots_total=body.get("slots-total"),
             slots_available=body.get("slots-available"),
             jobs_running=body.get("jobs-running"),
-            gateway=await self._gateway.answers() if self._gateway else None,
+            gateway=any([await g.answers() for g in self.gateways]) if self.gateways else None,
         )
 
     # Stopping -------------------------------------------------------------------------------
@@ -194,6 +251,15 @@ class FlinkSession:
             await self._rest.cancel(ref.flink_job_id)
         except Refused as error:
             raise Rejected(error.message, stack=error.stack) from error
+
+
+def scrub(text: str, secrets: Sequence[str]) -> str:
+    """`text` without the values of secrets, also as SQL writes them."""
+    values = {v for secret in secrets for v in (secret, secret.replace("'", "''"))}
+    for value in sorted(values, key=len, reverse=True):
+        if value:
+            text = text.replace(value, "******")
+    return text
 
 
 def _run_body(submission: Submission, program: JarProgram) -> dict[str, Any]:

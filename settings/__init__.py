@@ -6,7 +6,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     temporal_address: str = Field(default="127.0.0.1:7233")
     temporal_namespace: str = "default"
     artifacts: Path | None = Field(default=None, description="Built jars and archives; `home`/artifacts by default")
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Fernet key that seals secrets, the same for all processes; by default one is made in "
+        "`home`/secret.key. Several, separated by commas: the first seals, all open",
+    )
     git_local_roots: list[Path] = Field(
         default=[], description="Folders whose Git repositories may be built; JSON list"
     )
@@ -50,8 +55,12 @@ class Settings(BaseSettings):
     check_interval: float = Field(default=600, description="Seconds between a job's own checks, with jitter of a half")
     submit_timeout: float = Field(default=600, description="Seconds to find out what became of a submission")
     stop_timeout: float = Field(default=1800, description="Seconds for a stop with savepoint")
+    plan_timeout: float = Field(default=45, description="Seconds for Flink to check or plan what somebody waits for")
     running_timeout: float = Field(default=120, description="Seconds that a start waits for all tasks to run")
     lost_grace: float = Field(default=5, description="Seconds that a missing job has to stay missing to be believed")
+    cannot_tell_after: float = Field(
+        default=60, description="Seconds without an answer of a cluster until its jobs' timelines say so"
+    )
     recovery_interval: float = Field(default=60, description="Seconds between two runs of the recovery schedule")
     log_format: str = Field(default="console", pattern="^(console|json)$")
     log_level: str = "INFO"

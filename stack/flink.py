@@ -55,9 +55,16 @@ class Flink:
             "rest.port": str(self.rest_port),
             "web.upload.dir": str(self.folder / "upload"),
             "web.refresh-interval": "2000",
+            # How long task managers run on without their JobManager, and so how long a restart has to wait
+            # when it died (activities/looking.py). Flink's default is 50 s.
+            "heartbeat.interval": "4000",
+            "heartbeat.timeout": "20000",
             "jobstore.expiration-time": "604800",  # seconds that an ended job can still be asked about
             "io.tmp.dirs": str(temporary),
             "execution.checkpointing.dir": self.state_dir,
+            # A session whose worker died is closed by the gateway.
+            "sql-gateway.session.idle-timeout": "60 s",
+            "sql-gateway.session.check-interval": "10 s",
             "sql-gateway.endpoint.rest.address": "127.0.0.1",
             "sql-gateway.endpoint.rest.bind-address": "127.0.0.1",
             "sql-gateway.endpoint.rest.port": str(self.gateway_port),

@@ -134,6 +134,7 @@ def _source_hash() -> str:
         "core",
         "engine",
         "settings",
+        "sql",
         "store",
         "watch",
         "worker",

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.errors import NotFound
 from core.restore import RestoreKind, RestorePoint
 from store import paging
 from store.tables import Attempt, Build, Cluster, Event, Job, Project, RestorePointRow, Version
@@ -44,6 +45,29 @@ async def context(session: AsyncSession, job_id: str, number: int, version: int 
     )
     row = (await session.execute(query)).one_or_none()
     return Context(*row) if row else None
+
+
+async def handles(session: AsyncSession, job_id: str, limit: int = 1000) -> Sequence[Any]:
+    """(number, flink_job_id, handle) of the last attempts of a job."""
+    query = select(Attempt.number, Attempt.flink_job_id, Attempt.handle).where(Attempt.job_id == job_id)
+    return (await session.execute(query.order_by(Attempt.number.desc()).limit(limit))).all()
+
+
+async def by_flink_job(session: AsyncSession, flink_job_id: str) -> Attempt | None:
+    return (await session.scalars(select(Attempt).where(Attempt.flink_job_id == flink_job_id))).one_or_none()
+
+
+async def contradicted(session: AsyncSession, resting: Sequence[str]) -> list[tuple[Attempt, Job]]:
+    """Attempts that have not been seen to end although their job says otherwise: another one is current, or
+    the job is in one of the `resting` states."""
+    query = (
+        select(Attempt, Job)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Attempt.ended_at.is_(None), Job.deleted_at.is_(None), Job.busy.is_(None))
+        .where((Job.current_attempt != Attempt.number) | Job.state.in_(resting))
+        .limit(1000)
+    )
+    return [(attempt, job) for attempt, job in (await session.execute(query)).all()]
 
 
 async def page(
@@ -128,6 +152,17 @@ async def points(session: AsyncSession, job_id: str) -> list[RestorePointRow]:
     return list((await session.scalars(query)).all())
 
 
+async def one_point(session: AsyncSession, job: Job, point: str) -> RestorePointRow:
+    row = await session.get(RestorePointRow, point)
+    if row is None or row.job_id != job.id or row.gone_at is not None:
+        raise NotFound(
+            f"Job {job.project}:{job.name} has no restore point {point}.",
+            code="restore_point_not_found",
+            remedy="GET /jobs/{id}/restore-points lists them.",
+        )
+    return row
+
+
 def as_point(row: RestorePointRow) -> RestorePoint:
     return RestorePoint(
         id=row.id,
@@ -147,6 +182,25 @@ async def add_point(session: AsyncSession, job_id: str, point: RestorePoint) -> 
         await session.flush()
     elif row.gone_at is not None:
         row.gone_at = None
+
+
+async def in_use(session: AsyncSession, job_id: str) -> set[str]:
+    """Paths of restore points that are pinned, kept by a person, or that any living attempt came from."""
+    own = select(RestorePointRow.path).where(
+        RestorePointRow.job_id == job_id, RestorePointRow.pinned | RestorePointRow.kept
+    )
+    other = select(Attempt.restored_from).where(
+        Attempt.ended_at.is_(None), Attempt.restored_from.is_not(None), Attempt.job_id != job_id
+    )
+    return {str(path) for path in [*await session.scalars(own), *await session.scalars(other)]}
+
+
+async def gone(session: AsyncSession, job_id: str, paths: Sequence[str], now: datetime) -> None:
+    await session.execute(
+        update(RestorePointRow)
+        .where(RestorePointRow.job_id == job_id, RestorePointRow.path.in_(paths))
+        .values(gone_at=now)
+    )
 
 
 async def pin(session: AsyncSession, job_id: str, path: str | None) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
-from store.tables import Cluster, Job
+from store.tables import Cluster, Event, Job, Preview, SqlSession
 
 
 async def get(session: AsyncSession, name: str) -> Cluster:
@@ -35,12 +35,17 @@ async def jobs_on(session: AsyncSession, name: str) -> int:
 
 
 async def ever_used(session: AsyncSession, name: str) -> bool:
-    """Whether any job, deleted ones too, names the cluster."""
-    return (await session.scalar(select(Job.id).where(Job.cluster == name).limit(1))) is not None
+    """Whether anything that is kept for the record names the cluster: jobs, deleted ones too, sessions, previews."""
+    for table in (Job, SqlSession, Preview):
+        if (await session.scalar(select(table.id).where(table.cluster == name).limit(1))) is not None:
+            return True
+    return False
 
 
 async def answered(session: AsyncSession, name: str, at: datetime, health: dict[str, Any] | None) -> None:
-    values: dict[str, Any] = {"observed_at": at, "unreachable_since": None, "unreachable_why": None}
+    values: dict[str, Any] = {
+        "observed_at": at, "unreachable_since": None, "unreachable_why": None, "cannot_tell_at": None
+    }  # fmt: skip
     if health is not None:
         values["health"] = health
     await session.execute(update(Cluster).where(Cluster.name == name).values(**values))
@@ -53,3 +58,34 @@ async def did_not_answer(session: AsyncSession, name: str, at: datetime, why: st
         .where(Cluster.name == name)
         .values(unreachable_since=func.coalesce(Cluster.unreachable_since, at), unreachable_why=why)
     )
+
+
+async def tell_jobs(
+    session: AsyncSession, cluster: Cluster, jobs: Sequence[Mapping[str, Any]], now: datetime, *, back: bool
+) -> None:
+    """One line on the timeline of each job with a living attempt on a cluster that cannot be asked; another
+    when it can be asked again (`back`). `jobs` are rows of `attempts.open_on`."""
+    since = cluster.unreachable_since
+    assert since is not None
+    seconds = int((now - since).total_seconds())
+    words = (
+        f"{cluster.name} answers again, after {seconds} s"
+        if back
+        else f"cannot tell how the job is: {cluster.name} has not answered for {seconds} s ({cluster.unreachable_why})"
+    )
+    rows = [
+        {
+            "key": f"{row['job_id']}/{'back' if back else 'cannot-tell'}/{since.isoformat()}",
+            "job_id": row["job_id"],
+            "at": now,
+            "kind": "cluster" if back else "alert",
+            "message": words,
+            "attempt": row["number"],
+            "data": {"cluster": cluster.name, "unreachable_since": since.isoformat()},
+        }
+        for row in jobs
+    ]
+    if rows:
+        await session.execute(insert(Event), rows)
+    if not back:
+        await session.execute(update(Cluster).where(Cluster.name == cluster.name).values(cannot_tell_at=now))

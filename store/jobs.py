@@ -141,5 +141,11 @@ async def count_lived(session: AsyncSession) -> int:
     return (await session.scalar(select(func.count()).select_from(Job).where(_lived()))) or 0
 
 
+async def names(session: AsyncSession) -> list[tuple[str, str]]:
+    """(project, name) of all jobs that are not deleted."""
+    query = select(Job.project, Job.name).where(Job.deleted_at.is_(None))
+    return [(project, name) for project, name in (await session.execute(query)).all()]
+
+
 async def lived(session: AsyncSession) -> Sequence[Job]:
     return (await session.scalars(select(Job).where(_lived()))).all()

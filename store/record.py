@@ -32,6 +32,9 @@ async def apply(session: AsyncSession, record: Record) -> None:
         values = {"state": attempt.state.value}
         if attempt.state in ATTEMPT_ENDED:
             values |= {"ended_at": attempt.at, "why_ended": attempt.why, "seen": None, "detail": None}
+        if attempt.reopen:
+            again = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number)
+            await session.execute(update(Attempt).where(again).values(ended_at=None, why_ended=None))
         key = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number) & Attempt.ended_at.is_(None)
         await session.execute(update(Attempt).where(key).values(**values))
         if attempt.running:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -67,13 +68,16 @@ class Project(Base):
 
 
 class Cluster(Base):
-    """`observed_at` is the last time it answered, `unreachable_since` the first time it did not since then."""
+    """`observed_at` is the last time it answered, `unreachable_since` the first time it did not since then,
+    `cannot_tell_at` when its jobs were told about that."""
 
     __tablename__ = "clusters"
     name: Mapped[str] = mapped_column(Short, primary_key=True)
     kind: Mapped[str] = mapped_column(Short)
     jobmanager_url: Mapped[str]
+    standby_urls: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     gateway_url: Mapped[str | None]
+    gateway_urls: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     flink_version: Mapped[str] = mapped_column(Short)
     state_dir: Mapped[str]
     config: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
@@ -81,6 +85,7 @@ class Cluster(Base):
     observed_at: Mapped[datetime | None]
     unreachable_since: Mapped[datetime | None]
     unreachable_why: Mapped[str | None]
+    cannot_tell_at: Mapped[datetime | None]
     health: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
 
@@ -110,6 +115,7 @@ class Job(Base):
     restart_at: Mapped[datetime | None]
     labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     policy: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    savepoints: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
     config: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -119,11 +125,15 @@ class Job(Base):
 
 
 class Version(Base):
+    """`plan` is the digest of the compiled plan that it ran from last; `plan_why` says why there is none."""
+
     __tablename__ = "versions"
     job_id: Mapped[str] = mapped_column(Short, ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     note: Mapped[str] = mapped_column(Text, default="")
+    plan: Mapped[str | None] = mapped_column(Short)
+    plan_why: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
@@ -138,6 +148,8 @@ class Command(Base):
     restore: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     version: Mapped[int | None]
     reason: Mapped[str | None]
+    rollback_within: Mapped[float | None]
+    flink_job_id: Mapped[str | None] = mapped_column(Short)
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     error: Mapped[str | None]
     error_code: Mapped[str | None] = mapped_column(Short)
@@ -148,14 +160,15 @@ class Command(Base):
 
 
 class Attempt(Base):
-    """`sequence` orders what was seen of it (milliseconds since 1970); `seen` is the engine's own word."""
+    """`sequence` orders what was seen of it (milliseconds since 1970); `seen` is the engine's own word; `plan`
+    is the compiled plan that it runs from, null when it runs from its text or is no SQL."""
 
     __tablename__ = "attempts"
     __table_args__ = (Index("ix_attempts_cluster_ended_at", "cluster", "ended_at"),)
     job_id: Mapped[str] = mapped_column(Short, ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     flink_job_id: Mapped[str] = mapped_column(Short, unique=True)
-    handle: Mapped[str] = mapped_column(Short)
+    handle: Mapped[str] = mapped_column(Short, index=True)
     cluster: Mapped[str] = mapped_column(Short)
     version: Mapped[int]
     state: Mapped[str] = mapped_column(Short)
@@ -164,6 +177,7 @@ class Attempt(Base):
     cause: Mapped[str]
     why_ended: Mapped[str | None]
     config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    plan: Mapped[str | None] = mapped_column(Short)
     seen: Mapped[str | None] = mapped_column(Short)
     detail: Mapped[str | None]
     sequence: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -173,6 +187,8 @@ class Attempt(Base):
 
 
 class RestorePointRow(Base):
+    """`pinned`: the current attempt came from it and has none of its own yet. `kept`: a person wants it kept."""
+
     __tablename__ = "restore_points"
     __table_args__ = (UniqueConstraint("job_id", "path"),)
     id: Mapped[str] = mapped_column(Short, primary_key=True)
@@ -183,6 +199,24 @@ class RestorePointRow(Base):
     path: Mapped[str]
     completed_at: Mapped[datetime]
     pinned: Mapped[bool] = mapped_column(default=False)
+    kept: Mapped[bool] = mapped_column(default=False, server_default=false())
+    gone_at: Mapped[datetime | None]
+
+
+class Orphan(Base):
+    """A Flink job that is alive on a cluster and that no open attempt owns. `job_id` and `attempt` name the
+    attempt that it was, when it was one; `asked` is what a person asked to be done with it."""
+
+    __tablename__ = "orphans"
+    cluster: Mapped[str] = mapped_column(Short, primary_key=True)
+    flink_job_id: Mapped[str] = mapped_column(Short, primary_key=True)
+    name: Mapped[str]
+    detail: Mapped[str | None]
+    job_id: Mapped[str | None] = mapped_column(Short)
+    attempt: Mapped[int | None]
+    asked: Mapped[str | None] = mapped_column(Short)
+    trigger_id: Mapped[str | None] = mapped_column(Short)
+    first_seen_at: Mapped[datetime]
     gone_at: Mapped[datetime | None]
 
 
@@ -221,3 +255,139 @@ class Event(Base):
     attempt: Mapped[int | None]
     command: Mapped[int | None]
     data: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class PlanRow(Base):
+    """A compiled plan of a SQL job, by its digest. `inputs` is the hash of all that it was made from (text, tables,
+    libraries, table options): the same inputs need no other plan. `lineage` is what it reads and writes."""
+
+    __tablename__ = "plans"
+    digest: Mapped[str] = mapped_column(Short, primary_key=True)
+    inputs: Mapped[str] = mapped_column(Short)
+    flink_version: Mapped[str] = mapped_column(Short)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    lineage: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
+
+
+class Resource(Base):
+    """A registered table of a project. `definition` is a `core.resources.TableDefinition`; secrets in it are
+    references."""
+
+    __tablename__ = "resources"
+    project: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"), primary_key=True)
+    name: Mapped[str] = mapped_column(Short, primary_key=True)
+    definition: Mapped[dict[str, Any]] = mapped_column(JSON)
+    description: Mapped[str] = mapped_column(Text, default="")
+    owner: Mapped[str] = mapped_column(Text, default="")
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Grant(Base):
+    """`grantee` is another project; `access` is read, write, or both."""
+
+    __tablename__ = "grants"
+    project: Mapped[str] = mapped_column(Short, primary_key=True)
+    resource: Mapped[str] = mapped_column(Short, primary_key=True)
+    grantee: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"), primary_key=True, index=True)
+    read: Mapped[bool]
+    write: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class Secret(Base):
+    """`sealed` is the encrypted value; nothing but a submission opens it."""
+
+    __tablename__ = "secrets"
+    project: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"), primary_key=True)
+    name: Mapped[str] = mapped_column(Short, primary_key=True)
+    sealed: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Library(Base):
+    """One version of a connector, of functions in a jar, or of Python functions; immutable once it is READY. `files`
+    are `{"sha256", "size", "name"}` in the artifact store."""
+
+    __tablename__ = "libraries"
+    project: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"), primary_key=True)
+    name: Mapped[str] = mapped_column(Short, primary_key=True)
+    version: Mapped[str] = mapped_column(Short, primary_key=True)
+    kind: Mapped[str] = mapped_column(Short)
+    source: Mapped[dict[str, Any]] = mapped_column(JSON)
+    files: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(Short)
+    why: Mapped[str | None]
+    functions: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    description: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime]
+
+
+class SqlSession(Base):
+    """An interactive session. `setup` are the statements that make it again on another gateway; `settings` are
+    its SETs, which are lost then."""
+
+    __tablename__ = "sql_sessions"
+    id: Mapped[str] = mapped_column(Short, primary_key=True)
+    project: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"), index=True)
+    cluster: Mapped[str] = mapped_column(Short, ForeignKey("clusters.name"))
+    name: Mapped[str] = mapped_column(Short)
+    config: Mapped[dict[str, str]] = mapped_column(JSON)
+    libraries: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    setup: Mapped[list[str]] = mapped_column(JSON)
+    settings: Mapped[dict[str, str]] = mapped_column(JSON)
+    gateway_url: Mapped[str | None]
+    handle: Mapped[str | None] = mapped_column(Short)
+    generation: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class Preview(Base):
+    """A query that somebody looks at. Its Flink job is cancelled by whoever sees that `lease_until` is over: the
+    API that streams it renews the lease."""
+
+    __tablename__ = "previews"
+    __table_args__ = (Index("ix_previews_cluster_gone_at", "cluster", "gone_at"),)
+    id: Mapped[str] = mapped_column(Short, primary_key=True)
+    project: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"))
+    cluster: Mapped[str] = mapped_column(Short, ForeignKey("clusters.name"))
+    stream: Mapped[str]
+    flink_job_id: Mapped[str] = mapped_column(Short, unique=True)
+    run: Mapped[str] = mapped_column(Short, index=True)
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(Short)
+    why: Mapped[str | None]
+    rows: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+
+
+class TestSet(Base):
+    """Named rows for tables, to debug a script with."""
+
+    __tablename__ = "test_sets"
+    project: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"), primary_key=True)
+    name: Mapped[str] = mapped_column(Short, primary_key=True)
+    tables: Mapped[dict[str, Any]] = mapped_column(JSON)
+    description: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class SqlTest(Base):
+    """What a version of a job has to write into its sinks, given rows for its sources."""
+
+    __tablename__ = "sql_tests"
+    job_id: Mapped[str] = mapped_column(Short, ForeignKey("jobs.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Short, primary_key=True)
+    inputs: Mapped[dict[str, Any]] = mapped_column(JSON)
+    expected: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime]

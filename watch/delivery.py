@@ -19,6 +19,7 @@ from core.errors import Conflict
 from core.names import cluster_workflow_id, job_workflow_id
 from core.policy import RestartPolicy
 from core.restore import RestoreRequest
+from core.retention import SavepointPolicy
 from core.snapshot import CommandRequest, JobSnapshot
 from core.states import CommandKind
 from settings import Settings
@@ -29,7 +30,16 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
     """Where a job's workflow begins: at the last snapshot that was written, or at the very start."""
     if job.snapshot:
         kept = JobSnapshot.model_validate(job.snapshot)
-        return kept.model_copy(update={"queue": [], "seen": None, "check_at": None, "revision": job.revision})
+        return kept.model_copy(
+            update={
+                "queue": [],
+                "seen": None,
+                "check_at": None,
+                "revision": job.revision,
+                "policy": RestartPolicy.model_validate(job.policy),
+                "savepoints": SavepointPolicy.model_validate(job.savepoints or {}),
+            }
+        )
     return JobSnapshot(
         job_id=job.id,
         project=job.project,
@@ -39,6 +49,7 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
         state_dir=cluster.state_dir,
         version=job.version,
         policy=RestartPolicy.model_validate(job.policy),
+        savepoints=SavepointPolicy.model_validate(job.savepoints or {}),
         check_interval=settings.check_interval,
     )
 
@@ -50,6 +61,8 @@ def request_of(command: Command) -> CommandRequest:
         kind=CommandKind(command.kind),
         restore=RestoreRequest.model_validate(command.restore) if command.restore else None,
         version=command.version,
+        rollback_within=command.rollback_within,
+        flink_job_id=command.flink_job_id,
     )
 
 

@@ -20,6 +20,8 @@ from core.observations import EngineState, Observation
 from engine.base import EngineError, JobSeen, Overview
 from store import attempts, clusters
 from store.tables import Cluster
+from watch import previews
+from watch.orphans import OrphanWatch
 from watch.services import Services
 
 log = structlog.get_logger()
@@ -39,8 +41,13 @@ class Look:
 
 
 class Observer:
-    def __init__(self, services: Services):
+    """`reports`: also says on the timelines what a look shows beside the jobs: a cluster that has not answered
+    for long, and Flink jobs that nobody owns. The watch does; a page that is opened does not."""
+
+    def __init__(self, services: Services, *, reports: bool = False):
         self._services = services
+        self._reports = reports
+        self._orphans = OrphanWatch(services.database)
         self._locks: dict[str, asyncio.Lock] = {}
         self._last: dict[str, tuple[float, Look]] = {}
         self._health: dict[str, float] = {}
@@ -67,15 +74,20 @@ class Observer:
         try:
             overview = await services.engines.get(cluster).overview()
         except EngineError as error:
-            await self._unreachable(cluster, now, error)
+            await self._unreachable(cluster, known, now, error)
             return Look(at=now, reachable=False, busy=False)
         sequence = int(now.timestamp() * 1000)
         changes = compare(known, overview, sequence)
         # First told, then written: were we to die in between, the next look tells it again.
         await asyncio.gather(*(self._tell(row, seen) for row, seen in changes))
         health = await self._fresh_health(cluster)
+        if self._reports:
+            looked_at = await previews.look(services.database, services.engines.get(cluster), name, overview, now)
+            await self._orphans.look(name, overview, {row["handle"] for row in known} | looked_at, now)
         async with services.database.write() as session:
             await attempts.observe(session, [_row(row, seen) for row, seen in changes])
+            if cluster.cannot_tell_at is not None:
+                await clusters.tell_jobs(session, cluster, known, now, back=True)
             await clusters.answered(session, name, now, health)
         if cluster.unreachable_since is not None:
             log.info("cluster answers again", cluster=name)
@@ -84,7 +96,8 @@ class Observer:
 
     async def _fresh_health(self, cluster: Cluster) -> dict[str, Any] | None:
         """Slots and task managers, asked for now and then, not with every look."""
-        if cluster.health is not None and time.monotonic() - self._health.get(cluster.name, -1e9) < HEALTH_SECONDS:
+        asked = cluster.health is not None and cluster.unreachable_since is None
+        if asked and time.monotonic() - self._health.get(cluster.name, -1e9) < HEALTH_SECONDS:
             return None
         self._health[cluster.name] = time.monotonic()
         try:
@@ -92,11 +105,20 @@ class Observer:
         except EngineError:
             return None
 
-    async def _unreachable(self, cluster: Cluster, now: datetime, error: EngineError) -> None:
+    async def _unreachable(
+        self, cluster: Cluster, known: Sequence[Mapping[str, Any]], now: datetime, error: EngineError
+    ) -> None:
         if cluster.unreachable_since is None:
             log.warning("cluster cannot be asked", cluster=cluster.name, why=error.message)
             async with self._services.database.write() as session:
                 await clusters.did_not_answer(session, cluster.name, now, error.message)
+
+        since = cluster.unreachable_since
+        if not self._reports or since is None or cluster.cannot_tell_at is not None:
+            return
+        if (now - since).total_seconds() >= self._services.settings.cannot_tell_after:
+            async with self._services.database.write() as session:
+                await clusters.tell_jobs(session, cluster, known, now, back=False)
 
     async def _tell(self, row: Mapping[str, Any], seen: Observation) -> None:
         handle = self._services.client.get_workflow_handle(job_workflow_id(row["project"], row["name"]))

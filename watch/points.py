@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,10 +22,12 @@ LOOK_BACK = 20
 
 @dataclass(frozen=True)
 class Found:
-    """`unread` says why some could not be read; then an empty list means nothing."""
+    """`unread` says why some could not be read; then there may be newer ones than those in `points`.
+    `vanished` are known ones whose files are gone now."""
 
     points: list[RestorePoint]
     unread: str | None = None
+    vanished: list[RestorePoint] = field(default_factory=list)
 
 
 async def gather(services: Services, job_id: str) -> Found:
@@ -48,8 +50,11 @@ async def gather(services: Services, job_id: str) -> Found:
     gone: list[str] = []
     points: dict[str, RestorePoint] = {}
     for path, (point, attempt) in seen.items():
-        if await _complete(path):
-            points[path] = _point(job_id, path, point, attempt)
+        try:
+            if await files.is_complete(path):
+                points[path] = _point(job_id, path, point, attempt)
+        except Unreachable as error:
+            unread = error.message
     for path, row in known.items():
         try:
             if path in points or await files.is_complete(path):
@@ -61,7 +66,8 @@ async def gather(services: Services, job_id: str) -> Found:
     async with services.database.write() as session:
         await _write(session, job_id, points, known.keys(), gone, recent)
     ordered = sorted(points.values(), key=lambda p: (p.completed_at, p.id), reverse=True)
-    return Found(points=ordered, unread=unread)
+    vanished = [attempts.as_point(known[path]) for path in gone]
+    return Found(points=ordered, unread=unread, vanished=vanished)
 
 
 async def _write(
@@ -78,8 +84,10 @@ async def _write(
         row = await session.get(RestorePointRow, attempts.point_id(job_id, path))
         if row is not None:
             row.gone_at = datetime.now(UTC)
-    # The point that the newest attempt came from stays pinned until that attempt has one of its own.
-    if recent and any(p.attempt == recent[0].number for p in points.values()):
+    # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
+    # until then Flink's own restart goes back to it, whatever savepoints have been taken since.
+    own = (p for p in points.values() if recent and p.attempt == recent[0].number)
+    if any(p.kind is RestoreKind.CHECKPOINT for p in own):
         await attempts.pin(session, job_id, None)
 
 
@@ -96,13 +104,6 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
         except EngineError:
             pass  # the files have told
     return found
-
-
-async def _complete(path: str) -> bool:
-    try:
-        return await files.is_complete(path)
-    except Unreachable:
-        return False
 
 
 def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt) -> RestorePoint:

@@ -10,6 +10,7 @@ from temporalio.client import Client
 from engine.artifacts import Artifacts
 from engine.base import Engine
 from engine.session import FlinkSession
+from engine.vault import Vault
 from settings import Settings
 from store.database import Database
 from store.tables import Cluster
@@ -22,14 +23,23 @@ class Engines:
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self._made: dict[str, tuple[tuple[str | None, ...], Engine]] = {}
+        self._made: dict[str, tuple[tuple[str | None, ...], FlinkSession]] = {}
 
     def get(self, cluster: Cluster) -> Engine:
-        key = (cluster.kind, cluster.jobmanager_url, cluster.gateway_url, cluster.flink_version)
+        return self.session(cluster)
+
+    def session(self, cluster: Cluster) -> FlinkSession:
+        """The same as one that SQL can be worked on."""
+        standby = tuple(cluster.standby_urls or ())
+        gateways = [url for url in (cluster.gateway_url, *(cluster.gateway_urls or ())) if url]
+        key = (cluster.kind, cluster.jobmanager_url, *gateways, cluster.flink_version, *standby)
         made = self._made.get(cluster.name)
         if made is None or made[0] != key:
             engine = FlinkSession(
-                cluster.jobmanager_url, cluster.gateway_url, flink_home=self._flink_home(cluster.flink_version)
+                cluster.jobmanager_url,
+                gateways,
+                standby_urls=standby,
+                flink_home=self._flink_home(cluster.flink_version),
             )
             self._made[cluster.name] = made = (key, engine)
         return made[1]
@@ -53,6 +63,7 @@ class Services:
     database: Database
     engines: Engines
     artifacts: Artifacts
+    vault: Vault
     client: Client
 
     @staticmethod
@@ -62,6 +73,7 @@ class Services:
             database=Database(settings.url_of_database()),
             engines=Engines(settings),
             artifacts=Artifacts(settings.artifact_root()),
+            vault=Vault(settings.secret_key.get_secret_value(), settings.home / "secret.key"),
             client=client,
         )
 

@@ -14,10 +14,13 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.adopt import Adopting
 from activities.build import Builder
+from activities.library import Librarian
 from activities.observe import Observing
 from activities.record import Recorder
 from activities.recovery import Recovery
+from activities.retain import Retaining
 from activities.stop import Stopper
 from activities.submit import Submitter
 from core import queues
@@ -29,11 +32,12 @@ from worker.temporal import connect, prepare
 from workflows.build import BuildWorkflow
 from workflows.cluster import ClusterWorkflow
 from workflows.job import JobWorkflow
+from workflows.library import LibraryWorkflow
 from workflows.recovery import RecoveryWorkflow
 
 log = structlog.get_logger()
 
-WORKFLOWS: list[type] = [JobWorkflow, ClusterWorkflow, BuildWorkflow, RecoveryWorkflow]
+WORKFLOWS: list[type] = [JobWorkflow, ClusterWorkflow, BuildWorkflow, LibraryWorkflow, RecoveryWorkflow]
 ALL_QUEUES = (queues.MAIN, queues.BUILD, queues.WATCH)
 GRACE = timedelta(seconds=10)
 BUILDS_AT_ONCE = 4
@@ -56,7 +60,7 @@ def runner() -> SandboxedWorkflowRunner:
 
 def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list[Worker]:
     """A worker for each queue of `wanted`, over one set of clients."""
-    builder, observing = Builder(services), Observing(services, Observer(services))
+    builder, observing = Builder(services), Observing(services, Observer(services, reports=True))
     recorder, stopper = Recorder(services), Stopper(services)
     activities: dict[str, list[Callable[..., Any]]] = {
         queues.MAIN: [
@@ -71,9 +75,12 @@ def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list
             stopper.stop_with_savepoint,
             stopper.take_savepoint,
             stopper.cancel,
+            observing.prove,
+            Retaining(services).retain,
+            Adopting(services).adoptable,
             Recovery(services).recover,
         ],
-        queues.BUILD: [builder.build, builder.run_build],
+        queues.BUILD: [builder.build, builder.run_build, Librarian(services).fetch_library],
         queues.WATCH: [observing.watch_cluster],
     }
     # A build that is followed holds a slot while it waits for one that runs: there are slots for both.
@@ -109,6 +116,7 @@ async def _serve(client: Client, services: Services, wanted: Sequence[str]) -> N
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await asyncio.to_thread(services.artifacts.sweep)
     workers = make_workers(services, wanted)
     async with contextlib.AsyncExitStack() as stack:
         for worker in workers:

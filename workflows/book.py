@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 from core import search
+from core.blocked import Blocked
 from core.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
 from core.restore import RestorePoint
 from core.snapshot import CommandRequest, JobSnapshot
@@ -43,7 +44,7 @@ class Book:
 
     def begin(self, command: CommandRequest) -> None:
         """A command is being carried out: said with the next record, or by `flush`."""
-        self.command = command
+        self.command = self.s.command = command
         self._begun = True
         self.note("command", f"{command.kind.value} (command {command.number})")
 
@@ -55,7 +56,15 @@ class Book:
     def set(self, state: JobState, reason: str = "") -> None:
         if state is not self.s.state:
             self.note("state", f"{self.s.state.value} → {state.value}" + (f": {reason}" if reason else ""))
-        self.s.state, self.s.reason = state, reason
+        self.s.state, self.s.reason, self.s.blocked = state, reason, None
+
+    def block(self, blocked: Blocked) -> None:
+        """Park the job: with the reason, the evidence and the next safe actions."""
+        self.set(JobState.BLOCKED, blocked.why)
+        self.s.blocked = blocked
+        self.note(
+            "alert", f"blocked: {blocked.why}", code=blocked.code, evidence=blocked.evidence, actions=blocked.actions
+        )
 
     def attempt_change(
         self, state: AttemptState, why: str | None = None, *, running: bool = False
@@ -72,7 +81,6 @@ class Book:
         attempts: list[AttemptChange] | None = None,
         points: list[RestorePoint] | None = None,
         pin: str | None = None,
-        actions: list[dict[str, Any]] | None = None,
     ) -> Record:
         """The record of what has changed since the last one."""
         s = self.s
@@ -81,6 +89,8 @@ class Book:
             command = (CommandState.RUNNING, None, None)
         self._begun = False
         ended = command is not None and command[0] in COMMAND_ENDED
+        if ended:
+            s.command = None
         changes = []
         if command is not None and self.command is not None:
             state, error, code = command
@@ -105,7 +115,7 @@ class Book:
                 current_attempt=s.attempt.number if s.attempt else None,
                 busy=self.command.kind.value if self.command and not ended else None,
                 restart_at=s.restart_at,
-                actions=actions or [],
+                actions=s.blocked.actions if s.blocked else [],
                 snapshot=s.model_dump(mode="json"),
             ),
             commands=changes,

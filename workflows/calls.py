@@ -110,5 +110,21 @@ async def savepoint(wanted: c.TriggerIn) -> c.Stopped:
     )
 
 
+async def prove(wanted: c.ProveIn) -> c.Proven:
+    return await _call(
+        c.PROVE, wanted, c.Proven, f"wait until attempt {wanted.number} is healthy", limit=timedelta(days=2)
+    )
+
+
+async def retain(wanted: c.RetainIn) -> c.Retained:
+    return await _call(c.RETAIN, wanted, c.Retained, "delete old savepoints", limit=timedelta(hours=2))
+
+
+async def adoptable(wanted: c.AdoptIn) -> c.Adoptable:
+    return await _call(
+        c.ADOPTABLE, wanted, c.Adoptable, f"look at Flink job {wanted.flink_job_id}", limit=timedelta(minutes=15)
+    )
+
+
 async def cancel(wanted: c.AttemptIn) -> c.Stopped:
     return await _call(c.CANCEL, wanted, c.Stopped, f"cancel attempt {wanted.number}", limit=timedelta(hours=2))

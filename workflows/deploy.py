@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from temporalio import workflow
 
 from activities import contracts as c
-from core.observations import ENDED
-from core.restore import Basis, Choice, Lineage, Missing, RestorePoint, RestoreRequest, choose
-from core.snapshot import AttemptSnapshot
+from core import blocked
+from core.blocked import Blocked
+from core.observations import ENDED, EngineState, Intent, Trouble
+from core.restore import Basis, Choice, Lineage, Missing, RestorePoint, RestoreRequest, choose, newer_than
+from core.snapshot import AttemptSnapshot, StopSnapshot
 from core.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.ending import Ending, Failed
 
 RETRY_UNREACHABLE = timedelta(seconds=60)
+PUT_OFF = ("submission_unreachable", "points_unreadable")
 
 
 class Deploying(Ending):
@@ -31,8 +34,8 @@ class Deploying(Ending):
             await self.deploy(s.version, RestoreRequest(mode="newest"), cause, asked=False)
         except Failed as failure:
             if s.state is JobState.DEPLOY_FAILED:
-                if failure.code == "submission_unreachable":
-                    # The cluster is away and nothing was sent: this was no restart. Wait for the cluster.
+                if failure.code in PUT_OFF:
+                    # Cluster or files are away and nothing was sent: this was no restart. Wait for them.
                     s.restarts = s.restarts[:-1]
                     s.restart_at = workflow.now() + RETRY_UNREACHABLE
                     self.book.set(JobState.RESTARTING, failure.message)
@@ -53,6 +56,7 @@ class Deploying(Ending):
         asked: bool,
         kind: CommandKind = CommandKind.RESTART,
         built: c.Built | None = None,
+        patience: float | None = None,
     ) -> None:
         """Start an attempt of `version`. Ends with the job RUNNING, FINISHED, DEPLOYED (accepted and not
         running yet) or RESTARTING; raises `Failed` with the job DEPLOY_FAILED, BLOCKED or as it was."""
@@ -66,29 +70,42 @@ class Deploying(Ending):
         number, flink_job_id = s.attempts + 1, workflow.uuid4().hex
         s.attempts = number
         s.attempt = AttemptSnapshot(
-            number=number, flink_job_id=flink_job_id, version=version, build_key=built.key, commit=built.commit
+            number=number,
+            flink_job_id=flink_job_id,
+            version=version,
+            build_key=built.key,
+            commit=built.commit,
+            restored_from=choice.path,
+            before=s.attempt.version if s.attempt else None,
         )
         s.version, s.lineage = version, lineage or Lineage(first=number, root=choice.path)
         book.note("attempt", f"attempt {number}, version {version}: {choice.why}", restored_from=choice.path)
         book.show()
+        await self._open(choice.path, choice.why, cause, allow_non_restored_state=request.allow_non_restored_state)
+        await self._submit()
+        if self._live():
+            await self._accepted(patience)
+
+    async def _open(self, path: str | None, why: str, cause: str, *, allow_non_restored_state: bool = False) -> None:
+        """Write the current attempt down, before anything is sent; `path` is what it is restored from."""
+        s = self.book.s
+        assert s.attempt is not None
         await calls.open_attempt(
             c.OpenAttempt(
                 job_id=s.job_id,
                 cluster=s.cluster,
-                number=number,
-                flink_job_id=flink_job_id,
-                version=version,
-                restore_path=choice.path,
-                restore_why=choice.why,
-                allow_non_restored_state=request.allow_non_restored_state,
+                number=s.attempt.number,
+                flink_job_id=s.attempt.flink_job_id,
+                version=s.attempt.version,
+                restore_path=path,
+                restore_why=why,
+                allow_non_restored_state=allow_non_restored_state,
                 cause=cause,
-                build_key=built.key,
-                commit=built.commit,
-                record=book.make(pin=choice.path or ""),
+                build_key=s.attempt.build_key,
+                commit=s.attempt.commit,
+                record=self.book.make(pin=path or ""),
             )
         )
-        await self._submit()
-        await self._accepted()
 
     def _pinned(self, version: int, kind: CommandKind) -> c.Built | None:
         """A version that has run before runs with the same commit again, and needs no build; only a resubmit
@@ -122,32 +139,27 @@ class Deploying(Ending):
         """The restore point, and the lineage that goes on with it; None when a new one begins."""
         s = self.book.s
         points: list[RestorePoint] = []
+        vanished: list[RestorePoint] = []
         if request.mode != "none" and not (s.attempts == 0 and request.mode == "newest"):
             with self._may_leave():
                 found = await calls.gather(c.GatherIn(job_id=s.job_id, named=request.point))
             if found.error:
                 self.book.set(JobState.DEPLOY_FAILED, found.error)
                 raise Failed(found.error, found.code or "restore_point")
-            points = found.points
-        choice = choose(request, points, s.lineage, asked=asked)
+            points, vanished = found.points, found.vanished
+        choice = choose(request, points, s.lineage, asked=asked, without=s.unusable)
         if isinstance(choice, Missing):
-            await self._block(
-                choice.why,
-                [
-                    {"kind": "restart", "restore": {"mode": "point", "point": "<path of a savepoint or checkpoint>"}},
-                    {"kind": "restart", "restore": {"mode": "none"}},
-                ],
-                "no_restore_point",
-            )
+            await self._block(blocked.no_restore_point(choice.why, points))
+        if newer := newer_than(choice, vanished, s.lineage):
+            paths = ", ".join(p.path for p in newer)
+            self.book.note("alert", f"newer restore points have gone from the disk: {paths}", paths=paths)
         old = choice.point is not None and choice.point.attempt < s.lineage.first
         return choice, s.lineage if request.mode == "newest" and not old else None
 
-    async def _block(self, why: str, actions: list[dict[str, Any]], code: str) -> NoReturn:
-        self.book.set(JobState.BLOCKED, why)
-        self.actions = actions
-        self.book.note("alert", f"blocked: {why}", actions=actions)
-        await self.book.write("blocked", actions=actions)
-        raise Failed(why, code)
+    async def _block(self, why: Blocked) -> NoReturn:
+        self.book.block(why)
+        await self.book.write("blocked")
+        raise Failed(why.why, why.code)
 
     async def _settle(self) -> None:
         """A successor starts only after its predecessor has been seen in a final state."""
@@ -176,18 +188,24 @@ class Deploying(Ending):
             # The artifact store was emptied; the commit is known, so the same is built again.
             await self._build(s.attempt.version, CommandKind.RESTART)
             result = await calls.submit(self._in())
+        s.attempt.leader = result.leader
         if result.state is c.SubmitState.ACCEPTED:
             return
         message = result.error or "the cluster said no"
+        if result.state is c.SubmitState.RAN:
+            s.attempt.leader = "lost"  # whoever took it, it is not the one that answers now
+            await self._end(EngineState.MISSING)
+            return
         if result.state is c.SubmitState.UNCLEAR:
             book.note("attempt", f"attempt {s.attempt.number}: it cannot be told whether the cluster has it: {message}")
             await book.write("submission unclear", attempts=book.attempt_change(AttemptState.UNKNOWN))
-            await self._block(
-                f"It cannot be told whether the cluster has attempt {s.attempt.number}: {message}. "
-                "A restart asks the cluster first, and starts nothing while that attempt may live.",
-                [{"kind": "restart", "restore": {"mode": "newest"}}, {"kind": "kill"}],
-                "submission_unclear",
-            )
+            await self._block(blocked.submission_unclear(s.attempt.number, s.attempt.flink_job_id, message))
+        if result.state is c.SubmitState.OCCUPIED and result.other is not None:
+            s.attempt.ended = True
+            book.note("attempt", f"attempt {s.attempt.number} was not submitted: {message}")
+            not_sent = book.attempt_change(AttemptState.NOT_SUBMITTED, message)
+            await book.write(f"attempt {s.attempt.number} not submitted", attempts=not_sent)
+            await self._block(blocked.occupied(result.other, str(result.other_id)))
         s.attempt.ended = True
         book.set(JobState.DEPLOY_FAILED, message)
         book.note("attempt", f"attempt {s.attempt.number} was not submitted: {message}")
@@ -197,18 +215,31 @@ class Deploying(Ending):
         )
         raise Failed(message, result.code or "rejected")
 
-    async def _accepted(self) -> None:
+    async def _accepted(self, patience: float | None) -> None:
         """The cluster has the attempt: follow it until it runs or ends."""
         book, s = self.book, self.book.s
         s.basis = Basis.NEWEST
         book.set(JobState.DEPLOYED, "the cluster has accepted it")
         book.soon("accepted", attempts=book.attempt_change(AttemptState.ACCEPTED))
         with self._may_leave():
-            seen = await calls.await_running(self._in())
-        if seen.observation is not None:
+            seen = await calls.await_running(self._in().model_copy(update={"patience": patience}))
+        if seen.trouble is not None:
+            await self._abandon(seen.trouble, seen.why or "its restore fails")
+        elif seen.observation is not None:
             await self.observe(seen.observation)
         else:
             book.set(s.state, f"the cluster cannot be asked: {seen.why}")
+
+    async def _abandon(self, trouble: Trouble, why: str) -> None:
+        """Flink would try to restore it for ever. It has completed no checkpoint, so ending it loses nothing."""
+        s = self.book.s
+        s.stop = StopSnapshot(intent=Intent.ABANDON, trouble=trouble, why=why, at=workflow.now())
+        stopped = await calls.cancel(self._in())
+        if stopped.state is None:
+            self.book.set(s.state, f"its restore fails ({why}), and it cannot be told whether it was cancelled")
+            return
+        s.sequence = max(s.sequence, stopped.sequence)
+        await self._end(stopped.state)
 
     async def resume(self) -> None:
         """After a lost workflow: what became of the attempt that was being started."""
@@ -224,5 +255,5 @@ class Deploying(Ending):
         except Failed as failure:
             if failure.code == "attempt_alive":
                 return
-            self.book.set(JobState.BLOCKED, failure.message)
-            await self.book.write("blocked", actions=[{"kind": "restart"}, {"kind": "kill"}])
+            self.book.block(blocked.workflow_lost(failure.message))
+            await self.book.write("blocked")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from temporalio import workflow
 
 from activities import contracts as c
-from core.observations import ENDED, EngineState, Intent, Observation, alive, attempt_state, ended
-from core.policy import GiveUp, decide
+from core import blocked
+from core.observations import ENDED, EngineState, Intent, Observation, Trouble, alive, attempt_state, ended
+from core.policy import AfterRestore, GiveUp, after_restore, decide
 from core.restore import Basis, RestorePoint
 from core.snapshot import StopSnapshot, savepoint_directory
 from core.states import CommandKind, JobState
 from workflows import calls
 from workflows.book import Book
+
+SHORT = 240
 
 
 class Failed(Exception):
@@ -37,8 +39,6 @@ class Ending:
     def __init__(self, book: Book):
         self.book = book
         self.interruptible = False
-        self.actions: list[dict[str, Any]] = []
-        """Safe next commands, while the job is BLOCKED."""
 
     @contextmanager
     def _may_leave(self) -> Iterator[None]:
@@ -56,7 +56,12 @@ class Ending:
         attempt = self.book.s.attempt
         assert attempt is not None
         command = self.book.command
-        return c.AttemptIn(job_id=self.book.s.job_id, number=attempt.number, command_id=command.id if command else None)
+        return c.AttemptIn(
+            job_id=self.book.s.job_id,
+            number=attempt.number,
+            command_id=command.id if command else None,
+            leader=attempt.leader,
+        )
 
     def _live(self) -> bool:
         attempt = self.book.s.attempt
@@ -66,14 +71,20 @@ class Ending:
         s = self.book.s
         s.lineage = s.lineage.model_copy(update={"untouched": False})
 
+    def _has_savepoint(self, point: RestorePoint) -> None:
+        self._touched()
+        self.book.s.retain_due = True
+        self.book.note("savepoint", f"savepoint {point.path}", path=point.path)
+
     def _new_trigger(self) -> tuple[str, str]:
         s = self.book.s
         assert s.attempt is not None
         trigger = workflow.uuid4().hex
         return trigger, savepoint_directory(s.state_dir, s.job_id, s.attempt.number, trigger)
 
-    async def _stop(self, intent: Intent) -> None:
-        """Stop with savepoint; afterwards the attempt has been seen to end, or `Failed` is raised."""
+    async def _stop(self, intent: Intent) -> str | None:
+        """Stop with savepoint; afterwards the attempt has been seen to end, or `Failed` is raised. Returns
+        the path of the savepoint."""
         book, s = self.book, self.book.s
         trigger, directory = self._new_trigger()
         s.stop = StopSnapshot(intent=intent, trigger_id=trigger, directory=directory)
@@ -83,8 +94,7 @@ class Ending:
         s.sequence = max(s.sequence, stopped.sequence)
         points = [stopped.savepoint] if stopped.savepoint else []
         if points:
-            self._touched()
-            book.note("savepoint", f"savepoint {points[0].path}", path=points[0].path)
+            self._has_savepoint(points[0])
         if stopped.state is None:
             # What was asked for stays known: when the cluster answers again, its end is understood.
             await book.write("stop unclear", points=points)
@@ -96,10 +106,11 @@ class Ending:
         await self._end(stopped.state, savepoint=points[0].path if points else None, points=points)
         if intent is Intent.REPLACE and s.state is not JobState.PAUSED:
             raise Failed(f"It was not stopped by us, so it is not started again: {s.reason}", "ended_otherwise")
+        return points[0].path if points else None
 
     async def _cancel(self, intent: Intent) -> None:
         s = self.book.s
-        s.stop = StopSnapshot(intent=Intent.KILL)
+        s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now())
         self.book.flush()
         stopped = await calls.cancel(self._in())
         if stopped.state is None:
@@ -127,26 +138,36 @@ class Ending:
         why = c.Diagnosis(untouched=False, savepoint=savepoint)
         if savepoint is None:
             where = stop.directory if stop else None
-            why = await calls.diagnose(c.DiagnoseIn(**self._in().model_dump(), savepoint_directory=where))
+            why = await calls.diagnose(c.DiagnoseIn(**self._in().model_dump(), savepoint_directory=where, state=state))
         if not why.untouched:
             self._touched()
-        ending = ended(state, stop.intent if stop else None, savepoint=why.savepoint, cause=why.cause)
+        cause = stop.why if stop and stop.why else why.cause
+        intent = stop.intent if stop else None
+        ending = ended(state, intent, savepoint=why.savepoint, cause=cause, lost=why.lost)
+        trouble = stop.trouble if stop and stop.trouble else why.trouble
         s.attempt.ended, s.stop = True, None
         if ending.job in (JobState.KILLED, JobState.FINISHED):
             s.basis = Basis.DECIDE
         book.note("attempt", f"attempt {s.attempt.number} ended {ending.attempt.value}: {ending.why}")
         changes = book.attempt_change(ending.attempt, ending.why)
+        number, flink_job_id = s.attempt.number, s.attempt.flink_job_id
         if going_on:
             pass
+        elif state is EngineState.MISSING and why.unread and intent is Intent.PAUSE:
+            book.block(blocked.savepoint_unknown(number, stop.directory if stop else None, why.unread))
+        elif ending.unseen:
+            book.block(blocked.end_not_seen(number, flink_job_id, why.points, ha=why.ha))
         elif ending.restartable:
-            self._by_policy(ending.why)
+            self._by_policy(ending.why, trouble, why.points)
         else:
             book.set(ending.job, ending.why)
-        await book.write(f"attempt {s.attempt.number} {ending.attempt.value}", attempts=changes, points=points or [])
+        await book.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
 
-    def _by_policy(self, why: str) -> None:
-        """After a failure: wait for a restart, or give up."""
+    def _by_policy(self, why: str, trouble: Trouble | None = None, points: Sequence[RestorePoint] = ()) -> None:
+        """After a failure: wait for a restart, or give up, or park."""
         book, s = self.book, self.book.s
+        if self._restore_is_hopeless(why, trouble, points):
+            return
         since = s.attempt.running_since if s.attempt else None
         verdict = decide(s.policy, s.restarts, workflow.now(), running_since=since, random=workflow.random().random())
         if isinstance(verdict, GiveUp):
@@ -160,15 +181,38 @@ class Ending:
         book.set(JobState.RESTARTING, why)
         book.note(
             "restart",
-            f"restart {verdict.number} of {s.policy.max_restarts} at {verdict.at:%H:%M:%S} UTC",
+            f"restart {verdict.number} of {s.policy.max_restarts} at {verdict.at:%H:%M:%S} UTC, after: {_short(why)}",
             cause=why,
             at=verdict.at.isoformat(),
         )
 
+    def _restore_is_hopeless(self, why: str, trouble: Trouble | None, points: Sequence[RestorePoint]) -> bool:
+        """Count a failure to restore; True when the job has been parked for it."""
+        book, s = self.book, self.book.s
+        path = s.attempt.restored_from if s.attempt else None
+        if trouble is None or path is None or s.attempt is None:
+            return False
+        failures = s.failed_restores.get(path, 0) + 1
+        s.failed_restores = {**s.failed_restores, path: failures}
+        verdict = after_restore(s.policy, trouble, failures)
+        if verdict is AfterRestore.BLOCK:
+            s.restart_at = None
+            if trouble is Trouble.UNMAPPABLE:
+                book.block(blocked.does_not_map(path, why, s.attempt.version, s.attempt.before))
+            else:
+                book.block(blocked.restore_fails(path, failures, why, points))
+            return True
+        if verdict is AfterRestore.FALL_BACK:
+            s.unusable = [*s.unusable, path]
+            book.note("restart", f"{path} could not be restored {failures} times: going back to the point before it")
+        return False
+
     async def observe_signal(self, seen: Observation) -> None:
         """What the watch has told. That a job is missing is believed after a second question only."""
         if seen.state is EngineState.MISSING:
-            self.book.set(self.book.s.state, "the cluster does not know it; asking a second time")
+            self.book.set(
+                self.book.s.state, "the cluster does not know it; waiting until it is certain that nothing of it runs"
+            )
             self.book.soon("missing?")
             asked = await calls.look(self._in())
             if asked.observation is None:
@@ -184,8 +228,9 @@ class Ending:
         if seen.state in ENDED:
             await self._end(seen.state)
             return
+        runs_on = seen.state is EngineState.RUNNING and self._stop_was_lost(seen)
         state, reason = alive(s.state, seen)
-        if s.state is state and s.reason == reason:
+        if s.state is state and s.reason == reason and not runs_on:
             return
         running = state is JobState.RUNNING and s.attempt.running_since is None
         if running:
@@ -196,3 +241,17 @@ class Ending:
             f"attempt {seen.attempt} {seen.state.value}",
             attempts=book.attempt_change(attempt_state(seen.state), running=running),
         )
+
+    def _stop_was_lost(self, seen: Observation) -> bool:
+        """A cancel whose outcome was unclear did not arrive: a later end has other causes than it."""
+        s = self.book.s
+        if s.stop is None or s.stop.at is None or seen.sequence <= s.stop.at.timestamp() * 1000:
+            return False
+        self.book.note("attempt", f"attempt {seen.attempt} was to be cancelled, and runs on: the cancel did not arrive")
+        s.stop = None
+        return True
+
+
+def _short(why: str) -> str:
+    first = why.splitlines()[0] if why else ""
+    return first if len(first) <= SHORT else first[: SHORT - 1] + "…"

@@ -11,9 +11,11 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import AttemptIn
+    from core.blocked import step_failed
     from core.errors import Conflict
     from core.observations import Observation, is_stale
     from core.policy import RestartPolicy
+    from core.retention import SavepointPolicy
     from core.snapshot import CommandRequest, JobSnapshot
     from core.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
@@ -36,6 +38,7 @@ class JobWorkflow:
         self._task: asyncio.Task[None] | None = None
         self._killing = False
         self._retired = False
+        self._replan = False
 
     @property
     def _s(self) -> JobSnapshot:
@@ -90,6 +93,13 @@ class JobWorkflow:
     def policy(self, policy: RestartPolicy) -> None:
         self._s.policy = policy
 
+    @workflow.signal(name="savepoints")
+    def savepoints(self, policy: SavepointPolicy) -> None:
+        self._s.savepoints, self._s.savepoint_at = policy, None
+        self._s.retain_due = True
+        self._plan_savepoint()
+        self._replan = True
+
     @workflow.query(name="snapshot")
     def snapshot(self) -> JobSnapshot:
         return self._s
@@ -109,8 +119,11 @@ class JobWorkflow:
         self._book.show()
         if self._s.check_at is None:
             self._plan_check()
+        self._plan_savepoint()
         if self._s.state is JobState.DEPLOYING and not self._s.queue:
             await self._guarded(self._resume())
+        if self._s.command is not None:
+            await self._end_interrupted(self._s.command)
         while not self._retired:
             with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(self._has_work, timeout=self._patience())
@@ -123,15 +136,20 @@ class JobWorkflow:
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     def _has_work(self) -> bool:
-        return bool(self._s.queue or self._s.seen or self._retired)
+        return bool(self._s.queue or self._s.seen or self._retired or self._replan or self._may_retain())
+
+    def _may_retain(self) -> bool:
+        return self._s.retain_due and self._s.savepoints.keep_last is not None
 
     def _patience(self) -> timedelta:
-        """Until the next deadline: a planned restart, or the job's own check."""
-        deadlines = [at for at in (self._s.restart_at, self._s.check_at) if at is not None]
+        """Until the next deadline: a planned restart, a periodic savepoint, or the job's own check."""
+        s = self._s
+        deadlines = [at for at in (s.restart_at, s.check_at, s.savepoint_at) if at is not None]
         return max(timedelta(0), min(deadlines) - workflow.now())
 
     async def _step(self) -> None:
         s, now = self._s, workflow.now()
+        self._replan = False
         if s.queue:
             await self._carry_out(s.queue.pop(0))
         elif s.seen is not None:
@@ -139,6 +157,13 @@ class JobWorkflow:
             await self._observe(seen)
         elif s.restart_at is not None and now >= s.restart_at:
             await self._guarded(self._steps.restart())
+        elif s.savepoint_at is not None and now >= s.savepoint_at:
+            s.savepoint_at = None
+            if s.state is JobState.RUNNING:
+                await self._guarded(self._steps.periodic_savepoint())
+            self._plan_savepoint()
+        elif self._may_retain():
+            await self._guarded(self._steps.retain())
         elif s.check_at is not None and now >= s.check_at:
             self._plan_check()
             await self._check()
@@ -154,12 +179,16 @@ class JobWorkflow:
         else:
             end = (CommandState.FAILED, error.message, error.code)
             book.note("command", f"{command.kind.value} failed: {error.message}")
+        await self._write_end(command, end)
+        await book.settled()
+
+    async def _write_end(self, command: CommandRequest, end: tuple[CommandState, str | None, str | None]) -> None:
+        book = self._book
         self._s.handled = [*self._s.handled, command.id][-REMEMBERED_COMMANDS:]
-        record = book.make(command=end, actions=self._steps.actions)
+        record = book.make(command=end)
         book.command = None
         book.show()
         await calls.record(record, f"command {command.number} {end[0].value}")
-        await book.settled()
 
     async def _guarded(self, work: object) -> Failed | None:
         """Run a piece of work as a task that a kill can interrupt; gives back why it failed."""
@@ -187,8 +216,7 @@ class JobWorkflow:
         """An activity gave up for good. What it left behind cannot be known from here."""
         why = f"A step of Penstock failed: {getattr(error, 'cause', None) or error}"
         if self._s.state is JobState.DEPLOYING:
-            self._book.set(JobState.BLOCKED, why)
-            self._book.note("alert", f"blocked: {why}")
+            self._book.block(step_failed(why))
             await self._book.write("blocked")
         return Failed(why, "internal")
 
@@ -205,7 +233,7 @@ class JobWorkflow:
         attempt = self._s.attempt
         if attempt is None or attempt.ended:
             return
-        found = await calls.check(AttemptIn(job_id=self._s.job_id, number=attempt.number))
+        found = await calls.check(AttemptIn(job_id=self._s.job_id, number=attempt.number, leader=attempt.leader))
         if found.observation is not None:
             await self._observe(found.observation)
 
@@ -213,6 +241,22 @@ class JobWorkflow:
         """Between half and one and a half of the interval from now."""
         wait = self._s.check_interval * (0.5 + workflow.random().random())
         self._s.check_at = workflow.now() + timedelta(seconds=wait)
+
+    def _plan_savepoint(self) -> None:
+        interval = self._s.savepoints.interval
+        if interval is None:
+            self._s.savepoint_at = None
+        elif self._s.savepoint_at is None:
+            self._s.savepoint_at = workflow.now() + timedelta(seconds=interval)
+
+    async def _end_interrupted(self, command: CommandRequest) -> None:
+        """This workflow was lost while it carried out a command, and begun again from its last record: what became
+        of the job is known by now; the command ends, so that nobody waits for it for ever."""
+        book = self._book
+        book.command = command
+        why = f"Its workflow was lost while it was carried out; the job is {self._s.state.value} now."
+        book.note("command", f"{command.kind.value} failed: {why}")
+        await self._write_end(command, (CommandState.FAILED, why, "workflow_lost"))
 
     async def _resume(self) -> None:
         """This workflow was lost in the middle of a start, and begun again from its last record."""

@@ -1,4 +1,4 @@
-"""Run by a Temporal Schedule: delivers and starts what was left undelivered and unstarted."""
+"""Run by a Temporal Schedule, and by hand: finds what is not as it ought to be, and mends what is safe to mend."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name="RecoveryWorkflow")
 class RecoveryWorkflow:
     @workflow.run
-    async def run(self) -> dict[str, int]:
-        found: dict[str, int] = await workflow.execute_activity(
+    async def run(self, wanted: c.RecoverIn | None = None) -> c.Recovered:
+        found: c.Recovered = await workflow.execute_activity(
             c.RECOVER,
-            result_type=dict[str, int],
+            wanted or c.RecoverIn(),
+            result_type=c.Recovered,
             task_queue=queues.MAIN,
             start_to_close_timeout=timedelta(minutes=10),
             heartbeat_timeout=timedelta(seconds=30),

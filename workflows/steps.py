@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from activities import contracts as c
 from core.errors import InvalidInput
 from core.observations import Intent
-from core.restore import Basis, resolve_request
-from core.snapshot import CommandRequest
-from core.states import CommandKind, JobState
+from core.restore import Basis, Lineage, RestoreRequest, newest, resolve_request
+from core.snapshot import AttemptSnapshot, CommandRequest
+from core.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.deploy import Deploying
 from workflows.ending import Failed
@@ -18,13 +20,14 @@ class Steps(Deploying):
 
     async def perform(self, command: CommandRequest) -> None:
         """Carry out a command. Raises `Failed`; `Interrupted` when a kill has come in."""
-        self.actions = []
         if command.kind is CommandKind.PAUSE:
             await self._pause()
         elif command.kind is CommandKind.KILL:
             await self._kill()
         elif command.kind is CommandKind.SAVEPOINT:
             await self._savepoint()
+        elif command.kind is CommandKind.ADOPT:
+            await self._adopt(command)
         else:
             await self._start(command)
 
@@ -39,21 +42,89 @@ class Steps(Deploying):
             raise Failed(str(error), error.code) from error
         s.restart_at = None
         built: c.Built | None = None
+        before, way_back = s.version, None
         if s.state in (JobState.RUNNING, JobState.DEPLOYED) and self._live():
             # First the build, so that one that fails stops nothing.
             built = self._pinned(version, command.kind) or await self._build(version, command.kind)
-            if request.mode == "newest":
-                await self._stop(Intent.REPLACE)
+            if request.mode == "newest" or command.rollback_within is not None:
+                way_back = await self._stop(Intent.REPLACE)
             else:
                 await self._cancel(Intent.REPLACE)
-        s.restarts = []
+        elif command.rollback_within is not None:
+            way_back = await self._newest_of_lineage()
+        s.restarts, s.failed_restores, s.unusable = [], {}, []
         cause = f"command {command.number}: {command.kind.value}"
-        await self.deploy(version, request, cause, asked=command.restore is not None, kind=command.kind, built=built)
-        if s.state is JobState.RESTARTING:
-            raise Failed(s.reason, "attempt_failed")
+        try:
+            await self.deploy(
+                version,
+                request,
+                cause,
+                asked=command.restore is not None,
+                kind=command.kind,
+                built=built,
+                patience=command.rollback_within,
+            )
+            self._check_started()
+        except Failed as failure:
+            may_live = s.state is JobState.BLOCKED and self._live()
+            if command.rollback_within is None or way_back is None or may_live:
+                raise
+            await self._roll_back(command, before, way_back, failure.message)
+        if command.rollback_within is not None and way_back is not None:
+            await self._prove(command, before, way_back)
+        book.note("command", f"{command.kind.value} done")
+
+    def _check_started(self) -> None:
+        s = self.book.s
+        if s.state in (JobState.RESTARTING, JobState.BLOCKED, JobState.FAILED):
+            raise Failed(s.reason, s.blocked.code if s.blocked else "attempt_failed")
         if s.state not in (JobState.RUNNING, JobState.FINISHED):
             raise Failed(f"The cluster has accepted it, but it does not run: {s.reason}", "not_running")
-        book.note("command", f"{command.kind.value} done")
+
+    async def _newest_of_lineage(self) -> str:
+        s = self.book.s
+        with self._may_leave():
+            found = await calls.gather(c.GatherIn(job_id=s.job_id))
+        point = newest([p for p in found.points if p.attempt >= s.lineage.first])
+        if point is None:
+            raise Failed(
+                found.error or "There is no restore point to roll back to. Send it without `rollback_within`.",
+                "no_way_back",
+            )
+        return point.path
+
+    async def _prove(self, command: CommandRequest, before: int, way_back: str) -> None:
+        """Follow the new version until it is healthy; go back when it is not in time."""
+        s = self.book.s
+        assert command.rollback_within is not None
+        if not self._live():
+            return
+        with self._may_leave():
+            proven = await calls.prove(c.ProveIn(**self._in().model_dump(), within=command.rollback_within))
+        if proven.observation is not None and proven.observation.sequence > s.sequence:
+            await self.observe(proven.observation)
+        if proven.healthy:
+            self.book.note("command", f"version {s.version} is healthy: it has completed a checkpoint")
+            return
+        why = f"not healthy within {command.rollback_within:g} s: {proven.why}"
+        await self._roll_back(command, before, way_back, why)
+
+    async def _roll_back(self, command: CommandRequest, before: int, way_back: str, why: str) -> NoReturn:
+        """Back to the version before, from its last restore point. Ends in `Failed` either way: the version that
+        was asked for does not run."""
+        book, s = self.book, self.book.s
+        bad = s.version
+        book.note("rollback", f"version {bad} goes back to version {before}: {why}", point=way_back)
+        s.restart_at = None
+        if self._live():
+            await self._cancel(Intent.REPLACE)
+        request = RestoreRequest(mode="point", point=way_back)
+        cause = f"rollback of command {command.number}"
+        await self.deploy(before, request, cause, asked=True)
+        self._check_started()
+        raise Failed(
+            f"Version {bad} was rolled back to version {before}, restored from {way_back}: {why}", "rolled_back"
+        )
 
     async def _pause(self) -> None:
         s = self.book.s
@@ -89,6 +160,67 @@ class Steps(Deploying):
             raise Failed(
                 taken.error or "Flink names a savepoint whose _metadata is not there.", taken.code or "savepoint"
             )
-        self._touched()
-        self.book.note("savepoint", f"savepoint {taken.savepoint.path}", path=taken.savepoint.path)
+        self._has_savepoint(taken.savepoint)
         await self.book.write("savepoint", points=[taken.savepoint])
+
+    async def periodic_savepoint(self) -> None:
+        """One that the job's savepoint policy asks for. When it fails the job runs on, and the timeline says so."""
+        self.book.note("savepoint", "a savepoint is due")
+        try:
+            await self._savepoint()
+        except Failed as failure:
+            self.book.note("alert", f"the periodic savepoint failed: {failure.message}")
+            await self.book.write("periodic savepoint failed")
+            raise
+
+    async def retain(self) -> None:
+        """Delete what the savepoint policy does not keep."""
+        book, s = self.book, self.book.s
+        s.retain_due = False
+        if s.attempt is None:
+            return
+        done = await calls.retain(c.RetainIn(**self._in().model_dump(), policy=s.savepoints))
+        for path in done.deleted:
+            book.note("savepoint", f"deleted savepoint {path}: older than the policy keeps", path=path)
+        for path in done.half_written:
+            book.note("savepoint", f"deleted {path}: a savepoint that was never completed", path=path)
+        for line in done.refused:
+            book.note("savepoint", f"kept: {line}")
+        if done.deleted or done.half_written or done.refused:
+            await book.write("old savepoints deleted")
+
+    async def _adopt(self, command: CommandRequest) -> None:
+        """Take a Flink job that is alive, and that nobody owns, for this job's attempt."""
+        book, s = self.book, self.book.s
+        flink_job_id = str(command.flink_job_id)
+        if s.attempt is None or s.attempt.flink_job_id != flink_job_id:
+            await self._settle()
+        wanted = c.AdoptIn(job_id=s.job_id, flink_job_id=flink_job_id, command_id=command.id)
+        with self._may_leave():
+            found = await calls.adoptable(wanted)
+        if found.error or found.observation is None:
+            raise Failed(found.error or "The cluster cannot be asked about it.", found.code or "not_adoptable")
+        s.restart_at, s.stop = None, None
+        if found.number is None:
+            await self._open_adopted(flink_job_id, command, found)
+        else:
+            s.attempt = AttemptSnapshot(
+                number=found.number, flink_job_id=flink_job_id, version=found.version or s.version, leader=found.leader
+            )
+        assert s.attempt is not None
+        s.version = s.attempt.version
+        s.lineage = Lineage(first=min(s.lineage.first, s.attempt.number), root=s.lineage.root, untouched=False)
+        s.basis = Basis.NEWEST
+        book.set(JobState.DEPLOYED, "adopted")
+        book.note("attempt", f"attempt {s.attempt.number} is Flink job {flink_job_id}, adopted as it runs")
+        reopened = book.attempt_change(AttemptState.ACCEPTED)
+        reopened[0].reopen = True
+        await book.write("adopted", attempts=reopened)
+        await self.observe(found.observation)
+
+    async def _open_adopted(self, flink_job_id: str, command: CommandRequest, found: c.Adoptable) -> None:
+        s = self.book.s
+        number, version = s.attempts + 1, command.version or s.version
+        s.attempts = number
+        s.attempt = AttemptSnapshot(number=number, flink_job_id=flink_job_id, version=version, leader=found.leader)
+        await self._open(None, "adopted as it ran", f"command {command.number}: adopt")

@@ -88,7 +88,7 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
             )
         if await clusters.ever_used(session, name):
             raise Conflict(
-                f"Deleted jobs of the cluster {name} are kept for the record, and name it.",
+                f"Jobs, sessions or previews of the cluster {name} are kept for the record, and name it.",
                 code="cluster_has_history",
                 remedy="Leave it; it costs one question a watch interval.",
             )
@@ -102,7 +102,9 @@ def _show(row: Cluster) -> ClusterOut:
         name=row.name,
         kind=row.kind,
         jobmanager_url=row.jobmanager_url,
+        standby_urls=row.standby_urls,
         gateway_url=row.gateway_url,
+        gateway_urls=row.gateway_urls,
         flink_version=row.flink_version,
         state_dir=row.state_dir,
         config={k: rules.shown(k, v) for k, v in row.config.items()},

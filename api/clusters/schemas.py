@@ -28,7 +28,15 @@ class NewCluster(Strict):
     name: Name
     kind: Literal["flink-session"] = "flink-session"
     jobmanager_url: Url = Field(examples=["http://127.0.0.1:8081"])
+    standby_urls: list[Url] = Field(
+        default=[],
+        max_length=10,
+        description="REST addresses of the other JobManagers, with high availability: asked when the first is silent",
+    )
     gateway_url: Url | None = Field(default=None, examples=["http://127.0.0.1:8083"], description="For SQL jobs")
+    gateway_urls: list[Url] = Field(
+        default=[], max_length=10, description="Further SQL gateways, taken when the one before does not answer"
+    )
     flink_version: FlinkVersion = Field(examples=["2.3.0"])
     state_dir: StateDir = Field(
         examples=["file:///var/lib/flink/state"],
@@ -58,7 +66,9 @@ class ClusterPatch(Strict):
     """What is left out stays."""
 
     jobmanager_url: Url | None = None
+    standby_urls: list[Url] | None = Field(default=None, max_length=10)
     gateway_url: Url | None = None
+    gateway_urls: list[Url] | None = Field(default=None, max_length=10)
     flink_version: FlinkVersion | None = None
     config: dict[str, str] | None = Field(default=None, max_length=200)
 
@@ -77,7 +87,9 @@ class ClusterOut(BaseModel):
     name: str
     kind: str
     jobmanager_url: str
+    standby_urls: list[str]
     gateway_url: str | None
+    gateway_urls: list[str]
     flink_version: str
     state_dir: str
     config: dict[str, str]

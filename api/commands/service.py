@@ -17,12 +17,20 @@ from core.errors import Conflict, InvalidInput
 from core.restore import Basis, RestoreRequest, resolve_request
 from core.snapshot import JobSnapshot
 from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed
+from core.verdict import StateVerdict, Verdict
+from sql.compiling import judge
 from store import attempts, clusters, commands, jobs
 from store.tables import Cluster, Command, Job
 from watch.delivery import deliver, request_of, snapshot_of
 from watch.services import Services
 
 _STARTS = (CommandKind.START, CommandKind.RESTART, CommandKind.RESUBMIT)
+_FIELDS = {
+    "restore": _STARTS,
+    "version": (*_STARTS, CommandKind.ADOPT),
+    "rollback_within": (CommandKind.RESUBMIT,),
+    "flink_job_id": (CommandKind.ADOPT,),
+}
 FOLLOW_SECONDS = 0.4
 RACES = 5
 log = structlog.get_logger()
@@ -33,6 +41,7 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
 
     When Temporal is away the command stays PENDING, and the recovery schedule delivers it.
     """
+    found, new = await _judged(services, ref, new, key)
     for _ in range(RACES):
         try:
             written = await _write(services, ref, new, key)
@@ -57,7 +66,47 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
             note = f"It could not be delivered yet ({error}); it is kept, and delivered as soon as that is possible."
             await commands.append(session, commands.scope(command.id), [(datetime.now(UTC), note)])
     async with services.database.read() as session:
-        return show(await commands.by_id(session, command.id) or command)
+        shown = show(await commands.by_id(session, command.id) or command)
+    shown.state_verdict = found
+    return shown
+
+
+async def _judged(
+    services: Services, ref: str, new: NewCommand, key: str | None
+) -> tuple[StateVerdict | None, NewCommand]:
+    """Before anything is stopped or started for another version: whether the state fits it. Raises `Conflict` when
+    it does not and that was not accepted. `force` accepts that state is dropped."""
+    if new.kind not in _STARTS or new.restore is None or new.restore.mode == "none":
+        return None, new
+    if new.force:
+        new = new.model_copy(update={"restore": new.restore.model_copy(update={"allow_non_restored_state": True})})
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        if key is not None and await commands.by_key(session, job.id, key):
+            return None, new
+        latest = await jobs.latest_version(session, job.id)
+        version = new.version or (latest if new.kind is CommandKind.RESUBMIT else job.version)
+    if version == job.version and new.kind is not CommandKind.RESUBMIT:
+        return None, new
+    assert new.restore is not None
+    found = await judge(services, job, version, new.restore)
+    if found is None:
+        return None, new
+    label = f"{job.project}:{job.name}"
+    if found.verdict is Verdict.INCOMPATIBLE and not new.force:
+        raise Conflict(
+            f"The state of {label} does not fit version {version}: {found.summary}",
+            code="state_incompatible",
+            remedy="Look at GET /jobs/{id}/versions/{number}/verdict. Nothing was stopped. With `force` the state of "
+            "the changed operators is dropped and the rest goes on; with restore none it starts empty.",
+        )
+    if found.verdict is Verdict.WITH_LOSS and not new.restore.allow_non_restored_state:
+        raise Conflict(
+            f"Version {version} of {label} has no place for some of the state: {found.summary}",
+            code="state_loss",
+            remedy="Nothing was stopped. Accept it with restore.allow_non_restored_state.",
+        )
+    return found, new
 
 
 async def _write(
@@ -67,7 +116,10 @@ async def _write(
     async with services.database.write() as session:
         job = await jobs.get(session, ref)
         if key is not None and (known := await commands.by_key(session, job.id, key)):
-            return _same(known, new, key)
+            shown = _same(known, new, key)
+            # Perhaps nobody has delivered it yet: the API died after it had written it down.
+            waiting = known.state == CommandState.PENDING.value
+            return (known, job, await clusters.get(session, job.cluster)) if waiting else shown
         version = await _check(session, job, new)
         command = Command(
             id=str(uuid.uuid4()),
@@ -77,6 +129,8 @@ async def _write(
             state=CommandState.PENDING.value,
             restore=new.restore.model_dump() if new.restore else None,
             version=version,
+            rollback_within=new.rollback_within,
+            flink_job_id=new.flink_job_id,
             reason=new.reason,
             idempotency_key=key,
             created_at=datetime.now(UTC),
@@ -88,7 +142,13 @@ async def _write(
 
 def _same(known: Command, new: NewCommand, key: str) -> CommandOut:
     asked = new.restore.model_dump() if new.restore else None
-    if known.kind != new.kind.value or known.restore != asked or (new.version or known.version) != known.version:
+    same = (known.kind, known.restore, known.rollback_within, known.flink_job_id) == (
+        new.kind.value,
+        asked,
+        new.rollback_within,
+        new.flink_job_id,
+    )
+    if not same or (new.version or known.version) != known.version:
         raise InvalidInput(
             f"The Idempotency-Key {key[:80]!r} was used for another command (number {known.number}, {known.kind}).",
             code="idempotency_key_reused",
@@ -103,10 +163,13 @@ async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None
     label = f"{job.project}:{job.name}"
     state = JobState(job.state)
     check_allowed(label, state, new.kind, busy=CommandKind(job.busy) if job.busy else None)
+    for field in (f for f, kinds in _FIELDS.items() if new.kind not in kinds and getattr(new, f) is not None):
+        raise InvalidInput(f"`{field}` has no meaning with {new.kind.value}.", code="field_unused", field=field)
+    if new.force and new.kind not in _STARTS:
+        raise InvalidInput(f"`force` has no meaning with {new.kind.value}.", code="field_unused", field="force")
+    if new.kind is CommandKind.ADOPT:
+        return await _check_adoption(session, job, new)
     if new.kind not in _STARTS:
-        for field in ("restore", "version"):
-            if getattr(new, field) is not None:
-                raise InvalidInput(f"`{field}` has no meaning with {new.kind.value}.", code="field_unused", field=field)
         return None
     kept = JobSnapshot.model_validate(job.snapshot) if job.snapshot else None
     basis = kept.basis if kept else Basis.FRESH
@@ -117,6 +180,27 @@ async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None
     resolve_request(label, new.kind, state, basis, new.restore, changes_version=version != job.version)
     await _check_point(session, job, new.restore)
     return version
+
+
+async def _check_adoption(session: AsyncSession, job: Job, new: NewCommand) -> int | None:
+    if new.flink_job_id is None:
+        raise InvalidInput(
+            "adopt needs `flink_job_id`.",
+            code="flink_job_id_missing",
+            field="flink_job_id",
+            remedy="GET /orphans lists Flink jobs that nobody owns.",
+        )
+    own = await attempts.by_flink_job(session, new.flink_job_id)
+    if own is not None and own.job_id != job.id:
+        raise InvalidInput(
+            f"Flink job {new.flink_job_id} is attempt {own.number} of another job.",
+            code="not_adoptable",
+            field="flink_job_id",
+            remedy="Adopt it there, or stop it.",
+        )
+    if new.version is not None:
+        await jobs.version(session, job, new.version)
+    return new.version
 
 
 async def _check_point(session: AsyncSession, job: Job, restore: RestoreRequest | None) -> None:
@@ -150,6 +234,8 @@ def show(command: Command) -> CommandOut:
         error_code=command.error_code,
         restore=RestoreRequest.model_validate(command.restore) if command.restore else None,
         version=command.version,
+        rollback_within=command.rollback_within,
+        flink_job_id=command.flink_job_id,
         reason=command.reason,
         attempt=command.attempt,
         created_at=command.created_at,

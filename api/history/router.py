@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from api.deps import JobRef, Page, PageQuery, Parts
@@ -14,10 +14,13 @@ from api.problems import responses
 from core.restore import RestoreKind
 from core.states import AttemptState
 from store import attempts, jobs
+from store.tables import RestorePointRow
 from watch import points
+from watch.services import Services
 
 router = APIRouter(tags=["history"])
 GATHER_TIMEOUT = 10.0
+PointId = Annotated[str, Path(pattern="^rp-[0-9a-f]{16}$", description="Id of a restore point")]
 
 
 class AttemptOut(BaseModel):
@@ -45,6 +48,7 @@ class RestorePointOut(BaseModel):
     attempt: int
     version: int
     pinned: bool = Field(description="The current attempt came from it and has none of its own yet")
+    kept: bool = Field(description="A person pinned it: the savepoint policy never deletes it")
 
 
 class EventOut(BaseModel):
@@ -96,7 +100,30 @@ async def list_restore_points(ref: JobRef, parts: Parts) -> Page[RestorePointOut
             await points.gather(parts, job.id)
     async with parts.database.read() as session:
         rows = await attempts.points(session, job.id)
-    return Page(items=[RestorePointOut(**attempts.as_point(row).model_dump(), pinned=row.pinned) for row in rows])
+    return Page(items=[_point(row) for row in rows])
+
+
+def _point(row: RestorePointRow) -> RestorePointOut:
+    return RestorePointOut(**attempts.as_point(row).model_dump(), pinned=row.pinned, kept=row.kept)
+
+
+async def _keep(parts: Services, ref: str, point: str, kept: bool) -> RestorePointOut:
+    async with parts.database.write() as session:
+        row = await attempts.one_point(session, await jobs.get(session, ref), point)
+        row.kept = kept
+        return _point(row)
+
+
+@router.put("/jobs/{id}/restore-points/{point}/pin", responses=responses(404, 422, 503), summary="Keep a restore point")
+async def pin_restore_point(ref: JobRef, point: PointId, parts: Parts) -> RestorePointOut:
+    """The savepoint policy never deletes it. Checkpoints are Flink's own: it deletes old ones while the
+    attempt runs, pinned or not."""
+    return await _keep(parts, ref, point, True)
+
+
+@router.delete("/jobs/{id}/restore-points/{point}/pin", responses=responses(404, 422, 503), summary="Keep it no longer")
+async def unpin_restore_point(ref: JobRef, point: PointId, parts: Parts) -> RestorePointOut:
+    return await _keep(parts, ref, point, False)
 
 
 @router.get("/jobs/{id}/timeline", responses=responses(404, 422, 503), summary="The timeline, newest first")

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Path, Query, Response
 
 from api.deps import JobRef, Page, Paging, Parts, Watcher
 from api.jobs import service
-from api.jobs.schemas import ConfigOut, JobOut, JobPatch, NewJob, NewVersion, VersionDiff, VersionOut
+from api.jobs.schemas import ConfigOut, JobOut, JobPatch, NewJob, NewVersion, PlanOut, VersionDiff, VersionOut
 from api.problems import responses
 from core.states import JobState
+from core.verdict import StateVerdict
 from store.jobs import Filter
 
 router = APIRouter(tags=["jobs"])
@@ -88,6 +89,25 @@ async def get_version(ref: JobRef, number: Number, parts: Parts) -> VersionOut:
 @router.get("/jobs/{id}/versions/{a}/diff/{b}", responses=responses(404, 422, 503), summary="Compare two versions")
 async def diff_versions(ref: JobRef, a: Number, b: Number, parts: Parts) -> VersionDiff:
     return await service.diff(parts, ref, a, b)
+
+
+@router.get("/jobs/{id}/versions/{number}/verdict", responses=responses(404, 422, 503), summary="Would its state fit?")
+async def get_verdict(
+    ref: JobRef,
+    number: Number,
+    parts: Parts,
+    point: Annotated[str | None, Query(max_length=2048, description="Restore point; the newest by default")] = None,
+) -> StateVerdict:
+    """Compares the compiled plan that made the job's state with that of a version, operator by operator. Changes
+    nothing."""
+    return await service.verdict(parts, ref, number, point)
+
+
+@router.get("/jobs/{id}/versions/{number}/plan", responses=responses(404, 422, 503), summary="The compiled plan")
+async def get_plan(ref: JobRef, number: Number, parts: Parts) -> PlanOut:
+    """The plan that the version ran from last; before its first run, what it compiles to now. Null, with the reason,
+    for what cannot be compiled."""
+    return await service.plan(parts, ref, number)
 
 
 @router.get("/jobs/{id}/config", responses=responses(404, 422, 503), summary="Effective configuration")

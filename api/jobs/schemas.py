@@ -8,9 +8,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from api.deps import Strict
+from core.blocked import Blocked
 from core.config import Layer, check_config
+from core.lineage import Lineage
 from core.names import Name
 from core.policy import RestartPolicy
+from core.retention import SavepointPolicy
 from core.specs import JobSpec
 from core.states import AttemptState, CommandKind, JobState
 
@@ -37,6 +40,7 @@ class NewJob(Strict):
     cluster: Name = "local"
     spec: JobSpec
     restart_policy: RestartPolicy = RestartPolicy()
+    savepoint_policy: SavepointPolicy = SavepointPolicy()
     config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration of all versions")
     labels: Labels = {}
     note: str = Field(default="", max_length=2000, description="Note on version 1")
@@ -86,6 +90,7 @@ class JobPatch(Strict):
 
     labels: Labels | None = None
     restart_policy: RestartPolicy | None = None
+    savepoint_policy: SavepointPolicy | None = None
     config: dict[str, str] | None = Field(default=None, max_length=200)
 
     _config = field_validator("config")(_checked)
@@ -121,9 +126,11 @@ class JobOut(BaseModel):
     unreachable_since: datetime | None = Field(description="Since when its cluster cannot be asked; null when it can")
     busy: CommandKind | None = Field(description="The command that is being carried out now")
     allowed_commands: list[CommandKind]
+    blocked: Blocked | None = Field(description="When BLOCKED: the reason, and what was seen")
     next_actions: list[dict[str, Any]] = Field(description="When BLOCKED: safe commands, ready to be sent")
     restart_at: datetime | None = Field(description="When RESTARTING: the next restart")
     restart_policy: RestartPolicy
+    savepoint_policy: SavepointPolicy
     config: dict[str, str]
     labels: dict[str, str]
     created_at: datetime
@@ -140,6 +147,15 @@ class VersionOut(BaseModel):
     spec: dict[str, Any]
     note: str
     created_at: datetime
+
+
+class PlanOut(BaseModel):
+    version: int
+    digest: str | None
+    why: str | None = Field(description="Why there is none")
+    flink_version: str | None = Field(description="Of the Flink that compiled it")
+    lineage: Lineage | None
+    plan: dict[str, Any] | None = Field(description="Flink's compiled plan; secrets are hidden")
 
 
 class VersionDiff(BaseModel):

@@ -19,14 +19,21 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.jobs import schemas as out
 from core import config as rules
+from core.blocked import Blocked
 from core.errors import Conflict, InvalidInput
+from core.lineage import Lineage
 from core.names import job_workflow_id
 from core.policy import RestartPolicy
+from core.references import check_script, secrets_in
+from core.restore import RestoreRequest
+from core.retention import SavepointPolicy
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
 from core.sql import parse_script
 from core.states import ALLOWED, DELETABLE, AttemptState, CommandKind, JobState
+from core.verdict import StateVerdict, unknown
 from engine import git
 from engine.base import Rejected
+from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
 from watch.effective import effective_config
@@ -42,6 +49,8 @@ def check_spec(spec: JobSpec, services: Services) -> None:
     """What can be said of a spec before anything is started. Raises `InvalidInput`."""
     if isinstance(spec, SqlSpec):
         parse_script(spec.sql)
+        check_script(spec.sql)
+        secrets_in(spec.sql)
     if isinstance(spec, JarSpec | PyFlinkSpec):
         try:
             git.check_local(spec.git, services.settings.git_local_roots)
@@ -63,6 +72,7 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
         version=1,
         labels=new.labels,
         policy=new.restart_policy.model_dump(),
+        savepoints=new.savepoint_policy.model_dump(),
         config=new.config,
         actions=[],
         revision=0,
@@ -122,14 +132,21 @@ def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> o
         unreachable_since=cluster.unreachable_since if open_ else None,
         busy=busy,
         allowed_commands=sorted(allowed),
+        blocked=_blocked(job),
         next_actions=job.actions if job.state == JobState.BLOCKED.value else [],
         restart_at=job.restart_at,
         restart_policy=RestartPolicy.model_validate(job.policy),
+        savepoint_policy=SavepointPolicy.model_validate(job.savepoints or {}),
         config={k: rules.shown(k, v) for k, v in job.config.items()},
         labels=job.labels,
         created_at=job.created_at,
         updated_at=job.updated_at,
     )
+
+
+def _blocked(job: Job) -> Blocked | None:
+    found = (job.snapshot or {}).get("blocked") if job.state == JobState.BLOCKED.value else None
+    return Blocked.model_validate(found) if found else None
 
 
 def _attempt(attempt: Attempt) -> out.CurrentAttempt:
@@ -205,16 +222,26 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
             job.config = {k: job.config.get(k, v) if v == "******" else v for k, v in changes.config.items()}
         if changes.restart_policy is not None:
             job.policy = changes.restart_policy.model_dump()
+        if changes.savepoint_policy is not None:
+            job.savepoints = changes.savepoint_policy.model_dump()
         job.updated_at = datetime.now(UTC)
-    if changes.restart_policy is not None and job.revision:
-        handle = services.client.get_workflow_handle(job_workflow_id(job.project, job.name))
-        try:
-            await handle.signal("policy", changes.restart_policy)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+    if job.revision:
+        await _tell_policies(services, job, changes)
     async with services.database.read() as session:
         return (await show(session, [await jobs.get(session, job.id)]))[0]
+
+
+async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) -> None:
+    """A workflow that is not there takes them from the row when it is started."""
+    handle = services.client.get_workflow_handle(job_workflow_id(job.project, job.name))
+    try:
+        if changes.restart_policy is not None:
+            await handle.signal("policy", changes.restart_policy)
+        if changes.savepoint_policy is not None:
+            await handle.signal("savepoints", changes.savepoint_policy)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
 
 
 async def delete(services: Services, ref: str) -> None:
@@ -268,6 +295,32 @@ def show_version(version: Version) -> out.VersionOut:
     spec = dict(version.spec)
     spec["config"] = {k: rules.shown(k, str(v)) for k, v in (spec.get("config") or {}).items()}
     return out.VersionOut(number=version.number, spec=spec, note=version.note, created_at=version.created_at)
+
+
+async def verdict(services: Services, ref: str, number: int, point: str | None) -> StateVerdict:
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+    restore = RestoreRequest(mode="point", point=point) if point else RestoreRequest(mode="newest")
+    found = await judge(services, job, number, restore)
+    if found is not None:
+        return found
+    why = "The job has no state yet." if job.type == "sql" else f"Only SQL has a plan to compare; this is {job.type}."
+    return unknown(why)
+
+
+async def plan(services: Services, ref: str, number: int) -> out.PlanOut:
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        await jobs.version(session, job, number)
+    found, why = await plan_of(services, job, number)
+    return out.PlanOut(
+        version=number,
+        digest=found.digest if found else None,
+        why=why,
+        flink_version=found.flink_version if found else None,
+        lineage=Lineage.model_validate(found.lineage) if found else None,
+        plan=found.body if found else None,
+    )
 
 
 async def versions(services: Services, ref: str) -> list[out.VersionOut]:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.observations import ENDED, EngineState, Intent, Observation, alive, attempt_state, ended, is_stale
+from core.observations import ENDED, EngineState, Intent, Lost, Observation, alive, attempt_state, ended, is_stale
 from core.states import ATTEMPT_ENDED, AttemptState, JobState
 
 E, J = EngineState, JobState
@@ -77,3 +77,23 @@ def test_what_being_alive_means(job, state, after):
 
 def test_every_engine_state_has_an_attempt_state():
     assert {attempt_state(s) for s in E} <= set(AttemptState)
+
+
+@pytest.mark.parametrize(
+    ("state", "intent", "savepoint", "lost", "job", "restartable", "unseen"),
+    [
+        (E.MISSING, None, None, Lost.CLUSTER, J.FAILED, True, False),
+        (E.MISSING, None, None, Lost.FORGOTTEN, J.BLOCKED, False, True),
+        (E.MISSING, Intent.PAUSE, None, Lost.CLUSTER, J.PAUSED, False, False),
+        (E.MISSING, Intent.PAUSE, None, Lost.FORGOTTEN, J.BLOCKED, False, True),
+        (E.MISSING, Intent.PAUSE, "file:///s", Lost.FORGOTTEN, J.PAUSED, False, False),
+        (E.MISSING, Intent.REPLACE, None, Lost.CLUSTER, J.FAILED, True, False),
+        (E.MISSING, Intent.KILL, None, Lost.FORGOTTEN, J.KILLED, False, False),
+        (E.CANCELED, Intent.ABANDON, None, None, J.FAILED, True, False),
+        (E.FAILED, Intent.ABANDON, None, None, J.FAILED, True, False),
+        (E.FINISHED, Intent.ABANDON, None, None, J.FINISHED, False, False),
+    ],
+)
+def test_an_end_that_nobody_saw(state, intent, savepoint, lost, job, restartable, unseen):
+    end = ended(state, intent, savepoint=savepoint, cause="boom", lost=lost)
+    assert (end.job, end.restartable, end.unseen) == (job, restartable, unseen)

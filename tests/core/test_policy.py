@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.policy import GiveUp, RestartPolicy, Wait, decide
+from core.observations import Trouble
+from core.policy import AfterRestore, GiveUp, RestartPolicy, Wait, after_restore, decide
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -79,3 +80,24 @@ class TestBackoff:
 def test_a_wrong_policy_is_refused(wrong):
     with pytest.raises(ValidationError):
         RestartPolicy.model_validate(wrong)
+
+
+U, M = Trouble.UNREADABLE, Trouble.UNMAPPABLE
+
+
+@pytest.mark.parametrize(
+    ("trouble", "failures", "fall_back", "expected"),
+    [
+        (None, 9, False, AfterRestore.RETRY),
+        (U, 1, False, AfterRestore.RETRY),
+        (U, 2, False, AfterRestore.BLOCK),
+        (U, 1, True, AfterRestore.RETRY),
+        (U, 2, True, AfterRestore.FALL_BACK),
+        (U, 3, True, AfterRestore.FALL_BACK),
+        (M, 1, False, AfterRestore.BLOCK),
+        (M, 1, True, AfterRestore.BLOCK),
+    ],
+)
+def test_a_restore_that_fails(trouble, failures, fall_back, expected):
+    policy = RestartPolicy(restore_tries=2, fall_back=fall_back)
+    assert after_restore(policy, trouble, failures) is expected

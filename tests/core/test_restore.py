@@ -176,3 +176,22 @@ class TestChoose:
             assert chosen.path is None
         else:
             assert isinstance(chosen, Missing)
+
+
+class TestWithoutUnusablePoints:
+    def test_the_one_before_is_taken_and_said(self):
+        points = [point(1), point(2), point(3)]
+        choice = choose(NEWEST, points, Lineage(untouched=False), asked=False, without=[points[2].path])
+        assert isinstance(choice, Choice)
+        assert choice.path == points[1].path
+        assert points[2].path in choice.why
+
+    def test_none_before_it_blocks(self):
+        points = [point(1)]
+        assert isinstance(
+            choose(NEWEST, points, Lineage(untouched=False), asked=False, without=[points[0].path]), Missing
+        )
+
+    def test_a_root_that_cannot_be_restored_is_not_tried_again(self):
+        lineage = Lineage(first=2, root="file:///s/root", untouched=True)
+        assert isinstance(choose(NEWEST, [], lineage, asked=False, without=["file:///s/root"]), Missing)

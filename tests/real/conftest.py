@@ -42,6 +42,8 @@ class Stack:
             "PENSTOCK_RECOVERY_INTERVAL": "5",
             "PENSTOCK_RUNNING_TIMEOUT": "90",
             "PENSTOCK_LOST_GRACE": "2",
+            "PENSTOCK_PLAN_TIMEOUT": "20",
+            "PENSTOCK_CANNOT_TELL_AFTER": "4",
         }
         if database_url:
             env["PENSTOCK_DATABASE_URL"] = database_url

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.real.conftest import BOUNDED, SQL, Stack
@@ -319,3 +321,20 @@ class TestOther:
             return ids == [f"job-default:{name}"]
 
         stack.until(found, "the search attributes find it")
+
+
+def test_9_two_restarts_at_once_are_one(stack: Stack):
+    job = stack.create()
+    stack.do(job, "start")
+    answers: list[httpx.Response] = []
+    threads = [threading.Thread(target=lambda: answers.append(stack.send(job, "restart"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken = [a.json()["number"] for a in answers if a.status_code == 202]
+    assert len(taken) == 1
+    assert {a.status_code for a in answers} == {202, 409}
+    assert stack.ended(job, taken[0])["state"] == "SUCCEEDED"
+    assert len(stack.items(job, "attempts")) == 2
+    assert len(stack.alive(job)) == 1

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core.observations import ENDED, EngineState
+from core.observations import ENDED, EngineState, Trouble
+from core.plan import Plan, read
 from core.sql import parse_script
+from core.verdict import Verdict, compare, from_one
 from engine import files
 from engine.base import Engine, Ref, Rejected, SqlProgram, Submission, TriggerState, Unreachable
 from engine.session import FlinkSession
@@ -42,10 +44,10 @@ class Subject:
             "execution.checkpointing.dir": f"{self.state}/checkpoints",
             "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         }
+        planner = more.pop("planner", None)
+        program = SqlProgram(parse_script(sql), planner=planner, scratch=f"{self.state}/sql" if planner else None)
         values = {"restore_path": None, "allow_non_restored_state": False, "parallelism": None, **more}
-        submission = Submission(
-            ref=ref, name="contract", program=SqlProgram(parse_script(sql)), config=config, **values
-        )
+        submission = Submission(ref=ref, name="contract", program=program, config=config, **values)
         await self.engine.submit(submission, lambda _: None)
 
     async def until(self, ref: Ref, *states: EngineState) -> None:
@@ -69,7 +71,7 @@ async def subject(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory
     folder = tmp_path_factory.mktemp("contract")
     if request.param == "2.3.0":
         stack: Stack = request.getfixturevalue("stack")
-        engine = FlinkSession(stack.flink_url, stack.gateway_url)
+        engine = FlinkSession(stack.flink_url, [stack.gateway_url])
         yield Subject(engine, folder)
         await engine.close()
         return
@@ -82,7 +84,7 @@ async def subject(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory
     try:
         for spec in specs:
             processes.start(spec, timeout=240)
-        engine = FlinkSession(flink.url, flink.gateway_url)
+        engine = FlinkSession(flink.url, [flink.gateway_url])
         yield Subject(engine, folder)
         await engine.close()
     finally:
@@ -113,6 +115,43 @@ async def test_what_it_does_not_take_is_a_clear_no_and_leaves_nothing(subject: S
     with pytest.raises(Rejected, match=r"Statement 3, line \d+"):
         await subject.submit(ref, SQL.replace("SELECT id", "SELECT nothing"))
     assert (await subject.engine.look(ref)).state is EngineState.MISSING
+
+
+async def test_a_changed_query_goes_on_with_its_state_by_its_aligned_plan(subject: Subject):
+    """The gateway gives other operator ids each time; aligned, the plan of the changed query takes the state."""
+    kept: dict[str, Plan] = {}
+    sql = SQL.replace("SELECT id", "SELECT COUNT(*)")
+
+    async def first(body, why):
+        kept["old"] = from_one(read(body))
+        return kept["old"].body
+
+    async def second(body, why):
+        found = compare(kept["old"], read(body))
+        assert found.verdict.verdict is Verdict.COMPATIBLE, found.verdict
+        return found.aligned.body
+
+    ref, trigger = await subject.ref(), uuid.uuid4().hex
+    await subject.submit(ref, sql, planner=first)
+    await subject.until(ref, EngineState.RUNNING)
+    assert [t.name for t in kept["old"].reads] == ["src"]
+    assert kept["old"].sources[0].options["connector"] == "datagen"
+    await subject.engine.stop_with_savepoint(ref, trigger_id=trigger, directory=f"{subject.state}/plan-{trigger}")
+    state, path = await subject.done(ref, trigger)
+    assert state is TriggerState.COMPLETED, path
+    again = await subject.ref()
+    changed = sql.replace("FROM src", "FROM src WHERE id > -1")
+    await subject.submit(again, changed, planner=second, restore_path=path)
+    await subject.until(again, EngineState.RUNNING)
+    for _ in range(600):
+        progress = await subject.engine.progress(again)
+        if progress is not None and progress.completed:
+            break
+        await asyncio.sleep(0.1)
+    assert progress is not None
+    assert progress.completed
+    assert progress.restarts == 0
+    await subject.engine.cancel(again)
 
 
 async def test_an_id_that_nobody_knows(subject: Subject):
@@ -169,7 +208,56 @@ async def test_a_restore_point_that_cannot_be_read_fails_the_attempt_with_a_reas
     except Rejected:
         return  # a clear no is as good
     await subject.until(ref, *ENDED)
-    assert await subject.engine.failure(ref)
+    failure = await subject.engine.failure(ref)
+    assert failure is not None
+    assert failure.message
+    assert failure.trouble is Trouble.UNREADABLE
+
+
+async def test_what_is_held_by_an_attempt_and_what_it_has_completed(subject: Subject):
+    ref = await subject.ref()
+    assert await subject.engine.progress(ref) is None
+    assert await subject.engine.remains(ref) == []
+    await subject.submit(ref)
+    await subject.until(ref, EngineState.RUNNING)
+    assert len(await subject.engine.remains(ref)) == 1
+    for _ in range(300):
+        progress = await subject.engine.progress(ref)
+        if progress is not None and progress.completed:
+            break
+        await asyncio.sleep(0.1)
+    assert progress is not None
+    assert progress.completed > 0
+    assert progress.restarts == 0
+    assert await subject.engine.failure(ref) is None
+    await subject.engine.cancel(ref)
+    await subject.until(ref, EngineState.CANCELED)
+    for _ in range(300):
+        if not await subject.engine.remains(ref):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("its slots are still held")
+
+
+async def test_the_leader_has_an_identity(subject: Subject):
+    leader = await subject.engine.leader()
+    assert leader.identity
+    assert leader == await subject.engine.leader()
+    assert leader.ha is False
+    assert leader.silence == 20
+
+
+async def test_a_savepoint_is_deleted_with_all_that_belongs_to_it(subject: Subject):
+    ref, trigger = await subject.ref(), uuid.uuid4().hex
+    await subject.submit(ref)
+    await subject.until(ref, EngineState.RUNNING)
+    await subject.engine.savepoint(ref, trigger_id=trigger, directory=f"{subject.state}/savepoints/{trigger}")
+    _, path = await subject.done(ref, trigger)
+    await subject.engine.dispose(str(path))
+    assert not await files.is_complete(str(path))
+    with pytest.raises(Rejected):
+        await subject.engine.dispose(str(path))
+    await subject.engine.cancel(ref)
 
 
 async def test_the_health_names_version_and_slots(subject: Subject):
@@ -194,7 +282,7 @@ async def test_what_is_no_answer_of_a_leader_is_unreachable(answer: str):
     port = server.sockets[0].getsockname()[1]
     if answer == "refused":
         server.close()
-    engine = FlinkSession(f"http://127.0.0.1:{port}", None)
+    engine = FlinkSession(f"http://127.0.0.1:{port}", [])
     with pytest.raises(Unreachable):
         await engine.look(Ref("a" * 32, "a" * 32))
     with pytest.raises(Unreachable):

@@ -1,0 +1,73 @@
+"""Looking at a Flink job that somebody wants to be a job's attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from temporalio import activity
+
+from activities import contracts as c
+from activities.logs import bind, heartbeats
+from activities.looking import now_ms
+from core.observations import ENDED, Observation
+from engine.base import Ref, Unreachable
+from store import attempts, clusters
+from store.tables import Job
+from watch.services import Services
+
+PATIENCE_SECONDS = 60.0
+
+
+class Adopting:
+    def __init__(self, services: Services):
+        self._services = services
+
+    @activity.defn(name=c.ADOPTABLE)
+    async def adoptable(self, wanted: c.AdoptIn) -> c.Adoptable:
+        """Whether a Flink job is alive and belongs to nobody else."""
+        bind(job=wanted.job_id, command=wanted.command_id)
+        async with heartbeats():
+            async with self._services.database.read() as session:
+                job = await session.get(Job, wanted.job_id)
+                assert job is not None
+                cluster = await clusters.get(session, job.cluster)
+                own = await attempts.by_flink_job(session, wanted.flink_job_id)
+                owner = await session.get(Job, own.job_id) if own else None
+            if own is not None and owner is not None and own.job_id != wanted.job_id:
+                return c.Adoptable(
+                    error=f"Flink job {wanted.flink_job_id} is attempt {own.number} of {owner.project}:{owner.name}; "
+                    "adopt it there, or stop it.",
+                    code="not_adoptable",
+                )
+            engine = self._services.engines.get(cluster)
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while True:
+                try:
+                    asked = now_ms()
+                    seen = await engine.look(Ref(wanted.flink_job_id, own.handle if own else wanted.flink_job_id))
+                    leader = await engine.leader()
+                    break
+                except Unreachable as error:
+                    if time.monotonic() > deadline:
+                        return c.Adoptable(error=error.message, code="cluster_unreachable")
+                    await asyncio.sleep(2)
+            if seen.state in ENDED:
+                return c.Adoptable(
+                    error=f"There is nothing to adopt: on {cluster.name}, Flink job {wanted.flink_job_id} is "
+                    f"{seen.state.value} ({seen.detail}).",
+                    code="not_adoptable",
+                )
+            number = own.number if own else None
+            return c.Adoptable(
+                number=number,
+                version=own.version if own else None,
+                leader=leader.identity,
+                observation=Observation(
+                    attempt=number or 0,
+                    flink_job_id=wanted.flink_job_id,
+                    sequence=asked,
+                    state=seen.state,
+                    detail=seen.detail or None,
+                ),
+            )

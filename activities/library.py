@@ -1,0 +1,86 @@
+"""Libraries: from Maven's repositories, or built from Git."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from temporalio import activity
+
+from activities import contracts as c
+from activities.build import maven_settings
+from activities.logs import bind, command_log, heartbeats
+from core.errors import NotFound
+from core.libraries import FromGit, FromMaven, LibraryState, Source
+from engine import git, maven
+from engine.base import EngineError, Tell
+from store import resources
+from watch.services import Services
+
+_SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
+
+
+def scope(project: str, name: str, version: str) -> str:
+    """Of its log."""
+    return f"library:{project}:{name}:{version}"[:120]
+
+
+class Librarian:
+    def __init__(self, services: Services):
+        self._services = services
+
+    @activity.defn(name=c.FETCH_LIBRARY)
+    async def fetch_library(self, wanted: c.FetchLibrary) -> c.Outcome:
+        bind(library=f"{wanted.project}/{wanted.name}/{wanted.version}")
+        services = self._services
+        where = scope(wanted.project, wanted.name, wanted.version)
+        async with command_log(services.database, where) as tell, heartbeats():
+            try:
+                async with services.database.read() as session:
+                    row = await resources.library(session, wanted.project, wanted.name, wanted.version)
+            except NotFound as gone:  # it was deleted meanwhile
+                return c.Outcome(error=gone.message, code=gone.code)
+            files: list[dict[str, Any]] = []
+            error: str | None = None
+            try:
+                files = await self._files(_SOURCE.validate_python(row.source), row.kind, tell)
+            except EngineError as failed:
+                error = failed.message
+                tell(error)
+            async with services.database.write() as session:
+                row = await resources.library(session, wanted.project, wanted.name, wanted.version)
+                row.state = (LibraryState.FAILED if error else LibraryState.READY).value
+                row.files, row.why = files, error
+            return c.Outcome(error=error, code="library_failed" if error else None)
+
+    async def _files(self, source: Source, kind: str, tell: Tell) -> list[dict[str, Any]]:
+        services = self._services
+        how = maven_settings(services.settings)
+        with services.artifacts.scratch() as folder:
+            if isinstance(source, FromMaven):
+                found = []
+                for number, coordinates in enumerate(source.coordinates):
+                    into = folder / str(number)
+                    into.mkdir()
+                    found.append(await self._kept(await maven.fetch(coordinates, into, how, tell), "jar", tell))
+                return found
+            assert isinstance(source, FromGit)  # an upload is never fetched
+            git.check_local(source.git, services.settings.git_local_roots)
+            commit = await git.resolve(source.git)
+            tell(f"{source.git.ref} is commit {commit}")
+            root = folder / "source"
+            inner = await git.checkout(source.git, commit, root, tell)
+            if source.file is None:
+                return [await self._kept(await maven.build(root, inner, source.build, how, tell), kind, tell)]
+            return [await self._kept(git.inside(inner, source.file), kind, tell)]
+
+    async def _kept(self, path: Path, kind: str, tell: Tell) -> dict[str, Any]:
+        artifacts = self._services.artifacts
+        if kind == "jar":
+            digest, size = await asyncio.to_thread(artifacts.put_jar, path)
+        else:
+            digest, size = await asyncio.to_thread(artifacts.put_python, path, path.name)
+        tell(f"{path.name}: {size / 1e6:.1f} MB, sha256 {digest[:12]}")
+        return {"sha256": digest, "size": size, "name": path.name}

@@ -1,0 +1,69 @@
+"""When a cluster does not know an attempt: how long to ask until that is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from core.observations import EngineState, Observation
+from engine.base import Engine, Failure, JobSeen, Ref
+from store.tables import Attempt
+
+PAUSE = 1.0
+CACHE_SECONDS = 5.0  # more than Flink's web.refresh-interval, 3 s by default
+
+
+def now_ms() -> int:
+    """The moment in milliseconds since 1970: the sequence of an observation."""
+    return int(datetime.now(UTC).timestamp() * 1000)
+
+
+def observation(attempt: Attempt, seen: JobSeen, sequence: int) -> Observation:
+    return Observation(
+        attempt=attempt.number,
+        flink_job_id=attempt.flink_job_id,
+        sequence=sequence,
+        state=seen.state,
+        detail=seen.detail or None,
+    )
+
+
+async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float) -> tuple[JobSeen, int]:
+    """What the cluster says of an attempt, and when it was asked. MISSING is believed when nothing of the
+    attempt can run any more. Raises `Unreachable`.
+
+    `leader` is the JobManager that took it. When that one died without high availability, its task
+    managers do not know yet: they run its tasks until they have missed its heartbeats, 50 s by default
+    (seen on 2.3.0: the new JobManager answered after 4 s, the old tasks went on writing for 45 s). A
+    successor that is started before would run beside them.
+    """
+    asked = now_ms()
+    seen = await engine.look(ref)
+    if seen.state is not EngineState.MISSING:
+        return seen, asked
+    first = await engine.leader()
+    began = time.monotonic()
+    wait = grace if first.ha or first.identity == leader else max(grace, first.silence)
+    while True:
+        await asyncio.sleep(min(PAUSE, wait))
+        asked = now_ms()
+        seen = await engine.look(ref)
+        if seen.state is not EngineState.MISSING:
+            return seen, asked
+        if (now := await engine.leader()).identity != first.identity:
+            first, began, wait = now, time.monotonic(), max(grace, 0 if now.ha else now.silence)
+            continue
+        if time.monotonic() - began >= wait and not await engine.remains(ref):
+            return seen, asked
+
+
+async def why_ended(engine: Engine, ref: Ref, seen: EngineState) -> Failure | None:
+    """Why an attempt ended. The JobManager answers from a copy of the job that may be older than its end
+    (web.refresh-interval), so one that failed without a failure is asked again. Raises `EngineError`."""
+    deadline = time.monotonic() + CACHE_SECONDS
+    while True:
+        failure = await engine.failure(ref)
+        if failure is not None or seen is not EngineState.FAILED or time.monotonic() > deadline:
+            return failure
+        await asyncio.sleep(min(0.3, PAUSE))

@@ -1,0 +1,74 @@
+"""`penstock recover` and `penstock orphans ...`: what is not as it ought to be."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.client import Api, out, show_json
+from cli.jobs import Job, Json, plain, ref, send, table
+
+app = typer.Typer(no_args_is_help=True, help="Flink jobs that run and that nobody owns.")
+
+
+@app.command("list")
+def list_(
+    cluster: Annotated[str | None, typer.Option(help="Only on this cluster")] = None, as_json: Json = False
+) -> None:
+    """Flink jobs that are alive and that no job of Penstock owns."""
+    found = Api().call("GET", "/orphans", params={"cluster": cluster} if cluster else {})["items"]
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        [
+            o["cluster"],
+            o["flink_job_id"],
+            plain(o["name"]),
+            f"attempt {o['attempt']} of {o['job']}" if o["job"] else "",
+            o["asked"] or "",
+            plain(o["detail"]),
+        ]
+        for o in found
+    ]
+    table(["CLUSTER", "FLINK JOB", "NAME", "WAS", "ASKED", "DETAIL"], rows, empty="None.")
+
+
+@app.command()
+def adopt(cluster: str, flink_job_id: str, job: Job, as_json: Json = False) -> None:
+    """Make it the attempt of a job on the same cluster."""
+    send(Api(), ref(job), {"kind": "adopt", "flink_job_id": flink_job_id}, wait=True, as_json=as_json)
+
+
+@app.command()
+def stop(
+    cluster: str,
+    flink_job_id: str,
+    savepoint: Annotated[bool, typer.Option(help="Stop it with a savepoint; --no-savepoint cancels it")] = True,
+) -> None:
+    """Stop it."""
+    mode = "stop" if savepoint else "cancel"
+    asked = Api().call("POST", f"/clusters/{cluster}/orphans/{flink_job_id}/stop", json={"mode": mode})
+    if asked["savepoint_directory"]:
+        out.print(f"Its savepoint goes to {asked['savepoint_directory']}", markup=False, soft_wrap=True)
+    out.print("Asked. It leaves `penstock orphans list` when the cluster shows it ended.")
+
+
+def recover(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the recovery now: what is not as it ought to be, and what was done about it."""
+    found = Api().call("POST", "/recovery", json={"dry_run": dry_run})["findings"]
+    if as_json:
+        show_json(found)
+        return
+    rows = [[f["kind"], plain(f["subject"]), plain(f["what"]), plain(f["action"]), _done(f, dry_run)] for f in found]
+    table(["KIND", "WHERE", "WHAT", "ACTION", "DONE"], rows, empty="Everything is as it ought to be.")
+
+
+def _done(finding: dict[str, object], dry_run: bool) -> str:
+    if finding["done"]:
+        return "yes"
+    return "would be" if dry_run and finding["safe"] else "no"

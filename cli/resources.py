@@ -1,0 +1,245 @@
+"""`penstock resources`, `penstock secrets`, `penstock libraries`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import jobs
+from cli.client import FAILED, USAGE, Api, err, out, show_json
+from cli.sql import read, uses
+
+app = typer.Typer(no_args_is_help=True, help="Registered tables of a project, and who may use them.")
+secrets = typer.Typer(no_args_is_help=True, help="Secrets of a project; written ${secret:name} where they are used.")
+libraries = typer.Typer(no_args_is_help=True, help="Connectors and functions of a project, in versions.")
+
+Project = Annotated[str, typer.Option("--project", "-p", help="Project")]
+
+
+def _json(path: str) -> Any:
+    try:
+        return json.loads(read(path))
+    except ValueError as error:
+        err.print(f"{path} is not JSON: {error}", style="red", markup=False)
+        raise typer.Exit(USAGE) from error
+
+
+@app.command("list")
+def list_resources(project: Project = "default", as_json: jobs.Json = False) -> None:
+    """Tables that a project may use."""
+    found = Api().call("GET", f"/projects/{project}/resources")["items"]
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        [
+            r["name"] if r["project"] == project else f"{r['project']}.{r['name']}",
+            r["definition"]["options"]["connector"],
+            " ".join(verb for verb in ("read", "write") if r[verb]),
+            str(len(r["definition"]["columns"])),
+            r["owner"],
+            jobs.plain(r["description"].split("\n")[0]),
+        ]
+        for r in found
+    ]
+    jobs.table(["TABLE", "CONNECTOR", "MAY", "COLUMNS", "OWNER", "DESCRIPTION"], rows, empty="No tables.")
+
+
+@app.command("show")
+def show_resource(name: str, project: Project = "default", as_json: jobs.Json = False) -> None:
+    """One table, as the DDL that it stands for."""
+    found = Api().call("GET", f"/projects/{project}/resources/{name}")
+    if as_json:
+        show_json(found)
+        return
+    out.print(found["ddl"], markup=False, highlight=False)
+    for grant in found["grants"] or []:
+        rights = " and ".join(verb for verb in ("read", "write") if grant[verb])
+        out.print(f"-- {grant['project']} may {rights}", markup=False)
+
+
+@app.command("put")
+def put_resource(
+    name: str,
+    file: Annotated[str, typer.Argument(help="JSON of the definition, or of the whole resource; - for standard input")],
+    project: Project = "default",
+    description: Annotated[str | None, typer.Option()] = None,
+    owner: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Register a table, or change it."""
+    found = _json(file)
+    body = found if "definition" in found else {"definition": found}
+    body |= {k: v for k, v in {"description": description, "owner": owner}.items() if v is not None}
+    made = Api().call("PUT", f"/projects/{project}/resources/{name}", json=body)
+    out.print(f"{project}/{name}, revision {made['revision']}.", markup=False)
+
+
+@app.command("delete")
+def delete_resource(name: str, project: Project = "default") -> None:
+    """Forget a table and its grants. The data stays."""
+    Api().call("DELETE", f"/projects/{project}/resources/{name}")
+    out.print("Deleted.")
+
+
+@app.command()
+def grant(
+    name: str,
+    grantee: Annotated[str, typer.Argument(help="The project that may use it")],
+    project: Project = "default",
+    write: Annotated[bool, typer.Option("--write", help="Also write")] = False,
+    no_read: Annotated[bool, typer.Option("--no-read", help="Write only")] = False,
+) -> None:
+    """Let another project use a table; there it is called `<project>.<name>`."""
+    rights = {"read": not no_read, "write": write}
+    Api().call("PUT", f"/projects/{project}/resources/{name}/grants/{grantee}", json=rights)
+    out.print("Granted.")
+
+
+@app.command()
+def revoke(name: str, grantee: str, project: Project = "default") -> None:
+    """Take a grant back."""
+    Api().call("DELETE", f"/projects/{project}/resources/{name}/grants/{grantee}")
+    out.print("Taken back.")
+
+
+@app.command()
+def infer(
+    kind: Annotated[str, typer.Argument(help="json, avro, json-schema, database or kafka")],
+    file: Annotated[
+        list[str] | None, typer.Option("--file", "-f", help="Samples (one object a line), or the schema")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="database: jdbc:postgresql://host:port/name")] = None,
+    table: Annotated[str | None, typer.Option(help="database: the table")] = None,
+    user: Annotated[str | None, typer.Option(help="database")] = None,
+    password: Annotated[str | None, typer.Option(help="database: ${secret:name}")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="kafka: key=value of the connector")] = None,
+    library: Annotated[list[str] | None, typer.Option("--library", "-l", help="kafka: name:version")] = None,
+    project: Project = "default",
+    cluster: Annotated[str, typer.Option(help="kafka: where it is read")] = "local",
+) -> None:
+    """Columns from what the data looks like. Prints a definition for `resources put`; notes go to standard error."""
+    body: dict[str, Any] = {"kind": kind, "cluster": cluster, "options": jobs.pairs(option), "libraries": uses(library)}
+    body |= {k: v for k, v in {"url": url, "table": table, "user": user, "password": password}.items() if v}
+    texts = [read(f) for f in file or []]
+    if kind == "json":
+        body["samples"] = [line for text in texts for line in _samples(text)]
+    elif texts:
+        body["document"] = texts[0]
+    found = Api().call("POST", f"/projects/{project}/resources/infer", json=body, timeout=None)
+    for note in found["notes"]:
+        err.print(note, style="yellow", markup=False)
+    definition = {k: found[k] for k in ("columns", "primary_key", "options")}
+    definition["columns"] = [{k: v for k, v in c.items() if v not in (None, False)} for c in found["columns"]]
+    show_json(definition)
+
+
+def _samples(text: str) -> list[str]:
+    """One JSON value, or one a line."""
+    try:
+        json.loads(text)
+        return [text]
+    except ValueError:
+        return [line for line in text.splitlines() if line.strip()]
+
+
+@secrets.command("list")
+def list_secrets(project: Project = "default") -> None:
+    """Names of secrets; never their values."""
+    found = Api().call("GET", f"/projects/{project}/secrets")["items"]
+    rows = [[s["name"], s["reference"], jobs.ago(s["updated_at"])] for s in found]
+    jobs.table(["NAME", "REFERENCE", "SET"], rows, empty="No secrets.")
+
+
+@secrets.command("set")
+def set_secret(name: str, project: Project = "default") -> None:
+    """Store a secret: typed unseen, or read from standard input when that is no terminal."""
+    value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+    made = Api().call("PUT", f"/projects/{project}/secrets/{name}", json={"value": value})
+    out.print(f"Set. Write it as {made['reference']}.", markup=False)
+
+
+@secrets.command("delete")
+def delete_secret(name: str, project: Project = "default") -> None:
+    """Forget a secret."""
+    Api().call("DELETE", f"/projects/{project}/secrets/{name}")
+    out.print("Deleted.")
+
+
+@libraries.command("list")
+def list_libraries(project: Project = "default") -> None:
+    """Libraries of a project."""
+    found = Api().call("GET", f"/projects/{project}/libraries")["items"]
+    rows = [
+        [
+            x["name"], x["version"], x["kind"], x["state"], f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB",
+            ", ".join(f["name"] for f in x["functions"]),
+        ]
+        for x in found
+    ]  # fmt: skip
+    jobs.table(["NAME", "VERSION", "KIND", "STATE", "SIZE", "FUNCTIONS"], rows, empty="No libraries.")
+
+
+@libraries.command("add")
+def add_library(
+    name: str,
+    version: str,
+    maven: Annotated[list[str] | None, typer.Option(help="group:artifact:version; may be repeated")] = None,
+    file: Annotated[str | None, typer.Option("--file", "-f", help="A .jar, .py or .zip to upload")] = None,
+    git: Annotated[str | None, typer.Option(help="URL of a repository to build")] = None,
+    ref: Annotated[str, typer.Option(help="With --git: branch, tag or commit")] = "HEAD",
+    subdirectory: Annotated[str | None, typer.Option(help="With --git")] = None,
+    python_file: Annotated[str | None, typer.Option(help="With --git: the Python file")] = None,
+    function: Annotated[list[str] | None, typer.Option(help="name=class; may be repeated")] = None,
+    project: Project = "default",
+) -> None:
+    """Add a version of a library, and wait until it can be used."""
+    if sum(bool(x) for x in (maven, file, git)) != 1:
+        err.print("Give one of --maven, --file and --git.", style="red")
+        raise typer.Exit(USAGE)
+    python = bool(python_file) or (file is not None and not file.endswith(".jar"))
+    if maven:
+        source: dict[str, Any] = {"type": "maven", "coordinates": maven}
+    elif file:
+        source = {"type": "upload", "file": Path(file).name}
+    else:
+        where = {"url": git, "ref": ref, **({"subdirectory": subdirectory} if subdirectory else {})}
+        source = {"type": "git", "git": where, **({"file": python_file} if python_file else {})}
+    functions = [{"name": n, "class": c} for n, c in jobs.pairs(function).items()]
+    body = {"name": name, "version": version, "kind": "python" if python else "jar", "source": source,
+            "functions": functions}  # fmt: skip
+    api = Api()
+    api.call("POST", f"/projects/{project}/libraries", json=body)
+    path = f"/projects/{project}/libraries/{name}/{version}"
+    if file:
+        api.call("PUT", f"{path}/content", content=Path(file).read_bytes(), timeout=None)
+    lines = 0
+    while (found := api.call("GET", path))["state"] == "FETCHING":
+        lines = _tell(api, path, lines)
+        time.sleep(1)
+    _tell(api, path, lines)
+    if found["state"] != "READY":
+        err.print(str(found["why"]), style="red", markup=False)
+        raise typer.Exit(FAILED)
+    out.print(
+        f'{name} {version} is ready. Use it with "libraries": [{{"name": "{name}", "version": "{version}"}}].',
+        markup=False,
+    )
+
+
+def _tell(api: Api, path: str, lines: int) -> int:
+    log = str(api.call("GET", f"{path}/log")).splitlines()
+    for line in log[lines:]:
+        out.print(line.partition("Z ")[2], style="dim", markup=False, highlight=False)
+    return len(log)
+
+
+@libraries.command("delete")
+def delete_library(name: str, version: str, project: Project = "default") -> None:
+    """Forget a version that no job uses."""
+    Api().call("DELETE", f"/projects/{project}/libraries/{name}/{version}")
+    out.print("Deleted.")

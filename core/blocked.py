@@ -1,0 +1,144 @@
+"""Why a job is parked, what was seen, and what a person can safely send next: one function a case.
+
+A job is BLOCKED where going on could lose state or run it twice. The actions are bodies of
+`POST /jobs/{id}/commands`, ready to be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from core.restore import RestorePoint
+
+Action = dict[str, Any]
+
+RESTART: Action = {"kind": "restart"}
+FROM_NEWEST: Action = {"kind": "restart", "restore": {"mode": "newest"}}
+_NEWEST: Action = {"restore": {"mode": "newest"}}
+EMPTY: Action = {"kind": "restart", "restore": {"mode": "none"}}
+KILL: Action = {"kind": "kill"}
+SHOWN_POINTS = 3
+
+
+class Blocked(BaseModel):
+    """`code` is a stable word; `why` is told to people; `evidence` is what was seen, a line each."""
+
+    model_config = ConfigDict(frozen=True)
+    code: str
+    why: str
+    evidence: list[str] = []
+    actions: list[Action] = []
+
+
+def from_point(point: str) -> Action:
+    return {"kind": "restart", "restore": {"mode": "point", "point": point}}
+
+
+def adopt(flink_job_id: str) -> Action:
+    return {"kind": "adopt", "flink_job_id": flink_job_id}
+
+
+def _others(points: Sequence[RestorePoint], without: str | None = None) -> list[RestorePoint]:
+    return [p for p in points if p.path != without][:SHOWN_POINTS]
+
+
+def _told(points: Sequence[RestorePoint]) -> list[str]:
+    return [f"{p.kind.value} {p.path}, completed {p.completed_at:%Y-%m-%d %H:%M:%S} UTC" for p in points]
+
+
+def no_restore_point(why: str, given_up: Sequence[RestorePoint]) -> Blocked:
+    """A restore point is due and none is there. `given_up` are points of this job that a person had left."""
+    others = _others(given_up)
+    return Blocked(
+        code="no_restore_point",
+        why=why,
+        evidence=["the job's checkpoint and savepoint folders were read", *_told(others)],
+        actions=[*(from_point(p.id) for p in others), EMPTY, KILL],
+    )
+
+
+def submission_unclear(attempt: int, flink_job_id: str, why: str) -> Blocked:
+    return Blocked(
+        code="submission_unclear",
+        why=f"It cannot be told whether the cluster has attempt {attempt}: {why}. "
+        "A restart asks the cluster first, and starts nothing while that attempt may live.",
+        evidence=[f"attempt {attempt} was sent as Flink job {flink_job_id}", why],
+        actions=[FROM_NEWEST, KILL],
+    )
+
+
+def occupied(attempt: int, flink_job_id: str) -> Blocked:
+    """An older attempt, which had been taken for ended, is alive."""
+    return Blocked(
+        code="attempt_alive",
+        why=f"Attempt {attempt} of this job, which was believed to have ended, is alive on the cluster. "
+        "Starting another would run the job twice.",
+        evidence=[f"the cluster shows Flink job {flink_job_id} (attempt {attempt}) alive"],
+        actions=[adopt(flink_job_id)],
+    )
+
+
+def end_not_seen(attempt: int, flink_job_id: str, points: Sequence[RestorePoint], *, ha: bool) -> Blocked:
+    """The cluster does not know the attempt although it lost no jobs: it ended there, and nobody saw how."""
+    how = (
+        "the cluster keeps its jobs over a change of leader (high availability)"
+        if ha
+        else "the JobManager is the same that took it"
+    )
+    others = _others(points)
+    return Blocked(
+        code="end_not_seen",
+        why=f"Attempt {attempt} has ended on the cluster, and nobody saw how: it may have finished, failed or been "
+        "cancelled. A restart is right if it had failed, and a second run if it had finished.",
+        evidence=[f"a leader that answers does not know Flink job {flink_job_id}", how, *_told(others)],
+        actions=[FROM_NEWEST, *(from_point(p.id) for p in others[1:]), KILL],
+    )
+
+
+def savepoint_unknown(attempt: int, directory: str | None, why: str) -> Blocked:
+    """It was being stopped with a savepoint, it is gone, and whether the savepoint is complete cannot be read."""
+    return Blocked(
+        code="savepoint_unknown",
+        why=f"Attempt {attempt} was being stopped with a savepoint and is gone; whether that savepoint is complete "
+        f"cannot be told: {why}",
+        evidence=[f"the savepoint was to be written below {directory}", why],
+        actions=[RESTART, KILL],
+    )
+
+
+def does_not_map(path: str, cause: str, version: int, before: int | None) -> Blocked:
+    """The program has no place for the state."""
+    return Blocked(
+        code="state_does_not_map",
+        why=f"Version {version} does not take the state of {path}: {cause}",
+        evidence=[cause],
+        actions=[
+            *([] if before in (None, version) else [{"kind": "resubmit", "version": before, **_NEWEST}]),
+            {"kind": "restart", "restore": {"mode": "newest", "allow_non_restored_state": True}},
+            EMPTY,
+        ],
+    )
+
+
+def restore_fails(path: str, times: int, cause: str, points: Sequence[RestorePoint]) -> Blocked:
+    """The same point has failed to restore as often as the policy tries it."""
+    others = _others(points, path)
+    return Blocked(
+        code="restore_fails",
+        why=f"The restore from {path} has failed {times} times: {cause}. The restart policy does not fall back "
+        "to an older point by itself.",
+        evidence=[cause, *_told(others)],
+        actions=[*(from_point(p.id) for p in others), FROM_NEWEST, KILL],
+    )
+
+
+def step_failed(why: str) -> Blocked:
+    """An activity gave up for good: what it left behind cannot be known from here."""
+    return Blocked(code="internal", why=why, evidence=[why], actions=[FROM_NEWEST, KILL])
+
+
+def workflow_lost(why: str) -> Blocked:
+    return Blocked(code="workflow_lost", why=why, evidence=[why], actions=[RESTART, KILL])

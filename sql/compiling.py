@@ -1,0 +1,279 @@
+"""The compiled plan that a version runs from: which one, and whether the state of another fits it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import lineage, verdict
+from core.config import values
+from core.errors import InvalidInput
+from core.operators import table_in
+from core.plan import NotAPlan, Plan, read
+from core.references import is_sensitive
+from core.restore import RestoreRequest
+from core.specs import SqlSpec
+from core.sql import Script, parse_script, placed, without_execute
+from engine import files
+from engine.base import EngineError, Planner, Rejected, Tell
+from engine.base import Plan as Body
+from engine.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
+from engine.session import FlinkSession, scrub
+from sql.environment import Environment, environment, python_properties
+from store import attempts, clusters, jobs, plans
+from store.tables import Attempt, Cluster, Job, PlanRow, Version
+from watch.effective import effective_config
+from watch.services import Services
+
+
+def scratch_of(cluster: Cluster) -> str:
+    """A folder that the gateway and every process of Penstock see."""
+    return f"{cluster.state_dir.rstrip('/')}/penstock/sql"
+
+
+def without_secrets(body: Body, secrets: list[str]) -> Body:
+    """A plan as it may be kept: options that are secrets, and values of secrets, are hidden."""
+    for table in filter(None, map(table_in, body["nodes"])):
+        found = table.get("resolvedTable")
+        if isinstance(found, dict) and "options" in found:
+            found["options"] = {
+                k: "******" if is_sensitive(k) else scrub(v, secrets) for k, v in found["options"].items()
+            }
+    return body
+
+
+@dataclass
+class PlanOfAttempt:
+    """Decides, once for an attempt, which plan it runs from, and writes that down before anything is sent."""
+
+    services: Services
+    attempt: Attempt
+    version: Version
+    environment: Environment
+    flink_version: str
+    tell: Tell
+
+    async def known(self) -> tuple[Body | None, Planner | None]:
+        """(plan, None) when it is known already; (None, planner) when the text has to be compiled; (None, None)
+        when it has to run from its text."""
+        async with self.services.database.read() as session:
+            mine = await plans.get(session, self.attempt.plan)
+            if mine is not None:  # an earlier try of this submission
+                return dict(mine.body), None
+            of_version = await plans.get(session, self.version.plan)
+            base = None
+            if self.attempt.restored_from:
+                base = await plans.of_point(session, self.attempt.restored_from)
+        if base is None or not base.known:
+            fits = of_version is not None and of_version.inputs == self.environment.inputs
+            return (await self._run(of_version), None) if fits and of_version else (None, self._planner(None))
+        if base.plan is None:
+            self.tell("the state was made by a run from the text, so this one is too")
+            await self._write(None, "its state was made by a run from the text")
+            return None, None
+        if base.plan.inputs == self.environment.inputs:
+            return await self._run(base.plan), None
+        return None, self._planner(base.plan)
+
+    def _planner(self, base: PlanRow | None) -> Planner:
+        async def planner(body: Body | None, why: str) -> Body | None:
+            if body is None:
+                if base is not None:
+                    raise Rejected(f"It cannot be compiled to a plan, and its state was made by one: {why}")
+                self.environment.check_text()
+                await self._write(None, why)
+                return None
+            try:
+                compiled = read(without_secrets(body, self.environment.secrets))
+            except NotAPlan as error:
+                if base is not None:
+                    raise Rejected(str(error)) from error
+                await self._write(None, str(error))
+                return None
+            try:
+                self.environment.check(compiled.reads, compiled.writes)
+            except InvalidInput as error:
+                raise Rejected(f"{error.message} {error.remedy}") from error
+            if base is None:
+                made = verdict.from_one(compiled)
+            else:
+                found = verdict.compare(read(base.body), compiled)
+                self.tell(f"state: {found.verdict.verdict}: {found.verdict.summary}")
+                for line in [*found.verdict.diff.splitlines(), *found.verdict.notes]:
+                    self.tell("  " + line)
+                made = found.aligned
+            return await self._run(row_of(made, self.environment, self.flink_version))
+
+        return planner
+
+    async def _run(self, row: PlanRow) -> Body:
+        await self._write(row, "")
+        self.tell(f"running from the compiled plan {row.digest[:12]}")
+        return dict(row.body)
+
+    async def _write(self, row: PlanRow | None, why: str) -> None:
+        async with self.services.database.write() as session:
+            if row is not None:
+                await plans.keep(session, row)
+            digest = row.digest if row is not None else None
+            await plans.used(session, self.attempt.job_id, self.attempt.number, self.version.number, digest, why)
+
+
+def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:
+    return PlanRow(
+        digest=plan.digest(),
+        inputs=environment.inputs,
+        flink_version=flink_version,
+        body=plan.body,
+        lineage=lineage.of(plan).model_dump(mode="json"),
+        created_at=datetime.now(UTC),
+    )
+
+
+def properties_of(environment: Environment, config: Mapping[str, str], parallelism: int | None) -> dict[str, str]:
+    made = {**config, **environment.properties}
+    if parallelism:
+        made["parallelism.default"] = str(parallelism)
+    return made
+
+
+async def compiled(
+    engine: FlinkSession, cluster: Cluster, environment: Environment, properties: Mapping[str, str]
+) -> Plan:
+    """What a script compiles to, without running any of it. Raises `Rejected` for what Flink refuses, `NotAPlan` for
+    what runs but has no plan, `Unreachable`."""
+    script = parse_script(environment.text)
+    gateway, session = await engine.open_session({**properties, "pipeline.name": "compile"})
+    try:
+        await gateway.prepare(session, environment.before, _silent)
+        await gateway.set_up(session, script, _silent)
+        try:
+            body = await gateway.compile(session, as_set(script.inserts), scratch_of(cluster))
+        except (StatementFailed, NoPlan) as error:
+            await _explained(gateway, session, script)
+            raise NotAPlan(error.message) from error
+    except EngineError as error:
+        error.message = scrub(error.message, environment.secrets)
+        raise
+    finally:
+        await gateway.close(session)
+    return read(without_secrets(body, environment.secrets))
+
+
+async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
+    """Raises `Rejected` for the first INSERT that Flink cannot plan at all."""
+    for statement in script.inserts:
+        text = placed(statement.model_copy(update={"text": without_execute(statement.text)}))
+        try:
+            await gateway.execute(session, "EXPLAIN " + text)
+        except StatementFailed as error:
+            raise rejected(statement, error, _silent) from error
+
+
+async def judge(
+    services: Services, job: Job, number: int, restore: RestoreRequest | None
+) -> verdict.StateVerdict | None:
+    """Whether the state that a command would start from fits a version; None where there is no state or no SQL.
+
+    Raises `InvalidInput` when Flink refuses the version's SQL. What cannot be found out is UNKNOWN, with the reason.
+    """
+    if job.type != "sql" or (restore is not None and restore.mode == "none"):
+        return None
+    async with services.database.read() as session:
+        base = await _base(session, job, restore)
+        if not base.known:
+            return None if job.current_attempt is None else verdict.unknown("It is not known what made this state.")
+        text = await _text(services, session, job, number)
+    if base.plan is None:
+        return verdict.unknown("What made this state ran from its text, not from a compiled plan.")
+    if base.plan.inputs == text.environment.inputs:
+        return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary="It runs from the same compiled plan.")
+    try:
+        plan = await _compile(services, text)
+        return verdict.compare(read(base.plan.body), plan).verdict
+    except Rejected as error:
+        raise InvalidInput(
+            f"Flink refuses version {number}: {error.message}",
+            code="sql_invalid",
+            field="version",
+            remedy="Add a version that is mended; nothing was stopped.",
+        ) from error
+    except NotAPlan as error:
+        return verdict.unknown(f"It cannot be compiled to a plan: {error}")
+    except EngineError as error:
+        return verdict.unknown(f"The SQL gateway cannot be asked: {error.message}")
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A version of a SQL job with all that it is compiled with."""
+
+    cluster: Cluster
+    environment: Environment
+    properties: dict[str, str]
+
+
+async def _text(services: Services, session: AsyncSession, job: Job, number: int) -> _Text:
+    version = await jobs.version(session, job, number)
+    cluster = await clusters.get(session, job.cluster)
+    project = await jobs.project(session, job.project)
+    config = values(effective_config(job, cluster, project, version))
+    spec = SqlSpec.model_validate(version.spec)
+    made = await environment(
+        services, session, job.project, spec.sql, uses=spec.libraries, open_secrets=True, table_options=config
+    )
+    properties = properties_of(made, {**config, **python_properties(services, cluster, made)}, spec.parallelism)
+    return _Text(cluster, made, properties)
+
+
+async def _compile(services: Services, text: _Text) -> Plan:
+    """Raises what `compiled` raises, and `InvalidInput` for tables that may not be used."""
+    async with asyncio.timeout(services.settings.plan_timeout):
+        plan = await compiled(services.engines.session(text.cluster), text.cluster, text.environment, text.properties)
+    text.environment.check(plan.reads, plan.writes)
+    return plan
+
+
+async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | None, str | None]:
+    """The plan of a version, compiled now when it has none yet; without one, the reason."""
+    async with services.database.read() as session:
+        version = await jobs.version(session, job, number)
+        known = await plans.get(session, version.plan)
+        if known is not None or version.plan_why or job.type != "sql":
+            return known, version.plan_why
+        text = await _text(services, session, job, number)
+    try:
+        plan = verdict.from_one(await _compile(services, text))
+    except NotAPlan as error:
+        return None, str(error)
+    except (EngineError, InvalidInput) as error:
+        return None, error.message
+    row = row_of(plan, text.environment, text.cluster.flink_version)
+    async with services.database.write() as session:
+        current = await jobs.version(session, job, number)
+        if current.plan is None:  # a run that began meanwhile knows better
+            await plans.keep(session, row)
+            await plans.compiled(session, job.id, number, row.digest, "")
+    return row, None
+
+
+async def _base(session: AsyncSession, job: Job, restore: RestoreRequest | None) -> plans.Base:
+    """What made the state: the point that is named, else the newest one, which is the current attempt's if it has
+    any."""
+    points = await attempts.points(session, job.id)
+    if restore is not None and restore.point is not None:
+        named = next((p for p in points if restore.point in (p.id, p.path)), None)
+        return await plans.of_point(session, named.path if named else files.normal(restore.point))
+    current = await attempts.get(session, job.id, job.current_attempt) if job.current_attempt else None
+    if current is not None and current.ended_at is None:
+        return await plans.of_attempt(session, job.id, current.number)
+    newest = max(points, key=lambda p: p.completed_at, default=None)
+    return await plans.of_attempt(session, job.id, newest.attempt if newest else job.current_attempt)
+
+
+def _silent(line: str) -> None:
+    return None

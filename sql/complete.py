@@ -1,0 +1,140 @@
+"""What may stand at the cursor: Flink's completer for keywords and functions, the catalog for the rest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from core.errors import InvalidInput
+from core.references import chain_at
+from core.resources import TableDefinition
+from core.sql import statements
+from engine.base import EngineError
+from store import clusters, jobs, resources
+from watch.services import Services
+
+MAX_CANDIDATES = 200
+# Options that most scripts need; a connector's own are told by Flink when they are wrong.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "": ("connector", "format"),
+    "datagen": ("rows-per-second", "number-of-rows", "fields.<name>.kind", "fields.<name>.min", "fields.<name>.max"),
+    "kafka": (
+        "topic", "topic-pattern", "properties.bootstrap.servers", "properties.group.id", "format", "key.format",
+        "key.fields", "value.format", "scan.startup.mode", "scan.bounded.mode", "scan.watermark.idle-timeout",
+        "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.parallelism",
+    ),
+    "upsert-kafka": ("topic", "properties.bootstrap.servers", "key.format", "value.format", "value.fields-include"),
+    "jdbc": (
+        "url", "table-name", "username", "password", "driver", "lookup.cache", "lookup.max-retries",
+        "sink.buffer-flush.max-rows", "sink.buffer-flush.interval", "sink.max-retries", "scan.fetch-size",
+    ),
+    "filesystem": (
+        "path", "format", "source.monitor-interval", "sink.rolling-policy.rollover-interval",
+        "sink.rolling-policy.file-size", "sink.partition-commit.policy.kind", "auto-compaction",
+    ),
+    "print": ("print-identifier", "standard-error", "sink.parallelism"),
+    "blackhole": (),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Candidate:
+    text: str
+    kind: str
+    detail: str = ""
+
+
+async def candidates(
+    services: Services, project: str, cluster_name: str, text: str, position: int, words: list[str] | None
+) -> tuple[int, list[Candidate]]:
+    """(where the word at the cursor begins, what may take its place). `words` are what a session's completer said;
+    without a session a passing one is asked."""
+    before = text[: min(position, len(text))]
+    match = re.search(r"[\w.`$-]*$", before)
+    word = match.group() if match else ""
+    at = len(before) - len(word)
+    async with services.database.read() as session:
+        await jobs.project(session, project)
+        await clusters.get(session, cluster_name)
+        visible = await resources.visible(session, project)
+    tables = _tables_of(text)
+    for item in visible:
+        row = item.resource
+        definition = TableDefinition.model_validate(row.definition)
+        name = row.name if row.project == project else f"{row.project}.{row.name}"
+        tables.setdefault(name, [c.name for c in definition.columns])
+    if option := _in_option(before):
+        return len(before) - len(option[1]), _options(text, *option)
+    found: list[Candidate] = []
+    lower = word.strip("`").lower()
+    mentioned = {name: columns for name, columns in tables.items() if re.search(rf"\b{re.escape(name)}\b", text)}
+    for name, columns in mentioned.items():
+        found += [Candidate(c, "column", name) for c in columns if c.lower().startswith(lower)]
+    found += [Candidate(n, "table") for n in tables if n.lower().startswith(lower)]
+    if words is None:
+        words = await _asked(services, cluster_name, before)
+    known = {c.text.lower() for c in found}
+    for said in words or []:
+        if said.lower() not in known and said.lower().startswith(lower):
+            found.append(Candidate(said, "keyword" if said.isupper() else "function" if "(" in said else "name"))
+    return at, sorted(set(found), key=lambda c: (c.kind != "column", c.kind != "table", c.text.lower()))[
+        :MAX_CANDIDATES
+    ]
+
+
+async def _asked(services: Services, cluster_name: str, before: str) -> list[str]:
+    """Flink's completer in a session of its own, which knows keywords and functions."""
+    async with services.database.read() as session:
+        cluster = await clusters.get(session, cluster_name)
+    start = max((m.end() for m in re.finditer(";", before)), default=0)
+    statement = before[start:].lstrip()
+    try:
+        gateway, handle = await services.engines.session(cluster).open_session({})
+        try:
+            return await gateway.complete(handle, statement, len(statement))
+        finally:
+            await gateway.close(handle)
+    except EngineError:
+        return []  # the catalog's part is still worth having
+
+
+def _tables_of(text: str) -> dict[str, list[str]]:
+    """Tables that the text makes itself, with their columns as far as they can be seen."""
+    found: dict[str, list[str]] = {}
+    try:
+        every = list(statements(text))
+    except InvalidInput:
+        return found  # a text that is being written is seldom whole
+    for parts in every:
+        words = [t.word for t in parts[:6]]
+        if words[:1] != ["CREATE"] or "TABLE" not in words:
+            continue
+        rest = [t for t in parts[words.index("TABLE") + 1 :] if t.word not in ("IF", "NOT", "EXISTS")]
+        chain = chain_at(rest)
+        if not chain:
+            continue
+        body = rest[2 * len(chain) - 1 :]
+        columns, depth, fresh = [], 0, False
+        for token in body:
+            depth += {"(": 1, ")": -1, "<": 1, ">": -1}.get(token.text, 0)
+            if depth == 0 and token.text == ")":
+                break
+            if fresh and token.kind in ("word", "name") and token.word not in ("WATERMARK", "PRIMARY", "CONSTRAINT"):
+                columns.append(token.text.strip("`"))
+            fresh = depth == 1 and token.text in ("(", ",")
+        found[".".join(chain)] = columns
+    return found
+
+
+def _in_option(before: str) -> tuple[str, str] | None:
+    """(connector, what is typed) when the cursor stands in the key of an option."""
+    match = re.search(r"WITH\s*\(((?:[^()']|'[^']*')*)'([^']*)$", before, re.IGNORECASE)
+    if match is None or re.search(r"=\s*$", match.group(1)):
+        return None
+    given = re.search(r"'connector'\s*=\s*'([^']*)'", match.group(1))
+    return (given.group(1) if given else "", match.group(2))
+
+
+def _options(text: str, connector: str, typed: str) -> list[Candidate]:
+    names = OPTIONS.get(connector, ()) if connector else OPTIONS[""]
+    return [Candidate(n, "option", connector) for n in names if n.startswith(typed)]

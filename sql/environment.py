@@ -1,0 +1,235 @@
+"""What a script of a project finds: its registered tables, those granted to it, its libraries, its secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import InvalidInput
+from core.libraries import LibraryState
+from core.operators import TableName
+from core.references import Chain, bent, chain_at, created, named, quoted, quoted_name, resolved_sql, secrets_in
+from core.resources import TableDefinition
+from core.specs import Use
+from core.sql import place_of, statements, tokens
+from store import resources
+from store.tables import Cluster, Library
+from watch.services import Services
+
+CATALOG, DATABASE = "default_catalog", "default_database"
+
+
+@dataclass(frozen=True)
+class Right:
+    """How a project may use a table of the session. `label` is `project/name` of the resource."""
+
+    label: str
+    read: bool
+    write: bool
+
+
+@dataclass(frozen=True)
+class Environment:
+    """`before` are statements to run first, `text` is the script. With secrets opened, `secrets` are their values,
+    and all of it stays in the process that asked for it. `inputs` is the hash of what a plan is made from."""
+
+    before: list[str]
+    text: str
+    secrets: list[str]
+    rights: Mapping[str, Right]
+    properties: Mapping[str, str]
+    inputs: str
+    libraries: list[Library] = field(default_factory=list)
+
+    def check(self, reads: Sequence[TableName], writes: Sequence[TableName]) -> None:
+        """Raise `InvalidInput` when a table is read or written that the project may not."""
+        for verb, tables in (("read", reads), ("write", writes)):
+            for table in tables:
+                right = self.rights.get(str(table))
+                if right is not None and not getattr(right, verb):
+                    owner = right.label.partition("/")[0]
+                    raise InvalidInput(
+                        f"The script {verb}s {right.label}, which this project may not {verb}.",
+                        code="access_denied",
+                        field="spec.sql",
+                        remedy=f"Ask the project {owner} to grant `{verb}` on it.",
+                    )
+
+    def check_text(self) -> None:
+        """The same from the text alone, for what Flink cannot compile to a plan: a table after INSERT INTO is
+        written, every other one that is named is read."""
+        names = named(self.text)
+        written = set(_targets(self.text))
+        for full in self.rights:
+            short = {tuple(full.split(".")[i:]) for i in range(3)}
+            table = TableName(*full.split("."))
+            if short & written:
+                self.check([], [table])
+            elif short & names:
+                self.check([table], [])
+
+
+def _targets(text: str) -> list[Chain]:
+    found = []
+    parts = list(tokens(text))
+    for i, token in enumerate(parts[:-2]):
+        if token.word == "INSERT" and parts[i + 1].word in ("INTO", "OVERWRITE"):
+            found.append(chain_at(parts[i + 2 :]))
+    return found
+
+
+async def environment(
+    services: Services,
+    session: AsyncSession,
+    project: str,
+    text: str,
+    *,
+    uses: Sequence[Use] = (),
+    open_secrets: bool,
+    table_options: Mapping[str, str] | None = None,
+    everything: bool = False,
+    moved: bool = False,
+) -> Environment:
+    """The environment of a script. With `everything` all tables of the project are made, also those that the
+    text does not name. Without `open_secrets` references stay as they are: nothing secret leaves the vault. `moved`:
+    the session may be in another database than the default one, where a short name is another project's table.
+
+    Raises `NotFound` for a library or a secret that is not there, `InvalidInput` for what may not be done.
+    """
+    names, own = named(text), created(text)
+    before: list[str] = []
+    plain: list[str] = []
+    rights: dict[str, Right] = {}
+    values: list[str] = []
+    databases: set[str] = set()
+    foreign: list[tuple[str, str]] = []
+
+    async def add(statement: str, owner: str) -> None:
+        plain.append(statement)
+        before.append(await _opened(services, session, owner, statement, values) if open_secrets else statement)
+
+    libraries = [await resources.library(session, project, use.name, use.version) for use in uses]
+    for library in libraries:
+        if library.state != LibraryState.READY.value:
+            raise InvalidInput(
+                f"The library {library.name} {library.version} is {library.state}. {library.why or ''}".strip(),
+                code="library_not_ready",
+                field="spec.libraries",
+            )
+    properties: dict[str, str] = {}
+    for statement in _library_statements(services, libraries, properties):
+        await add(statement, project)
+    for item in await resources.visible(session, project):
+        row = item.resource
+        mine = row.project == project
+        label = f"{row.project}/{row.name}"
+        if not mine:  # also when it is not named in full: a session may be in its database
+            foreign.append((row.project, row.name))
+            rights[str(TableName(CATALOG, row.project, row.name))] = Right(label, item.read, item.write)
+        chains = {(row.project, row.name), *({(row.name,)} if mine else set())}
+        if not everything and not chains & names:
+            continue
+        definition = TableDefinition.model_validate(row.definition)
+        for database in [DATABASE, row.project] if mine else [row.project]:
+            in_default = database == DATABASE
+            if in_default and (row.name,) in own:
+                continue  # the script makes a table of this name itself
+            if not in_default and not everything and (row.project, row.name) not in names:
+                continue
+            if not in_default and database not in databases:
+                databases.add(database)
+                await add(f"CREATE DATABASE IF NOT EXISTS {quoted_name(CATALOG, database)}", row.project)
+            # A session may have it already, and a script may make it itself, under a condition.
+            await add(definition.ddl(CATALOG, database, row.name, if_not_exists=True), row.project)
+            rights[str(TableName(CATALOG, database, row.name))] = Right(label, item.read, item.write)
+    if foreign:
+        _unbent(text, foreign, moved=moved or _moves(text))
+    script = await _opened(services, session, project, text, values) if open_secrets else text
+    kept = {k: v for k, v in (table_options or {}).items() if k.startswith("table.")}
+    made_of = json.dumps([text, plain, kept, [f["sha256"] for lib in libraries for f in lib.files]], sort_keys=True)
+    return Environment(
+        before=before,
+        text=script,
+        secrets=values,
+        rights=rights,
+        properties=properties,
+        inputs=hashlib.sha256(made_of.encode()).hexdigest(),
+        libraries=libraries,
+    )
+
+
+def python_properties(services: Services, cluster: Cluster, made: Environment) -> dict[str, str]:
+    """What Python functions need of a session: their files, and an interpreter with PyFlink."""
+    if "python.files" not in made.properties:
+        return dict(made.properties)
+    python = str(services.engines.flink_python(cluster.flink_version))
+    return {**made.properties, "python.executable": python, "python.client.executable": python}
+
+
+def _moves(text: str) -> bool:
+    return any(parts[0].word == "USE" for parts in statements(text))
+
+
+def _unbent(text: str, foreign: Sequence[tuple[str, str]], *, moved: bool) -> None:
+    """Raise `InvalidInput` when a text takes or changes the definition of another project's table: with it goes
+    access that was not granted."""
+    for how, chain, offset in bent(text):
+        for project, name in foreign:
+            short = len(chain) == 1 and moved and chain[0] == name
+            if short or chain[-2:] == (project, name):
+                line, column = place_of(text, offset)
+                raise InvalidInput(
+                    f"Line {line}, column {column}: {how} of {project}.{name}, a table of another project, which "
+                    "may only be read or written as it is.",
+                    code="access_denied",
+                    field="spec.sql",
+                )
+
+
+async def hidden(services: Services, session: AsyncSession, project: str) -> list[str]:
+    """The values that an answer to a project may not show: its own secrets, and those of tables granted to it."""
+    names = {project: {row.name for row in await resources.secrets(session, project)}}
+    for item in await resources.visible(session, project):
+        if item.resource.project != project:
+            wanted = TableDefinition.model_validate(item.resource.definition).secrets()
+            names.setdefault(item.resource.project, set()).update(wanted)
+    found = []
+    for owner, wanted in names.items():
+        sealed = await resources.sealed(session, owner, wanted) if wanted else {}
+        found += [services.vault.open(value) for value in sealed.values()]
+    return found
+
+
+async def _opened(services: Services, session: AsyncSession, project: str, text: str, values: list[str]) -> str:
+    names = secrets_in(text)
+    if not names:
+        return text
+    sealed = await resources.sealed(session, project, names)
+    secret = {name: services.vault.open(value) for name, value in sealed.items()}
+    values += secret.values()
+    return resolved_sql(text, secret)
+
+
+def _library_statements(services: Services, libraries: Sequence[Library], properties: dict[str, str]) -> list[str]:
+    """ADD JAR and CREATE FUNCTION for what a script uses. Python functions go by properties of the session."""
+    found = []
+    archives = []
+    for row in libraries:
+        for file in row.files:
+            if row.kind == "jar":
+                found.append(f"ADD JAR {quoted(str(services.artifacts.jar(file['sha256'])))}")
+            else:
+                archives.append(str(services.artifacts.python_file(file["sha256"], file["name"])))
+        language = "JAVA" if row.kind == "jar" else "PYTHON"
+        for function in row.functions:
+            name = quoted_name(str(function["name"]))
+            found.append(
+                f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS {quoted(str(function['class']))} LANGUAGE {language}"
+            )
+    if archives:
+        properties["python.files"] = ",".join(archives)
+    return found

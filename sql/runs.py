@@ -1,0 +1,482 @@
+"""Queries that somebody looks at: rows as they come, with limits, progress and a certain end.
+
+A run lives in the process that was asked for it. Its streams are written down before anything is sent, with a
+lease, so that the cluster's watch cancels what is left when this process dies (`watch/previews.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, Field
+
+from core.changelog import KINDS, Materialized
+from core.errors import Conflict, NotFound
+from core.observations import ENDED
+from core.operators import Json
+from engine import files
+from engine.base import EngineError, Ref, Unreachable
+from engine.gateway import Result, SessionGone, SqlGateway, StatementFailed
+from engine.session import FlinkSession, scrub
+from store import previews
+from store.tables import Preview
+from watch.previews import LEASE
+from watch.services import Services
+
+ABANDONED_SECONDS = 15.0  # nobody listens: the run ends
+KEPT_SECONDS = 120.0  # an ended run can still be read
+GONE_SECONDS = 15.0
+RETRY_SECONDS = 3.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
+KEEN_SECONDS = 5.0  # so long it is asked as often as makes sense, until the first row is there
+PAGE_SECONDS = 0.5
+MAX_RUNS = 50
+MAX_SIZE = 32 * 1024 * 1024  # of a stream's values: they are kept until some time after the end
+log = structlog.get_logger()
+
+
+class Limits(BaseModel):
+    """What a run may cost."""
+
+    rows: int = Field(default=1000, ge=1, le=10_000, description="Changes a stream, then it ends")
+    seconds: float = Field(default=60, ge=1, le=3600)
+    rows_per_second: int | None = Field(default=None, ge=1, le=10_000, description="Slower sources wait no longer")
+    parallelism: int = Field(default=1, ge=1, le=16)
+
+
+class Ended(StrEnum):
+    FINISHED = "FINISHED"  # the query came to its end
+    LIMITED = "LIMITED"
+    STOPPED = "STOPPED"
+    ABANDONED = "ABANDONED"  # nobody was listening
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"  # a gateway or this process died; it can be asked for again
+
+
+class Event(BaseModel):
+    id: int
+    event: str
+    data: dict[str, Any]
+
+
+@dataclass
+class Stream:
+    """One query of a run. `name` is the sink that it stands for, empty for a plain query."""
+
+    name: str
+    statement: str
+    flink_job_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = ""
+    operation: str = ""
+    columns: list[Json] = field(default_factory=list)
+    rows: int = 0
+    size: int = 0  # of its values, about, in bytes
+    table: Materialized = field(default_factory=Materialized)
+    ended: Ended | None = None
+    why: str = ""
+
+
+class Run:
+    """Of one process. `events` are numbered from 1 and kept until some time after the end. `folder` is deleted then."""
+
+    def __init__(
+        self,
+        services: Services,
+        engine: FlinkSession,
+        gateway: SqlGateway,
+        session: str,
+        streams: list[Stream],
+        limits: Limits,
+        *,
+        secrets: list[str],
+        materialize: bool,
+        owns_session: bool = True,
+        folder: str | None = None,
+    ):
+        self.id = str(uuid.uuid4())
+        self.streams, self.limits = streams, limits
+        self.events: list[Event] = []
+        self._count = 0
+        self.done = asyncio.Event()
+        self._services, self._engine, self._gateway, self._session = services, engine, gateway, session
+        self._secrets, self._materialize, self._owns_session = secrets, materialize, owns_session
+        self._folder = folder
+        self._changed = asyncio.Condition()
+        self._stop = asyncio.Event()
+        self._why: tuple[Ended, str] = (Ended.STOPPED, "it was stopped")
+        self._listeners = 0
+        self._alone_since = time.monotonic()
+        self._began = time.monotonic()
+        self.ended_at: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # Beginning --------------------------------------------------------------------------------
+
+    async def write_down(self, project: str, cluster: str, request: Mapping[str, Any]) -> None:
+        now = datetime.now(UTC)
+        # Until it runs nobody renews it; planning may take its time.
+        lease = now + LEASE + timedelta(seconds=self._services.settings.plan_timeout)
+        async with self._services.database.write() as session:
+            for number, stream in enumerate(self.streams):
+                stream.id = f"{self.id}:{number:02d}"
+                session.add(
+                    Preview(
+                        id=stream.id, project=project, cluster=cluster, stream=stream.name,
+                        flink_job_id=stream.flink_job_id, run=self.id, request=dict(request), state="RUNNING",
+                        rows=0, lease_until=lease, created_at=now,
+                    )
+                )  # fmt: skip
+
+    @property
+    def sent(self) -> bool:
+        """Whether anything was sent: then it ends by itself, and closes its session."""
+        return self._task is not None
+
+    async def start(self, project: str) -> None:
+        """Send the queries, and wait until the gateway has taken each. Raises `StatementFailed`, `TimeoutError`."""
+        try:
+            async with asyncio.timeout(self._services.settings.plan_timeout):
+                firsts = await asyncio.gather(*(self._send(stream, project) for stream in self.streams))
+        except BaseException:
+            self._task = asyncio.create_task(self._finish(Ended.FAILED, "it was refused"))
+            raise
+        self._task = asyncio.create_task(self._go(list(firsts)))
+
+    async def _send(self, stream: Stream, project: str) -> Result:
+        stream.operation = await self._gateway.start(
+            self._session,
+            stream.statement,
+            {
+                "$internal.pipeline.job-id": stream.flink_job_id,
+                "pipeline.name": f"preview {project} {self.id[:8]} {stream.name}".strip(),
+                "parallelism.default": str(self.limits.parallelism),
+            },
+        )
+        began = time.monotonic()
+        while True:
+            result = await self._gateway.page(self._session, stream.operation, 0)
+            if result.ready:
+                return result
+            await asyncio.sleep(FIRST_PAUSE if time.monotonic() - began < KEEN_SECONDS else LONGEST_PAUSE)
+
+    # Streaming --------------------------------------------------------------------------------
+
+    async def _go(self, firsts: list[Result]) -> None:
+        await self._tell("start", {"run": self.id, "streams": [self._named(s) for s in self.streams]})
+        watching = asyncio.create_task(self._watch())
+        pumps = [asyncio.create_task(self._pump(s, r)) for s, r in zip(self.streams, firsts, strict=True)]
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            everything = asyncio.gather(*pumps)
+            waiting: list[asyncio.Future[Any]] = [everything, stopping]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for pump in pumps:
+                pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await everything
+        except Exception:
+            log.exception("a preview failed", run=self.id)
+            self._why = (Ended.FAILED, "this is a defect of Penstock; the API's log has the details")
+        finally:
+            watching.cancel()
+            stopping.cancel()
+            await self._finish(*self._why)
+
+    def _named(self, stream: Stream) -> dict[str, Any]:
+        return {"stream": stream.name, "flink_job_id": stream.flink_job_id}
+
+    async def _pump(self, stream: Stream, result: Result) -> None:
+        """Page by page until the query ends or a limit is met."""
+        pause, slow_until, shown = FIRST_PAUSE, 0.0, 0.0
+        changed = False
+        while True:
+            if result.columns and not stream.columns:
+                stream.columns = [{"name": c["name"], "type": _type(c)} for c in result.columns]
+                await self._tell("columns", {"stream": stream.name, "columns": stream.columns})
+            if result.rows:
+                pause, changed = FIRST_PAUSE, True
+                for part in self._parts(result.rows):
+                    if self.limits.rows_per_second:
+                        await asyncio.sleep(max(0, slow_until - time.monotonic()))
+                        slow_until = max(slow_until, time.monotonic()) + len(part) / self.limits.rows_per_second
+                    await self._rows(stream, part)
+            if self._materialize and changed and time.monotonic() - shown >= PAGE_SECONDS:
+                shown, changed = time.monotonic(), False
+                await self._table(stream)
+            if stream.rows >= self.limits.rows or stream.size >= MAX_SIZE:
+                limit = f"{self.limits.rows} rows" if stream.rows >= self.limits.rows else f"{MAX_SIZE >> 20} MB"
+                await self._ended(stream, Ended.LIMITED, f"the limit of {limit}")
+                await self._gateway.cancel(self._session, stream.operation)
+                return
+            if result.next is None:
+                await self._ended(stream, Ended.FINISHED, "")
+                return
+            await asyncio.sleep(0 if result.rows else pause)
+            if stream.rows or time.monotonic() - self._began > KEEN_SECONDS:
+                pause = min(LONGEST_PAUSE, pause * 1.3)
+            following = await self._next(stream, result.next)
+            if following is None:
+                return
+            result = following
+
+    def _parts(self, rows: list[Json]) -> list[list[Json]]:
+        """A page in parts of a fifth of a second each, where there is a rate to keep."""
+        size = max(1, (self.limits.rows_per_second or 0) // 5) if self.limits.rows_per_second else len(rows)
+        return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+    async def _next(self, stream: Stream, token: int) -> Result | None:
+        """The next page, None when the stream has ended without one."""
+        deadline = time.monotonic() + RETRY_SECONDS
+        while True:
+            try:
+                return await self._gateway.page(self._session, stream.operation, token)
+            except StatementFailed as error:
+                if "does not exist" in (error.stack or "") and "operation" in (error.stack or "").lower():
+                    await self._ended(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
+                else:
+                    await self._ended(stream, Ended.FAILED, scrub(error.message, self._secrets))
+                return None
+            except SessionGone:
+                await self._ended(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
+                return None
+            except Unreachable as error:
+                if time.monotonic() > deadline:
+                    await self._ended(stream, Ended.INTERRUPTED, error.message)
+                    return None
+                await asyncio.sleep(0.3)
+
+    async def _rows(self, stream: Stream, found: list[Json]) -> None:
+        rows = [[KINDS.get(str(r["kind"]), "+I"), r["fields"]] for r in found][: self.limits.rows - stream.rows]
+        stream.rows += len(rows)
+        stream.size += sum(len(f) if isinstance(f, str) else 16 for _, fields in rows for f in fields)
+        for kind, fields in rows:
+            stream.table.apply(kind, fields)
+        data = {"stream": stream.name, "rows": [{"kind": k, "fields": f} for k, f in rows]}
+        await self._tell("rows", data)
+
+    async def _table(self, stream: Stream) -> None:
+        """The table as it is. Only the newest is kept."""
+        self.events = [e for e in self.events if e.event != "table" or e.data["stream"] != stream.name]
+        await self._tell("table", {"stream": stream.name, "rows": stream.table.rows()})
+
+    async def _watch(self) -> None:
+        """Once a second: limits, listeners, what the jobs do meanwhile; the lease."""
+        renewed = 0.0
+        while True:
+            await asyncio.sleep(1)
+            now = time.monotonic()
+            if now - self._began > self.limits.seconds:
+                self.stop(Ended.LIMITED, f"the limit of {self.limits.seconds:g} seconds")
+            elif self._listeners == 0 and now - self._alone_since > ABANDONED_SECONDS:
+                self.stop(Ended.ABANDONED, "nobody was listening")
+            for stream in self.streams:
+                if stream.ended is None:
+                    await self._progress(stream)
+            if now - renewed > LEASE.total_seconds() / 3:
+                renewed = now
+                try:
+                    async with self._services.database.write() as session:
+                        await previews.renew(session, [self.id], datetime.now(UTC) + LEASE)
+                    await self._gateway.heartbeat(self._session)
+                except Exception as error:  # what is wrong with the gateway the stream itself finds out
+                    log.warning("a preview's lease was not renewed", run=self.id, why=str(error))
+
+    async def _progress(self, stream: Stream) -> None:
+        try:
+            tasks = await self._engine.vertices(Ref(stream.flink_job_id, stream.flink_job_id))
+        except EngineError as error:
+            await self._tell("progress", {"stream": stream.name, "note": error.message})
+            return
+        read = sum(t.written for t in tasks if "Source" in t.name) or sum(t.read for t in tasks)
+        states = sorted({t.state for t in tasks})
+        seconds = round(time.monotonic() - self._began, 1)
+        note = ""
+        if states == ["RUNNING"] and stream.rows == 0:
+            alone = len(tasks) == 1  # a source chained to the end counts nothing
+            note = "no rows yet" if read or alone else "the sources have not read a record yet: there may be no data"
+        elif states and states != ["RUNNING"] and "FINISHED" not in states:
+            note = f"tasks are {', '.join(states)}"
+        # Only what is new takes room.
+        self.events = [e for e in self.events if e.event != "progress" or e.data["stream"] != stream.name]
+        await self._tell(
+            "progress",
+            {
+                "stream": stream.name,
+                "seconds": seconds,
+                "rows": stream.rows,
+                "note": note,
+                "tasks": [
+                    {
+                        "name": t.name,
+                        "state": t.state,
+                        "parallelism": t.parallelism,
+                        "read": t.read,
+                        "written": t.written,
+                    }
+                    for t in tasks
+                ],
+            },
+        )
+
+    # Ending -----------------------------------------------------------------------------------
+
+    def stop(self, state: Ended = Ended.STOPPED, why: str = "it was stopped") -> None:
+        if not self._stop.is_set():
+            self._why = (state, why)
+            self._stop.set()
+
+    async def _ended(self, stream: Stream, state: Ended, why: str) -> None:
+        if stream.ended is not None:
+            return
+        stream.ended, stream.why = state, why
+        if self._materialize:
+            await self._table(stream)
+        data = {"stream": stream.name, "state": state.value, "why": why, "rows": stream.rows}
+        if state is Ended.INTERRUPTED:
+            data["resume"] = f"POST /api/v1/sql/previews/{self.id}/resume"
+        await self._tell("ended", data)
+
+    async def _finish(self, state: Ended, why: str) -> None:
+        """Whatever happened: every stream has an end, and no Flink job is left."""
+        for stream in self.streams:
+            await self._ended(stream, state, why)
+        for stream in self.streams:
+            if stream.operation:
+                await self._gateway.cancel(self._session, stream.operation)
+        if self._owns_session:
+            await self._gateway.close(self._session)
+        now = datetime.now(UTC)
+        try:
+            async with self._services.database.write() as session:
+                for stream in self.streams:
+                    assert stream.ended is not None
+                    await previews.end(session, stream.id, stream.ended.value, stream.why, stream.rows, now)
+        except Exception as error:
+            log.warning("the end of a preview was not written", run=self.id, why=str(error))
+        await self._tell("end", {"run": self.id, "state": _worst(self.streams).value})
+        self.ended_at = time.monotonic()
+        self.done.set()
+        await self._see_gone()
+        if self._folder is not None:
+            with contextlib.suppress(EngineError):
+                await files.remove(self._folder)
+
+    async def _see_gone(self) -> None:
+        """The jobs are cancelled until the cluster says that they are gone; else the watch does it."""
+        deadline = time.monotonic() + GONE_SECONDS
+        left = list(self.streams)
+        while left and time.monotonic() < deadline:
+            for stream in list(left):
+                ref = Ref(stream.flink_job_id, stream.flink_job_id)
+                with contextlib.suppress(EngineError):
+                    if (await self._engine.look(ref)).state in ENDED:
+                        left.remove(stream)
+                    else:
+                        await self._engine.cancel(ref)
+            if left:
+                await asyncio.sleep(0.3)
+        gone = [s.id for s in self.streams if s not in left]
+        with contextlib.suppress(Exception):
+            async with self._services.database.write() as session:
+                await previews.gone(session, gone, datetime.now(UTC))
+
+    def seconds(self) -> float:
+        return round((self.ended_at or time.monotonic()) - self._began, 2)
+
+    # Listening --------------------------------------------------------------------------------
+
+    async def _tell(self, event: str, data: dict[str, Any]) -> None:
+        async with self._changed:
+            self._count += 1
+            self.events.append(Event(id=self._count, event=event, data=data))
+            self._changed.notify_all()
+
+    async def listen(self, after: int = 0) -> AsyncIterator[Event]:
+        """Events after number `after`, until the run has ended."""
+        self._listeners += 1
+        try:
+            while True:
+                async with self._changed:
+                    waiting = [e for e in self.events if e.id > after]
+                    if not waiting:
+                        if self.done.is_set():
+                            return
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self._changed.wait(), 5)
+                for event in waiting:
+                    after = event.id
+                    yield event
+                if waiting and waiting[-1].event == "end":
+                    return
+        finally:
+            self._listeners -= 1
+            self._alone_since = time.monotonic()
+
+
+def _type(column: Json) -> str:
+    """A type as SQL writes it, from the gateway's description."""
+    kind = column.get("logicalType") or {}
+    name = str(kind.get("type", "?"))
+    if name == "VARCHAR" and kind.get("length") == 2147483647:
+        name = "STRING"
+    elif "length" in kind:
+        name = f"{name}({kind['length']})"
+    elif "precision" in kind:
+        name = f"{name}({kind['precision']}" + (f", {kind['scale']})" if "scale" in kind else ")")
+    return name if kind.get("nullable", True) else f"{name} NOT NULL"
+
+
+def _worst(streams: list[Stream]) -> Ended:
+    order = [Ended.FAILED, Ended.INTERRUPTED, Ended.ABANDONED, Ended.STOPPED, Ended.LIMITED, Ended.FINISHED]
+    return min((s.ended or Ended.FAILED for s in streams), key=order.index)
+
+
+class Runs:
+    """The runs of this process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+
+    def add(self, run: Run) -> None:
+        """Raises `Conflict` when there are too many."""
+        self._forget()
+        if sum(1 for r in self._runs.values() if r.ended_at is None) >= MAX_RUNS:
+            raise Conflict(
+                f"{MAX_RUNS} previews run in this API already.", code="too_many_previews", remedy="Stop one of them."
+            )
+        self._runs[run.id] = run
+
+    def drop(self, run: Run) -> None:
+        self._runs.pop(run.id, None)
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        for id_, run in list(self._runs.items()):
+            if run.ended_at is not None and now - run.ended_at > KEPT_SECONDS:
+                del self._runs[id_]
+
+    def find(self, id_: str) -> Run | None:
+        return self._runs.get(id_)
+
+    def get(self, id_: str) -> Run:
+        found = self.find(id_)
+        if found is None:
+            raise NotFound(f"There is no preview {id_[:80]} in this API process.", code="preview_not_found")
+        return found
+
+    async def close(self) -> None:
+        """End all of them; with the process nobody would see their rows."""
+        for run in self._runs.values():
+            run.stop(Ended.INTERRUPTED, "the API is shutting down")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await asyncio.gather(*(r.done.wait() for r in self._runs.values()))

@@ -1,0 +1,397 @@
+"""Interactive sessions that outlive their gateway and the API.
+
+What makes a session is in its row: configuration, libraries, and the statements that set it up. A gateway that
+has forgotten it, or is gone, costs a rebuild on any gateway of the cluster. SETs are not made again: they are for the
+moment, and their loss is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.config import check_config, check_key
+from core.errors import Conflict, InvalidInput, NotFound
+from core.references import check_script, literal
+from core.specs import Use
+from core.sql import Statement, StatementKind, creates_as_query, statements, tokens
+from engine.base import EngineError, Rejected, Unreachable
+from engine.gateway import SessionGone, SqlGateway, StatementFailed
+from engine.session import FlinkSession, scrub
+from sql.environment import Environment, environment, hidden, python_properties
+from sql.previews import explained, refused
+from sql.runs import Limits, Run, Runs, Stream
+from store import clusters, jobs
+from store.tables import Cluster, SqlSession
+from watch.services import Services
+
+KEEP_SECONDS = 1800.0
+BEAT_SECONDS = 15.0
+MAX_RESULT_ROWS = 1000
+_QUERIES = ("SELECT", "WITH", "VALUES")
+_SETUP = ("CREATE", "DROP", "ALTER", "USE", "LOAD", "UNLOAD")
+_REFUSED = {
+    "INSERT": "what writes is a job: create one with this text, or debug it to see what it would write",
+    "EXECUTE": "what writes is a job",
+    "BEGIN": "what writes is a job",
+    "STATEMENT": "what writes is a job",
+    "UPDATE": "it changes data outside the session",
+    "DELETE": "it changes data outside the session",
+    "TRUNCATE": "it changes data outside the session",
+    "CALL": "a procedure may start jobs that Penstock does not know",
+    "STOP": "jobs are stopped with commands of Penstock",
+    "COMPILE": "plans are kept by Penstock",
+    "ANALYZE": "it runs a job of its own",
+    "REPLACE": "it runs a job of its own",
+    "ADD": "jars come from the project's libraries",
+    "REMOVE": "jars come from the project's libraries",
+    "QUIT": "close the session instead",
+    "EXIT": "close the session instead",
+    "SOURCE": "files of the server cannot be read",
+}
+log = structlog.get_logger()
+
+
+@dataclass
+class Rebuilt:
+    """What a rebuild did not bring back."""
+
+    reset: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Answer:
+    """Of one statement. A query gives a `run` and no rows."""
+
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
+    truncated: bool = False
+    run: Run | None = None
+    rebuilt: Rebuilt | None = None
+
+
+async def get(session: AsyncSession, id_: str) -> SqlSession:
+    found = None if "\x00" in id_ else await session.get(SqlSession, id_)
+    if found is None or found.closed_at is not None:
+        raise NotFound(f"There is no open session {id_[:80]}.", code="session_not_found")
+    return found
+
+
+async def all_(session: AsyncSession, project: str) -> Sequence[SqlSession]:
+    query = select(SqlSession).where(SqlSession.project == project, SqlSession.closed_at.is_(None))
+    return (await session.scalars(query.order_by(SqlSession.created_at))).all()
+
+
+class Sessions:
+    """Of one process; the rows are everybody's."""
+
+    def __init__(self, services: Services, runs: Runs):
+        self._services, self._runs = services, runs
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._kept: dict[str, float] = {}
+        self._beating: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        self._beating = asyncio.create_task(self._beat())
+
+    async def close(self) -> None:
+        if self._beating:
+            self._beating.cancel()
+
+    async def create(
+        self, project: str, cluster: str, name: str, config: dict[str, str], libraries: list[Use]
+    ) -> SqlSession:
+        """Raises `InvalidInput`, `NotFound`, `Unreachable`."""
+        check_config(config, "config")
+        now = datetime.now(UTC)
+        row = SqlSession(
+            id=str(uuid.uuid4()), project=project, cluster=cluster, name=name, config=config,
+            libraries=[u.model_dump() for u in libraries], setup=[], settings={}, gateway_url=None, handle=None,
+            generation=0, created_at=now, used_at=now,
+        )  # fmt: skip
+        async with self._services.database.write() as session:
+            await jobs.project(session, project)
+            await clusters.get(session, cluster)
+            session.add(row)
+        try:
+            await self._rebuild(row)
+        except BaseException:
+            await self.end(row.id)
+            raise
+        return row
+
+    async def end(self, id_: str) -> None:
+        """Close a session; its previews end with it."""
+        async with self._services.database.write() as session:
+            row = await get(session, id_)
+            row.closed_at = datetime.now(UTC)
+            cluster = await clusters.get(session, row.cluster)
+        self._kept.pop(id_, None)
+        self._locks.pop(id_, None)
+        if row.handle and (gateway := self._gateway(cluster, row)) is not None:
+            await gateway.close(row.handle)
+
+    def _gateway(self, cluster: Cluster, row: SqlSession) -> SqlGateway | None:
+        engine = self._services.engines.session(cluster)
+        return next((g for g in engine.gateways if g.url == row.gateway_url), None)
+
+    # Statements -------------------------------------------------------------------------------
+
+    async def execute(self, id_: str, text: str, limits: Limits, *, materialize: bool = False) -> Answer:
+        """Run one statement. Raises `InvalidInput` with Flink's words, `Conflict` while another one runs."""
+        statement, words = _one(text)
+        lock = self._locks.setdefault(id_, asyncio.Lock())
+        if lock.locked():
+            raise Conflict("Another statement of this session is running.", code="session_busy", remedy="Wait for it.")
+        async with lock:
+            async with self._services.database.read() as session:
+                row = await get(session, id_)
+                cluster = await clusters.get(session, row.cluster)
+                made = await self._environment(session, row, text)
+            rebuilt: Rebuilt | None = None
+            for last in (False, True):
+                gateway = self._gateway(cluster, row)
+                try:
+                    if gateway is None or row.handle is None:
+                        raise SessionGone("The session has no gateway.")
+                    answer = await self._run(row, gateway, row.handle, statement, words, made, limits, materialize)
+                    break
+                except StatementFailed as error:
+                    raise refused(statement, error, made.secrets) from error
+                except (SessionGone, Unreachable) as error:
+                    if last or (isinstance(error, Unreachable) and error.sent and words[0] in _SETUP):
+                        raise
+                    rebuilt = await self._rebuild(row)
+            answer.rebuilt = rebuilt
+            await self._remember(row, text, words)
+            self._kept[id_] = asyncio.get_running_loop().time()
+            return answer
+
+    async def _environment(self, session: AsyncSession, row: SqlSession, text: str) -> Environment:
+        uses = [Use.model_validate(u) for u in row.libraries]
+        moved = any(s.lstrip()[:3].upper() == "USE" for s in row.setup)
+        made = await environment(self._services, session, row.project, text, uses=uses, open_secrets=True, moved=moved)
+        # What was made earlier may show secrets that this statement does not name.
+        return replace(made, secrets=await hidden(self._services, session, row.project))
+
+    async def _run(
+        self,
+        row: SqlSession,
+        gateway: SqlGateway,
+        handle: str,
+        statement: Statement,
+        words: list[str],
+        made: Environment,
+        limits: Limits,
+        materialize: bool,
+    ) -> Answer:
+        # A table that was registered after the session was made.
+        for ddl in made.before:
+            if ddl.startswith(("CREATE TABLE", "CREATE DATABASE")):
+                with contextlib.suppress(StatementFailed):
+                    await gateway.execute(handle, ddl)
+        if words[0] in _QUERIES:
+            return await self._query(row, gateway, handle, statement, made, limits, materialize)
+        operation = await gateway.start(handle, made.text)
+        answer, token = Answer(), 0
+        while True:
+            page = await gateway.page(handle, operation, token)
+            if not page.ready:
+                await asyncio.sleep(0.01)
+                continue
+            answer.columns = answer.columns or [{"name": c["name"]} for c in page.columns]
+            answer.rows += [_scrubbed(r["fields"], made.secrets) for r in page.rows]
+            if page.next is None or len(answer.rows) >= MAX_RESULT_ROWS:
+                answer.truncated = page.next is not None
+                return answer
+            token = page.next
+
+    async def _query(
+        self,
+        row: SqlSession,
+        gateway: SqlGateway,
+        handle: str,
+        statement: Statement,
+        made: Environment,
+        limits: Limits,
+        materialize: bool,
+    ) -> Answer:
+        if any(not r.read for r in made.rights.values()):
+            await explained(gateway, handle, [statement], made)
+        async with self._services.database.read() as session:
+            engine = self._services.engines.session(await clusters.get(session, row.cluster))
+        run = Run(
+            self._services, engine, gateway, handle, [Stream("", made.text)], limits,
+            secrets=made.secrets, materialize=materialize, owns_session=False,
+        )  # fmt: skip
+        self._runs.add(run)
+        try:
+            await run.write_down(
+                row.project, row.cluster, {"kind": "session", "session": row.id, "sql": statement.text}
+            )
+            await run.start(row.project)
+        except BaseException:
+            self._runs.drop(run)
+            raise
+        return Answer(run=run)
+
+    async def _remember(self, row: SqlSession, text: str, words: list[str]) -> None:
+        async with self._services.database.write() as session:
+            current = await get(session, row.id)
+            current.used_at = datetime.now(UTC)
+            if words[0] in _SETUP:
+                current.setup = [*current.setup, text]
+            elif words[0] == "SET" and len(words) > 1:
+                key, value = _setting(text)
+                current.settings = {**current.settings, key: value}
+            elif words[0] == "RESET":
+                key = literal(next(t.text for t in list(tokens(text))[1:])) if len(words) > 1 else ""
+                current.settings = {k: v for k, v in current.settings.items() if key and k != key}
+
+    # Rebuilding -------------------------------------------------------------------------------
+
+    async def _rebuild(self, row: SqlSession) -> Rebuilt:
+        """Make the session again on a gateway that answers. When another process was faster, its session is taken."""
+        services = self._services
+        async with services.database.read() as session:
+            current = await get(session, row.id)
+            if current.generation != row.generation:
+                _take(row, current)
+                return Rebuilt()
+            cluster = await clusters.get(session, row.cluster)
+            uses = [Use.model_validate(u) for u in row.libraries]
+            made = await environment(services, session, row.project, "", uses=uses, open_secrets=True, everything=True)
+        engine = services.engines.session(cluster)
+        gateway, handle = await self._open(engine, cluster, row, made)
+        rebuilt = Rebuilt(reset=dict(current.settings))
+        try:
+            for statement in current.setup:
+                async with services.database.read() as session:
+                    one = await environment(services, session, row.project, statement, open_secrets=True)
+                try:
+                    await gateway.execute(handle, one.text)
+                except StatementFailed as error:
+                    rebuilt.lost.append(f"{statement[:200]}: {scrub(error.message, one.secrets)}")
+        except BaseException:
+            await gateway.close(handle)
+            raise
+        async with services.database.write() as session:
+            changed = await session.execute(
+                update(SqlSession)
+                .where(SqlSession.id == row.id, SqlSession.generation == row.generation)
+                .values(gateway_url=gateway.url, handle=handle, generation=row.generation + 1, settings={})
+                .returning(SqlSession.id)
+            )
+            won = changed.scalar_one_or_none() is not None
+        if not won:
+            await gateway.close(handle)
+        async with services.database.read() as session:
+            _take(row, await get(session, row.id))
+        self._kept[row.id] = asyncio.get_running_loop().time()
+        return rebuilt
+
+    async def _open(
+        self, engine: FlinkSession, cluster: Cluster, row: SqlSession, made: Environment
+    ) -> tuple[SqlGateway, str]:
+        properties = {**row.config, **python_properties(self._services, cluster, made)}
+        try:
+            gateway, handle = await engine.open_session({**properties, "pipeline.name": f"session {row.id[:8]}"})
+        except Rejected as error:
+            raise InvalidInput(error.message, code="no_gateway", field="cluster") from error
+        try:
+            await gateway.prepare(handle, made.before, lambda line: None)
+        except Rejected as error:
+            await gateway.close(handle)
+            raise InvalidInput(scrub(error.message, made.secrets), code="sql_invalid", field="libraries") from error
+        return gateway, handle
+
+    async def complete(self, id_: str, text: str, position: int) -> list[str]:
+        """What may stand at a position, for a session with all that was made in it."""
+        async with self._services.database.read() as session:
+            row = await get(session, id_)
+            cluster = await clusters.get(session, row.cluster)
+        for last in (False, True):
+            gateway = self._gateway(cluster, row)
+            try:
+                if gateway is None or row.handle is None:
+                    raise SessionGone("The session has no gateway.")
+                return await gateway.complete(row.handle, text, position)
+            except (SessionGone, Unreachable):
+                if last:
+                    raise
+                await self._rebuild(row)
+        return []
+
+    # Keeping ----------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """A session that was used lately does not go idle on its gateway."""
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            now = asyncio.get_running_loop().time()
+            self._kept = {i: at for i, at in self._kept.items() if now - at < KEEP_SECONDS}
+            for id_ in list(self._kept):
+                try:
+                    async with self._services.database.read() as session:
+                        row = await get(session, id_)
+                        cluster = await clusters.get(session, row.cluster)
+                    if row.handle and (gateway := self._gateway(cluster, row)) is not None:
+                        await gateway.heartbeat(row.handle)
+                except NotFound:
+                    self._kept.pop(id_, None)
+                except EngineError:
+                    continue  # the next statement rebuilds it
+                except Exception as error:
+                    log.warning("a session was not kept alive", session=id_, why=str(error))
+
+
+def _take(row: SqlSession, current: SqlSession) -> None:
+    row.gateway_url, row.handle, row.generation = current.gateway_url, current.handle, current.generation
+    row.setup, row.settings = current.setup, current.settings
+
+
+def _one(text: str) -> tuple[Statement, list[str]]:
+    """The one statement of a text, and its words. Raises `InvalidInput`."""
+    check_script(text)
+    found = list(statements(text))
+    if len(found) != 1:
+        raise InvalidInput(
+            f"One statement at a time; these are {len(found)}.", code="not_one_statement", field="statement"
+        )
+    parts = found[0]
+    words = [t.word for t in parts]
+    why = _REFUSED.get(words[0])
+    if words[0] in ("CREATE", "ALTER") and "MATERIALIZED" in words[1:4]:
+        why = "a materialized table runs jobs of its own"
+    if words[0] == "CREATE" and creates_as_query(parts):
+        why = "it starts a job; write CREATE TABLE, and create a job with INSERT INTO"
+    if why is not None:
+        raise InvalidInput(f"{words[0]} has no place in a session: {why}.", code="statement_refused", field="statement")
+    if words[0] == "SET" and len(words) > 1:
+        _setting(text)
+    end = parts[-1].offset + len(parts[-1].text)
+    kind = StatementKind.SET if words[0] == "SET" else StatementKind.SETUP
+    return Statement(number=1, kind=kind, text=text[:end].lstrip(), line=1, column=1), words
+
+
+def _setting(text: str) -> tuple[str, str]:
+    parts = list(tokens(text))[1:4]
+    if [t.kind for t in parts] != ["string", "other", "string"]:
+        raise InvalidInput("SET is written SET 'key' = 'value'.", code="sql_script", field="statement")
+    key, value = literal(parts[0].text), literal(parts[2].text)
+    check_key(key, "statement")
+    return key, value
+
+
+def _scrubbed(fields: list[Any], secrets: list[str]) -> list[Any]:
+    return [scrub(f, secrets) if isinstance(f, str) else f for f in fields]

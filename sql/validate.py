@@ -1,0 +1,259 @@
+"""A whole script, statement by statement, as Flink's own parser and planner see it. Nothing of it runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, Field
+
+from core.errors import PenstockError
+from core.operators import TableName
+from core.references import chain_at, check_script, created, literal, name_at
+from core.sql import Script, Statement, StatementKind, place_of, placed, sort_script, tokens, without_execute
+from engine.base import EngineError
+from engine.gateway import SqlGateway, StatementFailed, first_line, told
+from engine.session import FlinkSession, scrub
+from sql.environment import CATALOG, Environment
+
+_ADVICE = re.compile(r"^advice\[\d+\]: \[(ADVICE|WARNING)\] (.*)$", re.MULTILINE)
+_READS = re.compile(r"TableScan\(table=\[\[([^\]]+)\]")
+_WRITES = re.compile(r"^LogicalSink\(table=\[([^\]]+)\]|^LogicalLegacySink\(.*?name=\[([^\]]+)\]", re.MULTILINE)
+_MISSING = re.compile(r"Object '([^']+)' not found|Cannot find table '(?:`[^`]+`\.)*`([^`]+)`'")
+_EXPLAIN = "EXPLAIN PLAN_ADVICE\n"
+
+
+class ScriptError(BaseModel):
+    statement: int = Field(description="Number in the script, from 1")
+    line: int
+    column: int
+    message: str = Field(description="Flink's own words, or why Penstock does not take it")
+    code: str
+    remedy: str | None = None
+    caused_by: int | None = Field(default=None, description="The statement whose error this one follows from")
+
+
+class ScriptWarning(BaseModel):
+    statement: int
+    line: int
+    message: str
+
+
+class StatementInfo(BaseModel):
+    number: int
+    line: int
+    column: int
+    kind: str = Field(description="setup, set, insert or query")
+    head: str
+    reads: list[str] = []
+    writes: list[str] = []
+
+
+class Validation(BaseModel):
+    valid: bool
+    errors: list[ScriptError]
+    warnings: list[ScriptWarning]
+    statements: list[StatementInfo]
+    reads: list[str] = Field(description="Tables in full")
+    writes: list[str]
+    resources: list[str] = Field(description="Registered tables that it uses, as project/name")
+
+
+@dataclass
+class Report:
+    errors: list[ScriptError] = field(default_factory=list)
+    warnings: list[ScriptWarning] = field(default_factory=list)
+    infos: list[StatementInfo] = field(default_factory=list)
+    failed: dict[str, int] = field(default_factory=dict)  # a table that could not be made -> its statement
+
+
+def of_text(text: str, *, queries: bool) -> tuple[Script | None, Report]:
+    """What can be said without Flink. With `queries` SELECTs are welcome, and no INSERT is needed."""
+    report = Report()
+    try:
+        script, misplaced = sort_script(text)
+        check_script(text)
+    except PenstockError as error:
+        line, column = _place(error.message)
+        report.errors.append(
+            ScriptError(
+                statement=0, line=line, column=column, message=error.message, code=error.code, remedy=error.remedy
+            )
+        )
+        return None, report
+    asked = {q.number for q in script.queries} if queries else set()
+    for item in misplaced:
+        if item.statement.number in asked:
+            continue
+        s = item.statement
+        report.errors.append(
+            ScriptError(
+                statement=s.number, line=s.line, column=s.column, message=item.error.message, code=item.error.code,
+                remedy=item.error.remedy,
+            )
+        )  # fmt: skip
+    if not script.inserts and not queries and not report.errors:
+        line, column = place_of(text, max(0, len(text.rstrip()) - 1))
+        report.errors.append(
+            ScriptError(
+                statement=0, line=line, column=column, message="The script has no INSERT, so there is nothing to run.",
+                code="sql_no_insert", remedy="Add INSERT INTO <table> SELECT ....",
+            )
+        )  # fmt: skip
+    return script, report
+
+
+def _place(message: str) -> tuple[int, int]:
+    match = re.search(r"[Ll]ine (\d+), column (\d+)", message)
+    return (int(match.group(1)), int(match.group(2))) if match else (1, 1)
+
+
+async def validate(
+    engine: FlinkSession, environment: Environment, properties: dict[str, str], *, queries: bool = False
+) -> Validation:
+    """Raises `Unreachable` when there is no gateway to ask."""
+    script, report = of_text(environment.text, queries=queries)
+    if script is None:
+        return summary(report, environment)
+    gateway, session = await engine.open_session({**properties, "pipeline.name": "validate"})
+    try:
+        await gateway.prepare(session, environment.before, lambda line: None)
+        await _run(gateway, session, script, report, queries)
+    except EngineError as error:
+        error.message = scrub(error.message, environment.secrets)
+        raise
+    finally:
+        await gateway.close(session)
+    for item in report.errors:
+        item.message = scrub(item.message, environment.secrets)
+    found = summary(report, environment)
+    try:
+        environment.check([table_name(t) for t in found.reads], [table_name(t) for t in found.writes])
+    except PenstockError as error:
+        found.valid = False
+        found.errors.append(
+            ScriptError(statement=0, line=1, column=1, message=error.message, code=error.code, remedy=error.remedy)
+        )
+    return found
+
+
+def table_name(full: str) -> TableName:
+    parts = full.split(".")
+    return TableName(*parts) if len(parts) == 3 else TableName("", "", full)
+
+
+def summary(report: Report, environment: Environment) -> Validation:
+    reads = sorted({t for i in report.infos for t in i.reads})
+    writes = sorted({t for i in report.infos for t in i.writes})
+    used = {environment.rights[t].label for t in (*reads, *writes) if t in environment.rights}
+    return Validation(
+        valid=not report.errors,
+        errors=sorted(report.errors, key=lambda e: (e.line, e.column)),
+        warnings=report.warnings,
+        statements=sorted(report.infos, key=lambda i: i.number),
+        reads=reads,
+        writes=writes,
+        resources=sorted(used),
+    )
+
+
+async def _run(gateway: SqlGateway, session: str, script: Script, report: Report, queries: bool) -> None:
+    catalog, own = CATALOG, {CATALOG}
+    asked = script.queries if queries else []
+    for statement in sorted([*script.setup, *script.inserts, *asked], key=lambda s: s.number):
+        planned = statement.kind is StatementKind.INSERT or statement in asked
+        info = StatementInfo(
+            number=statement.number,
+            line=statement.line,
+            column=statement.column,
+            kind="query" if statement in asked else statement.kind.value,
+            head=first_line(statement),
+        )
+        report.infos.append(info)
+        try:
+            if planned:
+                await explain(gateway, session, statement, info, report)
+                continue
+            text, why = harmless(statement, catalog, own)
+            if text is None:
+                report.warnings.append(ScriptWarning(statement=statement.number, line=statement.line, message=why))
+                continue
+            await gateway.execute(session, text)
+            catalog = _catalog_after(statement, catalog)
+            own |= _in_memory(statement)
+        except StatementFailed as error:
+            _failed(statement, error, report, shift=1 if planned else 0)
+
+
+async def explain(gateway: SqlGateway, session: str, statement: Statement, info: StatementInfo, report: Report) -> None:
+    text = placed(statement.model_copy(update={"text": without_execute(statement.text)}))
+    try:
+        found = await gateway.rows(session, _EXPLAIN + text)
+    except StatementFailed as error:
+        if "PLAN_ADVICE" not in (error.stack or ""):
+            raise
+        found = await gateway.rows(session, "EXPLAIN\n" + text)  # batch has no advice
+    plan = str(found[0][0]) if found else ""
+    info.reads = sorted({".".join(p.strip() for p in m.split(",")) for m in _READS.findall(plan)})
+    info.writes = sorted({a or b for a, b in _WRITES.findall(plan)})
+    for _, words in _ADVICE.findall(plan):
+        report.warnings.append(ScriptWarning(statement=statement.number, line=statement.line, message=words.strip()))
+
+
+def _failed(statement: Statement, error: StatementFailed, report: Report, *, shift: int) -> None:
+    line, column, message = told(statement, error, shift=shift)
+    missing = _MISSING.search(message)
+    report.errors.append(
+        ScriptError(
+            statement=statement.number, line=line, column=column, message=message, code="sql_invalid",
+            caused_by=report.failed.get(missing.group(1) or missing.group(2)) if missing else None,
+        )
+    )  # fmt: skip
+    for chain in created(statement.text):
+        report.failed[chain[-1]] = statement.number
+
+
+_MAKES = ("TABLE", "VIEW", "FUNCTION")
+
+
+def harmless(statement: Statement, catalog: str, own: Collection[str]) -> tuple[str | None, str]:
+    """What to send for a statement that sets something up, so that nothing outside the session changes: catalogs
+    that are not its `own` outlive it. None: it is not tried, for the reason that comes with it."""
+    parts = list(tokens(statement.text))
+    words = [t.word for t in parts[:6]]
+    first = words[0] if words else ""
+    if first not in ("CREATE", "DROP", "ALTER", "ANALYZE") or "TEMPORARY" in words[:4]:
+        return placed(statement), ""
+    at = next((i for i, w in enumerate(words) if w in (*_MAKES, "DATABASE", "CATALOG", "MODEL")), None)
+    if at is None or words[at] == "CATALOG":
+        return placed(statement), ""
+    chain = name_at(parts[at + 1 :])
+    target = chain[0] if len(chain) == 3 or (words[at] == "DATABASE" and len(chain) == 2) else catalog
+    if target in own:
+        return placed(statement), ""
+    if first == "CREATE" and words[1] in ("TABLE", "VIEW"):
+        head = parts[0].text
+        return placed(statement).replace(head, f"{head} TEMPORARY", 1), ""
+    return None, f"{first} {words[at]} in the catalog {target} is not tried, since it would change that catalog"
+
+
+def _in_memory(statement: Statement) -> set[str]:
+    """The catalog that a statement makes, when it lives in the session only."""
+    parts = list(tokens(statement.text))
+    words = [t.word for t in parts[:2]]
+    options = [literal(t.text) for t in parts if t.kind == "string"]
+    if words != ["CREATE", "CATALOG"] or "generic_in_memory" not in options:
+        return set()
+    return set(name_at(parts[2:])[:1])
+
+
+def _catalog_after(statement: Statement, catalog: str) -> str:
+    parts = list(tokens(statement.text))
+    words = [t.word for t in parts[:2]]
+    if words[:1] != ["USE"]:
+        return catalog
+    if words[1:2] == ["CATALOG"]:
+        return (chain_at(parts[2:]) or (catalog,))[0]
+    chain = chain_at(parts[1:])
+    return chain[0] if len(chain) == 2 else catalog

@@ -1,0 +1,72 @@
+"""Queries of orphans: Flink jobs that are alive and that no open attempt owns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import NotFound
+from store.tables import Attempt, Cluster, Job, Orphan
+
+_OLDEST_FIRST = (Orphan.first_seen_at, Orphan.flink_job_id)
+
+
+def _there_now(cluster: str | None) -> ColumnElement[bool]:
+    there = Orphan.gone_at.is_(None)
+    return there & (Orphan.cluster == cluster) if cluster else there
+
+
+async def all_(session: AsyncSession, cluster: str | None = None) -> Sequence[Orphan]:
+    """Those that are there now, oldest first; `cluster` None: on all clusters."""
+    return (await session.scalars(select(Orphan).where(_there_now(cluster)).order_by(*_OLDEST_FIRST))).all()
+
+
+async def with_jobs(session: AsyncSession, cluster: str | None) -> list[tuple[Orphan, Job | None, Cluster]]:
+    """The same with the job whose attempt each was, and its cluster, in one query."""
+    query = (
+        select(Orphan, Job, Cluster)
+        .outerjoin(Job, Job.id == Orphan.job_id)
+        .join(Cluster, Cluster.name == Orphan.cluster)
+        .where(_there_now(cluster))
+        .order_by(*_OLDEST_FIRST)
+    )
+    return [(orphan, job, place) for orphan, job, place in (await session.execute(query)).all()]
+
+
+async def get(session: AsyncSession, cluster: str, flink_job_id: str) -> Orphan:
+    found = await session.get(Orphan, (cluster, flink_job_id)) if "\x00" not in cluster + flink_job_id else None
+    if found is None or found.gone_at is not None:
+        raise NotFound(
+            f"There is no Flink job {flink_job_id[:40]} without an owner on {cluster[:100]}.",
+            code="orphan_not_found",
+            remedy="GET /orphans lists them.",
+        )
+    return found
+
+
+async def owners(session: AsyncSession, handles: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
+    """The attempts, ended or not, by handle."""
+    query = select(Attempt, Job).join(Job, Job.id == Attempt.job_id).where(Attempt.handle.in_(handles))
+    return {attempt.handle: (attempt, job) for attempt, job in (await session.execute(query)).all()}
+
+
+async def report(session: AsyncSession, orphan: Orphan) -> bool:
+    """Write one down; True when it is news."""
+    row = await session.get(Orphan, (orphan.cluster, orphan.flink_job_id))
+    if row is None:
+        session.add(orphan)
+        return True
+    again = row.gone_at is not None
+    row.gone_at, row.detail, row.job_id, row.attempt = None, orphan.detail, orphan.job_id, orphan.attempt
+    return again
+
+
+async def gone(session: AsyncSession, cluster: str, handles: Collection[str], now: datetime) -> None:
+    await session.execute(
+        update(Orphan)
+        .where(Orphan.cluster == cluster, Orphan.flink_job_id.in_(handles), Orphan.gone_at.is_(None))
+        .values(gone_at=now)
+    )

@@ -1,0 +1,71 @@
+"""Queries of previews: Flink jobs that somebody looks at, and who has to see that they end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import NotFound
+from store.database import Database
+from store.tables import Preview
+
+
+async def of_run(session: AsyncSession, run: str) -> Sequence[Preview]:
+    """The streams of a run. Raises `NotFound`."""
+    rows = []
+    if "\x00" not in run:
+        rows = list((await session.scalars(select(Preview).where(Preview.run == run).order_by(Preview.id))).all())
+    if not rows:
+        raise NotFound(f"There is no preview {run[:80]}.", code="preview_not_found")
+    return rows
+
+
+async def latest(session: AsyncSession, project: str, limit: int) -> Sequence[Preview]:
+    query = select(Preview).where(Preview.project == project).order_by(Preview.created_at.desc()).limit(limit)
+    return (await session.scalars(query)).all()
+
+
+async def on_cluster(session: AsyncSession, cluster: str) -> Sequence[Preview]:
+    """Those whose Flink job has not been seen to be gone."""
+    return (await session.scalars(select(Preview).where(Preview.cluster == cluster, Preview.gone_at.is_(None)))).all()
+
+
+async def renew(session: AsyncSession, runs: Collection[str], until: datetime) -> None:
+    await session.execute(
+        update(Preview).where(Preview.run.in_(runs), Preview.ended_at.is_(None)).values(lease_until=until)
+    )
+
+
+async def end(session: AsyncSession, id_: str, state: str, why: str | None, rows: int, now: datetime) -> None:
+    await session.execute(
+        update(Preview)
+        .where(Preview.id == id_, Preview.ended_at.is_(None))
+        .values(state=state, why=why, rows=rows, ended_at=now, lease_until=now)
+    )
+
+
+async def gone(session: AsyncSession, ids: Collection[str], now: datetime) -> None:
+    await session.execute(update(Preview).where(Preview.id.in_(ids)).values(gone_at=now))
+
+
+async def lost(session: AsyncSession, ids: Collection[str], now: datetime) -> None:
+    """The process that streamed them has died."""
+    await session.execute(
+        update(Preview)
+        .where(Preview.id.in_(ids), Preview.ended_at.is_(None))
+        .values(state="INTERRUPTED", why="the API that streamed it has died", ended_at=now)
+    )
+
+
+async def give_up(database: Database, run: str) -> None:
+    """End the lease of a run that another process streams: the cluster's watch cancels its jobs."""
+    past = datetime(1970, 1, 1, tzinfo=UTC)
+    async with database.write() as session:
+        await session.execute(
+            update(Preview)
+            .where(Preview.run == run, Preview.ended_at.is_(None))
+            .values(state="STOPPED", why="it was stopped", ended_at=datetime.now(UTC), lease_until=past)
+        )

@@ -1,0 +1,112 @@
+"""Queries of registered tables, grants, secrets and libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import NotFound
+from store.tables import Grant, Job, Library, Resource, Secret, Version
+
+
+@dataclass(frozen=True)
+class Visible:
+    """A table that a project may use, and how."""
+
+    resource: Resource
+    read: bool
+    write: bool
+
+
+async def get(session: AsyncSession, project: str, name: str) -> Resource:
+    found = await session.get(Resource, (project, name)) if "\x00" not in project + name else None
+    if found is None:
+        raise NotFound(f"There is no resource {name[:80]} in the project {project[:80]}.", code="resource_not_found")
+    return found
+
+
+async def visible(session: AsyncSession, project: str) -> list[Visible]:
+    """All tables that a project may use: its own, and those granted to it."""
+    own = await session.scalars(select(Resource).where(Resource.project == project).order_by(Resource.name))
+    query = (
+        select(Resource, Grant)
+        .join(Grant, (Grant.project == Resource.project) & (Grant.resource == Resource.name))
+        .where(Grant.grantee == project)
+        .order_by(Resource.project, Resource.name)
+    )
+    granted = [Visible(r, g.read, g.write) for r, g in (await session.execute(query)).all()]
+    return [*(Visible(r, True, True) for r in own), *granted]
+
+
+async def grants(session: AsyncSession, project: str, resource: str) -> Sequence[Grant]:
+    query = select(Grant).where(Grant.project == project, Grant.resource == resource).order_by(Grant.grantee)
+    return (await session.scalars(query)).all()
+
+
+async def remove(session: AsyncSession, row: Resource) -> None:
+    await session.execute(delete(Grant).where(Grant.project == row.project, Grant.resource == row.name))
+    await session.delete(row)
+
+
+async def secrets(session: AsyncSession, project: str) -> Sequence[Secret]:
+    return (await session.scalars(select(Secret).where(Secret.project == project).order_by(Secret.name))).all()
+
+
+async def sealed(session: AsyncSession, project: str, names: Collection[str]) -> dict[str, str]:
+    """The sealed values of secrets. Raises `NotFound` when one is missing."""
+    query = select(Secret).where(Secret.project == project, Secret.name.in_(names))
+    found = {row.name: row.sealed for row in await session.scalars(query)}
+    if missing := sorted(set(names) - set(found)):
+        raise NotFound(
+            f"There is no secret {missing[0]} in the project {project}.",
+            code="secret_not_found",
+            remedy=f"Store it: penstock secrets set {missing[0]} --project {project}.",
+        )
+    return found
+
+
+async def set_secret(session: AsyncSession, project: str, name: str, value: str, now: datetime) -> bool:
+    """Store a sealed value; returns whether it is new."""
+    row = await session.get(Secret, (project, name))
+    if row is None:
+        session.add(Secret(project=project, name=name, sealed=value, created_at=now, updated_at=now))
+        return True
+    row.sealed, row.updated_at = value, now
+    return False
+
+
+async def libraries(session: AsyncSession, project: str, name: str | None = None) -> Sequence[Library]:
+    query = select(Library).where(Library.project == project)
+    if name is not None:
+        query = query.where(Library.name == name)
+    return (await session.scalars(query.order_by(Library.name, Library.created_at))).all()
+
+
+async def library(session: AsyncSession, project: str, name: str, version: str) -> Library:
+    found = None if "\x00" in project + name + version else await session.get(Library, (project, name, version))
+    if found is None:
+        raise NotFound(
+            f"There is no library {name[:80]} in version {version[:80]} in the project {project[:80]}.",
+            code="library_not_found",
+            remedy="List them with `penstock libraries list`.",
+        )
+    return found
+
+
+async def users(session: AsyncSession, row: Library) -> list[str]:
+    """Jobs of its project one of whose versions is run with a library."""
+    query = (
+        select(Job.project, Job.name, Version.spec)
+        .join(Version, Version.job_id == Job.id)
+        .where(Job.project == row.project, Job.type == "sql", Job.deleted_at.is_(None))
+    )
+    found = set()
+    for project, name, spec in (await session.execute(query)).all():
+        for use in spec.get("libraries") or []:
+            if (use["name"], use["version"]) == (row.name, row.version):
+                found.add(f"{project}:{name}")
+    return sorted(found)

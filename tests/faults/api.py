@@ -1,0 +1,25 @@
+"""The test build of the API: the same application, with crash points around the delivery of a command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.app import serve
+from api.commands import service
+from settings import ApiSettings, settings
+from settings.logs import configure
+from tests.faults.points import reached
+
+_deliver = service.deliver
+
+
+async def deliver(client: Any, snapshot: Any, request: Any) -> None:
+    reached("api.written", snapshot.job_id)
+    await _deliver(client, snapshot, request)
+    reached("api.delivered", snapshot.job_id)
+
+
+if __name__ == "__main__":
+    service.deliver = deliver
+    configure(settings())
+    serve(settings(), ApiSettings())

@@ -1,0 +1,33 @@
+"""The short form of `make faults`: some boundaries of each command, some faults at random, and all invariants."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.run import Run
+
+pytestmark = pytest.mark.real
+
+BOUNDARIES = [
+    ("start", "open_attempt.end"),
+    ("start", "engine.submit.before"),
+    ("restart", "gather.end"),
+    ("resubmit", "stop_with_savepoint.end"),
+    ("pause", "engine.stop_with_savepoint.before"),
+    ("kill", "engine.cancel.after"),
+    ("savepoint", "api.written"),
+    ("restart", "record.begin"),
+]
+
+
+def test_faults(run: Run):
+    run.at_boundaries(list(BOUNDARIES))
+    run.at_random(4)
+    run.view()
+    run.output()
+    run.clean()
+    report = run.report()
+    assert report["broken"] == []
+    assert len(report["boundaries"]) >= len(BOUNDARIES)
+    assert report["invariants"]["one attempt alive"] > 100
+    assert report["invariants"]["no second writer"] > 100

@@ -1,0 +1,31 @@
+"""The test build of the worker: the same activities, with crash points around them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import uvloop
+from temporalio.client import Client
+
+from settings import settings
+from settings.logs import configure
+from store.migrate import upgrade
+from tests.faults.points import CrashingEngines, CrashPoints
+from watch.services import Services
+from worker import main
+from worker.temporal import connect, prepare
+
+
+async def run() -> None:
+    made = settings()
+    plain = await connect(made)
+    client = Client(**{**plain.config(), "interceptors": [CrashPoints()]})
+    services = dataclasses.replace(Services.make(made, client), engines=CrashingEngines(made))
+    await upgrade(services.database)
+    await prepare(client, made)
+    await main._serve(client, services, main.ALL_QUEUES)
+
+
+if __name__ == "__main__":
+    configure(settings())
+    uvloop.run(run())

@@ -1,0 +1,103 @@
+"""Lineage of queries whose origins are known, compiled by a real gateway; and lineage across jobs by REST."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from core.plan import Plan, read
+from engine.gateway import SqlGateway
+from tests.real.conftest import Stack
+from tests.real.lineage_queries import QUERIES, TABLES
+
+CONFIGS = {"default": {}, "mini-batch": {
+    "table.exec.mini-batch.enabled": "true", "table.exec.mini-batch.allow-latency": "1 s",
+    "table.exec.mini-batch.size": "100", "table.optimizer.agg-phase-strategy": "TWO_PHASE",
+    "table.optimizer.distinct-agg.split.enabled": "true",
+}}  # fmt: skip
+
+
+async def compile_all(url: str, scratch: str, config: dict[str, str]) -> dict[str, Plan | str]:
+    gateway = SqlGateway(url)
+    found: dict[str, Plan | str] = {}
+    async with gateway.session(config) as session:
+        for table in TABLES:
+            await gateway.execute(session, table)
+        for number, (name, (query, _)) in enumerate(QUERIES.items()):
+            await gateway.execute(session, f"CREATE TEMPORARY VIEW v{number} AS {query}")
+            columns = await gateway.rows(session, f"DESCRIBE v{number}")
+            fields = ", ".join(
+                f"`{c[0]}` " + c[1].replace("*ROWTIME*", "").replace("*PROCTIME*", "").replace(" NOT NULL", "")
+                for c in columns
+            )
+            await gateway.execute(session, f"CREATE TABLE s{number} ({fields}) WITH ('connector'='blackhole')")
+            found[name] = read(await gateway.compile(session, f"INSERT INTO s{number} {query}", scratch))
+    await gateway.http.close()
+    return found
+
+
+@pytest.fixture(scope="module", params=list(CONFIGS))
+def plans(stack: Stack, request) -> dict[str, Plan | str]:
+    return asyncio.run(compile_all(stack.gateway_url, f"{stack.state_dir}/lineage", CONFIGS[request.param]))
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_the_origins_of_every_column(plans: dict[str, Plan], name: str):
+    plan = plans[name]
+    truth = {column: set(origins.split()) for column, origins in QUERIES[name][1].items()}
+    (sink,) = plan.sinks
+    found = {c.name: {f"{o.table.name}.{o.column}" for o in c.origins} for c in plan.written(sink)}
+    assert found == truth
+    assert all(c.exact for c in plan.written(sink))
+
+
+class TestAcrossJobs:
+    def test_three_jobs_in_a_chain_and_what_a_column_touches(self, stack: Stack, tmp_path):
+        def table(name: str, columns: str) -> str:
+            return (
+                f"CREATE TABLE {name} ({columns}) WITH ('connector'='filesystem','path'='file://{tmp_path}/{name}',"
+                "'format'='json');\n"
+            )
+
+        first = stack.create(
+            "CREATE TABLE src (id BIGINT, name STRING) WITH ('connector'='datagen','number-of-rows'='1');\n"
+            + table("people", "id BIGINT, label STRING")
+            + "INSERT INTO people SELECT id, UPPER(name) FROM src;"
+        )
+        second = stack.create(
+            table("people", "id BIGINT, label STRING").replace("TABLE people", "TABLE input")
+            + table("shouting", "loud STRING, n BIGINT")
+            + "INSERT INTO shouting SELECT label || '!', id FROM input;"
+        )
+        third = stack.create(
+            table("shouting", "loud STRING, n BIGINT")
+            + "CREATE TABLE nowhere (x STRING, y BIGINT) WITH ('connector'='blackhole');\n"
+            "INSERT INTO nowhere SELECT loud, n + 1 FROM shouting;"
+        )
+        for job in (first, second, third):
+            stack.do(job, "start")
+        assert stack.http.get(f"/jobs/{third}/lineage").json()["columns"] == [
+            {"table": "default_catalog.default_database.nowhere", "column": "x", "exact": True,
+             "sources": [["default_catalog.default_database.shouting", "loud"]]},
+            {"table": "default_catalog.default_database.nowhere", "column": "y", "exact": True,
+             "sources": [["default_catalog.default_database.shouting", "n"]]},
+        ]  # fmt: skip
+        people = f"filesystem:path=file://{tmp_path}/people"
+        down = stack.http.get("/lineage", params={"job": first, "direction": "downstream"}).json()
+        assert set(down["jobs"]) == {first, second, third}
+        up = stack.http.get("/lineage", params={"job": second, "direction": "upstream"}).json()
+        assert set(up["jobs"]) == {first, second}
+        assert people in up["places"]
+        touched = stack.http.get("/lineage/impact", params={"place": people, "column": "label"}).json()["items"]
+        assert [(t["job"], t["column"], t["distance"]) for t in touched] == [(second, "loud", 0), (third, "x", 1)]
+
+    def test_a_jar_declares_its_own(self, stack: Stack, tmp_path):
+        spec = {
+            "type": "jar", "git": {"url": "https://example.com/x.git"},
+            "lineage": {"reads": ["kafka:topic=orders"], "writes": ["kafka:topic=bills"]},
+        }  # fmt: skip
+        job = stack.create(spec)
+        found = stack.http.get("/lineage", params={"place": "kafka:topic=orders"}).json()
+        assert job in found["jobs"]
+        assert "kafka:topic=bills" in found["places"]

@@ -1,0 +1,150 @@
+"""Queries that the recovery, the watch and retention rest on, on both kinds of database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import update
+
+from core.observations import EngineState
+from core.records import AttemptChange, JobChange, NewPoint, Record
+from core.restore import RestoreKind
+from core.states import RESTING, AttemptState, JobState
+from engine.base import JobSeen, Overview
+from store import attempts, clusters, jobs, orphans
+from store.database import Database
+from store.record import apply
+from store.tables import Attempt, Cluster, Job
+from tests.store.test_store import T0, add_attempt, add_job
+from watch.orphans import OrphanWatch
+
+
+def state(job: Job, state: JobState, current: int, revision: int = 1) -> Record:
+    change = JobChange(revision=revision, state=state, reason="", version=1, current_attempt=current, snapshot={})
+    return Record(job_id=job.id, job=change)
+
+
+class TestDisagreement:
+    async def test_an_open_attempt_of_a_job_that_says_otherwise(self, database: Database):
+        for name, states, current in (("runs", JobState.RUNNING, 1), ("paused", JobState.PAUSED, 1)):
+            job = await add_job(database, name)
+            await add_attempt(database, job, 1 if name == "runs" else 2)
+            async with database.write() as session:
+                await apply(session, state(job, states, current if name == "runs" else 2))
+        other = await add_job(database, "beside")
+        await add_attempt(database, other, 3)
+        async with database.write() as session:
+            await apply(session, state(other, JobState.RUNNING, 4))
+        async with database.read() as session:
+            found = await attempts.contradicted(session, sorted(RESTING))
+        assert {job.name for _, job in found} == {"paused", "beside"}
+
+    async def test_one_that_is_reopened_is_open(self, database: Database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+        gone = AttemptChange(number=1, state=AttemptState.GONE, at=T0, why="lost")
+        back = AttemptChange(number=1, state=AttemptState.ACCEPTED, at=T0, reopen=True)
+        async with database.write() as session:
+            await apply(session, Record(job_id=job.id, attempts=[gone]))
+            assert await attempts.open_on(session, "local") == []
+            await apply(session, Record(job_id=job.id, attempts=[back]))
+            assert [row["state"] for row in await attempts.open_on(session, "local")] == ["ACCEPTED"]
+
+
+class TestOrphans:
+    async def look(self, watch: OrphanWatch, *handles: str, owned: tuple[str, ...] = (), at: int = 0) -> None:
+        seen = {h: JobSeen(h, EngineState.RUNNING, name=h, detail="RUNNING") for h in handles}
+        await watch.look("local", Overview(seen), set(owned), T0 + timedelta(seconds=at))
+
+    async def listed(self, database: Database) -> list[str]:
+        async with database.read() as session:
+            return [o.flink_job_id for o in await orphans.all_(session, "local")]
+
+    async def test_two_looks_make_one_and_one_look_ends_it(self, database: Database):
+        watch = OrphanWatch(database)
+        await self.look(watch, "a", "b", owned=("b",))
+        assert await self.listed(database) == []
+        await self.look(watch, "a", "b", owned=("b",))
+        assert await self.listed(database) == ["a"]
+        await self.look(watch, "b", owned=("b",))
+        assert await self.listed(database) == []
+        for at in (1, 2):  # it is back
+            await self.look(watch, "a", at=at)
+        assert await self.listed(database) == ["a"]
+
+    async def test_an_attempt_that_is_just_being_started_is_none(self, database: Database):
+        """Its row was written after the look had read the rows."""
+        job = await add_job(database)
+        await add_attempt(database, job)
+        watch = OrphanWatch(database)
+        for _ in range(3):
+            await self.look(watch, "h1")
+        assert await self.listed(database) == []
+
+    async def test_another_watch_goes_on_where_one_died(self, database: Database):
+        for watch in (OrphanWatch(database), OrphanWatch(database)):
+            for _ in range(2):
+                await self.look(watch, "a")
+        await self.look(OrphanWatch(database))
+        assert await self.listed(database) == []
+
+    async def test_one_that_was_an_attempt_is_told_on_its_jobs_timeline(self, database: Database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+        async with database.write() as session:
+            gone = AttemptChange(number=1, state=AttemptState.GONE, at=T0, why="lost")
+            await apply(session, Record(job_id=job.id, attempts=[gone]))
+        watch = OrphanWatch(database)
+        for _ in range(4):
+            await self.look(watch, "h1")
+        async with database.read() as session:
+            events, _ = await attempts.events(session, job.id, limit=10, cursor=None)
+        assert [e.kind for e in events] == ["alert"]
+        assert "is alive on local" in events[0].message
+
+
+async def test_a_silent_cluster_is_told_once_to_each_of_its_jobs(database: Database):
+    for n in range(3):
+        await add_attempt(database, await add_job(database, f"j{n}"), n + 1)
+    async with database.write() as session:
+        await clusters.did_not_answer(session, "local", T0, "refused")
+    async with database.write() as session:
+        cluster, rows = await clusters.get(session, "local"), await attempts.open_on(session, "local")
+        await clusters.tell_jobs(session, cluster, rows, T0 + timedelta(seconds=90), back=False)
+    async with database.write() as session:
+        cluster = await clusters.get(session, "local")
+        assert cluster.cannot_tell_at == T0 + timedelta(seconds=90)
+        await clusters.tell_jobs(session, cluster, rows, T0 + timedelta(seconds=120), back=True)
+        await clusters.answered(session, "local", T0 + timedelta(seconds=120), None)
+    async with database.read() as session:
+        assert (await clusters.get(session, "local")).cannot_tell_at is None
+        for job in await jobs.lived(session) or [await jobs.get(session, f"default:j{n}") for n in range(3)]:
+            events, _ = await attempts.events(session, job.id, limit=10, cursor=None)
+            assert ["answers again" in e.message for e in events] == [True, False]
+            assert "90 s" in events[1].message
+
+
+async def test_what_is_in_use_is_known_over_all_jobs(database: Database):
+    job, other = await add_job(database, "j"), await add_job(database, "other")
+    points = [
+        NewPoint(kind=RestoreKind.SAVEPOINT, path=f"file:///s/{n}", completed_at=T0, attempt=1, version=1)
+        for n in range(4)
+    ]
+    await add_attempt(database, other, 7)
+    async with database.write() as session:
+        await apply(session, Record(job_id=job.id, points=points, pin="file:///s/0"))
+        row = await attempts.one_point(session, job, attempts.point_id(job.id, "file:///s/1"))
+        row.kept = True
+        await session.execute(update(Attempt).where(Attempt.job_id == other.id).values(restored_from="file:///s/2"))
+    async with database.write() as session:
+        assert await attempts.in_use(session, job.id) == {f"file:///s/{n}" for n in (0, 1, 2)}
+        await attempts.gone(session, job.id, ["file:///s/3"], T0)
+        assert "file:///s/3" not in [p.path for p in await attempts.points(session, job.id)]
+
+
+async def test_a_cluster_from_before_has_no_standby(database: Database):
+    await add_job(database)
+    async with database.read() as session:
+        cluster = await session.get(Cluster, "local")
+        assert cluster is not None
+        assert cluster.standby_urls == []

@@ -1,0 +1,294 @@
+"""What a job's workflow does where going on could lose state or run the job twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from activities import contracts as c
+from core.observations import EngineState, Lost, Trouble
+from core.policy import RestartPolicy
+from core.restore import RestoreRequest
+from core.retention import SavepointPolicy
+from core.snapshot import CommandRequest
+from tests.workflows.conftest import Cluster, point
+
+NOW = RestartPolicy(initial_backoff=0, jitter=0, max_restarts=20, restore_tries=2)
+NEWEST = RestoreRequest(mode="newest")
+
+
+async def running(start, cluster: Cluster, **more):
+    life = await start(cluster, **more)
+    assert (await life.do("start")).state == "SUCCEEDED"
+    return life
+
+
+def job(cluster: Cluster):
+    return next((r.job for r in reversed(cluster.records) if r.job), None)
+
+
+class TestBlocked:
+    async def test_an_end_that_nobody_saw(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=NOW)
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        cluster.diagnosis = lambda d: c.Diagnosis(lost=Lost.FORGOTTEN, points=cluster.points)
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: job(cluster).state == "BLOCKED")
+        blocked = (await life.snapshot()).blocked
+        assert blocked.code == "end_not_seen"
+        assert any("does not know" in line for line in blocked.evidence)
+        assert {"kind": "restart", "restore": {"mode": "newest"}} in job(cluster).actions
+        assert len(cluster.opened) == 1, "nothing was started by itself"
+        assert (await life.do("restart", restore=NEWEST)).state == "SUCCEEDED"
+        assert job(cluster).actions == []
+
+    async def test_lost_by_a_cluster_that_lost_all_is_restarted(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=NOW)
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        cluster.diagnosis = lambda d: c.Diagnosis(lost=Lost.CLUSTER)
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: len(cluster.opened) == 2)
+        assert cluster.opened[1].restore_path == cluster.points[0].path
+
+    async def test_an_older_attempt_that_is_alive_is_not_joined_by_another(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        await life.do("pause")
+        first = cluster.opened[0].flink_job_id
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.OCCUPIED, error="attempt 1 is alive", code="attempt_alive", other=1, other_id=first
+        )
+        assert (await life.do("start")).error_code == "attempt_alive"
+        assert await life.state() == "BLOCKED"
+        assert job(cluster).actions == [{"kind": "adopt", "flink_job_id": first}]
+        cluster.adopts = lambda a: c.Adoptable(
+            number=1, version=1, observation=cluster.observation(1, EngineState.RUNNING)
+        )
+        assert (await life.do("adopt", flink_job_id=first)).state == "SUCCEEDED"
+        snapshot = await life.snapshot()
+        assert (snapshot.state, snapshot.attempt.number, snapshot.attempt.ended) == ("RUNNING", 1, False)
+        assert any(a.reopen for r in cluster.records for a in r.attempts)
+        assert (await life.do("pause")).state == "SUCCEEDED"
+
+    async def test_a_savepoint_that_nobody_can_tell_about(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(error="no answer", code="stop_unclear")
+        await life.do("pause")
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        cluster.diagnosis = lambda d: c.Diagnosis(lost=Lost.CLUSTER, unread="the disk is away")
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: job(cluster).state == "BLOCKED")
+        assert (await life.snapshot()).blocked.code == "savepoint_unknown"
+
+    async def test_state_that_the_program_has_no_place_for_is_not_tried_again(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        await life.do("pause")
+        cluster.runs = lambda a: cluster.seen(a.number, EngineState.FAILED)
+        cluster.diagnosis = lambda d: c.Diagnosis(
+            cause="Cannot map checkpoint/savepoint state", trouble=Trouble.UNMAPPABLE, untouched=True
+        )
+        ended = await life.do("resubmit", version=2, restore=NEWEST)
+        assert ended.error_code == "state_does_not_map"
+        assert await life.state() == "BLOCKED"
+        assert job(cluster).actions[0] == {"kind": "resubmit", "version": 1, "restore": {"mode": "newest"}}
+        assert len(cluster.opened) == 2
+
+    async def test_a_cancel_that_did_not_arrive_explains_no_later_end(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=NOW)
+        cluster.cancels = lambda _: c.Stopped(error="It cannot be told", code="cancel_unclear")
+        await life.do("kill")
+        await life.skip(1)
+        cluster.sequence = 4_000_000_000_000  # later than the kill
+        await life.observe(EngineState.RUNNING)
+        await life.until(lambda: any("did not arrive" in m for m in cluster.events("attempt")))
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: len(cluster.opened) == 2)
+
+
+class TestRestoreThatFails:
+    def fails_from(self, cluster: Cluster, path: str) -> None:
+        restored = {}
+        cluster.submitted = lambda a: (
+            restored.update({a.number: cluster.opened[-1].restore_path}) or c.Submitted(state=c.SubmitState.ACCEPTED)
+        )
+
+        def runs(a):
+            bad = restored.get(a.number) == path
+            seen = cluster.seen(a.number, EngineState.RECOVERING if bad else EngineState.RUNNING)
+            return seen.model_copy(update={"trouble": Trouble.UNREADABLE, "why": "EOF"}) if bad else seen
+
+        cluster.runs = runs
+        cluster.diagnosis = lambda d: c.Diagnosis(cause="boom", points=cluster.points)
+
+    async def test_it_falls_back_to_the_point_before_and_says_so(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1, n=1), point(1, n=2)]
+        newest, before = cluster.points[1].path, cluster.points[0].path
+        life = await running(start, cluster, policy=NOW.model_copy(update={"fall_back": True}))
+        self.fails_from(cluster, newest)
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: len(cluster.opened) == 4)
+        assert [o.restore_path for o in cluster.opened[1:]] == [newest, newest, before]
+        assert "could not be restored" in cluster.opened[3].restore_why
+        assert any("going back" in m for m in cluster.events("restart"))
+        await life.until(lambda: job(cluster).state == "RUNNING")
+
+    async def test_without_leave_to_fall_back_it_is_parked(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1, n=1), point(1, n=2)]
+        life = await running(start, cluster, policy=NOW)
+        self.fails_from(cluster, cluster.points[1].path)
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: job(cluster).state == "BLOCKED")
+        assert len(cluster.opened) == 3
+        assert job(cluster).actions[0]["restore"] == {"mode": "point", "point": cluster.points[0].id}
+
+    async def test_one_that_has_run_before_its_answer_came_is_restarted_from_its_own_checkpoint(self, start):
+        cluster = Cluster()
+        life = await start(cluster, policy=NOW)
+        cluster.submitted = lambda a: c.Submitted(
+            state=c.SubmitState.RAN if a.number == 1 else c.SubmitState.ACCEPTED,
+            error="it had run",
+            code="attempt_lost",
+        )
+        cluster.diagnosis = lambda d: c.Diagnosis(lost=Lost.CLUSTER if d.leader == "lost" else Lost.FORGOTTEN)
+        cluster.points = [point(1)]
+        assert (await life.do("start")).error_code == "attempt_failed"
+        await life.until(lambda: len(cluster.opened) == 2)
+        assert cluster.opened[1].restore_path == cluster.points[0].path
+
+
+class TestRollback:
+    async def test_a_version_that_is_healthy_stays(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert ended.state == "SUCCEEDED"
+        assert "prove" in cluster.asked
+        assert (await life.snapshot()).version == 2
+
+    @pytest.mark.parametrize("restore", [NEWEST, RestoreRequest(mode="none")])
+    async def test_one_that_is_not_goes_back_to_version_and_state(self, start, restore):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.proves = lambda a: c.Proven(healthy=False, why="no checkpoint has completed")
+        ended = await life.do("resubmit", version=2, restore=restore, rollback_within=60)
+        assert ended.error_code == "rolled_back"
+        assert "no checkpoint has completed" in ended.error
+        snapshot = await life.snapshot()
+        assert (snapshot.state, snapshot.version) == ("RUNNING", 1)
+        savepoint = next(p for p in cluster.points if p.kind == "savepoint")
+        assert [o.version for o in cluster.opened] == [1, 2, 1]
+        assert cluster.opened[2].restore_path == savepoint.path
+        assert cluster.asked.count("cancel") == 1, "the unhealthy one was ended first"
+
+    async def test_one_that_is_refused_goes_back_too(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.submitted = lambda a: (
+            c.Submitted(state=c.SubmitState.REJECTED, error="bad SQL", code="rejected")
+            if a.number == 2
+            else c.Submitted(state=c.SubmitState.ACCEPTED)
+        )
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert ended.error_code == "rolled_back"
+        assert "bad SQL" in ended.error
+        assert await life.state() == "RUNNING"
+
+    async def test_without_being_asked_for_nothing_goes_back(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.submitted = lambda a: c.Submitted(state=c.SubmitState.REJECTED, error="bad SQL", code="rejected")
+        assert (await life.do("resubmit", version=2, restore=NEWEST)).error_code == "rejected"
+        assert await life.state() == "DEPLOY_FAILED"
+
+    async def test_with_nothing_to_go_back_to_it_is_not_begun(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        await life.do("kill")
+        ended = await life.do("resubmit", version=2, restore=RestoreRequest(mode="none"), rollback_within=60)
+        assert ended.error_code == "no_way_back"
+        assert len(cluster.opened) == 1
+
+
+class TestSavepoints:
+    async def test_one_every_interval_and_retention_after_each(self, start):
+        cluster = Cluster()
+        policy = SavepointPolicy(interval=3600, keep_last=2, keep_for=0)
+        life = await running(start, cluster, savepoints=policy)
+        for n in (1, 2, 3):
+            await life.skip(3700)
+            await life.until(lambda n=n: cluster.asked.count("savepoint") == n)
+            await life.until(lambda n=n: cluster.asked.count("retain") >= n)
+        assert await life.state() == "RUNNING"
+
+    async def test_one_that_fails_harms_nothing_and_is_said(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, savepoints=SavepointPolicy(interval=3600))
+        cluster.savepoints = lambda _: c.Stopped(error="The savepoint failed; the job runs on", code="savepoint_failed")
+        await life.skip(3700)
+        await life.until(lambda: any("periodic savepoint failed" in m for m in cluster.events("alert")))
+        assert await life.state() == "RUNNING"
+        cluster.savepoints = cluster._takes
+        await life.skip(3700)
+        await life.until(lambda: cluster.asked.count("savepoint") == 2)
+
+    async def test_a_job_that_does_not_run_has_none(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, savepoints=SavepointPolicy(interval=3600))
+        await life.do("pause")
+        await life.skip(8000)
+        assert "savepoint" not in cluster.asked
+
+    async def test_the_policy_can_be_changed_while_it_waits(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        await life.handle.signal("savepoints", SavepointPolicy(interval=60))
+        await asyncio.sleep(0.2)
+        await life.skip(70)
+        await life.until(lambda: cluster.asked.count("savepoint") == 1)
+
+
+class TestAdoption:
+    async def test_a_stranger_becomes_the_jobs_attempt(self, start):
+        cluster = Cluster()
+        life = await start(cluster)
+        stranger = "c" * 32
+
+        def adopts(wanted):
+            from core.observations import Observation
+
+            seen = Observation(attempt=0, flink_job_id=stranger, sequence=cluster.tick(), state=EngineState.RUNNING)
+            return c.Adoptable(observation=seen)
+
+        cluster.adopts = adopts
+        assert (await life.do("adopt", flink_job_id=stranger)).state == "SUCCEEDED"
+        assert cluster.opened[0].flink_job_id == stranger
+        assert await life.state() == "RUNNING"
+        assert (await life.do("restart")).state == "SUCCEEDED"
+
+    async def test_one_that_is_not_there_is_refused(self, start):
+        cluster = Cluster()
+        life = await start(cluster)
+        assert (await life.do("adopt", flink_job_id="c" * 32)).error_code == "not_adoptable"
+        assert await life.state() == "CREATED"
+
+
+async def test_a_command_whose_workflow_was_lost_ends(start):
+    """The successor of a lost workflow begins with the command that was being carried out, and ends it."""
+    cluster = Cluster()
+    lost = CommandRequest(id="lost", number=1, kind="pause")
+    life = await start(cluster, command=lost)
+    await life.until(
+        lambda: any(ch.id == "lost" and ch.state == "FAILED" for r in cluster.records for ch in r.commands)
+    )
+    assert (await life.do("start")).state == "SUCCEEDED"

@@ -1,0 +1,82 @@
+"""Seeing Flink jobs that nobody owns. Costs nothing beside the look that the watch takes anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+
+from core.blocked import adopt
+from core.observations import ENDED
+from engine.base import JobSeen, Overview
+from store import orphans
+from store.database import Database
+from store.tables import Attempt, Event, Job, Orphan
+
+log = structlog.get_logger()
+
+
+class OrphanWatch:
+    """A job counts as an orphan when two looks in a row show it alive without an owner: between one look's
+    question and its rows an attempt may have been opened."""
+
+    def __init__(self, database: Database):
+        self._database = database
+        self._suspects: dict[str, set[str]] = {}
+        self._reported: dict[str, set[str]] = {}
+
+    async def look(self, cluster: str, overview: Overview, owned: set[str], now: datetime) -> None:
+        alive = {h: seen for h, seen in overview.jobs.items() if seen.state not in ENDED and h not in owned}
+        if cluster not in self._reported:
+            async with self._database.read() as session:
+                self._reported[cluster] = {o.flink_job_id for o in await orphans.all_(session, cluster)}
+        reported = self._reported[cluster]
+        new = {h for h in alive if h in self._suspects.get(cluster, set()) and h not in reported}
+        gone = reported - alive.keys()
+        self._suspects[cluster] = set(alive)
+        if new or gone:
+            await self._write(cluster, {h: alive[h] for h in new}, gone, now)
+
+    async def _write(self, cluster: str, new: Mapping[str, JobSeen], gone: set[str], now: datetime) -> None:
+        async with self._database.write() as session:
+            owners = await orphans.owners(session, new.keys())
+            open_ = {h for h, (attempt, job) in owners.items() if attempt.ended_at is None and job.deleted_at is None}
+            for handle, seen in new.items():
+                if handle in open_:
+                    continue
+                attempt, job = owners.get(handle, (None, None))
+                row = Orphan(
+                    cluster=cluster,
+                    flink_job_id=handle,
+                    name=seen.name,
+                    detail=seen.detail,
+                    job_id=job.id if job else None,
+                    attempt=attempt.number if attempt else None,
+                    first_seen_at=now,
+                )
+                if await orphans.report(session, row):
+                    log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=handle, name=seen.name)
+                    if attempt is not None and job is not None and job.deleted_at is None:
+                        session.add(_alert(job, attempt, cluster, now))
+            if gone:
+                await orphans.gone(session, cluster, gone, now)
+        self._reported[cluster] = (self._reported[cluster] | (new.keys() - open_)) - gone
+
+
+def _alert(job: Job, attempt: Attempt, cluster: str, now: datetime) -> Event:
+    return Event(
+        key=f"{job.id}/orphan/{attempt.flink_job_id}/{now.isoformat()}",
+        job_id=job.id,
+        at=now,
+        kind="alert",
+        message=f"attempt {attempt.number}, which was seen to end ({attempt.state}), is alive on {cluster}: "
+        f"adopt it, or stop it",
+        attempt=attempt.number,
+        data={
+            "actions": [
+                adopt(attempt.flink_job_id),
+                {"stop": f"/clusters/{cluster}/orphans/{attempt.flink_job_id}/stop"},
+            ]
+        },
+    )
