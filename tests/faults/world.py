@@ -6,8 +6,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -93,6 +95,10 @@ class World:
         self._specs: dict[str, Spec] = {}
         self._down: set[str] = set()
         self._stop = threading.Event()
+        self._dead: dict[str, str] = {}
+        # Not below `home`: run as root the server has a user of its own, and every pytest that starts on this
+        # machine closes its folder of temporary folders to others.
+        self.database = Path(tempfile.mkdtemp(prefix="penstock-pg-"))
 
     # Processes ------------------------------------------------------------------------------
 
@@ -105,7 +111,7 @@ class World:
         import pgserver
         from pgserver.postgres_server import POSTGRES_BIN_PATH
 
-        data = self.home / "pg"
+        data = self.database / "data"
         server = pgserver.get_server(data, cleanup_mode="stop")
         server.cleanup()
         as_user = []
@@ -143,16 +149,24 @@ class World:
 
     def _supervise(self) -> None:
         """Starts again what has died, as systemd or an orchestrator would."""
+        since: dict[str, float] = {}
         while not self._stop.wait(0.2):
-            for name in [n for n in self._specs if n not in self._down and self.processes.find(n) is None]:
-                with contextlib.suppress(Exception):
-                    self.processes.start(self._specs[name], timeout=60)
+            for name, spec in self._specs.items():
+                if name in self._down or self.processes.find(name) is not None:
+                    since.pop(name, None)
+                    continue
+                try:
+                    self.processes.start(spec, timeout=60)
+                except Exception as error:
+                    if time.monotonic() - since.setdefault(name, time.monotonic()) > 60:
+                        self._dead[name] = str(error)
 
     def down(self) -> None:
         self._stop.set()
         self._supervisor.join(90)
         for name in reversed(list(self._specs)):
             self.processes.stop(name, grace=10)
+        shutil.rmtree(self.database, ignore_errors=True)
         for proxy in self.proxies.values():
             proxy.close()
         self.http.close()
@@ -208,6 +222,7 @@ class World:
                     return found
             except (httpx.HTTPError, KeyError, IndexError, ValueError) as error:
                 last = error
+            assert not self._dead, f"the world does not come back: {self._dead}"
             time.sleep(0.2)
         raise AssertionError(f"not within {patience:.0f} s: {what} (last: {last!r})")
 
