@@ -29,6 +29,7 @@ WATCH = "watch_cluster"
 RECOVER = "recover"
 PROVE = "prove"
 RETAIN = "retain"
+RESCALE = "rescale"
 ADOPTABLE = "adoptable"
 
 
@@ -190,6 +191,18 @@ class Proven(BaseModel):
     healthy: bool
     why: str = ""
     observation: Observation | None = None
+
+
+class RescaleIn(AttemptIn):
+    """`version` is what a session cluster is to become without being restarted."""
+
+    version: int
+
+
+class Rescaled(Outcome):
+    """`done` False without an error: it takes more than task managers to become that version."""
+
+    done: bool = False
 
 
 class RetainIn(AttemptIn):

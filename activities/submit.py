@@ -11,20 +11,23 @@ from typing import Any
 from temporalio import activity
 
 from activities import contracts as c
+from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain
 from core.errors import PenstockError
 from core.observations import ENDED, EngineState
 from core.restore import RestoreKind
 from core.snapshot import checkpoint_directory
-from core.specs import SqlSpec
+from core.specs import SqlSpec, is_hosted_key
 from core.sql import parse_script
+from core.states import is_stateless
 from engine import files, pyenv
 from engine.base import (
     Engine,
     EngineError,
     JarProgram,
     Overview,
+    Program,
     PythonProgram,
     Ref,
     Rejected,
@@ -42,7 +45,6 @@ from store.tables import Attempt, Cluster
 from watch.services import Services
 
 PAUSE = 2.0
-Program = SqlProgram | JarProgram | PythonProgram
 
 
 class ArtifactMissing(Rejected):
@@ -75,6 +77,9 @@ class Submitter:
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing")
             except Rejected as error:
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
+            except Unreachable as error:  # of a second try it is not known what the first one sent
+                state = c.SubmitState.UNCLEAR if activity.info().attempt > 1 else c.SubmitState.UNREACHABLE
+                return c.Submitted(state=state, error=error.message, code=f"submission_{state.value}")
             return await self._until_clear(attempt, cluster, submission, tell, pulse)
 
     async def _until_clear(
@@ -154,6 +159,9 @@ class Submitter:
         if spec["type"] == "sql":
             program, more = await self._sql(found, attempt, effective, tell)
             effective |= more
+        elif is_stateless(spec["type"]):
+            program = await cluster_program(self._services, found, attempt)
+            effective = {key: value for key, value in effective.items() if not is_hosted_key(key)}
         else:
             program = await self._program(spec, attempt, cluster, tell)
         if attempt.restored_from:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from fastapi import FastAPI, Request
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
 from core.errors import Conflict, PenstockError
+from core.specs import JobType
 from engine.base import EngineError, Unreachable
 from engine.gateway import SessionGone
 
@@ -147,7 +148,7 @@ def install(app: FastAPI) -> None:
 
 def _field(location: tuple[int | str, ...]) -> str:
     parts = [str(p) for p in location if p not in ("body", "query", "path", "header")]
-    parts = [p for p in parts if p not in ("sql", "jar", "pyflink") or parts.index(p) > 1]
+    parts = [p for p in parts if p not in get_args(JobType) or parts.index(p) > 1]
     return ".".join(parts) or str(location[0])
 
 

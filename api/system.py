@@ -14,6 +14,7 @@ from sqlalchemy import text
 from temporalio.service import RPCError
 
 from api.deps import Parts
+from core.states import RESTING, JobState
 from store import clusters, jobs, orphans
 from watch.services import Services
 
@@ -89,12 +90,16 @@ class Metrics:
         async with services.database.read() as session:
             counts = await jobs.count_by_state(session)
             rows = await clusters.all_(session)
+            keepers = await clusters.keepers(session, rows)
             strays = Counted(row.cluster for row in await orphans.all_(session))
         for gauge in (self._jobs, self._up, self._age, self._orphans):
             gauge.clear()
         for cluster, state, n in counts:
             self._jobs.labels(cluster, state).set(n)
         for row in rows:
+            keeper = keepers.get(row.managed_by or "")
+            if keeper is not None and JobState(keeper.state) in RESTING:
+                continue  # nobody expects an answer of a cluster that was stopped
             self._orphans.labels(row.name).set(strays[row.name])
             self._up.labels(row.name).set(1 if row.observed_at and not row.unreachable_since else 0)
             if row.observed_at:

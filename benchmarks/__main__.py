@@ -24,10 +24,10 @@ import psutil
 
 from benchmarks import recovery
 from benchmarks.simulated import SimulatedFlink
+from engine.processes import free_port
 from settings import Settings
 from stack.local import ROOT
 from stack.parts import Parts
-from tests.conftest import free_port
 from tests.real.conftest import GitRepository, Stack
 from tests.real.sse import events
 

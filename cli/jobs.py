@@ -82,7 +82,7 @@ def show_jobs(items: list[dict[str, Any]]) -> None:
 def list_(
     project: Annotated[str | None, typer.Option(help="Only of this project")] = None,
     state: Annotated[str | None, typer.Option(help="Only in this state, for example RUNNING")] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="sql, jar or pyflink")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="sql, jar, pyflink or session-cluster")] = None,
     cluster: Annotated[str | None, typer.Option(help="Only on this cluster")] = None,
     text: Annotated[str | None, typer.Option(help="In the name or the reason")] = None,
     sort: Annotated[str, typer.Option(help="name, state, created_at, updated_at; with - descending")] = "name",
@@ -204,7 +204,11 @@ def pairs(items: list[str] | None) -> dict[str, str]:
 def send(api: Api, job: str, body: dict[str, Any], *, wait: bool, as_json: bool, key: str | None = None) -> None:
     """Send a command; with `wait` show its log as it grows, and end with code 1 when it fails."""
     headers = {"Idempotency-Key": key} if key else {}
-    command = api.call("POST", f"/jobs/{job}/commands", json=body, headers=headers)
+    follow(api, job, api.call("POST", f"/jobs/{job}/commands", json=body, headers=headers), wait=wait, as_json=as_json)
+
+
+def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: bool) -> None:
+    """Show a command that was sent; with `wait` until it has ended."""
     if command.get("state_verdict") and not as_json:
         show_verdict(command["state_verdict"])
     path = f"/jobs/{job}/commands/{command['number']}"

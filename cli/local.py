@@ -18,10 +18,11 @@ from rich.table import Table
 from cli.client import Api, out
 from cli.jobs import show_jobs, styled
 from core.errors import PenstockError
+from engine.hosted import stop_all
+from engine.processes import Spec
 from settings import ApiSettings, StackSettings, settings
 from stack.local import ORDER, ROOT, LocalStack
 from stack.parts import Parts
-from stack.processes import Spec
 from stack.progress import step
 
 DEMO_PATIENCE = 600.0
@@ -96,7 +97,7 @@ def _start(found: LocalStack, spec: Spec) -> None:
 
 
 def _register(found: LocalStack) -> None:
-    """The cluster `local`, as this stack has it now."""
+    """The cluster `local`, as this stack has it now, and `machine`, where session clusters can be started."""
     flink = found.flink()
     wanted = {
         "jobmanager_url": flink.url,
@@ -110,6 +111,9 @@ def _register(found: LocalStack) -> None:
         api.call("POST", "/clusters", json={"name": "local", "state_dir": flink.state_dir, **wanted})
     elif any(rows["local"][k] != v for k, v in wanted.items()):
         api.call("PATCH", "/clusters/local", json=wanted)
+    if "machine" not in rows:
+        here = {"kind": "processes", "flink_version": found.stack.flink_version, "state_dir": flink.state_dir}
+        api.call("POST", "/clusters", json={"name": "machine", **here})
 
 
 def addresses(found: LocalStack) -> None:
@@ -139,6 +143,9 @@ def down() -> None:
             if found.processes.find(name):
                 with step(out, f"stop {name}"):
                     found.processes.stop(name)
+        if any((found.settings.home / "clusters").glob("*/run/keeper.json")):
+            with step(out, "stop session clusters"):
+                stop_all(found.settings.home / "clusters")
     out.print(f"Stopped. Data is kept in {found.settings.home}.", markup=False, soft_wrap=True)
 
 

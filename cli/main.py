@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import cli.history  # noqa: F401 - puts its commands beside those of cli.jobs
-from cli import jobs, local, orphans, resources, sql
-from cli.client import USAGE, Api, err, out, show_json
+from cli import clusters, jobs, local, orphans, resources, sql
+from cli.client import USAGE, err, out
 from core import queues
 from core.errors import PenstockError
 
@@ -20,10 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Keeps Apache Flink jobs running with their state.",
 )
-clusters = typer.Typer(no_args_is_help=True, help="Clusters that jobs run on.")
 flink = typer.Typer(no_args_is_help=True, help="Flink versions on this machine.")
 app.add_typer(jobs.app, name="jobs")
-app.add_typer(clusters, name="clusters")
+app.add_typer(clusters.app, name="clusters")
 app.add_typer(flink, name="flink")
 app.add_typer(orphans.app, name="orphans")
 app.add_typer(sql.app, name="sql")
@@ -89,70 +87,6 @@ def migrate() -> None:
 
     asyncio.run(run())
     out.print("The database has the newest schema.")
-
-
-@clusters.command("list")
-def list_clusters(as_json: jobs.Json = False) -> None:
-    """List clusters with their health."""
-    found = Api().call("GET", "/clusters")["items"]
-    if as_json:
-        show_json(found)
-        return
-    rows = []
-    for item in found:
-        health, details = item["health"], item["health"]["details"] or {}
-        slots = f"{details.get('slots_available')} of {details.get('slots_total')}" if details else ""
-        up = (
-            "[green]reachable[/green]"
-            if health["reachable"]
-            else f"[red]unreachable since {health['unreachable_since']}[/red]"
-        )
-        rows.append([item["name"], item["kind"], item["flink_version"], up, slots, item["jobmanager_url"]])
-    jobs.table(["NAME", "KIND", "FLINK", "HEALTH", "FREE SLOTS", "JOBMANAGER"], rows, empty="No clusters.")
-
-
-@clusters.command("show")
-def show_cluster(name: str) -> None:
-    """One cluster, as JSON."""
-    show_json(Api().call("GET", f"/clusters/{name}"))
-
-
-@clusters.command("add")
-def add_cluster(
-    name: str,
-    jobmanager_url: Annotated[str, typer.Option(help="For example http://127.0.0.1:8081")],
-    flink_version: Annotated[str, typer.Option(help="For example 2.3.0")],
-    state_dir: Annotated[str, typer.Option(help="URI of the folder for checkpoints and savepoints")],
-    gateway_url: Annotated[str | None, typer.Option(help="SQL gateway, for SQL jobs")] = None,
-    standby_url: Annotated[
-        list[str] | None, typer.Option(help="Another JobManager, with high availability; may be repeated")
-    ] = None,
-    config: Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value")] = None,
-) -> None:
-    """Register a Flink session cluster."""
-    body: dict[str, Any] = {
-        "name": name, "jobmanager_url": jobmanager_url, "flink_version": flink_version, "state_dir": state_dir,
-        "gateway_url": gateway_url, "standby_urls": standby_url or [], "config": jobs.pairs(config),
-    }  # fmt: skip
-    Api().call("POST", "/clusters", json=body)
-    out.print(f"Registered {name}.")
-
-
-@clusters.command("set")
-def set_cluster(name: str, changes: Annotated[str, typer.Argument(help="JSON of the fields to change")]) -> None:
-    """Change a cluster."""
-    try:
-        show_json(Api().call("PATCH", f"/clusters/{name}", json=json.loads(changes)))
-    except ValueError as error:
-        err.print(f"Not JSON: {error}", markup=False)
-        raise typer.Exit(USAGE) from error
-
-
-@clusters.command("delete")
-def delete_cluster(name: str) -> None:
-    """Forget a cluster that no job is on."""
-    Api().call("DELETE", f"/clusters/{name}")
-    out.print("Deleted.")
 
 
 @flink.command("install")

@@ -108,6 +108,10 @@ def alive(job: JobState, seen: Observation) -> tuple[JobState, str]:
     return JobState.DEPLOYED, "waiting for its tasks to run: " + (seen.detail or "being deployed")
 
 
+def killed(stateless: bool) -> str:
+    return "stopped" if stateless else "killed, its state given up"
+
+
 def ended(
     state: EngineState,
     intent: Intent | None,
@@ -115,6 +119,7 @@ def ended(
     savepoint: str | None,
     cause: str | None,
     lost: Lost | None = None,
+    stateless: bool = False,
 ) -> Ending:
     """What the end of an attempt means for its job.
 
@@ -123,7 +128,7 @@ def ended(
     """
     attempt = attempt_state(state)
     if intent is Intent.KILL:
-        return Ending(job=JobState.KILLED, attempt=attempt, restartable=False, why="killed, its state given up")
+        return Ending(job=JobState.KILLED, attempt=attempt, restartable=False, why=killed(stateless))
     if intent is Intent.ABANDON and state is not EngineState.FINISHED:
         return Ending(job=JobState.FAILED, attempt=attempt, restartable=True, why=cause or "its restore failed")
     if state is EngineState.FINISHED or (state is EngineState.MISSING and savepoint is not None):

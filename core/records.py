@@ -43,6 +43,8 @@ class AttemptChange(BaseModel):
     running: bool = False
     reopen: bool = False
     """It was believed to have ended, and is alive."""
+    version: int | None = None
+    """It runs this version from now on."""
 
 
 class NewEvent(BaseModel):

@@ -96,11 +96,21 @@ def resolve_request(
     request: RestoreRequest | None,
     *,
     changes_version: bool,
+    stateless: bool = False,
 ) -> RestoreRequest:
     """The restore mode that a start, restart or resubmit works with.
 
-    Raises `InvalidInput` when a person has to decide and has not.
+    Raises `InvalidInput` when a person has to decide and has not, or has and there is no state.
     """
+    if stateless:
+        if request is not None and request.mode != "none":
+            raise InvalidInput(
+                f"Job {job} has no state of its own: there is nothing to restore it from.",
+                code="field_unused",
+                field="restore",
+                remedy="Leave `restore` out.",
+            )
+        return RestoreRequest(mode="none")
     if request is not None:
         return request
     if needs_decision(kind, basis, changes_version=changes_version):

@@ -15,7 +15,7 @@ from core.observations import Intent, Observation, Trouble
 from core.policy import RestartPolicy
 from core.restore import Basis, Lineage, RestoreRequest
 from core.retention import SavepointPolicy
-from core.states import CommandKind, JobState
+from core.states import CommandKind, JobState, is_stateless
 
 
 class CommandRequest(BaseModel):
@@ -97,6 +97,10 @@ class JobSnapshot(BaseModel):
     @property
     def label(self) -> str:
         return f"{self.project}:{self.name}"
+
+    @property
+    def stateless(self) -> bool:
+        return is_stateless(self.type)
 
 
 def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:

@@ -1,4 +1,4 @@
-"""What a job is made of: SQL text, a Maven project in Git, or a Python program in Git.
+"""What a job is made of: SQL text, a Maven project in Git, a Python program in Git, or a Flink session cluster.
 
 A spec is user input. Everything in it that ends in a path, a process argument or a URL is checked here.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from core.config import check_config
+from core.errors import InvalidInput
 from core.names import Name
 
 MAX_SQL = 512 * 1024
@@ -217,7 +219,65 @@ class PyFlinkSpec(_Spec):
         return self
 
 
-JobSpec = Annotated[SqlSpec | JarSpec | PyFlinkSpec, Field(discriminator="type")]
+MEMORY = r"^[1-9][0-9]{0,6}[mg]$"
+HOSTED_KEYS = (
+    "taskmanager.numberOfTaskSlots",
+    "taskmanager.resource-id",
+    "jobmanager.memory.process.size",
+    "taskmanager.memory.process.size",
+    "jobmanager.bind-host",
+    "taskmanager.host",
+    "taskmanager.bind-host",
+    "sql-gateway.endpoint.",
+    "io.tmp.dirs",
+    "web.upload.dir",
+)
+"""Configuration that a session cluster gets from its spec and its place; keys, and beginnings of keys."""
+
+
+def is_hosted_key(key: str) -> bool:
+    return key.startswith(HOSTED_KEYS)
+
+
+class SessionClusterSpec(Frozen):
+    """A Flink session cluster with a SQL gateway, run by Penstock on a cluster of kind `processes`. Once it runs, it
+    is a cluster by the job's name that other jobs and SQL sessions run on."""
+
+    type: Literal["session-cluster"]
+    flink_version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$")] | None = Field(
+        default=None, description="By default that of the place it runs on", examples=["2.3.0"]
+    )
+    taskmanagers: int = Field(default=1, ge=1, le=100)
+    slots: int = Field(default=4, ge=1, le=256, description="Task slots of each task manager")
+    jobmanager_memory: Annotated[str, StringConstraints(pattern=MEMORY)] = Field(
+        default="1100m", description="Memory of the whole process, `jobmanager.memory.process.size`"
+    )
+    taskmanager_memory: Annotated[str, StringConstraints(pattern=MEMORY)] = Field(
+        default="1728m", description="Memory of the whole process, `taskmanager.memory.process.size`"
+    )
+    config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration of the cluster")
+
+    @field_validator("config")
+    @classmethod
+    def _config(cls, value: dict[str, str]) -> dict[str, str]:
+        check_config(value, "spec.config")
+        if key := next((k for k in value if is_hosted_key(k)), None):
+            raise InvalidInput(
+                f"spec.config: {key} cannot be set here: it comes from the spec's own fields, or from where it runs.",
+                code="forbidden_config_key",
+                field=f"spec.config.{key}",
+                remedy=f"Remove {key}.",
+            )
+        return value
+
+
+def only_scales(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether one version of a session cluster becomes the other by starting or stopping task managers."""
+    return {**old, "taskmanagers": 0} == {**new, "taskmanagers": 0}
+
+
+JobType = Literal["sql", "jar", "pyflink", "session-cluster"]
+JobSpec = Annotated[SqlSpec | JarSpec | PyFlinkSpec | SessionClusterSpec, Field(discriminator="type")]
 
 
 def build_key(spec: JarSpec | PyFlinkSpec, commit: str) -> str:

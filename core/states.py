@@ -91,17 +91,35 @@ ALLOWED: dict[JobState, frozenset[CommandKind]] = {
 }
 
 
-def check_allowed(job: str, state: JobState, kind: CommandKind, *, busy: CommandKind | None = None) -> None:
-    """Raise `Conflict` unless `kind` may be sent to a job in `state`.
+_OF_STATE = frozenset({_K.PAUSE, _K.SAVEPOINT, _K.ADOPT})
 
-    `busy` is the kind of the command that is being carried out now: then only `kill` may be sent.
-    """
-    allowed = ALLOWED[state]
+
+def is_stateless(type_: str) -> bool:
+    """Whether a job of this type has no state of its own to be kept: a session cluster, whose jobs have theirs."""
+    return type_ == "session-cluster"
+
+
+def allowed(type_: str, state: JobState, busy: CommandKind | None) -> frozenset[CommandKind]:
+    """What may be sent to a job. `busy` is the kind of the command that is being carried out now: then only
+    `kill` may be."""
     if busy is not None:
-        allowed = frozenset() if busy is CommandKind.KILL else frozenset({CommandKind.KILL})
-    if kind in allowed:
+        return frozenset() if busy is CommandKind.KILL else frozenset({CommandKind.KILL})
+    return ALLOWED[state] - _OF_STATE if is_stateless(type_) else ALLOWED[state]
+
+
+def check_allowed(job: str, type_: str, state: JobState, kind: CommandKind, busy: CommandKind | None = None) -> None:
+    """Raise `Conflict` unless `kind` may be sent to a job of this type in `state`; for `busy` see `allowed`."""
+    may = allowed(type_, state, busy)
+    if kind in may:
         return
-    words = sorted(k.value for k in allowed)
+    if busy is None and kind in ALLOWED[state]:
+        raise Conflict(
+            f"Job {job} is a {type_}, which has no state of its own: {kind.value} has no meaning with it.",
+            code="command_not_allowed",
+            allowed=sorted(k.value for k in may),
+            remedy="Its jobs have state. `kill` stops it, once they are paused.",
+        )
+    words = sorted(k.value for k in may)
     doing = f" and its command {busy.value} is still being carried out" if busy else ""
     raise Conflict(
         f"Job {job} is {state.value}{doing}, which does not allow {kind.value}.",

@@ -103,10 +103,28 @@ class PythonProgram:
 
 
 @dataclass(frozen=True)
+class ClusterProgram:
+    """A session cluster to run. The ports stay the same from attempt to attempt, so that its address does;
+    memory is that of a whole process, in Flink's words (`1728m`)."""
+
+    flink_version: str
+    rest_port: int
+    gateway_port: int
+    state_dir: str
+    taskmanagers: int
+    slots: int
+    jobmanager_memory: str
+    taskmanager_memory: str
+
+
+Program = SqlProgram | JarProgram | PythonProgram | ClusterProgram
+
+
+@dataclass(frozen=True)
 class Submission:
     ref: Ref
     name: str
-    program: SqlProgram | JarProgram | PythonProgram
+    program: Program
     config: Mapping[str, str]
     parallelism: int | None
     restore_path: str | None

@@ -29,7 +29,7 @@ MAX_LINE = 4000
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: be killed by the kernel when the worker dies, so that nothing is left behind."""
     if _libc is not None:
         _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
@@ -78,7 +78,7 @@ async def run(
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
         limit=1024 * 1024,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
     lines: list[str] = []
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +40,10 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="Fernet key that seals secrets, the same for all processes; by default one is made in "
         "`home`/secret.key. Several, separated by commas: the first seals, all open",
+    )
+    host: str = Field(
+        default_factory=socket.gethostname,
+        description="Name of this machine, where session clusters run as processes; in a container set one that stays",
     )
     git_local_roots: list[Path] = Field(
         default=[], description="Folders whose Git repositories may be built; JSON list"

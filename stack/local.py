@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from core.search import ATTRIBUTES
+from engine.flink_processes import Flink
+from engine.processes import Port, Processes, Spec, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings, local_stack_roots
-from stack.flink import Flink
 from stack.parts import Parts
-from stack.processes import Port, Processes, Spec, http_ok, listens
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ["temporal", "jobmanager", "taskmanager", "gateway", "api", "worker"]
@@ -98,6 +98,7 @@ class LocalStack:
             "PENSTOCK_HOME": str(self.settings.home),
             "PENSTOCK_CACHE": str(self.settings.cache),
             "PENSTOCK_TEMPORAL_ADDRESS": self.temporal_address,
+            "PENSTOCK_HOST": os.environ.get("PENSTOCK_HOST", "local"),  # a laptop's own name may change
         }
         env |= self.env
         if not self.settings.git_local_roots and "PENSTOCK_GIT_LOCAL_ROOTS" not in env:

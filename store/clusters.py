@@ -10,6 +10,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
+from core.states import LIVE
 from store.tables import Cluster, Event, Job, Preview, SqlSession
 
 
@@ -32,6 +33,30 @@ async def by_names(session: AsyncSession, names: set[str]) -> dict[str, Cluster]
 async def jobs_on(session: AsyncSession, name: str) -> int:
     query = select(func.count()).select_from(Job).where(Job.cluster == name, Job.deleted_at.is_(None))
     return (await session.scalar(query)) or 0
+
+
+async def live_jobs_on(session: AsyncSession, name: str) -> Sequence[Job]:
+    """Jobs of which something runs on the cluster, or is about to."""
+    query = select(Job).where(Job.cluster == name, Job.deleted_at.is_(None), Job.state.in_([s.value for s in LIVE]))
+    return (await session.scalars(query.order_by(Job.project, Job.name))).all()
+
+
+async def managed_by(session: AsyncSession, job_id: str) -> Cluster | None:
+    """The cluster that a session-cluster job runs; None before its first start."""
+    return (await session.scalars(select(Cluster).where(Cluster.managed_by == job_id))).one_or_none()
+
+
+async def is_left(session: AsyncSession, cluster: Cluster) -> bool:
+    """Whether it was run by a job that has been deleted."""
+    keeper = await session.get(Job, cluster.managed_by) if cluster.managed_by else None
+    return keeper is not None and keeper.deleted_at is not None
+
+
+async def keepers(session: AsyncSession, rows: Sequence[Cluster]) -> dict[str, Job]:
+    """The jobs that run these clusters, by id."""
+    ids = {row.managed_by for row in rows if row.managed_by}
+    query = select(Job).where(Job.id.in_(ids), Job.deleted_at.is_(None))
+    return {job.id: job for job in await session.scalars(query)} if ids else {}
 
 
 async def ever_used(session: AsyncSession, name: str) -> bool:

@@ -51,6 +51,12 @@ async def find(session: AsyncSession, project_name: str, name: str) -> Job | Non
     return (await session.scalars(query)).one_or_none()
 
 
+async def of_type(session: AsyncSession, type_: str, name: str) -> Sequence[Job]:
+    """Jobs of a type by a name, in all projects."""
+    query = select(Job).where(Job.type == type_, Job.name == name, Job.deleted_at.is_(None))
+    return (await session.scalars(query)).all()
+
+
 @dataclass(frozen=True)
 class Filter:
     project: str | None = None

@@ -32,6 +32,8 @@ async def apply(session: AsyncSession, record: Record) -> None:
         values = {"state": attempt.state.value}
         if attempt.state in ATTEMPT_ENDED:
             values |= {"ended_at": attempt.at, "why_ended": attempt.why, "seen": None, "detail": None}
+        if attempt.version is not None:
+            values["version"] = attempt.version
         if attempt.reopen:
             again = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number)
             await session.execute(update(Attempt).where(again).values(ended_at=None, why_ended=None))

@@ -69,7 +69,7 @@ class Project(Base):
 
 class Cluster(Base):
     """`observed_at` is the last time it answered, `unreachable_since` the first time it did not since then,
-    `cannot_tell_at` when its jobs were told about that."""
+    `cannot_tell_at` when its jobs were told about that. `managed_by` is the session-cluster job that runs it."""
 
     __tablename__ = "clusters"
     name: Mapped[str] = mapped_column(Short, primary_key=True)
@@ -81,6 +81,7 @@ class Cluster(Base):
     flink_version: Mapped[str] = mapped_column(Short)
     state_dir: Mapped[str]
     config: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    managed_by: Mapped[str | None] = mapped_column(Short)
     created_at: Mapped[datetime]
     observed_at: Mapped[datetime | None]
     unreachable_since: Mapped[datetime | None]

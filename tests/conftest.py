@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from engine.processes import free_port
 from settings import Settings
 from stack.parts import Parts
 from store.database import Database
@@ -20,19 +19,6 @@ from store.migrate import upgrade
 # Machines are small and shared: no test fails for being slow.
 hypothesis.settings.register_profile("penstock", deadline=None)
 hypothesis.settings.load_profile("penstock")
-
-
-def free_port() -> int:
-    """A port that nobody listens on, below those that the kernel gives to outgoing connections: one of
-    these could be taken while the server that it belongs to is being started again."""
-    while True:
-        port = random.randint(15_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 @pytest.fixture(scope="session")

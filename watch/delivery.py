@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
 )
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from core import queues, search
 from core.errors import Conflict
@@ -111,6 +113,12 @@ async def deliver(client: Client, snapshot: JobSnapshot, request: CommandRequest
 async def start_job(client: Client, snapshot: JobSnapshot) -> None:
     """Start a job's workflow without a command, where it was lost."""
     await client.start_workflow("JobWorkflow", snapshot, **_start_arguments(snapshot))
+
+
+async def stop_watch(client: Client, cluster: str) -> None:
+    """A cluster whose row is gone is watched no longer. Where Temporal is away the watch ends by itself."""
+    with contextlib.suppress(RPCError, RuntimeError):
+        await client.get_workflow_handle(cluster_workflow_id(cluster)).cancel()
 
 
 async def start_watch(client: Client, cluster: str) -> None:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from temporalio.client import Client
 
+from core.errors import InvalidInput
 from engine.artifacts import Artifacts
 from engine.base import Engine
+from engine.hosted import HostedClusters
 from engine.session import FlinkSession
 from engine.vault import Vault
 from settings import Settings
 from store.database import Database
 from store.tables import Cluster
 
-KINDS = ("flink-session",)
+SESSION, PROCESSES = "flink-session", "processes"
 
 
 class Engines:
@@ -26,10 +28,23 @@ class Engines:
         self._made: dict[str, tuple[tuple[str | None, ...], FlinkSession]] = {}
 
     def get(self, cluster: Cluster) -> Engine:
-        return self.session(cluster)
+        return self.hosted(cluster) if cluster.kind == PROCESSES else self.session(cluster)
+
+    def hosted(self, cluster: Cluster) -> HostedClusters:
+        """The place as one that session clusters can be run on."""
+        settings = self._settings
+        root = settings.home / "clusters"
+        return HostedClusters(root, cluster.jobmanager_url, settings.host, self._flink_home, settings.build_env)
 
     def session(self, cluster: Cluster) -> FlinkSession:
-        """The same as one that SQL can be worked on."""
+        """The same as one that SQL can be worked on. Raises `InvalidInput` when it is none."""
+        if cluster.kind != SESSION:
+            raise InvalidInput(
+                f"{cluster.name} is of kind {cluster.kind}: it runs session clusters, not SQL.",
+                code="wrong_cluster_kind",
+                field="cluster",
+                remedy="Use a session cluster that runs on it (GET /clusters).",
+            )
         standby = tuple(cluster.standby_urls or ())
         gateways = [url for url in (cluster.gateway_url, *(cluster.gateway_urls or ())) if url]
         key = (cluster.kind, cluster.jobmanager_url, *gateways, cluster.flink_version, *standby)

@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.adopt import Adopting
 from activities.build import Builder
+from activities.hosting import Hosting
 from activities.library import Librarian
 from activities.observe import Observing
 from activities.record import Recorder
@@ -77,6 +78,7 @@ def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list
             stopper.cancel,
             observing.prove,
             Retaining(services).retain,
+            Hosting(services).rescale,
             Adopting(services).adoptable,
             Recovery(services).recover,
         ],

@@ -120,6 +120,13 @@ async def retain(wanted: c.RetainIn) -> c.Retained:
     return await _call(c.RETAIN, wanted, c.Retained, "delete old savepoints", limit=timedelta(hours=2))
 
 
+async def rescale(wanted: c.RescaleIn) -> c.Rescaled:
+    return await _call(
+        c.RESCALE, wanted, c.Rescaled, f"scale attempt {wanted.number} to version {wanted.version}",
+        limit=timedelta(minutes=15),
+    )  # fmt: skip
+
+
 async def adoptable(wanted: c.AdoptIn) -> c.Adoptable:
     return await _call(
         c.ADOPTABLE, wanted, c.Adoptable, f"look at Flink job {wanted.flink_job_id}", limit=timedelta(minutes=15)

@@ -31,7 +31,8 @@ class Deploying(Ending):
         s.restarts = [*s.restarts, workflow.now()][-s.policy.max_restarts - 1 :]
         s.restart_at = None
         try:
-            await self.deploy(s.version, RestoreRequest(mode="newest"), cause, asked=False)
+            request = RestoreRequest(mode="none" if s.stateless else "newest")
+            await self.deploy(s.version, request, cause, asked=False)
         except Failed as failure:
             if s.state is JobState.DEPLOY_FAILED:
                 if failure.code in PUT_OFF:
@@ -111,7 +112,7 @@ class Deploying(Ending):
         """A version that has run before runs with the same commit again, and needs no build; only a resubmit
         looks whether its branch has gone on."""
         last = self.book.s.attempt
-        if self.book.s.type == "sql":
+        if self.book.s.type == "sql" or self.book.s.stateless:
             return c.Built()
         if last is None or last.version != version or last.build_key is None or kind is CommandKind.RESUBMIT:
             return None
@@ -138,6 +139,8 @@ class Deploying(Ending):
     async def _choose(self, request: RestoreRequest, *, asked: bool) -> tuple[Choice, Lineage | None]:
         """The restore point, and the lineage that goes on with it; None when a new one begins."""
         s = self.book.s
+        if s.stateless:
+            return Choice(path=None, why="a cluster has no state of its own"), None
         points: list[RestorePoint] = []
         vanished: list[RestorePoint] = []
         if request.mode != "none" and not (s.attempts == 0 and request.mode == "newest"):

@@ -143,7 +143,7 @@ class Ending:
             self._touched()
         cause = stop.why if stop and stop.why else why.cause
         intent = stop.intent if stop else None
-        ending = ended(state, intent, savepoint=why.savepoint, cause=cause, lost=why.lost)
+        ending = ended(state, intent, savepoint=why.savepoint, cause=cause, lost=why.lost, stateless=s.stateless)
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         s.attempt.ended, s.stop = True, None
         if ending.job in (JobState.KILLED, JobState.FINISHED):

@@ -65,7 +65,7 @@ class JobWorkflow:
         current = self._book.command.kind if self._book.command else None
         waiting = self._s.queue[0].kind if self._s.queue else None
         try:
-            check_allowed(self._s.label, self._s.state, request.kind, busy=current or waiting)
+            check_allowed(self._s.label, self._s.type, self._s.state, request.kind, current or waiting)
         except Conflict as error:
             raise ApplicationError(str(error), error.allowed, type=error.code) from error
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from activities import contracts as c
 from core.errors import InvalidInput
-from core.observations import Intent
+from core.observations import EngineState, Intent, killed
 from core.restore import Basis, Lineage, RestoreRequest, newest, resolve_request
 from core.snapshot import AttemptSnapshot, CommandRequest
 from core.states import AttemptState, CommandKind, JobState
@@ -36,7 +36,13 @@ class Steps(Deploying):
         version = command.version or s.version
         try:
             request = resolve_request(
-                s.label, command.kind, s.state, s.basis, command.restore, changes_version=version != s.version
+                s.label,
+                command.kind,
+                s.state,
+                s.basis,
+                command.restore,
+                changes_version=version != s.version,
+                stateless=s.stateless,
             )
         except InvalidInput as error:
             raise Failed(str(error), error.code) from error
@@ -44,6 +50,8 @@ class Steps(Deploying):
         built: c.Built | None = None
         before, way_back = s.version, None
         if s.state in (JobState.RUNNING, JobState.DEPLOYED) and self._live():
+            if s.stateless and command.kind is CommandKind.RESUBMIT and await self._rescale(version):
+                return
             # First the build, so that one that fails stops nothing.
             built = self._pinned(version, command.kind) or await self._build(version, command.kind)
             if request.mode == "newest" or command.rollback_within is not None:
@@ -80,6 +88,31 @@ class Steps(Deploying):
             raise Failed(s.reason, s.blocked.code if s.blocked else "attempt_failed")
         if s.state not in (JobState.RUNNING, JobState.FINISHED):
             raise Failed(f"The cluster has accepted it, but it does not run: {s.reason}", "not_running")
+
+    async def _rescale(self, version: int) -> bool:
+        """A session cluster becomes another version as it runs. False when it has to be started anew for that."""
+        book, s = self.book, self.book.s
+        assert s.attempt is not None
+        with self._may_leave():
+            done = await calls.rescale(c.RescaleIn(**self._in().model_dump(), version=version))
+        if done.error:
+            raise Failed(done.error, done.code or "not_scaled")
+        if not done.done:
+            return False
+        s.version = s.attempt.version = version
+        change = book.attempt_change(AttemptState.ACCEPTED if s.state is JobState.DEPLOYED else AttemptState.RUNNING)
+        change[0].version = version
+        book.note("attempt", f"attempt {s.attempt.number} is scaled as it runs: version {version}")
+        await book.write("scaled", attempts=change)
+        with self._may_leave():
+            seen = await calls.await_running(self._in())
+        if seen.observation is not None:
+            await self.observe(seen.observation)
+        if seen.observation is None or seen.observation.state is not EngineState.RUNNING:
+            why = (seen.observation.detail if seen.observation else seen.why) or "it is not known how it is"
+            raise Failed(f"It is scaled, and not all of it runs yet: {why}", "not_running")
+        book.note("command", "resubmit done")
+        return True
 
     async def _newest_of_lineage(self) -> str:
         s = self.book.s
@@ -148,7 +181,7 @@ class Steps(Deploying):
         if self._live():
             await self._cancel(Intent.KILL)
         s.basis = Basis.DECIDE
-        self.book.set(JobState.KILLED, "killed, its state given up")
+        self.book.set(JobState.KILLED, killed(s.stateless))
 
     async def _savepoint(self) -> None:
         trigger, directory = self._new_trigger()

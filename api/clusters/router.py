@@ -4,46 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Path
 from temporalio.service import RPCError
 
+from api.clusters import hosting
 from api.clusters.schemas import (
     ClusterHealth,
     ClusterOut,
     ClusterPatch,
+    ManagedBy,
     NewCluster,
     NewProject,
+    NewScale,
     ProjectOut,
     ProjectPatch,
 )
+from api.commands import service as command_service
+from api.commands.router import Key
+from api.commands.schemas import CommandOut, NewCommand
 from api.deps import Page, Parts, Watcher
+from api.jobs import service as job_service
+from api.jobs.schemas import NewVersion
 from api.problems import responses
 from core import config as rules
-from core.errors import Conflict
-from core.names import cluster_workflow_id
-from store import clusters, jobs
-from store.tables import Cluster, Project
-from watch.delivery import start_watch
+from core.errors import Conflict, InvalidInput
+from core.states import CommandKind, JobState
+from store import clusters, commands, jobs
+from store.tables import Cluster, Job, Project
+from watch.delivery import start_watch, stop_watch
+from watch.services import PROCESSES
 
 router = APIRouter(tags=["clusters"])
 ClusterName = Annotated[str, Path(max_length=100)]
 FRESH_SECONDS = 2.0
+_OF_SESSIONS = {"standby_urls", "gateway_url", "gateway_urls"}
 log = structlog.get_logger()
 
 
 @router.get("/clusters", responses=responses(422, 503), summary="List clusters")
 async def list_clusters(parts: Parts) -> Page[ClusterOut]:
     async with parts.database.read() as session:
-        return Page(items=[_show(row) for row in await clusters.all_(session)])
+        rows = await clusters.all_(session)
+        keepers = await clusters.keepers(session, rows)
+        return Page(items=[_show(row, keepers) for row in rows])
 
 
 @router.post("/clusters", status_code=201, responses=responses(409, 422, 503), summary="Register a cluster")
 async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
-    row = Cluster(**new.model_dump(), created_at=datetime.now(UTC))
+    address = new.jobmanager_url or f"host://{parts.settings.host}"
+    row = Cluster(**new.model_dump() | {"jobmanager_url": address}, created_at=datetime.now(UTC))
     async with parts.database.write() as session:
         if await session.get(Cluster, new.name):
             raise Conflict(f"There is a cluster {new.name} already.", code="cluster_exists", remedy="PATCH it.")
@@ -63,7 +77,8 @@ async def get_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> Clus
         async with asyncio.timeout(3):
             await watcher.observe(row.name, not_older_than=FRESH_SECONDS)
     async with parts.database.read() as session:
-        return _show(await clusters.get(session, name))
+        row = await clusters.get(session, name)
+        return _show(row, await clusters.keepers(session, [row]))
 
 
 @router.patch("/clusters/{name}", responses=responses(404, 422, 503), summary="Change a cluster")
@@ -71,10 +86,31 @@ async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) 
     """A new address is used from the next question on. `config` counts from each job's next attempt on."""
     async with parts.database.write() as session:
         row = await clusters.get(session, name)
-        for field, value in changes.model_dump(exclude_unset=True).items():
-            if value is not None or field == "gateway_url":
-                setattr(row, field, value)
-    return _show(row)
+        given = {k: v for k, v in changes.model_dump(exclude_unset=True).items() if v is not None or k == "gateway_url"}
+        keepers = await clusters.keepers(session, [row])
+        if row.managed_by and given.keys() - {"config"}:
+            raise Conflict(
+                f"{name} is run by Penstock, which sets everything of it but `config`.",
+                code="cluster_managed",
+                remedy="Give its job another version.",
+            )
+        _check_address(row, given)
+        for field, value in given.items():
+            setattr(row, field, value)
+    return _show(row, keepers)
+
+
+def _check_address(row: Cluster, given: Mapping[str, Any]) -> None:
+    """Raise `InvalidInput` when an address is not one for the kind of cluster."""
+    host = row.kind == PROCESSES
+    if host and (unused := sorted(given.keys() & _OF_SESSIONS)):
+        raise InvalidInput(f"A cluster of kind {row.kind} has no {unused[0]}.", code="field_unused", field=unused[0])
+    if str(given.get("jobmanager_url", row.jobmanager_url)).startswith("host://") != host:
+        raise InvalidInput(
+            f"jobmanager_url of a cluster of kind {row.kind} begins with {'host' if host else 'http'}://.",
+            code="bad_address",
+            field="jobmanager_url",
+        )
 
 
 @router.delete("/clusters/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Forget a cluster")
@@ -82,6 +118,10 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
     """Only when no job is on it. The cluster itself is left alone."""
     async with parts.database.write() as session:
         row = await clusters.get(session, name)
+        if row.managed_by and not await clusters.is_left(session, row):
+            raise Conflict(
+                f"{name} is run by a job of Penstock.", code="cluster_managed", remedy="Stop and delete that job."
+            )
         if count := await clusters.jobs_on(session, name):
             raise Conflict(
                 f"{count} jobs are on the cluster {name}.", code="cluster_in_use", remedy="Delete those jobs first."
@@ -93,11 +133,36 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
                 remedy="Leave it; it costs one question a watch interval.",
             )
         await session.delete(row)
-    with contextlib.suppress(RPCError, RuntimeError):
-        await parts.client.get_workflow_handle(cluster_workflow_id(name)).cancel()
+    await stop_watch(parts.client, name)
 
 
-def _show(row: Cluster) -> ClusterOut:
+@router.post(
+    "/clusters/{name}/scale", status_code=202, responses=responses(404, 409, 422, 503),
+    summary="Start or stop task managers of a cluster that Penstock runs",
+)  # fmt: skip
+async def scale_cluster(name: ClusterName, wanted: NewScale, parts: Parts, key: Key = None) -> CommandOut:
+    """Gives its job a version with so many task managers, and sends a `resubmit` of it: the cluster goes on running.
+    Task managers that run nothing are stopped first. Follow the command at the job."""
+    async with parts.database.read() as session:
+        row = await clusters.get(session, name)
+        job = await hosting.manager_of(session, row)
+        version, latest = await jobs.version(session, job, job.version), await jobs.latest_version(session, job.id)
+        known = await commands.by_key(session, job.id, key) if key else None
+    if known is not None:
+        return command_service.show(known)
+    number, spec = job.version, {**version.spec, "taskmanagers": wanted.taskmanagers}
+    if spec != version.spec or number != latest:
+        if not wanted.force:
+            await hosting.check_slots(parts, row, wanted.taskmanagers * int(spec["slots"]))
+        note = f"scaled to {wanted.taskmanagers} task managers"
+        made = await job_service.add_version(parts, job.id, NewVersion.model_validate({"spec": spec, "note": note}))
+        number = made.number
+    command = NewCommand(kind=CommandKind.RESUBMIT, version=number, force=wanted.force, reason=wanted.reason)
+    return await command_service.send(parts, job.id, command, key)
+
+
+def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
+    keeper = (keepers or {}).get(row.managed_by or "")
     return ClusterOut(
         name=row.name,
         kind=row.kind,
@@ -108,6 +173,7 @@ def _show(row: Cluster) -> ClusterOut:
         flink_version=row.flink_version,
         state_dir=row.state_dir,
         config={k: rules.shown(k, v) for k, v in row.config.items()},
+        managed_by=ManagedBy(job=f"{keeper.project}:{keeper.name}", state=JobState(keeper.state)) if keeper else None,
         health=ClusterHealth(
             reachable=row.observed_at is not None and row.unreachable_since is None,
             last_observed_at=row.observed_at,

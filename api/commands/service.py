@@ -12,11 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.service import RPCError
 
+from api.clusters import hosting
 from api.commands.schemas import CommandOut, LogLineOut, NewCommand
 from core.errors import Conflict, InvalidInput
 from core.restore import Basis, RestoreRequest, resolve_request
 from core.snapshot import JobSnapshot
-from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed
+from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed, is_stateless
 from core.verdict import StateVerdict, Verdict
 from sql.compiling import judge
 from store import attempts, clusters, commands, jobs
@@ -42,6 +43,7 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
     When Temporal is away the command stays PENDING, and the recovery schedule delivers it.
     """
     found, new = await _judged(services, ref, new, key)
+    await _hosted(services, ref, new, key)
     for _ in range(RACES):
         try:
             written = await _write(services, ref, new, key)
@@ -109,6 +111,14 @@ async def _judged(
     return found, new
 
 
+async def _hosted(services: Services, ref: str, new: NewCommand, key: str | None) -> None:
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        known = key is not None and await commands.by_key(session, job.id, key)
+    if not known:
+        await hosting.check_command(services, job, new)
+
+
 async def _write(
     services: Services, ref: str, new: NewCommand, key: str | None
 ) -> CommandOut | tuple[Command, Job, Cluster]:
@@ -162,10 +172,10 @@ async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None
     """The version that the command works with. Raises when the job's state or the input does not allow it."""
     label = f"{job.project}:{job.name}"
     state = JobState(job.state)
-    check_allowed(label, state, new.kind, busy=CommandKind(job.busy) if job.busy else None)
+    check_allowed(label, job.type, state, new.kind, CommandKind(job.busy) if job.busy else None)
     for field in (f for f, kinds in _FIELDS.items() if new.kind not in kinds and getattr(new, f) is not None):
         raise InvalidInput(f"`{field}` has no meaning with {new.kind.value}.", code="field_unused", field=field)
-    if new.force and new.kind not in _STARTS:
+    if new.force and new.kind not in _STARTS and not (is_stateless(job.type) and new.kind is CommandKind.KILL):
         raise InvalidInput(f"`force` has no meaning with {new.kind.value}.", code="field_unused", field="force")
     if new.kind is CommandKind.ADOPT:
         return await _check_adoption(session, job, new)
@@ -177,7 +187,15 @@ async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None
     follows_latest = new.kind is CommandKind.RESUBMIT or basis is Basis.FRESH
     version = new.version or (latest if follows_latest else job.version)
     await jobs.version(session, job, version)
-    resolve_request(label, new.kind, state, basis, new.restore, changes_version=version != job.version)
+    resolve_request(
+        label,
+        new.kind,
+        state,
+        basis,
+        new.restore,
+        changes_version=version != job.version,
+        stateless=is_stateless(job.type),
+    )
     await _check_point(session, job, new.restore)
     return version
 

@@ -10,6 +10,7 @@ from api.deps import JobRef, Page, Paging, Parts, Watcher
 from api.jobs import service
 from api.jobs.schemas import ConfigOut, JobOut, JobPatch, NewJob, NewVersion, PlanOut, VersionDiff, VersionOut
 from api.problems import responses
+from core.specs import JobType
 from core.states import JobState
 from core.verdict import StateVerdict
 from store.jobs import Filter
@@ -21,7 +22,7 @@ Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 class JobQuery(Paging):
     project: str | None = None
     state: JobState | None = None
-    type: Literal["sql", "jar", "pyflink"] | None = None
+    type: JobType | None = None
     cluster: str | None = None
     text: str | None = None
     sort: Literal["name", "-name", "state", "-state", "created_at", "-created_at", "updated_at", "-updated_at"] = "name"

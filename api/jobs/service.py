@@ -17,6 +17,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.clusters import hosting
 from api.jobs import schemas as out
 from core import config as rules
 from core.blocked import Blocked
@@ -29,13 +30,14 @@ from core.restore import RestoreRequest
 from core.retention import SavepointPolicy
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
 from core.sql import parse_script
-from core.states import ALLOWED, DELETABLE, AttemptState, CommandKind, JobState
+from core.states import DELETABLE, AttemptState, CommandKind, JobState, allowed, is_stateless
 from core.verdict import StateVerdict, unknown
 from engine import git
 from engine.base import Rejected
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
+from watch.delivery import stop_watch
 from watch.effective import effective_config
 from watch.observer import Observer
 from watch.services import Services
@@ -81,7 +83,7 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
     )
     async with services.database.write() as session:
         await jobs.project(session, new.project)
-        await clusters.get(session, new.cluster)
+        await hosting.check_new_job(session, new, await clusters.get(session, new.cluster))
         if await jobs.find(session, new.project, new.name):
             raise _exists(new)
         session.add(job)
@@ -113,9 +115,6 @@ async def show(session: AsyncSession, found: Sequence[Job]) -> list[out.JobOut]:
 
 def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> out.JobOut:
     busy = CommandKind(job.busy) if job.busy else None
-    allowed = ALLOWED[JobState(job.state)]
-    if busy:
-        allowed = frozenset() if busy is CommandKind.KILL else frozenset({CommandKind.KILL})
     open_ = attempt is not None and attempt.ended_at is None
     return out.JobOut(
         id=job.id,
@@ -131,7 +130,7 @@ def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> o
         last_observed_at=_observed(attempt, cluster),
         unreachable_since=cluster.unreachable_since if open_ else None,
         busy=busy,
-        allowed_commands=sorted(allowed),
+        allowed_commands=sorted(allowed(job.type, JobState(job.state), busy)),
         blocked=_blocked(job),
         next_actions=job.actions if job.state == JobState.BLOCKED.value else [],
         restart_at=job.restart_at,
@@ -248,11 +247,13 @@ async def delete(services: Services, ref: str) -> None:
     """Delete a job of which nothing runs. Its savepoints and checkpoints stay where they are."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
+        if is_stateless(job.type):
+            await hosting.check_unused(session, job)
     if JobState(job.state) not in DELETABLE:
         raise Conflict(
             f"Job {job.project}:{job.name} is {job.state}.",
             code="job_not_deletable",
-            allowed=sorted(k.value for k in ALLOWED[JobState(job.state)]),
+            allowed=sorted(k.value for k in allowed(job.type, JobState(job.state), None)),
             remedy="Pause or kill it first.",
         )
     handle = services.client.get_workflow_handle(job_workflow_id(job.project, job.name))
@@ -266,6 +267,9 @@ async def delete(services: Services, ref: str) -> None:
             raise
     async with services.database.write() as session:
         await jobs.delete(session, job.id, datetime.now(UTC))
+        left = await hosting.forget(session, job)
+    if left is not None:
+        await stop_watch(services.client, left)
 
 
 async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.VersionOut:

@@ -19,11 +19,10 @@ from typing import Any
 import httpx
 import psutil
 
+from engine.processes import Spec, free_port, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import Parts
-from stack.processes import Spec, http_ok, listens
-from tests.conftest import free_port
 from tests.faults.points import FOLDER
 from tests.faults.proxy import Mode, Proxy
 from tests.real.conftest import GitRepository

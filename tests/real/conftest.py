@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
+from engine.hosted import stop_all
+from engine.processes import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import Parts
-from stack.processes import Spec
-from tests.conftest import free_port
 
 PATIENCE = 240.0
 PRINT = "CREATE TABLE sink (id BIGINT) WITH ('connector' = 'blackhole');"
@@ -105,6 +105,7 @@ class Stack:
     def down(self) -> None:
         for name in reversed(list(self.specs())):
             self.local.processes.stop(name, grace=10)
+        stop_all(self.home / "clusters")
         self.http.close()
         self.flink.close()
 

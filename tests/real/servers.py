@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.processes import free_port
 from stack.parts import DEPENDENCY_PLUGIN, Parts
-from tests.conftest import free_port
 
 KAFKA = "4.1.2"
 _POM = """<project><modelVersion>4.0.0</modelVersion><groupId>penstock</groupId><artifactId>kafka</artifactId>

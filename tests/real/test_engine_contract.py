@@ -15,11 +15,10 @@ from core.sql import parse_script
 from core.verdict import Verdict, compare, from_one
 from engine import files
 from engine.base import Engine, Ref, Rejected, SqlProgram, Submission, TriggerState, Unreachable
+from engine.flink_processes import Flink
+from engine.processes import Processes, free_port
 from engine.session import FlinkSession
-from stack.flink import Flink
 from stack.parts import Parts
-from stack.processes import Processes
-from tests.conftest import free_port
 from tests.real.conftest import PRINT, SOURCE, Stack
 
 pytestmark = pytest.mark.real

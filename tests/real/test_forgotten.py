@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack.flink import Flink
-from tests.conftest import free_port
+from engine.flink_processes import Flink
+from engine.processes import free_port
 from tests.faults.proxy import Mode, Proxy
 from tests.real.conftest import SQL, Stack
 

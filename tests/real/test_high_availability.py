@@ -9,10 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack.flink import Flink
+from engine.flink_processes import Flink
+from engine.processes import Port, Spec, free_port, listens
 from stack.parts import Parts
-from stack.processes import Port, Spec, listens
-from tests.conftest import free_port
 from tests.real.conftest import SQL, Stack
 
 pytestmark = pytest.mark.real

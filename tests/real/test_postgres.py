@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from engine.processes import free_port
 from stack.parts import Parts
-from tests.conftest import _sql, free_port, with_database
+from tests.conftest import _sql, with_database
 from tests.real.conftest import Stack
 
 pytestmark = pytest.mark.real

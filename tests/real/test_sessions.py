@@ -7,8 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from stack.processes import Port, http_ok
-from tests.conftest import free_port
+from engine.processes import Port, free_port, http_ok
 from tests.real.conftest import Stack
 from tests.real.sse import rows, whole
 

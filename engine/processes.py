@@ -1,9 +1,11 @@
-"""Processes of the local stack: started in a session of their own, known by pid and start time."""
+"""Processes on this machine: started in a session of their own, known by pid and start time."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import time
@@ -16,6 +18,7 @@ import httpx
 import psutil
 
 from core.errors import PenstockError
+from engine.process import die_with_parent
 
 PORT_PATIENCE = 3.0
 
@@ -28,15 +31,16 @@ class StartFailed(PenstockError):
 
 @dataclass(frozen=True)
 class Port:
-    """A port that a process listens on, and the setting that changes it."""
+    """A port that a process listens on, and the setting that changes it, if one does."""
 
     number: int
-    setting: str
+    setting: str = ""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A process to run. `ready` says whether it answers; `fingerprint` changes when it has to be started anew."""
+    """A process to run. `ready` says whether it answers; `fingerprint` changes when it has to be started anew.
+    With `bound` it is killed when the thread that started it ends, however that comes (Linux)."""
 
     name: str
     command: list[str]
@@ -45,6 +49,20 @@ class Spec:
     ready: Callable[[], bool] = lambda: True
     fingerprint: str = ""
     cwd: Path | None = None
+    bound: bool = False
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that the kernel gives to outgoing connections: one of
+    these could be taken while the server that it belongs to is being started again."""
+    while True:
+        port = random.randint(15_000, 30_000)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def http_ok(url: str) -> Callable[[], bool]:
@@ -95,6 +113,17 @@ class Processes:
             return None
         return process if same else None
 
+    def write_down(self, name: str, pid: int, fingerprint: str = "") -> None:
+        """Make `pid` the process of this name."""
+        record = {"pid": pid, "created": psutil.Process(pid).create_time(), "fingerprint": fingerprint}
+        half = self._records / f"{name}.json.{os.getpid()}"
+        half.write_text(json.dumps(record))
+        half.replace(self._records / f"{name}.json")
+
+    def names(self) -> list[str]:
+        """Of all that have been started and not stopped since."""
+        return sorted(path.stem for path in self._records.glob("*.json"))
+
     def is_current(self, spec: Spec) -> bool:
         return self.find(spec.name) is not None and self._record(spec.name).get("fingerprint") == spec.fingerprint
 
@@ -117,10 +146,9 @@ class Processes:
                     env={**os.environ, **spec.env},
                     cwd=spec.cwd,
                     start_new_session=True,
+                    preexec_fn=die_with_parent if spec.bound else None,
                 )
-            created = psutil.Process(child.pid).create_time()
-            record = {"pid": child.pid, "created": created, "fingerprint": spec.fingerprint}
-            (self._records / f"{spec.name}.json").write_text(json.dumps(record))
+            self.write_down(spec.name, child.pid, spec.fingerprint)
             started = True
         deadline = time.monotonic() + timeout
         while not spec.ready():
@@ -142,24 +170,25 @@ class Processes:
                 raise PenstockError(
                     f"Port {port.number}, which {spec.name} needs, is taken{_holder(port.number)}.",
                     code="port_taken",
-                    remedy=f"Stop that process, or set {port.setting} to a free port.",
+                    remedy=f"Stop that process{f', or set {port.setting} to a free port' if port.setting else ''}.",
                 )
 
-    def stop(self, name: str, *, grace: float = 20) -> bool:
-        """Stop a process and what it started, politely and then for good. Returns whether it ran."""
-        process = self.find(name)
-        if process is not None:
-            family = [process, *process.children(recursive=True)]
-            process.terminate()
-            _, alive = psutil.wait_procs([process], timeout=grace)
-            for left in [*alive, *(p for p in family if p.is_running())]:
-                try:
-                    left.kill()
-                except psutil.NoSuchProcess:
-                    continue
-            psutil.wait_procs(family, timeout=10)
-        (self._records / f"{name}.json").unlink(missing_ok=True)
-        return process is not None
+    def stop(self, *names: str, grace: float = 20) -> bool:
+        """Stop processes and what they started, politely and then for good. Returns whether one ran."""
+        processes = [found for name in names if (found := self.find(name)) is not None]
+        family = [*processes]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family += process.children(recursive=True)
+                process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=grace)
+        for left in [*alive, *(p for p in family if p.is_running())]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+        psutil.wait_procs(family, timeout=10)
+        for name in names:
+            (self._records / f"{name}.json").unlink(missing_ok=True)
+        return bool(processes)
 
 
 def _holder(port: int) -> str:

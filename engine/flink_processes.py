@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.processes import Port, Spec, http_ok
 from engine.pyflink import java_options
-from stack.processes import Port, Spec, http_ok
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Flink:
     jobmanager_memory: str = "1100m"
     taskmanager_memory: str = "1728m"
     extra: dict[str, str] = field(default_factory=dict)
+    state: str | None = None  # URI of the folder for checkpoints and savepoints; below `folder` by default
 
     @property
     def url(self) -> str:
@@ -35,7 +36,7 @@ class Flink:
     @property
     def state_dir(self) -> str:
         """Where checkpoints and savepoints go, as a URI."""
-        return (self.folder / "state").as_uri()
+        return self.state or (self.folder / "state").as_uri()
 
     def configuration(self) -> dict[str, str]:
         temporary = self.folder / "tmp"
@@ -115,9 +116,10 @@ class Flink:
             f"{self.url}/overview",
         )
 
-    def taskmanager(self, number: int = 1) -> Spec:
+    def taskmanager(self, number: int = 1, *more: str) -> Spec:
+        """`more` are arguments such as `-D`, `key=value`."""
         name = "taskmanager" if number == 1 else f"taskmanager-{number}"
-        return self._spec(name, [str(self.home / "bin" / "taskmanager.sh"), "start-foreground"], [], None)
+        return self._spec(name, [str(self.home / "bin" / "taskmanager.sh"), "start-foreground", *more], [], None)
 
     def gateway(self) -> Spec:
         return self._spec(

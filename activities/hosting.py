@@ -1,0 +1,92 @@
+"""Session clusters that a job of ours runs: where they are found, and how they are scaled."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from temporalio import activity
+
+from activities import contracts as c
+from activities.logs import bind, heartbeats, log_of
+from core.observations import EngineState
+from core.specs import SessionClusterSpec, only_scales
+from engine.base import ClusterProgram, EngineError, Ref, Rejected
+from engine.processes import free_port, listens
+from store import attempts, clusters, jobs
+from store.tables import Attempt, Cluster, Job
+from watch.delivery import start_watch
+from watch.services import SESSION, Services
+
+
+class Hosting:
+    def __init__(self, services: Services):
+        self._services = services
+
+    @activity.defn(name=c.RESCALE)
+    async def rescale(self, wanted: c.RescaleIn) -> c.Rescaled:
+        """Start or stop task managers of a cluster that runs, when nothing else differs between the versions."""
+        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+        services = self._services
+        async with log_of(services.database, wanted.command_id) as tell, heartbeats():
+            async with services.database.read() as session:
+                found = await attempts.context(session, wanted.job_id, wanted.number)
+                assert found is not None
+                assert found.attempt is not None
+                new = (await jobs.version(session, found.job, wanted.version)).spec
+            if not only_scales(found.version.spec, new):
+                return c.Rescaled()
+            try:
+                engine = services.engines.hosted(found.cluster)
+                await engine.scale(Ref(found.attempt.flink_job_id, found.attempt.handle), int(new["taskmanagers"]))
+            except EngineError as error:
+                return c.Rescaled(error=error.message, code="not_scaled")
+            tell(f"{new['taskmanagers']} task managers are wanted now; it goes on running")
+            return c.Rescaled(done=True)
+
+
+async def cluster_program(services: Services, found: attempts.Context, attempt: Attempt) -> ClusterProgram:
+    """What is to run, under the address that the job's cluster has had before, when it is still free. Raises
+    `Rejected` when the cluster's name is taken."""
+    spec = SessionClusterSpec.model_validate(found.version.spec)
+    version = spec.flink_version or found.cluster.flink_version
+    seen = await services.engines.get(found.cluster).look(Ref(attempt.flink_job_id, attempt.handle))
+    row = await _row(services, found.job, found.cluster, version, new=seen.state is EngineState.MISSING)
+    await start_watch(services.client, row.name)
+    return ClusterProgram(
+        flink_version=version,
+        rest_port=_port(row.jobmanager_url),
+        gateway_port=_port(str(row.gateway_url)),
+        state_dir=row.state_dir,
+        taskmanagers=spec.taskmanagers,
+        slots=spec.slots,
+        jobmanager_memory=spec.jobmanager_memory,
+        taskmanager_memory=spec.taskmanager_memory,
+    )
+
+
+async def _row(services: Services, job: Job, place: Cluster, version: str, *, new: bool) -> Cluster:
+    """The row of the cluster that `job` runs. An attempt that is `new` may find a port of it taken by a stranger;
+    then it gets another."""
+    async with services.database.write() as session:
+        row = await clusters.managed_by(session, job.id)
+        if row is None:
+            row = await session.get(Cluster, job.name)
+            if row is not None and not await clusters.is_left(session, row):
+                raise Rejected(f"There is a cluster {job.name} already; give this job another name.")
+        if row is None:
+            row = Cluster(name=job.name, kind=SESSION, config={}, created_at=datetime.now(UTC))
+            session.add(row)
+        if new:
+            row.jobmanager_url = _free(row.jobmanager_url)
+            row.gateway_url = _free(row.gateway_url)
+        row.managed_by, row.flink_version, row.state_dir = job.id, version, place.state_dir
+        return row
+
+
+def _free(url: str | None) -> str:
+    return url if url and not listens(_port(url))() else f"http://127.0.0.1:{free_port()}"
+
+
+def _port(url: str) -> int:
+    return int(urlsplit(url).port or 0)

@@ -1,0 +1,150 @@
+"""Session clusters that Penstock runs: what may be created, stopped and scaled, while jobs are on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.commands.schemas import NewCommand
+from api.jobs.schemas import NewJob
+from core.errors import Conflict, InvalidInput
+from core.specs import only_scales
+from core.states import CommandKind, JobState, is_stateless
+from engine.base import EngineError
+from store import clusters, jobs
+from store.tables import Cluster, Job
+from watch.services import PROCESSES, SESSION, Services
+
+_ENDS = (CommandKind.KILL, CommandKind.RESTART, CommandKind.RESUBMIT)
+_UP = (JobState.RUNNING, JobState.DEPLOYED)
+
+
+async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) -> None:
+    """Raise `InvalidInput` when the job cannot run on this kind of cluster, `Conflict` when the name of a session
+    cluster is taken."""
+    if not is_stateless(new.spec.type):
+        if cluster.kind == PROCESSES:
+            raise InvalidInput(
+                f"{cluster.name} is of kind {PROCESSES}: only session clusters run on it.",
+                code="wrong_cluster_kind",
+                field="cluster",
+                remedy="Start a session cluster on it, and give the job that one.",
+            )
+        return
+    if cluster.kind != PROCESSES:
+        places = [row.name for row in await clusters.all_(session) if row.kind == PROCESSES]
+        raise InvalidInput(
+            f"{cluster.name} is of kind {cluster.kind}; a session cluster runs on one of kind {PROCESSES}.",
+            code="wrong_cluster_kind",
+            field="cluster",
+            remedy=f"Send one of: {', '.join(places)}."
+            if places
+            else f"Register one: POST /clusters, kind {PROCESSES}.",
+        )
+    if new.savepoint_policy.interval is not None:
+        raise InvalidInput(
+            "A session cluster has no savepoints; its jobs have.",
+            code="field_unused",
+            field="savepoint_policy.interval",
+        )
+    row = await session.get(Cluster, new.name)
+    if (row is not None and not await clusters.is_left(session, row)) or await jobs.of_type(
+        session, new.spec.type, new.name
+    ):
+        raise Conflict(
+            f"There is a cluster {new.name} already, or a job that will make one.",
+            code="cluster_exists",
+            remedy="Choose another name: the cluster is called as the job, in all projects.",
+        )
+
+
+async def check_command(services: Services, job: Job, new: NewCommand) -> None:
+    """A session cluster does not end while jobs run on it, unless that is asked for with `force`. Raises `Conflict`."""
+    if not is_stateless(job.type):
+        return
+    if new.rollback_within is not None:
+        raise InvalidInput(
+            "A session cluster has no state to go back to.", code="field_unused", field="rollback_within"
+        )
+    if new.kind not in _ENDS or new.force:
+        return
+    async with services.database.read() as session:
+        row = await clusters.managed_by(session, job.id)
+        on_it = await clusters.live_jobs_on(session, row.name) if row else []
+        latest = new.version or await jobs.latest_version(session, job.id)
+        old = (await jobs.version(session, job, job.version)).spec
+        wanted = (await jobs.version(session, job, latest)).spec
+    if row is None:
+        return
+    if new.kind is CommandKind.RESUBMIT and JobState(job.state) in _UP and only_scales(old, wanted):
+        await check_slots(services, row, int(wanted["taskmanagers"]) * int(wanted["slots"]))
+    elif on_it:
+        raise _in_use(row.name, on_it, f"{new.kind.value} would end them")
+
+
+async def check_slots(services: Services, cluster: Cluster, left: int) -> None:
+    """Raise `Conflict` when more slots of a running cluster are taken than would be `left`."""
+    try:
+        health = await services.engines.get(cluster).health()
+    except EngineError as error:
+        raise Conflict(
+            f"It cannot be told how many slots of {cluster.name} are taken: {error.message}",
+            code="cluster_unreachable",
+            remedy="Try again, or send `force`: Flink restarts tasks that lose their slot.",
+        ) from error
+    taken = (health.slots_total or 0) - (health.slots_available or 0)
+    if taken > left:
+        raise Conflict(
+            f"{taken} task slots of {cluster.name} are taken, and {left} would be left.",
+            code="slots_in_use",
+            remedy="Pause jobs on it first. With `force` Flink restarts those tasks, and waits for slots.",
+        )
+
+
+def _in_use(name: str, on_it: Sequence[Job], what: str) -> Conflict:
+    words = ", ".join(f"{j.project}:{j.name} ({j.state})" for j in on_it[:5])
+    more = f" and {len(on_it) - 5} more" if len(on_it) > 5 else ""
+    return Conflict(
+        f"Jobs run on the cluster {name}, and {what}: {words}{more}.",
+        code="cluster_in_use",
+        remedy="Pause them first. With `force` they are lost with it, and restarted by their policies once it is back.",
+    )
+
+
+async def check_unused(session: AsyncSession, job: Job) -> None:
+    """Raise `Conflict` when jobs are on the cluster that `job` runs."""
+    row = await clusters.managed_by(session, job.id)
+    if row is not None and (count := await clusters.jobs_on(session, row.name)):
+        raise Conflict(
+            f"{count} jobs are on the cluster {row.name}, which this job runs.",
+            code="cluster_in_use",
+            remedy="Delete those jobs first.",
+        )
+
+
+async def forget(session: AsyncSession, job: Job) -> str | None:
+    """Forget the cluster of a job that has been deleted, unless something that is kept names it. Gives its name."""
+    row = await clusters.managed_by(session, job.id)
+    if row is None or await clusters.ever_used(session, row.name):
+        return None
+    await session.delete(row)
+    return row.name
+
+
+async def manager_of(session: AsyncSession, cluster: Cluster) -> Job:
+    """The job that runs a cluster. Raises `Conflict` when Penstock does not run it, or it is not up."""
+    job = await session.get(Job, cluster.managed_by) if cluster.managed_by else None
+    if job is None or job.deleted_at is not None:
+        raise Conflict(
+            f"{cluster.name} is not run by Penstock.",
+            code="cluster_not_managed",
+            remedy="Start and stop it where it was started." if cluster.kind == SESSION else None,
+        )
+    if JobState(job.state) not in _UP:
+        raise Conflict(
+            f"{cluster.name} is not up: {job.project}:{job.name} is {job.state}.",
+            code="cluster_not_up",
+            remedy=f"Start it first: POST /jobs/{job.project}:{job.name}/commands.",
+        )
+    return job
