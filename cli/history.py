@@ -8,6 +8,7 @@ import typer
 
 from cli.client import Api, out, show_json
 from cli.jobs import Job, Json, Spec, app, plain, read_spec, ref, styled, table
+from core.states import is_stateless
 
 
 def _lister(name: str, help_: str, columns: dict[str, str]) -> None:
@@ -110,9 +111,8 @@ def add_version(
     if as_json:
         show_json(made)
         return
-    out.print(
-        f"Version {made['number']}. Run it with: penstock jobs resubmit {job} --restore newest --wait", markup=False
-    )
+    restore = "" if is_stateless(made["spec"]["type"]) else "--restore newest "
+    out.print(f"Version {made['number']}. Run it with: penstock jobs resubmit {job} {restore}--wait", markup=False)
 
 
 @app.command()
