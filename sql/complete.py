@@ -1,40 +1,23 @@
-"""What may stand at the cursor: Flink's completer for keywords and functions, the catalog for the rest."""
+"""What may stand at the cursor: Flink's completer for keywords and functions, its factories for connectors and their
+options, the catalog for the rest."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import InvalidInput
 from core.references import chain_at
 from core.resources import TableDefinition
+from core.specs import Use
 from core.sql import statements
 from engine.base import EngineError
+from sql.options import UNKNOWN, known
 from store import clusters, jobs, resources
 from watch.services import Services
 
 MAX_CANDIDATES = 200
-# Options that most scripts need; a connector's own are told by Flink when they are wrong.
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "": ("connector", "format"),
-    "datagen": ("rows-per-second", "number-of-rows", "fields.<name>.kind", "fields.<name>.min", "fields.<name>.max"),
-    "kafka": (
-        "topic", "topic-pattern", "properties.bootstrap.servers", "properties.group.id", "format", "key.format",
-        "key.fields", "value.format", "scan.startup.mode", "scan.bounded.mode", "scan.watermark.idle-timeout",
-        "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.parallelism",
-    ),
-    "upsert-kafka": ("topic", "properties.bootstrap.servers", "key.format", "value.format", "value.fields-include"),
-    "jdbc": (
-        "url", "table-name", "username", "password", "driver", "lookup.cache", "lookup.max-retries",
-        "sink.buffer-flush.max-rows", "sink.buffer-flush.interval", "sink.max-retries", "scan.fetch-size",
-    ),
-    "filesystem": (
-        "path", "format", "source.monitor-interval", "sink.rolling-policy.rollover-interval",
-        "sink.rolling-policy.file-size", "sink.partition-commit.policy.kind", "auto-compaction",
-    ),
-    "print": ("print-identifier", "standard-error", "sink.parallelism"),
-    "blackhole": (),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,10 +28,16 @@ class Candidate:
 
 
 async def candidates(
-    services: Services, project: str, cluster_name: str, text: str, position: int, words: list[str] | None
+    services: Services,
+    project: str,
+    cluster_name: str,
+    text: str,
+    position: int,
+    words: list[str] | None,
+    uses: Sequence[Use],
 ) -> tuple[int, list[Candidate]]:
     """(where the word at the cursor begins, what may take its place). `words` are what a session's completer said;
-    without a session a passing one is asked."""
+    without a session a passing one is asked. `uses` are libraries whose connectors count."""
     before = text[: min(position, len(text))]
     match = re.search(r"[\w.`$-]*$", before)
     word = match.group() if match else ""
@@ -63,8 +52,8 @@ async def candidates(
         definition = TableDefinition.model_validate(row.definition)
         name = row.name if row.project == project else f"{row.project}.{row.name}"
         tables.setdefault(name, [c.name for c in definition.columns])
-    if option := _in_option(before):
-        return len(before) - len(option[1]), _options(text, *option)
+    if (place := _in_options(before)) is not None:
+        return len(before) - len(place.typed), await _options(services, project, cluster_name, uses, place)
     found: list[Candidate] = []
     lower = word.strip("`").lower()
     mentioned = {name: columns for name, columns in tables.items() if re.search(rf"\b{re.escape(name)}\b", text)}
@@ -126,15 +115,33 @@ def _tables_of(text: str) -> dict[str, list[str]]:
     return found
 
 
-def _in_option(before: str) -> tuple[str, str] | None:
-    """(connector, what is typed) when the cursor stands in the key of an option."""
+@dataclass(frozen=True)
+class _Place:
+    """The cursor stands in an option of a table: `given` are those before it, `of` the key when it is in a value."""
+
+    given: dict[str, str]
+    of: str | None
+    typed: str
+
+
+def _in_options(before: str) -> _Place | None:
     match = re.search(r"WITH\s*\(((?:[^()']|'[^']*')*)'([^']*)$", before, re.IGNORECASE)
-    if match is None or re.search(r"=\s*$", match.group(1)):
+    if match is None:
         return None
-    given = re.search(r"'connector'\s*=\s*'([^']*)'", match.group(1))
-    return (given.group(1) if given else "", match.group(2))
+    key = re.search(r"'([^']*)'\s*=\s*$", match.group(1))
+    given = dict(re.findall(r"'([^']*)'\s*=\s*'([^']*)'", match.group(1)))
+    return _Place(given, key.group(1) if key else None, match.group(2))
 
 
-def _options(text: str, connector: str, typed: str) -> list[Candidate]:
-    names = OPTIONS.get(connector, ()) if connector else OPTIONS[""]
-    return [Candidate(n, "option", connector) for n in names if n.startswith(typed)]
+async def _options(
+    services: Services, project: str, cluster: str, uses: Sequence[Use], place: _Place
+) -> list[Candidate]:
+    connector = place.given.get("connector", "")
+    if place.of is not None:
+        names = await known(services, project, cluster, uses, {}) if place.of == "connector" else []
+        kind = "connector"
+    else:
+        names = await known(services, project, cluster, uses, place.given) if connector else ["connector"]
+        kind = "option"
+    found = [n for n in names if n.startswith(place.typed) and n not in place.given and n != UNKNOWN]
+    return [Candidate(n, kind, connector) for n in found[:MAX_CANDIDATES]]

@@ -332,6 +332,10 @@ class Sessions:
                 await self._rebuild(row)
         return []
 
+    async def libraries(self, id_: str) -> list[Use]:
+        async with self._services.database.read() as session:
+            return [Use.model_validate(u) for u in (await get(session, id_)).libraries]
+
     # Keeping ----------------------------------------------------------------------------------
 
     async def _beat(self) -> None:

@@ -56,12 +56,13 @@ async def validate_script(body: s.ValidateBody, parts: Parts) -> Validation:
 
 @router.post("/complete", responses=_ALL, summary="What may stand at the cursor")
 async def complete(body: s.CompleteBody, parts: Parts, bench: Workbench) -> s.CompleteOut:
-    """Keywords and functions from Flink's completer; tables, columns and options from the project and the text."""
+    """Keywords and functions from Flink's completer, connectors and their options from its factories; tables and
+    columns from the project and the text."""
+    words, uses = None, body.libraries
     if body.session is not None:
         words = await bench.sessions.complete(body.session, body.sql, body.position)
-    else:
-        words = None
-    at, found = await candidates(parts, body.project, body.cluster, body.sql, body.position, words)
+        uses = await bench.sessions.libraries(body.session)
+    at, found = await candidates(parts, body.project, body.cluster, body.sql, body.position, words, uses)
     return s.CompleteOut(start=at, candidates=[s.Candidate(text=c.text, kind=c.kind, detail=c.detail) for c in found])
 
 

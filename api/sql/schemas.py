@@ -39,13 +39,18 @@ class CompleteBody(Strict):
     project: Name = "default"
     cluster: Name = "local"
     session: str | None = Field(default=None, max_length=80, description="With it, also what was made in the session")
+    libraries: list[Use] = Field(
+        default=[],
+        max_length=50,
+        description="Whose connectors count; by default the session's, or the newest of each of the project",
+    )
     sql: Annotated[str, StringConstraints(max_length=MAX_SQL)]
     position: int = Field(ge=0, le=MAX_SQL, description="Characters before the cursor")
 
 
 class Candidate(BaseModel):
     text: str
-    kind: str = Field(description="keyword, table, column, function or option")
+    kind: str = Field(description="keyword, table, column, function, connector, option or name")
     detail: str = ""
 
 

@@ -268,6 +268,12 @@ class TestKafka:
             '{"id": 1, "who": "ann", "at": "2026-01-01T10:00:00Z", "address": {"city": "Ulm", "zip": null}, "tags": ["a"]}',
             '{"id": 2, "who": "bob", "at": "2026-01-01T10:00:01.5Z", "address": {"city": "Bonn", "zip": "53"}, "tags": []}',
         ])  # fmt: skip
+        start = "CREATE TABLE t (a INT) WITH ('connector' = 'kafka', 'format' = 'json', '"
+        asked = {"project": project, "sql": start, "position": len(start)}
+        for more, its in (({}, True), ({"libraries": uses}, True), ({"project": "default"}, False)):
+            found = {c["text"] for c in stack.http.post("/sql/complete", json={**asked, **more}).json()["candidates"]}
+            wanted = {"topic", "properties.bootstrap.servers", "scan.startup.mode", "json.ignore-parse-errors"}
+            assert (wanted <= found) if its else not found
         options = {"topic": "orders", "properties.bootstrap.servers": broker}
         body = {"kind": "kafka", "options": options, "libraries": uses}
         inferred = stack.http.post(f"/projects/{project}/resources/infer", json=body)

@@ -1,0 +1,120 @@
+"""Which connectors and formats there are, and which options they take: asked of Flink, with tables it has to refuse.
+
+Flink names what is required when that is missing, and all that is supported when an option is not; both before it
+connects to anything (2.3.0 and 1.20.5, `FactoryUtil`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import PenstockError
+from core.references import quoted
+from core.specs import Use
+from engine.base import EngineError
+from engine.gateway import SqlGateway, StatementFailed
+from sql.environment import environment
+from store import clusters, resources
+from store.tables import Cluster
+from watch.services import Services
+
+UNKNOWN = "penstock.unknown"
+ROUNDS = 8
+KEPT_SECONDS = 600.0
+MOST_KEPT = 500
+_READ, _WRITE = "EXPLAIN SELECT * FROM penstock_asked", "EXPLAIN INSERT INTO penstock_asked SELECT 1"
+_LIST = r"((?:\n[\w.<>#*/-]+(?: \([^\n]*\))?)*)"
+_FACTORIES = re.compile(rf"Available factory identifiers are:{_LIST}")
+_SUPPORTED = re.compile(rf"\nSupported options:{_LIST}")
+_MISSING = re.compile(rf"Missing required options are:{_LIST}")
+
+_kept: dict[tuple[str, ...], tuple[float, list[str]]] = {}
+
+
+def told(pattern: re.Pattern[str], message: str) -> list[str]:
+    """The list that a message of Flink's ends with, a name a line."""
+    found = pattern.search(re.sub(r"\n\s*\n", "\n", message))
+    return [line.split()[0] for line in found.group(1).splitlines() if line] if found else []
+
+
+async def known(
+    services: Services, project: str, cluster: str, uses: Sequence[Use], given: dict[str, str]
+) -> list[str]:
+    """Names of options for a table with `given` options, or of connectors when none is given. Empty when Flink cannot
+    be asked or cannot tell. Without `uses` the newest version of each library of the project is looked at."""
+    async with services.database.read() as session:
+        row = await clusters.get(session, cluster)
+        libraries = list(uses) or await _newest(services, session, project)
+    asked = {k: v for k, v in given.items() if k == "connector" or k == "format" or k.endswith(".format")}
+    key = (
+        project,
+        cluster,
+        row.flink_version,
+        *(f"{u.name}@{u.version}" for u in libraries),
+        *sorted(map(str, asked.items())),
+    )
+    at, names = _kept.get(key, (0.0, []))
+    if time.monotonic() - at < KEPT_SECONDS:
+        return names
+    try:
+        names = await _asked(services, project, row, libraries, asked)
+    except (EngineError, PenstockError):
+        return []  # the rest of a completion is still worth having
+    if len(_kept) >= MOST_KEPT:
+        _kept.clear()
+    _kept[key] = (time.monotonic(), names)
+    return names
+
+
+async def _newest(services: Services, session: AsyncSession, project: str) -> list[Use]:
+    found: dict[str, Use] = {}
+    for row in await resources.libraries(session, project):
+        if row.kind == "jar" and row.state == "READY":
+            found[row.name] = Use(name=row.name, version=row.version)
+    return list(found.values())
+
+
+async def _asked(
+    services: Services, project: str, cluster: Cluster, libraries: Sequence[Use], given: dict[str, str]
+) -> list[str]:
+    async with services.database.read() as session:
+        made = await environment(services, session, project, "", uses=libraries, open_secrets=False)
+    gateway, handle = await services.engines.session(cluster).open_session({})
+    try:
+        await gateway.prepare(handle, made.before, lambda _: None)
+        if "connector" not in given:
+            return told(_FACTORIES, await _refusal(gateway, handle, _READ, {"connector": UNKNOWN}))
+        names: set[str] = set()
+        for kind in (_READ, _WRITE):
+            names |= set(await _supported(gateway, handle, kind, {**given, UNKNOWN: "1"}))
+        return sorted(names)
+    finally:
+        await gateway.close(handle)
+
+
+async def _supported(gateway: SqlGateway, handle: str, kind: str, options: dict[str, str]) -> list[str]:
+    names: list[str] = []
+    for _ in range(ROUNDS):
+        message = await _refusal(gateway, handle, kind, options)
+        missing = [name for name in told(_MISSING, message) if name not in options]
+        names += missing
+        if not missing:
+            return [*names, *told(_SUPPORTED, message)]
+        options = options | {name: "json" if name.endswith("format") else "?" for name in missing}
+    return names
+
+
+async def _refusal(gateway: SqlGateway, handle: str, kind: str, options: dict[str, str]) -> str:
+    """What Flink says against a table with these options; nothing when it takes it."""
+    within = ", ".join(f"{quoted(k)} = {quoted(v)}" for k, v in options.items())
+    try:
+        await gateway.execute(handle, "DROP TEMPORARY TABLE IF EXISTS penstock_asked")
+        await gateway.execute(handle, f"CREATE TEMPORARY TABLE penstock_asked (a INT) WITH ({within})")
+        await gateway.execute(handle, kind)
+    except StatementFailed as error:
+        return error.message
+    return ""
