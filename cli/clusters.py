@@ -40,6 +40,8 @@ def _health(item: dict[str, Any]) -> str:
         return "[green]reachable[/green]"
     if manager is not None and manager["state"] != "RUNNING":
         return f"{manager['job']} is {jobs.styled(manager['state'])}"
+    if not health["unreachable_since"]:
+        return "not asked yet"
     return f"[red]unreachable since {health['unreachable_since']}[/red]"
 
 

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from cli.client import FAILED, USAGE, Api, complete_jobs, err, out, show_json
+from core.states import is_stateless
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: create, look at, send commands to.")
 
@@ -110,7 +111,8 @@ def show(job: Job, as_json: Json = False) -> None:
     if as_json:
         show_json(found)
         return
-    attempt = found["current_attempt"]
+    attempt, flink_job = found["current_attempt"], not is_stateless(found["type"])
+    what = "Flink job" if flink_job else "processes in folder"
     lines = {
         "job": f"{found['project']}:{found['name']}  ({found['id']})",
         "state": styled(found["state"]) + (f"  {plain(found['reason'])}" if found["reason"] else ""),
@@ -118,10 +120,10 @@ def show(job: Job, as_json: Json = False) -> None:
         "version": f"{found['version']} of {found['latest_version']}",
         "cluster": found["cluster"]
         + (f"  [red]unreachable since {found['unreachable_since']}[/red]" if found["unreachable_since"] else ""),
-        "attempt": f"{attempt['number']}, Flink job {attempt['flink_job_id']}, {plain(attempt['detail'])}"
+        "attempt": f"{attempt['number']}, {what} {attempt['flink_job_id']}, {plain(attempt['detail'])}"
         if attempt
         else "none",
-        "restored from": plain(attempt["restored_from"] or "nothing (started empty)") if attempt else "",
+        "restored from": plain(attempt["restored_from"] or "nothing (started empty)") if attempt and flink_job else "",
         "seen": ago(found["last_observed_at"]),
         "next restart": found["restart_at"] or "",
         "busy with": found["busy"] or "",

@@ -220,7 +220,9 @@ class Keeper:
         if not answers:
             words = ["its JobManager runs and does not answer"]
         runs = answers and gateway and registered == wanted.taskmanagers
-        if not runs:
+        if runs:  # as long as that is so the words stay the same: they are told when the state changes
+            words = ["JobManager, task managers and gateway are up"]
+        else:
             words += [life.trouble for life in self._lives.values() if life.trouble]
         for life in self._lives.values():
             life.trouble = "" if runs else life.trouble
@@ -283,6 +285,9 @@ def main(folder: Path) -> int:
         before = Seen.read(folder / "seen.json")
         if before is not None:  # one that has ended, or whose keeper has died: it is never begun again
             return 0
+        if os.fork():  # nobody's child: who stops a worker with all that it has started does not mean a cluster
+            return 0
+        os.setsid()
         keeper = Keeper(folder)
         keeper.processes.write_down(KEEPER, os.getpid())
 

@@ -96,7 +96,8 @@ class Observer:
 
     async def _fresh_health(self, cluster: Cluster) -> dict[str, Any] | None:
         """Slots and task managers, asked for now and then, not with every look."""
-        asked = cluster.health is not None and cluster.unreachable_since is None
+        known = cluster.health or {"slots_total": 0}  # a cluster without slots is starting, or in trouble
+        asked = known.get("slots_total") != 0 and cluster.unreachable_since is None
         if asked and time.monotonic() - self._health.get(cluster.name, -1e9) < HEALTH_SECONDS:
             return None
         self._health[cluster.name] = time.monotonic()

@@ -262,6 +262,13 @@ def test_the_worker_dies_in_the_middle_of_a_start(stack: Stack, studio: Studio):
     assert len({p.environ()["FLINK_CONF_DIR"] for p in studio.processes() if "FLINK_CONF_DIR" in p.environ()}) == 1
 
 
+def test_a_worker_that_is_stopped_with_all_it_started_takes_no_cluster_along(stack: Stack, studio: Studio):
+    before = studio.process("keeper").pid, studio.process("jobmanager").pid
+    stack.local.processes.stop("worker")
+    stack.start("worker")
+    assert (studio.process("keeper").pid, studio.process("jobmanager").pid) == before
+
+
 def test_nothing_secret_of_the_worker_reaches_it(stack: Stack, studio: Studio):
     for process in studio.processes():
         assert not [name for name in process.environ() if name.startswith("PENSTOCK_")]
