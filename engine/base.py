@@ -21,6 +21,10 @@ Tell = Callable[[str], None]
 """Takes one line for the log of the command."""
 
 
+def quiet(_: str) -> None:
+    """Where nobody reads along."""
+
+
 class EngineError(Exception):
     """Base of what an engine raises. The message is one that a person can read."""
 

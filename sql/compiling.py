@@ -19,7 +19,7 @@ from core.restore import RestoreRequest
 from core.specs import SqlSpec
 from core.sql import Script, parse_script, placed, without_execute
 from engine import files
-from engine.base import EngineError, Planner, Rejected, Tell
+from engine.base import EngineError, Planner, Rejected, Tell, quiet
 from engine.base import Plan as Body
 from engine.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
 from engine.session import FlinkSession, scrub
@@ -149,8 +149,8 @@ async def compiled(
     script = parse_script(environment.text)
     gateway, session = await engine.open_session({**properties, "pipeline.name": "compile"})
     try:
-        await gateway.prepare(session, environment.before, _silent)
-        await gateway.set_up(session, script, _silent)
+        await gateway.prepare(session, environment.before, quiet)
+        await gateway.set_up(session, script, quiet)
         try:
             body = await gateway.compile(session, as_set(script.inserts), scratch_of(cluster))
         except (StatementFailed, NoPlan) as error:
@@ -171,7 +171,7 @@ async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
         try:
             await gateway.execute(session, "EXPLAIN " + text)
         except StatementFailed as error:
-            raise rejected(statement, error, _silent) from error
+            raise rejected(statement, error, quiet) from error
 
 
 async def judge(
@@ -273,7 +273,3 @@ async def _base(session: AsyncSession, job: Job, restore: RestoreRequest | None)
         return await plans.of_attempt(session, job.id, current.number)
     newest = max(points, key=lambda p: p.completed_at, default=None)
     return await plans.of_attempt(session, job.id, newest.attempt if newest else job.current_attempt)
-
-
-def _silent(line: str) -> None:
-    return None

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.errors import PenstockError
 from core.references import quoted
 from core.specs import Use
-from engine.base import EngineError
+from engine.base import EngineError, quiet
 from engine.gateway import SqlGateway, StatementFailed
 from sql.environment import environment
 from store import clusters, resources
@@ -85,7 +85,7 @@ async def _asked(
         made = await environment(services, session, project, "", uses=libraries, open_secrets=False)
     gateway, handle = await services.engines.session(cluster).open_session({})
     try:
-        await gateway.prepare(handle, made.before, lambda _: None)
+        await gateway.prepare(handle, made.before, quiet)
         if "connector" not in given:
             return told(_FACTORIES, await _refusal(gateway, handle, _READ, {"connector": UNKNOWN}))
         names: set[str] = set()

@@ -13,7 +13,7 @@ from core.rewriting import Described, Sink, as_lines, as_query, described, rows_
 from core.specs import Use
 from core.sql import Script, Statement, placed, sort_script, tokens
 from engine import files
-from engine.base import Rejected
+from engine.base import Rejected, quiet
 from engine.gateway import SqlGateway, StatementFailed, told
 from engine.session import scrub
 from sql.compiling import scratch_of
@@ -136,7 +136,7 @@ async def _environment(services: Services, wanted: Wanted) -> tuple[Environment,
 
 async def _set_up(gateway: SqlGateway, session: str, made: Environment, script: Script) -> None:
     try:
-        await gateway.prepare(session, made.before, lambda line: None)
+        await gateway.prepare(session, made.before, quiet)
         for statement in script.setup:
             try:
                 await gateway.execute(session, placed(statement))

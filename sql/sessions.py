@@ -24,7 +24,7 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.references import check_script, literal
 from core.specs import Use
 from core.sql import Statement, StatementKind, creates_as_query, statements, tokens
-from engine.base import EngineError, Rejected, Unreachable
+from engine.base import EngineError, Rejected, Unreachable, quiet
 from engine.gateway import SessionGone, SqlGateway, StatementFailed
 from engine.session import FlinkSession, scrub
 from sql.environment import Environment, environment, hidden, python_properties
@@ -309,7 +309,7 @@ class Sessions:
         except Rejected as error:
             raise InvalidInput(error.message, code="no_gateway", field="cluster") from error
         try:
-            await gateway.prepare(handle, made.before, lambda line: None)
+            await gateway.prepare(handle, made.before, quiet)
         except Rejected as error:
             await gateway.close(handle)
             raise InvalidInput(scrub(error.message, made.secrets), code="sql_invalid", field="libraries") from error

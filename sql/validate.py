@@ -12,7 +12,7 @@ from core.errors import PenstockError
 from core.operators import TableName
 from core.references import chain_at, check_script, created, literal, name_at
 from core.sql import Script, Statement, StatementKind, place_of, placed, sort_script, tokens, without_execute
-from engine.base import EngineError
+from engine.base import EngineError, quiet
 from engine.gateway import SqlGateway, StatementFailed, first_line, told
 from engine.session import FlinkSession, scrub
 from sql.environment import CATALOG, Environment
@@ -118,7 +118,7 @@ async def validate(
         return summary(report, environment)
     gateway, session = await engine.open_session({**properties, "pipeline.name": "validate"})
     try:
-        await gateway.prepare(session, environment.before, lambda line: None)
+        await gateway.prepare(session, environment.before, quiet)
         await _run(gateway, session, script, report, queries)
     except EngineError as error:
         error.message = scrub(error.message, environment.secrets)
