@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -90,18 +91,7 @@ class HostedClusters:
                 f"Flink {program.flink_version} is not installed on {self._host}; "
                 f"run `penstock flink install {program.flink_version}` there."
             )
-        wanted = Wanted(
-            name=submission.name,
-            home=home,
-            rest_port=program.rest_port,
-            gateway_port=program.gateway_port,
-            state_dir=program.state_dir,
-            taskmanagers=program.taskmanagers,
-            slots=program.slots,
-            jobmanager_memory=program.jobmanager_memory,
-            taskmanager_memory=program.taskmanager_memory,
-            config=dict(submission.config),
-        )
+        wanted = Wanted(name=submission.name, home=home, program=program, config=dict(submission.config))
         await asyncio.to_thread(self._begin, submission.ref.handle, wanted)
         tell(f"its processes are kept in {self._root / submission.ref.handle}")
 
@@ -153,7 +143,8 @@ class HostedClusters:
             raise Rejected("The cluster does not run.")
         wanted = Wanted.read(folder / "wanted.json")
         assert wanted is not None
-        wanted.model_copy(update={"taskmanagers": taskmanagers}).write(folder / "wanted.json")
+        program = replace(wanted.program, taskmanagers=taskmanagers)
+        wanted.model_copy(update={"program": program}).write(folder / "wanted.json")
 
     # Asking ---------------------------------------------------------------------------------
 
@@ -249,9 +240,11 @@ def _state(folder: Path) -> JobSeen:
         state = EngineState.STARTING if alive else EngineState.MISSING
         return JobSeen(handle, state, name, detail="its keeper is starting")
     if seen.ended or KEEPER in alive:
-        behind = wanted is not None and seen.state is EngineState.RUNNING and seen.of != wanted.taskmanagers
-        detail = f"{seen.detail}; {wanted.taskmanagers} are wanted now" if behind and wanted else seen.detail
-        return JobSeen(handle, EngineState.STARTING if behind else seen.state, name, detail=detail)
+        count = wanted.program.taskmanagers if wanted else seen.of
+        if seen.state is EngineState.RUNNING and seen.of != count:
+            words = f"{seen.of} task managers run, and {count} are wanted"
+            return JobSeen(handle, EngineState.STARTING, name, detail=words)
+        return JobSeen(handle, seen.state, name, detail=seen.detail)
     if alive:
         return JobSeen(handle, EngineState.STOPPING, name, detail=f"its keeper died; {len(alive)} processes are ending")
     return JobSeen(handle, EngineState.FAILED, name, detail="its keeper was killed, and its processes with it")

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from core.errors import PenstockError
 from core.observations import ENDED, EngineState
+from engine.base import ClusterProgram
 from engine.flink_processes import Flink
 from engine.processes import Port, Processes, Spec, free_port
 
@@ -55,13 +56,7 @@ class Wanted(_File):
 
     name: str
     home: Path
-    rest_port: int
-    gateway_port: int
-    state_dir: str
-    taskmanagers: int
-    slots: int
-    jobmanager_memory: str
-    taskmanager_memory: str
+    program: ClusterProgram
     config: dict[str, str]
     stop: bool = False
 
@@ -102,7 +97,6 @@ class Keeper:
     _lives: dict[str, _Life] = field(default_factory=dict)
     _seen: Seen | None = None
     _looked: float = 0.0
-    _ready: tuple[int, bool] = (0, False)
 
     def __post_init__(self) -> None:
         self.processes = Processes(self.folder)
@@ -111,14 +105,14 @@ class Keeper:
         self._flink = Flink(
             home=wanted.home,
             folder=self.folder / "flink",
-            rest_port=wanted.rest_port,
+            rest_port=wanted.program.rest_port,
             rpc_port=free_port(),
-            gateway_port=wanted.gateway_port,
-            slots=wanted.slots,
-            jobmanager_memory=wanted.jobmanager_memory,
-            taskmanager_memory=wanted.taskmanager_memory,
+            gateway_port=wanted.program.gateway_port,
+            slots=wanted.program.slots,
+            jobmanager_memory=wanted.program.jobmanager_memory,
+            taskmanager_memory=wanted.program.taskmanager_memory,
             extra=wanted.config,
-            state=wanted.state_dir,
+            state=wanted.program.state_dir,
         )
         self._http = httpx.Client(timeout=2, trust_env=False)
 
@@ -128,7 +122,7 @@ class Keeper:
             self._say(EngineState.STARTING, "its JobManager is starting")
             self._begin()
             while True:
-                self._go_on(self._wanted())
+                self._go_on(self._wanted().program.taskmanagers)
                 time.sleep(TICK)
         except _End as end:
             self._stop_all()
@@ -157,19 +151,16 @@ class Keeper:
             raise _End(EngineState.FAILED, f"it was stopped on its machine ({self.signalled}), not by Penstock")
         return wanted
 
-    def _go_on(self, wanted: Wanted) -> None:
+    def _go_on(self, count: int) -> None:
         if self.processes.find(JOBMANAGER) is None:
             raise _End(EngineState.FAILED, f"its JobManager died: {self._last_words(JOBMANAGER)}")
-        self._have(wanted.taskmanagers)
+        self._have(count)
         for name, life in self._lives.items():
             self._see_to(name, life)
-        running = sum(1 for name in self._lives if name != GATEWAY and self.processes.find(name) is not None)
-        steady = self._seen is not None and self._seen.state is EngineState.RUNNING and running == wanted.taskmanagers
-        if not steady or self._seen is None or self._seen.of != wanted.taskmanagers or self._is_due():
-            self._look(wanted)
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._looked > LOOK_SECONDS
+        seen = self._seen
+        steady = seen is not None and seen.state is EngineState.RUNNING and seen.of == count
+        if not steady or time.monotonic() - self._looked > LOOK_SECONDS:
+            self._look(count)
 
     def _have(self, count: int) -> None:
         """As many task managers as `count`; those that go first are dead, then idle, then the youngest."""
@@ -206,27 +197,28 @@ class Keeper:
         except (PenstockError, OSError) as error:
             life.trouble, life.next = f"{name}: {error}", now + LONGEST_PAUSE / 2
 
-    def _look(self, wanted: Wanted) -> None:
+    def _look(self, count: int) -> None:
         self._looked = time.monotonic()
         registered, gateway, answers = 0, False, True
+        alive = {_resource(name) for name in self._lives if self.processes.find(name) is not None}
         try:
             found = self._http.get(f"{self._flink.url}/taskmanagers").json()["taskmanagers"]
-            registered = len({t["id"] for t in found} & {_resource(name) for name in self._lives})
+            registered = len({t["id"] for t in found} & alive)
         except (httpx.HTTPError, ValueError, KeyError):
             answers = False
         with contextlib.suppress(httpx.HTTPError):
             gateway = self._http.get(f"{self._flink.gateway_url}/info").status_code == 200
-        words = [f"{registered} of {wanted.taskmanagers} task managers", f"gateway {'up' if gateway else 'not up'}"]
+        words = [f"{registered} of {count} task managers", f"gateway {'up' if gateway else 'not up'}"]
         if not answers:
             words = ["its JobManager runs and does not answer"]
-        runs = answers and gateway and registered == wanted.taskmanagers
+        runs = answers and gateway and registered == count
         if runs:  # as long as that is so the words stay the same: they are told when the state changes
             words = ["JobManager, task managers and gateway are up"]
         else:
             words += [life.trouble for life in self._lives.values() if life.trouble]
         for life in self._lives.values():
             life.trouble = "" if runs else life.trouble
-        self._say(EngineState.RUNNING if runs else EngineState.STARTING, "; ".join(words), wanted.taskmanagers)
+        self._say(EngineState.RUNNING if runs else EngineState.STARTING, "; ".join(words), count)
 
     def _idle(self) -> set[str]:
         """Resource ids of task managers that run nothing; none when the JobManager does not answer."""

@@ -79,6 +79,11 @@ class NewJob(Strict):
                         "requirements": "requirements.txt",
                     },
                 },
+                {
+                    "name": "studio",
+                    "cluster": "machine",
+                    "spec": {"type": "session-cluster", "taskmanagers": 2, "slots": 4},
+                },
             ]
         },
     )
