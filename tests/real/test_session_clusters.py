@@ -21,7 +21,7 @@ from tests.real.conftest import SQL, Stack
 from tests.real.sse import rows, whole
 from tests.real.test_sessions import SOURCE, open_session, run
 
-NAME = "studio"
+NAME = "atelier"
 JOB = f"default:{NAME}"
 # Jobs that lost their JobManager are started again when no old task manager can run any more: not after 20 s here.
 CONFIG = {"heartbeat.interval": "1000", "heartbeat.timeout": "5000"}
@@ -31,7 +31,7 @@ SINK, COUNT = "(n BIGINT) WITH ('connector' = 'blackhole')", "COUNT(*) FROM"
 
 
 class Studio:
-    """The cluster `studio`, as Penstock shows it and as it is."""
+    """The cluster `atelier`, as Penstock shows it and as it is."""
 
     def __init__(self, stack: Stack):
         self.stack = stack
@@ -82,11 +82,11 @@ class Studio:
 
 @pytest.fixture(scope="module")
 def place(stack: Stack) -> str:
-    body = {"name": "machine", "kind": "processes", "flink_version": "2.3.0", "state_dir": stack.state_dir}
+    body = {"name": "here", "kind": "processes", "flink_version": "2.3.0", "state_dir": stack.state_dir}
     response = stack.http.post("/clusters", json=body)
     assert response.status_code == 201, response.text
     assert response.json()["jobmanager_url"] == "host://local"
-    return "machine"
+    return "here"
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_it_is_scaled_as_it_runs(stack: Stack, studio: Studio, job: str):
     stack.do(wide, "start")
     refused = scale(2, 409)
     assert refused["code"] == "slots_in_use"
-    assert "5 task slots of studio are taken, and 4 would be left" in refused["detail"]
+    assert "5 task slots of atelier are taken, and 4 would be left" in refused["detail"]
     assert stack.job(JOB)["latest_version"] == 2
     stack.do(wide, "kill")
     # The one that runs the job stays, whichever it is.
@@ -306,7 +306,7 @@ def test_commands_that_have_no_meaning(stack: Stack, studio: Studio, kind: str, 
 )
 def test_jobs_that_cannot_be(stack: Stack, studio: Studio, change: dict, status: int, code: str):
     stack.http.post("/projects", json={"name": "elsewhere"})
-    body = {"name": "other-studio", "cluster": "machine", "spec": SPEC, **change}
+    body = {"name": "other-atelier", "cluster": "here", "spec": SPEC, **change}
     refused = stack.http.post("/jobs", json=body)
     assert (refused.status_code, refused.json()["code"]) == (status, code), refused.text
 
@@ -320,10 +320,10 @@ def test_what_penstock_runs_is_not_changed_by_hand(stack: Stack, studio: Studio)
     assert refused("PATCH", f"/clusters/{NAME}", {"gateway_url": None}) == "cluster_managed"
     assert refused("DELETE", f"/clusters/{NAME}") == "cluster_managed"
     assert refused("POST", "/clusters/local/scale", {"taskmanagers": 2}) == "cluster_not_managed"
-    assert refused("PATCH", "/clusters/machine", {"gateway_url": "http://127.0.0.1:1"}) == "field_unused"
-    assert refused("PATCH", "/clusters/machine", {"jobmanager_url": "http://127.0.0.1:1"}) == "bad_address"
+    assert refused("PATCH", "/clusters/here", {"gateway_url": "http://127.0.0.1:1"}) == "field_unused"
+    assert refused("PATCH", "/clusters/here", {"jobmanager_url": "http://127.0.0.1:1"}) == "bad_address"
     assert refused("PATCH", "/clusters/local", {"jobmanager_url": "host://x"}) == "bad_address"
-    assert refused("POST", "/sql/sessions", {"cluster": "machine"}) == "wrong_cluster_kind"
+    assert refused("POST", "/sql/sessions", {"cluster": "here"}) == "wrong_cluster_kind"
     assert stack.http.patch(f"/clusters/{NAME}", json={"config": {}}).status_code == 200
 
 
