@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from core.operators import Column, Json, Node
-from core.plan import Plan, renumbered
+from core.plan import Plan, read, renumbered
 
 # What keeps nothing between two rows that a savepoint would have to hold.
 _STATELESS = frozenset(
@@ -47,6 +47,10 @@ _NOISE = frozenset(
         "inputChangelogMode", "rightUpsertKeys", "leftUpsertKeys",
     ]
 )  # fmt: skip
+# What an older Flink did where its plans do not say so.
+_BEFORE: Json = {"outputInsertOnly": False}
+# How an operator keeps its state, where a newer Flink keeps it in another way: what goes on goes on as it was made.
+_MANNER = ("unboundedOverVersion",)
 # Options that say where a source reads. Its positions are kept in its state.
 PLACES = frozenset(
     [
@@ -137,7 +141,23 @@ def compare(old: Plan, new: Plan) -> Comparison:
             top += 1
             ids[number] = top
     found = _sum(changes, notes)
-    return Comparison(found, renumbered(new, ids))
+    manners = {b.node.id: _manner(a.node) for a, b in pairs if ids[b.node.id] == a.node.id}
+    return Comparison(found, renumbered(_as_made(new, manners), ids))
+
+
+def _manner(node: Node) -> Json:
+    return {k: v for k, v in node.body.items() if k in _MANNER}
+
+
+def _as_made(plan: Plan, manners: Mapping[int, Json]) -> Plan:
+    """The plan with operators that keep their state in the manner given for them."""
+    if not any(key in node.body for node in plan.nodes.values() for key in _MANNER):
+        return plan
+    nodes = [
+        {**{k: v for k, v in n.items() if k not in _MANNER}, **manners[int(n["id"])]} if int(n["id"]) in manners else n
+        for n in plan.body["nodes"]
+    ]
+    return read({**plan.body, "nodes": nodes})
 
 
 def from_one(plan: Plan) -> Plan:
@@ -176,7 +196,8 @@ def _part(plan: Plan, node: Node) -> _Part:
     else:
         for side, columns in enumerate(given):
             pieces[f"rows of input {side + 1}" if len(given) > 1 else "rows"] = json.dumps(_row(columns))
-    pieces["what it does"] = json.dumps({k: v for k, v in node.body.items() if k not in _NOISE}, sort_keys=True)
+    does = {k: v for k, v in {**_BEFORE, **node.body}.items() if k not in _NOISE and k not in _MANNER}
+    pieces["what it does"] = json.dumps(does, sort_keys=True)
     if node.kind in _AGGREGATES:
         pieces["what it does"] = json.dumps(_windows(node.body, given[0]), sort_keys=True)
     return _Part(node, pieces, node.kind, inputs)

@@ -22,7 +22,9 @@ async def get(session: AsyncSession, name: str) -> Cluster:
 
 
 async def all_(session: AsyncSession) -> Sequence[Cluster]:
-    return (await session.scalars(select(Cluster).order_by(Cluster.name))).all()
+    """All but those whose job has been deleted: their rows are there for the record."""
+    query = select(Cluster).outerjoin(Job, Job.id == Cluster.managed_by).where(Job.deleted_at.is_(None))
+    return (await session.scalars(query.order_by(Cluster.name))).all()
 
 
 async def by_names(session: AsyncSession, names: set[str]) -> dict[str, Cluster]:

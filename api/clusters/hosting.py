@@ -124,11 +124,13 @@ async def check_unused(session: AsyncSession, job: Job) -> None:
 
 
 async def forget(session: AsyncSession, job: Job) -> str | None:
-    """Forget the cluster of a job that has been deleted, unless something that is kept names it. Gives its name."""
+    """Forget the cluster of a job that has been deleted; its row stays while something that is kept names it. Gives
+    its name, None when there was none."""
     row = await clusters.managed_by(session, job.id)
-    if row is None or await clusters.ever_used(session, row.name):
+    if row is None:
         return None
-    await session.delete(row)
+    if not await clusters.ever_used(session, row.name):
+        await session.delete(row)
     return row.name
 
 

@@ -88,7 +88,7 @@ async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) 
         row = await clusters.get(session, name)
         given = {k: v for k, v in changes.model_dump(exclude_unset=True).items() if v is not None or k == "gateway_url"}
         keepers = await clusters.keepers(session, [row])
-        if row.managed_by and given.keys() - {"config"}:
+        if keepers and given.keys() - {"config"}:
             raise Conflict(
                 f"{name} is run by Penstock, which sets everything of it but `config`.",
                 code="cluster_managed",
@@ -148,7 +148,10 @@ async def scale_cluster(name: ClusterName, wanted: NewScale, parts: Parts, key: 
         job = await hosting.manager_of(session, row)
         version, latest = await jobs.version(session, job, job.version), await jobs.latest_version(session, job.id)
         known = await commands.by_key(session, job.id, key) if key else None
-    if known is not None:
+        before = await jobs.version(session, job, known.version or 1) if known else None
+    if known is not None and before is not None:
+        if known.kind != CommandKind.RESUBMIT or before.spec.get("taskmanagers") != wanted.taskmanagers:
+            raise command_service.reused(known, str(key))
         return command_service.show(known)
     number, spec = job.version, {**version.spec, "taskmanagers": wanted.taskmanagers}
     if spec != version.spec or number != latest:

@@ -159,13 +159,17 @@ def _same(known: Command, new: NewCommand, key: str) -> CommandOut:
         new.flink_job_id,
     )
     if not same or (new.version or known.version) != known.version:
-        raise InvalidInput(
-            f"The Idempotency-Key {key[:80]!r} was used for another command (number {known.number}, {known.kind}).",
-            code="idempotency_key_reused",
-            field="Idempotency-Key",
-            remedy="Use a new key for a new command.",
-        )
+        raise reused(known, key)
     return show(known)
+
+
+def reused(known: Command, key: str) -> InvalidInput:
+    return InvalidInput(
+        f"The Idempotency-Key {key[:80]!r} was used for another command (number {known.number}, {known.kind}).",
+        code="idempotency_key_reused",
+        field="Idempotency-Key",
+        remedy="Use a new key for a new command.",
+    )
 
 
 async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None:

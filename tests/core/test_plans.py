@@ -1,4 +1,4 @@
-"""Columns and verdicts from plans that a real Flink 2.3.0 compiled (tests/core/plans). What a restore really does
+"""Columns and verdicts from plans that a real Flink compiled (tests/core/plans; 2.3.0 where no other is named). What a restore really does
 with each class of verdict is in tests/real/test_verdict.py."""
 
 from __future__ import annotations
@@ -132,6 +132,26 @@ class TestVerdict:
             if "scanTableSource" in node:
                 node["scanTableSource"]["table"]["resolvedTable"]["options"]["connector"] = "kafka"
         assert compare(plan("count"), read(body)).verdict.verdict is Verdict.INCOMPATIBLE
+
+    def test_what_an_older_flink_left_unsaid_is_no_change(self):
+        """Plans of 1.20.5 do not have `outputInsertOnly`; 2.3.0 says it of every deduplication."""
+        found = compare(plan("deduplicate-1.20"), plan("deduplicate-2.3")).verdict
+        assert found.verdict is Verdict.COMPATIBLE, found
+
+    def test_state_goes_on_in_the_manner_in_which_it_was_made(self):
+        """2.3.0 keeps the state of an unbounded OVER in another way than 1.20.5; its state goes on in the old one."""
+        old, new = plan("over-unbounded-1.20"), plan("over-unbounded-2.3")
+
+        def manner(found: Plan) -> list[object]:
+            return [n.body.get("unboundedOverVersion") for n in found.nodes.values() if n.kind == "over-aggregate"]
+
+        assert (manner(old), manner(new)) == ([None], [2])
+        found = compare(old, new)
+        assert found.verdict.verdict is Verdict.COMPATIBLE
+        assert manner(found.aligned) == [None]
+        assert manner(compare(new, new).aligned) == [2]
+        # What begins empty begins in the new one.
+        assert manner(compare(plan("count"), new).aligned) == [2]
 
 
 class TestGraph:
