@@ -66,7 +66,8 @@ async def known(
         return []  # the rest of a completion is still worth having
     if len(_kept) >= MOST_KEPT:
         _kept.clear()
-    _kept[key] = (time.monotonic(), names)
+    if names:
+        _kept[key] = (time.monotonic(), names)
     return names
 
 

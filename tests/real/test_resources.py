@@ -299,8 +299,14 @@ class TestKafka:
         job = stack.http.post("/jobs", json={"project": project, "name": "j", "spec": spec}).json()
         stack.do(job["id"], "start")
         query = {"project": project, "sql": "SELECT who, city FROM people", "libraries": uses, "limits": {"rows": 2}}
-        preview = stack.http.post("/sql/previews", json=query).json()
-        assert sorted(f for _, f in rows(whole(stack.http, preview["id"]))) == [["ANN", "Ulm"], ["BOB", "Bonn"]]
+
+        def shown() -> list[list[str]]:
+            """None while the job, which runs, has not made its topic yet: that is said as an error."""
+            preview = stack.http.post("/sql/previews", json=query).json()
+            return sorted(f for _, f in rows(whole(stack.http, preview["id"])))
+
+        found = stack.until(shown, "the job has written")
+        assert found == [["ANN", "Ulm"], ["BOB", "Bonn"]]
         lineage = stack.http.get(f"/jobs/{project}:j/lineage").json()
         assert lineage["reads"][0]["place"] == f"kafka:properties.bootstrap.servers={broker};topic=orders"
         city = next(c for c in lineage["columns"] if c["column"] == "city")
