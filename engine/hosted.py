@@ -102,7 +102,7 @@ class HostedClusters:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "wanted.json").exists():
             self._prune(wanted.name)
-            wanted.write(folder / "wanted.json")
+            wanted.create(folder / "wanted.json")
         log = folder / "keeper.log"
         child: subprocess.Popen[bytes] | None = None
         deadline = time.monotonic() + BEGIN_SECONDS

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -46,9 +47,19 @@ class _File(BaseModel):
             return None
 
     def write(self, path: Path) -> None:
-        half = path.with_name(f"{path.name}.{os.getpid()}")
+        self._half(path).replace(path)
+
+    def create(self, path: Path) -> None:
+        """Write it unless it is there; of several that do so at once one wins."""
+        half = self._half(path)
+        with contextlib.suppress(FileExistsError):
+            os.link(half, path)
+        half.unlink()
+
+    def _half(self, path: Path) -> Path:
+        half = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         half.write_text(self.model_dump_json(indent=1))
-        half.replace(path)
+        return half
 
 
 class Wanted(_File):
