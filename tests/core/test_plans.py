@@ -138,8 +138,8 @@ class TestVerdict:
         found = compare(plan("deduplicate-1.20"), plan("deduplicate-2.3")).verdict
         assert found.verdict is Verdict.COMPATIBLE, found
 
-    def test_state_goes_on_in_the_manner_in_which_it_was_made(self):
-        """2.3.0 keeps the state of an unbounded OVER in another way than 1.20.5; its state goes on in the old one."""
+    def test_state_goes_on_in_the_implementation_that_made_it(self):
+        """2.3.0 has a second one of unbounded OVERs, and would take it for state of 1.20.5, too."""
         old, new = plan("over-unbounded-1.20"), plan("over-unbounded-2.3")
 
         def manner(found: Plan) -> list[object]:

@@ -349,8 +349,8 @@ def _counts(stack: Stack, cluster: str) -> list[tuple[int, int]]:
 
 
 def test_flink_is_upgraded_under_a_job(stack: Stack, place: str):
-    """The plan that Flink 1.20 made runs on 2.3 as it is, with the state that it had; so does a changed one, though
-    2.3 would keep the state of such an OVER in another way. A row that was lost or counted anew would be seen."""
+    """The plan that Flink 1.20 made runs on 2.3 as it is, with the state that it had, and so does a changed one. A row
+    that was lost or counted anew would be seen."""
     stack.local.parts.flink("1.20.5")
     spec = {**SPEC, "flink_version": "1.20.5"}
     assert stack.http.post("/jobs", json={"name": "old", "cluster": place, "spec": spec}).status_code == 201
