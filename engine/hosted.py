@@ -126,15 +126,12 @@ class HostedClusters:
 
     def _prune(self, name: str) -> None:
         ended = []
-        for folder in self._attempts():
+        for folder in _attempts(self._root):
             wanted, seen = Wanted.read(folder / "wanted.json"), Seen.read(folder / "seen.json")
             if wanted is not None and wanted.name == name and seen is not None and seen.ended and not _alive(folder):
                 ended.append(folder)
         for folder in sorted(ended, key=lambda f: (f / "seen.json").stat().st_mtime, reverse=True)[KEPT - 1 :]:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _attempts(self) -> list[Path]:
-        return [path.parent for path in self._root.glob("*/wanted.json") if _HANDLE.match(path.parent.name)]
 
     async def scale(self, ref: Ref, taskmanagers: int) -> None:
         """Have so many task managers from now on. Raises `Rejected` when the cluster does not run."""
@@ -150,7 +147,7 @@ class HostedClusters:
 
     async def overview(self) -> Overview:
         self._here()
-        found = [_state(folder) for folder in self._attempts()]
+        found = [_state(folder) for folder in _attempts(self._root)]
         return Overview(jobs={seen.handle: seen for seen in found if seen.state is not EngineState.MISSING})
 
     async def look(self, ref: Ref) -> JobSeen:
@@ -209,10 +206,11 @@ class HostedClusters:
 def stop_all(root: Path) -> int:
     """Stop the processes of all attempts on this machine, not for good: the restart policies of their jobs answer it.
     Returns how many there were."""
-    stopped = 0
-    for folder in sorted(path.parent for path in root.glob("*/wanted.json")):
-        stopped += Processes(folder).stop(KEEPER, grace=60)
-    return stopped
+    return sum(Processes(folder).stop(KEEPER, grace=60) for folder in _attempts(root))
+
+
+def _attempts(root: Path) -> list[Path]:
+    return sorted(path.parent for path in root.glob("*/wanted.json") if _HANDLE.match(path.parent.name))
 
 
 def _has_begun(folder: Path) -> bool:

@@ -184,8 +184,10 @@ class Keeper:
                 self._lives[spec.name] = _Life(_unwaited(spec))
                 mine.append(spec.name)
         if len(mine) > count:
-            idle = self._idle()
-            mine.sort(key=lambda name: (self.processes.find(name) is None, _resource(name) in idle, _number(name)))
+            idle = self._registered() or {}
+            mine.sort(
+                key=lambda name: (self.processes.find(name) is None, idle.get(_resource(name), False), _number(name))
+            )
             going = mine[count:]
             self.processes.stop(*going, grace=15)
             for name in going:
@@ -210,13 +212,10 @@ class Keeper:
 
     def _look(self, count: int) -> None:
         self._looked = time.monotonic()
-        registered, gateway, answers = 0, False, True
+        gateway = False
         alive = {_resource(name) for name in self._lives if self.processes.find(name) is not None}
-        try:
-            found = self._http.get(f"{self._flink.url}/taskmanagers").json()["taskmanagers"]
-            registered = len({t["id"] for t in found} & alive)
-        except (httpx.HTTPError, ValueError, KeyError):
-            answers = False
+        found = self._registered()
+        registered, answers = len((found or {}).keys() & alive), found is not None
         with contextlib.suppress(httpx.HTTPError):
             gateway = self._http.get(f"{self._flink.gateway_url}/info").status_code == 200
         words = [f"{registered} of {count} task managers", f"gateway {'up' if gateway else 'not up'}"]
@@ -231,13 +230,13 @@ class Keeper:
             life.trouble = "" if runs else life.trouble
         self._say(EngineState.RUNNING if runs else EngineState.STARTING, "; ".join(words), count)
 
-    def _idle(self) -> set[str]:
-        """Resource ids of task managers that run nothing; none when the JobManager does not answer."""
+    def _registered(self) -> dict[str, bool] | None:
+        """Task managers by resource id, and whether each runs nothing; None when the JobManager does not answer."""
         try:
             found = self._http.get(f"{self._flink.url}/taskmanagers").json()["taskmanagers"]
-            return {t["id"] for t in found if t["freeSlots"] == t["slotsNumber"]}
+            return {t["id"]: t["freeSlots"] == t["slotsNumber"] for t in found}
         except (httpx.HTTPError, ValueError, KeyError):
-            return set()
+            return None
 
     def _last_words(self, name: str) -> str:
         """The last line of its log that names an error, else the last one."""

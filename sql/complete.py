@@ -13,7 +13,7 @@ from core.resources import TableDefinition
 from core.specs import Use
 from core.sql import statements
 from engine.base import EngineError
-from sql.options import UNKNOWN, known
+from sql.options import known
 from store import clusters, jobs, resources
 from watch.services import Services
 
@@ -143,5 +143,5 @@ async def _options(
     else:
         names = await known(services, project, cluster, uses, place.given) if connector else ["connector"]
         kind = "option"
-    found = [n for n in names if n.startswith(place.typed) and n not in place.given and n != UNKNOWN]
+    found = [n for n in names if n.startswith(place.typed) and n not in place.given]
     return [Candidate(n, kind, connector) for n in found[:MAX_CANDIDATES]]

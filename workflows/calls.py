@@ -41,6 +41,21 @@ async def _call(
     return answer
 
 
+async def heavy(name: str, argument: BaseModel, result: type[T], summary: str) -> T:
+    """A build or a fetch, the whole work of a workflow of its own: given up after five tries."""
+    answer: T = await workflow.execute_activity(
+        name,
+        argument,
+        result_type=result,
+        task_queue=queues.BUILD,
+        start_to_close_timeout=timedelta(hours=3),
+        heartbeat_timeout=_HEARTBEAT,
+        retry_policy=RetryPolicy(maximum_attempts=5),
+        summary=summary,
+    )
+    return answer
+
+
 async def record(record_: Record, summary: str) -> None:
     """Never gives up: while the database is away the job waits here."""
     await workflow.execute_activity(

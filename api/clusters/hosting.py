@@ -16,7 +16,7 @@ from store import clusters, jobs
 from store.tables import Cluster, Job
 from watch.services import PROCESSES, SESSION, Services
 
-_ENDS = (CommandKind.KILL, CommandKind.RESTART, CommandKind.RESUBMIT)
+ENDS = (CommandKind.KILL, CommandKind.RESTART, CommandKind.RESUBMIT)
 _UP = (JobState.RUNNING, JobState.DEPLOYED)
 
 
@@ -61,13 +61,11 @@ async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) ->
 
 async def check_command(services: Services, job: Job, new: NewCommand) -> None:
     """A session cluster does not end while jobs run on it, unless that is asked for with `force`. Raises `Conflict`."""
-    if not is_stateless(job.type):
-        return
     if new.rollback_within is not None:
         raise InvalidInput(
             "A session cluster has no state to go back to.", code="field_unused", field="rollback_within"
         )
-    if new.kind not in _ENDS or new.force:
+    if new.kind not in ENDS or new.force:
         return
     async with services.database.read() as session:
         row = await clusters.managed_by(session, job.id)
@@ -136,8 +134,8 @@ async def forget(session: AsyncSession, job: Job) -> str | None:
 
 async def manager_of(session: AsyncSession, cluster: Cluster) -> Job:
     """The job that runs a cluster. Raises `Conflict` when Penstock does not run it, or it is not up."""
-    job = await session.get(Job, cluster.managed_by) if cluster.managed_by else None
-    if job is None or job.deleted_at is not None:
+    job = (await clusters.keepers(session, [cluster])).get(cluster.managed_by or "")
+    if job is None:
         raise Conflict(
             f"{cluster.name} is not run by Penstock.",
             code="cluster_not_managed",

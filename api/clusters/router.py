@@ -118,7 +118,7 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
     """Only when no job is on it. The cluster itself is left alone."""
     async with parts.database.write() as session:
         row = await clusters.get(session, name)
-        if row.managed_by and not await clusters.is_left(session, row):
+        if await clusters.keepers(session, [row]):
             raise Conflict(
                 f"{name} is run by a job of Penstock.", code="cluster_managed", remedy="Stop and delete that job."
             )

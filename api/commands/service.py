@@ -112,8 +112,12 @@ async def _judged(
 
 
 async def _hosted(services: Services, ref: str, new: NewCommand, key: str | None) -> None:
+    if new.kind not in hosting.ENDS and new.rollback_within is None:
+        return
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
+        if not is_stateless(job.type):
+            return
         known = key is not None and await commands.by_key(session, job.id, key)
     if not known:
         await hosting.check_command(services, job, new)
