@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from temporalio import activity
 
@@ -12,6 +11,7 @@ from activities.logs import bind, heartbeats
 from activities.looking import now_ms
 from core.observations import ENDED, Observation
 from engine.base import Ref, Unreachable
+from settings import clock
 from store import attempts, clusters
 from store.tables import Job
 from watch.services import Services
@@ -41,7 +41,7 @@ class Adopting:
                     code="not_adoptable",
                 )
             engine = self._services.engines.get(cluster)
-            deadline = time.monotonic() + PATIENCE_SECONDS
+            deadline = clock.monotonic() + PATIENCE_SECONDS
             while True:
                 try:
                     asked = now_ms()
@@ -49,7 +49,7 @@ class Adopting:
                     leader = await engine.leader()
                     break
                 except Unreachable as error:
-                    if time.monotonic() > deadline:
+                    if clock.monotonic() > deadline:
                         return c.Adoptable(error=error.message, code="cluster_unreachable")
                     await asyncio.sleep(2)
             if seen.state in ENDED:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -19,7 +18,7 @@ from core.queues import MAIN
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
 from engine import git, maven, pyenv
 from engine.base import EngineError, Rejected, Tell
-from settings import Settings
+from settings import Settings, clock
 from store import attempts, clusters, commands, jobs
 from store.tables import Build, Job
 from watch.services import Services
@@ -133,7 +132,7 @@ class Builder:
                     type_=spec.type,
                     sha256=sha256,
                     size=size,
-                    now=datetime.now(UTC),
+                    now=clock.now(),
                 )
             return c.Built(key=wanted.key, commit=wanted.commit)
 

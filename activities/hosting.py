@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from temporalio import activity
@@ -13,6 +12,7 @@ from core.observations import EngineState
 from core.specs import SessionClusterSpec, only_scales
 from engine.base import ClusterProgram, EngineError, Ref, Rejected
 from engine.processes import free_port, listens
+from settings import clock
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job
 from watch.delivery import start_watch
@@ -75,7 +75,7 @@ async def _row(services: Services, job: Job, place: Cluster, version: str, *, ne
             if row is not None and not await clusters.is_left(session, row):
                 raise Rejected(f"There is a cluster {job.name} already; give this job another name.")
         if row is None:
-            row = Cluster(name=job.name, kind=SESSION, config={}, created_at=datetime.now(UTC))
+            row = Cluster(name=job.name, kind=SESSION, config={}, created_at=clock.now())
             session.add(row)
         if new:
             row.jobmanager_url = _free(row.jobmanager_url)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from temporalio import activity
 
 from engine.base import Tell
+from settings import clock
 from store import commands
 from store.database import Database
 
@@ -47,7 +47,7 @@ async def command_log(database: Database, scope: str | None) -> AsyncIterator[Te
                 structlog.get_logger().warning("log lines could not be written", scope=scope, why=str(error))
 
     def tell(line: str) -> None:
-        waiting.append((datetime.now(UTC), line.replace("\x00", "")))
+        waiting.append((clock.now(), line.replace("\x00", "")))
 
     task = asyncio.create_task(keep_flushing())
     try:
@@ -72,16 +72,16 @@ class Pulse:
 
     def __init__(self, seconds: float):
         self._seconds = seconds
-        self._last = time.monotonic()
+        self._last = clock.monotonic()
         self._lost = False
 
     def beat(self) -> None:
         self.check_time()
-        self._last = time.monotonic()
+        self._last = clock.monotonic()
         activity.heartbeat()
 
     def check_time(self) -> None:
-        self._lost = self._lost or time.monotonic() - self._last > STANDSTILL_SECONDS + self._seconds
+        self._lost = self._lost or clock.monotonic() - self._last > STANDSTILL_SECONDS + self._seconds
 
     def check(self) -> None:
         """Just before something is sent that must not be sent late. Raises `Stale`."""

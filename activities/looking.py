@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from datetime import UTC, datetime
 
 from core.observations import EngineState, Observation
 from engine.base import Engine, Failure, JobSeen, Ref
+from settings import clock
 from store.tables import Attempt
 
 PAUSE = 1.0
@@ -16,7 +15,7 @@ CACHE_SECONDS = 5.0  # more than Flink's web.refresh-interval, 3 s by default
 
 def now_ms() -> int:
     """The moment in milliseconds since 1970: the sequence of an observation."""
-    return int(datetime.now(UTC).timestamp() * 1000)
+    return int(clock.now().timestamp() * 1000)
 
 
 def observation(attempt: Attempt, seen: JobSeen, sequence: int) -> Observation:
@@ -43,7 +42,7 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
     if seen.state is not EngineState.MISSING:
         return seen, asked
     first = await engine.leader()
-    began = time.monotonic()
+    began = clock.monotonic()
     wait = grace if first.ha or first.identity == leader else max(grace, first.silence)
     while True:
         await asyncio.sleep(min(PAUSE, wait))
@@ -52,18 +51,18 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
         if seen.state is not EngineState.MISSING:
             return seen, asked
         if (now := await engine.leader()).identity != first.identity:
-            first, began, wait = now, time.monotonic(), max(grace, 0 if now.ha else now.silence)
+            first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.silence)
             continue
-        if time.monotonic() - began >= wait and not await engine.remains(ref):
+        if clock.monotonic() - began >= wait and not await engine.remains(ref):
             return seen, asked
 
 
 async def why_ended(engine: Engine, ref: Ref, seen: EngineState) -> Failure | None:
     """Why an attempt ended. The JobManager answers from a copy of the job that may be older than its end
     (web.refresh-interval), so one that failed without a failure is asked again. Raises `EngineError`."""
-    deadline = time.monotonic() + CACHE_SECONDS
+    deadline = clock.monotonic() + CACHE_SECONDS
     while True:
         failure = await engine.failure(ref)
-        if failure is not None or seen is not EngineState.FAILED or time.monotonic() > deadline:
+        if failure is not None or seen is not EngineState.FAILED or clock.monotonic() > deadline:
             return failure
         await asyncio.sleep(min(0.3, PAUSE))

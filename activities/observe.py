@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from temporalio import activity
@@ -17,6 +16,7 @@ from core.observations import ENDED, EngineState, Lost, Observation, Trouble
 from core.restore import RestoreKind
 from engine import files
 from engine.base import Engine, EngineError, JobSeen, Ref, Unreachable
+from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
 from watch import points
@@ -53,12 +53,12 @@ class Observing:
         """What the cluster says about an attempt now; asks for up to two minutes when it does not answer."""
         async with heartbeats():
             attempt, cluster = await self._attempt(wanted)
-            deadline = time.monotonic() + UNREACHABLE_SECONDS
+            deadline = clock.monotonic() + UNREACHABLE_SECONDS
             while True:
                 try:
                     return c.Seen(observation=await self._look(wanted, attempt, cluster))
                 except Unreachable as error:
-                    if time.monotonic() > deadline:
+                    if clock.monotonic() > deadline:
                         return c.Seen(why=error.message)
                     await asyncio.sleep(2)
 
@@ -68,7 +68,7 @@ class Observing:
         the watch is dead."""
         attempt, cluster = await self._attempt(wanted)
         interval = self._services.settings.watch_interval
-        if cluster.observed_at and (datetime.now(UTC) - cluster.observed_at).total_seconds() < 6 * interval:
+        if cluster.observed_at and (clock.now() - cluster.observed_at).total_seconds() < 6 * interval:
             if attempt.seen is None:
                 return c.Seen(why="not seen yet")
             seen = JobSeen(attempt.handle, EngineState(attempt.seen), detail=attempt.detail or "")
@@ -86,7 +86,7 @@ class Observing:
             attempt, cluster = await self._attempt(wanted)
             engine = self._services.engines.get(cluster)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            deadline = time.monotonic() + min(self._services.settings.running_timeout, wanted.patience or float("inf"))
+            deadline = clock.monotonic() + min(self._services.settings.running_timeout, wanted.patience or float("inf"))
             pause, told, last = FIRST_PAUSE, "", c.Seen(why="not seen yet")
             # A job takes this long at the least; asking sooner only takes time from the one who deploys it.
             await asyncio.sleep(pause)
@@ -114,7 +114,7 @@ class Observing:
                 if words != told:
                     told = words
                     tell(words)
-                if state is EngineState.RUNNING or state in ENDED or time.monotonic() > deadline:
+                if state is EngineState.RUNNING or state in ENDED or clock.monotonic() > deadline:
                     return last
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.25)
@@ -140,7 +140,7 @@ class Observing:
             ref = Ref(attempt.flink_job_id, attempt.handle)
             deadline = attempt.started_at + timedelta(seconds=wanted.within)
             tell(f"waiting until it is healthy: all tasks running, and one checkpoint completed ({wanted.within:g} s)")
-            proven, since = c.Proven(healthy=False, why="not seen yet"), time.monotonic()
+            proven, since = c.Proven(healthy=False, why="not seen yet"), clock.monotonic()
             while True:
                 try:
                     asked = now_ms()
@@ -152,20 +152,20 @@ class Observing:
                         proven.why = failure.message if failure else seen.detail
                         return proven
                     if seen.state is not EngineState.RUNNING:
-                        since = time.monotonic()
+                        since = clock.monotonic()
                         if seen.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
                             proven.why = f"{seen.detail}: {failure.message}"
                     elif progress is not None and progress.completed > 0:
                         tell("it is healthy")
                         return c.Proven(healthy=True, observation=proven.observation)
-                    elif time.monotonic() - since > STEADY_SECONDS and await engine.takes_checkpoints(ref) is False:
+                    elif clock.monotonic() - since > STEADY_SECONDS and await engine.takes_checkpoints(ref) is False:
                         tell("it takes no checkpoints, and has run steadily")
                         return c.Proven(healthy=True, observation=proven.observation)
                     else:
                         proven.why = "all its tasks run, but no checkpoint has completed"
                 except EngineError as error:
                     proven = c.Proven(healthy=False, why=error.message)
-                if datetime.now(UTC) > deadline:
+                if clock.now() > deadline:
                     return proven
                 await asyncio.sleep(LONGEST_PAUSE)
 
@@ -246,7 +246,7 @@ class Observing:
         structlog.contextvars.bind_contextvars(cluster=cluster)
         async with heartbeats(5):
             while True:
-                began = time.monotonic()
+                began = clock.monotonic()
                 try:
                     look = await self._observer.observe(cluster)
                     busy = look.busy
@@ -257,4 +257,4 @@ class Observing:
                     busy = False
                 pause = settings.watch_interval_busy if busy else settings.watch_interval
                 pause *= random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
-                await asyncio.sleep(max(0.05, pause - (time.monotonic() - began)))
+                await asyncio.sleep(max(0.05, pause - (clock.monotonic() - began)))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
 from activities.logs import bind
 from core.records import Record
+from settings import clock
 from store import attempts
 from store.record import apply
 from store.tables import Attempt
@@ -60,7 +59,7 @@ class Recorder:
                             "allow_non_restored_state": wanted.allow_non_restored_state,
                             "leader": (found.cluster.health or {}).get("leader"),
                         },
-                        started_at=datetime.now(UTC),
+                        started_at=clock.now(),
                     )
                 )
                 await session.flush()

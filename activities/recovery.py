@@ -5,9 +5,8 @@ With nothing to do a run costs a few counts, whatever the number of jobs (`make 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from temporalio import activity
@@ -20,6 +19,7 @@ from core.errors import Conflict
 from core.names import cluster_workflow_id, job_workflow_id
 from core.records import CommandChange, Record
 from core.states import RESTING, CommandState
+from settings import clock
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
@@ -45,10 +45,10 @@ class Recovery:
             run = _Run(self._services, dry=wanted.dry_run)
             await run.watches()
             # Equal counts may hide a lost workflow beside one too many: now and then all are compared.
-            full = wanted.dry_run or time.monotonic() - self._compared > COMPARE_SECONDS
+            full = wanted.dry_run or clock.monotonic() - self._compared > COMPARE_SECONDS
             await run.workflows(full=full)
             if full:
-                self._compared = time.monotonic()
+                self._compared = clock.monotonic()
             await run.undelivered()
             await run.disagreements()
             await run.orphans()
@@ -120,7 +120,7 @@ class _Run:
             self.findings[-1].action = "look at it in the Temporal UI; restore the row from a backup, or kill its job"
 
     async def undelivered(self) -> None:
-        before = datetime.now(UTC) - timedelta(seconds=UNDELIVERED_SECONDS)
+        before = clock.now() - timedelta(seconds=UNDELIVERED_SECONDS)
         async with self._services.database.read() as session:
             waiting = await commands.undelivered(session, before)
         for command, job in waiting:
@@ -137,7 +137,7 @@ class _Run:
             change = CommandChange(
                 id=command.id,
                 state=CommandState.FAILED,
-                at=datetime.now(UTC),
+                at=clock.now(),
                 error=str(error),
                 error_code=error.code,
             )

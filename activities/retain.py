@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from temporalio import activity
 
@@ -13,6 +13,7 @@ from core.retention import to_delete
 from core.snapshot import savepoint_root
 from engine import files
 from engine.base import Engine, EngineError, Ref, TriggerState, Unreachable
+from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Job
 from watch import points
@@ -44,7 +45,7 @@ class Retaining:
                 recent = {a.number: a for a in await attempts.recent(session, wanted.job_id, points.LOOK_BACK)}
             engine = services.engines.get(cluster)
             root = savepoint_root(files.normal(cluster.state_dir), wanted.job_id)
-            for point in to_delete(wanted.policy, found.points, datetime.now(UTC), in_use=in_use):
+            for point in to_delete(wanted.policy, found.points, clock.now(), in_use=in_use):
                 if not is_below(point.path, root):
                     made.refused.append(f"{point.path}: it does not lie in this job's own folder")
                     continue
@@ -54,7 +55,7 @@ class Retaining:
                 except EngineError as error:
                     made.refused.append(f"{point.path}: {error.message}")
             async with services.database.write() as session:
-                await attempts.gone(session, wanted.job_id, made.deleted, datetime.now(UTC))
+                await attempts.gone(session, wanted.job_id, made.deleted, clock.now())
             await self._half_written(engine, root, recent, made)
         return made
 
@@ -80,7 +81,7 @@ class Retaining:
         self, engine: Engine, attempt: Attempt | None, trigger: str, folder: files.Folder
     ) -> str | None:
         """None when nobody writes to the folder any more; else why it is left (empty: no news)."""
-        now = datetime.now(UTC)
+        now = clock.now()
         if now - folder.changed_at < timedelta(seconds=SETTLED_SECONDS):
             return ""
         if attempt is None or attempt.ended_at is not None:

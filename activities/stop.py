@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from datetime import UTC, datetime
 
 from temporalio import activity
 
@@ -15,7 +13,7 @@ from core.observations import ENDED, EngineState
 from core.restore import RestoreKind, RestorePoint
 from engine import files
 from engine.base import Engine, EngineError, Ref, Rejected, Tell, TriggerState, Unreachable
-from settings import Settings
+from settings import Settings, clock
 from store import attempts, clusters
 from store.tables import Attempt
 from watch.services import Services
@@ -57,7 +55,7 @@ class Stopper:
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
             attempt, engine = await self._find(wanted)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            deadline = time.monotonic() + self._services.settings.submit_timeout
+            deadline = clock.monotonic() + self._services.settings.submit_timeout
             pause, why, asked_for = FIRST_PAUSE, "", False
             while True:
                 try:
@@ -77,7 +75,7 @@ class Stopper:
                     if why != error.message:
                         tell(error.message)
                     why = error.message
-                if time.monotonic() > deadline:
+                if clock.monotonic() > deadline:
                     return c.Stopped(error=f"It cannot be told whether it was cancelled: {why}", code="cancel_unclear")
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.3)
@@ -99,7 +97,7 @@ class _Trigger:
         self._wanted = wanted
         self._tell = tell
         self._grace = settings.lost_grace
-        self._deadline = time.monotonic() + settings.stop_timeout
+        self._deadline = clock.monotonic() + settings.stop_timeout
         self._path: str | None = None
 
     async def stop(self) -> c.Stopped:
@@ -119,8 +117,8 @@ class _Trigger:
                     error = f"The savepoint failed, and the job runs on: {failed}"
                     return c.Stopped(state=seen.state, sequence=asked, error=error, code="savepoint_failed")
                 if self._path:
-                    completed_at = completed_at or time.monotonic()
-                    if time.monotonic() - completed_at > STILL_RUNNING_SECONDS:
+                    completed_at = completed_at or clock.monotonic()
+                    if clock.monotonic() - completed_at > STILL_RUNNING_SECONDS:
                         error = f"The savepoint {self._path} is complete, but the job did not stop and runs on."
                         return c.Stopped(
                             state=seen.state,
@@ -134,7 +132,7 @@ class _Trigger:
                 if why != error.message:
                     self._tell(error.message)
                 why = error.message
-            if time.monotonic() > self._deadline:
+            if clock.monotonic() > self._deadline:
                 return c.Stopped(error=f"It cannot be told whether it was stopped: {why}", code="stop_unclear")
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.3)
@@ -152,7 +150,7 @@ class _Trigger:
                 if why != error.message:
                     self._tell(error.message)
                 why = error.message
-            if time.monotonic() > self._deadline:
+            if clock.monotonic() > self._deadline:
                 return c.Stopped(
                     error=f"It cannot be told whether the savepoint was taken: {why}", code="savepoint_unclear"
                 )
@@ -203,7 +201,7 @@ class _Trigger:
             id=attempts.point_id(self._attempt.job_id, self._path),
             kind=RestoreKind.SAVEPOINT,
             path=self._path,
-            completed_at=at or datetime.now(UTC),
+            completed_at=at or clock.now(),
             attempt=self._attempt.number,
             version=self._attempt.version,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from engine.base import (
     Unreachable,
 )
 from engine.maven import main_class
+from settings import clock
 from sql.compiling import PlanOfAttempt, scratch_of
 from sql.environment import environment, python_properties
 from store import attempts
@@ -86,7 +86,7 @@ class Submitter:
         self, attempt: Attempt, cluster: Cluster, submission: Submission, tell: Tell, pulse: Pulse
     ) -> c.Submitted:
         engine = self._services.engines.get(cluster)
-        deadline = time.monotonic() + self._services.settings.submit_timeout
+        deadline = clock.monotonic() + self._services.settings.submit_timeout
         # A second try of this activity does not know what the first one sent, but who led before it.
         maybe_sent, sent_to = activity.info().attempt > 1, attempt.config.get("leader")
         why = ""
@@ -117,7 +117,7 @@ class Submitter:
             except Unreachable as error:
                 maybe_sent, why = maybe_sent or error.sent, error.message
             tell(f"{why}; asking again")
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
                 return c.Submitted(state=state, error=why, code=f"submission_{state.value}")
             await asyncio.sleep(PAUSE)

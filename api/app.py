@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -30,7 +29,7 @@ from api.security import caller, check_address
 from api.sql.router import router as sql_router
 from api.sql.sessions import router as sessions_router
 from api.sql.tests import router as tests_router
-from settings import ApiSettings, Settings
+from settings import ApiSettings, Settings, clock
 from sql.runs import Runs
 from sql.sessions import Sessions
 from store.migrate import upgrade
@@ -96,7 +95,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
 async def _default_project(services: Services) -> None:
     async with services.database.write() as session:
         if await session.get(Project, "default") is None:
-            session.add(Project(name="default", config={}, created_at=datetime.now(UTC)))
+            session.add(Project(name="default", config={}, created_at=clock.now()))
 
 
 def _count_requests(app: FastAPI) -> None:

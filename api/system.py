@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter as Counted
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +14,7 @@ from temporalio.service import RPCError
 
 from api.deps import Parts
 from core.states import RESTING, JobState
+from settings import clock
 from store import clusters, jobs, orphans
 from watch.services import Services
 
@@ -103,7 +103,7 @@ class Metrics:
             self._orphans.labels(row.name).set(strays[row.name])
             self._up.labels(row.name).set(1 if row.observed_at and not row.unreachable_since else 0)
             if row.observed_at:
-                self._age.labels(row.name).set((datetime.now(UTC) - row.observed_at).total_seconds())
+                self._age.labels(row.name).set((clock.now() - row.observed_at).total_seconds())
         return generate_latest(self.registry)
 
     def count(self, request: Request, status: int, seconds: float) -> None:

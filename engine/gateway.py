@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from engine import files
 from engine.base import EngineError, Rejected, SqlProgram, Tell, Unreachable
 from engine.flink_errors import place, root_cause
 from engine.http import Http, Refused
+from settings import clock
 
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25
@@ -137,13 +137,13 @@ class SqlGateway:
     ) -> Result:
         """Run one statement and wait for its first result. Raises `StatementFailed` with Flink's words."""
         operation = await self.start(session, statement, config)
-        deadline = time.monotonic() + timeout
+        deadline = clock.monotonic() + timeout
         pause = FIRST_PAUSE
         while True:
             result = await self.page(session, operation, 0)
             if result.ready:
                 return result
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.5)
@@ -153,12 +153,12 @@ class SqlGateway:
         operation = await self.start(session, statement)
         found: list[list[Any]] = []
         token: int | None = 0
-        deadline = time.monotonic() + timeout
+        deadline = clock.monotonic() + timeout
         while token is not None:
             result = await self.page(session, operation, token)
             found += [row["fields"] for row in result.rows]
             if not result.ready:
-                if time.monotonic() > deadline:
+                if clock.monotonic() > deadline:
                     raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
                 await asyncio.sleep(FIRST_PAUSE)
             token = result.next

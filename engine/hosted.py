@@ -40,6 +40,7 @@ from engine.base import (
 from engine.keeper import HELD, KEEPER, Seen, Wanted
 from engine.process import scrubbed
 from engine.processes import Processes
+from settings import clock
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = 5  # ended attempts of a cluster whose logs are kept
@@ -105,7 +106,7 @@ class HostedClusters:
             wanted.create(folder / "wanted.json")
         log = folder / "keeper.log"
         child: subprocess.Popen[bytes] | None = None
-        deadline = time.monotonic() + BEGIN_SECONDS
+        deadline = clock.monotonic() + BEGIN_SECONDS
         while not _has_begun(folder):
             if child is None:
                 with open(log, "ab") as out:
@@ -120,7 +121,7 @@ class HostedClusters:
                     )
             if child.poll() not in (None, 0, HELD):
                 raise Rejected("Its keeper did not begin: " + (log.read_text(errors="replace").strip() or "?")[-500:])
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 raise Unclear(f"its keeper has not begun after {BEGIN_SECONDS:.0f} s; see {log}")
             time.sleep(0.05)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,6 +22,7 @@ from engine.base import EngineError, Planner, Rejected, Tell, quiet
 from engine.base import Plan as Body
 from engine.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
 from engine.session import FlinkSession, scrub
+from settings import clock
 from sql.environment import Environment, environment, python_properties
 from store import attempts, clusters, jobs, plans
 from store.tables import Attempt, Cluster, Job, PlanRow, Version
@@ -130,7 +130,7 @@ def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:
         flink_version=flink_version,
         body=plan.body,
         lineage=lineage.of(plan).model_dump(mode="json"),
-        created_at=datetime.now(UTC),
+        created_at=clock.now(),
     )
 
 

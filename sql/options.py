@@ -7,7 +7,6 @@ connects to anything (2.3.0 and 1.20.5, `FactoryUtil`).
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,6 +16,7 @@ from core.references import quoted
 from core.specs import Use
 from engine.base import EngineError, quiet
 from engine.gateway import SqlGateway, StatementFailed
+from settings import clock
 from sql.environment import environment
 from store import clusters, resources
 from store.tables import Cluster
@@ -58,7 +58,7 @@ async def known(
         *sorted(map(str, asked.items())),
     )
     at, names = _kept.get(key, (0.0, []))
-    if time.monotonic() - at < KEPT_SECONDS:
+    if clock.monotonic() - at < KEPT_SECONDS:
         return names
     try:
         names = await _asked(services, project, row, libraries, asked)
@@ -67,7 +67,7 @@ async def known(
     if len(_kept) >= MOST_KEPT:
         _kept.clear()
     if names:
-        _kept[key] = (time.monotonic(), names)
+        _kept[key] = (clock.monotonic(), names)
     return names
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +26,7 @@ from engine import files
 from engine.base import EngineError, Ref, Unreachable
 from engine.gateway import Result, SessionGone, SqlGateway, StatementFailed
 from engine.session import FlinkSession, scrub
+from settings import clock
 from store import previews
 from store.tables import Preview
 from watch.previews import LEASE
@@ -114,15 +114,15 @@ class Run:
         self._stop = asyncio.Event()
         self._why: tuple[Ended, str] = (Ended.STOPPED, "it was stopped")
         self._listeners = 0
-        self._alone_since = time.monotonic()
-        self._began = time.monotonic()
+        self._alone_since = clock.monotonic()
+        self._began = clock.monotonic()
         self.ended_at: float | None = None
         self._task: asyncio.Task[None] | None = None
 
     # Beginning --------------------------------------------------------------------------------
 
     async def write_down(self, project: str, cluster: str, request: Mapping[str, Any]) -> None:
-        now = datetime.now(UTC)
+        now = clock.now()
         # Until it runs nobody renews it; planning may take its time.
         lease = now + LEASE + timedelta(seconds=self._services.settings.plan_timeout)
         async with self._services.database.write() as session:
@@ -161,12 +161,12 @@ class Run:
                 "parallelism.default": str(self.limits.parallelism),
             },
         )
-        began = time.monotonic()
+        began = clock.monotonic()
         while True:
             result = await self._gateway.page(self._session, stream.operation, 0)
             if result.ready:
                 return result
-            await asyncio.sleep(FIRST_PAUSE if time.monotonic() - began < KEEN_SECONDS else LONGEST_PAUSE)
+            await asyncio.sleep(FIRST_PAUSE if clock.monotonic() - began < KEEN_SECONDS else LONGEST_PAUSE)
 
     # Streaming --------------------------------------------------------------------------------
 
@@ -206,11 +206,11 @@ class Run:
                 pause, changed = FIRST_PAUSE, True
                 for part in self._parts(result.rows):
                     if self.limits.rows_per_second:
-                        await asyncio.sleep(max(0, slow_until - time.monotonic()))
-                        slow_until = max(slow_until, time.monotonic()) + len(part) / self.limits.rows_per_second
+                        await asyncio.sleep(max(0, slow_until - clock.monotonic()))
+                        slow_until = max(slow_until, clock.monotonic()) + len(part) / self.limits.rows_per_second
                     await self._rows(stream, part)
-            if self._materialize and changed and time.monotonic() - shown >= PAGE_SECONDS:
-                shown, changed = time.monotonic(), False
+            if self._materialize and changed and clock.monotonic() - shown >= PAGE_SECONDS:
+                shown, changed = clock.monotonic(), False
                 await self._table(stream)
             if stream.rows >= self.limits.rows or stream.size >= MAX_SIZE:
                 limit = f"{self.limits.rows} rows" if stream.rows >= self.limits.rows else f"{MAX_SIZE >> 20} MB"
@@ -221,7 +221,7 @@ class Run:
                 await self._ended(stream, Ended.FINISHED, "")
                 return
             await asyncio.sleep(0 if result.rows else pause)
-            if stream.rows or time.monotonic() - self._began > KEEN_SECONDS:
+            if stream.rows or clock.monotonic() - self._began > KEEN_SECONDS:
                 pause = min(LONGEST_PAUSE, pause * 1.3)
             following = await self._next(stream, result.next)
             if following is None:
@@ -235,7 +235,7 @@ class Run:
 
     async def _next(self, stream: Stream, token: int) -> Result | None:
         """The next page, None when the stream has ended without one."""
-        deadline = time.monotonic() + RETRY_SECONDS
+        deadline = clock.monotonic() + RETRY_SECONDS
         while True:
             try:
                 return await self._gateway.page(self._session, stream.operation, token)
@@ -249,7 +249,7 @@ class Run:
                 await self._ended(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
                 return None
             except Unreachable as error:
-                if time.monotonic() > deadline:
+                if clock.monotonic() > deadline:
                     await self._ended(stream, Ended.INTERRUPTED, error.message)
                     return None
                 await asyncio.sleep(0.3)
@@ -273,7 +273,7 @@ class Run:
         renewed = 0.0
         while True:
             await asyncio.sleep(1)
-            now = time.monotonic()
+            now = clock.monotonic()
             if now - self._began > self.limits.seconds:
                 self.stop(Ended.LIMITED, f"the limit of {self.limits.seconds:g} seconds")
             elif self._listeners == 0 and now - self._alone_since > ABANDONED_SECONDS:
@@ -285,7 +285,7 @@ class Run:
                 renewed = now
                 try:
                     async with self._services.database.write() as session:
-                        await previews.renew(session, [self.id], datetime.now(UTC) + LEASE)
+                        await previews.renew(session, [self.id], clock.now() + LEASE)
                     await self._gateway.heartbeat(self._session)
                 except Exception as error:  # what is wrong with the gateway the stream itself finds out
                     log.warning("a preview's lease was not renewed", run=self.id, why=str(error))
@@ -298,7 +298,7 @@ class Run:
             return
         read = sum(t.written for t in tasks if "Source" in t.name) or sum(t.read for t in tasks)
         states = sorted({t.state for t in tasks})
-        seconds = round(time.monotonic() - self._began, 1)
+        seconds = round(clock.monotonic() - self._began, 1)
         note = ""
         if states == ["RUNNING"] and stream.rows == 0:
             alone = len(tasks) == 1  # a source chained to the end counts nothing
@@ -354,7 +354,7 @@ class Run:
                 await self._gateway.cancel(self._session, stream.operation)
         if self._owns_session:
             await self._gateway.close(self._session)
-        now = datetime.now(UTC)
+        now = clock.now()
         try:
             async with self._services.database.write() as session:
                 for stream in self.streams:
@@ -363,7 +363,7 @@ class Run:
         except Exception as error:
             log.warning("the end of a preview was not written", run=self.id, why=str(error))
         await self._tell("end", {"run": self.id, "state": _worst(self.streams).value})
-        self.ended_at = time.monotonic()
+        self.ended_at = clock.monotonic()
         self.done.set()
         await self._see_gone()
         if self._folder is not None:
@@ -372,9 +372,9 @@ class Run:
 
     async def _see_gone(self) -> None:
         """The jobs are cancelled until the cluster says that they are gone; else the watch does it."""
-        deadline = time.monotonic() + GONE_SECONDS
+        deadline = clock.monotonic() + GONE_SECONDS
         left = list(self.streams)
-        while left and time.monotonic() < deadline:
+        while left and clock.monotonic() < deadline:
             for stream in list(left):
                 ref = Ref(stream.flink_job_id, stream.flink_job_id)
                 with contextlib.suppress(EngineError):
@@ -387,10 +387,10 @@ class Run:
         gone = [s.id for s in self.streams if s not in left]
         with contextlib.suppress(Exception):
             async with self._services.database.write() as session:
-                await previews.gone(session, gone, datetime.now(UTC))
+                await previews.gone(session, gone, clock.now())
 
     def seconds(self) -> float:
-        return round((self.ended_at or time.monotonic()) - self._began, 2)
+        return round((self.ended_at or clock.monotonic()) - self._began, 2)
 
     # Listening --------------------------------------------------------------------------------
 
@@ -419,7 +419,7 @@ class Run:
                     return
         finally:
             self._listeners -= 1
-            self._alone_since = time.monotonic()
+            self._alone_since = clock.monotonic()
 
 
 def _type(column: Json) -> str:
@@ -459,7 +459,7 @@ class Runs:
         self._runs.pop(run.id, None)
 
     def _forget(self) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         for id_, run in list(self._runs.items()):
             if run.ended_at is not None and now - run.ended_at > KEPT_SECONDS:
                 del self._runs[id_]

@@ -12,7 +12,6 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -27,6 +26,7 @@ from core.sql import Statement, StatementKind, creates_as_query, statements, tok
 from engine.base import EngineError, Rejected, Unreachable, quiet
 from engine.gateway import SessionGone, SqlGateway, StatementFailed
 from engine.session import FlinkSession, scrub
+from settings import clock
 from sql.environment import Environment, environment, hidden, python_properties
 from sql.previews import explained, refused
 from sql.runs import Limits, Run, Runs, Stream
@@ -113,7 +113,7 @@ class Sessions:
     ) -> SqlSession:
         """Raises `InvalidInput`, `NotFound`, `Unreachable`."""
         check_config(config, "config")
-        now = datetime.now(UTC)
+        now = clock.now()
         row = SqlSession(
             id=str(uuid.uuid4()), project=project, cluster=cluster, name=name, config=config,
             libraries=[u.model_dump() for u in libraries], setup=[], settings={}, gateway_url=None, handle=None,
@@ -134,7 +134,7 @@ class Sessions:
         """Close a session; its previews end with it."""
         async with self._services.database.write() as session:
             row = await get(session, id_)
-            row.closed_at = datetime.now(UTC)
+            row.closed_at = clock.now()
             cluster = await clusters.get(session, row.cluster)
         self._kept.pop(id_, None)
         self._locks.pop(id_, None)
@@ -248,7 +248,7 @@ class Sessions:
     async def _remember(self, row: SqlSession, text: str, words: list[str]) -> None:
         async with self._services.database.write() as session:
             current = await get(session, row.id)
-            current.used_at = datetime.now(UTC)
+            current.used_at = clock.now()
             if words[0] in _SETUP:
                 current.setup = [*current.setup, text]
             elif words[0] == "SET" and len(words) > 1:

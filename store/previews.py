@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
+from settings import clock
 from store.database import Database
 from store.tables import Preview
 
@@ -67,5 +68,5 @@ async def give_up(database: Database, run: str) -> None:
         await session.execute(
             update(Preview)
             .where(Preview.run == run, Preview.ended_at.is_(None))
-            .values(state="STOPPED", why="it was stopped", ended_at=datetime.now(UTC), lease_until=past)
+            .values(state="STOPPED", why="it was stopped", ended_at=clock.now(), lease_until=past)
         )

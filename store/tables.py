@@ -60,6 +60,15 @@ class Base(DeclarativeBase):
 Short = String(80)
 
 
+class Installation(Base):
+    """One row: which Penstock this database belongs to. It stands in the names of its queues, schedules and watches,
+    so that two installations in one Temporal namespace never take each other's work; empty in one that is older."""
+
+    __tablename__ = "installation"
+    id: Mapped[str] = mapped_column(Short, primary_key=True)
+    created_at: Mapped[datetime]
+
+
 class Project(Base):
     __tablename__ = "projects"
     name: Mapped[str] = mapped_column(Short, primary_key=True)
@@ -69,7 +78,8 @@ class Project(Base):
 
 class Cluster(Base):
     """`observed_at` is the last time it answered, `unreachable_since` the first time it did not since then,
-    `cannot_tell_at` when its jobs were told about that. `managed_by` is the session-cluster job that runs it."""
+    `cannot_tell_at` when its jobs were told about that. `managed_by` is the session-cluster job that runs it.
+    `identity` tells the Flink that has answered at its address from any other one; null until it has answered."""
 
     __tablename__ = "clusters"
     name: Mapped[str] = mapped_column(Short, primary_key=True)
@@ -88,9 +98,14 @@ class Cluster(Base):
     unreachable_why: Mapped[str | None]
     cannot_tell_at: Mapped[datetime | None]
     health: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    identity: Mapped[str | None]
+    deleted_at: Mapped[datetime | None]
 
 
 class Job(Base):
+    """`workflow_id` is that of its workflow. `deleting_at`: it is being deleted and takes no more commands. `warning`:
+    what is wrong with it although it runs."""
+
     __tablename__ = "jobs"
     __table_args__ = (
         Index(
@@ -123,6 +138,9 @@ class Job(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
+    workflow_id: Mapped[str | None] = mapped_column(String(255))
+    deleting_at: Mapped[datetime | None]
+    warning: Mapped[str | None]
 
 
 class Version(Base):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from settings import Settings
+from settings import Settings, clock
 
 PATIENCE = 60.0
 
 
 async def connect(settings: Settings, *, lazy: bool = False) -> Client:
     """Connect, waiting up to a minute for a Temporal that is still starting. `lazy` connects at first use."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = clock.monotonic() + PATIENCE
     while True:
         try:
             return await Client.connect(
@@ -25,6 +24,6 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
                 lazy=lazy,
             )
         except RuntimeError:
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.5)

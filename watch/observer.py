@@ -6,10 +6,9 @@ The watch activity, a job's own check and a page that someone opens all come thr
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -18,6 +17,7 @@ from temporalio.service import RPCError
 from core.names import job_workflow_id
 from core.observations import EngineState, Observation
 from engine.base import EngineError, JobSeen, Overview
+from settings import clock
 from store import attempts, clusters
 from store.tables import Cluster
 from watch import previews
@@ -55,12 +55,12 @@ class Observer:
     async def observe(self, cluster: str, *, not_older_than: float = 0.0) -> Look:
         """Ask `cluster` once and write down what changed. Callers at the same time share one question;
         one that was asked less than `not_older_than` seconds ago is taken for an answer."""
-        asked = time.monotonic()
+        asked = clock.monotonic()
         async with self._locks.setdefault(cluster, asyncio.Lock()):
             last = self._last.get(cluster)
             if last is not None and (last[0] >= asked or asked - last[0] < not_older_than):
                 return last[1]
-            began = time.monotonic()
+            began = clock.monotonic()
             look = await self._ask(cluster)
             self._last[cluster] = (began, look)
             return look
@@ -70,7 +70,7 @@ class Observer:
         async with services.database.read() as session:
             cluster = await clusters.get(session, name)
             known = await attempts.open_on(session, name)
-        now = datetime.now(UTC)
+        now = clock.now()
         try:
             overview = await services.engines.get(cluster).overview()
         except EngineError as error:
@@ -98,9 +98,9 @@ class Observer:
         """Slots and task managers, asked for now and then, not with every look."""
         known = cluster.health or {"slots_total": 0}  # a cluster without slots is starting, or in trouble
         asked = known.get("slots_total") != 0 and cluster.unreachable_since is None
-        if asked and time.monotonic() - self._health.get(cluster.name, -1e9) < HEALTH_SECONDS:
+        if asked and clock.monotonic() - self._health.get(cluster.name, -1e9) < HEALTH_SECONDS:
             return None
-        self._health[cluster.name] = time.monotonic()
+        self._health[cluster.name] = clock.monotonic()
         try:
             return asdict(await self._services.engines.get(cluster).health())
         except EngineError:

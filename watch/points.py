@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,6 +11,7 @@ from core.restore import RestoreKind, RestorePoint
 from core.snapshot import checkpoint_directory
 from engine import files
 from engine.base import EngineError, PointSeen, Ref, Unreachable
+from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job, RestorePointRow
 from watch.services import Services
@@ -83,7 +83,7 @@ async def _write(
     for path in gone:
         row = await session.get(RestorePointRow, attempts.point_id(job_id, path))
         if row is not None:
-            row.gone_at = datetime.now(UTC)
+            row.gone_at = clock.now()
     # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
     # until then Flink's own restart goes back to it, whatever savepoints have been taken since.
     own = (p for p in points.values() if recent and p.attempt == recent[0].number)

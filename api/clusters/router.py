@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import structlog
@@ -34,6 +33,7 @@ from api.problems import responses
 from core import config as rules
 from core.errors import Conflict, InvalidInput
 from core.states import CommandKind, JobState
+from settings import clock
 from store import clusters, commands, jobs
 from store.tables import Cluster, Job, Project
 from watch.delivery import start_watch, stop_watch
@@ -57,7 +57,7 @@ async def list_clusters(parts: Parts) -> Page[ClusterOut]:
 @router.post("/clusters", status_code=201, responses=responses(409, 422, 503), summary="Register a cluster")
 async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
     address = new.jobmanager_url or f"host://{parts.settings.host}"
-    row = Cluster(**new.model_dump() | {"jobmanager_url": address}, created_at=datetime.now(UTC))
+    row = Cluster(**new.model_dump() | {"jobmanager_url": address}, created_at=clock.now())
     async with parts.database.write() as session:
         if await session.get(Cluster, new.name):
             raise Conflict(f"There is a cluster {new.name} already.", code="cluster_exists", remedy="PATCH it.")
@@ -198,7 +198,7 @@ async def list_projects(parts: Parts) -> Page[ProjectOut]:
     "/projects", status_code=201, responses=responses(409, 422, 503), summary="Create a project", tags=["projects"]
 )
 async def create_project(new: NewProject, parts: Parts) -> ProjectOut:
-    row = Project(name=new.name, config=new.config, created_at=datetime.now(UTC))
+    row = Project(name=new.name, config=new.config, created_at=clock.now())
     async with parts.database.write() as session:
         if await session.get(Project, new.name):
             raise Conflict(f"There is a project {new.name} already.", code="project_exists")

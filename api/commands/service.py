@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +18,7 @@ from core.restore import Basis, RestoreRequest, resolve_request
 from core.snapshot import JobSnapshot
 from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed, is_stateless
 from core.verdict import StateVerdict, Verdict
+from settings import clock
 from sql.compiling import judge
 from store import attempts, clusters, commands, jobs
 from store.tables import Cluster, Command, Job
@@ -66,7 +66,7 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
         log.warning("command not delivered yet", job=ref, command=command.number, why=str(error))
         async with services.database.write() as session:
             note = f"It could not be delivered yet ({error}); it is kept, and delivered as soon as that is possible."
-            await commands.append(session, commands.scope(command.id), [(datetime.now(UTC), note)])
+            await commands.append(session, commands.scope(command.id), [(clock.now(), note)])
     async with services.database.read() as session:
         shown = show(await commands.by_id(session, command.id) or command)
     shown.state_verdict = found
@@ -147,7 +147,7 @@ async def _write(
             flink_job_id=new.flink_job_id,
             reason=new.reason,
             idempotency_key=key,
-            created_at=datetime.now(UTC),
+            created_at=clock.now(),
         )
         session.add(command)
         await session.flush()

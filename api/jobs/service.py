@@ -34,6 +34,7 @@ from core.states import DELETABLE, AttemptState, CommandKind, JobState, allowed,
 from core.verdict import StateVerdict, unknown
 from engine import git
 from engine.base import Rejected
+from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
@@ -62,7 +63,7 @@ def check_spec(spec: JobSpec, services: Services) -> None:
 
 async def create(services: Services, new: out.NewJob) -> out.JobOut:
     check_spec(new.spec, services)
-    now = datetime.now(UTC)
+    now = clock.now()
     job = Job(
         id=str(uuid.uuid4()),
         project=new.project,
@@ -190,7 +191,7 @@ async def get(services: Services, observer: Observer, ref: str) -> out.JobOut:
     if attempt is None or attempt.ended_at is not None:
         return shown
     seen = shown.last_observed_at
-    if seen is not None and (datetime.now(UTC) - seen).total_seconds() < STALE_SECONDS:
+    if seen is not None and (clock.now() - seen).total_seconds() < STALE_SECONDS:
         return shown
     try:
         async with asyncio.timeout(REFRESH_TIMEOUT):
@@ -223,7 +224,7 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
             job.policy = changes.restart_policy.model_dump()
         if changes.savepoint_policy is not None:
             job.savepoints = changes.savepoint_policy.model_dump()
-        job.updated_at = datetime.now(UTC)
+        job.updated_at = clock.now()
     if job.revision:
         await _tell_policies(services, job, changes)
     async with services.database.read() as session:
@@ -266,7 +267,7 @@ async def delete(services: Services, ref: str) -> None:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
     async with services.database.write() as session:
-        await jobs.delete(session, job.id, datetime.now(UTC))
+        await jobs.delete(session, job.id, clock.now())
         left = await hosting.forget(session, job)
     if left is not None:
         await stop_watch(services.client, left)
@@ -288,7 +289,7 @@ async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.
             number=await jobs.latest_version(session, job.id) + 1,
             spec=new.spec.model_dump(mode="json"),
             note=new.note,
-            created_at=datetime.now(UTC),
+            created_at=clock.now(),
         )
         session.add(version)
         await session.flush()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-from datetime import UTC, datetime
 from pathlib import Path as Path_
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from core.names import library_workflow_id
 from core.queues import MAIN
 from engine import git
 from engine.base import Rejected
+from settings import clock
 from store import commands, jobs, resources
 from store.tables import Library
 from watch.services import Services
@@ -60,7 +60,7 @@ async def add_library(project: Project, new: NewLibrary, parts: Parts, response:
                 code="library_exists",
                 remedy="Give it another version.",
             )
-        row = row or Library(project=project, name=new.name, version=new.version, created_at=datetime.now(UTC))
+        row = row or Library(project=project, name=new.name, version=new.version, created_at=clock.now())
         row.kind, row.source, row.files, row.why = new.kind, new.source.model_dump(mode="json"), [], None
         row.state = (LibraryState.WAITING if upload else LibraryState.FETCHING).value
         row.functions = [f.model_dump(by_alias=True) for f in new.functions]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
@@ -15,6 +14,7 @@ from api.resources.schemas import GrantBody, GrantOut, ResourceBody, ResourceOut
 from core.errors import InvalidInput, NotFound
 from core.names import NAME_PATTERN
 from core.resources import TABLE_NAME, TableDefinition
+from settings import clock
 from store import jobs, resources
 from store.tables import Grant, Resource, Secret
 
@@ -41,7 +41,7 @@ async def put_resource(
 ) -> ResourceOut:
     """A script of the project that names it needs no DDL for it. What runs goes on with what it was started with."""
     body.definition.check()
-    now = datetime.now(UTC)
+    now = clock.now()
     async with parts.database.write() as session:
         await jobs.project(session, project)
         await resources.sealed(session, project, body.definition.secrets())
@@ -86,7 +86,7 @@ async def put_grant(
         await jobs.project(session, grantee)
         row = await session.get(Grant, (project, name, grantee))
         if row is None:
-            row = Grant(project=project, resource=name, grantee=grantee, created_at=datetime.now(UTC))
+            row = Grant(project=project, resource=name, grantee=grantee, created_at=clock.now())
         row.read, row.write = body.read, body.write
         session.add(row)
         await session.flush()
@@ -122,7 +122,7 @@ async def put_secret(
     sealed = parts.vault.seal(body.value.get_secret_value())
     async with parts.database.write() as session:
         await jobs.project(session, project)
-        if await resources.set_secret(session, project, name, sealed, datetime.now(UTC)):
+        if await resources.set_secret(session, project, name, sealed, clock.now()):
             response.status_code = 201
         await session.flush()
         row = await session.get(Secret, (project, name))

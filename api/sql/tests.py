@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
@@ -16,6 +15,7 @@ from core.names import NAME_PATTERN
 from core.references import chain_at, quoted_name
 from core.specs import SqlSpec
 from core.sql import sort_script, tokens
+from settings import clock
 from sql import testing
 from sql.previews import Wanted, start
 from sql.runs import Ended, Limits
@@ -111,7 +111,7 @@ def _without_inserts(text: str) -> str:
 async def _keep(
     parts: Services, project: str, name: str, tables: dict[str, Any], description: str, response: Response
 ) -> TestSet:
-    now = datetime.now(UTC)
+    now = clock.now()
     async with parts.database.write() as session:
         await jobs.project(session, project)
         row = await session.get(TestSet, (project, name))
@@ -182,7 +182,7 @@ async def put_test(
     async with parts.database.write() as session:
         row = await session.get(SqlTest, (job.id, number, name))
         if row is None:
-            row = SqlTest(job_id=job.id, version=number, name=name, created_at=datetime.now(UTC))
+            row = SqlTest(job_id=job.id, version=number, name=name, created_at=clock.now())
             response.status_code = 201
         row.inputs, row.expected = inputs, expected
         session.add(row)
