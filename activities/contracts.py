@@ -25,6 +25,8 @@ GATHER = "gather_restore_points"
 STOP = "stop_with_savepoint"
 SAVEPOINT = "take_savepoint"
 CANCEL = "cancel"
+CANCEL_ALL = "cancel_all"
+FENCE = "fence"
 WATCH = "watch_cluster"
 RECOVER = "recover"
 PROVE = "prove"
@@ -60,6 +62,18 @@ class OpenAttempt(BaseModel):
     build_key: str | None
     commit: str | None
     record: Record
+
+
+class Opened(BaseModel):
+    """`conflict`: this number was used before, for another submission, so that this workflow does not know all of its
+    job's attempts. `number` and the rest name the newest one that is written down."""
+
+    conflict: bool = False
+    number: int = 0
+    flink_job_id: str = ""
+    version: int = 0
+    ended: bool = False
+    revision: int = 0
 
 
 class BuildIn(BaseModel):
@@ -119,6 +133,15 @@ class Submitted(Outcome):
     other_id: str | None = None
 
 
+class Fenced(Outcome):
+    """`fenced`: nothing will ever run under the attempt's id; `ran`: it has completed checkpoints before. Else
+    `observation` is what the cluster has of it. Neither: it cannot be told, `error` says why."""
+
+    fenced: bool = False
+    ran: bool = False
+    observation: Observation | None = None
+
+
 class Seen(BaseModel):
     """`observation` None: the cluster could not be asked, `why` says so. `trouble`: it tries to restore its
     state, and cannot; `why` is the cause then."""
@@ -131,8 +154,8 @@ class Seen(BaseModel):
 class Diagnosis(BaseModel):
     """After an end: the engine's reason, and whether it is certain that no restore point has completed.
 
-    `lost` and `ha` say why a missing attempt is missing; `trouble` that it failed to restore; `unread` that
-    the folder of a savepoint could not be read; `points` are the newest restore points.
+    `lost` and `ha` say why a missing attempt is missing, `undecided` why that cannot be told; `trouble` that it failed
+    to restore; `unread` that the folder of a savepoint could not be read; `points` are the newest restore points.
     """
 
     cause: str | None = None
@@ -142,6 +165,7 @@ class Diagnosis(BaseModel):
     ha: bool = False
     trouble: Trouble | None = None
     unread: str | None = None
+    undecided: str | None = None
     points: list[RestorePoint] = []
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+from temporalio import activity
+
 from core.observations import EngineState, Observation
-from engine.base import Engine, Failure, JobSeen, Ref
+from engine.base import Engine, Failure, JobSeen, Ref, Unreachable
 from settings import clock
 from store.tables import Attempt
 
 PAUSE = 1.0
+CERTAIN_SECONDS = 240.0  # more than any heartbeat time-out that we have seen
 CACHE_SECONDS = 5.0  # more than Flink's web.refresh-interval, 3 s by default
 
 
@@ -28,6 +31,14 @@ def observation(attempt: Attempt, seen: JobSeen, sequence: int) -> Observation:
     )
 
 
+def deadline_of(seconds: float) -> float:
+    """When `seconds` are over, by the monotonic clock, counted from the moment at which this activity was asked for: a
+    try after a crash does not begin the time anew."""
+    info = activity.info()
+    gone = (clock.now() - info.scheduled_time).total_seconds() if info.attempt > 1 else 0.0
+    return clock.monotonic() + seconds - min(max(0.0, gone), seconds)
+
+
 async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float) -> tuple[JobSeen, int]:
     """What the cluster says of an attempt, and when it was asked. MISSING is believed when nothing of the
     attempt can run any more. Raises `Unreachable`.
@@ -37,6 +48,7 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
     (seen on 2.3.0: the new JobManager answered after 4 s, the old tasks went on writing for 45 s). A
     successor that is started before would run beside them.
     """
+    deadline = clock.monotonic() + CERTAIN_SECONDS
     asked = now_ms()
     seen = await engine.look(ref)
     if seen.state is not EngineState.MISSING:
@@ -53,8 +65,14 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
         if (now := await engine.leader()).identity != first.identity:
             first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.silence)
             continue
-        if clock.monotonic() - began >= wait and not await engine.remains(ref):
-            return seen, asked
+        if clock.monotonic() - began >= wait:
+            holders = await engine.remains(ref)
+            if not holders:
+                return seen, asked
+            if clock.monotonic() > deadline:
+                raise Unreachable(
+                    f"the JobManager does not know it, and task managers still hold slots of it: {', '.join(holders)}"
+                )
 
 
 async def why_ended(engine: Engine, ref: Ref, seen: EngineState) -> Failure | None:

@@ -186,7 +186,7 @@ class Observing:
             except EngineError:
                 seen = EngineState.MISSING
             if wanted.state is EngineState.MISSING:
-                made.lost, made.ha = await self._lost(engine, wanted.leader)
+                made.lost, made.ha, made.undecided = await self._lost(engine, wanted.leader)
             if wanted.savepoint_directory:
                 try:
                     found = await files.scan(wanted.savepoint_directory, RestoreKind.SAVEPOINT)
@@ -199,17 +199,20 @@ class Observing:
                 made.trouble = None  # it had got its state, and gone on from there
             return made
 
-    async def _lost(self, engine: Engine, took_it: str | None) -> tuple[Lost, bool]:
-        """Why an attempt is missing. Asks until the cluster answers: on this it depends whether it may be
-        started again."""
+    async def _lost(self, engine: Engine, took_it: str | None) -> tuple[Lost | None, bool, str | None]:
+        """Why an attempt is missing, and whether the cluster is highly available; or why that cannot be told: on this
+        it depends whether it may be started again."""
+        deadline = clock.monotonic() + UNREACHABLE_SECONDS
         while True:
             try:
                 leader = await engine.leader()
-            except EngineError:
+            except EngineError as error:
+                if clock.monotonic() > deadline:
+                    return None, False, error.message
                 await asyncio.sleep(2)
                 continue
             same = leader.identity == took_it or took_it is None
-            return (Lost.FORGOTTEN if leader.ha or same else Lost.CLUSTER), leader.ha
+            return (Lost.FORGOTTEN if leader.ha or same else Lost.CLUSTER), leader.ha, None
 
     @activity.defn(name=c.GATHER)
     async def gather(self, wanted: c.GatherIn) -> c.Gathered:

@@ -7,8 +7,8 @@ import asyncio
 from temporalio import activity
 
 from activities import contracts as c
-from activities.logs import bind, heartbeats, log_of
-from activities.looking import certain, now_ms
+from activities.logs import Pulse, bind, heartbeats, log_of
+from activities.looking import certain, deadline_of, now_ms
 from core.observations import ENDED, EngineState
 from core.restore import RestoreKind, RestorePoint
 from engine import files
@@ -38,9 +38,9 @@ class Stopper:
 
     async def _work(self, wanted: c.TriggerIn, *, stop: bool) -> c.Stopped:
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
-        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
+        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
             attempt, engine = await self._find(wanted)
-            one = _Trigger(engine, attempt, wanted, tell, self._services.settings)
+            one = _Trigger(engine, attempt, wanted, tell, self._services.settings, pulse)
             result = await (one.stop() if stop else one.savepoint())
             if result.savepoint:
                 tell(f"savepoint {result.savepoint.path}")
@@ -52,14 +52,15 @@ class Stopper:
     async def cancel(self, wanted: c.AttemptIn) -> c.Stopped:
         """Cancel an attempt; returns when it is seen in a final state, or when it cannot be found out."""
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
-        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
+        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
             attempt, engine = await self._find(wanted)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            deadline = clock.monotonic() + self._services.settings.submit_timeout
+            deadline = deadline_of(self._services.settings.submit_timeout)
             pause, why, asked_for = FIRST_PAUSE, "", False
             while True:
                 try:
                     if not asked_for:
+                        pulse.check()
                         await engine.cancel(ref)
                         asked_for = True
                         tell("asked the cluster to cancel it")
@@ -80,6 +81,35 @@ class Stopper:
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.3)
 
+    @activity.defn(name=c.CANCEL_ALL)
+    async def cancel_all(self, wanted: c.AttemptIn) -> c.Stopped:
+        """Cancel every attempt of the job that the cluster shows alive, whatever was believed of it; returns CANCELED
+        when none is."""
+        bind(job=wanted.job_id, command=wanted.command_id)
+        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
+            _, engine = await self._find(wanted)
+            async with self._services.database.read() as session:
+                ours = {handle: (n, id_) for n, id_, handle in await attempts.handles(session, wanted.job_id)}
+            deadline = deadline_of(self._services.settings.submit_timeout)
+            pause, why = FIRST_PAUSE, ""
+            while True:
+                try:
+                    jobs = (await engine.overview()).jobs
+                    alive = [h for h, seen in jobs.items() if h in ours and seen.state not in ENDED]
+                    if not alive:
+                        return c.Stopped(state=EngineState.CANCELED, sequence=now_ms())
+                    for handle in alive:
+                        pulse.check()
+                        await engine.cancel(Ref(ours[handle][1], handle))
+                    why = "alive: " + ", ".join(f"attempt {ours[h][0]} ({jobs[h].detail})" for h in alive)
+                except EngineError as error:
+                    why = error.message
+                tell(why)
+                if clock.monotonic() > deadline:
+                    return c.Stopped(error=f"It cannot be told whether all of it ended: {why}", code="cancel_unclear")
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 1.3)
+
     async def _find(self, wanted: c.AttemptIn) -> tuple[Attempt, Engine]:
         async with self._services.database.read() as session:
             attempt = await attempts.get(session, wanted.job_id, wanted.number)
@@ -90,14 +120,17 @@ class Stopper:
 class _Trigger:
     """One savepoint or stop, followed until it is known what became of it."""
 
-    def __init__(self, engine: Engine, attempt: Attempt, wanted: c.TriggerIn, tell: Tell, settings: Settings):
+    def __init__(
+        self, engine: Engine, attempt: Attempt, wanted: c.TriggerIn, tell: Tell, settings: Settings, pulse: Pulse
+    ):
         self._engine = engine
         self._attempt = attempt
         self._ref = Ref(attempt.flink_job_id, attempt.handle)
         self._wanted = wanted
         self._tell = tell
         self._grace = settings.lost_grace
-        self._deadline = clock.monotonic() + settings.stop_timeout
+        self._deadline = deadline_of(settings.stop_timeout)
+        self._pulse = pulse
         self._path: str | None = None
 
     async def stop(self) -> c.Stopped:
@@ -173,6 +206,7 @@ class _Trigger:
             seen = await self._engine.look(self._ref)
             if seen.state in ENDED:
                 return f"the job is {seen.detail}"
+            self._pulse.check()
             try:
                 await trigger(self._ref, trigger_id=self._wanted.trigger_id, directory=self._wanted.directory)
                 self._tell("asked the cluster for a savepoint")

@@ -10,17 +10,16 @@ from typing import Any
 from temporalio import activity
 
 from activities import contracts as c
+from activities.fence import has_run, spend
 from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import certain
+from activities.looking import certain, deadline_of
 from core.errors import PenstockError
 from core.observations import ENDED, EngineState
-from core.restore import RestoreKind
-from core.snapshot import checkpoint_directory
 from core.specs import SqlSpec, is_hosted_key
 from core.sql import parse_script
 from core.states import is_stateless
-from engine import files, pyenv
+from engine import pyenv
 from engine.base import (
     Engine,
     EngineError,
@@ -76,6 +75,8 @@ class Submitter:
                 tell(error.message)
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing")
             except Rejected as error:
+                if activity.info().attempt > 1:
+                    return await self._refused(attempt, cluster, error, tell, pulse)
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
             except Unreachable as error:  # of a second try it is not known what the first one sent
                 state = c.SubmitState.UNCLEAR if activity.info().attempt > 1 else c.SubmitState.UNREACHABLE
@@ -86,24 +87,26 @@ class Submitter:
         self, attempt: Attempt, cluster: Cluster, submission: Submission, tell: Tell, pulse: Pulse
     ) -> c.Submitted:
         engine = self._services.engines.get(cluster)
-        deadline = clock.monotonic() + self._services.settings.submit_timeout
+        deadline = deadline_of(self._services.settings.submit_timeout)
         # A second try of this activity does not know what the first one sent, but who led before it.
         maybe_sent, sent_to = activity.info().attempt > 1, attempt.config.get("leader")
         why = ""
         while True:
+            sending = False
             try:
                 overview, ours = await asyncio.gather(engine.overview(), self._handles(attempt.job_id))
                 if maybe_sent:
-                    known = await self._known(engine, attempt, cluster, overview, sent_to)
+                    known = await self._known(engine, attempt, cluster, overview, sent_to, tell, pulse)
                     if known is not None:
                         tell(known.error or "the cluster has this attempt already")
                         return known
                 if (other := _other(attempt, overview, ours)) is not None:
-                    return other
+                    return await self._occupied(other, attempt, cluster, tell, pulse) if maybe_sent else other
                 pulse.check()
                 # Who takes it is asked while it is being taken; when that fails the answer is worth nothing: it
                 # may come from the one that leads after it.
                 leader = asyncio.create_task(_leader(engine, sent_to))
+                sending = True
                 try:
                     await engine.submit(submission, tell)
                 except EngineError:
@@ -111,11 +114,13 @@ class Submitter:
                     raise
                 return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await leader)
             except Rejected as error:
+                if maybe_sent or error.sent:
+                    return await self._refused(attempt, cluster, error, tell, pulse)
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
             except Unclear as error:
                 maybe_sent, why = True, error.message
             except Unreachable as error:
-                maybe_sent, why = maybe_sent or error.sent, error.message
+                maybe_sent, why = maybe_sent or (sending and error.sent), error.message
             tell(f"{why}; asking again")
             if clock.monotonic() > deadline:
                 state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
@@ -126,8 +131,42 @@ class Submitter:
         async with self._services.database.read() as session:
             return await attempts.handles(session, job_id)
 
+    async def _refused(
+        self, attempt: Attempt, cluster: Cluster, error: Rejected, tell: Tell, pulse: Pulse
+    ) -> c.Submitted:
+        """The cluster said no, and something of this attempt may be under way to it all the same, from an earlier try
+        or from this one: the no counts once nothing of it can arrive any more."""
+        engine = self._services.engines.get(cluster)
+        tell(f"{error.message}; making sure that nothing of this attempt arrives later")
+        spent = await spend(engine, attempt, cluster, tell, pulse)
+        if spent.observation is not None:
+            return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await _leader(engine, None))
+        if not spent.fenced:
+            why = f"{error.message} {spent.error}"
+            return c.Submitted(state=c.SubmitState.UNCLEAR, error=why, code="submission_unclear")
+        if spent.ran:
+            return _ran()
+        return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
+
+    async def _occupied(
+        self, other: c.Submitted, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse
+    ) -> c.Submitted:
+        """Another attempt is alive, and this one was perhaps sent."""
+        spent = await spend(self._services.engines.get(cluster), attempt, cluster, tell, pulse)
+        if spent.fenced:
+            return other
+        why = f"{other.error}, and this one may be, too"
+        return other.model_copy(update={"state": c.SubmitState.UNCLEAR, "error": why, "code": "submission_unclear"})
+
     async def _known(
-        self, engine: Engine, attempt: Attempt, cluster: Cluster, overview: Overview, sent_to: str | None
+        self,
+        engine: Engine,
+        attempt: Attempt,
+        cluster: Cluster,
+        overview: Overview,
+        sent_to: str | None,
+        tell: Tell,
+        pulse: Pulse,
     ) -> c.Submitted | None:
         """What became of an attempt that may have been sent; None when it may be sent again: nothing of it can
         run, and it has completed nothing.
@@ -139,19 +178,14 @@ class Submitter:
         if attempt.handle not in overview.jobs:
             seen, _ = await certain(engine, ref, leader=sent_to, grace=self._services.settings.lost_grace)
             if seen.state is EngineState.MISSING:
-                return await self._has_run(attempt, cluster)
+                if not await has_run_or_unclear(attempt, cluster):
+                    return None
+                spent = await spend(engine, attempt, cluster, tell, pulse)
+                if spent.fenced:
+                    return _ran()
+                if spent.observation is None:
+                    raise Unclear(spent.error or "it cannot be told whether the cluster has it")
         return c.Submitted(state=c.SubmitState.ACCEPTED, leader=(await engine.leader()).identity)
-
-    async def _has_run(self, attempt: Attempt, cluster: Cluster) -> c.Submitted | None:
-        folder = f"{checkpoint_directory(cluster.state_dir, attempt.job_id)}/{attempt.flink_job_id}"
-        try:
-            left = await files.scan(folder, RestoreKind.CHECKPOINT)
-        except Unreachable as error:
-            raise Unclear(error.message) from error
-        if not left:
-            return None
-        message = "the cluster had taken it, it has completed checkpoints, and the cluster does not know it any more"
-        return c.Submitted(state=c.SubmitState.RAN, error=message, code="attempt_lost")
 
     async def _submission(self, found: attempts.Context, attempt: Attempt, tell: Tell) -> Submission:
         job, cluster, spec = found.job, found.cluster, found.version.spec
@@ -252,6 +286,19 @@ class Submitter:
             output_limit=settings.build_log_limit,
             tell=tell,
         )
+
+
+def _ran() -> c.Submitted:
+    message = "the cluster had taken it, it has completed checkpoints, and the cluster does not know it any more"
+    return c.Submitted(state=c.SubmitState.RAN, error=message, code="attempt_lost")
+
+
+async def has_run_or_unclear(attempt: Attempt, cluster: Cluster) -> bool:
+    """Whether the attempt has completed checkpoints. Raises `Unclear` when its folder cannot be read."""
+    try:
+        return await has_run(attempt, cluster)
+    except Unreachable as error:
+        raise Unclear(error.message) from error
 
 
 async def _leader(engine: Engine, otherwise: str | None) -> str | None:

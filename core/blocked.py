@@ -64,7 +64,8 @@ def submission_unclear(attempt: int, flink_job_id: str, why: str) -> Blocked:
     return Blocked(
         code="submission_unclear",
         why=f"It cannot be told whether the cluster has attempt {attempt}: {why}. "
-        "A restart asks the cluster first, and starts nothing while that attempt may live.",
+        "A restart or a kill makes sure of it first: it spends the attempt's id, so that whatever is still on its way "
+        "is refused; while that is not certain nothing is started.",
         evidence=[f"attempt {attempt} was sent as Flink job {flink_job_id}", why],
         actions=[FROM_NEWEST, KILL],
     )
@@ -77,7 +78,19 @@ def occupied(attempt: int, flink_job_id: str) -> Blocked:
         why=f"Attempt {attempt} of this job, which was believed to have ended, is alive on the cluster. "
         "Starting another would run the job twice.",
         evidence=[f"the cluster shows Flink job {flink_job_id} (attempt {attempt}) alive"],
-        actions=[adopt(flink_job_id)],
+        actions=[adopt(flink_job_id), KILL],
+    )
+
+
+def history_lost(mine: int, newest: int, flink_job_id: str) -> Blocked:
+    """The job's workflow has forgotten attempts that the database has."""
+    return Blocked(
+        code="history_lost",
+        why=f"Its workflow was about to make attempt {mine}, and attempt {newest} is written down already: Temporal "
+        "was restored from a backup, or the workflow was reset. Nothing was sent. A restart sees first that nothing of "
+        "the job runs.",
+        evidence=[f"attempt {newest} is Flink job {flink_job_id}"],
+        actions=[FROM_NEWEST, KILL],
     )
 
 

@@ -17,6 +17,11 @@ from core.restore import Basis, Lineage, RestoreRequest
 from core.retention import SavepointPolicy
 from core.states import CommandKind, JobState, is_stateless
 
+GENERATION = 1
+"""Of the workflow's code: what a run does differently from an earlier one. A history begins with the generation that it
+was made by, and is replayed so; a run of an earlier generation goes over to this one at its next step, by continuing
+as new. 1: an attempt that was perhaps sent is fenced."""
+
 
 class CommandRequest(BaseModel):
     """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once."""
@@ -35,6 +40,8 @@ class AttemptSnapshot(BaseModel):
     flink_job_id: str
     version: int
     ended: bool = False
+    unresolved: bool = False
+    """It was perhaps sent, and nothing clear has been heard of it: that the cluster does not know it says nothing."""
     build_key: str | None = None
     commit: str | None = None
     running_since: datetime | None = None
@@ -54,9 +61,12 @@ class StopSnapshot(BaseModel):
     trouble: Trouble | None = None
     why: str | None = None
     at: datetime | None = None
+    withdrawn: bool = False
+    """It was told to have failed, and the job was seen running since: only a savepoint that it completes yet counts."""
 
 
 class JobSnapshot(BaseModel):
+    generation: int = 0
     job_id: str
     project: str
     name: str
@@ -70,6 +80,8 @@ class JobSnapshot(BaseModel):
     lineage: Lineage = Lineage()
     attempt: AttemptSnapshot | None = None
     attempts: int = 0
+    others_alive: bool = False
+    """An earlier attempt, which had been taken for ended, was seen alive."""
     sequence: int = 0
     stop: StopSnapshot | None = None
     policy: RestartPolicy = RestartPolicy()

@@ -46,7 +46,12 @@ class Unreachable(EngineError):
 
 
 class Rejected(EngineError):
-    """A clear no: nothing runs under this id, and sending the same again gives the same answer."""
+    """A no: sending the same again gives the same answer. `sent` tells whether a job may have been on its way to the
+    JobManager when it failed; without it nothing runs under this id."""
+
+    def __init__(self, message: str, *, stack: str | None = None, sent: bool = False):
+        super().__init__(message, stack=stack)
+        self.sent = sent
 
 
 class Unclear(EngineError):
@@ -148,9 +153,11 @@ class JobSeen:
 
 @dataclass(frozen=True)
 class Overview:
-    """All jobs of a cluster, by handle, from one question."""
+    """All jobs of a cluster, by handle, from one question. `fenced` are handles whose id is spent on nothing: no
+    job of theirs is in `jobs`, and none will ever run."""
 
     jobs: Mapping[str, JobSeen]
+    fenced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -208,11 +215,12 @@ class Vertex:
 class Leader:
     """Who leads the cluster. `identity` changes with the process that leads; None when it cannot be told.
     With `ha` jobs survive that. `silence` is after how many seconds without its leader a task manager has
-    given up every task."""
+    given up every task. `forgets`: results of jobs that have ended are deleted, and their ids may be taken again."""
 
     identity: str | None
     ha: bool
     silence: float
+    forgets: bool = False
 
 
 @dataclass(frozen=True)
@@ -238,6 +246,12 @@ class Engine(Protocol):
     async def submit(self, submission: Submission, tell: Tell) -> None:
         """Returns when the cluster has the attempt; also when it had it already from an earlier call with
         the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have."""
+        ...
+
+    async def fence(self, ref: Ref) -> bool:
+        """Spend the id: True when nothing will ever run under it from now on, whatever of an earlier `submit` is
+        still under way; False when the cluster has, or had, the attempt itself. Doing it again is safe. Raises
+        `Unclear` and `Unreachable` when it cannot be told."""
         ...
 
     async def overview(self) -> Overview: ...

@@ -83,9 +83,9 @@ class FlinkRest:
             )
         return str(body["filename"]).rpartition("/")[2]
 
-    async def run(self, jar_id: str, body: Mapping[str, Any]) -> str:
+    async def run(self, jar_id: str, body: Mapping[str, Any], *, timeout: float = RUN_TIMEOUT) -> str:
         """POST /jars/:id/run. Runs the program's main method inside the JobManager before it answers."""
-        answer = await self.http.call("POST", f"/jars/{jar_id}/run", json=dict(body), timeout=RUN_TIMEOUT)
+        answer = await self.http.call("POST", f"/jars/{jar_id}/run", json=dict(body), timeout=timeout)
         return str(answer["jobid"])
 
     async def leader(self) -> Leader:
@@ -96,11 +96,12 @@ class FlinkRest:
             config = {item["key"]: str(item["value"]) for item in body}
         except (Refused, KeyError, TypeError) as error:
             raise Unreachable(f"The JobManager does not tell its configuration: {error}") from error
-        ha = config.get("high-availability.type", config.get("high-availability", "NONE"))
+        ha = config.get("high-availability.type", config.get("high-availability", "NONE")).lower() not in ("none", "")
         return Leader(
             identity=config.get("web.tmpdir"),
-            ha=ha.lower() not in ("none", ""),
+            ha=ha,
             silence=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
+            forgets=ha and config.get("job-result-store.delete-on-commit", "true").lower() == "true",
         )
 
     async def holders(self, job_id: str) -> list[str]:

@@ -37,7 +37,7 @@ from engine.base import (
     Unclear,
     Unreachable,
 )
-from engine.keeper import HELD, KEEPER, Seen, Wanted
+from engine.keeper import FENCED, HELD, KEEPER, Seen, Wanted, held
 from engine.process import scrubbed
 from engine.processes import Processes
 from settings import clock
@@ -94,6 +94,9 @@ class HostedClusters:
             )
         wanted = Wanted(name=submission.name, home=home, program=program, config=dict(submission.config))
         await asyncio.to_thread(self._begin, submission.ref.handle, wanted)
+        seen = Seen.read(self._root / submission.ref.handle / "seen.json")
+        if seen is not None and seen.detail == FENCED:
+            raise Rejected(FENCED)
         tell(f"its processes are kept in {self._root / submission.ref.handle}")
 
     def _begin(self, handle: str, wanted: Wanted) -> None:
@@ -144,16 +147,39 @@ class HostedClusters:
         program = replace(wanted.program, taskmanagers=taskmanagers)
         wanted.model_copy(update={"program": program}).write(folder / "wanted.json")
 
+    async def fence(self, ref: Ref) -> bool:
+        self._here()
+        return await asyncio.to_thread(self._fence, ref.handle)
+
+    def _fence(self, handle: str) -> bool:
+        """Say in the attempt's folder that it has ended, in the place of the keeper that would have begun it."""
+        if not _HANDLE.match(handle):
+            return True
+        folder = self._root / handle
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder) as mine:
+            if not mine:
+                return False
+            seen = Seen.read(folder / "seen.json")
+            if seen is None:
+                Seen(state=EngineState.CANCELED, detail=FENCED).write(folder / "seen.json")
+            return seen is None or seen.detail == FENCED
+
     # Asking ---------------------------------------------------------------------------------
 
     async def overview(self) -> Overview:
         self._here()
         found = [_state(folder) for folder in _attempts(self._root)]
-        return Overview(jobs={seen.handle: seen for seen in found if seen.state is not EngineState.MISSING})
+        fenced = frozenset(seen.handle for seen in found if seen.detail == FENCED)
+        there = {s.handle: s for s in found if s.state is not EngineState.MISSING and s.handle not in fenced}
+        return Overview(there, fenced)
 
     async def look(self, ref: Ref) -> JobSeen:
         folder = self._folder(ref)
-        return _state(folder) if folder else JobSeen(ref.handle, EngineState.MISSING, detail="not known")
+        seen = _state(folder) if folder else None
+        if seen is None or seen.detail == FENCED:
+            return JobSeen(ref.handle, EngineState.MISSING, detail="not known")
+        return seen
 
     async def failure(self, ref: Ref) -> Failure | None:
         folder = self._folder(ref)

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -31,6 +32,7 @@ from engine.processes import Port, Processes, Spec, free_port
 
 KEEPER, JOBMANAGER, GATEWAY = "keeper", "jobmanager", "gateway"
 HELD = 3  # exit code: another keeper holds this folder
+FENCED = "never begun: it was given up before it could be"
 TICK = 0.5
 LOOK_SECONDS = 5.0
 LONG_LIFE = 60.0  # seconds after which a death counts as the first one
@@ -278,11 +280,21 @@ def _resource(name: str) -> str:
     return f"tm-{_number(name)}" if name != GATEWAY else ""
 
 
-def main(folder: Path) -> int:
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Hold the lock of an attempt's folder; False when a keeper has it."""
     with open(folder / "lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def main(folder: Path) -> int:
+    with held(folder) as mine:
+        if not mine:
             return HELD
         before = Seen.read(folder / "seen.json")
         if before is not None:  # one that has ended, or whose keeper has died: it is never begun again

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.observations import EngineState
-from engine import pyflink
+from core.observations import ENDED, EngineState
+from engine import fence, pyflink
 from engine.base import (
     EngineError,
     Failure,
@@ -28,18 +29,24 @@ from engine.base import (
     Unclear,
     Unreachable,
     Vertex,
+    quiet,
 )
-from engine.flink_rest import FlinkRest
+from engine.flink_rest import RUN_TIMEOUT, FlinkRest
 from engine.gateway import SqlGateway
 from engine.http import Refused
 
 _DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
+# A client of Flink's sends a job again and again to whoever leads by then (20 times, 3 s apart), and closing its
+# session does not end that (seen on 2.3.0). Ours is the only one that sends again: it asks first.
+NO_RETRIES = {"rest.retry.max-attempts": "0"}
+_SENDING = ("RestClusterClient", "JobSubmissionException")
+FENCE_TIMEOUT, FENCE_PAUSE = 30.0, 0.1
 _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
 
 class FlinkSession:
     """Implements `engine.base.Engine`. `flink_home` is an installation of the cluster's Flink version on this
-    machine; only Python programs need it."""
+    machine; only Python programs need it. `built` is a folder for the jar that spends ids."""
 
     def __init__(
         self,
@@ -48,10 +55,12 @@ class FlinkSession:
         *,
         standby_urls: Sequence[str] = (),
         flink_home: Path | None = None,
+        built: Path | None = None,
     ):
         self._rest = FlinkRest([jobmanager_url, *standby_urls])
         self.gateways = [SqlGateway(url) for url in gateways]
         self._flink_home = flink_home
+        self._built = built or Path(tempfile.gettempdir())
         self._uploads: dict[str, asyncio.Lock] = {}
         self._jar_ids: dict[str, str] = {}
 
@@ -78,10 +87,11 @@ class FlinkSession:
                 tell("the cluster has this attempt")
                 return
             if isinstance(error, Rejected):
+                error.sent = error.sent or _was_on_its_way(error)
                 raise
             for line in (error.stack or "").splitlines():
                 tell("  " + line)
-            raise Rejected(error.message, stack=error.stack) from error
+            raise Rejected(error.message, stack=error.stack, sent=_was_on_its_way(error)) from error
         except Unreachable as error:
             if not error.sent:
                 raise
@@ -90,19 +100,20 @@ class FlinkSession:
 
     async def _has_it_after_all(self, ref: Ref, error: EngineError) -> bool:
         """Any answer that is not a clear yes is followed by the question whether the cluster knows the id."""
-        if any(word in (error.stack or "") for word in _DUPLICATE):
-            return True
         try:
-            seen = await self.look(ref)
+            overview = await self.overview()
         except Unreachable as unreachable:
             raise Unclear(f"{error.message}; then {unreachable.message}") from unreachable
-        return seen.state is not EngineState.MISSING
+        if ref.handle in overview.fenced:
+            raise Rejected("its id was spent: it was given up before it reached the cluster", stack=error.stack)
+        return ref.handle in overview.jobs or _is_duplicate(error)
 
     async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: Tell) -> None:
         properties = {
             **submission.config,
             "$internal.pipeline.job-id": submission.ref.flink_job_id,
             "pipeline.name": submission.name,
+            **NO_RETRIES,
         }
         if submission.parallelism:
             properties["parallelism.default"] = str(submission.parallelism)
@@ -152,12 +163,16 @@ class FlinkSession:
 
     async def _submit_jar(self, submission: Submission, program: JarProgram, tell: Tell) -> None:
         body = _run_body(submission, program)
-        jar, name = program.path, f"{program.sha256}.jar"
+        tell(f"running {body.get('entryClass') or 'the main class'}")
+        await self._run_uploaded(program.path, f"{program.sha256}.jar", body, tell)
+
+    async def _run_uploaded(
+        self, jar: Path, name: str, body: Mapping[str, Any], tell: Tell, *, timeout: float = RUN_TIMEOUT
+    ) -> None:
         for last in (False, True):
             jar_id = await self._uploaded(jar, name, tell)
             try:
-                tell(f"running {body.get('entryClass') or 'the main class'}")
-                await self._rest.run(jar_id, body)
+                await self._rest.run(jar_id, body, timeout=timeout)
                 return
             except Refused as error:
                 # An uploaded jar vanishes with its JobManager.
@@ -177,13 +192,70 @@ class FlinkSession:
             self._jar_ids[name] = jar_id
             return jar_id
 
+    async def fence(self, ref: Ref) -> bool:
+        overview = await self.overview()
+        if ref.handle not in overview.fenced:
+            if ref.handle in overview.jobs:
+                return False
+            await self._check_memory()
+            await self._send_fence(ref)
+        return await self._see_fence_end(ref)
+
+    async def _check_memory(self) -> None:
+        """Before 2.3 a highly available Flink deletes the result of a job as soon as it has ended, with its defaults,
+        and takes the id again (seen on 1.20.5). Raises `Unclear`."""
+        if not (await self._rest.leader()).forgets:
+            return
+        version = str((await self._rest.cluster()).get("flink-version"))
+        if version.startswith("1.") or version.startswith(("2.0", "2.1", "2.2")):
+            raise Unclear(
+                f"this Flink ({version}, highly available) forgets jobs that have ended, so that an id cannot be spent "
+                "on it; set job-result-store.delete-on-commit to false in its configuration and restart its JobManagers"
+            )
+
+    async def _send_fence(self, ref: Ref) -> None:
+        jar = await fence.jar(self._built)
+        name = fence.name_of(ref.flink_job_id)
+        body = {
+            "jobId": ref.flink_job_id,
+            "entryClass": fence.ENTRY_CLASS,
+            "programArgsList": [name],
+            "parallelism": 1,
+            "flinkConfiguration": {"pipeline.name": name},
+        }
+        try:
+            await self._run_uploaded(jar, jar.name, body, quiet, timeout=FENCE_TIMEOUT)
+        except Refused as error:
+            if not _is_duplicate(error):
+                raise Unclear(f"Flink does not take the job that would spend its id: {error.message}") from error
+
+    async def _see_fence_end(self, ref: Ref) -> bool:
+        """Cancel the fence, and wait until it is at its end: it needs no slot for that."""
+        waited = 0.0
+        while True:
+            jobs = await self._rest.overview()
+            seen = jobs.get(ref.handle)
+            if seen is None:  # the id is used up, and what used it is so old that Flink does not list it any more
+                return True
+            if not fence.is_fence(seen.handle, seen.name):
+                return False
+            if seen.state in ENDED:
+                return True
+            if waited > FENCE_TIMEOUT:
+                raise Unclear("the job that spends its id does not end")
+            await self._rest.cancel(ref.flink_job_id)
+            await asyncio.sleep(FENCE_PAUSE)
+            waited += FENCE_PAUSE
+
     # Looking --------------------------------------------------------------------------------
 
     async def overview(self) -> Overview:
-        return Overview(await self._rest.overview())
+        found = await self._rest.overview()
+        fenced = frozenset(h for h, seen in found.items() if fence.is_fence(h, seen.name))
+        return Overview({h: seen for h, seen in found.items() if h not in fenced}, fenced)
 
     async def look(self, ref: Ref) -> JobSeen:
-        seen = (await self._rest.overview()).get(ref.handle)
+        seen = (await self.overview()).jobs.get(ref.handle)
         return seen or JobSeen(handle=ref.handle, state=EngineState.MISSING, detail="unknown to the JobManager")
 
     async def failure(self, ref: Ref) -> Failure | None:
@@ -251,6 +323,17 @@ class FlinkSession:
             await self._rest.cancel(ref.flink_job_id)
         except Refused as error:
             raise Rejected(error.message, stack=error.stack) from error
+
+
+def _is_duplicate(error: EngineError) -> bool:
+    return any(word in (error.stack or "") for word in _DUPLICATE)
+
+
+def _was_on_its_way(error: EngineError) -> bool:
+    """Whether a job was being sent to the JobManager when it failed, by a client (the gateway's, or Flink's own) or by
+    a JobManager that is at odds with itself: it may arrive yet."""
+    server = isinstance(error, Refused) and error.status >= 500
+    return server or any(word in (error.stack or "") for word in _SENDING)
 
 
 def scrub(text: str, secrets: Sequence[str]) -> str:

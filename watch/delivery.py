@@ -22,7 +22,7 @@ from core.names import cluster_workflow_id, job_workflow_id
 from core.policy import RestartPolicy
 from core.restore import RestoreRequest
 from core.retention import SavepointPolicy
-from core.snapshot import CommandRequest, JobSnapshot
+from core.snapshot import GENERATION, CommandRequest, JobSnapshot
 from core.states import CommandKind
 from settings import Settings
 from store.tables import Cluster, Command, Job
@@ -34,6 +34,7 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
         kept = JobSnapshot.model_validate(job.snapshot)
         return kept.model_copy(
             update={
+                "generation": GENERATION,
                 "queue": [],
                 "seen": None,
                 "check_at": None,
@@ -43,6 +44,7 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
             }
         )
     return JobSnapshot(
+        generation=GENERATION,
         job_id=job.id,
         project=job.project,
         name=job.name,

@@ -55,6 +55,7 @@ class Engines:
                 gateways,
                 standby_urls=standby,
                 flink_home=self._flink_home(cluster.flink_version),
+                built=self._settings.cache / "fence",
             )
             self._made[cluster.name] = made = (key, engine)
         return made[1]

@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.adopt import Adopting
 from activities.build import Builder
+from activities.fence import Fencer
 from activities.hosting import Hosting
 from activities.library import Librarian
 from activities.observe import Observing
@@ -76,6 +77,8 @@ def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list
             stopper.stop_with_savepoint,
             stopper.take_savepoint,
             stopper.cancel,
+            stopper.cancel_all,
+            Fencer(services).fence,
             observing.prove,
             Retaining(services).retain,
             Hosting(services).rescale,

@@ -68,15 +68,17 @@ async def record(record_: Record, summary: str) -> None:
     )
 
 
-async def open_attempt(wanted: c.OpenAttempt) -> None:
-    await workflow.execute_activity(
+async def open_attempt(wanted: c.OpenAttempt) -> c.Opened:
+    opened: c.Opened | None = await workflow.execute_activity(
         c.OPEN_ATTEMPT,
         wanted,
+        result_type=c.Opened,
         task_queue=queues.MAIN,
         start_to_close_timeout=timedelta(seconds=30),
         retry_policy=_RETRY,
         summary=f"attempt {wanted.number}, version {wanted.version}: {wanted.restore_why}"[:200],
     )
+    return opened or c.Opened()  # of an earlier generation it gave nothing back
 
 
 async def build(wanted: c.BuildIn) -> c.Built:
@@ -87,6 +89,16 @@ async def build(wanted: c.BuildIn) -> c.Built:
 
 async def submit(wanted: c.AttemptIn) -> c.Submitted:
     return await _call(c.SUBMIT, wanted, c.Submitted, f"submit attempt {wanted.number}", limit=timedelta(hours=2))
+
+
+async def fence(wanted: c.AttemptIn) -> c.Fenced:
+    return await _call(
+        c.FENCE,
+        wanted,
+        c.Fenced,
+        f"make sure that attempt {wanted.number} cannot run later",
+        limit=timedelta(minutes=15),
+    )
 
 
 async def await_running(wanted: c.AttemptIn) -> c.Seen:
@@ -150,3 +162,7 @@ async def adoptable(wanted: c.AdoptIn) -> c.Adoptable:
 
 async def cancel(wanted: c.AttemptIn) -> c.Stopped:
     return await _call(c.CANCEL, wanted, c.Stopped, f"cancel attempt {wanted.number}", limit=timedelta(hours=2))
+
+
+async def cancel_all(wanted: c.AttemptIn) -> c.Stopped:
+    return await _call(c.CANCEL_ALL, wanted, c.Stopped, "cancel every attempt that is alive", limit=timedelta(hours=2))

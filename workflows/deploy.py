@@ -76,6 +76,7 @@ class Deploying(Ending):
             version=version,
             build_key=built.key,
             commit=built.commit,
+            unresolved=self._fences,
             restored_from=choice.path,
             before=s.attempt.version if s.attempt else None,
         )
@@ -91,7 +92,7 @@ class Deploying(Ending):
         """Write the current attempt down, before anything is sent; `path` is what it is restored from."""
         s = self.book.s
         assert s.attempt is not None
-        await calls.open_attempt(
+        opened = await calls.open_attempt(
             c.OpenAttempt(
                 job_id=s.job_id,
                 cluster=s.cluster,
@@ -107,6 +108,26 @@ class Deploying(Ending):
                 record=self.book.make(pin=path or ""),
             )
         )
+        if opened.conflict:
+            await self._forgotten(opened)
+
+    async def _forgotten(self, newest: c.Opened) -> NoReturn:
+        """The database has attempts that this workflow does not know. Nothing was sent; the newest of them is what the
+        next start has to see ended."""
+        s = self.book.s
+        assert s.attempt is not None
+        mine = s.attempt.number
+        s.attempts, s.revision = newest.number, max(s.revision, newest.revision)
+        s.attempt = AttemptSnapshot(
+            number=newest.number,
+            flink_job_id=newest.flink_job_id,
+            version=newest.version,
+            ended=newest.ended,
+            unresolved=not newest.ended,
+        )
+        s.basis = Basis.NEWEST
+        self._touched()
+        await self._block(blocked.history_lost(mine, newest.number, newest.flink_job_id))
 
     def _pinned(self, version: int, kind: CommandKind) -> c.Built | None:
         """A version that has run before runs with the same commit again, and needs no build; only a resubmit
@@ -169,6 +190,10 @@ class Deploying(Ending):
         s = self.book.s
         if not self._live():
             return
+        if self._is_unresolved():
+            if await self._resolve(going_on=True):
+                return
+            raise Failed("Its last attempt is alive on the cluster after all, and is followed again.", "attempt_alive")
         with self._may_leave():
             seen = await calls.look(self._in())
         if seen.observation is None:
@@ -186,12 +211,13 @@ class Deploying(Ending):
     async def _submit(self) -> None:
         book, s = self.book, self.book.s
         assert s.attempt is not None
-        result = await calls.submit(self._in())
+        result = await self._send()
         if result.code == "artifact_missing":
             # The artifact store was emptied; the commit is known, so the same is built again.
             await self._build(s.attempt.version, CommandKind.RESTART)
-            result = await calls.submit(self._in())
+            result = await self._send()
         s.attempt.leader = result.leader
+        s.attempt.unresolved = self._fences and result.state is c.SubmitState.UNCLEAR
         if result.state is c.SubmitState.ACCEPTED:
             return
         message = result.error or "the cluster said no"
@@ -200,11 +226,12 @@ class Deploying(Ending):
             await self._end(EngineState.MISSING)
             return
         if result.state is c.SubmitState.UNCLEAR:
+            s.others_alive = result.other is not None
             book.note("attempt", f"attempt {s.attempt.number}: it cannot be told whether the cluster has it: {message}")
             await book.write("submission unclear", attempts=book.attempt_change(AttemptState.UNKNOWN))
             await self._block(blocked.submission_unclear(s.attempt.number, s.attempt.flink_job_id, message))
         if result.state is c.SubmitState.OCCUPIED and result.other is not None:
-            s.attempt.ended = True
+            s.attempt.ended, s.others_alive = True, True
             book.note("attempt", f"attempt {s.attempt.number} was not submitted: {message}")
             not_sent = book.attempt_change(AttemptState.NOT_SUBMITTED, message)
             await book.write(f"attempt {s.attempt.number} not submitted", attempts=not_sent)
@@ -217,6 +244,13 @@ class Deploying(Ending):
             attempts=book.attempt_change(AttemptState.NOT_SUBMITTED, message),
         )
         raise Failed(message, result.code or "rejected")
+
+    async def _send(self) -> c.Submitted:
+        """A kill may come in meanwhile: the attempt is unresolved then, and the kill makes sure of it."""
+        if not self._fences:
+            return await calls.submit(self._in())
+        with self._may_leave():
+            return await calls.submit(self._in())
 
     async def _accepted(self, patience: float | None) -> None:
         """The cluster has the attempt: follow it until it runs or ends."""

@@ -13,7 +13,7 @@ from core.observations import ENDED, EngineState, Intent, Observation, Trouble, 
 from core.policy import AfterRestore, GiveUp, after_restore, decide
 from core.restore import Basis, RestorePoint
 from core.snapshot import StopSnapshot, savepoint_directory
-from core.states import CommandKind, JobState
+from core.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.book import Book
 
@@ -67,6 +67,45 @@ class Ending:
         attempt = self.book.s.attempt
         return attempt is not None and not attempt.ended
 
+    @property
+    def _fences(self) -> bool:
+        """Whether this run makes sure of attempts that were perhaps sent; one of an earlier generation did not."""
+        return self.book.s.generation >= 1
+
+    def _is_unresolved(self) -> bool:
+        attempt = self.book.s.attempt
+        return attempt is not None and not attempt.ended and attempt.unresolved
+
+    async def _resolve(self, *, going_on: bool = False) -> bool:
+        """The attempt was perhaps sent. True when it has ended, because its id is spent or because it was seen to;
+        False when it is alive after all, and is followed. Raises `Failed` when it cannot be told."""
+        book, s = self.book, self.book.s
+        assert s.attempt is not None
+        with self._may_leave():
+            spent = await calls.fence(self._in())
+        if spent.observation is None and not spent.fenced:
+            if s.state is JobState.DEPLOYING:
+                why = spent.error or "no clear answer"
+                book.block(blocked.submission_unclear(s.attempt.number, s.attempt.flink_job_id, why))
+                await book.write("blocked")
+            raise Failed(spent.error or "It cannot be told whether it was submitted.", "submission_unresolved")
+        s.attempt.unresolved = False
+        if spent.observation is not None:
+            if spent.observation.state not in ENDED:
+                await self.observe(spent.observation)
+                return False
+            await self._end(spent.observation.state, going_on=going_on)
+        elif spent.ran:
+            s.attempt.leader = "lost"  # whoever took it, it is not the one that answers now
+            await self._end(EngineState.MISSING, going_on=going_on)
+        else:
+            s.attempt.ended, s.stop = True, None
+            why = "it was given up before it reached the cluster: its id is spent, so that it never can"
+            book.note("attempt", f"attempt {s.attempt.number} never ran: {why}")
+            changes = book.attempt_change(AttemptState.NOT_SUBMITTED, why)
+            await book.write(f"attempt {s.attempt.number} never ran", attempts=changes)
+        return True
+
     def _touched(self) -> None:
         s = self.book.s
         s.lineage = s.lineage.model_copy(update={"untouched": False})
@@ -92,6 +131,8 @@ class Ending:
         with self._may_leave():
             stopped = await calls.stop(wanted)
         s.sequence = max(s.sequence, stopped.sequence)
+        if self._fences:
+            s.stop.at = workflow.now()
         points = [stopped.savepoint] if stopped.savepoint else []
         if points:
             self._has_savepoint(points[0])
@@ -110,6 +151,8 @@ class Ending:
 
     async def _cancel(self, intent: Intent) -> None:
         s = self.book.s
+        if self._is_unresolved() and await self._resolve(going_on=True):
+            return
         s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now())
         self.book.flush()
         stopped = await calls.cancel(self._in())
@@ -139,11 +182,17 @@ class Ending:
         if savepoint is None:
             where = stop.directory if stop else None
             why = await calls.diagnose(c.DiagnoseIn(**self._in().model_dump(), savepoint_directory=where, state=state))
+        intent = stop.intent if stop and not stop.withdrawn else None
+        if why.undecided and intent is not Intent.KILL and not going_on:
+            words = f"the cluster does not know it, and cannot be asked why: {why.undecided}"
+            book.set(s.state, words)
+            await book.write("end undecided")
+            raise Failed(f"Attempt {s.attempt.number}: {words}. Nothing was started.", "cluster_unreachable")
         if not why.untouched:
             self._touched()
         cause = stop.why if stop and stop.why else why.cause
-        intent = stop.intent if stop else None
-        ending = ended(state, intent, savepoint=why.savepoint, cause=cause, lost=why.lost, stateless=s.stateless)
+        kept = None if stop and stop.withdrawn and state is EngineState.MISSING else why.savepoint
+        ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         s.attempt.ended, s.stop = True, None
         if ending.job in (JobState.KILLED, JobState.FINISHED):
@@ -209,6 +258,8 @@ class Ending:
 
     async def observe_signal(self, seen: Observation) -> None:
         """What the watch has told. That a job is missing is believed after a second question only."""
+        if seen.state is EngineState.MISSING and self._is_unresolved():
+            return  # it may still be on its way: that is for who decides what becomes of it
         if seen.state is EngineState.MISSING:
             self.book.set(
                 self.book.s.state, "the cluster does not know it; waiting until it is certain that nothing of it runs"
@@ -225,6 +276,8 @@ class Ending:
         book, s = self.book, self.book.s
         assert s.attempt is not None
         s.sequence = max(s.sequence, seen.sequence)
+        if seen.state is not EngineState.MISSING:
+            s.attempt.unresolved = False
         if seen.state in ENDED:
             await self._end(seen.state)
             return
@@ -243,10 +296,17 @@ class Ending:
         )
 
     def _stop_was_lost(self, seen: Observation) -> bool:
-        """A cancel whose outcome was unclear did not arrive: a later end has other causes than it."""
+        """A cancel or a stop whose outcome was unclear did not arrive: a later end has other causes than it. Only a
+        stop may still do its work, which its savepoint tells."""
         s = self.book.s
-        if s.stop is None or s.stop.at is None or seen.sequence <= s.stop.at.timestamp() * 1000:
+        if s.stop is None or s.stop.withdrawn or s.stop.at is None:
             return False
+        if seen.sequence <= s.stop.at.timestamp() * 1000:
+            return False
+        if s.stop.directory is not None:
+            self.book.note("attempt", f"attempt {seen.attempt} was to be stopped, and runs on: the stop is forgotten")
+            s.stop.withdrawn = True
+            return True
         self.book.note("attempt", f"attempt {seen.attempt} was to be cancelled, and runs on: the cancel did not arrive")
         s.stop = None
         return True

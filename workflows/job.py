@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from core.observations import Observation, is_stale
     from core.policy import RestartPolicy
     from core.retention import SavepointPolicy
-    from core.snapshot import CommandRequest, JobSnapshot
+    from core.snapshot import GENERATION, CommandRequest, JobSnapshot
     from core.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
     from workflows.book import Book
@@ -77,7 +77,8 @@ class JobWorkflow:
     @retire.validator
     def _may_retire(self) -> None:
         attempt = self._s.attempt
-        if self._task or self._s.queue or self._s.state not in DELETABLE or (attempt and not attempt.ended):
+        alive = (attempt is not None and not attempt.ended) or self._s.others_alive
+        if self._task or self._s.queue or self._s.state not in DELETABLE or alive:
             raise ApplicationError(
                 f"Job {self._s.label} is {self._s.state.value}, and something of it may run. Kill it first.",
                 type="job_not_deletable",
@@ -127,13 +128,19 @@ class JobWorkflow:
         while not self._retired:
             with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(self._has_work, timeout=self._patience())
-            await self._step()
-            if workflow.info().is_continue_as_new_suggested() and not self._retired:
+            if not self._is_outdated():
+                await self._step()
+            if (workflow.info().is_continue_as_new_suggested() or self._is_outdated()) and not self._retired:
                 await self._book.settled()
                 await workflow.wait_condition(workflow.all_handlers_finished)
+                self._s.generation = GENERATION
                 workflow.continue_as_new(self._s)
         await self._book.settled()
         await workflow.wait_condition(workflow.all_handlers_finished)
+
+    def _is_outdated(self) -> bool:
+        """A run of an earlier generation: what it has done is replayed as it was, what comes next is done anew."""
+        return self._s.generation < GENERATION and not workflow.unsafe.is_replaying()
 
     def _has_work(self) -> bool:
         return bool(self._s.queue or self._s.seen or self._retired or self._replan or self._may_retain())
@@ -170,8 +177,10 @@ class JobWorkflow:
 
     async def _carry_out(self, command: CommandRequest) -> None:
         book = self._book
+        error = self._not_any_more(command)
         book.begin(command)
-        error = await self._guarded(self._steps.perform(command))
+        if error is None:
+            error = await self._guarded(self._steps.perform(command))
         if error is None:
             end: tuple[CommandState, str | None, str | None] = (CommandState.SUCCEEDED, None, None)
         elif error.code == "killed":
@@ -181,6 +190,17 @@ class JobWorkflow:
             book.note("command", f"{command.kind.value} failed: {error.message}")
         await self._write_end(command, end)
         await book.settled()
+
+    def _not_any_more(self, command: CommandRequest) -> Failed | None:
+        """The job may have become another since the command was taken. A kill is always right: it sees that nothing
+        runs."""
+        if self._s.generation < 1 or command.kind is CommandKind.KILL:
+            return None
+        try:
+            check_allowed(self._s.label, self._s.type, self._s.state, command.kind)
+        except Conflict as error:
+            return Failed(f"{error} Nothing was done.", error.code)
+        return None
 
     async def _write_end(self, command: CommandRequest, end: tuple[CommandState, str | None, str | None]) -> None:
         book = self._book

@@ -178,8 +178,15 @@ class Steps(Deploying):
     async def _kill(self) -> None:
         s = self.book.s
         s.restart_at = None
+        parked = s.state is JobState.BLOCKED or s.others_alive
         if self._live():
             await self._cancel(Intent.KILL)
+        if self._fences and parked and s.attempt is not None:
+            self.book.flush()
+            stopped = await calls.cancel_all(self._in())
+            if stopped.state is None:
+                raise Failed(stopped.error or "It cannot be told whether all of it ended.", "cancel_unclear")
+            s.others_alive = False
         s.basis = Basis.DECIDE
         self.book.set(JobState.KILLED, killed(s.stateless))
 
@@ -233,7 +240,7 @@ class Steps(Deploying):
             found = await calls.adoptable(wanted)
         if found.error or found.observation is None:
             raise Failed(found.error or "The cluster cannot be asked about it.", found.code or "not_adoptable")
-        s.restart_at, s.stop = None, None
+        s.restart_at, s.stop, s.others_alive = None, None, False
         if found.number is None:
             await self._open_adopted(flink_job_id, command, found)
         else:

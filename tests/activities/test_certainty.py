@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities import looking, stop
 from activities.logs import Pulse, Stale
@@ -137,8 +138,12 @@ async def test_4_the_savepoint_is_complete_and_the_job_runs_on(tmp_path, monkeyp
     attempt = SimpleNamespace(job_id="j", number=1, version=1, flink_job_id=REF.flink_job_id, handle=REF.handle)
     wanted = SimpleNamespace(trigger_id="t", directory=str(path.parent), leader=None)
     settings = SimpleNamespace(lost_grace=0.1, stop_timeout=30)
-    made = _Trigger(engine, attempt, wanted, lambda line: None, settings)  # type: ignore[arg-type]
-    stopped = await asyncio.wait_for(made.stop(), 20)
+
+    async def stopping() -> Any:
+        made = _Trigger(engine, attempt, wanted, lambda line: None, settings, Pulse(2))  # type: ignore[arg-type]
+        return await made.stop()
+
+    stopped = await asyncio.wait_for(ActivityEnvironment().run(stopping), 20)
     assert stopped.state is EngineState.RUNNING
     assert stopped.code == "not_stopped"
     assert engine.triggers == [], "Flink knew the trigger already: it is not sent again"

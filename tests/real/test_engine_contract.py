@@ -288,3 +288,26 @@ async def test_what_is_no_answer_of_a_leader_is_unreachable(answer: str):
         await engine.overview()
     await engine.close()
     server.close()
+
+
+class TestFence:
+    async def test_an_id_that_was_never_sent_is_spent(self, subject: Subject):
+        ref = await subject.ref()
+        assert await subject.engine.fence(ref)
+        assert await subject.engine.fence(ref), "doing it again is safe"
+        overview = await subject.engine.overview()
+        assert ref.handle in overview.fenced
+        assert ref.handle not in overview.jobs
+        assert (await subject.engine.look(ref)).state is EngineState.MISSING
+        with pytest.raises(Rejected):
+            await subject.submit(ref)
+        assert (await subject.engine.look(ref)).state is EngineState.MISSING
+
+    async def test_an_attempt_that_the_cluster_has_is_left_alone(self, subject: Subject):
+        ref = await subject.ref()
+        await subject.submit(ref)
+        assert not await subject.engine.fence(ref)
+        await subject.until(ref, EngineState.RUNNING)
+        await subject.engine.cancel(ref)
+        await subject.until(ref, EngineState.CANCELED)
+        assert not await subject.engine.fence(ref), "also when it is at its end"

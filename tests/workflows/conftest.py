@@ -33,7 +33,7 @@ from core.observations import EngineState, Observation
 from core.policy import RestartPolicy
 from core.records import Record
 from core.restore import RestoreKind, RestorePoint
-from core.snapshot import CommandRequest, JobSnapshot
+from core.snapshot import GENERATION, CommandRequest, JobSnapshot
 from core.states import CommandKind
 from stack.parts import Parts
 from worker.main import runner
@@ -113,6 +113,11 @@ class Cluster:
         )
         self.retains: Callable[[c.RetainIn], Any] = lambda _: c.Retained()
         self.adopts: Callable[[c.AdoptIn], Any] = lambda _: c.Adoptable(error="nothing there", code="not_adoptable")
+        self.fences: Callable[[c.AttemptIn], Any] = lambda _: c.Fenced(fenced=True)
+        self.cancels_all: Callable[[c.AttemptIn], Any] = lambda _: c.Stopped(
+            state=EngineState.CANCELED, sequence=self.tick()
+        )
+        self.opens: Callable[[c.OpenAttempt], Any] = lambda _: c.Opened()
         self.builds: Callable[[c.BuildIn], Any] = lambda _: c.Built(key="k", commit="c")
 
     def tick(self) -> int:
@@ -159,9 +164,12 @@ class Cluster:
             self.records.append(wanted)
 
         @activity.defn(name=c.OPEN_ATTEMPT)
-        async def open_attempt(wanted: c.OpenAttempt) -> None:
-            self.opened.append(wanted)
-            self.records.append(wanted.record)
+        async def open_attempt(wanted: c.OpenAttempt) -> c.Opened:
+            answer: c.Opened = self.opens(wanted)
+            if not answer.conflict:
+                self.opened.append(wanted)
+                self.records.append(wanted.record)
+            return answer
 
         @activity.defn(name=c.SUBMIT)
         async def submit(wanted: c.AttemptIn) -> c.Submitted:
@@ -211,13 +219,21 @@ class Cluster:
         async def cancel(wanted: c.AttemptIn) -> c.Stopped:
             return await answer("cancel", self.cancels, wanted)
 
+        @activity.defn(name=c.CANCEL_ALL)
+        async def cancel_all(wanted: c.AttemptIn) -> c.Stopped:
+            return await answer("cancel_all", self.cancels_all, wanted)
+
+        @activity.defn(name=c.FENCE)
+        async def fence(wanted: c.AttemptIn) -> c.Fenced:
+            return await answer("fence", self.fences, wanted)
+
         @activity.defn(name=c.BUILD)
         async def build(wanted: c.BuildIn) -> c.Built:
             return await answer("build", self.builds, wanted)
 
         return [
             record, open_attempt, submit, await_running, look, check, diagnose, gather, stop, cancel, build,
-            savepoint, prove, retain, adoptable,
+            savepoint, prove, retain, adoptable, cancel_all, fence,
         ]  # fmt: skip
 
 
@@ -277,7 +293,8 @@ async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[...,
         name = f"j-{uuid.uuid4().hex[:8]}"
         snapshot = JobSnapshot(
             job_id=str(uuid.uuid4()), project="p", name=name, type=type_, cluster="c", state_dir="file:///s",
-            policy=policy or RestartPolicy(), **{"check_interval": 3600 * 24 * 365, **more},
+            policy=policy or RestartPolicy(),
+            **{"generation": GENERATION, "check_interval": 3600 * 24 * 365, **more},
         )  # fmt: skip
         keys = [SearchAttributePair(SearchAttributeKey.for_keyword(search.STATE), "CREATED")]
         handle = await client.start_workflow(

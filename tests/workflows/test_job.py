@@ -11,6 +11,7 @@ from activities import contracts as c
 from core.observations import EngineState
 from core.policy import RestartPolicy
 from core.restore import RestoreRequest
+from core.snapshot import GENERATION
 from tests.workflows.conftest import Cluster, point
 
 FAST = RestartPolicy(
@@ -73,7 +74,7 @@ class TestStart:
         assert (await life.do("start")).error_code == "submission_unclear"
         assert await life.state() == "BLOCKED"
         # It was there after all: nothing is started beside it.
-        cluster.looks = lambda a: cluster.seen(a.number, EngineState.RUNNING)
+        cluster.fences = lambda a: c.Fenced(observation=cluster.observation(a.number, EngineState.RUNNING))
         assert (await life.do("restart")).error_code == "attempt_alive"
         assert await life.state() == "RUNNING"
         assert len(cluster.opened) == 1
@@ -89,16 +90,91 @@ class TestStart:
         cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
         assert (await life.do("restart")).state == "SUCCEEDED"
         assert len(set(cluster.flink_ids)) == 2
+        assert cluster.asked.count("fence") == 1, "the first id is spent before there is a second one"
+        assert cluster.asked.index("fence") < len(cluster.asked) - 1 - cluster.asked[::-1].index("submit")
 
     async def test_a_predecessor_that_cannot_be_asked_about_stops_everything(self, start):
         cluster = Cluster()
         cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.UNCLEAR, error="timed out")
         life = await start(cluster)
         await life.do("start")
-        cluster.looks = lambda _: c.Seen(why="connection refused")
-        ended = await life.do("restart")
-        assert ended.error_code == "predecessor_unknown"
-        assert "Nothing was started" in ended.error
+        cluster.fences = lambda _: c.Fenced(error="connection refused", code="submission_unresolved")
+        for command in ("restart", "kill"):
+            ended = await life.do(command)
+            assert ended.error_code == "submission_unresolved"
+            assert await life.state() == "BLOCKED"
+        assert len(cluster.opened) == 1
+
+    async def test_that_it_is_missing_says_nothing_of_one_that_was_perhaps_sent(self, start):
+        cluster = Cluster()
+        cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.UNCLEAR, error="timed out")
+        life = await start(cluster)
+        await life.do("start")
+        await life.observe(EngineState.MISSING)
+        await life.skip(60)
+        assert await life.state() == "BLOCKED"
+        assert not (await life.snapshot()).attempt.ended
+        assert "fence" not in cluster.asked
+        # When it turns up it is followed.
+        await life.observe(EngineState.RUNNING)
+        await life.until(lambda: cluster.records[-1].job.state == "RUNNING")
+
+    async def test_a_kill_interrupts_a_submission_and_makes_sure_of_it(self, start):
+        cluster = Cluster()
+
+        async def hangs(_):
+            await asyncio.sleep(3600)
+
+        cluster.submitted = hangs
+        life = await start(cluster)
+        first = await life.send("start")
+        await life.until(lambda: "submit" in cluster.asked)
+        assert (await life.do("kill")).state == "SUCCEEDED"
+        assert cluster.ended(first).state == "CANCELLED"
+        assert await life.state() == "KILLED"
+        assert "fence" in cluster.asked
+        assert (await life.snapshot()).attempt.ended
+
+    async def test_a_kill_of_a_submission_that_arrived_cancels_it(self, start):
+        cluster = Cluster()
+
+        async def hangs(_):
+            await asyncio.sleep(3600)
+
+        cluster.submitted = hangs
+        cluster.fences = lambda a: c.Fenced(observation=cluster.observation(a.number, EngineState.STARTING))
+        life = await start(cluster)
+        await life.send("start")
+        await life.until(lambda: "submit" in cluster.asked)
+        assert (await life.do("kill")).state == "SUCCEEDED"
+        assert cluster.asked[-1] == "diagnose"
+        assert "cancel" in cluster.asked
+
+    async def test_attempts_that_the_workflow_has_forgotten_are_settled_first(self, start):
+        """Temporal was restored from a backup: the database has an attempt by the number that would be next."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster)
+        await life.do("pause")
+        cluster.opens = lambda o: (
+            c.Opened(conflict=True, number=7, flink_job_id="f" * 32, version=1, revision=900)
+            if o.number < 8
+            else c.Opened()
+        )
+        assert (await life.do("start")).error_code == "history_lost"
+        snapshot = await life.snapshot()
+        assert (snapshot.state, snapshot.attempts, snapshot.attempt.flink_job_id) == ("BLOCKED", 7, "f" * 32)
+        assert snapshot.revision > 900
+        assert len(cluster.opened) == 1
+        assert (await life.do("restart")).state == "SUCCEEDED"
+        assert cluster.asked.count("fence") == 1
+        assert cluster.opened[-1].number == 8
+
+    async def test_a_run_of_an_earlier_generation_goes_over_to_this_one(self, start):
+        cluster = Cluster()
+        life = await start(cluster, generation=0)
+        assert (await life.do("start")).state == "SUCCEEDED"
+        assert (await life.snapshot()).generation == GENERATION
         assert len(cluster.opened) == 1
 
 

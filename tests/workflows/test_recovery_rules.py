@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
 
 from activities import contracts as c
 from core.observations import EngineState, Lost, Trouble
@@ -65,7 +67,7 @@ class TestBlocked:
         )
         assert (await life.do("start")).error_code == "attempt_alive"
         assert await life.state() == "BLOCKED"
-        assert job(cluster).actions == [{"kind": "adopt", "flink_job_id": first}]
+        assert job(cluster).actions == [{"kind": "adopt", "flink_job_id": first}, {"kind": "kill"}]
         cluster.adopts = lambda a: c.Adoptable(
             number=1, version=1, observation=cluster.observation(1, EngineState.RUNNING)
         )
@@ -74,6 +76,95 @@ class TestBlocked:
         assert (snapshot.state, snapshot.attempt.number, snapshot.attempt.ended) == ("RUNNING", 1, False)
         assert any(a.reopen for r in cluster.records for a in r.attempts)
         assert (await life.do("pause")).state == "SUCCEEDED"
+
+    async def test_a_kill_ends_an_older_attempt_that_is_alive(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        await life.do("pause")
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.OCCUPIED, error="attempt 1 is alive", code="attempt_alive", other=1, other_id="f" * 32
+        )
+        await life.do("start")
+        cluster.cancels_all = lambda _: c.Stopped(error="refused", code="cancel_unclear")
+        assert (await life.do("kill")).error_code == "cancel_unclear"
+        assert await life.state() == "BLOCKED"
+        with pytest.raises(WorkflowUpdateFailedError):
+            await life.handle.execute_update("retire")
+        cluster.cancels_all = lambda _: c.Stopped(state=EngineState.CANCELED, sequence=cluster.tick())
+        assert (await life.do("kill")).state == "SUCCEEDED"
+        assert cluster.asked.count("cancel_all") == 2
+        assert await life.state() == "KILLED"
+
+    @pytest.mark.parametrize(
+        ("state", "diagnosis", "after"),
+        [
+            (EngineState.MISSING, c.Diagnosis(lost=Lost.FORGOTTEN), "BLOCKED"),
+            (EngineState.FINISHED, c.Diagnosis(), "FINISHED"),
+        ],
+    )
+    async def test_a_pause_that_comes_while_the_job_ends_otherwise_does_not_hide_it(
+        self, start, state, diagnosis, after
+    ):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster)
+        going_on = asyncio.Event()
+
+        async def slow(_):
+            await going_on.wait()
+            return diagnosis
+
+        cluster.diagnosis = slow
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        await life.observe(state)
+        await life.until(lambda: "diagnose" in cluster.asked)
+        number = await life.send("pause")
+        going_on.set()
+        ended = await life.until(lambda: (e := cluster.ended(number)) is not None and e.state != "RUNNING" and e)
+        assert (ended.state, ended.error_code) == ("FAILED", "command_not_allowed")
+        assert await life.state() == after
+
+    async def test_a_pause_that_failed_is_not_remembered_for_ever(self, start):
+        """Seen running since, the job is one that nobody is stopping: when its cluster loses it, it is restarted."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(error="refused", code="stop_unclear")
+        assert (await life.do("pause")).error_code == "stop_unclear"
+        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
+        await life.observe(EngineState.RUNNING)
+        await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER, points=cluster.points, savepoint="file:///late")
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "RESTARTING")
+
+    async def test_a_stop_that_comes_to_its_end_late_is_a_pause(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(error="refused", code="stop_unclear")
+        await life.do("pause")
+        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
+        await life.observe(EngineState.RUNNING)
+        await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
+        cluster.diagnosis = lambda _: c.Diagnosis(savepoint="file:///late")
+        await life.observe(EngineState.FINISHED)
+        await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "PAUSED")
+
+    async def test_an_end_that_cannot_be_explained_starts_nothing_and_ends_the_command(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster)
+        cluster.diagnosis = lambda _: c.Diagnosis(undecided="connection refused", points=cluster.points)
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: "cannot be asked why" in cluster.records[-1].job.reason)
+        assert not (await life.snapshot()).attempt.ended
+        assert len(cluster.opened) == 1
+        # The next look tells it again, and then it can be told.
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER, points=cluster.points)
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: cluster.records[-1].job.state == "RESTARTING")
 
     async def test_a_savepoint_that_nobody_can_tell_about(self, start):
         cluster = Cluster()

@@ -1,0 +1,73 @@
+"""Making sure that an attempt that was perhaps sent can never run (`docs/decisions/0014-the-fence.md`)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import activity
+
+from activities import contracts as c
+from activities.logs import Pulse, bind, heartbeats, log_of
+from activities.looking import now_ms, observation
+from core.observations import EngineState
+from core.restore import RestoreKind
+from core.snapshot import checkpoint_directory
+from engine import files
+from engine.base import Engine, EngineError, Ref, Tell
+from settings import clock
+from store import attempts, clusters
+from store.tables import Attempt, Cluster
+from watch.services import Services
+
+PATIENCE_SECONDS = 90.0
+PAUSE = 1.0
+
+
+class Fencer:
+    def __init__(self, services: Services):
+        self._services = services
+
+    @activity.defn(name=c.FENCE)
+    async def fence(self, wanted: c.AttemptIn) -> c.Fenced:
+        """Spend the id of an attempt, or find that the cluster has it; asks for a minute and a half."""
+        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+        services = self._services
+        async with log_of(services.database, wanted.command_id) as tell, heartbeats() as pulse:
+            async with services.database.read() as session:
+                attempt = await attempts.get(session, wanted.job_id, wanted.number)
+                assert attempt is not None
+                cluster = await clusters.get(session, attempt.cluster)
+            return await spend(services.engines.get(cluster), attempt, cluster, tell, pulse)
+
+
+async def spend(engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse) -> c.Fenced:
+    """As the activity does. Raises nothing that an engine raises."""
+    ref = Ref(attempt.flink_job_id, attempt.handle)
+    deadline = clock.monotonic() + PATIENCE_SECONDS
+    why = ""
+    while True:
+        try:
+            pulse.check()
+            if await engine.fence(ref):
+                tell(f"attempt {attempt.number} can never run: its id is spent")
+                return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
+            asked = now_ms()
+            seen = await engine.look(ref)
+            if seen.state is not EngineState.MISSING:
+                return c.Fenced(observation=observation(attempt, seen, asked))
+        except EngineError as error:
+            if error.message != why:
+                tell(f"whether attempt {attempt.number} can still reach the cluster cannot be told: {error.message}")
+            why = error.message
+        if clock.monotonic() > deadline:
+            return c.Fenced(
+                error=f"It cannot be made sure that attempt {attempt.number} never runs: {why or 'no clear answer'}",
+                code="submission_unresolved",
+            )
+        await asyncio.sleep(PAUSE)
+
+
+async def has_run(attempt: Attempt, cluster: Cluster) -> bool:
+    """Whether an attempt has left checkpoints. Raises `Unreachable`."""
+    folder = f"{checkpoint_directory(cluster.state_dir, attempt.job_id)}/{attempt.flink_job_id}"
+    return bool(await files.scan(folder, RestoreKind.CHECKPOINT))

@@ -1,0 +1,80 @@
+"""A submission that nobody can tell about: its id is spent before anything else is started or said to have ended."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.real.conftest import GitRepository, Stack
+
+pytestmark = pytest.mark.real
+PROGRAM = Path(__file__).parent / "programs" / "waiting"
+LATE = 3.0  # seconds in which a request that was let go would have become a job
+
+
+@pytest.fixture
+def waiting(stack: Stack, tmp_path: Path) -> tuple[str, Path]:
+    """A job whose `main` waits inside the JobManager until FILE.go is there; the job and FILE."""
+    repository = GitRepository(tmp_path / "waiting")
+    repository.write({str(p.relative_to(PROGRAM)): p.read_text() for p in PROGRAM.rglob("*") if p.is_file()})
+    file = tmp_path / "main"
+    git = {"url": str(repository.folder), "ref": "main"}
+    spec = {"type": "jar", "git": git, "entry_class": "dev.penstock.tests.Waiting", "args": [str(file)]}
+    return stack.create(spec), file
+
+
+def entered(file: Path) -> int:
+    path = file.with_name(file.name + ".entered")
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def let_go(file: Path) -> None:
+    file.with_name(file.name + ".go").touch()
+    time.sleep(LATE)
+
+
+def alive(stack: Stack) -> list[str]:
+    """All Flink jobs that run, whatever their names."""
+    found = stack.flink.get("/jobs/overview").json()["jobs"]
+    return [j["jid"] for j in found if j["state"] not in ("FINISHED", "CANCELED", "FAILED")]
+
+
+def test_a_kill_interrupts_a_submission_and_nothing_of_it_runs_later(stack: Stack, waiting: tuple[str, Path]):
+    job, file = waiting
+    before = set(alive(stack))
+    sent = stack.send(job, "start")
+    assert sent.status_code == 202, sent.text
+    start = sent.json()["number"]
+    stack.until(lambda: entered(file), "its main is inside the JobManager")
+    began = time.monotonic()
+    stack.do(job, "kill")
+    assert time.monotonic() - began < 60, "it does not wait for the submission"
+    assert stack.ended(job, start)["state"] == "CANCELLED"
+    assert stack.job(job)["state"] == "KILLED"
+    let_go(file)
+    assert set(alive(stack)) <= before, "what was under way has been refused"
+    attempt = stack.items(job, "attempts")[0]
+    assert (attempt["state"], "its id is spent" in attempt["ended_because"]) == ("NOT_SUBMITTED", True)
+    assert all(o["flink_job_id"] != attempt["flink_job_id"] for o in stack.http.get("/orphans").json()["items"])
+
+
+def test_a_restart_after_an_unclear_submission_runs_the_job_once(stack: Stack, waiting: tuple[str, Path]):
+    """The worker that has sent it dies while its main waits; its successor sends the same id again, and is killed."""
+    job, file = waiting
+    before = set(alive(stack))
+    stack.send(job, "start")
+    stack.until(lambda: entered(file), "its main is inside the JobManager")
+    first = stack.job(job)["current_attempt"]["flink_job_id"]
+    stack.kill("worker")
+    stack.start("worker")
+    stack.do(job, "kill")
+    again = stack.send(job, "restart", restore={"mode": "none"}).json()["number"]
+    stack.until(lambda: entered(file) > 1, "the next attempt's main is inside the JobManager")
+    let_go(file)
+    assert stack.ended(job, again)["state"] == "SUCCEEDED"
+    running = set(alive(stack)) - before
+    assert running == {stack.job(job)["current_attempt"]["flink_job_id"]}
+    assert first not in running
+    stack.do(job, "kill")
