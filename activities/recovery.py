@@ -5,6 +5,7 @@ With nothing to do a run costs a few counts, whatever the number of jobs (`make 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable
 from datetime import timedelta
 
@@ -16,17 +17,19 @@ from temporalio.service import RPCError
 from activities import contracts as c
 from activities.logs import heartbeats
 from core.errors import Conflict
-from core.names import cluster_workflow_id, job_workflow_id
+from core.names import cluster_workflow_id
 from core.records import CommandChange, Record
 from core.states import RESTING, CommandState
 from settings import clock
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
-from watch.delivery import deliver, request_of, snapshot_of, start_job, start_watch
+from watch import deletion
+from watch.delivery import deliver, start_job, start_watch
 from watch.services import Services
 
 UNDELIVERED_SECONDS = 15
+UNFINISHED_SECONDS = 15
 COMPARE_SECONDS = 3600.0
 JOBS = "WorkflowType = 'JobWorkflow' AND ExecutionStatus = 'Running'"
 WATCHES = "WorkflowType = 'ClusterWorkflow' AND ExecutionStatus = 'Running'"
@@ -49,6 +52,7 @@ class Recovery:
             await run.workflows(full=full)
             if full:
                 self._compared = clock.monotonic()
+            await run.deletions()
             await run.undelivered()
             await run.disagreements()
             await run.orphans()
@@ -97,15 +101,13 @@ class _Run:
             return
         running = {w.id async for w in client.list_workflows(JOBS)}
         async with self._services.database.read() as session:
-            lived = {job_workflow_id(job.project, job.name): job for job in await jobs.lived(session)}
-            known = {job_workflow_id(p, n) for p, n in await jobs.names(session)}
+            lived = {jobs.workflow_id(job): job for job in await jobs.lived(session)}
+            known = await jobs.workflow_ids(session)
         for id_ in lived.keys() - running:
             job = lived[id_]
-            snapshot = snapshot_of(job, self._clusters[job.cluster], self._services.settings)
-            what = "the job has no workflow"
-            await self._found(
-                "workflow", snapshot.label, what, "start it from its last record", start_job(client, snapshot)
-            )
+            what, action = "the job has no workflow", "start it from its last record"
+            mend = start_job(self._services, job, self._clusters[job.cluster])
+            await self._found("workflow", f"{job.project}:{job.name}", what, action, mend)
         for id_ in running - known:
             await self._ownerless(id_)
 
@@ -119,6 +121,19 @@ class _Run:
             self.findings[-1].what += f": {error.cause}"
             self.findings[-1].action = "look at it in the Temporal UI; restore the row from a backup, or kill its job"
 
+    async def deletions(self) -> None:
+        """Jobs whose deletion was cut off: finished, or taken back when the workflow refuses."""
+        before = clock.now() - timedelta(seconds=UNFINISHED_SECONDS)
+        async with self._services.database.read() as session:
+            rows = await jobs.deleting(session, before)
+        for job in rows:
+            what, action = "its deletion was not finished", "finish it, or take it back when something of it runs"
+            await self._found("deletion", f"{job.project}:{job.name}", what, action, self._delete(job))
+
+    async def _delete(self, job: Job) -> None:
+        with contextlib.suppress(Conflict):  # it was taken back, and the job says so
+            await deletion.finish(self._services, job)
+
     async def undelivered(self) -> None:
         before = clock.now() - timedelta(seconds=UNDELIVERED_SECONDS)
         async with self._services.database.read() as session:
@@ -130,9 +145,7 @@ class _Run:
 
     async def _deliver(self, command: Command, job: Job, cluster: Cluster) -> None:
         try:
-            await deliver(
-                self._services.client, snapshot_of(job, cluster, self._services.settings), request_of(command)
-            )
+            await deliver(self._services, job, cluster, command)
         except Conflict as error:
             change = CommandChange(
                 id=command.id,

@@ -15,8 +15,14 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 FlinkJobId = Annotated[str, StringConstraints(pattern=FLINK_ID_PATTERN)]
 
 
-def job_workflow_id(project: str, name: str) -> str:
-    """`job-<project>:<name>`; the colon is in neither, so two jobs never share an id."""
+def job_workflow_id(project: str, name: str, job_id: str) -> str:
+    """`job-<project>:<name>-<8 hex of the job's id>`: a name that is used again has another workflow. It is kept in
+    the job's row, which is where everybody takes it from."""
+    return f"{old_job_workflow_id(project, name)}-{job_id[:8]}"
+
+
+def old_job_workflow_id(project: str, name: str) -> str:
+    """What jobs had before their id was a part of it, and still have."""
     return f"job-{project}:{name}"
 
 

@@ -19,7 +19,8 @@ from core.states import CommandKind, JobState, is_stateless
 
 
 class CommandRequest(BaseModel):
-    """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once."""
+    """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once. `job_id` is
+    the job that it is for: the workflow of another one refuses it. None in what was sent before there was one."""
 
     id: str
     number: int
@@ -28,6 +29,7 @@ class CommandRequest(BaseModel):
     version: int | None = None
     rollback_within: float | None = None
     flink_job_id: str | None = None
+    job_id: str | None = None
 
 
 class AttemptSnapshot(BaseModel):

@@ -6,7 +6,12 @@ import contextlib
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -14,18 +19,24 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
 )
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from core import queues, search
 from core.errors import Conflict
-from core.names import cluster_workflow_id, job_workflow_id
+from core.names import cluster_workflow_id, old_job_workflow_id
 from core.policy import RestartPolicy
 from core.restore import RestoreRequest
 from core.retention import SavepointPolicy
 from core.snapshot import CommandRequest, JobSnapshot
 from core.states import CommandKind
 from settings import Settings
+from store import jobs
 from store.tables import Cluster, Command, Job
+from watch.services import Services
+
+ANSWER_TIMEOUT = timedelta(seconds=5)
+NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
+"""What Temporal's client raises when Temporal is away, or a workflow does not answer in time."""
 
 
 def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
@@ -65,10 +76,11 @@ def request_of(command: Command) -> CommandRequest:
         version=command.version,
         rollback_within=command.rollback_within,
         flink_job_id=command.flink_job_id,
+        job_id=command.job_id,
     )
 
 
-def _start_arguments(snapshot: JobSnapshot) -> dict[str, Any]:
+def _start_arguments(job: Job, snapshot: JobSnapshot) -> dict[str, Any]:
     keys = {
         search.PROJECT: snapshot.project,
         search.JOB: snapshot.name,
@@ -78,7 +90,7 @@ def _start_arguments(snapshot: JobSnapshot) -> dict[str, Any]:
     }
     pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(k), v) for k, v in keys.items()]
     return {
-        "id": job_workflow_id(snapshot.project, snapshot.name),
+        "id": jobs.workflow_id(job),
         "task_queue": queues.MAIN,
         "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
         "search_attributes": TypedSearchAttributes(pairs),
@@ -86,21 +98,19 @@ def _start_arguments(snapshot: JobSnapshot) -> dict[str, Any]:
     }
 
 
-async def deliver(client: Client, snapshot: JobSnapshot, request: CommandRequest) -> None:
+async def deliver(services: Services, job: Job, cluster: Cluster, command: Command) -> None:
     """Bring a command to its job's workflow, which is started if it is not there. Doing it again is safe.
 
-    Raises `Conflict` when the workflow does not take it; what Temporal's client raises when it is away.
+    Raises `Conflict` when the workflow does not take it, and one of `NO_ANSWER` when Temporal or the workflow did not
+    answer: then it may have been taken, or be taken later.
     """
+    snapshot, request = snapshot_of(job, cluster, services.settings), request_of(command)
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-        "JobWorkflow", snapshot, **_start_arguments(snapshot)
+        "JobWorkflow", snapshot, **_start_arguments(job, snapshot)
     )
     try:
-        await client.execute_update_with_start_workflow(
-            "command",
-            request,
-            start_workflow_operation=start,
-            id=request.id,
-            rpc_timeout=timedelta(seconds=5),
+        await services.client.execute_update_with_start_workflow(
+            "command", request, start_workflow_operation=start, id=request.id, rpc_timeout=ANSWER_TIMEOUT
         )
     except WorkflowUpdateFailedError as error:
         cause = error.cause
@@ -110,9 +120,37 @@ async def deliver(client: Client, snapshot: JobSnapshot, request: CommandRequest
         raise
 
 
-async def start_job(client: Client, snapshot: JobSnapshot) -> None:
+async def retire(services: Services, job: Job) -> None:
+    """End the workflow of a job that is being deleted; one that is not there has ended.
+
+    Raises `Conflict` when it refuses, as something of the job may run, and one of `NO_ANSWER` as `deliver` does.
+    """
+    id_ = jobs.workflow_id(job)
+    handle = services.client.get_workflow_handle(id_)
+    try:
+        if id_ == old_job_workflow_id(job.project, job.name):
+            # It may be the workflow of an earlier job of this name.
+            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+            if snapshot.job_id != job.id:
+                return
+        await handle.execute_update("retire", rpc_timeout=ANSWER_TIMEOUT)
+    except WorkflowUpdateFailedError as error:
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
+            return
+        message = cause.message if isinstance(cause, ApplicationError) else str(cause)
+        raise Conflict(str(message), code="job_not_deletable", remedy="Kill it first.") from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+
+
+async def start_job(services: Services, job: Job, cluster: Cluster) -> None:
     """Start a job's workflow without a command, where it was lost."""
-    await client.start_workflow("JobWorkflow", snapshot, **_start_arguments(snapshot))
+    snapshot = snapshot_of(job, cluster, services.settings)
+    await services.client.start_workflow(
+        "JobWorkflow", snapshot, **_start_arguments(job, snapshot), rpc_timeout=ANSWER_TIMEOUT
+    )
 
 
 async def stop_watch(client: Client, cluster: str) -> None:

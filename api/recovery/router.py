@@ -29,7 +29,7 @@ class Recover(Strict):
 
 
 class Finding(BaseModel):
-    kind: str = Field(description="watch, workflow, row, command, attempt or orphan")
+    kind: str = Field(description="watch, workflow, row, deletion, command, attempt or orphan")
     subject: str
     what: str
     action: str = Field(description="What is done about it, or what a person can do")

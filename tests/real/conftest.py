@@ -152,6 +152,10 @@ class Stack:
     def job(self, job: str) -> dict[str, Any]:
         return self.http.get(f"/jobs/{job}").json()
 
+    def workflow_id(self, job: str) -> str:
+        """In the Temporal UI: the job's name, and the beginning of its id."""
+        return f"job-{job}-{self.job(job)['id'][:8]}"
+
     def items(self, job: str, what: str) -> list[dict[str, Any]]:
         response = self.http.get(f"/jobs/{job}/{what}", params={"limit": 500} if what != "restore-points" else {})
         assert response.status_code == 200, response.text

@@ -117,7 +117,7 @@ async def test_a_dry_run_changes_nothing(stack: Stack):
     schedule = client.get_schedule_handle("penstock-recovery")
     await schedule.pause()
     try:
-        await client.get_workflow_handle(f"job-{job}").terminate("test")
+        await client.get_workflow_handle(stack.workflow_id(job)).terminate("test")
         for _ in range(2):
             stack.until(
                 lambda: any(f["kind"] == "workflow" and f["subject"] == job for f in recover(stack, dry=True)),
