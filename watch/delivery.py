@@ -155,8 +155,8 @@ async def start_job(services: Services, job: Job, cluster: Cluster) -> None:
 
 async def stop_watch(client: Client, cluster: str) -> None:
     """A cluster whose row is gone is watched no longer. Where Temporal is away the watch ends by itself."""
-    with contextlib.suppress(RPCError, RuntimeError):
-        await client.get_workflow_handle(cluster_workflow_id(cluster)).cancel()
+    with contextlib.suppress(*NO_ANSWER):
+        await client.get_workflow_handle(cluster_workflow_id(cluster)).cancel(rpc_timeout=ANSWER_TIMEOUT)
 
 
 async def start_watch(client: Client, cluster: str) -> None:
@@ -168,4 +168,5 @@ async def start_watch(client: Client, cluster: str) -> None:
         task_queue=queues.MAIN,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"watch of cluster {cluster}",
+        rpc_timeout=ANSWER_TIMEOUT,
     )

@@ -126,6 +126,13 @@ class House:
             self.services, job.id, NewCommand.model_validate({"kind": kind, **more}), None
         )
 
+    async def written(self, job: Job, kind: str) -> Command:
+        """As if the API had died right after the row was written."""
+        new = NewCommand.model_validate({"kind": kind})
+        made = await command_service._write(self.services, job.id, new, None)
+        assert isinstance(made, tuple)
+        return made[0]
+
     async def command(self, id_: str) -> Command:
         async with self.services.database.read() as session:
             found = await session.get(Command, id_)
