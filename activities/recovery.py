@@ -16,7 +16,6 @@ from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedEr
 from activities import contracts as c
 from activities.logs import heartbeats
 from core.errors import Conflict
-from core.names import cluster_workflow_id
 from core.records import CommandChange, Record
 from core.states import RESTING, CommandState
 from settings import clock
@@ -33,8 +32,6 @@ COMPARE_SECONDS = 3600.0
 MEND_SECONDS = 30
 AT_ONCE = 20
 LIST_TIMEOUT = timedelta(seconds=20)
-JOBS = "WorkflowType = 'JobWorkflow' AND ExecutionStatus = 'Running'"
-WATCHES = "WorkflowType = 'ClusterWorkflow' AND ExecutionStatus = 'Running'"
 Mend = Callable[[], Awaitable[str | None]]
 """Mends what was found, and may tell how."""
 log = structlog.get_logger()
@@ -109,29 +106,34 @@ class _Run:
         async with self._services.database.read() as session:
             names = [row.name for row in await clusters.all_(session)]
         client = self._services.client
-        running = {w.id async for w in client.list_workflows(WATCHES, rpc_timeout=LIST_TIMEOUT)}
+        running = {w.id async for w in client.list_workflows(self._own("ClusterWorkflow"), rpc_timeout=LIST_TIMEOUT)}
         await asyncio.gather(
             *(
                 self._found("watch", name, "the cluster is not watched", "start its watch", self._watch(name))
                 for name in names
-                if cluster_workflow_id(name) not in running
+                if self._services.installation.cluster_workflow_id(name) not in running
             )
         )
 
+    def _own(self, type_: str) -> str:
+        """A query of this installation's running workflows of a type."""
+        queue = self._services.installation.queues.main
+        return f"WorkflowType = '{type_}' AND ExecutionStatus = 'Running' AND TaskQueue = '{queue}'"
+
     def _watch(self, name: str) -> Mend:
         async def mend() -> None:
-            await start_watch(self._services.client, name)
+            await start_watch(self._services, name)
 
         return mend
 
     async def workflows(self) -> None:
         """Jobs that have lived and have no workflow, and workflows whose job is gone."""
-        client = self._services.client
+        client, own = self._services.client, self._own("JobWorkflow")
         async with self._services.database.read() as session:
             expected = await jobs.count_lived(session)
-        if not self._full and (await client.count_workflows(JOBS, rpc_timeout=LIST_TIMEOUT)).count == expected:
+        if not self._full and (await client.count_workflows(own, rpc_timeout=LIST_TIMEOUT)).count == expected:
             return
-        running = {w.id async for w in client.list_workflows(JOBS, rpc_timeout=LIST_TIMEOUT)}
+        running = {w.id async for w in client.list_workflows(own, rpc_timeout=LIST_TIMEOUT)}
         async with self._services.database.read() as session:
             lived = {jobs.workflow_id(job): job for job in await jobs.lived(session)}
             known = await jobs.workflow_ids(session)

@@ -87,7 +87,7 @@ async def fill(stack: Stack, flink: SimulatedFlink, cluster: str, many: int) -> 
                 )
             )
     await database.close()
-    services = Services.make(settings, await connect(settings))
+    services = await Services.make(settings, await connect(settings)).ready()
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def start(job: Job) -> None:

@@ -110,7 +110,7 @@ async def finish(services: Services, job: Job) -> None:
             )
         left = await _forget_cluster(session, job)
     if left is not None:
-        await stop_watch(services.client, left)
+        await stop_watch(services, left)
 
 
 async def _forget_cluster(session: AsyncSession, job: Job) -> str | None:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import (
-    Client,
     RPCTimeoutOrCancelledError,
     WithStartWorkflowOperation,
     WorkflowUpdateFailedError,
@@ -21,9 +20,9 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from core import queues, search
+from core import search
 from core.errors import Conflict
-from core.names import cluster_workflow_id, old_job_workflow_id
+from core.names import old_job_workflow_id
 from core.policy import RestartPolicy
 from core.restore import RestoreRequest
 from core.retention import SavepointPolicy
@@ -80,7 +79,7 @@ def request_of(command: Command) -> CommandRequest:
     )
 
 
-def _start_arguments(job: Job, snapshot: JobSnapshot) -> dict[str, Any]:
+def _start_arguments(services: Services, job: Job, snapshot: JobSnapshot) -> dict[str, Any]:
     keys = {
         search.PROJECT: snapshot.project,
         search.JOB: snapshot.name,
@@ -91,7 +90,7 @@ def _start_arguments(job: Job, snapshot: JobSnapshot) -> dict[str, Any]:
     pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(k), v) for k, v in keys.items()]
     return {
         "id": jobs.workflow_id(job),
-        "task_queue": queues.MAIN,
+        "task_queue": services.installation.queues.main,
         "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
         "search_attributes": TypedSearchAttributes(pairs),
         "static_summary": f"{snapshot.type} job {snapshot.project}:{snapshot.name} on {snapshot.cluster}",
@@ -106,7 +105,7 @@ async def deliver(services: Services, job: Job, cluster: Cluster, command: Comma
     """
     snapshot, request = snapshot_of(job, cluster, services.settings), request_of(command)
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-        "JobWorkflow", snapshot, **_start_arguments(job, snapshot)
+        "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot)
     )
     try:
         await services.client.execute_update_with_start_workflow(
@@ -149,23 +148,24 @@ async def start_job(services: Services, job: Job, cluster: Cluster) -> None:
     """Start a job's workflow without a command, where it was lost."""
     snapshot = snapshot_of(job, cluster, services.settings)
     await services.client.start_workflow(
-        "JobWorkflow", snapshot, **_start_arguments(job, snapshot), rpc_timeout=ANSWER_TIMEOUT
+        "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot), rpc_timeout=ANSWER_TIMEOUT
     )
 
 
-async def stop_watch(client: Client, cluster: str) -> None:
+async def stop_watch(services: Services, cluster: str) -> None:
     """A cluster whose row is gone is watched no longer. Where Temporal is away the watch ends by itself."""
     with contextlib.suppress(*NO_ANSWER):
-        await client.get_workflow_handle(cluster_workflow_id(cluster)).cancel(rpc_timeout=ANSWER_TIMEOUT)
+        handle = services.client.get_workflow_handle(services.installation.cluster_workflow_id(cluster))
+        await handle.cancel(rpc_timeout=ANSWER_TIMEOUT)
 
 
-async def start_watch(client: Client, cluster: str) -> None:
+async def start_watch(services: Services, cluster: str) -> None:
     """See that a cluster is watched."""
-    await client.start_workflow(
+    await services.client.start_workflow(
         "ClusterWorkflow",
         cluster,
-        id=cluster_workflow_id(cluster),
-        task_queue=queues.MAIN,
+        id=services.installation.cluster_workflow_id(cluster),
+        task_queue=services.installation.queues.main,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"watch of cluster {cluster}",
         rpc_timeout=ANSWER_TIMEOUT,

@@ -62,7 +62,7 @@ async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
             raise Conflict(f"There is a cluster {new.name} already.", code="cluster_exists", remedy="PATCH it.")
         session.add(row)
     try:
-        await start_watch(parts.client, new.name)
+        await start_watch(parts, new.name)
     except NO_ANSWER as error:  # the recovery schedule starts it
         log.warning("the watch is not started yet", cluster=new.name, why=str(error))
     return _show(row)
@@ -132,7 +132,7 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
                 remedy="Leave it; it costs one question a watch interval.",
             )
         await session.delete(row)
-    await stop_watch(parts.client, name)
+    await stop_watch(parts, name)
 
 
 @router.post(

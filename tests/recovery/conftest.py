@@ -23,7 +23,7 @@ from api.commands import service as command_service
 from api.commands.schemas import CommandOut, NewCommand
 from api.jobs import schemas
 from api.jobs import service as job_service
-from core import queues, search
+from core import search
 from core.observations import EngineState, Observation
 from engine.base import Health, Overview
 from settings import Settings
@@ -97,12 +97,13 @@ class House:
         recorder = Recorder(self.services)
         scripted = [a for a in self.script.activities() if a.__name__ not in ("record", "open_attempt")]
         activities: list[Callable[..., Any]] = [recorder.record, recorder.open_attempt, *scripted]
-        for queue in (queues.MAIN, queues.BUILD):
+        queues = self.services.installation.queues
+        for queue in (queues.main, queues.build):
             await self.worker.enter_async_context(
                 Worker(
                     self.services.client,
                     task_queue=queue,
-                    workflows=[JobWorkflow] if queue == queues.MAIN else [],
+                    workflows=[JobWorkflow] if queue == queues.main else [],
                     activities=activities,
                     workflow_runner=runner(),
                 )
@@ -139,8 +140,8 @@ class House:
             assert found is not None
             return found
 
-    async def do(self, job: Job, kind: str) -> Command:
-        return await self.ended((await self.send(job, kind)).id)
+    async def do(self, job: Job, kind: str, **more: Any) -> Command:
+        return await self.ended((await self.send(job, kind, **more)).id)
 
     async def ended(self, id_: str) -> Command:
         for _ in range(1500):
@@ -175,7 +176,8 @@ async def services_of(client: Client, database: Database) -> Services:
                 state_dir="file:///s", config={}, created_at=T0,
             )
         )  # fmt: skip
-    return Services(
+    services = Services(
         settings=settings, database=database, engines=cast(Engines, _Engines()), artifacts=cast(Any, None),
         vault=cast(Any, None), client=client,
     )  # fmt: skip
+    return await services.ready()

@@ -12,7 +12,6 @@ from temporalio.client import RPCTimeoutOrCancelledError
 
 from activities.recovery import _Run
 from api.app import make_app
-from core import queues
 from settings import clock
 from store.tables import Command, Job
 from tests.recovery.conftest import House
@@ -22,7 +21,7 @@ async def stuck(house: House) -> Job:
     """A job whose workflow fails each of its tasks, as one does that a worker cannot replay."""
     job = await house.create()
     await house.services.client.start_workflow(
-        "JobWorkflow", {"no": "snapshot"}, id=str(job.workflow_id), task_queue=queues.MAIN
+        "JobWorkflow", {"no": "snapshot"}, id=str(job.workflow_id), task_queue=house.services.installation.queues.main
     )
     return job
 
@@ -47,7 +46,7 @@ async def test_the_commands_of_other_jobs_are_delivered(house: House):
 
 async def test_one_without_a_row_is_asked_for_a_bounded_time(house: House):
     await house.services.client.start_workflow(
-        "JobWorkflow", {"no": "snapshot"}, id="job-default:nobody", task_queue=queues.MAIN
+        "JobWorkflow", {"no": "snapshot"}, id="job-default:nobody", task_queue=house.services.installation.queues.main
     )
     began = clock.monotonic()
     for _ in range(20):
