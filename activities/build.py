@@ -13,8 +13,6 @@ from temporalio.common import WorkflowIDConflictPolicy
 from activities import contracts as c
 from activities.logs import bind, command_log, heartbeats, log_of
 from activities.submit import requirements_of
-from core.names import build_workflow_id
-from core.queues import MAIN
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
 from engine import git, maven, pyenv
 from engine.base import EngineError, Rejected, Tell
@@ -80,8 +78,8 @@ class Builder:
         handle = await self._services.client.start_workflow(
             "BuildWorkflow",
             run,
-            id=build_workflow_id(run.key),
-            task_queue=MAIN,
+            id=self._services.installation.build_workflow_id(run.key),
+            task_queue=self._services.installation.queues.main,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             result_type=c.Built,
             static_summary=f"build {run.commit[:12]}",

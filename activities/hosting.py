@@ -52,7 +52,7 @@ async def cluster_program(services: Services, found: attempts.Context, attempt: 
     version = spec.flink_version or found.cluster.flink_version
     seen = await services.engines.get(found.cluster).look(Ref(attempt.flink_job_id, attempt.handle))
     row = await _row(services, found.job, found.cluster, version, new=seen.state is EngineState.MISSING)
-    await start_watch(services.client, row.name)
+    await start_watch(services, row.name)
     return ClusterProgram(
         flink_version=version,
         rest_port=_port(row.jobmanager_url),

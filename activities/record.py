@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -10,10 +13,13 @@ from activities.logs import bind
 from core.records import Record
 from settings import clock
 from store import attempts
-from store.record import apply
+from store.record import UnknownJob, apply
 from store.tables import Attempt, Job
 from watch.effective import effective_config
 from watch.services import Services
+
+UNKNOWN_RETRY = timedelta(seconds=30)
+log = structlog.get_logger()
 
 
 class Recorder:
@@ -22,8 +28,31 @@ class Recorder:
 
     @activity.defn(name=c.RECORD)
     async def record(self, record: Record) -> None:
-        async with self._services.database.write() as session:
-            await apply(session, record)
+        try:
+            async with self._services.database.write() as session:
+                await apply(session, record)
+        except UnknownJob as error:
+            raise self._unknown(record.job_id) from error
+
+    def _unknown(self, job_id: str) -> ApplicationError:
+        """It is tried again: the job waits until a worker of the right database takes it, or a person has looked."""
+        services = self._services
+        installation, queue = services.installation.id or "(none)", services.installation.queues.main
+        where = services.database.engine.url.render_as_string(hide_password=True)
+        log.error(
+            "a workflow belongs to a job that this database does not have: does this worker have the right database?",
+            job=job_id,
+            workflow=activity.info().workflow_id,
+            database=where,
+            installation=installation,
+            queue=queue,
+        )
+        return ApplicationError(
+            f"The database {where} of installation {installation} has no job {job_id}. Give the workers on queue "
+            f"{queue} the database that has it; if none has, terminate this workflow and cancel what it runs.",
+            type="unknown_job",
+            next_retry_delay=UNKNOWN_RETRY,
+        )
 
     @activity.defn(name=c.OPEN_ATTEMPT)
     async def open_attempt(self, wanted: c.OpenAttempt) -> c.Opened:
@@ -34,7 +63,7 @@ class Recorder:
         async with database.read() as session:
             found = await attempts.context(session, wanted.job_id, wanted.number, wanted.version)
         if found is None:
-            raise ApplicationError(f"The job {wanted.job_id} has no row.", non_retryable=True)
+            raise self._unknown(wanted.job_id)
         existing = found.attempt
         if existing is not None and not _is_same(existing, wanted):
             return await self._conflict(wanted)

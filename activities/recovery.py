@@ -5,31 +5,35 @@ With nothing to do a run costs a few counts, whatever the number of jobs (`make 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import structlog
 from temporalio import activity
-from temporalio.client import WorkflowUpdateFailedError
-from temporalio.service import RPCError
+from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedError
 
 from activities import contracts as c
 from activities.logs import heartbeats
 from core.errors import Conflict
-from core.names import cluster_workflow_id, job_workflow_id
 from core.records import CommandChange, Record
 from core.states import RESTING, CommandState
 from settings import clock
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
-from watch.delivery import deliver, request_of, snapshot_of, start_job, start_watch
+from watch import deletion
+from watch.delivery import ANSWER_TIMEOUT, deliver, start_job, start_watch
 from watch.services import Services
 
 UNDELIVERED_SECONDS = 15
+UNFINISHED_SECONDS = 15
 COMPARE_SECONDS = 3600.0
-JOBS = "WorkflowType = 'JobWorkflow' AND ExecutionStatus = 'Running'"
-WATCHES = "WorkflowType = 'ClusterWorkflow' AND ExecutionStatus = 'Running'"
+MEND_SECONDS = 30
+AT_ONCE = 20
+LIST_TIMEOUT = timedelta(seconds=20)
+Mend = Callable[[], Awaitable[str | None]]
+"""Mends what was found, and may tell how."""
 log = structlog.get_logger()
 
 
@@ -40,121 +44,199 @@ class Recovery:
 
     @activity.defn(name=c.RECOVER)
     async def recover(self, wanted: c.RecoverIn) -> c.Recovered:
-        """Look for what is not as it ought to be; unless it is a dry run, mend what is safe to mend."""
+        """Look for what is not as it ought to be; unless it is a dry run, mend what is safe to mend.
+
+        What cannot be looked at, or mended, is a finding, and keeps nothing else from being mended.
+        """
         async with heartbeats(10):
-            run = _Run(self._services, dry=wanted.dry_run)
-            await run.watches()
             # Equal counts may hide a lost workflow beside one too many: now and then all are compared.
             full = wanted.dry_run or clock.monotonic() - self._compared > COMPARE_SECONDS
-            await run.workflows(full=full)
-            if full:
+            run = _Run(self._services, dry=wanted.dry_run, full=full)
+            for step in (run.watches, run.workflows, run.deletions, run.undelivered, run.disagreements, run.orphans):
+                await run.contained(step)
+            if full and run.compared:
                 self._compared = clock.monotonic()
-            await run.undelivered()
-            await run.disagreements()
-            await run.orphans()
             if mended := [f.kind for f in run.findings if f.done]:
                 log.info("recovered", mended=mended)
             return c.Recovered(findings=run.findings)
 
 
 class _Run:
-    def __init__(self, services: Services, *, dry: bool):
+    """`compared`: workflows and rows were all compared."""
+
+    def __init__(self, services: Services, *, dry: bool, full: bool):
         self._services = services
         self._dry = dry
-        self._clusters: dict[str, Cluster] = {}
+        self._full = full
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.compared = False
         self.findings: list[c.Finding] = []
 
-    async def _found(self, kind: str, subject: str, what: str, action: str, mend: Awaitable[object] | None) -> None:
+    async def contained(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except Exception as error:
+            name = getattr(step, "__name__", "")
+            log.exception("a step of the recovery failed", step=name, exc_info=error)
+            what = f"could not look at {name}: {_words(error)}"
+            action = "is Temporal up, and the database? It is looked at again by the next run"
+            self.findings.append(c.Finding(kind="recovery", subject=name, what=what, action=action, safe=False))
+
+    async def _found(self, kind: str, subject: str, what: str, action: str, mend: Mend | None = None) -> bool:
+        """Report what was found, and mend it. False when it was tried and did not succeed."""
         finding = c.Finding(kind=kind, subject=subject, what=what, action=action, safe=mend is not None)
         self.findings.append(finding)
-        if mend is None:
-            return
-        if self._dry:
-            mend.close()  # type: ignore[attr-defined]
-            return
+        if mend is None or self._dry:
+            return True
         try:
-            await mend
-            finding.done = True
-        except RPCError as error:
+            async with self._slots, asyncio.timeout(MEND_SECONDS):
+                told = await mend()
+        except _Refused as error:
             finding.what += f" (not mended: {error})"
-            log.warning("could not recover", kind=kind, subject=subject, why=str(error))
+            finding.action = error.action
+        except Exception as error:
+            finding.what += f" (not mended: {_words(error)})"
+            log.warning("could not recover", kind=kind, subject=subject, why=_words(error))
+        else:
+            finding.done = True
+            finding.what += f" ({told})" if told else ""
+        return finding.done
 
     async def watches(self) -> None:
         async with self._services.database.read() as session:
-            self._clusters = {row.name: row for row in await clusters.all_(session)}
-        running = {w.id async for w in self._services.client.list_workflows(WATCHES)}
-        for name in self._clusters:
-            if cluster_workflow_id(name) not in running:
-                mend = start_watch(self._services.client, name)
-                await self._found("watch", name, "the cluster is not watched", "start its watch", mend)
-
-    async def workflows(self, *, full: bool) -> None:
-        """Jobs that have lived and have no workflow, and workflows whose job is gone."""
+            names = [row.name for row in await clusters.all_(session)]
         client = self._services.client
+        running = {w.id async for w in client.list_workflows(self._own("ClusterWorkflow"), rpc_timeout=LIST_TIMEOUT)}
+        await asyncio.gather(
+            *(
+                self._found("watch", name, "the cluster is not watched", "start its watch", self._watch(name))
+                for name in names
+                if self._services.installation.cluster_workflow_id(name) not in running
+            )
+        )
+
+    def _own(self, type_: str) -> str:
+        """A query of this installation's running workflows of a type."""
+        queue = self._services.installation.queues.main
+        return f"WorkflowType = '{type_}' AND ExecutionStatus = 'Running' AND TaskQueue = '{queue}'"
+
+    def _watch(self, name: str) -> Mend:
+        async def mend() -> None:
+            await start_watch(self._services, name)
+
+        return mend
+
+    async def workflows(self) -> None:
+        """Jobs that have lived and have no workflow, and workflows whose job is gone."""
+        client, own = self._services.client, self._own("JobWorkflow")
         async with self._services.database.read() as session:
             expected = await jobs.count_lived(session)
-        if not full and (await client.count_workflows(JOBS)).count == expected:
+        if not self._full and (await client.count_workflows(own, rpc_timeout=LIST_TIMEOUT)).count == expected:
             return
-        running = {w.id async for w in client.list_workflows(JOBS)}
+        running = {w.id async for w in client.list_workflows(own, rpc_timeout=LIST_TIMEOUT)}
         async with self._services.database.read() as session:
-            lived = {job_workflow_id(job.project, job.name): job for job in await jobs.lived(session)}
-            known = {job_workflow_id(p, n) for p, n in await jobs.names(session)}
-        for id_ in lived.keys() - running:
-            job = lived[id_]
-            snapshot = snapshot_of(job, self._clusters[job.cluster], self._services.settings)
-            what = "the job has no workflow"
-            await self._found(
-                "workflow", snapshot.label, what, "start it from its last record", start_job(client, snapshot)
-            )
-        for id_ in running - known:
-            await self._ownerless(id_)
-
-    async def _ownerless(self, id_: str) -> None:
-        """A workflow ends by itself when nothing of its job runs, and refuses otherwise."""
-        handle = self._services.client.get_workflow_handle(id_)
+            lived = {jobs.workflow_id(job): job for job in await jobs.lived(session)}
+            known = await jobs.workflow_ids(session)
+        what, action = "the job has no workflow", "start it from its last record"
+        lost = [lived[id_] for id_ in sorted(lived.keys() - running)]
+        await asyncio.gather(*(self._found("workflow", _label(j), what, action, self._start(j)) for j in lost))
         what, action = "a workflow runs whose job has no row", "end it, when nothing of it runs"
-        try:
-            await self._found("row", id_, what, action, handle.execute_update("retire"))
-        except WorkflowUpdateFailedError as error:
-            self.findings[-1].what += f": {error.cause}"
-            self.findings[-1].action = "look at it in the Temporal UI; restore the row from a backup, or kill its job"
+        await asyncio.gather(
+            *(self._found("row", id_, what, action, self._end(id_)) for id_ in sorted(running - known))
+        )
+        self.compared = True
+
+    def _start(self, job: Job) -> Mend:
+        async def mend() -> None:
+            await start_job(self._services, job, await self._cluster(job))
+
+        return mend
+
+    def _end(self, id_: str) -> Mend:
+        """A workflow ends by itself when nothing of its job runs, and refuses otherwise."""
+
+        async def mend() -> None:
+            handle = self._services.client.get_workflow_handle(id_)
+            try:
+                await handle.execute_update("retire", rpc_timeout=ANSWER_TIMEOUT)
+            except WorkflowUpdateFailedError as error:
+                action = "look at it in the Temporal UI; restore the row from a backup, or kill its job"
+                raise _Refused(str(error.cause), action) from error
+
+        return mend
+
+    async def _cluster(self, job: Job) -> Cluster:
+        async with self._services.database.read() as session:
+            return await clusters.get(session, job.cluster)
+
+    async def deletions(self) -> None:
+        """Jobs whose deletion was cut off: finished, or taken back when the workflow refuses."""
+        before = clock.now() - timedelta(seconds=UNFINISHED_SECONDS)
+        async with self._services.database.read() as session:
+            rows = await jobs.deleting(session, before)
+        what, action = "its deletion was not finished", "finish it, or take it back when something of it runs"
+        await asyncio.gather(*(self._found("deletion", _label(j), what, action, self._delete(j)) for j in rows))
+
+    def _delete(self, job: Job) -> Mend:
+        async def mend() -> str | None:
+            try:
+                await deletion.finish(self._services, job)
+            except Conflict as error:
+                return f"taken back: {error.message}"
+            return None
+
+        return mend
 
     async def undelivered(self) -> None:
         before = clock.now() - timedelta(seconds=UNDELIVERED_SECONDS)
         async with self._services.database.read() as session:
             waiting = await commands.undelivered(session, before)
+        of_jobs: dict[str, list[tuple[Command, Job]]] = {}
         for command, job in waiting:
-            subject = f"{job.project}:{job.name} command {command.number}"
-            mend = self._deliver(command, job, self._clusters[job.cluster])
-            await self._found("command", subject, f"{command.kind} was not delivered", "deliver it", mend)
+            of_jobs.setdefault(job.id, []).append((command, job))
+        await asyncio.gather(*(self._deliver_all(rows) for rows in of_jobs.values()))
 
-    async def _deliver(self, command: Command, job: Job, cluster: Cluster) -> None:
-        try:
-            await deliver(
-                self._services.client, snapshot_of(job, cluster, self._services.settings), request_of(command)
-            )
-        except Conflict as error:
-            change = CommandChange(
-                id=command.id,
-                state=CommandState.FAILED,
-                at=clock.now(),
-                error=str(error),
-                error_code=error.code,
-            )
-            async with self._services.database.write() as session:
-                await apply(session, Record(job_id=job.id, commands=[change]))
+    async def _deliver_all(self, rows: Sequence[tuple[Command, Job]]) -> None:
+        """The commands of one job, in order: behind one that does not arrive no other does."""
+        action = "deliver it"
+        for command, job in rows:
+            subject, what = f"{_label(job)} command {command.number}", f"{command.kind} was not delivered"
+            if not await self._found("command", subject, what, action, self._deliver(command, job)):
+                return
+
+    def _deliver(self, command: Command, job: Job) -> Mend:
+        async def mend() -> str | None:
+            try:
+                await deliver(self._services, job, await self._cluster(job), command)
+            except Conflict as error:
+                await self._refused(command, error)
+                return f"refused: {error.message}"
+            return None
+
+        return mend
+
+    async def _refused(self, command: Command, error: Conflict) -> None:
+        change = CommandChange(
+            id=command.id,
+            state=CommandState.FAILED,
+            at=clock.now(),
+            error=str(error),
+            error_code=error.code,
+        )
+        async with self._services.database.write() as session:
+            await apply(session, Record(job_id=command.job_id, commands=[change]))
 
     async def disagreements(self) -> None:
         """Attempts that have not been seen to end although their job says otherwise."""
         async with self._services.database.read() as session:
-            found = await attempts.contradicted(session, sorted(RESTING))
-        for attempt, job in found:
+            rows = await attempts.contradicted(session, sorted(RESTING))
+        for attempt, job in rows:
             what = (
                 f"attempt {attempt.number} (Flink job {attempt.flink_job_id}) has not been seen to end, while the job "
                 f"is {job.state} with attempt {job.current_attempt}"
             )
             action = f"look at Flink job {attempt.flink_job_id} on {attempt.cluster}; adopt it, or cancel it there"
-            await self._found("attempt", f"{job.project}:{job.name}", what, action, None)
+            await self._found("attempt", _label(job), what, action)
 
     async def orphans(self) -> None:
         async with self._services.database.read() as session:
@@ -163,4 +245,25 @@ class _Run:
             was = f", attempt {row.attempt} of a job of ours," if row.attempt else ""
             what = f"Flink job {row.flink_job_id} ({row.name}){was} is alive, and nobody owns it"
             action = f"penstock orphans adopt {row.cluster} {row.flink_job_id} JOB, or penstock orphans stop"
-            await self._found("orphan", row.cluster, what, action, None)
+            await self._found("orphan", row.cluster, what, action)
+
+
+class _Refused(Exception):
+    """`action` is what a person can do."""
+
+    def __init__(self, why: str, action: str):
+        super().__init__(why)
+        self.action = action
+
+
+def _label(job: Job) -> str:
+    return f"{job.project}:{job.name}"
+
+
+def _words(error: Exception) -> str:
+    """For people; some errors have no words of their own."""
+    match error:
+        case RPCTimeoutOrCancelledError() | TimeoutError():
+            return "it did not answer in time; the Temporal UI shows whether tasks of it fail, or no worker runs"
+        case _:
+            return str(error) or type(error).__name__

@@ -32,7 +32,6 @@ from api.sql.tests import router as tests_router
 from settings import ApiSettings, Settings, clock
 from sql.runs import Runs
 from sql.sessions import Sessions
-from store.migrate import upgrade
 from store.tables import Project
 from watch.connect import connect
 from watch.observer import Observer
@@ -60,11 +59,10 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = await services_of()
+        services = await (await services_of()).ready()
         app.state.services, app.state.observer = services, Observer(services)
         runs = Runs()
         app.state.bench = Bench(runs, Sessions(services, runs))
-        await upgrade(services.database)
         await _default_project(services)
         app.state.bench.sessions.begin()
         yield

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
+from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
 from core.errors import Conflict, PenstockError
@@ -122,7 +123,21 @@ def install(app: FastAPI) -> None:
     async def temporal(_: Request, error: RPCError) -> JSONResponse:
         log.warning("temporal does not answer", why=str(error))
         return answer(
-            503, "Temporal does not answer.", "temporal_unavailable", remedy="Nothing was changed; try again shortly."
+            503,
+            "Temporal does not answer.",
+            "temporal_unavailable",
+            remedy="Try again shortly, with the same Idempotency-Key where there was one.",
+        )
+
+    @app.exception_handler(RPCTimeoutOrCancelledError)
+    async def unanswered(_: Request, error: RPCTimeoutOrCancelledError) -> JSONResponse:
+        log.warning("a workflow does not answer", why=type(error).__name__)
+        return answer(
+            503,
+            "A workflow did not answer in time; it may answer this later.",
+            "workflow_unanswered",
+            remedy="Is a worker running? The Temporal UI shows a workflow whose tasks fail: mend or roll back the "
+            "worker, and it goes on. Look at the job before you send this again.",
         )
 
     @app.exception_handler(OperationalError)

@@ -9,15 +9,18 @@ import uuid
 from datetime import UTC, datetime
 
 from benchmarks.simulated import SimulatedFlink
+from core.names import job_workflow_id
 from core.restore import Basis
 from core.snapshot import AttemptSnapshot, JobSnapshot
 from core.states import JobState
 from settings import Settings
+from store import clusters
 from store.database import Database
 from store.tables import Attempt, Job, Version
 from tests.real.conftest import Stack
 from watch.connect import connect
 from watch.delivery import start_job
+from watch.services import Services
 
 AT_ONCE = 40
 
@@ -27,7 +30,7 @@ async def fill(stack: Stack, flink: SimulatedFlink, cluster: str, many: int) -> 
     now = datetime.now(UTC)
     settings = Settings(home=stack.home, temporal_address=f"127.0.0.1:{stack.ports['temporal']}")
     database = Database(settings.url_of_database())
-    snapshots = []
+    snapshots, rows = [], []
     async with database.write() as session:
         for number in range(many):
             jid, job_id = uuid.uuid4().hex, str(uuid.uuid4())
@@ -38,9 +41,10 @@ async def fill(stack: Stack, flink: SimulatedFlink, cluster: str, many: int) -> 
             )  # fmt: skip
             snapshots.append(snapshot)
             flink._add(jid, snapshot.label)
-            session.add(
+            rows.append(
                 Job(
                     id=job_id,
+                    workflow_id=job_workflow_id("default", snapshot.name, job_id),
                     project="default",
                     name=snapshot.name,
                     type="sql",
@@ -59,7 +63,9 @@ async def fill(stack: Stack, flink: SimulatedFlink, cluster: str, many: int) -> 
                     updated_at=now,
                 )
             )
+        session.add_all(rows)
         await session.flush()
+        row = await clusters.get(session, cluster)
         for snapshot in snapshots:
             assert snapshot.attempt is not None
             jid = snapshot.attempt.flink_job_id
@@ -81,14 +87,15 @@ async def fill(stack: Stack, flink: SimulatedFlink, cluster: str, many: int) -> 
                 )
             )
     await database.close()
-    client = await connect(settings)
+    services = await Services.make(settings, await connect(settings)).ready()
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def start(snapshot: JobSnapshot) -> None:
+    async def start(job: Job) -> None:
         async with slots:
-            await start_job(client, snapshot)
+            await start_job(services, job, row)
 
-    await asyncio.gather(*(start(s) for s in snapshots))
+    await asyncio.gather(*(start(job) for job in rows))
+    await services.close()
 
 
 def measure(stack: Stack, runs: int) -> tuple[float, float]:

@@ -10,8 +10,8 @@ import typer
 import cli.history  # noqa: F401 - puts its commands beside those of cli.jobs
 from cli import clusters, jobs, local, orphans, resources, sql
 from cli.client import USAGE, err, out
-from core import queues
 from core.errors import PenstockError
+from core.queues import KINDS
 
 app = typer.Typer(
     name="penstock",
@@ -49,9 +49,6 @@ def serve() -> None:
     run(settings(), ApiSettings())
 
 
-QUEUES = {"main": queues.MAIN, "build": queues.BUILD, "watch": queues.WATCH}
-
-
 @app.command()
 def worker(
     queue: Annotated[
@@ -65,12 +62,12 @@ def worker(
     from settings.logs import configure
     from worker.main import run_worker
 
-    unknown = [q for q in queue or [] if q not in QUEUES]
+    unknown = [q for q in queue or [] if q not in KINDS]
     if unknown:
-        err.print(f"There is no queue {unknown[0]}; one of: {', '.join(QUEUES)}.", markup=False)
+        err.print(f"There is no queue {unknown[0]}; one of: {', '.join(KINDS)}.", markup=False)
         raise typer.Exit(USAGE)
     configure(settings())
-    uvloop.run(run_worker(settings(), [QUEUES[q] for q in queue or QUEUES]))
+    uvloop.run(run_worker(settings(), [kind for kind in KINDS if kind in (queue or KINDS)]))
 
 
 @app.command()

@@ -35,6 +35,12 @@ class NotFound(PenstockError):
     status = 404
 
 
+class Unavailable(PenstockError):
+    """A part that this needs does not answer now. What has been done by then is in the message."""
+
+    status = 503
+
+
 class Conflict(PenstockError):
     """The thing is not in a state that allows this. `allowed` lists what is."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import StringConstraints
+
+from core.queues import Queues, queues_of
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9])?$"
 FLINK_ID_PATTERN = r"^[0-9a-f]{32}$"
@@ -15,23 +18,43 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 FlinkJobId = Annotated[str, StringConstraints(pattern=FLINK_ID_PATTERN)]
 
 
-def job_workflow_id(project: str, name: str) -> str:
-    """`job-<project>:<name>`; the colon is in neither, so two jobs never share an id."""
+def job_workflow_id(project: str, name: str, job_id: str) -> str:
+    """`job-<project>:<name>-<8 hex of the job's id>`: a name that is used again has another workflow. It is kept in
+    the job's row, which is where everybody takes it from."""
+    return f"{old_job_workflow_id(project, name)}-{job_id[:8]}"
+
+
+def old_job_workflow_id(project: str, name: str) -> str:
+    """What jobs had before their id was a part of it, and still have."""
     return f"job-{project}:{name}"
 
 
-def cluster_workflow_id(name: str) -> str:
-    return f"cluster-{name}"
+@dataclass(frozen=True)
+class Installation:
+    """What tells one Penstock from another in the same Temporal namespace. `id` is empty in a database that is older
+    than it: then all names are as they were."""
 
+    id: str = ""
 
-def build_workflow_id(key: str) -> str:
-    """`key` is the hash of commit and settings (`core.specs.build_key`)."""
-    return f"build-{key[:24]}"
+    @property
+    def queues(self) -> Queues:
+        return queues_of(self.id)
 
+    @property
+    def _owner(self) -> str:
+        return f"{self.id}:" if self.id else ""
 
-def library_workflow_id(project: str, name: str, version: str) -> str:
-    return f"library-{project}:{name}:{version}"
+    def cluster_workflow_id(self, name: str) -> str:
+        return f"cluster-{self._owner}{name}"
 
+    def build_workflow_id(self, key: str) -> str:
+        """`key` is the hash of commit and settings (`core.specs.build_key`)."""
+        return f"build-{self._owner}{key[:24]}"
 
-RECOVERY_SCHEDULE_ID = "penstock-recovery"
-RECOVERY_WORKFLOW_ID = "penstock-recovery"
+    def library_workflow_id(self, project: str, name: str, version: str) -> str:
+        return f"library-{self._owner}{project}:{name}:{version}"
+
+    @property
+    def recovery_id(self) -> str:
+        """Of the recovery's schedule, and of the workflow that it starts."""
+        return f"penstock-recovery-{self.id}" if self.id else "penstock-recovery"

@@ -24,7 +24,8 @@ as new. 1: an attempt that was perhaps sent is fenced."""
 
 
 class CommandRequest(BaseModel):
-    """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once."""
+    """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once. `job_id` is
+    the job that it is for: the workflow of another one refuses it. None in what was sent before there was one."""
 
     id: str
     number: int
@@ -33,6 +34,7 @@ class CommandRequest(BaseModel):
     version: int | None = None
     rollback_within: float | None = None
     flink_job_id: str | None = None
+    job_id: str | None = None
 
 
 class AttemptSnapshot(BaseModel):

@@ -110,6 +110,7 @@ async def open_on(session: AsyncSession, cluster: str) -> list[dict[str, Any]]:
             Job.name,
             Job.state.label("job_state"),
             Job.busy,
+            Job.workflow_id,
         )
         .join(Job, Job.id == Attempt.job_id)
         .where(Attempt.cluster == cluster, Attempt.ended_at.is_(None), Job.deleted_at.is_(None))

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
-from core.states import CommandState
+from core.states import COMMAND_ENDED, CommandState
 from store import paging
 from store.tables import Command, Job, LogLine
 
@@ -63,6 +63,13 @@ async def undelivered(session: AsyncSession, before: datetime) -> Sequence[tuple
         .order_by(Command.created_at)
     )
     return [(c, j) for c, j in (await session.execute(query)).all()]
+
+
+async def open_of(session: AsyncSession, job_id: str) -> Command | None:
+    """A command of a job that has not ended."""
+    ended = [state.value for state in COMMAND_ENDED]
+    query = select(Command).where(Command.job_id == job_id, Command.state.not_in(ended)).order_by(Command.number)
+    return (await session.scalars(query.limit(1))).one_or_none()
 
 
 def scope(command_id: str) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import InvalidInput, NotFound
+from core.names import old_job_workflow_id
 from store import paging
 from store.tables import Job, Project, Version
 
@@ -33,17 +34,30 @@ async def projects(session: AsyncSession) -> Sequence[Project]:
     return (await session.scalars(select(Project).order_by(Project.name))).all()
 
 
-async def get(session: AsyncSession, ref: str) -> Job:
-    """A job by its id or by `project:name`. Raises `NotFound`."""
+def workflow_id(job: Job) -> str:
+    """Of the job's workflow. A row without one was made by a process of an older version, which uses the old form."""
+    return job.workflow_id or old_job_workflow_id(job.project, job.name)
+
+
+async def get(session: AsyncSession, ref: str, *, lock: bool = False) -> Job:
+    """A job by its id or by `project:name`. Raises `NotFound`. `lock`: nobody else who locks it goes on before this
+    transaction ends (on SQLite every writing transaction is alone anyway)."""
     query = select(Job).where(Job.deleted_at.is_(None))
     owner, colon, name = ref.partition(":")
     query = query.where(Job.project == owner, Job.name == name) if colon else query.where(Job.id == ref)
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
     found = (await session.scalars(query)).one_or_none() if "\x00" not in ref else None
     if found is None:
         raise NotFound(
             f"There is no job {ref[:200]}.", code="job_not_found", remedy="Name it by its id or as project:name."
         )
     return found
+
+
+async def by_id(session: AsyncSession, job_id: str, *, lock: bool = False) -> Job | None:
+    """The row of a job, deleted or not. `lock` as in `get`."""
+    return await session.get(Job, job_id, with_for_update=lock or None, populate_existing=lock)
 
 
 async def find(session: AsyncSession, project_name: str, name: str) -> Job | None:
@@ -125,9 +139,23 @@ async def latest_versions(session: AsyncSession, job_ids: Sequence[str]) -> dict
     return {row[0]: row[1] for row in (await session.execute(query)).all()}
 
 
-async def delete(session: AsyncSession, job_id: str, now: datetime) -> None:
-    """Take a job off all lists; its rows stay for the record, its name is free again."""
-    await session.execute(update(Job).where(Job.id == job_id).values(deleted_at=now, updated_at=now))
+async def delete(session: AsyncSession, job_id: str, begun: datetime, now: datetime) -> bool:
+    """Take a job off all lists; its rows stay for the record, its name is free again. False when the deletion that
+    was begun at `begun` has been taken back."""
+    query = update(Job).where(Job.id == job_id, Job.deleting_at == begun, Job.deleted_at.is_(None))
+    done = await session.execute(query.values(deleted_at=now, updated_at=now).returning(Job.id))
+    return done.first() is not None
+
+
+async def keep(session: AsyncSession, job_id: str, begun: datetime) -> None:
+    """Take the deletion back that was begun at `begun`: the job takes commands again."""
+    await session.execute(update(Job).where(Job.id == job_id, Job.deleting_at == begun).values(deleting_at=None))
+
+
+async def deleting(session: AsyncSession, before: datetime) -> Sequence[Job]:
+    """Jobs whose deletion was begun before `before`, and neither finished nor taken back."""
+    query = select(Job).where(Job.deleting_at < before, Job.deleted_at.is_(None)).order_by(Job.deleting_at)
+    return (await session.scalars(query)).all()
 
 
 async def count_by_state(session: AsyncSession) -> list[tuple[str, str, int]]:
@@ -139,18 +167,19 @@ async def count_by_state(session: AsyncSession) -> list[tuple[str, str, int]]:
 
 
 def _lived() -> Any:
-    """Jobs that a workflow has written of; each has one until it is deleted."""
-    return and_(Job.deleted_at.is_(None), Job.revision > 0)
+    """Jobs that a workflow has written of; each has one until its deletion has begun."""
+    return and_(Job.deleted_at.is_(None), Job.deleting_at.is_(None), Job.revision > 0)
 
 
 async def count_lived(session: AsyncSession) -> int:
     return (await session.scalar(select(func.count()).select_from(Job).where(_lived()))) or 0
 
 
-async def names(session: AsyncSession) -> list[tuple[str, str]]:
-    """(project, name) of all jobs that are not deleted."""
-    query = select(Job.project, Job.name).where(Job.deleted_at.is_(None))
-    return [(project, name) for project, name in (await session.execute(query)).all()]
+async def workflow_ids(session: AsyncSession) -> set[str]:
+    """Of all jobs that are not deleted."""
+    query = select(Job.workflow_id, Job.project, Job.name).where(Job.deleted_at.is_(None))
+    rows = (await session.execute(query)).all()
+    return {own or old_job_workflow_id(project, name) for own, project, name in rows}
 
 
 async def lived(session: AsyncSession) -> Sequence[Job]:

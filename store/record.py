@@ -14,8 +14,19 @@ from store import attempts
 from store.tables import Attempt, Command, Event, Job
 
 
+class UnknownJob(Exception):
+    def __init__(self, job_id: str):
+        super().__init__(f"This database has no job {job_id}.")
+        self.job_id = job_id
+
+
 async def apply(session: AsyncSession, record: Record) -> None:
-    """Apply `record` as a whole. Applying it again, or after a newer one, changes nothing."""
+    """Apply `record` as a whole. Applying it again, or after a newer one, changes nothing.
+
+    Raises `UnknownJob` when this database has no such job: nothing of the record would be kept.
+    """
+    if await session.scalar(select(Job.id).where(Job.id == record.job_id)) is None:
+        raise UnknownJob(record.job_id)
     await _job(session, record)
     for command in record.commands:
         values: dict[str, Any] = {"state": command.state.value, "attempt": command.attempt}

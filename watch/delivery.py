@@ -6,7 +6,11 @@ import contextlib
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
+from temporalio.client import (
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -14,18 +18,24 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
 )
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
-from core import queues, search
+from core import search
 from core.errors import Conflict
-from core.names import cluster_workflow_id, job_workflow_id
+from core.names import old_job_workflow_id
 from core.policy import RestartPolicy
 from core.restore import RestoreRequest
 from core.retention import SavepointPolicy
 from core.snapshot import GENERATION, CommandRequest, JobSnapshot
 from core.states import CommandKind
 from settings import Settings
+from store import jobs
 from store.tables import Cluster, Command, Job
+from watch.services import Services
+
+ANSWER_TIMEOUT = timedelta(seconds=5)
+NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
+"""What Temporal's client raises when Temporal is away, or a workflow does not answer in time."""
 
 
 def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
@@ -67,10 +77,11 @@ def request_of(command: Command) -> CommandRequest:
         version=command.version,
         rollback_within=command.rollback_within,
         flink_job_id=command.flink_job_id,
+        job_id=command.job_id,
     )
 
 
-def _start_arguments(snapshot: JobSnapshot) -> dict[str, Any]:
+def _start_arguments(services: Services, job: Job, snapshot: JobSnapshot) -> dict[str, Any]:
     keys = {
         search.PROJECT: snapshot.project,
         search.JOB: snapshot.name,
@@ -80,29 +91,27 @@ def _start_arguments(snapshot: JobSnapshot) -> dict[str, Any]:
     }
     pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(k), v) for k, v in keys.items()]
     return {
-        "id": job_workflow_id(snapshot.project, snapshot.name),
-        "task_queue": queues.MAIN,
+        "id": jobs.workflow_id(job),
+        "task_queue": services.installation.queues.main,
         "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
         "search_attributes": TypedSearchAttributes(pairs),
         "static_summary": f"{snapshot.type} job {snapshot.project}:{snapshot.name} on {snapshot.cluster}",
     }
 
 
-async def deliver(client: Client, snapshot: JobSnapshot, request: CommandRequest) -> None:
+async def deliver(services: Services, job: Job, cluster: Cluster, command: Command) -> None:
     """Bring a command to its job's workflow, which is started if it is not there. Doing it again is safe.
 
-    Raises `Conflict` when the workflow does not take it; what Temporal's client raises when it is away.
+    Raises `Conflict` when the workflow does not take it, and one of `NO_ANSWER` when Temporal or the workflow did not
+    answer: then it may have been taken, or be taken later.
     """
+    snapshot, request = snapshot_of(job, cluster, services.settings), request_of(command)
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-        "JobWorkflow", snapshot, **_start_arguments(snapshot)
+        "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot)
     )
     try:
-        await client.execute_update_with_start_workflow(
-            "command",
-            request,
-            start_workflow_operation=start,
-            id=request.id,
-            rpc_timeout=timedelta(seconds=5),
+        await services.client.execute_update_with_start_workflow(
+            "command", request, start_workflow_operation=start, id=request.id, rpc_timeout=ANSWER_TIMEOUT
         )
     except WorkflowUpdateFailedError as error:
         cause = error.cause
@@ -112,24 +121,54 @@ async def deliver(client: Client, snapshot: JobSnapshot, request: CommandRequest
         raise
 
 
-async def start_job(client: Client, snapshot: JobSnapshot) -> None:
+async def retire(services: Services, job: Job) -> None:
+    """End the workflow of a job that is being deleted; one that is not there has ended.
+
+    Raises `Conflict` when it refuses, as something of the job may run, and one of `NO_ANSWER` as `deliver` does.
+    """
+    id_ = jobs.workflow_id(job)
+    handle = services.client.get_workflow_handle(id_)
+    try:
+        if id_ == old_job_workflow_id(job.project, job.name):
+            # It may be the workflow of an earlier job of this name.
+            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+            if snapshot.job_id != job.id:
+                return
+        await handle.execute_update("retire", rpc_timeout=ANSWER_TIMEOUT)
+    except WorkflowUpdateFailedError as error:
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
+            return
+        message = cause.message if isinstance(cause, ApplicationError) else str(cause)
+        raise Conflict(str(message), code="job_not_deletable", remedy="Kill it first.") from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+
+
+async def start_job(services: Services, job: Job, cluster: Cluster) -> None:
     """Start a job's workflow without a command, where it was lost."""
-    await client.start_workflow("JobWorkflow", snapshot, **_start_arguments(snapshot))
+    snapshot = snapshot_of(job, cluster, services.settings)
+    await services.client.start_workflow(
+        "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot), rpc_timeout=ANSWER_TIMEOUT
+    )
 
 
-async def stop_watch(client: Client, cluster: str) -> None:
+async def stop_watch(services: Services, cluster: str) -> None:
     """A cluster whose row is gone is watched no longer. Where Temporal is away the watch ends by itself."""
-    with contextlib.suppress(RPCError, RuntimeError):
-        await client.get_workflow_handle(cluster_workflow_id(cluster)).cancel()
+    with contextlib.suppress(*NO_ANSWER):
+        handle = services.client.get_workflow_handle(services.installation.cluster_workflow_id(cluster))
+        await handle.cancel(rpc_timeout=ANSWER_TIMEOUT)
 
 
-async def start_watch(client: Client, cluster: str) -> None:
+async def start_watch(services: Services, cluster: str) -> None:
     """See that a cluster is watched."""
-    await client.start_workflow(
+    await services.client.start_workflow(
         "ClusterWorkflow",
         cluster,
-        id=cluster_workflow_id(cluster),
-        task_queue=queues.MAIN,
+        id=services.installation.cluster_workflow_id(cluster),
+        task_queue=services.installation.queues.main,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"watch of cluster {cluster}",
+        rpc_timeout=ANSWER_TIMEOUT,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from temporalio.service import RPCError
 
-from core.names import job_workflow_id
+from core.names import old_job_workflow_id
 from core.observations import EngineState, Observation
 from engine.base import EngineError, JobSeen, Overview
 from settings import clock
@@ -122,7 +122,9 @@ class Observer:
                 await clusters.tell_jobs(session, cluster, known, now, back=False)
 
     async def _tell(self, row: Mapping[str, Any], seen: Observation) -> None:
-        handle = self._services.client.get_workflow_handle(job_workflow_id(row["project"], row["name"]))
+        handle = self._services.client.get_workflow_handle(
+            row["workflow_id"] or old_job_workflow_id(row["project"], row["name"])
+        )
         try:
             await handle.signal("observed", seen)
         except RPCError as error:

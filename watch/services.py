@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from temporalio.client import Client
 
 from core.errors import InvalidInput
+from core.names import Installation
 from engine.artifacts import Artifacts
 from engine.base import Engine
 from engine.hosted import HostedClusters
@@ -15,6 +16,8 @@ from engine.session import FlinkSession
 from engine.vault import Vault
 from settings import Settings
 from store.database import Database
+from store.installation import identity
+from store.migrate import upgrade
 from store.tables import Cluster
 
 SESSION, PROCESSES = "flink-session", "processes"
@@ -81,6 +84,13 @@ class Services:
     artifacts: Artifacts
     vault: Vault
     client: Client
+    installation: Installation = field(default_factory=Installation)
+
+    async def ready(self) -> Services:
+        """With the newest schema, and knowing whose they are. Queues are served, and work is sent, only after this."""
+        await upgrade(self.database)
+        async with self.database.read() as session:
+            return replace(self, installation=await identity(session))
 
     @staticmethod
     def make(settings: Settings, client: Client) -> Services:

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -25,9 +24,8 @@ from activities.recovery import Recovery
 from activities.retain import Retaining
 from activities.stop import Stopper
 from activities.submit import Submitter
-from core import queues
+from core.queues import KINDS, Kind
 from settings import Settings
-from store.migrate import upgrade
 from watch.observer import Observer
 from watch.services import Services
 from worker.temporal import connect, prepare
@@ -40,7 +38,6 @@ from workflows.recovery import RecoveryWorkflow
 log = structlog.get_logger()
 
 WORKFLOWS: list[type] = [JobWorkflow, ClusterWorkflow, BuildWorkflow, LibraryWorkflow, RecoveryWorkflow]
-ALL_QUEUES = (queues.MAIN, queues.BUILD, queues.WATCH)
 GRACE = timedelta(seconds=10)
 BUILDS_AT_ONCE = 4
 
@@ -60,12 +57,12 @@ def runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list[Worker]:
+def make_workers(services: Services, wanted: Sequence[Kind] = KINDS) -> list[Worker]:
     """A worker for each queue of `wanted`, over one set of clients."""
     builder, observing = Builder(services), Observing(services, Observer(services, reports=True))
     recorder, stopper = Recorder(services), Stopper(services)
-    activities: dict[str, list[Callable[..., Any]]] = {
-        queues.MAIN: [
+    activities: dict[Kind, list[Callable[..., Any]]] = {
+        "main": [
             recorder.record,
             recorder.open_attempt,
             Submitter(services).submit,
@@ -85,39 +82,39 @@ def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list
             Adopting(services).adoptable,
             Recovery(services).recover,
         ],
-        queues.BUILD: [builder.build, builder.run_build, Librarian(services).fetch_library],
-        queues.WATCH: [observing.watch_cluster],
+        "build": [builder.build, builder.run_build, Librarian(services).fetch_library],
+        "watch": [observing.watch_cluster],
     }
     # A build that is followed holds a slot while it waits for one that runs: there are slots for both.
-    slots = {queues.MAIN: 200, queues.BUILD: 16 * BUILDS_AT_ONCE, queues.WATCH: 500}
+    slots: dict[Kind, int] = {"main": 200, "build": 16 * BUILDS_AT_ONCE, "watch": 500}
     return [
         Worker(
             services.client,
-            task_queue=queue,
-            workflows=WORKFLOWS if queue == queues.MAIN else [],
-            activities=activities[queue],
+            task_queue=services.installation.queues.of(kind),
+            workflows=WORKFLOWS if kind == "main" else [],
+            activities=activities[kind],
             workflow_runner=runner(),
-            max_concurrent_activities=slots[queue],
+            max_concurrent_activities=slots[kind],
             max_cached_workflows=2000,
-            graceful_shutdown_timeout=timedelta(seconds=1) if queue == queues.WATCH else GRACE,
+            graceful_shutdown_timeout=timedelta(seconds=1) if kind == "watch" else GRACE,
         )
-        for queue in wanted
+        for kind in wanted
     ]
 
 
-async def run_worker(settings: Settings, wanted: Sequence[str] = ALL_QUEUES) -> None:
+async def run_worker(settings: Settings, wanted: Sequence[Kind] = KINDS) -> None:
     """Serve `wanted` until SIGTERM or SIGINT; running activities get ten seconds to end."""
     client = await connect(settings)
     services = Services.make(settings, client)
     try:
-        await upgrade(services.database)
-        await prepare(client, settings)
-        await _serve(client, services, wanted)
+        services = await services.ready()
+        await prepare(services)
+        await _serve(services, wanted)
     finally:
         await services.close()
 
 
-async def _serve(client: Client, services: Services, wanted: Sequence[str]) -> None:
+async def _serve(services: Services, wanted: Sequence[Kind]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -126,6 +123,7 @@ async def _serve(client: Client, services: Services, wanted: Sequence[str]) -> N
     async with contextlib.AsyncExitStack() as stack:
         for worker in workers:
             await stack.enter_async_context(worker)
-        log.info("worker is up", queues=list(wanted), namespace=client.namespace)
+        names = [services.installation.queues.of(kind) for kind in wanted]
+        log.info("worker is up", queues=names, namespace=services.client.namespace)
         await stop.wait()
         log.info("worker is stopping")

@@ -20,26 +20,28 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from core import queues, search
-from core.names import RECOVERY_SCHEDULE_ID, RECOVERY_WORKFLOW_ID
-from settings import Settings
+from core import search
 from watch.connect import connect
+from watch.services import Services
 
 log = structlog.get_logger()
 
 __all__ = ["connect", "prepare"]
 
 
-async def prepare(client: Client, settings: Settings) -> None:
+async def prepare(services: Services) -> None:
     """See that our search attributes and the recovery schedule are there."""
+    client, installation, settings = services.client, services.installation, services.settings
     await _search_attributes(client)
     schedule = Schedule(
-        action=ScheduleActionStartWorkflow("RecoveryWorkflow", id=RECOVERY_WORKFLOW_ID, task_queue=queues.MAIN),
+        action=ScheduleActionStartWorkflow(
+            "RecoveryWorkflow", id=installation.recovery_id, task_queue=installation.queues.main
+        ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=settings.recovery_interval))]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
     )
     try:
-        await client.create_schedule(RECOVERY_SCHEDULE_ID, schedule, trigger_immediately=True)
+        await client.create_schedule(installation.recovery_id, schedule, trigger_immediately=True)
     except ScheduleAlreadyRunningError:
         return
 

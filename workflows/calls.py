@@ -15,7 +15,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 from activities import contracts as c
-from core import queues
+from core.queues import Kind, Queues
 from core.records import Record
 
 T = TypeVar("T", bound=BaseModel)
@@ -24,14 +24,19 @@ _RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=tim
 _HEARTBEAT = timedelta(seconds=12)
 
 
+def _queue(kind: Kind) -> str:
+    """Of the installation that the workflow belongs to: it runs on its main queue."""
+    return Queues(workflow.info().task_queue).of(kind)
+
+
 async def _call(
-    name: str, argument: BaseModel, result: type[T], summary: str, *, limit: timedelta, queue: str = queues.MAIN
+    name: str, argument: BaseModel, result: type[T], summary: str, *, limit: timedelta, queue: Kind = "main"
 ) -> T:
     answer: T = await workflow.execute_activity(
         name,
         argument,
         result_type=result,
-        task_queue=queue,
+        task_queue=_queue(queue),
         start_to_close_timeout=limit,
         heartbeat_timeout=_HEARTBEAT,
         retry_policy=_RETRY,
@@ -47,7 +52,7 @@ async def heavy(name: str, argument: BaseModel, result: type[T], summary: str) -
         name,
         argument,
         result_type=result,
-        task_queue=queues.BUILD,
+        task_queue=_queue("build"),
         start_to_close_timeout=timedelta(hours=3),
         heartbeat_timeout=_HEARTBEAT,
         retry_policy=RetryPolicy(maximum_attempts=5),
@@ -61,7 +66,7 @@ async def record(record_: Record, summary: str) -> None:
     await workflow.execute_activity(
         c.RECORD,
         record_,
-        task_queue=queues.MAIN,
+        task_queue=_queue("main"),
         start_to_close_timeout=timedelta(seconds=30),
         retry_policy=_RETRY,
         summary=summary,
@@ -73,7 +78,7 @@ async def open_attempt(wanted: c.OpenAttempt) -> c.Opened:
         c.OPEN_ATTEMPT,
         wanted,
         result_type=c.Opened,
-        task_queue=queues.MAIN,
+        task_queue=_queue("main"),
         start_to_close_timeout=timedelta(seconds=30),
         retry_policy=_RETRY,
         summary=f"attempt {wanted.number}, version {wanted.version}: {wanted.restore_why}"[:200],
@@ -83,7 +88,7 @@ async def open_attempt(wanted: c.OpenAttempt) -> c.Opened:
 
 async def build(wanted: c.BuildIn) -> c.Built:
     return await _call(
-        c.BUILD, wanted, c.Built, f"build version {wanted.version}", limit=timedelta(hours=3), queue=queues.BUILD
+        c.BUILD, wanted, c.Built, f"build version {wanted.version}", limit=timedelta(hours=3), queue="build"
     )
 
 

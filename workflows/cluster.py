@@ -9,7 +9,7 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts as c
-    from core import queues
+    from core.queues import Queues
 
 
 @workflow.defn(name="ClusterWorkflow")
@@ -23,7 +23,7 @@ class ClusterWorkflow:
         await workflow.execute_activity(
             c.WATCH,
             cluster,
-            task_queue=queues.WATCH,
+            task_queue=Queues(workflow.info().task_queue).watch,
             start_to_close_timeout=timedelta(days=1),
             heartbeat_timeout=timedelta(seconds=20),
             retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),

@@ -60,6 +60,12 @@ class JobWorkflow:
     def _command_is_allowed(self, request: CommandRequest) -> None:
         if self._knows(request.id):
             return
+        if request.job_id is not None and request.job_id != self._s.job_id:
+            raise ApplicationError(
+                f"The workflow {workflow.info().workflow_id} belongs to another job of the name {self._s.label}, which "
+                f"was deleted. Delete this job and create it again: the new one has a workflow of its own.",
+                type="workflow_of_another_job",
+            )
         if self._retired:
             raise ApplicationError("The job is being deleted.", type="command_not_allowed")
         current = self._book.command.kind if self._book.command else None

@@ -9,7 +9,6 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts as c
-    from core import queues
 
 
 @workflow.defn(name="RecoveryWorkflow")
@@ -20,7 +19,6 @@ class RecoveryWorkflow:
             c.RECOVER,
             wanted or c.RecoverIn(),
             result_type=c.Recovered,
-            task_queue=queues.MAIN,
             start_to_close_timeout=timedelta(minutes=10),
             heartbeat_timeout=timedelta(seconds=30),
             retry_policy=RetryPolicy(maximum_attempts=3),

@@ -23,6 +23,11 @@ _UP = (JobState.RUNNING, JobState.DEPLOYED)
 async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) -> None:
     """Raise `InvalidInput` when the job cannot run on this kind of cluster, `Conflict` when the name of a session
     cluster is taken."""
+    if cluster.managed_by is not None:
+        # Under its lock: of this and a DELETE of the job that runs the cluster one is refused.
+        keeper = await jobs.by_id(session, cluster.managed_by, lock=True)
+        if keeper is not None and keeper.deleting_at is not None and keeper.deleted_at is None:
+            raise Conflict(f"The job that runs {cluster.name} is being deleted.", code="cluster_being_deleted")
     if not is_stateless(new.spec.type):
         if cluster.kind == PROCESSES:
             raise InvalidInput(
@@ -108,28 +113,6 @@ def _in_use(name: str, on_it: Sequence[Job], what: str) -> Conflict:
         code="cluster_in_use",
         remedy="Pause them first. With `force` they are lost with it, and restarted by their policies once it is back.",
     )
-
-
-async def check_unused(session: AsyncSession, job: Job) -> None:
-    """Raise `Conflict` when jobs are on the cluster that `job` runs."""
-    row = await clusters.managed_by(session, job.id)
-    if row is not None and (count := await clusters.jobs_on(session, row.name)):
-        raise Conflict(
-            f"{count} jobs are on the cluster {row.name}, which this job runs.",
-            code="cluster_in_use",
-            remedy="Delete those jobs first.",
-        )
-
-
-async def forget(session: AsyncSession, job: Job) -> str | None:
-    """Forget the cluster of a job that has been deleted; its row stays while something that is kept names it. Gives
-    its name, None when there was none."""
-    row = await clusters.managed_by(session, job.id)
-    if row is None:
-        return None
-    if not await clusters.ever_used(session, row.name):
-        await session.delete(row)
-    return row.name
 
 
 async def manager_of(session: AsyncSession, cluster: Cluster) -> Job:

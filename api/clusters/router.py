@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Path
-from temporalio.service import RPCError
 
 from api.clusters import hosting
 from api.clusters.schemas import (
@@ -36,7 +35,7 @@ from core.states import CommandKind, JobState
 from settings import clock
 from store import clusters, commands, jobs
 from store.tables import Cluster, Job, Project
-from watch.delivery import start_watch, stop_watch
+from watch.delivery import NO_ANSWER, start_watch, stop_watch
 from watch.services import PROCESSES
 
 router = APIRouter(tags=["clusters"])
@@ -63,8 +62,8 @@ async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
             raise Conflict(f"There is a cluster {new.name} already.", code="cluster_exists", remedy="PATCH it.")
         session.add(row)
     try:
-        await start_watch(parts.client, new.name)
-    except (RPCError, RuntimeError) as error:  # the recovery schedule starts it
+        await start_watch(parts, new.name)
+    except NO_ANSWER as error:  # the recovery schedule starts it
         log.warning("the watch is not started yet", cluster=new.name, why=str(error))
     return _show(row)
 
@@ -133,7 +132,7 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
                 remedy="Leave it; it costs one question a watch interval.",
             )
         await session.delete(row)
-    await stop_watch(parts.client, name)
+    await stop_watch(parts, name)
 
 
 @router.post(

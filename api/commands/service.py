@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from temporalio.service import RPCError
 
 from api.clusters import hosting
 from api.commands.schemas import CommandOut, LogLineOut, NewCommand
@@ -22,7 +21,7 @@ from settings import clock
 from sql.compiling import judge
 from store import attempts, clusters, commands, jobs
 from store.tables import Cluster, Command, Job
-from watch.delivery import deliver, request_of, snapshot_of
+from watch.delivery import NO_ANSWER, deliver
 from watch.services import Services
 
 _STARTS = (CommandKind.START, CommandKind.RESTART, CommandKind.RESUBMIT)
@@ -55,14 +54,13 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
     if isinstance(written, CommandOut):
         return written
     command, job, cluster = written
-    snapshot = snapshot_of(job, cluster, services.settings)
     try:
-        await deliver(services.client, snapshot, request_of(command))
+        await deliver(services, job, cluster, command)
     except Conflict:
         async with services.database.write() as session:
             await commands.remove(session, command.id)
         raise
-    except (RPCError, TimeoutError, RuntimeError) as error:
+    except NO_ANSWER as error:
         log.warning("command not delivered yet", job=ref, command=command.number, why=str(error))
         async with services.database.write() as session:
             note = f"It could not be delivered yet ({error}); it is kept, and delivered as soon as that is possible."
@@ -126,9 +124,10 @@ async def _hosted(services: Services, ref: str, new: NewCommand, key: str | None
 async def _write(
     services: Services, ref: str, new: NewCommand, key: str | None
 ) -> CommandOut | tuple[Command, Job, Cluster]:
-    """The command that this key was used for before, or a new one, written down."""
+    """The command that this key was used for before, or a new one, written down. Under the lock of the job's row:
+    of this and a DELETE at the same moment one is refused."""
     async with services.database.write() as session:
-        job = await jobs.get(session, ref)
+        job = await jobs.get(session, ref, lock=True)
         if key is not None and (known := await commands.by_key(session, job.id, key)):
             shown = _same(known, new, key)
             # Perhaps nobody has delivered it yet: the API died after it had written it down.
@@ -180,6 +179,13 @@ async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None
     """The version that the command works with. Raises when the job's state or the input does not allow it."""
     label = f"{job.project}:{job.name}"
     state = JobState(job.state)
+    if job.deleting_at is not None:
+        raise Conflict(
+            f"Job {label} is being deleted.",
+            code="job_being_deleted",
+            allowed=[],
+            remedy="It is gone in a moment, or takes commands again, when it turns out that something of it runs.",
+        )
     check_allowed(label, job.type, state, new.kind, CommandKind(job.busy) if job.busy else None)
     for field in (f for f, kinds in _FIELDS.items() if new.kind not in kinds and getattr(new, f) is not None):
         raise InvalidInput(f"`{field}` has no meaning with {new.kind.value}.", code="field_unused", field=field)

@@ -131,6 +131,7 @@ class JobOut(BaseModel):
     unreachable_since: datetime | None = Field(description="Since when its cluster cannot be asked; null when it can")
     busy: CommandKind | None = Field(description="The command that is being carried out now")
     allowed_commands: list[CommandKind]
+    deleting_at: datetime | None = Field(default=None, description="Since when it is being deleted")
     blocked: Blocked | None = Field(description="When BLOCKED: the reason, and what was seen")
     next_actions: list[dict[str, Any]] = Field(description="When BLOCKED: safe commands, ready to be sent")
     restart_at: datetime | None = Field(description="When RESTARTING: the next restart")

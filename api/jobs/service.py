@@ -13,8 +13,6 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from temporalio.client import WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.clusters import hosting
@@ -30,7 +28,7 @@ from core.restore import RestoreRequest
 from core.retention import SavepointPolicy
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
 from core.sql import parse_script
-from core.states import DELETABLE, AttemptState, CommandKind, JobState, allowed, is_stateless
+from core.states import AttemptState, CommandKind, JobState, allowed
 from core.verdict import StateVerdict, unknown
 from engine import git
 from engine.base import Rejected
@@ -38,7 +36,7 @@ from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
-from watch.delivery import stop_watch
+from watch import deletion
 from watch.effective import effective_config
 from watch.observer import Observer
 from watch.services import Services
@@ -64,8 +62,10 @@ def check_spec(spec: JobSpec, services: Services) -> None:
 async def create(services: Services, new: out.NewJob) -> out.JobOut:
     check_spec(new.spec, services)
     now = clock.now()
+    job_id = str(uuid.uuid4())
     job = Job(
-        id=str(uuid.uuid4()),
+        id=job_id,
+        workflow_id=job_workflow_id(new.project, new.name, job_id),
         project=new.project,
         name=new.name,
         type=new.spec.type,
@@ -131,7 +131,8 @@ def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> o
         last_observed_at=_observed(attempt, cluster),
         unreachable_since=cluster.unreachable_since if open_ else None,
         busy=busy,
-        allowed_commands=sorted(allowed(job.type, JobState(job.state), busy)),
+        allowed_commands=sorted(allowed(job.type, JobState(job.state), busy)) if job.deleting_at is None else [],
+        deleting_at=job.deleting_at,
         blocked=_blocked(job),
         next_actions=job.actions if job.state == JobState.BLOCKED.value else [],
         restart_at=job.restart_at,
@@ -233,7 +234,7 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
 
 async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) -> None:
     """A workflow that is not there takes them from the row when it is started."""
-    handle = services.client.get_workflow_handle(job_workflow_id(job.project, job.name))
+    handle = services.client.get_workflow_handle(jobs.workflow_id(job))
     try:
         if changes.restart_policy is not None:
             await handle.signal("policy", changes.restart_policy)
@@ -246,31 +247,7 @@ async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) ->
 
 async def delete(services: Services, ref: str) -> None:
     """Delete a job of which nothing runs. Its savepoints and checkpoints stay where they are."""
-    async with services.database.read() as session:
-        job = await jobs.get(session, ref)
-        if is_stateless(job.type):
-            await hosting.check_unused(session, job)
-    if JobState(job.state) not in DELETABLE:
-        raise Conflict(
-            f"Job {job.project}:{job.name} is {job.state}.",
-            code="job_not_deletable",
-            allowed=sorted(k.value for k in allowed(job.type, JobState(job.state), None)),
-            remedy="Pause or kill it first.",
-        )
-    handle = services.client.get_workflow_handle(job_workflow_id(job.project, job.name))
-    try:
-        await handle.execute_update("retire")
-    except WorkflowUpdateFailedError as error:
-        message = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
-        raise Conflict(str(message), code="job_not_deletable", remedy="Kill it first.") from error
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-    async with services.database.write() as session:
-        await jobs.delete(session, job.id, clock.now())
-        left = await hosting.forget(session, job)
-    if left is not None:
-        await stop_watch(services.client, left)
+    await deletion.delete(services, ref)
 
 
 async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.VersionOut:

@@ -12,7 +12,6 @@ from temporalio.client import WorkflowFailureError
 
 from api.deps import Page, Parts, Strict
 from api.problems import responses
-from core import queues
 from core.errors import Conflict
 from engine.base import EngineError, Ref
 from store import clusters, orphans
@@ -29,7 +28,7 @@ class Recover(Strict):
 
 
 class Finding(BaseModel):
-    kind: str = Field(description="watch, workflow, row, command, attempt or orphan")
+    kind: str = Field(description="watch, workflow, row, deletion, command, attempt or orphan")
     subject: str
     what: str
     action: str = Field(description="What is done about it, or what a person can do")
@@ -68,8 +67,8 @@ async def run_recovery(wanted: Recover, parts: Parts) -> Findings:
         found: Findings = await parts.client.execute_workflow(
             "RecoveryWorkflow",
             wanted,
-            id=f"penstock-recovery-{uuid.uuid4()}",
-            task_queue=queues.MAIN,
+            id=f"{parts.installation.recovery_id}-{uuid.uuid4()}",
+            task_queue=parts.installation.queues.main,
             execution_timeout=LIMIT,
             result_type=Findings,
         )

@@ -18,8 +18,6 @@ from api.problems import responses
 from api.resources.schemas import FileOut, LibraryOut
 from core.errors import Conflict, InvalidInput
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
-from core.names import library_workflow_id
-from core.queues import MAIN
 from engine import git
 from engine.base import Rejected
 from settings import clock
@@ -77,8 +75,8 @@ async def _fetch(parts: Services, row: Library) -> None:
     await parts.client.start_workflow(
         "LibraryWorkflow",
         FetchLibrary(project=row.project, name=row.name, version=row.version),
-        id=library_workflow_id(row.project, row.name, row.version),
-        task_queue=MAIN,
+        id=parts.installation.library_workflow_id(row.project, row.name, row.version),
+        task_queue=parts.installation.queues.main,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         static_summary=f"library {row.name} {row.version}",

@@ -13,10 +13,10 @@ from tests.faults.points import reached
 _deliver = service.deliver
 
 
-async def deliver(client: Any, snapshot: Any, request: Any) -> None:
-    reached("api.written", snapshot.job_id)
-    await _deliver(client, snapshot, request)
-    reached("api.delivered", snapshot.job_id)
+async def deliver(services: Any, job: Any, cluster: Any, command: Any) -> None:
+    reached("api.written", job.id)
+    await _deliver(services, job, cluster, command)
+    reached("api.delivered", job.id)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import dataclasses
 import uvloop
 from temporalio.client import Client
 
+from core.queues import KINDS
 from settings import settings
 from settings.logs import configure
-from store.migrate import upgrade
 from tests.faults.points import CrashingEngines, CrashPoints
 from watch.services import Services
 from worker import main
@@ -21,9 +21,9 @@ async def run() -> None:
     plain = await connect(made)
     client = Client(**{**plain.config(), "interceptors": [CrashPoints()]})
     services = dataclasses.replace(Services.make(made, client), engines=CrashingEngines(made))
-    await upgrade(services.database)
-    await prepare(client, made)
-    await main._serve(client, services, main.ALL_QUEUES)
+    services = await services.ready()
+    await prepare(services)
+    await main._serve(services, KINDS)
 
 
 if __name__ == "__main__":

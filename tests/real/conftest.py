@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 import uuid
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from core.names import Installation
 from engine.hosted import stop_all
 from engine.processes import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
@@ -151,6 +153,15 @@ class Stack:
 
     def job(self, job: str) -> dict[str, Any]:
         return self.http.get(f"/jobs/{job}").json()
+
+    def workflow_id(self, job: str) -> str:
+        """In the Temporal UI: the job's name, and the beginning of its id."""
+        return f"job-{job}-{self.job(job)['id'][:8]}"
+
+    def installation(self) -> Installation:
+        """Of the stack's own SQLite."""
+        with sqlite3.connect(self.home / "penstock.db", timeout=30) as database:
+            return Installation(database.execute("SELECT id FROM installation").fetchone()[0])
 
     def items(self, job: str, what: str) -> list[dict[str, Any]]:
         response = self.http.get(f"/jobs/{job}/{what}", params={"limit": 500} if what != "restore-points" else {})

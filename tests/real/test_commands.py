@@ -318,7 +318,7 @@ class TestOther:
             url = f"http://127.0.0.1:{stack.ports['ui']}/api/v1/namespaces/default/workflows"
             body = httpx.get(url, params={"query": query}, trust_env=False).json()
             ids = [e["execution"]["workflowId"] for e in body.get("executions", [])]
-            return ids == [f"job-default:{name}"]
+            return ids == [stack.workflow_id(job)]
 
         stack.until(found, "the search attributes find it")
 

@@ -118,9 +118,10 @@ async def test_a_workflow_that_was_lost_is_started_again_where_it_was(stack: Sta
     stack.checkpointed(job)
     before = stack.job(job)["current_attempt"]
     client = await Client.connect(f"127.0.0.1:{stack.ports['temporal']}")
-    for workflow in (f"job-{job}", "cluster-local"):
+    workflows = (stack.workflow_id(job), stack.installation().cluster_workflow_id("local"))
+    for workflow in workflows:
         await client.get_workflow_handle(workflow).terminate("test")
-    for workflow in (f"job-{job}", "cluster-local"):
+    for workflow in workflows:
         for _ in range(600):
             if (await client.get_workflow_handle(workflow).describe()).status is WorkflowExecutionStatus.RUNNING:
                 break

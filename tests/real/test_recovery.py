@@ -114,10 +114,10 @@ async def test_a_dry_run_changes_nothing(stack: Stack):
     job = stack.create()
     stack.do(job, "start")
     client = await Client.connect(f"127.0.0.1:{stack.ports['temporal']}")
-    schedule = client.get_schedule_handle("penstock-recovery")
+    schedule = client.get_schedule_handle(stack.installation().recovery_id)
     await schedule.pause()
     try:
-        await client.get_workflow_handle(f"job-{job}").terminate("test")
+        await client.get_workflow_handle(stack.workflow_id(job)).terminate("test")
         for _ in range(2):
             stack.until(
                 lambda: any(f["kind"] == "workflow" and f["subject"] == job for f in recover(stack, dry=True)),

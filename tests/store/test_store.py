@@ -88,7 +88,10 @@ class TestJobs:
     async def test_a_deleted_job_frees_its_name(self, database):
         job = await add_job(database)
         async with database.write() as session:
-            await jobs.delete(session, job.id, T0)
+            job.deleting_at = T0
+            session.add(job)
+            await session.flush()
+            assert await jobs.delete(session, job.id, T0, T0)
         again = await add_job(database)
         assert again.id != job.id
 

@@ -28,9 +28,10 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities import contracts as c
-from core import queues, search
+from core import search
 from core.observations import EngineState, Observation
 from core.policy import RestartPolicy
+from core.queues import Queues
 from core.records import Record
 from core.restore import RestoreKind, RestorePoint
 from core.snapshot import GENERATION, CommandRequest, JobSnapshot
@@ -283,13 +284,13 @@ async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[...,
     async def begin(cluster: Cluster, *, type_: str = "sql", policy: RestartPolicy | None = None, **more: Any) -> Life:
         queue = f"q-{uuid.uuid4().hex}"
         activities = cluster.activities()
-        for name in (queues.MAIN, queues.BUILD):
-            worker = Worker(client, task_queue=name, activities=activities)
+        builds = Worker(client, task_queue=Queues(queue).build, activities=activities)
+        rest = Worker(
+            client, task_queue=queue, workflows=[JobWorkflow], activities=activities, workflow_runner=runner()
+        )
+        for worker in (builds, rest):
             await worker.__aenter__()
             stack.append(worker)
-        worker = Worker(client, task_queue=queue, workflows=[JobWorkflow], workflow_runner=runner())
-        await worker.__aenter__()
-        stack.append(worker)
         name = f"j-{uuid.uuid4().hex[:8]}"
         snapshot = JobSnapshot(
             job_id=str(uuid.uuid4()), project="p", name=name, type=type_, cluster="c", state_dir="file:///s",

@@ -18,7 +18,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     )
     # What was there before has workflows and queues without the installation in their names, and keeps those.
-    used = op.get_bind().execute(sa.text("SELECT count(*) FROM jobs")).scalar()
+    used = (
+        op.get_bind().execute(sa.text("SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM clusters)")).scalar()
+    )
     op.execute(
         sa.text("INSERT INTO installation (id, created_at) VALUES (:id, CURRENT_TIMESTAMP)").bindparams(
             id="" if used else uuid.uuid4().hex[:12]
