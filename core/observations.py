@@ -36,7 +36,10 @@ class Trouble(StrEnum):
     UNMAPPABLE = "unmappable"  # the program has no place for the state
 
 
-ENDED = frozenset({EngineState.FINISHED, EngineState.CANCELED, EngineState.FAILED, EngineState.MISSING})
+FINAL = frozenset({EngineState.FINISHED, EngineState.CANCELED, EngineState.FAILED})
+"""States that an attempt never leaves: whoever says so, and whenever, is right for good."""
+
+ENDED = FINAL | {EngineState.MISSING}
 
 
 class Observation(BaseModel):
@@ -51,8 +54,23 @@ class Observation(BaseModel):
 
 
 def is_stale(seen: Observation, *, attempt: int | None, flink_job_id: str | None, last_sequence: int) -> bool:
-    """Whether an observation may change nothing: it is about another attempt, or older than what is known."""
-    return seen.attempt != attempt or seen.flink_job_id != flink_job_id or seen.sequence <= last_sequence
+    """Whether an observation may change nothing: it is about another attempt, or older than what is known.
+
+    A final state is never old: an older question may have been answered after a younger one, and what it was
+    answered then stays true.
+    """
+    if seen.attempt != attempt or seen.flink_job_id != flink_job_id:
+        return True
+    return seen.state not in FINAL and seen.sequence <= last_sequence
+
+
+def newer(waiting: Observation | None, seen: Observation) -> bool:
+    """Whether `seen` takes the place of an observation that is waiting to be looked at."""
+    if waiting is None or seen.attempt != waiting.attempt:
+        return waiting is None or seen.attempt > waiting.attempt
+    if (seen.state in FINAL) != (waiting.state in FINAL):
+        return seen.state in FINAL
+    return seen.sequence > waiting.sequence
 
 
 class Intent(StrEnum):
@@ -106,6 +124,12 @@ def alive(job: JobState, seen: Observation) -> tuple[JobState, str]:
     if was_running:
         return JobState.RUNNING, "some of its tasks are not running: " + (seen.detail or "being deployed again")
     return JobState.DEPLOYED, "waiting for its tasks to run: " + (seen.detail or "being deployed")
+
+
+def disagrees(seen: Observation, job: JobState, reason: str) -> bool:
+    """Whether a job whose workflow has written `job` and `reason` has to be told what its cluster says of its
+    current attempt, which that workflow has not seen to end."""
+    return seen.state in ENDED or alive(job, seen) != (job, reason)
 
 
 def killed(stateless: bool) -> str:

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import BigInteger, Table, Update, bindparam, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
+from core.observations import FINAL
 from core.restore import RestoreKind, RestorePoint
 from store import paging
 from store.tables import Attempt, Build, Cluster, Event, Job, Project, RestorePointRow, Version
@@ -109,6 +110,8 @@ async def open_on(session: AsyncSession, cluster: str) -> list[dict[str, Any]]:
             Job.project,
             Job.name,
             Job.state.label("job_state"),
+            Job.reason,
+            Job.current_attempt,
             Job.busy,
             Job.workflow_id,
         )
@@ -119,23 +122,30 @@ async def open_on(session: AsyncSession, cluster: str) -> list[dict[str, Any]]:
 
 
 async def observe(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
-    """Write what was seen of many attempts at once; an older observation changes nothing.
+    """Write what was seen of many attempts at once; an older observation changes nothing. A final state is never
+    too old, and nothing takes its place.
 
     Each row has `job`, `attempt`, `saw`, `told` and `seq`.
     """
-    if not rows:
-        return
-    table = Attempt.__table__
-    statement = (
-        update(table)  # type: ignore[arg-type]
-        .where(
-            table.c.job_id == bindparam("job"),
-            table.c.number == bindparam("attempt"),
-            table.c.sequence < bindparam("seq"),
-        )
-        .values(seen=bindparam("saw"), detail=bindparam("told"), sequence=bindparam("seq"))
+    connection = await session.connection()
+    for final in (True, False):
+        found = [row for row in rows if (row["saw"] in FINAL) is final]
+        if found:
+            await connection.execute(_observed(final=final), found)
+
+
+def _observed(*, final: bool) -> Update:
+    table = cast(Table, Attempt.__table__)
+    sequence = bindparam("seq", type_=BigInteger)
+    statement = update(table).where(
+        table.c.job_id == bindparam("job"), table.c.number == bindparam("attempt"), table.c.ended_at.is_(None)
     )
-    await (await session.connection()).execute(statement, rows)
+    if not final:
+        statement = statement.where(
+            table.c.sequence < sequence, or_(table.c.seen.is_(None), table.c.seen.not_in(sorted(FINAL)))
+        )
+    newest = case((table.c.sequence < sequence, sequence), else_=table.c.sequence)
+    return statement.values(seen=bindparam("saw"), detail=bindparam("told"), sequence=newest)
 
 
 def point_id(job_id: str, path: str) -> str:

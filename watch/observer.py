@@ -15,7 +15,8 @@ import structlog
 from temporalio.service import RPCError
 
 from core.names import old_job_workflow_id
-from core.observations import EngineState, Observation
+from core.observations import FINAL, EngineState, Observation, disagrees
+from core.states import JobState
 from engine.base import EngineError, JobSeen, Overview
 from settings import clock
 from store import attempts, clusters
@@ -27,6 +28,9 @@ from watch.services import Services
 log = structlog.get_logger()
 
 HEALTH_SECONDS = 30.0
+TELL_AGAIN_SECONDS = 30.0
+LONGEST_TELL_AGAIN = 600.0  # a signal is four events in a history, and a workflow may be busy for hours
+SETTLE_SECONDS = 5.0  # that a workflow gets to write down what another process has told it
 _IN_TRANSITION = frozenset({"DEPLOYING", "DEPLOYED"})
 
 
@@ -40,6 +44,55 @@ class Look:
     changed: int = 0
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What the workflow of an attempt was told last, when (monotonic seconds), and how long that is left to work."""
+
+    state: EngineState
+    at: float
+    wait: float
+
+
+class Told:
+    """When a workflow is told what its cluster says: at once when that changes, and again as long as what the
+    workflow has written says otherwise. Of a signal that could not be sent nothing is kept."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, int], _Told] = {}
+        self._failed: set[tuple[str, int]] = set()
+
+    def is_due(self, row: Mapping[str, Any], seen: Observation) -> bool:
+        key = (row["job_id"], row["number"])
+        if key in self._failed or seen.state.value != row["seen"]:
+            return True
+        if row["number"] != row["current_attempt"] or not disagrees(seen, JobState(row["job_state"]), row["reason"]):
+            return False
+        last = self._told.get(key)
+        if last is not None and last.state is seen.state:
+            return clock.monotonic() - last.at >= last.wait
+        written = int(row["sequence"])
+        return seen.sequence == written or seen.sequence - written >= SETTLE_SECONDS * 1000
+
+    def sent(self, row: Mapping[str, Any], seen: Observation) -> None:
+        key = (row["job_id"], row["number"])
+        last = self._told.get(key)
+        again = last is not None and last.state is seen.state
+        wait = min(LONGEST_TELL_AGAIN, last.wait * 2) if last is not None and again else TELL_AGAIN_SECONDS
+        self._told[key] = _Told(seen.state, clock.monotonic(), wait)
+        self._failed.discard(key)
+
+    def not_sent(self, row: Mapping[str, Any]) -> None:
+        key = (row["job_id"], row["number"])
+        self._told.pop(key, None)
+        self._failed.add(key)
+
+    def only(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Forget all attempts but these."""
+        keys = {(row["job_id"], row["number"]) for row in rows}
+        self._told = {key: told for key, told in self._told.items() if key in keys}
+        self._failed &= keys
+
+
 class Observer:
     """`reports`: also says on the timelines what a look shows beside the jobs: a cluster that has not answered
     for long, and Flink jobs that nobody owns. The watch does; a page that is opened does not."""
@@ -51,6 +104,7 @@ class Observer:
         self._locks: dict[str, asyncio.Lock] = {}
         self._last: dict[str, tuple[float, Look]] = {}
         self._health: dict[str, float] = {}
+        self._told: dict[str, Told] = {}
 
     async def observe(self, cluster: str, *, not_older_than: float = 0.0) -> Look:
         """Ask `cluster` once and write down what changed. Callers at the same time share one question;
@@ -77,9 +131,11 @@ class Observer:
             await self._unreachable(cluster, known, now, error)
             return Look(at=now, reachable=False, busy=False)
         sequence = int(now.timestamp() * 1000)
-        changes = compare(known, overview, sequence)
+        told = self._told.setdefault(name, Told())
+        told.only(known)
+        changes = [(row, seen) for row, seen in compare(known, overview, sequence) if told.is_due(row, seen)]
         # First told, then written: were we to die in between, the next look tells it again.
-        await asyncio.gather(*(self._tell(row, seen) for row, seen in changes))
+        await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes))
         health = await self._fresh_health(cluster)
         if self._reports:
             looked_at = await previews.look(services.database, services.engines.get(cluster), name, overview, now)
@@ -114,6 +170,7 @@ class Observer:
             async with self._services.database.write() as session:
                 await clusters.did_not_answer(session, cluster.name, now, error.message)
 
+        self._told.pop(cluster.name, None)  # what it says when it answers again is told anew
         since = cluster.unreachable_since
         if not self._reports or since is None or cluster.cannot_tell_at is not None:
             return
@@ -121,36 +178,42 @@ class Observer:
             async with self._services.database.write() as session:
                 await clusters.tell_jobs(session, cluster, known, now, back=False)
 
-    async def _tell(self, row: Mapping[str, Any], seen: Observation) -> None:
+    async def _tell(self, told: Told, row: Mapping[str, Any], seen: Observation) -> None:
         handle = self._services.client.get_workflow_handle(
             row["workflow_id"] or old_job_workflow_id(row["project"], row["name"])
         )
         try:
             await handle.signal("observed", seen)
-        except RPCError as error:
+            told.sent(row, seen)
+        except (RPCError, RuntimeError) as error:
             # A job without a workflow is for the recovery schedule; Temporal away: the next look tells it.
+            told.not_sent(row)
             log.warning("could not tell a job", job=f"{row['project']}:{row['name']}", why=str(error))
 
 
 def compare(
     known: Sequence[Mapping[str, Any]], overview: Overview, sequence: int
 ) -> list[tuple[Mapping[str, Any], Observation]]:
-    """The attempts about which `overview` says something else than what is known, with what it says.
+    """What `overview` says of each attempt, where it can be believed.
 
-    An attempt that was only just recorded may not have been sent yet: that it is missing says nothing.
+    An attempt that was only just recorded may not have been sent yet: that it is missing says nothing. A look that
+    was begun before a later one was written down is old, unless what it saw is final. A final state stays what is
+    said, also when the cluster has forgotten the attempt since.
     """
     changes = []
     for row in known:
         seen = overview.jobs.get(row["handle"]) or JobSeen(row["handle"], EngineState.MISSING, detail="not known")
         if seen.state is EngineState.MISSING and row["state"] in ("RECORDED", "UNKNOWN"):
             continue
-        # A look was begun before a later one has been written: its word is old.
-        if sequence <= row["sequence"] or seen.state.value == row["seen"]:
+        at = sequence
+        if seen.state not in FINAL and row["seen"] in FINAL:
+            seen, at = JobSeen(row["handle"], EngineState(row["seen"]), detail=row["detail"] or ""), row["sequence"]
+        elif seen.state not in FINAL and sequence <= row["sequence"]:
             continue
         observation = Observation(
             attempt=row["number"],
             flink_job_id=row["flink_job_id"],
-            sequence=sequence,
+            sequence=at,
             state=seen.state,
             detail=seen.detail or None,
         )

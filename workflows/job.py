@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.contracts import AttemptIn
     from core.blocked import step_failed
     from core.errors import Conflict
-    from core.observations import Observation, is_stale
+    from core.observations import Observation, is_stale, newer
     from core.policy import RestartPolicy
     from core.retention import SavepointPolicy
     from core.snapshot import GENERATION, CommandRequest, JobSnapshot
@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.steps import Steps
 
 REMEMBERED_COMMANDS = 100
+_FINAL_IS_NEVER_STALE = "final-is-never-stale"  # workflow.patched: before, such an observation changed nothing
 
 
 @workflow.defn(name="JobWorkflow")
@@ -92,8 +93,14 @@ class JobWorkflow:
 
     @workflow.signal(name="observed")
     def observed(self, seen: Observation) -> None:
-        waiting = self._s.seen
-        if waiting is None or (seen.attempt, seen.sequence) > (waiting.attempt, waiting.sequence):
+        waiting, attempt = self._s.seen, self._s.attempt
+        # One about another job of this name, or another attempt, may not take the place of what is waiting.
+        own = attempt is not None and (seen.attempt, seen.flink_job_id) == (attempt.number, attempt.flink_job_id)
+        by_time = waiting is None or (seen.attempt, seen.sequence) > (waiting.attempt, waiting.sequence)
+        takes_place = own and newer(waiting, seen)
+        if takes_place is not by_time and not workflow.patched(_FINAL_IS_NEVER_STALE):
+            takes_place = by_time
+        if takes_place:
             self._s.seen = seen
 
     @workflow.signal(name="policy")
@@ -251,6 +258,8 @@ class JobWorkflow:
         if attempt is None or attempt.ended:
             return
         if is_stale(seen, attempt=attempt.number, flink_job_id=attempt.flink_job_id, last_sequence=self._s.sequence):
+            return
+        if seen.sequence <= self._s.sequence and not workflow.patched(_FINAL_IS_NEVER_STALE):
             return
         await self._guarded(self._steps.observe_signal(seen))
 

@@ -2,7 +2,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.observations import ENDED, EngineState, Intent, Lost, Observation, alive, attempt_state, ended, is_stale
+from core.observations import (
+    ENDED,
+    EngineState,
+    Intent,
+    Lost,
+    Observation,
+    alive,
+    attempt_state,
+    disagrees,
+    ended,
+    is_stale,
+    newer,
+)
 from core.states import ATTEMPT_ENDED, AttemptState, JobState
 
 E, J = EngineState, JobState
@@ -21,10 +33,54 @@ def seen(state: EngineState = E.RUNNING, *, attempt: int = 2, job: str = "b" * 3
         (seen(job="c" * 32), True),
         (seen(sequence=9), True),
         (seen(sequence=8), True),
+        (seen(E.MISSING, sequence=8), True),
+        (seen(E.FAILED, sequence=8), False),
+        (seen(E.FINISHED, sequence=9), False),
+        (seen(E.CANCELED, sequence=1), False),
+        (seen(E.FAILED, attempt=1, sequence=100), True),
+        (seen(E.FAILED, job="c" * 32, sequence=100), True),
     ],
 )
 def test_an_old_observation_changes_nothing(observation, stale):
     assert is_stale(observation, attempt=2, flink_job_id="b" * 32, last_sequence=9) is stale
+
+
+@pytest.mark.parametrize(
+    ("waiting", "other", "takes_its_place"),
+    [
+        (None, seen(), True),
+        (seen(), seen(sequence=11), True),
+        (seen(), seen(sequence=9), False),
+        (seen(), seen(attempt=3, sequence=1), True),
+        (seen(), seen(attempt=1, sequence=99), False),
+        (seen(E.FAILED, sequence=5), seen(sequence=9), False),
+        (seen(sequence=9), seen(E.FAILED, sequence=5), True),
+        (seen(E.FAILED, sequence=5), seen(E.MISSING, sequence=9), False),
+    ],
+)
+def test_which_of_two_observations_is_looked_at(waiting, other, takes_its_place):
+    assert newer(waiting, other) is takes_its_place
+
+
+@pytest.mark.parametrize(
+    ("state", "job", "reason", "told"),
+    [
+        (E.RUNNING, J.RUNNING, "", False),
+        (E.RUNNING, J.RUNNING, "Flink is restarting it", True),
+        (E.RUNNING, J.DEPLOYED, "", True),
+        (E.RUNNING, J.BLOCKED, "unclear", True),
+        (E.FAILED, J.RUNNING, "", True),
+        (E.MISSING, J.RUNNING, "", True),
+    ],
+)
+def test_when_a_workflow_has_to_be_told(state, job, reason, told):
+    assert disagrees(seen(state), job, reason) is told
+
+
+@given(st.sampled_from([s for s in E if s not in ENDED]), st.sampled_from(J))
+def test_once_it_has_been_told_there_is_nothing_more_to_tell(state, job):
+    after, reason = alive(job, seen(state))
+    assert not disagrees(seen(state), after, reason)
 
 
 @pytest.mark.parametrize(

@@ -240,11 +240,44 @@ class TestObservations:
         await life.do("restart")
         await life.observe(EngineState.FAILED, 1)
         newest = cluster.observation(2, EngineState.RUNNING)
-        old = newest.model_copy(update={"sequence": 1, "state": EngineState.FAILED})
-        await life.handle.signal("observed", old)
+        for state in (EngineState.RECOVERING, EngineState.MISSING):
+            await life.handle.signal("observed", newest.model_copy(update={"sequence": 1, "state": state}))
+        stranger = {"flink_job_id": "f" * 32, "sequence": 10**15, "state": EngineState.FAILED}
+        await life.handle.signal("observed", newest.model_copy(update=stranger))
         await asyncio.sleep(0.3)
         assert await life.state() == "RUNNING"
         assert len(cluster.opened) == 2
+
+    async def test_a_final_state_is_never_too_old(self, start):
+        """An older question was answered after a younger one: FAILED after RUNNING."""
+        cluster = Cluster()
+        life = await running(start, cluster, policy=FAST)
+        newest = cluster.observation(1, EngineState.RUNNING)
+        old = newest.model_copy(update={"sequence": 1, "state": EngineState.FAILED})
+        await life.handle.signal("observed", old)
+        await life.until(lambda: cluster.records[-1].job.state == "RESTARTING")
+
+    async def test_nothing_takes_the_place_of_a_final_state_that_waits(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=FAST)
+        hold = asyncio.Event()
+
+        async def slow(_):
+            await hold.wait()
+            return c.Stopped(error="The savepoint failed; the job runs on", code="savepoint_failed")
+
+        cluster.savepoints = slow
+        await life.send("savepoint")
+        await life.until(lambda: "savepoint" in cluster.asked)
+        await life.observe(EngineState.FAILED)
+        stranger = cluster.observation(1, EngineState.RUNNING).model_copy(
+            update={"attempt": 7, "flink_job_id": "f" * 32}
+        )
+        await life.handle.signal("observed", stranger)
+        await life.observe(EngineState.RUNNING)
+        await asyncio.sleep(0.2)
+        hold.set()
+        await life.until(lambda: cluster.records[-1].job.state == "RESTARTING")
 
     async def test_missing_is_believed_after_a_second_question_only(self, start):
         cluster = Cluster()

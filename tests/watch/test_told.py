@@ -1,0 +1,100 @@
+"""What a cluster says reaches the job's workflow, however questions and signals cross or get lost."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from core.observations import EngineState as E
+from tests.watch.conftest import World
+from watch.observer import LONGEST_TELL_AGAIN, TELL_AGAIN_SECONDS
+
+
+async def test_a_signal_that_could_not_be_sent_is_sent_with_the_next_look(world: World):
+    observer = world.observer()
+    world.temporal.away, world.flink.state = True, E.FAILED
+    await observer.observe("local")
+    assert world.temporal.told == []
+    world.temporal.away = False
+    world.time.go_on(1)
+    await observer.observe("local")
+    assert world.temporal.told == ["FAILED"]
+
+
+async def test_one_that_died_before_it_was_told_of_is_told_by_another_watch(world: World):
+    """The row was written by a process that did not come to tell."""
+    world.flink.state = E.FAILED
+    world.temporal.away = True
+    await world.observer().observe("local")
+    world.temporal.away = False
+    world.time.go_on(10)
+    await world.observer().observe("local")
+    assert world.temporal.told == ["FAILED"]
+
+
+async def test_it_is_told_again_as_long_as_the_workflow_says_otherwise_and_ever_more_rarely(world: World):
+    observer = world.observer()
+    world.flink.state = E.FAILED
+    for _ in range(240):
+        await observer.observe("local")
+        world.time.go_on(10)
+    assert 5 <= len(world.temporal.told) < 10
+    at = [seen.sequence / 1000 for seen in world.temporal.signals]
+    gaps = [b - a for a, b in itertools.pairwise(at)]
+    assert gaps[0] == pytest.approx(TELL_AGAIN_SECONDS, abs=1)
+    assert max(gaps) <= LONGEST_TELL_AGAIN + 10
+
+
+async def test_a_job_that_is_as_its_workflow_says_is_not_told_again(world: World):
+    observer = world.observer()
+    for _ in range(20):
+        await observer.observe("local")
+        world.time.go_on(10)
+    assert world.temporal.told == []
+
+
+async def test_a_reason_that_is_over_is_told_by_level(world: World):
+    """The signal that it runs again was lost with the process that sent it."""
+    await world.write(reason="Flink is restarting it (its own restart strategy)")
+    world.time.go_on(60)
+    await world.observer().observe("local")
+    assert world.temporal.told == ["RUNNING"]
+
+
+class TestAFinalState:
+    async def test_counts_also_when_a_younger_question_was_answered_first(self, world: World):
+        """A look is slow; while it waits, a younger one sees the job running and writes that down."""
+
+        async def a_younger_one_is_written_down() -> None:
+            async with world.database.write() as session:
+                from store import attempts
+
+                later = int(world.time.now().timestamp() * 1000) + 5000
+                row = {"job": world.job_id, "attempt": 1, "saw": "RUNNING", "told": "RUNNING", "seq": later}
+                await attempts.observe(session, [row])
+
+        world.flink.state, world.flink.before_it_answers = E.FAILED, a_younger_one_is_written_down
+        await world.observer().observe("local")
+        assert world.temporal.told == ["FAILED"]
+        row = await world.attempt()
+        assert row.seen == "FAILED"
+        assert row.sequence > int(world.time.now().timestamp() * 1000), "the youngest moment stays"
+
+    async def test_is_not_overwritten_by_a_look_that_began_before(self, world: World):
+        observer = world.observer()
+        world.flink.state = E.FAILED
+        await observer.observe("local")
+        world.flink.state = E.RUNNING
+        world.time.go_on(40)
+        await observer.observe("local")
+        assert (await world.attempt()).seen == "FAILED"
+        assert world.temporal.told == ["FAILED", "FAILED"]
+
+    async def test_is_told_also_when_the_cluster_has_forgotten_it_since(self, world: World):
+        world.flink.state, world.temporal.away = E.FINISHED, True
+        await world.observer().observe("local")
+        world.flink.state, world.temporal.away = E.MISSING, False
+        world.time.go_on(10)
+        await world.observer().observe("local")
+        assert world.temporal.told == ["FINISHED"]
