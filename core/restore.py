@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import InvalidInput
+from core.paths import PointPath, of_point
 from core.states import CommandKind, JobState
 
 
@@ -27,7 +28,7 @@ class RestorePoint(BaseModel):
     model_config = ConfigDict(frozen=True)
     id: str
     kind: RestoreKind
-    path: str
+    path: PointPath
     completed_at: datetime
     attempt: int
     version: int
@@ -41,13 +42,24 @@ class RestoreRequest(BaseModel):
         description="newest: the newest completed restore point of this job; none: start empty; "
         "point: the one named in `point`"
     )
-    point: str | None = Field(
+    point: PointPath | None = Field(
         default=None,
         max_length=2048,
-        description="Id of a restore point of this job, or a path; with mode point",
+        description="Id of a restore point of this job, or a path in any spelling (`/p`, `file:/p`, `file:///p/`); "
+        "with mode point",
     )
     allow_non_restored_state: bool = Field(
         default=False, description="Start although some state of the restore point has no operator any more"
+    )
+    accept_changed_state: bool = Field(
+        default=False,
+        description="SQL: drop the state of operators that keep something else now (verdict INCOMPATIBLE); what "
+        "`force` of the command sets",
+    )
+    accept_unknown_state: bool = Field(
+        default=False,
+        description="SQL: start although it is not known what made this state, or whether it fits (verdict UNKNOWN): "
+        "it may be given to other operators than those that made it",
     )
 
     @model_validator(mode="after")
@@ -55,6 +67,24 @@ class RestoreRequest(BaseModel):
         if (self.mode == "point") != (self.point is not None):
             raise ValueError("`point` is given with mode `point`, and only then")
         return self
+
+    @property
+    def accepted(self) -> Accepted:
+        return Accepted(
+            loss=self.allow_non_restored_state or self.accept_changed_state,
+            change=self.accept_changed_state,
+            unknown=self.accept_unknown_state,
+        )
+
+
+class Accepted(BaseModel):
+    """What a person has accepted of a restore: that state is lost, that operators which keep something else now begin
+    empty, that nobody knows what made it."""
+
+    model_config = ConfigDict(frozen=True)
+    loss: bool = False
+    change: bool = False
+    unknown: bool = False
 
 
 class Basis(StrEnum):
@@ -143,7 +173,7 @@ class Lineage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     first: int = 1
-    root: str | None = None
+    root: PointPath | None = None
     untouched: bool = True
 
 
@@ -171,7 +201,8 @@ def choose(
                 return Choice(path=point.path, point=point, why=f"restored from the named {point.kind.value}")
         return Choice(path=wanted, why="restored from the path that was named")
     candidates = [p for p in points if asked or p.attempt >= lineage.first]
-    found = newest([p for p in candidates if p.path not in without])
+    failed = {of_point(path) for path in without}
+    found = newest([p for p in candidates if p.path not in failed])
     if found is not None and without:
         return Choice(
             path=found.path,

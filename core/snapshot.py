@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from core.blocked import Blocked
 from core.observations import Intent, Observation, Trouble
+from core.paths import PointPath
 from core.policy import RestartPolicy
-from core.restore import Basis, Lineage, RestoreRequest
+from core.restore import Accepted, Basis, Lineage, RestoreRequest
 from core.retention import SavepointPolicy
 from core.states import CommandKind, JobState, is_stateless
 
@@ -38,7 +39,9 @@ class AttemptSnapshot(BaseModel):
     build_key: str | None = None
     commit: str | None = None
     running_since: datetime | None = None
-    restored_from: str | None = None
+    restored_from: PointPath | None = None
+    accepted: Accepted = Accepted()
+    """What a person has accepted of the state that it was started from; goes on with that state."""
     leader: str | None = None
     """Identity of the JobManager that took it."""
     before: int | None = None
@@ -79,9 +82,9 @@ class JobSnapshot(BaseModel):
     """A savepoint has been taken since retention last looked."""
     restarts: list[datetime] = []
     restart_at: datetime | None = None
-    failed_restores: dict[str, int] = {}
+    failed_restores: dict[PointPath, int] = {}
     """How often in a row each path has failed to restore, since a person last started the job."""
-    unusable: list[str] = []
+    unusable: list[PointPath] = []
     """Paths that the policy passes over."""
     blocked: Blocked | None = None
     command: CommandRequest | None = None

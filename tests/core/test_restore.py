@@ -135,7 +135,17 @@ class TestChoose:
 
     def test_a_named_path_that_is_not_ours(self):
         chosen = choose(RestoreRequest(mode="point", point="/elsewhere"), [], Lineage(), asked=True)
-        assert chosen == Choice(path="/elsewhere", why=chosen.why)
+        assert chosen == Choice(path="file:///elsewhere", why=chosen.why)
+
+    @pytest.mark.parametrize(
+        "written", ["/s/p", "file:/s/p", "file:///s/p/", "file://localhost//s/./p", "/s/x/../p", "/s/p/_metadata"]
+    )
+    def test_a_point_is_known_in_every_spelling(self, written):
+        mine = point(1, name="p")
+        chosen = choose(RestoreRequest(mode="point", point=written), [mine], Lineage(), asked=True)
+        assert (chosen.point, chosen.path) == (mine, "file:///s/p")
+        assert isinstance(choose(NEWEST, [mine], Lineage(untouched=False), asked=False, without=[written]), Missing)
+        assert Lineage(root=written).root == "file:///s/p"
 
     def test_the_newest_across_attempts(self):
         chosen = choose(NEWEST, [point(1, attempt=1), point(2, attempt=2)], Lineage(), asked=False)
