@@ -5,7 +5,7 @@ The rules are those of `docs/decisions/0003-restore-rules.md`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from core.errors import InvalidInput
 from core.paths import PointPath, of_point
 from core.states import CommandKind, JobState
+
+NOTHING: Mapping[int, int] = {}
 
 
 class RestoreKind(StrEnum):
@@ -154,13 +156,24 @@ def resolve_request(
     return RestoreRequest(mode="none" if basis is Basis.FRESH else "newest")
 
 
-def newest(points: Sequence[RestorePoint]) -> RestorePoint | None:
-    """Newest by completion time; a savepoint wins a tie, then the later attempt, then the id."""
-    return max(
-        points,
-        key=lambda p: (p.completed_at, p.kind is RestoreKind.SAVEPOINT, p.attempt, p.id),
-        default=None,
-    )
+def _age(point: RestorePoint, taken_up: Mapping[int, int]) -> tuple[int, bool, datetime, bool, str]:
+    """Later is greater: by attempt first, by time within the attempt; a savepoint wins a tie, then the id.
+
+    Attempts follow one another, and clocks do not have to agree about it: the times of two attempts may come from two
+    machines, or from one whose clock was set back. For `taken_up` see `Lineage`.
+    """
+    attempt = taken_up.get(point.attempt, point.attempt)
+    savepoint = point.kind is RestoreKind.SAVEPOINT
+    return attempt, point.attempt in taken_up, point.completed_at, savepoint, point.id
+
+
+def newest(points: Sequence[RestorePoint], taken_up: Mapping[int, int] = NOTHING) -> RestorePoint | None:
+    """The one that was made last; None of none."""
+    return max(points, key=lambda p: _age(p, taken_up), default=None)
+
+
+def newest_first(points: Iterable[RestorePoint], taken_up: Mapping[int, int] = NOTHING) -> list[RestorePoint]:
+    return sorted(points, key=lambda p: _age(p, taken_up), reverse=True)
 
 
 class Lineage(BaseModel):
@@ -168,13 +181,26 @@ class Lineage(BaseModel):
 
     `first` is the attempt that began it: the last one that a person started empty or from a named
     point. `root` is the path that one was restored from, None when it began empty. `untouched` says
-    that no checkpoint or savepoint has completed since: True only when that is known for certain.
+    that no checkpoint or savepoint has completed since: True only when that is known for certain. `taken_up` are
+    attempts that had been believed ended, and were adopted again after later ones had been made: what such an attempt
+    makes is newer than what attempts up to that one made.
     """
 
     model_config = ConfigDict(frozen=True)
     first: int = 1
     root: PointPath | None = None
     untouched: bool = True
+    taken_up: dict[int, int] = {}
+
+    def adopted(self, attempt: int, last: int) -> Lineage:
+        """The lineage once `attempt` has been adopted, when `last` is the last one that was made."""
+        again = {attempt: last} if attempt < last else {}
+        update = {"first": min(self.first, attempt), "untouched": False, "taken_up": {**self.taken_up, **again}}
+        return self.model_copy(update=update)
+
+    def begun(self, attempt: int, root: str | None) -> Lineage:
+        """The one that begins with `attempt`, started empty or from the path `root`."""
+        return Lineage(first=attempt, root=root, taken_up=self.taken_up)
 
 
 def choose(
@@ -202,7 +228,7 @@ def choose(
         return Choice(path=wanted, why="restored from the path that was named")
     candidates = [p for p in points if asked or p.attempt >= lineage.first]
     failed = {of_point(path) for path in without}
-    found = newest([p for p in candidates if p.path not in failed])
+    found = newest([p for p in candidates if p.path not in failed], lineage.taken_up)
     if found is not None and without:
         return Choice(
             path=found.path,
@@ -239,5 +265,5 @@ def newer_than(choice: Choice, vanished: Sequence[RestorePoint], lineage: Lineag
     state that was due."""
     if choice.point is None:
         return []
-    at = choice.point.completed_at
-    return [p for p in vanished if p.completed_at > at and p.attempt >= lineage.first]
+    chosen = _age(choice.point, lineage.taken_up)
+    return [p for p in vanished if _age(p, lineage.taken_up) > chosen and p.attempt >= lineage.first]

@@ -6,7 +6,9 @@ is started again where it was.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -104,6 +106,11 @@ class JobSnapshot(BaseModel):
     @property
     def stateless(self) -> bool:
         return is_stateless(self.type)
+
+
+def lineage_of(snapshot: Mapping[str, Any] | None) -> Lineage:
+    """The lineage in a snapshot as it is kept beside the job's row; of a job that never ran the one it begins with."""
+    return Lineage.model_validate((snapshot or {}).get("lineage") or {})
 
 
 def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:

@@ -14,8 +14,8 @@ from core.errors import InvalidInput
 from core.operators import table_in
 from core.plan import NotAPlan, Plan, read
 from core.references import is_sensitive
-from core.restore import Accepted, Lineage, RestoreRequest, newest
-from core.snapshot import JobSnapshot
+from core.restore import Accepted, RestoreRequest, newest
+from core.snapshot import lineage_of
 from core.specs import SqlSpec
 from core.sql import Script, parse_script, placed, without_execute
 from engine.base import EngineError, Planner, Rejected, Tell, quiet
@@ -317,8 +317,8 @@ async def _base(session: AsyncSession, job: Job, restore: RestoreRequest | None)
     current = await attempts.get(session, job.id, job.current_attempt)
     if current is not None and current.ended_at is None:
         return await plans.of_attempt(session, job.id, current.number)
-    lineage = JobSnapshot.model_validate(job.snapshot).lineage if job.snapshot else Lineage()
-    found = newest([p for p in points if restore is not None or p.attempt >= lineage.first])
+    lineage = lineage_of(job.snapshot)
+    found = newest([p for p in points if restore is not None or p.attempt >= lineage.first], lineage.taken_up)
     if found is None and restore is None and lineage.root is None:
         return None
     if found is None and restore is None and lineage.root is not None:

@@ -144,11 +144,11 @@ def point_id(job_id: str, path: str) -> str:
 
 
 async def points(session: AsyncSession, job_id: str) -> list[RestorePointRow]:
-    """Restore points of a job that are still there, newest first."""
+    """Restore points of a job that are still there, newest first: by attempt, then by time."""
     query = (
         select(RestorePointRow)
         .where(RestorePointRow.job_id == job_id, RestorePointRow.gone_at.is_(None))
-        .order_by(RestorePointRow.completed_at.desc(), RestorePointRow.id)
+        .order_by(RestorePointRow.attempt.desc(), RestorePointRow.completed_at.desc(), RestorePointRow.id)
     )
     return list((await session.scalars(query)).all())
 

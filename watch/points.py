@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.observations import EngineState
 from core.paths import is_path, of_point
-from core.restore import RestoreKind, RestorePoint
-from core.snapshot import checkpoint_directory
+from core.restore import RestoreKind, RestorePoint, newest_first
+from core.snapshot import checkpoint_directory, lineage_of
 from engine import files
 from engine.base import EngineError, PointSeen, Ref, Unreachable
 from settings import clock
@@ -66,7 +66,7 @@ async def gather(services: Services, job_id: str) -> Found:
             unread = error.message
     async with services.database.write() as session:
         await _write(session, job_id, points, known.keys(), gone, recent)
-    ordered = sorted(points.values(), key=lambda p: (p.completed_at, p.id), reverse=True)
+    ordered = newest_first(points.values(), lineage_of(job.snapshot).taken_up)
     vanished = [attempts.as_point(known[path]) for path in gone]
     return Found(points=ordered, unread=unread, vanished=vanished)
 

@@ -84,7 +84,7 @@ class Deploying(Ending):
             accepted=accepted,
             before=s.attempt.version if s.attempt else None,
         )
-        s.version, s.lineage = version, lineage or Lineage(first=number, root=choice.path)
+        s.version, s.lineage = version, lineage or s.lineage.begun(number, choice.path)
         book.note("attempt", f"attempt {number}, version {version}: {choice.why}", restored_from=choice.path)
         book.show()
         await self._open(choice.path, choice.why, cause, automatic=automatic)
