@@ -58,6 +58,10 @@ class OpenAttempt(BaseModel):
     restore_path: str | None
     restore_why: str
     allow_non_restored_state: bool
+    accept_changed_state: bool = False
+    accept_unknown_state: bool = False
+    automatic: bool = False
+    """Started by the restart policy: it goes on with what ran, and nobody is there to accept anything."""
     cause: str
     build_key: str | None
     commit: str | None

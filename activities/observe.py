@@ -13,6 +13,7 @@ from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation, why_ended
 from core.observations import ENDED, EngineState, Lost, Observation, Trouble
+from core.paths import of_point
 from core.restore import RestoreKind
 from engine import files
 from engine.base import Engine, EngineError, JobSeen, Ref, Unreachable
@@ -229,10 +230,9 @@ class Observing:
         """A named path that is none of this job's own points; it only has to be complete."""
         if named.startswith("rp-"):
             return c.Gathered(error=f"This job has no restore point {named} (any more).", code="restore_point_missing")
-        path = files.normal(named)
-        own = [p for p in found.points if p.path == path]
+        own = [p for p in found.points if p.path == of_point(named)]
         try:
-            if not own and not await files.is_complete(path):
+            if not own and not await files.is_complete(named):
                 return c.Gathered(
                     error=f"{named} is not a completed savepoint or checkpoint: it has no _metadata.",
                     code="restore_point_missing",

@@ -9,8 +9,9 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats
+from core.paths import normal
 from core.retention import to_delete
-from core.snapshot import savepoint_root
+from core.snapshot import lineage_of, savepoint_root
 from engine import files
 from engine.base import Engine, EngineError, Ref, TriggerState, Unreachable
 from settings import clock
@@ -44,8 +45,18 @@ class Retaining:
                 in_use = await attempts.in_use(session, wanted.job_id)
                 recent = {a.number: a for a in await attempts.recent(session, wanted.job_id, points.LOOK_BACK)}
             engine = services.engines.get(cluster)
-            root = savepoint_root(files.normal(cluster.state_dir), wanted.job_id)
-            for point in to_delete(wanted.policy, found.points, clock.now(), in_use=in_use):
+            root = savepoint_root(normal(cluster.state_dir), wanted.job_id)
+            elsewhere = {await files.real(path) for path in in_use}
+            for point in to_delete(
+                wanted.policy,
+                found.points,
+                clock.now(),
+                in_use=in_use,
+                taken_up=lineage_of(job.snapshot).taken_up,
+            ):
+                if await files.real(point.path) in elsewhere:
+                    made.refused.append(f"{point.path}: it is in use by another path to it")
+                    continue
                 if not is_below(point.path, root):
                     made.refused.append(f"{point.path}: it does not lie in this job's own folder")
                     continue

@@ -10,6 +10,7 @@ from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of, now_ms
 from core.observations import ENDED, EngineState
+from core.paths import of_point
 from core.restore import RestoreKind, RestorePoint
 from engine import files
 from engine.base import Engine, EngineError, Ref, Rejected, Tell, TriggerState, Unreachable
@@ -198,7 +199,7 @@ class _Trigger:
         """
         status = await self._engine.trigger_status(self._ref, self._wanted.trigger_id)
         if status.state is TriggerState.COMPLETED:
-            self._path = files.normal(str(status.path))
+            self._path = of_point(str(status.path))
         elif status.state is TriggerState.FAILED:
             await self._in_folder()
             return status.why or "Flink gave no reason"

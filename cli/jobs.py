@@ -144,8 +144,12 @@ def as_command(job: str, action: dict[str, Any]) -> str:
     restore = action.get("restore") or {}
     if restore:
         words += ["--restore", restore.get("point") or restore["mode"]]
-    if restore.get("allow_non_restored_state"):
+    if restore.get("accept_changed_state"):
+        words.append("--force")
+    elif restore.get("allow_non_restored_state"):
         words.append("--allow-non-restored-state")
+    if restore.get("accept_unknown_state"):
+        words.append("--accept-unknown-state")
     if action.get("version"):
         words += ["--version", str(action["version"])]
     if action.get("flink_job_id"):
@@ -257,17 +261,21 @@ def verdict(
         raise typer.Exit(FAILED)
 
 
-def restore_of(restore: str | None, allow: bool) -> dict[str, Any] | None:
+def restore_of(restore: str | None, **accepted: bool) -> dict[str, Any] | None:
     if restore is None:
         return None
     found: dict[str, Any] = {"mode": restore} if restore in ("newest", "none") else {"mode": "point", "point": restore}
-    return {**found, "allow_non_restored_state": True} if allow else found
+    return {**found, **{name: True for name, given in accepted.items() if given}}
 
 
 Restore = Annotated[
     str | None, typer.Option(help="newest, none, or the id or path of a restore point", metavar="newest|none|POINT")
 ]
 Allow = Annotated[bool, typer.Option("--allow-non-restored-state", help="Accept state that has no operator any more")]
+Unknown = Annotated[
+    bool,
+    typer.Option("--accept-unknown-state", help="SQL: accept state of which nobody knows what made it, or if it fits"),
+]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Of another version: drop the state of operators that changed (see `jobs verdict`)"),
@@ -288,6 +296,7 @@ def _starter(kind: str, help_: str) -> None:
         restore: Restore = None,
         version: VersionOption = None,
         allow: Allow = False,
+        unknown: Unknown = False,
         force: Force = False,
         rollback_within: Rollback = None,
         reason: Why = None,
@@ -296,7 +305,8 @@ def _starter(kind: str, help_: str) -> None:
         as_json: Json = False,
     ) -> None:
         body = {
-            "kind": kind, "restore": restore_of(restore, allow), "version": version, "reason": reason,
+            "kind": kind, "version": version, "reason": reason,
+            "restore": restore_of(restore, allow_non_restored_state=allow, accept_unknown_state=unknown),
             "rollback_within": rollback_within, "force": force or None,
         }  # fmt: skip
         send(Api(), ref(job), {k: v for k, v in body.items() if v is not None}, wait=wait, as_json=as_json, key=key)

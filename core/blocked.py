@@ -18,6 +18,7 @@ Action = dict[str, Any]
 RESTART: Action = {"kind": "restart"}
 FROM_NEWEST: Action = {"kind": "restart", "restore": {"mode": "newest"}}
 _NEWEST: Action = {"restore": {"mode": "newest"}}
+_WITHOUT_WHAT_CHANGED = {"allow_non_restored_state": True, "accept_changed_state": True}
 EMPTY: Action = {"kind": "restart", "restore": {"mode": "none"}}
 KILL: Action = {"kind": "kill"}
 SHOWN_POINTS = 3
@@ -130,7 +131,7 @@ def does_not_map(path: str, cause: str, version: int, before: int | None) -> Blo
         evidence=[cause],
         actions=[
             *([] if before in (None, version) else [{"kind": "resubmit", "version": before, **_NEWEST}]),
-            {"kind": "restart", "restore": {"mode": "newest", "allow_non_restored_state": True}},
+            {"kind": "restart", "restore": {**_NEWEST["restore"], **_WITHOUT_WHAT_CHANGED}},
             EMPTY,
         ],
     )

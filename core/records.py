@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from core.paths import PointPath
 from core.restore import RestoreKind
 from core.states import AttemptState, CommandState, JobState
 
@@ -61,7 +62,7 @@ class NewEvent(BaseModel):
 
 class NewPoint(BaseModel):
     kind: RestoreKind
-    path: str
+    path: PointPath
     completed_at: datetime
     attempt: int
     version: int

@@ -5,7 +5,7 @@ The rules are those of `docs/decisions/0003-restore-rules.md`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -13,7 +13,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import InvalidInput
+from core.paths import PointPath, of_point
 from core.states import CommandKind, JobState
+
+NOTHING: Mapping[int, int] = {}
 
 
 class RestoreKind(StrEnum):
@@ -27,7 +30,7 @@ class RestorePoint(BaseModel):
     model_config = ConfigDict(frozen=True)
     id: str
     kind: RestoreKind
-    path: str
+    path: PointPath
     completed_at: datetime
     attempt: int
     version: int
@@ -41,13 +44,24 @@ class RestoreRequest(BaseModel):
         description="newest: the newest completed restore point of this job; none: start empty; "
         "point: the one named in `point`"
     )
-    point: str | None = Field(
+    point: PointPath | None = Field(
         default=None,
         max_length=2048,
-        description="Id of a restore point of this job, or a path; with mode point",
+        description="Id of a restore point of this job, or a path in any spelling (`/p`, `file:/p`, `file:///p/`); "
+        "with mode point",
     )
     allow_non_restored_state: bool = Field(
         default=False, description="Start although some state of the restore point has no operator any more"
+    )
+    accept_changed_state: bool = Field(
+        default=False,
+        description="SQL: drop the state of operators that keep something else now (verdict INCOMPATIBLE); what "
+        "`force` of the command sets",
+    )
+    accept_unknown_state: bool = Field(
+        default=False,
+        description="SQL: start although it is not known what made this state, or whether it fits (verdict UNKNOWN): "
+        "it may be given to other operators than those that made it",
     )
 
     @model_validator(mode="after")
@@ -55,6 +69,24 @@ class RestoreRequest(BaseModel):
         if (self.mode == "point") != (self.point is not None):
             raise ValueError("`point` is given with mode `point`, and only then")
         return self
+
+    @property
+    def accepted(self) -> Accepted:
+        return Accepted(
+            loss=self.allow_non_restored_state or self.accept_changed_state,
+            change=self.accept_changed_state,
+            unknown=self.accept_unknown_state,
+        )
+
+
+class Accepted(BaseModel):
+    """What a person has accepted of a restore: that state is lost, that operators which keep something else now begin
+    empty, that nobody knows what made it."""
+
+    model_config = ConfigDict(frozen=True)
+    loss: bool = False
+    change: bool = False
+    unknown: bool = False
 
 
 class Basis(StrEnum):
@@ -124,13 +156,24 @@ def resolve_request(
     return RestoreRequest(mode="none" if basis is Basis.FRESH else "newest")
 
 
-def newest(points: Sequence[RestorePoint]) -> RestorePoint | None:
-    """Newest by completion time; a savepoint wins a tie, then the later attempt, then the id."""
-    return max(
-        points,
-        key=lambda p: (p.completed_at, p.kind is RestoreKind.SAVEPOINT, p.attempt, p.id),
-        default=None,
-    )
+def _age(point: RestorePoint, taken_up: Mapping[int, int]) -> tuple[int, bool, datetime, bool, str]:
+    """Later is greater: by attempt first, by time within the attempt; a savepoint wins a tie, then the id.
+
+    Attempts follow one another, and clocks do not have to agree about it: the times of two attempts may come from two
+    machines, or from one whose clock was set back. For `taken_up` see `Lineage`.
+    """
+    attempt = taken_up.get(point.attempt, point.attempt)
+    savepoint = point.kind is RestoreKind.SAVEPOINT
+    return attempt, point.attempt in taken_up, point.completed_at, savepoint, point.id
+
+
+def newest(points: Sequence[RestorePoint], taken_up: Mapping[int, int] = NOTHING) -> RestorePoint | None:
+    """The one that was made last; None of none."""
+    return max(points, key=lambda p: _age(p, taken_up), default=None)
+
+
+def newest_first(points: Iterable[RestorePoint], taken_up: Mapping[int, int] = NOTHING) -> list[RestorePoint]:
+    return sorted(points, key=lambda p: _age(p, taken_up), reverse=True)
 
 
 class Lineage(BaseModel):
@@ -138,13 +181,26 @@ class Lineage(BaseModel):
 
     `first` is the attempt that began it: the last one that a person started empty or from a named
     point. `root` is the path that one was restored from, None when it began empty. `untouched` says
-    that no checkpoint or savepoint has completed since: True only when that is known for certain.
+    that no checkpoint or savepoint has completed since: True only when that is known for certain. `taken_up` are
+    attempts that had been believed ended, and were adopted again after later ones had been made: what such an attempt
+    makes is newer than what attempts up to that one made.
     """
 
     model_config = ConfigDict(frozen=True)
     first: int = 1
-    root: str | None = None
+    root: PointPath | None = None
     untouched: bool = True
+    taken_up: dict[int, int] = {}
+
+    def adopted(self, attempt: int, last: int) -> Lineage:
+        """The lineage once `attempt` has been adopted, when `last` is the last one that was made."""
+        again = {attempt: last} if attempt < last else {}
+        update = {"first": min(self.first, attempt), "untouched": False, "taken_up": {**self.taken_up, **again}}
+        return self.model_copy(update=update)
+
+    def begun(self, attempt: int, root: str | None) -> Lineage:
+        """The one that begins with `attempt`, started empty or from the path `root`."""
+        return Lineage(first=attempt, root=root, taken_up=self.taken_up)
 
 
 def choose(
@@ -171,7 +227,8 @@ def choose(
                 return Choice(path=point.path, point=point, why=f"restored from the named {point.kind.value}")
         return Choice(path=wanted, why="restored from the path that was named")
     candidates = [p for p in points if asked or p.attempt >= lineage.first]
-    found = newest([p for p in candidates if p.path not in without])
+    failed = {of_point(path) for path in without}
+    found = newest([p for p in candidates if p.path not in failed], lineage.taken_up)
     if found is not None and without:
         return Choice(
             path=found.path,
@@ -208,5 +265,5 @@ def newer_than(choice: Choice, vanished: Sequence[RestorePoint], lineage: Lineag
     state that was due."""
     if choice.point is None:
         return []
-    at = choice.point.completed_at
-    return [p for p in vanished if p.completed_at > at and p.attempt >= lineage.first]
+    chosen = _age(choice.point, lineage.taken_up)
+    return [p for p in vanished if _age(p, lineage.taken_up) > chosen and p.attempt >= lineage.first]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.restore import RestoreKind, RestorePoint
+from core.restore import NOTHING, RestoreKind, RestorePoint, newest_first
 
 
 class SavepointPolicy(BaseModel):
@@ -26,9 +26,14 @@ class SavepointPolicy(BaseModel):
 
 
 def to_delete(
-    policy: SavepointPolicy, points: Sequence[RestorePoint], now: datetime, *, in_use: Collection[str]
+    policy: SavepointPolicy,
+    points: Sequence[RestorePoint],
+    now: datetime,
+    *,
+    in_use: Collection[str],
+    taken_up: Mapping[int, int] = NOTHING,
 ) -> list[RestorePoint]:
-    """The savepoints that may go, oldest first.
+    """The savepoints that may go, oldest first; for `taken_up` see `core.restore.Lineage`.
 
     Kept are the last `keep_last`, every one younger than `keep_for`, every one whose path or id is
     `in_use` (pinned, or the point that the current attempt came from), and always the newest restore
@@ -36,7 +41,7 @@ def to_delete(
     """
     if policy.keep_last is None:
         return []
-    ordered = sorted(points, key=lambda p: (p.completed_at, p.id), reverse=True)
+    ordered = newest_first(points, taken_up)
     savepoints = [p for p in ordered if p.kind is RestoreKind.SAVEPOINT]
     kept = {p.id for p in savepoints[: policy.keep_last]} | ({ordered[0].id} if ordered else set())
     young = now - timedelta(seconds=policy.keep_for)

@@ -6,14 +6,17 @@ is started again where it was.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel
 
 from core.blocked import Blocked
 from core.observations import Intent, Observation, Trouble
+from core.paths import PointPath
 from core.policy import RestartPolicy
-from core.restore import Basis, Lineage, RestoreRequest
+from core.restore import Accepted, Basis, Lineage, RestoreRequest
 from core.retention import SavepointPolicy
 from core.states import CommandKind, JobState, is_stateless
 
@@ -47,7 +50,9 @@ class AttemptSnapshot(BaseModel):
     build_key: str | None = None
     commit: str | None = None
     running_since: datetime | None = None
-    restored_from: str | None = None
+    restored_from: PointPath | None = None
+    accepted: Accepted = Accepted()
+    """What a person has accepted of the state that it was started from; goes on with that state."""
     leader: str | None = None
     """Identity of the JobManager that took it."""
     before: int | None = None
@@ -93,9 +98,9 @@ class JobSnapshot(BaseModel):
     """A savepoint has been taken since retention last looked."""
     restarts: list[datetime] = []
     restart_at: datetime | None = None
-    failed_restores: dict[str, int] = {}
+    failed_restores: dict[PointPath, int] = {}
     """How often in a row each path has failed to restore, since a person last started the job."""
-    unusable: list[str] = []
+    unusable: list[PointPath] = []
     """Paths that the policy passes over."""
     blocked: Blocked | None = None
     command: CommandRequest | None = None
@@ -115,6 +120,11 @@ class JobSnapshot(BaseModel):
     @property
     def stateless(self) -> bool:
         return is_stateless(self.type)
+
+
+def lineage_of(snapshot: Mapping[str, Any] | None) -> Lineage:
+    """The lineage in a snapshot as it is kept beside the job's row; of a job that never ran the one it begins with."""
+    return Lineage.model_validate((snapshot or {}).get("lineage") or {})
 
 
 def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 
 from core.operators import Column, Json, Node
 from core.plan import Plan, read, renumbered
+from core.restore import Accepted
 
 # What keeps nothing between two rows that a savepoint would have to hold.
 _STATELESS = frozenset(
@@ -110,6 +111,19 @@ class _Part:
     pieces: Mapping[str, str]
     place: str  # what makes it the same operator in both plans, though it may have changed
     inputs: str  # what flows into it, for a note when only that changed
+
+
+def objection(found: StateVerdict, accepted: Accepted) -> tuple[str, str] | None:
+    """What speaks against giving this state to that version, as a code and a sentence; None when nothing does, or all
+    of it was accepted."""
+    by = {kind: [c for c in found.operators if c.change is kind] for kind in Change}
+    if (by[Change.CHANGED] or found.verdict is Verdict.INCOMPATIBLE) and not accepted.change:
+        return "state_incompatible", found.summary
+    if (by[Change.UNSURE] or found.verdict is Verdict.UNKNOWN) and not accepted.unknown:
+        return "state_unknown", _first(by[Change.UNSURE]) if by[Change.UNSURE] else found.summary
+    if (by[Change.DROPPED] or found.verdict is Verdict.WITH_LOSS) and not accepted.loss:
+        return "state_loss", _dropped(by[Change.DROPPED]) if by[Change.DROPPED] else found.summary
+    return None
 
 
 def unknown(why: str) -> StateVerdict:
@@ -413,7 +427,7 @@ def _sum(changes: list[OperatorChange], notes: list[str]) -> StateVerdict:
         verdict, summary = Verdict.UNKNOWN, _first(by[Change.UNSURE])
     elif by[Change.DROPPED]:
         verdict = Verdict.WITH_LOSS
-        summary = "State is dropped: " + "; ".join(str(c.old) for c in by[Change.DROPPED]) + "."
+        summary = _dropped(by[Change.DROPPED])
     else:
         verdict = Verdict.COMPATIBLE
         begun = "; ".join(str(c.new) for c in by[Change.NEW])
@@ -424,6 +438,10 @@ def _sum(changes: list[OperatorChange], notes: list[str]) -> StateVerdict:
 def _first(changes: list[OperatorChange]) -> str:
     more = f" And {len(changes) - 1} more." if len(changes) > 1 else ""
     return f"{changes[0].new}: {changes[0].why}.{more}"
+
+
+def _dropped(changes: list[OperatorChange]) -> str:
+    return "State is dropped: " + "; ".join(str(c.old) for c in changes) + "."
 
 
 _SIGNS = {Change.KEPT: "=", Change.CHANGED: "!", Change.DROPPED: "-", Change.NEW: "+", Change.UNSURE: "?"}

@@ -6,29 +6,25 @@ fsspec reads any file system that has a driver installed (file, hdfs, s3, gs, ..
 from __future__ import annotations
 
 import asyncio
-import re
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import fsspec
 
+from core import paths
+from core.paths import normal, of_point
 from core.restore import RestoreKind
 from engine.base import PointSeen, Unreachable
 
-_LOCAL = re.compile(r"^file:/*")
-
-
-def normal(path: str) -> str:
-    """One spelling for a path: Flink writes `file:/tmp/x`, people write `/tmp/x` and `file:///tmp/x`."""
-    if path.startswith("/"):
-        return f"file://{path.rstrip('/')}"
-    return _LOCAL.sub("file:///", path).rstrip("/")
-
 
 def _open(path: str) -> tuple[Any, str]:
+    one = normal(path)
+    if one.startswith("file://") and paths.local(one) is None:
+        raise Unreachable(f"{path} names another machine; Flink reads file:// paths on its own only.")
     try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(normal(path))
+        found: tuple[Any, str] = fsspec.core.url_to_fs(one)
         return found
     except (ImportError, ValueError) as error:
         raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
@@ -40,12 +36,24 @@ async def is_complete(path: str) -> bool:
 
 
 def _is_complete(path: str) -> bool:
-    files, local = _open(path)
+    files, local = _open(of_point(path))
     try:
         files.invalidate_cache()
-        return bool(files.exists(f"{local}/_metadata") or (local.endswith("/_metadata") and files.exists(local)))
+        return bool(files.exists(f"{local}/_metadata"))
     except Exception as error:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+async def real(path: str) -> str:
+    """The path without symbolic links, where it lies on this machine; other paths, and those that cannot be followed,
+    as they are."""
+    here = paths.local(path)
+    if here is None:
+        return of_point(path)
+    try:
+        return of_point(await asyncio.to_thread(os.path.realpath, here))
+    except (OSError, ValueError):
+        return of_point(path)
 
 
 async def scan(folder: str, kind: RestoreKind) -> list[PointSeen]:

@@ -14,10 +14,10 @@ from core.errors import InvalidInput
 from core.operators import table_in
 from core.plan import NotAPlan, Plan, read
 from core.references import is_sensitive
-from core.restore import RestoreRequest
+from core.restore import Accepted, RestoreRequest, newest
+from core.snapshot import lineage_of
 from core.specs import SqlSpec
 from core.sql import Script, parse_script, placed, without_execute
-from engine import files
 from engine.base import EngineError, Planner, Rejected, Tell, quiet
 from engine.base import Plan as Body
 from engine.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
@@ -28,6 +28,18 @@ from store import attempts, clusters, jobs, plans
 from store.tables import Attempt, Cluster, Job, PlanRow, Version
 from watch.effective import effective_config
 from watch.services import Services
+
+FROM_TEXT = (
+    "What made this state ran from its text, not from a compiled plan, and the text, its tables or its libraries were "
+    "others."
+)
+REMEDIES = {
+    "state_unknown": "It may be given to other operators than those that made it. Name a restore point of this job, or "
+    "accept it with restore.accept_unknown_state; with restore none it starts empty.",
+    "state_incompatible": "Look at GET /jobs/{id}/versions/{number}/verdict. With `force` the state of the changed "
+    "operators is dropped and the rest goes on; with restore none it starts empty.",
+    "state_loss": "Accept it with restore.allow_non_restored_state.",
+}
 
 
 def scratch_of(cluster: Cluster) -> str:
@@ -59,25 +71,51 @@ class PlanOfAttempt:
 
     async def known(self) -> tuple[Body | None, Planner | None]:
         """(plan, None) when it is known already; (None, planner) when the text has to be compiled; (None, None)
-        when it has to run from its text."""
+        when it has to run from its text.
+
+        Raises `Rejected` for state that nobody has accepted. The command was judged before it was written down
+        (`judge`); the state, the tables and the gateway may be others by now.
+        """
         async with self.services.database.read() as session:
             mine = await plans.get(session, self.attempt.plan)
             if mine is not None:  # an earlier try of this submission
                 return dict(mine.body), None
+            if self.attempt.config.get("sql"):  # it decided to run from the text
+                return None, None
             of_version = await plans.get(session, self.version.plan)
-            base = None
+            base = plans.UNKNOWN
             if self.attempt.restored_from:
                 base = await plans.of_point(session, self.attempt.restored_from)
-        if base is None or not base.known:
+        if base.attempt is None:
+            if self.attempt.restored_from:
+                self._check(verdict.unknown(f"It is not known what made the state of {self.attempt.restored_from}."))
             fits = of_version is not None and of_version.inputs == self.environment.inputs
             return (await self._run(of_version), None) if fits and of_version else (None, self._planner(None))
+        same = base.is_made_by(self.attempt.job_id, self.version.number, self.environment.inputs)
         if base.plan is None:
+            if not same:
+                self._check(verdict.unknown(FROM_TEXT))
             self.tell("the state was made by a run from the text, so this one is too")
             await self._write(None, "its state was made by a run from the text")
             return None, None
-        if base.plan.inputs == self.environment.inputs:
+        if same:
             return await self._run(base.plan), None
         return None, self._planner(base.plan)
+
+    def _check(self, found: verdict.StateVerdict) -> None:
+        """Raise `Rejected` unless what speaks against this restore was accepted. The restart policy goes on with what
+        ran; there is nobody to ask."""
+        config = self.attempt.config
+        if config.get("automatic"):
+            return
+        change = bool(config.get("accept_changed_state"))
+        accepted = Accepted(
+            loss=change or bool(config.get("allow_non_restored_state")),
+            change=change,
+            unknown=bool(config.get("accept_unknown_state")),
+        )
+        if (why := verdict.objection(found, accepted)) is not None:
+            raise Rejected(f"{why[1]} {REMEDIES[why[0]]}")
 
     def _planner(self, base: PlanRow | None) -> Planner:
         async def planner(body: Body | None, why: str) -> Body | None:
@@ -105,6 +143,7 @@ class PlanOfAttempt:
                 self.tell(f"state: {found.verdict.verdict}: {found.verdict.summary}")
                 for line in [*found.verdict.diff.splitlines(), *found.verdict.notes]:
                     self.tell("  " + line)
+                self._check(found.verdict)
                 made = found.aligned
             return await self._run(row_of(made, self.environment, self.flink_version))
 
@@ -120,7 +159,8 @@ class PlanOfAttempt:
             if row is not None:
                 await plans.keep(session, row)
             digest = row.digest if row is not None else None
-            await plans.used(session, self.attempt.job_id, self.attempt.number, self.version.number, digest, why)
+            attempt, made_of = self.attempt, self.environment.made_of
+            await plans.used(session, attempt.job_id, attempt.number, self.version.number, digest, why, made_of)
 
 
 def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:
@@ -179,19 +219,23 @@ async def judge(
 ) -> verdict.StateVerdict | None:
     """Whether the state that a command would start from fits a version; None where there is no state or no SQL.
 
-    Raises `InvalidInput` when Flink refuses the version's SQL. What cannot be found out is UNKNOWN, with the reason.
+    `restore` None is what a start or restart takes by itself. Raises `InvalidInput` when Flink refuses the version's
+    SQL. What cannot be found out is UNKNOWN, with the reason.
     """
     if job.type != "sql" or (restore is not None and restore.mode == "none"):
         return None
     async with services.database.read() as session:
         base = await _base(session, job, restore)
-        if not base.known:
-            return None if job.current_attempt is None else verdict.unknown("It is not known what made this state.")
+        if base is None:
+            return None
+        if base.attempt is None:
+            return verdict.unknown("It is not known what made this state.")
         text = await _text(services, session, job, number)
+    if base.is_made_by(job.id, number, text.environment.inputs):
+        how = "the same compiled plan" if base.plan is not None else "the same text"
+        return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary=f"It runs from {how}.")
     if base.plan is None:
-        return verdict.unknown("What made this state ran from its text, not from a compiled plan.")
-    if base.plan.inputs == text.environment.inputs:
-        return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary="It runs from the same compiled plan.")
+        return verdict.unknown(FROM_TEXT)
     try:
         plan = await _compile(services, text)
         return verdict.compare(read(base.plan.body), plan).verdict
@@ -261,15 +305,22 @@ async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | 
     return row, None
 
 
-async def _base(session: AsyncSession, job: Job, restore: RestoreRequest | None) -> plans.Base:
+async def _base(session: AsyncSession, job: Job, restore: RestoreRequest | None) -> plans.Base | None:
     """What made the state: the point that is named, else the newest one, which is the current attempt's if it has
-    any."""
-    points = await attempts.points(session, job.id)
+    any. None where there is no state."""
+    points = [attempts.as_point(row) for row in await attempts.points(session, job.id)]
     if restore is not None and restore.point is not None:
         named = next((p for p in points if restore.point in (p.id, p.path)), None)
-        return await plans.of_point(session, named.path if named else files.normal(restore.point))
-    current = await attempts.get(session, job.id, job.current_attempt) if job.current_attempt else None
+        return await plans.of_point(session, named.path if named else restore.point)
+    if job.current_attempt is None:
+        return None
+    current = await attempts.get(session, job.id, job.current_attempt)
     if current is not None and current.ended_at is None:
         return await plans.of_attempt(session, job.id, current.number)
-    newest = max(points, key=lambda p: p.completed_at, default=None)
-    return await plans.of_attempt(session, job.id, newest.attempt if newest else job.current_attempt)
+    lineage = lineage_of(job.snapshot)
+    found = newest([p for p in points if restore is not None or p.attempt >= lineage.first], lineage.taken_up)
+    if found is None and restore is None and lineage.root is None:
+        return None
+    if found is None and restore is None and lineage.root is not None:
+        return await plans.of_point(session, lineage.root)
+    return await plans.of_attempt(session, job.id, found.attempt if found else job.current_attempt)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,6 +45,11 @@ class Environment:
     properties: Mapping[str, str]
     inputs: str
     libraries: list[Library] = field(default_factory=list)
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """What is written down of it with an attempt."""
+        return {"inputs": self.inputs}
 
     def check(self, reads: Sequence[TableName], writes: Sequence[TableName]) -> None:
         """Raise `InvalidInput` when a table is read or written that the project may not."""

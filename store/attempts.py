@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
 from core.observations import FINAL
+from core.paths import of_point
 from core.restore import RestoreKind, RestorePoint
 from store import paging
 from store.tables import Attempt, Build, Cluster, Event, Job, Project, RestorePointRow, Version
@@ -150,15 +151,15 @@ def _observed(*, final: bool) -> Update:
 
 def point_id(job_id: str, path: str) -> str:
     """The same point has the same id, however often it is found."""
-    return "rp-" + hashlib.sha256(f"{job_id}\n{path}".encode()).hexdigest()[:16]
+    return "rp-" + hashlib.sha256(f"{job_id}\n{of_point(path)}".encode()).hexdigest()[:16]
 
 
 async def points(session: AsyncSession, job_id: str) -> list[RestorePointRow]:
-    """Restore points of a job that are still there, newest first."""
+    """Restore points of a job that are still there, newest first: by attempt, then by time."""
     query = (
         select(RestorePointRow)
         .where(RestorePointRow.job_id == job_id, RestorePointRow.gone_at.is_(None))
-        .order_by(RestorePointRow.completed_at.desc(), RestorePointRow.id)
+        .order_by(RestorePointRow.attempt.desc(), RestorePointRow.completed_at.desc(), RestorePointRow.id)
     )
     return list((await session.scalars(query)).all())
 
@@ -185,6 +186,13 @@ def as_point(row: RestorePointRow) -> RestorePoint:
     )
 
 
+async def points_at(session: AsyncSession, path: str) -> list[RestorePointRow]:
+    """Restore points of any job whose last two folders are those of `path`: the ones that it may be by another way."""
+    tail = "/".join(of_point(path).rsplit("/", 2)[1:])
+    query = select(RestorePointRow).where(RestorePointRow.path.endswith("/" + tail, autoescape=True))
+    return list((await session.scalars(query.order_by(RestorePointRow.id).limit(1000))).all())
+
+
 async def add_point(session: AsyncSession, job_id: str, point: RestorePoint) -> None:
     """Write a restore point down; one that is known already (by its path) is only seen again."""
     row = await session.get(RestorePointRow, point.id)
@@ -203,13 +211,13 @@ async def in_use(session: AsyncSession, job_id: str) -> set[str]:
     other = select(Attempt.restored_from).where(
         Attempt.ended_at.is_(None), Attempt.restored_from.is_not(None), Attempt.job_id != job_id
     )
-    return {str(path) for path in [*await session.scalars(own), *await session.scalars(other)]}
+    return {of_point(str(path)) for path in [*await session.scalars(own), *await session.scalars(other)]}
 
 
 async def gone(session: AsyncSession, job_id: str, paths: Sequence[str], now: datetime) -> None:
     await session.execute(
         update(RestorePointRow)
-        .where(RestorePointRow.job_id == job_id, RestorePointRow.path.in_(paths))
+        .where(RestorePointRow.job_id == job_id, RestorePointRow.path.in_([of_point(path) for path in paths]))
         .values(gone_at=now)
     )
 
@@ -219,7 +227,7 @@ async def pin(session: AsyncSession, job_id: str, path: str | None) -> None:
     await session.execute(
         update(RestorePointRow)
         .where(RestorePointRow.job_id == job_id)
-        .values(pinned=(RestorePointRow.path == path) if path else False)
+        .values(pinned=(RestorePointRow.path == of_point(path)) if path else False)
     )
 
 

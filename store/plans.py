@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.paths import of_point as one_spelling
 from store.tables import Attempt, Job, PlanRow, RestorePointRow, Version
 
 
@@ -22,9 +23,14 @@ async def keep(session: AsyncSession, row: PlanRow) -> None:
         await session.flush()
 
 
-async def used(session: AsyncSession, job_id: str, number: int, version: int, digest: str | None, why: str) -> None:
-    """An attempt is about to run from a plan, or from its text with the reason why."""
-    await session.execute(update(Attempt).where(Attempt.job_id == job_id, Attempt.number == number).values(plan=digest))
+async def used(
+    session: AsyncSession, job_id: str, number: int, version: int, digest: str | None, why: str, made_of: dict[str, Any]
+) -> None:
+    """An attempt is about to run from a plan, or from its text with the reason why. `made_of` is what the text was
+    run with (`Environment.made_of`)."""
+    attempt = await session.get(Attempt, (job_id, number))
+    assert attempt is not None
+    attempt.plan, attempt.config = digest, {**attempt.config, "sql": made_of}
     await compiled(session, job_id, version, digest, why)
 
 
@@ -38,28 +44,45 @@ async def compiled(session: AsyncSession, job_id: str, version: int, digest: str
 
 @dataclass(frozen=True)
 class Base:
-    """The attempt that made a restore point; `plan` None: it ran from its text, or it is no attempt of ours."""
+    """What made a state: an attempt of ours (None when it is not known), and the plan that it ran from (None: from
+    its text)."""
 
-    known: bool
+    attempt: Attempt | None
     plan: PlanRow | None
+
+    def is_made_by(self, job_id: str, version: int, inputs: str) -> bool:
+        """Whether it was made by this text with these tables and libraries. Of an attempt that ran from its text before
+        that was written down only its version is known, which is immutable."""
+        if self.plan is not None:
+            return self.plan.inputs == inputs
+        if self.attempt is None:
+            return False
+        made_of = (self.attempt.config.get("sql") or {}).get("inputs")
+        if made_of is None:
+            return (self.attempt.job_id, self.attempt.version) == (job_id, version)
+        return bool(made_of == inputs)
+
+
+UNKNOWN = Base(None, None)
 
 
 async def of_point(session: AsyncSession, path: str) -> Base:
-    """By which plan the state at a path was made."""
+    """What made the state at a path, in any spelling."""
     query = (
-        select(Attempt.plan)
+        select(Attempt)
         .join(RestorePointRow, (RestorePointRow.job_id == Attempt.job_id) & (RestorePointRow.attempt == Attempt.number))
-        .where(RestorePointRow.path == path)
+        .where(RestorePointRow.path == one_spelling(path))
+        .order_by(RestorePointRow.id)
         .limit(1)
     )
-    row = (await session.execute(query)).one_or_none()
-    return Base(known=row is not None, plan=await get(session, row[0]) if row else None)
+    found = (await session.scalars(query)).one_or_none()
+    return Base(found, await get(session, found.plan)) if found else UNKNOWN
 
 
 async def of_attempt(session: AsyncSession, job_id: str, number: int | None) -> Base:
-    """By which plan an attempt runs or ran."""
+    """The plan by which an attempt runs or ran."""
     found = await session.get(Attempt, (job_id, number)) if number is not None else None
-    return Base(known=found is not None, plan=await get(session, found.plan) if found else None)
+    return Base(found, await get(session, found.plan)) if found else UNKNOWN
 
 
 async def lineage(

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.observations import EngineState
-from core.restore import RestoreKind, RestorePoint
-from core.snapshot import checkpoint_directory
+from core.paths import is_path, of_point
+from core.restore import RestoreKind, RestorePoint, newest_first
+from core.snapshot import checkpoint_directory, lineage_of
 from engine import files
 from engine.base import EngineError, PointSeen, Ref, Unreachable
 from settings import clock
@@ -43,10 +44,10 @@ async def gather(services: Services, job_id: str) -> Found:
     for attempt in recent:
         try:
             for point in await _of_attempt(services, cluster, attempt):
-                seen.setdefault(files.normal(point.path), (point, attempt))
+                seen.setdefault(of_point(point.path), (point, attempt))
         except Unreachable as error:
             unread = error.message
-    known = {row.path: row for row in rows}
+    known = {of_point(row.path): row for row in rows}
     gone: list[str] = []
     points: dict[str, RestorePoint] = {}
     for path, (point, attempt) in seen.items():
@@ -65,9 +66,26 @@ async def gather(services: Services, job_id: str) -> Found:
             unread = error.message
     async with services.database.write() as session:
         await _write(session, job_id, points, known.keys(), gone, recent)
-    ordered = sorted(points.values(), key=lambda p: (p.completed_at, p.id), reverse=True)
+    ordered = newest_first(points.values(), lineage_of(job.snapshot).taken_up)
     vanished = [attempts.as_point(known[path]) for path in gone]
     return Found(points=ordered, unread=unread, vanished=vanished)
+
+
+async def named(services: Services, point: str) -> str:
+    """The spelling under which a restore point is known that somebody names: also by a way through symbolic links, on
+    either side. One that nobody knows, and an id, are given back in their one spelling."""
+    point = of_point(point)
+    if not is_path(point):
+        return point
+    real = await files.real(point)
+    async with services.database.read() as session:
+        rows = [*await attempts.points_at(session, point), *await attempts.points_at(session, real)]
+    if any(of_point(row.path) == point for row in rows):
+        return point
+    for row in rows:
+        if await files.real(row.path) == real:
+            return of_point(row.path)
+    return point
 
 
 async def _write(

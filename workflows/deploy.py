@@ -32,7 +32,7 @@ class Deploying(Ending):
         s.restart_at = None
         try:
             request = RestoreRequest(mode="none" if s.stateless else "newest")
-            await self.deploy(s.version, request, cause, asked=False)
+            await self.deploy(s.version, request, cause, asked=False, automatic=True)
         except Failed as failure:
             if s.state is JobState.DEPLOY_FAILED:
                 if failure.code in PUT_OFF:
@@ -55,6 +55,7 @@ class Deploying(Ending):
         cause: str,
         *,
         asked: bool,
+        automatic: bool = False,
         kind: CommandKind = CommandKind.RESTART,
         built: c.Built | None = None,
         patience: float | None = None,
@@ -68,6 +69,9 @@ class Deploying(Ending):
         if built is None:
             built = await self._build(version, kind)
         choice, lineage = await self._choose(request, asked=asked)
+        accepted, last = request.accepted, s.attempt
+        if not asked and last is not None and choice.path is not None and choice.path == last.restored_from:
+            accepted = last.accepted  # the same state again
         number, flink_job_id = s.attempts + 1, workflow.uuid4().hex
         s.attempts = number
         s.attempt = AttemptSnapshot(
@@ -78,17 +82,18 @@ class Deploying(Ending):
             commit=built.commit,
             unresolved=self._fences,
             restored_from=choice.path,
+            accepted=accepted,
             before=s.attempt.version if s.attempt else None,
         )
-        s.version, s.lineage = version, lineage or Lineage(first=number, root=choice.path)
+        s.version, s.lineage = version, lineage or s.lineage.begun(number, choice.path)
         book.note("attempt", f"attempt {number}, version {version}: {choice.why}", restored_from=choice.path)
         book.show()
-        await self._open(choice.path, choice.why, cause, allow_non_restored_state=request.allow_non_restored_state)
+        await self._open(choice.path, choice.why, cause, automatic=automatic)
         await self._submit()
         if self._live():
             await self._accepted(patience)
 
-    async def _open(self, path: str | None, why: str, cause: str, *, allow_non_restored_state: bool = False) -> None:
+    async def _open(self, path: str | None, why: str, cause: str, *, automatic: bool = False) -> None:
         """Write the current attempt down, before anything is sent; `path` is what it is restored from."""
         s = self.book.s
         assert s.attempt is not None
@@ -101,7 +106,10 @@ class Deploying(Ending):
                 version=s.attempt.version,
                 restore_path=path,
                 restore_why=why,
-                allow_non_restored_state=allow_non_restored_state,
+                allow_non_restored_state=s.attempt.accepted.loss,
+                accept_changed_state=s.attempt.accepted.change,
+                accept_unknown_state=s.attempt.accepted.unknown,
+                automatic=automatic,
                 cause=cause,
                 build_key=s.attempt.build_key,
                 commit=s.attempt.commit,

@@ -7,7 +7,7 @@ from typing import NoReturn
 from activities import contracts as c
 from core.errors import InvalidInput
 from core.observations import EngineState, Intent, killed
-from core.restore import Basis, Lineage, RestoreRequest, newest, resolve_request
+from core.restore import Basis, RestoreRequest, newest, resolve_request
 from core.snapshot import AttemptSnapshot, CommandRequest
 from core.states import AttemptState, CommandKind, JobState
 from workflows import calls
@@ -118,7 +118,7 @@ class Steps(Deploying):
         s = self.book.s
         with self._may_leave():
             found = await calls.gather(c.GatherIn(job_id=s.job_id))
-        point = newest([p for p in found.points if p.attempt >= s.lineage.first])
+        point = newest([p for p in found.points if p.attempt >= s.lineage.first], s.lineage.taken_up)
         if point is None:
             raise Failed(
                 found.error or "There is no restore point to roll back to. Send it without `rollback_within`.",
@@ -249,7 +249,7 @@ class Steps(Deploying):
             )
         assert s.attempt is not None
         s.version = s.attempt.version
-        s.lineage = Lineage(first=min(s.lineage.first, s.attempt.number), root=s.lineage.root, untouched=False)
+        s.lineage = s.lineage.adopted(s.attempt.number, s.attempts)
         s.basis = Basis.NEWEST
         book.set(JobState.DEPLOYED, "adopted")
         book.note("attempt", f"attempt {s.attempt.number} is Flink job {flink_job_id}, adopted as it runs")

@@ -29,7 +29,8 @@ class NewCommand(Strict):
     force: bool = Field(
         default=False,
         description="With start, restart and resubmit: also when the state does not fit the version (verdict "
-        "INCOMPATIBLE); the state of the operators that changed is dropped, the rest goes on",
+        "INCOMPATIBLE); the state of the operators that changed is dropped, the rest goes on. The same as "
+        "restore.accept_changed_state with restore.allow_non_restored_state",
     )
     flink_job_id: FlinkJobId | None = Field(default=None, description="With adopt: the Flink job that it takes over")
     reason: str | None = Field(default=None, max_length=2000, description="Why, for the timeline")
@@ -43,6 +44,10 @@ class NewCommand(Strict):
                 {"kind": "resubmit", "version": 2, "restore": {"mode": "newest"}, "rollback_within": 300},
                 {"kind": "adopt", "flink_job_id": "0123456789abcdef0123456789abcdef"},
                 {"kind": "restart", "restore": {"mode": "point", "point": "rp-0123456789abcdef"}},
+                {
+                    "kind": "start",
+                    "restore": {"mode": "point", "point": "s3://elsewhere/savepoint-1", "accept_unknown_state": True},
+                },
             ]
         },
     )

@@ -13,14 +13,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.clusters import hosting
 from api.commands.schemas import CommandOut, LogLineOut, NewCommand
 from core.errors import Conflict, InvalidInput
-from core.restore import Basis, RestoreRequest, resolve_request
+from core.paths import is_path, local
+from core.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
 from core.snapshot import JobSnapshot
 from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed, is_stateless
-from core.verdict import StateVerdict, Verdict
+from core.verdict import StateVerdict
+from core.verdict import objection as objection_to
 from settings import clock
-from sql.compiling import judge
+from sql.compiling import REMEDIES, judge
 from store import attempts, clusters, commands, jobs
 from store.tables import Cluster, Command, Job
+from watch import points
 from watch.delivery import NO_ANSWER, deliver
 from watch.services import Services
 
@@ -74,39 +77,43 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
 async def _judged(
     services: Services, ref: str, new: NewCommand, key: str | None
 ) -> tuple[StateVerdict | None, NewCommand]:
-    """Before anything is stopped or started for another version: whether the state fits it. Raises `Conflict` when
-    it does not and that was not accepted. `force` accepts that state is dropped."""
-    if new.kind not in _STARTS or new.restore is None or new.restore.mode == "none":
+    """Before anything is stopped or started: whether the state fits what is to run. Raises `Conflict` when it does
+    not, or nobody can tell, and that was not accepted. `force` accepts that state is dropped."""
+    if new.kind not in _STARTS or (new.restore is not None and new.restore.mode == "none"):
         return None, new
-    if new.force:
-        new = new.model_copy(update={"restore": new.restore.model_copy(update={"allow_non_restored_state": True})})
+    if new.restore is not None:
+        taken: dict[str, object] = {}
+        if new.force:
+            taken = {"allow_non_restored_state": True, "accept_changed_state": True}
+        if new.restore.point is not None:
+            taken["point"] = await points.named(services, new.restore.point)
+        new = new.model_copy(update={"restore": new.restore.model_copy(update=taken)})
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         if key is not None and await commands.by_key(session, job.id, key):
             return None, new
         latest = await jobs.latest_version(session, job.id)
         version = new.version or (latest if new.kind is CommandKind.RESUBMIT else job.version)
-    if version == job.version and new.kind is not CommandKind.RESUBMIT:
-        return None, new
-    assert new.restore is not None
+    if new.restore is None and needs_decision(new.kind, _basis(job), changes_version=version != job.version):
+        return None, new  # refused for that
     found = await judge(services, job, version, new.restore)
     if found is None:
         return None, new
-    label = f"{job.project}:{job.name}"
-    if found.verdict is Verdict.INCOMPATIBLE and not new.force:
+    objection = objection_to(found, new.restore.accepted if new.restore else Accepted())
+    if objection is not None:
+        code, why = objection
+        label = f"{job.project}:{job.name}"
         raise Conflict(
-            f"The state of {label} does not fit version {version}: {found.summary}",
-            code="state_incompatible",
-            remedy="Look at GET /jobs/{id}/versions/{number}/verdict. Nothing was stopped. With `force` the state of "
-            "the changed operators is dropped and the rest goes on; with restore none it starts empty.",
+            {
+                "state_incompatible": f"The state of {label} does not fit version {version}: {why}",
+                "state_loss": f"Version {version} of {label} has no place for some of the state: {why}",
+                "state_unknown": f"Whether the state fits version {version} of {label} cannot be told: {why}",
+            }[code],
+            code=code,
+            remedy=f"Nothing was stopped. {REMEDIES[code]}",
         )
-    if found.verdict is Verdict.WITH_LOSS and not new.restore.allow_non_restored_state:
-        raise Conflict(
-            f"Version {version} of {label} has no place for some of the state: {found.summary}",
-            code="state_loss",
-            remedy="Nothing was stopped. Accept it with restore.allow_non_restored_state.",
-        )
-    return found, new
+    shown = new.kind is CommandKind.RESUBMIT or version != job.version or (new.restore and new.restore.point)
+    return found if shown else None, new
 
 
 async def _hosted(services: Services, ref: str, new: NewCommand, key: str | None) -> None:
@@ -154,8 +161,9 @@ async def _write(
 
 
 def _same(known: Command, new: NewCommand, key: str) -> CommandOut:
-    asked = new.restore.model_dump() if new.restore else None
-    same = (known.kind, known.restore, known.rollback_within, known.flink_job_id) == (
+    asked = new.restore
+    before = RestoreRequest.model_validate(known.restore) if known.restore else None
+    same = (known.kind, before, known.rollback_within, known.flink_job_id) == (
         new.kind.value,
         asked,
         new.rollback_within,
@@ -195,8 +203,7 @@ async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None
         return await _check_adoption(session, job, new)
     if new.kind not in _STARTS:
         return None
-    kept = JobSnapshot.model_validate(job.snapshot) if job.snapshot else None
-    basis = kept.basis if kept else Basis.FRESH
+    basis = _basis(job)
     latest = await jobs.latest_version(session, job.id)
     follows_latest = new.kind is CommandKind.RESUBMIT or basis is Basis.FRESH
     version = new.version or (latest if follows_latest else job.version)
@@ -212,6 +219,10 @@ async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None
     )
     await _check_point(session, job, new.restore)
     return version
+
+
+def _basis(job: Job) -> Basis:
+    return JobSnapshot.model_validate(job.snapshot).basis if job.snapshot else Basis.FRESH
 
 
 async def _check_adoption(session: AsyncSession, job: Job, new: NewCommand) -> int | None:
@@ -248,9 +259,10 @@ async def _check_point(session: AsyncSession, job: Job, restore: RestoreRequest 
                 field="restore.point",
                 remedy="GET /jobs/{id}/restore-points lists them.",
             )
-    elif not (restore.point.startswith("/") or ":/" in restore.point):
+    elif not is_path(restore.point) or (restore.point.startswith("file://") and local(restore.point) is None):
         raise InvalidInput(
-            "restore.point is the id of a restore point (rp-...), an absolute path or a URI.",
+            "restore.point is the id of a restore point (rp-...), an absolute path or a URI. A file:// path names no "
+            "other machine.",
             code="bad_point",
             field="restore.point",
         )

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 
 from api.deps import JobRef, Page, PageQuery, Parts
 from api.problems import responses
-from core.restore import RestoreKind
+from core.restore import RestoreKind, newest_first
+from core.snapshot import lineage_of
 from core.states import AttemptState
 from store import attempts, jobs
 from store.tables import RestorePointRow
@@ -92,7 +93,8 @@ async def list_attempts(ref: JobRef, parts: Parts, paging: PageQuery) -> Page[At
     "/jobs/{id}/restore-points", responses=responses(404, 422, 503), summary="List restore points, newest first"
 )
 async def list_restore_points(ref: JobRef, parts: Parts) -> Page[RestorePointOut]:
-    """Gathered from Flink and from the files now; only those whose `_metadata` is there."""
+    """Gathered from Flink and from the files now; only those whose `_metadata` is there. By attempt, those of one
+    attempt by time."""
     async with parts.database.read() as session:
         job = await jobs.get(session, ref)
     if job.current_attempt:
@@ -100,7 +102,9 @@ async def list_restore_points(ref: JobRef, parts: Parts) -> Page[RestorePointOut
             await points.gather(parts, job.id)
     async with parts.database.read() as session:
         rows = await attempts.points(session, job.id)
-    return Page(items=[_point(row) for row in rows])
+    of_row = {row.id: row for row in rows}
+    ordered = newest_first(map(attempts.as_point, rows), lineage_of(job.snapshot).taken_up)
+    return Page(items=[_point(of_row[point.id]) for point in ordered])
 
 
 def _point(row: RestorePointRow) -> RestorePointOut:

@@ -36,7 +36,7 @@ from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
-from watch import deletion
+from watch import deletion, points
 from watch.effective import effective_config
 from watch.observer import Observer
 from watch.services import Services
@@ -282,7 +282,9 @@ def show_version(version: Version) -> out.VersionOut:
 async def verdict(services: Services, ref: str, number: int, point: str | None) -> StateVerdict:
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
-    restore = RestoreRequest(mode="point", point=point) if point else RestoreRequest(mode="newest")
+    restore = RestoreRequest(mode="newest")
+    if point:
+        restore = RestoreRequest(mode="point", point=await points.named(services, point))
     found = await judge(services, job, number, restore)
     if found is not None:
         return found

@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.lineage import JobLineage, Lineage, TableUse, around, graph, of, place_of_options
 from core.operators import TableName, fields_of
 from core.plan import NotAPlan, Plan, read, renumbered
-from core.verdict import Verdict, compare, from_one
+from core.restore import Accepted
+from core.verdict import Change, OperatorChange, StateVerdict, Verdict, compare, from_one, objection
 
 FOLDER = Path(__file__).parent / "plans"
 
@@ -152,6 +155,36 @@ class TestVerdict:
         assert manner(compare(new, new).aligned) == [2]
         # What begins empty begins in the new one.
         assert manner(compare(plan("count"), new).aligned) == [2]
+
+
+KEPT, CHANGED, DROPPED, UNSURE = Change.KEPT, Change.CHANGED, Change.DROPPED, Change.UNSURE
+
+
+class TestObjection:
+    """What has to be accepted before a state is given to a version, each for itself."""
+
+    @pytest.mark.parametrize(
+        ("verdict", "changes", "asks"),
+        [
+            (Verdict.COMPATIBLE, [KEPT], []),
+            (Verdict.WITH_LOSS, [KEPT, DROPPED], ["loss"]),
+            (Verdict.INCOMPATIBLE, [CHANGED], ["change"]),
+            (Verdict.INCOMPATIBLE, [CHANGED, DROPPED], ["change", "loss"]),
+            (Verdict.INCOMPATIBLE, [CHANGED, UNSURE], ["change", "unknown"]),
+            (Verdict.UNKNOWN, [UNSURE], ["unknown"]),
+            (Verdict.UNKNOWN, [UNSURE, DROPPED], ["unknown", "loss"]),
+            (Verdict.UNKNOWN, [], ["unknown"]),
+        ],
+    )
+    @given(loss=st.booleans(), change=st.booleans(), unknown=st.booleans())
+    def test_table(self, verdict, changes, asks, loss, change, unknown):
+        operators = [OperatorChange(change=c, kind="k", old="o", new="n") for c in changes]
+        found = StateVerdict(verdict=verdict, summary="s", operators=operators)
+        accepted = Accepted(loss=loss, change=change, unknown=unknown)
+        missing = [word for word in asks if not getattr(accepted, word)]
+        codes = {"loss": "state_loss", "change": "state_incompatible", "unknown": "state_unknown"}
+        said = objection(found, accepted)
+        assert (said[0] if said else None) in ([codes[word] for word in missing] or [None])
 
 
 class TestGraph:

@@ -17,7 +17,9 @@ from core.restore import (
     RestorePoint,
     RestoreRequest,
     choose,
+    newer_than,
     newest,
+    newest_first,
     resolve_request,
 )
 from core.states import CommandKind, JobState
@@ -53,11 +55,35 @@ class TestNewest:
             ([point(1), point(2)], 2),
             ([point(5, kind="savepoint"), point(9)], 9),
             ([point(9, kind="savepoint"), point(5)], 9),
-            ([point(9, attempt=1), point(5, attempt=2)], 9),
+            # The clock was set back between two attempts.
+            ([point(9, attempt=1), point(5, attempt=2)], 5),
+            ([point(9, attempt=1, kind="savepoint"), point(5, attempt=2), point(6, attempt=2)], 6),
+            ([point(1, attempt=3), point(9, attempt=2), point(8, attempt=1)], 1),
         ],
     )
-    def test_by_time_whatever_the_kind(self, found, winner):
+    def test_by_attempt_then_by_time_whatever_the_kind(self, found, winner):
         assert newest(found).completed_at == T0 + timedelta(seconds=winner)
+
+    def test_an_attempt_that_was_taken_up_again_is_newer_than_those_made_meanwhile(self):
+        """1 was believed ended, 2 and 3 were made, 1 was alive after all and adopted; then came 4."""
+        one, two, three, four = (point(1, attempt=n) for n in (1, 2, 3, 4))
+        taken_up = Lineage(first=2).adopted(1, 3)
+        assert (taken_up.first, taken_up.untouched, taken_up.taken_up) == (1, False, {1: 3})
+        assert newest([one, two, three], taken_up.taken_up) == one
+        assert newest_first([one, two, three, four], taken_up.taken_up) == [four, one, three, two]
+        assert taken_up.begun(5, "/p").taken_up == {1: 3}
+        assert Lineage().adopted(3, 3).taken_up == {}
+        assert choose(NEWEST, [one, two, three], taken_up, asked=False).point == one
+        assert newer_than(choose(NEWEST, [three], taken_up, asked=False), [one, two], taken_up) == [one]
+
+    def test_ten_minutes_of_a_clock_cost_no_state(self):
+        """Attempt 1 wrote on a clock that was ten minutes ahead; attempt 2 has run for nine since."""
+        old = point(600, attempt=1)
+        new = [point(60 * n, attempt=2) for n in range(1, 10)]
+        chosen = choose(NEWEST, [old, *new], Lineage(untouched=False), asked=False)
+        assert chosen.point == new[-1]
+        assert newer_than(chosen, [old], Lineage()) == []
+        assert newer_than(Choice(path=new[3].path, point=new[3], why=""), [old, *new], Lineage()) == new[4:]
 
     def test_a_savepoint_wins_a_tie(self):
         assert newest([point(3), point(3, kind="savepoint")]).kind is RestoreKind.SAVEPOINT
@@ -65,7 +91,8 @@ class TestNewest:
     @given(st.lists(points, min_size=1))
     def test_no_point_is_newer(self, found):
         best = newest(found)
-        assert all(p.completed_at <= best.completed_at for p in found)
+        assert all((p.attempt, p.completed_at) <= (best.attempt, best.completed_at) for p in found)
+        assert newest_first(found)[0] == best
 
     @given(st.lists(points), st.randoms())
     def test_order_does_not_matter(self, found, random):
@@ -135,7 +162,17 @@ class TestChoose:
 
     def test_a_named_path_that_is_not_ours(self):
         chosen = choose(RestoreRequest(mode="point", point="/elsewhere"), [], Lineage(), asked=True)
-        assert chosen == Choice(path="/elsewhere", why=chosen.why)
+        assert chosen == Choice(path="file:///elsewhere", why=chosen.why)
+
+    @pytest.mark.parametrize(
+        "written", ["/s/p", "file:/s/p", "file:///s/p/", "file://localhost//s/./p", "/s/x/../p", "/s/p/_metadata"]
+    )
+    def test_a_point_is_known_in_every_spelling(self, written):
+        mine = point(1, name="p")
+        chosen = choose(RestoreRequest(mode="point", point=written), [mine], Lineage(), asked=True)
+        assert (chosen.point, chosen.path) == (mine, "file:///s/p")
+        assert isinstance(choose(NEWEST, [mine], Lineage(untouched=False), asked=False, without=[written]), Missing)
+        assert Lineage(root=written).root == "file:///s/p"
 
     def test_the_newest_across_attempts(self):
         chosen = choose(NEWEST, [point(1, attempt=1), point(2, attempt=2)], Lineage(), asked=False)
@@ -171,7 +208,8 @@ class TestChoose:
         chosen = choose(NEWEST, found, Lineage(first=first, untouched=untouched), asked=False)
         mine = [p for p in found if p.attempt >= first]
         if mine:
-            assert chosen.point.completed_at == max(p.completed_at for p in mine)
+            latest = max((p.attempt, p.completed_at) for p in mine)
+            assert (chosen.point.attempt, chosen.point.completed_at) == latest
         elif untouched:
             assert chosen.path is None
         else:

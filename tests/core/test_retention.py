@@ -42,6 +42,14 @@ def test_checkpoints_are_left_to_flink():
     assert to_delete(SavepointPolicy(keep_last=1, keep_for=0), points, NOW, in_use=[]) == [points[1]]
 
 
+def test_the_last_ones_are_those_of_the_last_attempt():
+    """The clock was set back between two attempts: the older savepoints look younger."""
+    old = [point(d) for d in (1, 2, 3)]
+    new = [point(d).model_copy(update={"attempt": 2, "id": f"rp-new-{d}"}) for d in (8, 9)]
+    gone = to_delete(SavepointPolicy(keep_last=2, keep_for=0), [*old, *new], NOW, in_use=[])
+    assert gone == [old[2], old[1], old[0]]
+
+
 @given(st.lists(st.floats(0, 100), max_size=20, unique=True), st.integers(1, 5), st.floats(0, 50))
 def test_the_newest_point_and_the_last_n_stay(ages, keep_last, days):
     points = [point(age, "checkpoint" if n % 3 == 0 else "savepoint") for n, age in enumerate(ages)]

@@ -211,7 +211,9 @@ class TestRestartAndResubmit:
         broken.mkdir()
         (broken / "_metadata").write_bytes(b"not a savepoint")
         job = stack.create(restart_policy={"enabled": False})
-        command = stack.do(job, "start", "FAILED", restore={"mode": "point", "point": str(broken)})
+        command = stack.do(
+            job, "start", "FAILED", restore={"mode": "point", "point": str(broken), "accept_unknown_state": True}
+        )
         assert command["error"]
         assert stack.job(job)["state"] == "FAILED"
         stack.do(job, "restart", restore={"mode": "none"})

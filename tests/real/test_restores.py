@@ -81,15 +81,15 @@ class TestAPointThatCannotBeRead:
         assert stack.alive(job) == []
 
 
-def unknown_point(stack: Stack, job: str, folder: Path) -> dict[str, str]:
-    """A copy of the job's savepoint: which plan made it nobody can know. Of its own points Penstock does know, and
+def unknown_point(stack: Stack, job: str, folder: Path) -> dict[str, object]:
+    """A copy of the job's savepoint: which plan made it nobody can know, and that is accepted. Of its own points Penstock does know, and
     refuses what does not fit before anything is stopped (test_verdict.py)."""
     stack.do(job, "savepoint")
     own = stack.items(job, "restore-points")[0]
     assert own["kind"] == "savepoint"
     copy = folder / "copy"
     shutil.copytree(own["path"].removeprefix("file://"), copy)
-    return {"mode": "point", "point": str(copy)}
+    return {"mode": "point", "point": str(copy), "accept_unknown_state": True}
 
 
 class TestAVersionThatDoesNotFit:

@@ -199,7 +199,7 @@ class TestLoss:
         assert all(r["id"] == r["n"] for r in rows(tmp_path))
 
 
-def test_unknown_is_said_and_does_not_stop_anybody(stack: Stack, tmp_path: Path):
+def test_unknown_is_said_and_has_to_be_accepted(stack: Stack, tmp_path: Path):
     files, out = tmp_path / "in", tmp_path / "out"
     for name in ("a", "b"):
         (files / name).mkdir(parents=True)
@@ -215,7 +215,11 @@ INSERT INTO snk SELECT id FROM src;"""
     verdict = changed(stack, job, text("b"))
     assert verdict["verdict"] == "UNKNOWN"
     assert "path" in verdict["summary"]
-    stack.do(job, "resubmit", restore={"mode": "newest"})
+    refused = stack.send(job, "resubmit", restore={"mode": "newest"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "state_unknown")
+    assert "path" in refused.json()["detail"]
+    assert stack.job(job)["state"] == "RUNNING"
+    stack.do(job, "resubmit", restore={"mode": "newest", "accept_unknown_state": True})
     stack.checkpointed(job)
 
 

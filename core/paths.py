@@ -1,0 +1,70 @@
+"""One spelling for the path of a restore point.
+
+Flink writes `file:/tmp/x`, people write `/tmp/x`, `file:///tmp/x/` or the `_metadata` file itself. Pins, retention and
+the plan that made a state are looked up by path: two spellings of one place would be two places.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):(?=/)(.*)$", re.DOTALL)
+METADATA = "_metadata"
+
+
+def normal(path: str) -> str:
+    """The one spelling of a path: a scheme in lower case, no doubled or trailing slashes, no `.` or `..`, no
+    authority where it says nothing (`file://localhost`).
+
+    Flink's own `Path` drops the same parts by the same rules, `..` too without asking the file system, so both mean the
+    same file. What is no absolute path and no URI (an id, a relative path) is given back as it is.
+    """
+    path = path.strip()
+    if path.startswith("/"):
+        return "file://" + _clean(path)
+    found = _SCHEME.match(path)
+    if found is None:
+        return path
+    scheme, rest = found.group(1).lower(), found.group(2)
+    authority, inner = "", rest
+    if rest.startswith("//") and not rest.startswith("///"):
+        authority, slash, inner = rest[2:].partition("/")
+        inner = slash + inner
+    if scheme == "file" and authority.lower() == "localhost":
+        authority = ""
+    return f"{scheme}://{authority}{_clean(inner)}"
+
+
+def of_point(path: str) -> str:
+    """The one spelling of a restore point: its folder, also where its `_metadata` file is named."""
+    found = normal(path)
+    while is_path(found) and found.endswith("/" + METADATA):
+        found = normal(found.removesuffix(METADATA))
+    return found
+
+
+PointPath = Annotated[str, BeforeValidator(lambda value: of_point(value) if isinstance(value, str) else value)]
+"""A field that holds the path of a restore point: whatever is given, the one spelling is kept."""
+
+
+def is_path(text: str) -> bool:
+    """Whether it is an absolute path or a URI, in any spelling."""
+    text = text.strip()
+    return text.startswith("/") or _SCHEME.match(text) is not None
+
+
+def local(path: str) -> str | None:
+    """The path on this machine's own file system; None for what is elsewhere."""
+    found = normal(path)
+    return found.removeprefix("file://") if found.startswith("file:///") else None
+
+
+def _clean(inner: str) -> str:
+    """An absolute path without what says nothing; a bucket or a file system alone stays without a slash."""
+    if not inner.strip("/"):
+        return "/" if inner else ""
+    return posixpath.normpath("/" + inner.lstrip("/"))

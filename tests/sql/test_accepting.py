@@ -1,0 +1,148 @@
+"""What an attempt runs from is decided once more when it is sent: the world may have changed since the command."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.plan import read
+from core.restore import RestoreKind, RestorePoint, RestoreRequest
+from core.verdict import Verdict, compare, from_one
+from engine.base import Rejected
+from sql.compiling import PlanOfAttempt, judge, row_of
+from sql.environment import Environment
+from store import attempts, plans
+from store.database import Database
+from store.tables import Attempt, Job, Version
+from tests.store.test_store import T0, add_attempt, add_job
+
+PLANS = Path(__file__).parent.parent / "core" / "plans"
+OURS, FOREIGN = "file:///s/{}/savepoints/1-a/savepoint-1", "file:///elsewhere/savepoint-1"
+
+
+def body(name: str) -> dict[str, Any]:
+    return json.loads((PLANS / f"{name}.json").read_text())
+
+
+def environment(inputs: str) -> Environment:
+    return Environment(before=[], text="", secrets=[], rights={}, properties={}, inputs=inputs)
+
+
+class World:
+    """A job whose attempt 1 made a savepoint, from the plan `made_by` (None: from its text), and whose attempt 2 is to
+    be sent."""
+
+    def __init__(self, database: Database, job: Job):
+        self.database, self.job, self.told = database, job, []
+        self.services = SimpleNamespace(database=database)
+        self.ours = OURS.format(job.name)
+
+    @staticmethod
+    async def make(database: Database, made_by: str | None) -> World:
+        world = World(database, await add_job(database, uuid.uuid4().hex))
+        await add_attempt(database, world.job)
+        async with database.write() as session:
+            session.add(Version(job_id=world.job.id, number=2, spec={"type": "sql"}, created_at=T0))
+            await attempts.add_point(session, world.job.id, RestorePoint(
+                id=attempts.point_id(world.job.id, world.ours), kind=RestoreKind.SAVEPOINT, path=world.ours, completed_at=T0,
+                attempt=1, version=1,
+            ))  # fmt: skip
+            row = None
+            if made_by is not None:
+                row = row_of(from_one(read(body(made_by))), environment("one"), "2.3.0")
+                await plans.keep(session, row)
+            await plans.used(session, world.job.id, 1, 1, row.digest if row else None, "", {"inputs": "one"})
+        return world
+
+    async def send(
+        self, path: str | None, *, inputs: str = "two", compiles_to: str = "count", **accepted: Any
+    ) -> dict[str, Any] | None:
+        """The plan that attempt 2 runs from, None for its text."""
+        await add_attempt(self.database, self.job, 2)
+        async with self.database.write() as session:
+            attempt = await attempts.get(session, self.job.id, 2)
+            attempt.version, attempt.config = 2, accepted
+            attempt.restored_from = path and path.format(self.job.name)
+        async with self.database.read() as session:
+            attempt = await attempts.get(session, self.job.id, 2)
+            version = await session.get(Version, (self.job.id, 2))
+        deciding = PlanOfAttempt(self.services, attempt, version, environment(inputs), "2.3.0", self.told.append)
+        plan, planner = await deciding.known()
+        return plan if planner is None else await planner(body(compiles_to), "")
+
+    async def attempt(self) -> Attempt:
+        async with self.database.read() as session:
+            return await attempts.get(session, self.job.id, 2)
+
+
+LOSS, UNKNOWN = {"allow_non_restored_state": True}, {"accept_unknown_state": True}
+CHANGE = {"accept_changed_state": True}
+
+
+@pytest.mark.parametrize(
+    ("made_by", "to", "verdict", "enough", "not_enough"),
+    [
+        ("count", "count-filtered", Verdict.COMPATIBLE, [{}], []),
+        ("count-two", "count", Verdict.WITH_LOSS, [LOSS, CHANGE, {"automatic": True}], [{}, UNKNOWN]),
+        ("count", "count-sum", Verdict.INCOMPATIBLE, [CHANGE, {"automatic": True}], [{}, LOSS, UNKNOWN]),
+    ],
+)
+async def test_what_does_not_fit_is_refused_unless_it_was_accepted(database, made_by, to, verdict, enough, not_enough):
+    assert compare(from_one(read(body(made_by))), read(body(to))).verdict.verdict is verdict
+    for accepted in not_enough:
+        world = await World.make(database, made_by)
+        with pytest.raises(Rejected):
+            await world.send(OURS, compiles_to=to, **accepted)
+        assert (await world.attempt()).plan is None, "nothing was decided"
+    for accepted in enough:
+        world = await World.make(database, made_by)
+        found = await world.send(OURS, compiles_to=to, **accepted)
+        assert found == compare(from_one(read(body(made_by))), read(body(to))).aligned.body
+
+
+async def test_the_same_inputs_run_from_the_same_plan(database):
+    world = await World.make(database, "count")
+    for n, spelling in enumerate([OURS, "/s/{}/savepoints/1-a/savepoint-1", "file:/s/{}/savepoints/1-a//savepoint-1/"]):
+        world = await World.make(database, "count") if n else world
+        assert await world.send(spelling, inputs="one") == from_one(read(body("count"))).body
+
+
+async def test_state_that_nobody_knows_is_given_to_nobody(database):
+    world = await World.make(database, "count")
+    with pytest.raises(Rejected) as refused:
+        await world.send(FOREIGN, inputs="one")
+    assert "accept_unknown_state" in refused.value.message
+    for accepted in (UNKNOWN, {"automatic": True}):
+        world = await World.make(database, "count")
+        assert await world.send(FOREIGN, **accepted) is not None
+
+
+async def test_a_run_from_text_goes_on_from_the_same_text_only(database):
+    world = await World.make(database, None)
+    assert await world.send(OURS, inputs="one") is None
+    assert (await world.attempt()).config["sql"] == {"inputs": "one"}
+    world = await World.make(database, None)
+    with pytest.raises(Rejected):
+        await world.send(OURS, inputs="two")
+    world = await World.make(database, None)
+    assert await world.send(OURS, inputs="two", **UNKNOWN) is None
+
+
+async def test_a_start_from_nothing_asks_for_nothing(database):
+    world = await World.make(database, "count")
+    assert await world.send(None, inputs="two", compiles_to="count-sum") is not None
+
+
+async def test_a_foreign_state_is_unknown_to_the_verdict_too(database):
+    world = await World.make(database, "count")
+    found = await judge(world.services, world.job, 1, RestoreRequest(mode="point", point="/elsewhere/savepoint-1"))
+    assert found.verdict is Verdict.UNKNOWN
+    fresh = await add_job(database, "fresh")
+    found = await judge(world.services, fresh, 1, RestoreRequest(mode="point", point="/elsewhere/savepoint-1"))
+    assert found.verdict is Verdict.UNKNOWN
+    assert await judge(world.services, fresh, 1, RestoreRequest(mode="newest")) is None
