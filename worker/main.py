@@ -42,6 +42,7 @@ WORKFLOWS: list[type] = [JobWorkflow, ClusterWorkflow, BuildWorkflow, LibraryWor
 ALL_QUEUES = (queues.MAIN, queues.BUILD, queues.WATCH)
 GRACE = timedelta(seconds=10)
 BUILDS_AT_ONCE = 4
+BUILD_BEATS = timedelta(seconds=2)
 
 # Pure modules and pydantic need no second copy for each workflow: 5 ms a workflow instead of 77 ms.
 PASSED_THROUGH = (
@@ -96,6 +97,8 @@ def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list
             workflow_runner=runner(),
             max_concurrent_activities=slots[queue],
             max_cached_workflows=2000,
+            # A cancellation comes with the answer to a heartbeat: a build that is not wanted ends soon.
+            max_heartbeat_throttle_interval=BUILD_BEATS if queue == queues.BUILD else timedelta(seconds=60),
             graceful_shutdown_timeout=timedelta(seconds=1) if queue == queues.WATCH else GRACE,
         )
         for queue in wanted
