@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import structlog
 from pydantic import TypeAdapter
 from temporalio import activity
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError
 
 from activities import contracts as c
 from activities.logs import bind, command_log, heartbeats, log_of
@@ -22,7 +26,10 @@ from store.tables import Build, Job
 from watch.services import Services
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+log = structlog.get_logger()
+
 FOLLOW_SECONDS = 0.5
+LEAVE_TIMEOUT = timedelta(seconds=10)
 
 
 class Builder:
@@ -74,16 +81,41 @@ class Builder:
         return (artifacts.jar(row.sha256) if row.sha256 else artifacts.program(row.key)).exists()
 
     async def _shared(self, run: c.RunBuild, tell: Tell) -> c.Built:
-        """Start the build, or join the one that is going on, and follow its log."""
-        handle = await self._services.client.start_workflow(
-            "BuildWorkflow",
-            run,
-            id=self._services.installation.build_workflow_id(run.key),
-            task_queue=self._services.installation.queues.main,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            result_type=c.Built,
-            static_summary=f"build {run.commit[:12]}",
-        )
+        """Start the build, or join the one that is going on, and follow its log. Who is told not to wait any more
+        says so to the build, which ends when nobody waits for it."""
+        info = activity.info()
+        who = f"{info.workflow_id}/{info.activity_id}"  # the same for each try of this activity
+        try:
+            while True:
+                handle = await self._services.client.start_workflow(
+                    "BuildWorkflow",
+                    run,
+                    id=self._services.installation.build_workflow_id(run.key),
+                    task_queue=self._services.installation.queues.main,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    start_signal="follow",
+                    start_signal_args=[who],
+                    result_type=c.Built,
+                    static_summary=f"build {run.commit[:12]}",
+                )
+                built = await self._follow(handle, tell)
+                if built.code != c.BUILD_ABANDONED:
+                    return built
+        except asyncio.CancelledError:
+            # Not when the worker stops: the next try of this activity goes on waiting.
+            details = activity.cancellation_details()
+            if details is not None and details.cancel_requested:
+                await asyncio.shield(self._leave(run.key, who))
+            raise
+
+    async def _leave(self, key: str, who: str) -> None:
+        handle = self._services.client.get_workflow_handle(self._services.installation.build_workflow_id(key))
+        try:
+            await handle.signal("leave", who, rpc_timeout=LEAVE_TIMEOUT)
+        except RPCError as error:  # it has ended, or goes on to its end
+            log.warning("could not leave a build", build=key[:12], why=str(error))
+
+    async def _follow(self, handle: WorkflowHandle[Any, c.Built], tell: Tell) -> c.Built:
         scope = f"build:{(await handle.describe()).run_id}"
         result = asyncio.create_task(handle.result())
         last = 0

@@ -90,6 +90,10 @@ class BuildIn(BaseModel):
     pinned: str | None = None
 
 
+BUILD_ABANDONED = "build_abandoned"
+"""Code of a build that was ended because nobody waited for it any more."""
+
+
 class RunBuild(BaseModel):
     """One build, shared by all who want the same `key`. `spec` is a job spec as JSON."""
 

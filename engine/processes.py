@@ -1,4 +1,4 @@
-"""Processes on this machine: started in a session of their own, known by pid and start time."""
+"""Processes on this machine: started in a session of their own, known by pid and identity."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import httpx
 import psutil
 
 from core.errors import PenstockError
+from engine.identity import identity, writes_to
 from engine.process import die_with_parent
 
 PORT_PATIENCE = 3.0
@@ -108,14 +109,23 @@ class Processes:
         record = self._record(name)
         try:
             process = psutil.Process(record["pid"])
-            same = abs(process.create_time() - record["created"]) < 2 and process.status() != psutil.STATUS_ZOMBIE
+            same = self._is_of(record, name, process) and process.status() != psutil.STATUS_ZOMBIE
         except (KeyError, psutil.NoSuchProcess):
             return None
         return process if same else None
 
+    def _is_of(self, record: dict[str, Any], name: str, process: psutil.Process) -> bool:
+        if "identity" in record:
+            return bool(record["identity"] == identity(process.pid))
+        # Of a version that knew a process by the wall clock: when that was set since, by the log that it writes.
+        if abs(process.create_time() - record["created"]) < 2:
+            return True
+        return any(writes_to(process.pid, log) for log in (self.log(name), self._records.parent / f"{name}.log"))
+
     def write_down(self, name: str, pid: int, fingerprint: str = "") -> None:
         """Make `pid` the process of this name."""
-        record = {"pid": pid, "created": psutil.Process(pid).create_time(), "fingerprint": fingerprint}
+        created = psutil.Process(pid).create_time()  # for workers of a version that goes by the clock
+        record = {"pid": pid, "identity": identity(pid), "created": created, "fingerprint": fingerprint}
         half = self._records / f"{name}.json.{os.getpid()}"
         half.write_text(json.dumps(record))
         half.replace(self._records / f"{name}.json")

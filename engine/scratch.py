@@ -12,10 +12,12 @@ from pathlib import Path
 
 import psutil
 
+from engine.identity import identity
+
 
 def _owner(pid: int) -> str:
     """Changes when the pid is given to another process."""
-    return f"penstock-{socket.gethostname()}-{pid}-{int(psutil.Process(pid).create_time())}-"
+    return f"penstock-{socket.gethostname()}-{pid}-{identity(pid)}-"
 
 
 @contextmanager
@@ -30,9 +32,11 @@ def sweep(parent: Path | None = None) -> int:
     """Delete what processes of this machine left below `parent` when they were killed; returns how many."""
     left = 0
     for path in (parent or Path(tempfile.gettempdir())).glob(f"penstock-{socket.gethostname()}-*-*-*"):
-        pid = path.name.removeprefix(f"penstock-{socket.gethostname()}-").partition("-")[0]
+        pid, _, token = path.name.removeprefix(f"penstock-{socket.gethostname()}-").partition("-")
         try:
-            alive = path.name.startswith(_owner(int(pid)))
+            # A number alone is the start by the wall clock, of a version that knew no better: the pid has to do.
+            by_clock = token.partition("-")[0].isdigit() and psutil.pid_exists(int(pid))
+            alive = by_clock or path.name.startswith(_owner(int(pid)))
         except (psutil.NoSuchProcess, ValueError):
             alive = False
         if not alive:

@@ -40,6 +40,7 @@ log = structlog.get_logger()
 WORKFLOWS: list[type] = [JobWorkflow, ClusterWorkflow, BuildWorkflow, LibraryWorkflow, RecoveryWorkflow]
 GRACE = timedelta(seconds=10)
 BUILDS_AT_ONCE = 4
+BEATS = timedelta(seconds=2)
 
 # Pure modules and pydantic need no second copy for each workflow: 5 ms a workflow instead of 77 ms.
 PASSED_THROUGH = (
@@ -96,6 +97,8 @@ def make_workers(services: Services, wanted: Sequence[Kind] = KINDS) -> list[Wor
             workflow_runner=runner(),
             max_concurrent_activities=slots[kind],
             max_cached_workflows=2000,
+            # A cancellation comes with the answer to a heartbeat: what is not wanted any more ends soon.
+            max_heartbeat_throttle_interval=timedelta(seconds=60) if kind == "watch" else BEATS,
             graceful_shutdown_timeout=timedelta(seconds=1) if kind == "watch" else GRACE,
         )
         for kind in wanted

@@ -47,7 +47,8 @@ async def _call(
 
 
 async def heavy(name: str, argument: BaseModel, result: type[T], summary: str) -> T:
-    """A build or a fetch, the whole work of a workflow of its own: given up after five tries."""
+    """A build or a fetch, the whole work of a workflow of its own: given up after five tries. When it is cancelled
+    it is waited for until it has ended."""
     answer: T = await workflow.execute_activity(
         name,
         argument,
@@ -57,6 +58,7 @@ async def heavy(name: str, argument: BaseModel, result: type[T], summary: str) -
         heartbeat_timeout=_HEARTBEAT,
         retry_policy=RetryPolicy(maximum_attempts=5),
         summary=summary,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     )
     return answer
 
