@@ -59,11 +59,11 @@ def runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list[Worker]:
-    """A worker for each queue of `wanted`, over one set of clients."""
+def activities_of(services: Services) -> dict[str, list[Callable[..., Any]]]:
+    """All activities, by the queue that each is on."""
     builder, observing = Builder(services), Observing(services, Observer(services, reports=True))
     recorder, stopper = Recorder(services), Stopper(services)
-    activities: dict[str, list[Callable[..., Any]]] = {
+    return {
         queues.MAIN: [
             recorder.record,
             recorder.open_attempt,
@@ -85,6 +85,11 @@ def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list
         queues.BUILD: [builder.build, builder.run_build, Librarian(services).fetch_library],
         queues.WATCH: [observing.watch_cluster],
     }
+
+
+def make_workers(services: Services, wanted: Sequence[str] = ALL_QUEUES) -> list[Worker]:
+    """A worker for each queue of `wanted`, over one set of clients."""
+    activities = activities_of(services)
     # A build that is followed holds a slot while it waits for one that runs: there are slots for both.
     slots = {queues.MAIN: 200, queues.BUILD: 16 * BUILDS_AT_ONCE, queues.WATCH: 500}
     return [
