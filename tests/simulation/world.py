@@ -31,6 +31,7 @@ from settings import Settings, clock
 from tests.simulation import database, files
 from tests.simulation.chance import Chance
 from tests.simulation.flink import Flink, Job, Operator, Program
+from tests.simulation.gateway import Gateway
 from tests.simulation.judge import Judge
 from tests.simulation.loop import PROCESS, Process, SimClock, SimLoop
 from tests.simulation.network import Client, Endpoint, Network
@@ -133,6 +134,7 @@ class World:
         self.branches: dict[str, int] = {}
         self.foreign_workflows: set[str] = set()
         self.stranger: Flink | None = None
+        self.gateways: dict[str, Gateway] = {}
         self.hash = hashlib.blake2b(digest_size=8)
         self.troubles: list[str] = []
         with self.entered():
@@ -280,7 +282,9 @@ class World:
     def add_flink(self, name: str, *, ha: bool = False) -> Flink:
         made = Flink(name, self.loop, self.chance, self.disk, self.judge, ha=ha)
         made.programs = self.program
+        gateway = self.gateways[name] = Gateway(made)
         self.network.endpoints[f"http://{name}:8081"] = Endpoint(made)
+        self.network.endpoints[f"http://{name.replace('flink', 'gateway')}:8083"] = Endpoint(gateway)
         return made
 
     def start_worker(self, name: str) -> None:
