@@ -22,17 +22,18 @@ class Refused(EngineError):
         self.status = status
 
 
+def new_client(timeout: float) -> httpx.AsyncClient:
+    """What all requests to Flink go through: the one place for a simulation to take hold of them."""
+    return httpx.AsyncClient(timeout=httpx.Timeout(timeout, connect=5), limits=LIMITS, trust_env=False)
+
+
 class Http:
     """A client of one server that may answer at several addresses. `what` names it in messages, for example
     `JobManager`. The address that answered last is asked first."""
 
     def __init__(self, urls: Sequence[str], what: str, *, timeout: float = 15):
         self._urls = [url.rstrip("/") for url in urls]
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout, connect=5),
-            limits=LIMITS,
-            trust_env=False,
-        )
+        self._client = new_client(timeout)
         self._what = what
 
     @property

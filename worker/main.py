@@ -58,11 +58,11 @@ def runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def make_workers(services: Services, wanted: Sequence[Kind] = KINDS) -> list[Worker]:
-    """A worker for each queue of `wanted`, over one set of clients."""
+def activities_of(services: Services) -> dict[Kind, list[Callable[..., Any]]]:
+    """All activities, by the kind of queue that each is on."""
     builder, observing = Builder(services), Observing(services, Observer(services, reports=True))
     recorder, stopper = Recorder(services), Stopper(services)
-    activities: dict[Kind, list[Callable[..., Any]]] = {
+    return {
         "main": [
             recorder.record,
             recorder.open_attempt,
@@ -86,6 +86,11 @@ def make_workers(services: Services, wanted: Sequence[Kind] = KINDS) -> list[Wor
         "build": [builder.build, builder.run_build, Librarian(services).fetch_library],
         "watch": [observing.watch_cluster],
     }
+
+
+def make_workers(services: Services, wanted: Sequence[Kind] = KINDS) -> list[Worker]:
+    """A worker for each queue of `wanted`, over one set of clients."""
+    activities = activities_of(services)
     # A build that is followed holds a slot while it waits for one that runs: there are slots for both.
     slots: dict[Kind, int] = {"main": 200, "build": 16 * BUILDS_AT_ONCE, "watch": 500}
     return [

@@ -1,0 +1,112 @@
+"""The way to a Flink: what of a request arrives, when, and what of its answer comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+
+from tests.simulation.flink import RESET, Answer
+from tests.simulation.loop import NEUTRAL
+
+if TYPE_CHECKING:
+    from tests.simulation.chance import Chance
+    from tests.simulation.loop import SimLoop
+
+
+class Server(Protocol):
+    up: bool
+
+    def handle(self, method: str, path: str, more: Any) -> Answer | asyncio.Future[Answer]: ...
+
+
+@dataclass
+class Response:
+    status_code: int
+    body: Any
+
+    def json(self) -> Any:
+        if self.body is None:
+            raise json.JSONDecodeError("not JSON", "<html>", 0)
+        return self.body
+
+
+@dataclass
+class Endpoint:
+    """An address. `mode` is what becomes of requests: ok, refuse, hang, 503, html, or drop (they arrive, and are not
+    answered)."""
+
+    server: Server
+    mode: str = "ok"
+
+
+class Network:
+    """Addresses (`http://host:port`), and who answers there."""
+
+    def __init__(self, loop: SimLoop, chance: Chance):
+        self.loop, self.chance = loop, chance
+        self.endpoints: dict[str, Endpoint] = {}
+        self.requests = 0
+
+    async def ask(self, method: str, url: str, patience: float, more: dict[str, Any]) -> Response:
+        """Raises what httpx raises."""
+        self.requests += 1
+        loop, chance = self.loop, self.chance
+        scheme, _, rest = url.partition("://")
+        host, _, path = rest.partition("/")
+        endpoint = self.endpoints.get(f"{scheme}://{host}")
+        future: asyncio.Future[Response] = loop.create_future()
+        lost = chance.http_lost()
+
+        def fail(error: Exception) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        def tell(answer: Answer) -> None:
+            if future.done():
+                return
+            if answer is RESET:
+                future.set_exception(httpx.ReadError("Connection reset by peer"))
+            else:
+                future.set_result(Response(*answer))
+
+        def answered(answer: Answer) -> None:
+            if lost != "answer" and (endpoint is None or endpoint.mode not in ("drop", "hang")):
+                loop.call_later(chance.http(), tell, answer, context=NEUTRAL)
+
+        def arrive() -> None:
+            if endpoint is None or endpoint.mode == "refuse" or not endpoint.server.up or lost == "refused":
+                fail(httpx.ConnectError("All connection attempts failed"))
+            elif endpoint.mode == "503":
+                answered((503, {"errors": ["no upstream"]}))
+            elif endpoint.mode == "html":
+                answered((200, None))
+            elif endpoint.mode != "hang" and lost != "request":
+                value = endpoint.server.handle(method, "/" + path, more)
+                if isinstance(value, asyncio.Future):
+                    value.add_done_callback(lambda f: f.cancelled() or answered(f.result()), context=NEUTRAL)
+                else:
+                    answered(value)
+
+        timer = loop.call_later(patience, fail, httpx.ReadTimeout(""), context=NEUTRAL)
+        loop.call_later(chance.http(), arrive, context=NEUTRAL)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+
+class Client:
+    """In the place of `httpx.AsyncClient` in `engine/http.py`."""
+
+    def __init__(self, network: Network, timeout: float):
+        self._network, self._timeout = network, timeout
+
+    async def request(self, method: str, url: str, *, timeout: float | None = None, **more: Any) -> Response:
+        return await self._network.ask(method, url, timeout or self._timeout, more)
+
+    async def aclose(self) -> None:
+        pass

@@ -1,0 +1,628 @@
+"""Stories: what people ask for and what breaks meanwhile, as a list of steps that can be read, repeated and shortened."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pydantic
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError
+
+from activities.contracts import RecoverIn
+from api.clusters import router as clusters_api
+from api.clusters.schemas import ClusterPatch, NewCluster
+from api.commands import service as commands_api
+from api.commands.schemas import NewCommand
+from api.jobs import service as jobs_api
+from api.jobs.schemas import JobPatch, NewJob, NewVersion
+from api.recovery import router as recovery_api
+from core.errors import NotFound, PenstockError
+from core.restore import RestoreRequest
+from core.states import CommandKind
+from tests.simulation.flink import Job, Program
+from tests.simulation.judge import Sent, Violation
+from tests.simulation.world import Died, World
+
+STATE = "sim://state"
+COMMANDS = ("start", "pause", "kill", "restart", "resubmit", "savepoint")
+
+
+@dataclass(frozen=True)
+class Step:
+    """After `wait` seconds: `verb`, about job number `job`, with `args`."""
+
+    verb: str
+    job: int = 0
+    wait: float = 0.0
+    args: tuple[tuple[str, Any], ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        return dict(self.args).get(name)
+
+    def words(self) -> str:
+        shown = ", ".join(f"{k} {v}" for k, v in self.args if v is not None)
+        about = f" job {self.job}" if self.verb in _ABOUT_JOBS else ""
+        return f"after {self.wait:g} s: {self.verb.replace('_', ' ')}{about}" + (f" ({shown})" if shown else "")
+
+
+_ABOUT_JOBS = {
+    "create", "command", "delete", "version", "patch_job", "fails", "finishes", "doomed", "lose_workflow", "by_hand", "adopt",
+    "recreate",
+}  # fmt: skip
+
+
+def step(verb: str, job: int = 0, wait: float = 0.0, **args: Any) -> Step:
+    return Step(verb, job, wait, tuple(args.items()))
+
+
+@dataclass(frozen=True)
+class Story:
+    steps: tuple[Step, ...]
+    ha: bool = False
+    clusters: int = 1
+    calm: bool = False
+    """Nothing is lost or slow by chance: only the steps."""
+
+    def words(self) -> list[str]:
+        head = "a cluster with high availability" if self.ha else "a cluster"
+        if self.clusters > 1:
+            head += ", and another one"
+        lines = [f"{head}; requests are {'never' if self.calm else 'sometimes'} lost or slow by chance"]
+        return lines + [s.words() for s in self.steps]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    seed: int | str
+    story: Story
+    violations: tuple[Violation, ...]
+    trace: str
+    log: tuple[str, ...]
+    counts: dict[str, int]
+    seconds: float
+    """Virtual ones."""
+
+    @property
+    def kinds(self) -> set[str]:
+        return {v.invariant for v in self.violations}
+
+
+class Teller:
+    """Does the steps of a story in a world."""
+
+    def __init__(self, world: World, story: Story):
+        self.world, self.story = world, story
+        self.ids: dict[int, str] = {}
+        self.pending: list[asyncio.Task[None]] = []
+
+    async def tell(self) -> None:
+        world = self.world
+        for n in range(self.story.clusters):
+            await self._cluster(f"{'abc'[n]}", f"http://flink-{'abc'[n]}:8081")
+        await asyncio.sleep(0.5)
+        self._foreign()
+        for one in self.story.steps:
+            await asyncio.sleep(one.wait)
+            if world.judge.violations:
+                break
+            world.tell(f"* {one.words()}")
+            # Steps do not wait for one another: what takes long goes on beside what comes next.
+            task = world.loop.spawn(self._do(one), None)
+            self.pending.append(task)
+            await asyncio.wait([task], timeout=one["beside"] if one["beside"] is not None else 30.0)
+        if not world.judge.violations:
+            await self._rest()
+
+    async def _cluster(self, name: str, url: str) -> None:
+        new = NewCluster(name=name, jobmanager_url=url, flink_version="2.3.0", state_dir=STATE)
+        await self.world.ask(lambda s: clusters_api.create_cluster(new, s))
+
+    def _foreign(self) -> None:
+        """A job of somebody else on the same Flink."""
+        world = self.world
+        world.judge.foreign.add("foreign")
+        world.names["foreign"] = "a job of a second installation"
+        config = {"execution.checkpointing.dir": "sim://other/foreign/checkpoints"}
+        program = Program((), "other")
+        world.flinks[0].accept("f" * 32, "default:job0", program, config, None, False)
+
+    async def _rest(self) -> None:
+        """Everything is well again: what is shown has to be right soon, and all that was asked for has to end."""
+        world = self.world
+        self.heal()
+        begun = world.loop.time()
+        await asyncio.sleep(world.view_bound + 50)
+        world.judge.view()
+        while world.loop.time() < begun + 900 and not world.judge.violations:
+            busy = world.rows(
+                "SELECT 1 FROM jobs WHERE deleted_at IS NULL AND (busy IS NOT NULL OR state IN ('RESTARTING', 'DEPLOYING'))"
+            ) or world.rows(
+                "SELECT 1 FROM commands c JOIN jobs j ON j.id = c.job_id WHERE c.state IN ('PENDING', 'RUNNING') AND j.deleted_at IS NULL"
+            )
+            if not busy:
+                break
+            await asyncio.sleep(20)
+        if not world.judge.violations:
+            world.judge.at_rest()
+
+    def heal(self) -> None:
+        world = self.world
+        world.tell("* everything is well from here on")
+        world.chance.quiet = True
+        world.disk.broken, world.disk.full, world.store.away = None, False, None
+        for endpoint in world.network.endpoints.values():
+            endpoint.mode = "ok"
+        for flink in world.flinks:
+            flink.calm = True
+            world.network.endpoints[f"http://{flink.name}:8081"].server = flink
+            for job in flink.jobs.values():
+                job.doomed = None
+        if world.temporal.down:
+            world.temporal.start()
+        for host in list(world.workers.values()):
+            world.thaw(host.process)
+        for name in ("worker-1", "worker-2"):
+            if name not in world.workers or not world.workers[name].process.alive:
+                world.start_worker(name)
+        if not world.api.process.alive:
+            world.start_api()
+        world.thaw(world.api.process)
+        for job_id in list(world.temporal.refuse_tasks):
+            world.temporal.refuse_tasks.discard(job_id)
+        world.reckon()
+        world.well_since = world.loop.time() + 60.0
+
+    # Steps ----------------------------------------------------------------------------------
+
+    async def _do(self, one: Step) -> None:
+        world = self.world
+        if one.verb not in _ASKS:
+            world.well_since = None
+        try:
+            await getattr(self, f"_{one.verb}")(one)
+        except (PenstockError, pydantic.ValidationError) as error:
+            world.tell(f"  refused: {str(error)[:200]}")
+        except (Died, RPCError, WorkflowUpdateFailedError, TimeoutError) as error:
+            world.tell(f"  no answer: {type(error).__name__}: {str(error)[:100]}")
+
+    def _spec(self, one: Step) -> dict[str, Any]:
+        args = ["--output", f"table{one.job}"]
+        for key in ("main", "operators", "ends_after"):
+            if one[key]:
+                args += [f"--{key.replace('_', '-')}", str(one[key])]
+        return {
+            "type": "jar",
+            "git": {"url": "https://git.example.com/jobs.git", "ref": one["branch"] or "main"},
+            "build": {"tool": "maven"},
+            "entry_class": "dev.example.Program",
+            "args": args,
+        }
+
+    async def _create(self, one: Step) -> None:
+        new = NewJob.model_validate(
+            {
+                "name": f"job{one.job}",
+                "cluster": one["cluster"] or "a",
+                "spec": self._spec(one),
+                "restart_policy": {"initial_backoff": one["backoff"] or 5, "max_restarts": 5, "jitter": 0.1},
+                "savepoint_policy": {"interval": one["savepoints"]} if one["savepoints"] else {},
+                "config": {"execution.checkpointing.interval": f"{one['checkpoints'] or 10} s"},
+            }
+        )
+        made = await self.world.ask(lambda s: jobs_api.create(s, new))
+        self.ids[one.job] = made.id
+        count = sum(1 for n in self.world.names.values() if n.startswith(f"job{one.job}"))
+        self.world.names[made.id] = f"job{one.job}" + (" again" if count else "")
+
+    async def _recreate(self, one: Step) -> None:
+        await self._create(one)
+
+    async def _command(self, one: Step) -> None:
+        world = self.world
+        job = self.ids.get(one.job)
+        if job is None:
+            return
+        restore: RestoreRequest | None = None
+        if one["restore"] == "point":
+            points = world.judge.points_of(job)
+            if points:
+                path = points[-1 - min(int(one["which"] or 0), len(points) - 1)].path
+                restore = RestoreRequest(mode="point", point=path)
+        elif one["restore"]:
+            restore = RestoreRequest(mode=one["restore"])
+        new = NewCommand(
+            kind=CommandKind(one["kind"]),
+            restore=restore,
+            version=one["version"],
+            rollback_within=one["rollback_within"],
+            flink_job_id=one["flink_job_id"],
+        )
+        key = str(uuid.UUID(int=world.ids.getrandbits(128)))
+        asked = (restore.mode, restore.point) if restore else None
+        at = world.loop.time()
+        world.judge.asking[job] = Sent(new.kind.value, asked, at)
+        for _ in range(3 if one["again"] else 1):
+            try:
+                sent = await world.ask(lambda s: commands_api.send(s, job, new, key))
+            except Died:
+                continue  # sent again with the same key, when the API is back
+            world.judge.sent[(job, sent.number)] = Sent(new.kind.value, asked, at)
+            break
+
+    async def _adopt(self, one: Step) -> None:
+        """Take over the orphan that was an attempt of this job, if there is one."""
+        job = self.ids.get(one.job)
+        alive = self.world.judge.alive(job) if job else []
+        if alive:
+            await self._command(replace(one, args=(("kind", "adopt"), ("flink_job_id", alive[-1].id))))
+
+    async def _delete(self, one: Step) -> None:
+        job = self.ids.get(one.job)
+        if job is None:
+            return
+        await self.world.ask(lambda s: jobs_api.delete(s, job))
+        self.world.tell(f"  {self.world.name_of(job)} is deleted")
+        self.world.judge.was_deleted(job)
+
+    async def _version(self, one: Step) -> None:
+        if one.job in self.ids:
+            new = NewVersion.model_validate({"spec": self._spec(one)})
+            await self.world.ask(lambda s: jobs_api.add_version(s, self.ids[one.job], new))
+
+    async def _patch_job(self, one: Step) -> None:
+        if one.job in self.ids:
+            body: dict[str, Any] = {}
+            if one["policy"] is not None:
+                body["restart_policy"] = {"initial_backoff": one["policy"], "max_restarts": 3}
+            if one["savepoints"] is not None:
+                body["savepoint_policy"] = {"interval": one["savepoints"], "keep_last": 1, "keep_for": 0}
+            if one["checkpoints"] is not None:
+                body["config"] = {"execution.checkpointing.interval": f"{one['checkpoints']} s"}
+            await self.world.ask(lambda s: jobs_api.patch(s, self.ids[one.job], JobPatch.model_validate(body)))
+
+    async def _patch_cluster(self, one: Step) -> None:
+        changes = ClusterPatch(jobmanager_url=f"http://flink-{one['to']}:8081")
+        await self.world.ask(lambda s: clusters_api.patch_cluster(one["cluster"] or "a", changes, s))
+
+    async def _read(self, one: Step) -> None:
+        if one.job in self.ids:
+            observer = self.world.observer
+            await self.world.ask(lambda s: jobs_api.get(s, observer, self.ids[one.job]))
+
+    async def _recover(self, one: Step) -> None:
+        wanted = recovery_api.Recover(dry_run=bool(one["dry"]))
+        await self.world.ask(lambda s: recovery_api.run_recovery(wanted, s))
+
+    async def _settle(self, one: Step) -> None:
+        """Wait until no command is under way."""
+        for _ in range(int(one["most"] or 60)):
+            if not self.world.rows("SELECT 1 FROM commands WHERE state IN ('PENDING', 'RUNNING')"):
+                return
+            await asyncio.sleep(1)
+
+    async def _push(self, one: Step) -> None:
+        """A commit is pushed to a branch."""
+        branch = one["branch"] or "main"
+        self.world.branches[branch] = self.world.branches.get(branch, 0) + 1
+
+    # What breaks ----------------------------------------------------------------------------
+
+    def _after(self, seconds: float, function: Any, *args: Any) -> None:
+        from tests.simulation.loop import NEUTRAL
+
+        self.world.loop.call_later(seconds, function, *args, context=NEUTRAL)
+
+    async def _kill_worker(self, one: Step) -> None:
+        host = self.world.workers.get(one["name"])
+        if host is not None and host.process.alive:
+            self.world.kill_process(host.process)
+            self._after(one["back"], self._worker_back, one["name"], host)
+
+    def _worker_back(self, name: str, host: Any) -> None:
+        if self.world.workers.get(name) is host:
+            self.world.start_worker(name)
+
+    async def _freeze_worker(self, one: Step) -> None:
+        host = self.world.workers.get(one["name"])
+        if host is not None and host.process.alive:
+            self.world.freeze(host.process)
+            self._after(one["back"], self.world.thaw, host.process)
+
+    async def _kill_api(self, one: Step) -> None:
+        self.world.kill_process(self.world.api.process)
+        self.world.start_api()
+
+    async def _temporal_away(self, one: Step) -> None:
+        self.world.temporal.stop()
+        self.world.reckon()
+        self._after(one["back"], self._temporal_back)
+
+    def _temporal_back(self) -> None:
+        if self.world.temporal.down:
+            self.world.temporal.start()
+            self.world.reckon()
+
+    async def _wipe_temporal(self, one: Step) -> None:
+        self.world.temporal.wipe()
+        self.world.foreign_workflows.clear()
+
+    async def _lose_workflow(self, one: Step) -> None:
+        for id_, instance in list(self.world.temporal.running.items()):
+            found = getattr(instance.object, "_s", None)
+            if instance.name == "JobWorkflow" and found is not None and found.job_id == self.ids.get(one.job):
+                self.world.temporal.lose(id_)
+
+    async def _database_away(self, one: Step) -> None:
+        self.world.store.away = "database is locked"
+        self.world.reckon()
+        self._after(one["back"], self._database_back)
+
+    def _database_back(self) -> None:
+        self.world.store.away = None
+        self.world.reckon()
+
+    async def _network(self, one: Step) -> None:
+        endpoint = self.world.network.endpoints[f"http://flink-{one['flink'] or 'a'}:8081"]
+        endpoint.mode = one["mode"]
+        self._after(one["back"], setattr, endpoint, "mode", "ok")
+
+    async def _kill_jobmanager(self, one: Step) -> None:
+        self._flink(one).kill()
+
+    async def _kill_taskmanager(self, one: Step) -> None:
+        self._flink(one).kill_task_managers()
+
+    def _flink(self, one: Step) -> Any:
+        return next(f for f in self.world.flinks if f.name == f"flink-{one['flink'] or 'a'}")
+
+    def _current(self, one: Step) -> Job | None:
+        owner = self.ids.get(one.job)
+        return next((j for f in self.world.flinks for j in f.jobs.values() if j.owner == owner and not j.final), None)
+
+    async def _fails(self, one: Step) -> None:
+        job = self._current(one)
+        if job is not None:
+            job.flink.fail(job, "java.lang.IllegalStateException: a record that it cannot take", restarts=bool(one["restarts"]))
+
+    async def _finishes(self, one: Step) -> None:
+        job = self._current(one)
+        if job is not None:
+            job.flink.finish(job)
+
+    async def _doomed(self, one: Step) -> None:
+        """It throws whenever its tasks begin, until everything is well again."""
+        job = self._current(one)
+        if job is not None:
+            job.doomed = "java.lang.IllegalStateException: it cannot go on"
+            job.flink.fail(job, job.doomed, restarts=True)
+
+    async def _clock(self, one: Step) -> None:
+        """Somebody sets a clock."""
+        world, by = self.world, one["by"]
+        if one["of"] == "flink":
+            for flink in world.flinks:
+                flink.offset += by
+            world.clock.offset += by
+        elif one["of"] == "temporal":
+            world.temporal.process.offset += by
+            for instance in world.temporal.running.values():
+                instance.process.offset += by
+        else:
+            host = world.workers.get(one["of"])
+            if host is not None:
+                host.process.offset += by
+
+    async def _disk_away(self, one: Step) -> None:
+        self.world.disk.broken = "Input/output error"
+        self._after(one["back"], setattr, self.world.disk, "broken", None)
+
+    async def _disk_full(self, one: Step) -> None:
+        self.world.disk.full = True
+        self._after(one["back"], setattr, self.world.disk, "full", False)
+
+    async def _stranger(self, one: Step) -> None:
+        """Another Flink answers at the address for a while."""
+        world = self.world
+        endpoint = world.network.endpoints["http://flink-a:8081"]
+        if world.stranger is None:
+            world.stranger = world.add_flink("flink-x")
+            world.flinks.append(world.stranger)
+        endpoint.server = world.stranger
+        self._after(one["back"], setattr, endpoint, "server", world.flinks[0])
+
+    async def _by_hand(self, one: Step) -> None:
+        """Somebody runs an attempt of the job that has ended again, under its own id."""
+        owner = self.ids.get(one.job)
+        flink = self.world.flinks[0]
+        ended = [j for j in self.world.judge.jobs if j.owner == owner and (j.final or j.lost) and j.flink is flink]
+        if ended and owner is not None and not self.world.judge.alive(owner) and flink.up and not flink.electing:
+            old = ended[-1]
+            self.world.judge.by_hand.add(old.id)
+            flink.jobs.pop(old.id, None)
+            flink.accept(old.id, old.name, old.program, old.config, None, True)
+
+
+_ASKS = {"create", "recreate", "command", "delete", "version", "patch_job", "read", "recover", "settle", "push", "adopt"}
+
+
+def play(seed: int | str, story: Story, *, log: bool = False) -> Outcome:
+    """One run of a story."""
+    world = World(seed, ha=story.ha, clusters=story.clusters, calm=story.calm, log=log)
+    world.run(lambda w: Teller(w, story).tell())
+    violations = list(world.judge.violations)
+    violations += [Violation("nothing unexpected is raised", t, world.loop.time()) for t in world.troubles]
+    return Outcome(
+        seed, story, tuple(violations), world.trace, tuple(world.log), world.judge.counts, world.loop.time()
+    )
+
+
+# Making stories -----------------------------------------------------------------------------------
+
+
+def invent(seed: int | str) -> Story:
+    """A story: one or two jobs, some commands, some faults. What kinds of faults there are is drawn once for it."""
+    random = Random(f"story {seed}")
+    jobs = 1 if random.random() < 0.85 else 2
+    clusters = 2 if random.random() < 0.1 else 1
+    steps: list[Step] = []
+    for n in range(jobs):
+        steps.append(_creation("create", n, random))
+        steps.append(step("command", n, round(random.uniform(0, 0.5), 3), kind="start", again=True))
+    kinds = random.sample(sorted(FAULTS), k=random.choice([1, 2, 2, 3]))
+    kinds = [k for k in kinds if clusters > 1 or k != "patch_cluster"]
+    for _ in range(random.choice([2, 3, 4, 5, 6])):
+        wait = _wait(random)
+        if random.random() < 0.5 and kinds:
+            steps.append(FAULTS[random.choice(kinds)](random, random.randrange(jobs), wait))
+        else:
+            steps.extend(_asked(random, random.randrange(jobs), wait))
+    return Story(tuple(steps), ha=random.random() < 0.3, clusters=clusters, calm=random.random() < 0.25)
+
+
+def _wait(random: Random) -> float:
+    kind = random.random()
+    if kind < 0.25:
+        return round(random.uniform(0, 0.1), 3)
+    if kind < 0.6:
+        return round(random.uniform(0.1, 6), 2)
+    return round(random.uniform(6, 45), 1)
+
+
+def _creation(verb: str, job: int, random: Random) -> Step:
+    return step(
+        verb, job, 0.0,
+        main=round(random.choice([0.2, 0.2, 0.2, 1.0, 20.0, 90.0, 150.0]), 1),
+        operators=random.choice(["count", "count", "count,sum"]),
+        ends_after=random.choice([None, None, None, 40.0]),
+        savepoints=random.choice([None, None, None, 30]),
+        checkpoints=random.choice([5, 10, 30]),
+        backoff=random.choice([1, 5, 20]),
+    )  # fmt: skip
+
+
+def _asked(random: Random, job: int, wait: float) -> list[Step]:
+    verb = random.choices(
+        ["command", "delete", "version", "patch_job", "read", "recover", "settle", "adopt", "recreate"],
+        [60, 6, 6, 5, 4, 3, 14, 3, 4],
+    )[0]
+    if verb == "command":
+        kind = random.choices(COMMANDS, [14, 22, 22, 16, 12, 10])[0]
+        restore = random.choices([None, "newest", "none", "point"], [50, 30, 12, 8])[0] if kind in ("start", "restart", "resubmit") else None
+        if kind == "resubmit" and restore is None:
+            restore = "newest"
+        if kind == "start" and restore is None and random.random() < 0.5:
+            restore = "newest"
+        made = step("command", job, wait, kind=kind, restore=restore, which=random.choice([0, 0, 1, 2]) if restore == "point" else None, again=random.random() < 0.7)
+        if kind == "resubmit" and random.random() < 0.2:
+            made = replace(made, args=(*made.args, ("rollback_within", 40.0)))
+        if random.random() < 0.12:
+            # At the same moment, something that does not go with it.
+            other = random.choice(["delete", "command"])
+            beside = replace(made, args=(*made.args, ("beside", round(random.uniform(0, 0.03), 4))))
+            return [beside, step("delete", job) if other == "delete" else step("command", job, kind=random.choice(["kill", "pause"]), again=True)]
+        return [made]
+    if verb == "delete":
+        return [step("delete", job, wait), *([step("recreate", job, 0.5), step("command", job, 0.1, kind="start", again=True)] if random.random() < 0.6 else [])]
+    if verb == "version":
+        return [step("version", job, wait, operators=random.choice(["count", "count,sum", "sum,count"]))]
+    if verb == "patch_job":
+        key = random.choice(["policy", "savepoints", "checkpoints"])
+        return [step("patch_job", job, wait, **{key: {"policy": 10, "savepoints": 30, "checkpoints": 5}[key]})]
+    if verb == "recreate":
+        return [step("delete", job, wait), _creation("recreate", job, random)]
+    if verb == "settle":
+        return [step("settle", 0, wait, most=90, beside=95.0)]
+    return [step(verb, job, wait)]
+
+
+def _back(random: Random) -> float:
+    return round(random.choice([random.uniform(0.5, 8), random.uniform(8, 40), random.uniform(40, 160)]), 1)
+
+
+FAULTS: dict[str, Any] = {
+    "kill_worker": lambda r, j, w: step("kill_worker", 0, w, name=r.choice(["worker-1", "worker-2"]), back=_back(r)),
+    "freeze_worker": lambda r, j, w: step("freeze_worker", 0, w, name=r.choice(["worker-1", "worker-2"]), back=_back(r)),
+    "kill_api": lambda r, j, w: step("kill_api", 0, w),
+    "temporal_away": lambda r, j, w: step("temporal_away", 0, w, back=_back(r)),
+    "wipe_temporal": lambda r, j, w: step("wipe_temporal", 0, w),
+    "lose_workflow": lambda r, j, w: step("lose_workflow", j, w),
+    "database_away": lambda r, j, w: step("database_away", 0, w, back=round(r.uniform(0.5, 30), 1)),
+    "network": lambda r, j, w: step("network", 0, w, mode=r.choice(["refuse", "hang", "503", "html", "drop"]), back=_back(r)),
+    "kill_jobmanager": lambda r, j, w: step("kill_jobmanager", 0, w),
+    "kill_taskmanager": lambda r, j, w: step("kill_taskmanager", 0, w),
+    "fails": lambda r, j, w: step("fails", j, w, restarts=r.random() < 0.3),
+    "finishes": lambda r, j, w: step("finishes", j, w),
+    "doomed": lambda r, j, w: step("doomed", j, w),
+    "clock": lambda r, j, w: step("clock", 0, w, of=r.choice(["flink", "flink", "temporal", "worker-1"]), by=round(r.choice([-1, 1]) * r.uniform(3, 400), 1)),
+    "disk_away": lambda r, j, w: step("disk_away", 0, w, back=_back(r)),
+    "disk_full": lambda r, j, w: step("disk_full", 0, w, back=_back(r)),
+    "stranger": lambda r, j, w: step("stranger", 0, w, back=_back(r)),
+    "by_hand": lambda r, j, w: step("by_hand", j, w),
+    "patch_cluster": lambda r, j, w: step("patch_cluster", 0, w, cluster="a", to=r.choice("ab")),
+}  # fmt: skip
+
+
+# Making them short --------------------------------------------------------------------------------
+
+
+def shrink(outcome: Outcome, *, tries: int = 12, budget: int = 400) -> Outcome:
+    """The shortest story found that breaks one of the same invariants; for each shorter one a few seeds are tried."""
+    best, left = outcome, budget
+    wanted = {outcome.violations[0].invariant}
+
+    def attempt(story: Story, seeds: Sequence[int | str]) -> Outcome | None:
+        nonlocal left
+        for seed in seeds:
+            if left <= 0:
+                return None
+            left -= 1
+            found = play(seed, story)
+            if found.kinds & wanted:
+                return found
+        return None
+
+    changed = True
+    while changed and left > 0:
+        changed = False
+        seeds = [best.seed, *(f"{best.seed}/{n}" for n in range(tries))]
+        for shorter in _shorter(best.story):
+            found = attempt(shorter, seeds if shorter.calm or len(shorter.steps) < len(best.story.steps) else seeds[:3])
+            if found is not None:
+                best, changed = found, True
+                break
+    return play(best.seed, best.story, log=True)
+
+
+def _shorter(story: Story) -> list[Story]:
+    found: list[Story] = []
+    steps = story.steps
+    if len(steps) > 4:
+        found.append(replace(story, steps=steps[: len(steps) // 2]))
+        found.append(replace(story, steps=steps[: len(steps) * 3 // 4]))
+    found += [replace(story, steps=steps[:n] + steps[n + 1 :]) for n in range(len(steps) - 1, 0, -1)]
+    if not story.calm:
+        found.append(replace(story, calm=True))
+    if story.ha:
+        found.append(replace(story, ha=False))
+    for n, one in enumerate(steps):
+        for key, value in one.args:
+            plain = {"savepoints": None, "ends_after": None, "main": 0.2, "operators": "count", "rollback_within": None}.get(key, value)
+            if plain != value:
+                args = tuple((k, plain if k == key else v) for k, v in one.args)
+                found.append(replace(story, steps=(*steps[:n], replace(one, args=args), *steps[n + 1 :])))
+    return found
+
+
+def told(outcome: Outcome) -> str:
+    """A story in words, with what was seen."""
+    lines = [f"seed {outcome.seed!r}", *(f"  {w}" for w in outcome.story.words())]
+    if outcome.log:
+        lines += ["what happened:", *(f"  {line}" for line in outcome.log)]
+    lines += ["broken:", *(f"  {v}" for v in outcome.violations)]
+    return "\n".join(lines)

@@ -1,0 +1,39 @@
+"""The simulated Flink is held to what the real ones are held to: the same suite, in virtual time."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.session import FlinkSession
+from tests.real import test_engine_contract as contract
+from tests.simulation.world import World
+
+SUITE = {
+    name: test
+    for name, test in vars(contract).items()
+    if name.startswith("test_") and "subject" in inspect.signature(test).parameters
+}
+
+
+class Simulated(contract.Subject):
+    def __init__(self, engine: Any):
+        self.engine, self.state = engine, "sim://contract"
+
+
+@pytest.mark.parametrize("ha", [False])
+@pytest.mark.parametrize("name", sorted(SUITE))
+def test_the_simulated_flink_keeps_the_contract(name: str, ha: bool, tmp_path: Path):
+    world = World(f"contract {name}", ha=ha, calm=True)
+    world.flinks[0].heartbeat_timeout = 20.0
+    test = SUITE[name]
+    more = {"tmp_path": tmp_path} if "tmp_path" in inspect.signature(test).parameters else {}
+
+    async def story(world: World) -> None:
+        await test(Simulated(FlinkSession("http://flink-a:8081", ["http://gateway-a:8083"])), **more)
+
+    world.run(story)
+    assert not world.troubles

@@ -1,0 +1,382 @@
+"""One run: the simulated world, with the real API services, workflows, activities, store and observer in it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import gc
+import hashlib
+import random
+import sqlite3
+import sys
+import tempfile
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import structlog
+
+import activities.build
+import engine.flink_rest
+import engine.git
+import engine.http
+from activities.build import Builder
+from core import names
+from engine.artifacts import Artifacts
+from engine.vault import Vault
+from settings import Settings, clock
+from tests.simulation import database, files
+from tests.simulation.chance import Chance
+from tests.simulation.flink import Flink, Job, Operator, Program
+from tests.simulation.gateway import Gateway
+from tests.simulation.judge import Judge
+from tests.simulation.loop import PROCESS, Process, SimClock, SimLoop
+from tests.simulation.network import Client, Endpoint, Network
+from tests.simulation.temporal import INSTANCE, SimClient, Temporal, Worker
+from watch.observer import Observer
+from watch.services import Engines, Services
+from worker.main import WORKFLOWS, activities_of
+from worker.temporal import prepare
+
+T = TypeVar("T")
+HOME = Path(tempfile.gettempdir()) / "penstock-simulation"
+SETTINGS = Settings(
+    home=HOME,
+    cache=HOME / "cache",
+    database_url="sqlite+aiosqlite:///simulated",
+    secret_key="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",  # type: ignore[arg-type]
+    host="simulated",
+    watch_interval=10,
+    watch_interval_busy=2,
+    check_interval=600,
+    submit_timeout=120,
+    stop_timeout=120,
+    running_timeout=60,
+    plan_timeout=30,
+    lost_grace=5,
+    cannot_tell_after=60,
+    recovery_interval=60,
+)
+RUN_TIMEOUT = 60.0
+"""Seconds that a `main` is waited for; 300 in production, where nobody pays for the looks meanwhile."""
+
+
+@atexit.register
+def _collect() -> None:
+    sys.unraisablehook = lambda _: None
+    gc.collect()
+
+
+class Died(Exception):
+    """The API process was killed before it answered."""
+
+
+class Shared:
+    """What all runs of this process share: the migrated database to copy from, and SQLAlchemy's engine."""
+
+    made: Shared | None = None
+
+    def __init__(self) -> None:
+        HOME.mkdir(exist_ok=True)
+        self.jar = HOME / "program.jar"
+        self.jar.write_bytes(b"a program")
+        with tempfile.TemporaryDirectory() as folder:
+            self.template = asyncio.run(database.migrated(f"{folder}/template.db"))
+        self.database: Any = database.SimDatabase()
+        # What a run leaves is collected when it is over, and at no other time: finalizers run code.
+        gc.collect()
+        gc.freeze()
+
+    @staticmethod
+    def get() -> Shared:
+        if Shared.made is None:
+            Shared.made = Shared()
+        return Shared.made
+
+
+class Host:
+    """A process of ours with services of its own."""
+
+    def __init__(self, world: World, name: str):
+        self.process = Process(name)
+        self.process.offset = world.skew()
+        self.services = Services(
+            settings=SETTINGS,
+            database=world.shared.database,
+            engines=Engines(SETTINGS),
+            artifacts=Artifacts(HOME / "artifacts"),
+            vault=Vault(SETTINGS.secret_key.get_secret_value(), HOME / "secret.key"),
+            client=SimClient(world.temporal),  # type: ignore[arg-type]
+        )
+
+
+class World:
+    runs = 0
+
+    """`seed` decides everything that is left to chance. `ha` of the first Flink; `clusters` is how many there are."""
+
+    def __init__(self, seed: int | str, *, ha: bool = False, clusters: int = 1, calm: bool = False, log: bool = False):
+        self.shared = Shared.get()
+        self.seed = seed
+        self.log: list[str] = []
+        self.logs = log
+        self.chance = Chance(seed, calm=calm)
+        self.loop = SimLoop(self.chance.disk)
+        self.clock = SimClock(self.loop)
+        self.ids = random.Random(f"ids {seed}")
+        self.well_since: float | None = 0.0
+        self.view_bound = 100.0
+        self.names: dict[str, str] = {}
+        self.outages: list[tuple[float, float]] = []
+        self.branches: dict[str, int] = {}
+        self.foreign_workflows: set[str] = set()
+        self.stranger: Flink | None = None
+        self.gateways: dict[str, Gateway] = {}
+        self.hash = hashlib.blake2b(digest_size=8)
+        self.troubles: list[str] = []
+        with self.entered():
+            self.store = database.Store(self.shared.template, self.chance.store)
+            database.CURRENT[:] = [self.store]
+            self.disk = files.Disk(lambda: 1_700_000_000.0 + self.loop.time() + self.clock.offset)
+            files.use(self.disk)
+            self.judge = Judge(self)
+            self.store.on_commit = self._committed
+            self.network = Network(self.loop, self.chance)
+            self.temporal = Temporal(self.loop, self.chance, WORKFLOWS)
+            self.flinks = [self.add_flink(f"flink-{'abc'[n]}", ha=ha and n == 0) for n in range(clusters)]
+            self.workers: dict[str, Host] = {}
+            self.api = Host(self, "API")
+            self.observer = Observer(self.api.services)
+            self.loop.on_turn = self._turn
+            self.loop.on_step = self._step
+
+    # Running --------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Everything that reads time, makes ids or asks a Flink is ours meanwhile."""
+        before = clock.use(self.clock)
+        kept = (
+            uuid.uuid4, engine.http.new_client, engine.flink_rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,
+            engine.git.resolve, engine.git.check_local, engine.git.checkout, Builder._make, sys.unraisablehook,
+        )  # fmt: skip
+        logging = structlog.get_config()
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
+        state = random.getstate()
+        random.seed(f"module {self.seed}")
+        uuid.uuid4 = lambda: uuid.UUID(int=self.ids.getrandbits(128), version=4)
+        engine.http.new_client = lambda timeout: Client(self.network, timeout)  # type: ignore[assignment,return-value]
+        engine.flink_rest.RUN_TIMEOUT = RUN_TIMEOUT
+        Artifacts.jar = lambda artifacts, sha256: self.shared.jar  # type: ignore[method-assign]
+        Artifacts.scratch = lambda artifacts: contextlib.nullcontext(HOME)  # type: ignore[method-assign,assignment]
+        engine.git.resolve = self._resolve
+        engine.git.check_local = lambda source, roots: None
+        engine.git.checkout = _checkout
+        Builder._make = self._make  # type: ignore[method-assign,assignment]
+        sys.unraisablehook = lambda _: None
+        try:
+            yield
+        finally:
+            clock.use(before)
+            (
+                uuid.uuid4, engine.http.new_client, engine.flink_rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,  # type: ignore[misc,method-assign]
+                engine.git.resolve, engine.git.check_local, engine.git.checkout, Builder._make, sys.unraisablehook,  # type: ignore[method-assign]
+            ) = kept  # fmt: skip
+            random.setstate(state)
+            structlog.configure(**logging)
+
+    def run(self, story: Callable[[World], Awaitable[T]]) -> T:
+        """Begin everything, do `story`, and leave nothing behind."""
+        with self.entered():
+            gc.disable()  # for good: what is collected in the middle of a run would run finalizers there
+            try:
+                return self.loop.run_until_complete(self._run(story))
+            finally:
+                self.troubles += [*self.temporal.troubles, *self.loop.troubles]
+                self._leave()
+                World.runs += 1
+                if World.runs % 10 == 0:
+                    gc.collect()
+
+    async def _run(self, story: Callable[[World], Awaitable[T]]) -> T:
+        for name in ("worker-1", "worker-2"):
+            self.start_worker(name)
+        return await story(self)
+
+    def _leave(self) -> None:
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.loop._ready.clear()  # type: ignore[attr-defined]
+        self.loop._scheduled.clear()  # type: ignore[attr-defined]
+        self.loop.close()
+        self.temporal.running.clear()
+        self.temporal.closed.clear()
+        for host in [self.api, *self.workers.values()]:
+            host.process.parked.clear()
+            host.process.tasks.clear()
+
+    def _step(self, handle: asyncio.Handle) -> None:
+        pass
+
+    def _turn(self, moved: Iterable[Process]) -> None:
+        for instance in list(self.temporal.running.values()):
+            if instance.conditions and instance.process in moved:  # type: ignore[operator]
+                instance.check_conditions()
+
+    def _committed(self, touched: set[str]) -> None:
+        self.hash.update(f"{self.loop.time():.9f} {self.loop.steps} {sorted(touched)}".encode())
+        self.judge.on_commit(touched)
+
+    def tell(self, words: str) -> None:
+        self.hash.update(words.encode())
+        if self.logs:
+            self.log.append(f"{self.loop.time():9.2f} s  {words}")
+
+    @property
+    def trace(self) -> str:
+        """The same for the same seed and story."""
+        return self.hash.hexdigest()
+
+    def skew(self) -> float:
+        return 0.0
+
+    # Looking --------------------------------------------------------------------------------
+
+    def row(self, query: str, *args: Any) -> Any:
+        return self.store.db.execute(query, args).fetchone()
+
+    def rows(self, query: str, *args: Any) -> list[Any]:
+        return self.store.db.execute(query, args).fetchall()
+
+    def name_of(self, owner: str) -> str:
+        return self.names.get(owner, owner)
+
+    def workflow_id(self, project: str, name: str, written: str | None) -> str:
+        return written or names.job_workflow_id(project, name)
+
+    def bound(self, kind: str) -> float:
+        """Seconds that a command may take when all that it needs is well."""
+        return {"kill": 90.0, "savepoint": 150.0, "pause": 200.0, "any": 1500.0}.get(kind, 500.0)
+
+    def blind(self, since: float, until: float) -> float:
+        """Seconds in between in which no worker, no Temporal or no database was there."""
+        open_ = [] if self._outage is None else [(self._outage, until)]
+        return sum(max(0.0, min(until, b) - max(since, a)) for a, b in [*self.outages, *open_])
+
+    _outage: float | None = None
+
+    def reckon(self) -> None:
+        """Note since when all is well, and whether we can do anything at all."""
+        able = any(h.process.runs for h in self.workers.values()) and not self.temporal.down and not self.store.away
+        if not able and self._outage is None:
+            self._outage = self.loop.time()
+        elif able and self._outage is not None:
+            self.outages.append((self._outage, self.loop.time()))
+            self._outage = None
+
+    # Parts ----------------------------------------------------------------------------------
+
+    def add_flink(self, name: str, *, ha: bool = False) -> Flink:
+        made = Flink(name, self.loop, self.chance, self.disk, self.judge, ha=ha)
+        made.programs = self.program
+        gateway = self.gateways[name] = Gateway(made)
+        self.network.endpoints[f"http://{name}:8081"] = Endpoint(made)
+        self.network.endpoints[f"http://{name.replace('flink', 'gateway')}:8083"] = Endpoint(gateway)
+        return made
+
+    def start_worker(self, name: str) -> None:
+        host = self.workers[name] = Host(self, name)
+        worker = Worker(host.process, {q: {_name(f): f for f in fs} for q, fs in activities_of(host.services).items()})
+
+        async def begin() -> None:
+            await asyncio.sleep(self.chance.rpc())
+            while True:
+                try:
+                    await prepare(host.services.client, SETTINGS)
+                    break
+                except Exception:  # the process ends, and is begun again by whoever runs it
+                    await asyncio.sleep(2)
+            self.temporal.add_worker(worker)
+            self.reckon()
+
+        self.loop.spawn(begin(), host.process)
+
+    def kill_process(self, process: Process) -> None:
+        process.alive = False
+        self.store.release(process)
+        self.temporal.changed()
+        self.reckon()
+
+    def freeze(self, process: Process) -> None:
+        process.frozen = True
+        self.temporal.changed()
+        self.reckon()
+
+    def thaw(self, process: Process) -> None:
+        if process.alive and process.frozen:
+            self.loop.thaw(process)
+            self.temporal.changed()
+            self.reckon()
+
+    def start_api(self) -> None:
+        self.api = Host(self, "API")
+        self.observer = Observer(self.api.services)
+
+    async def ask(self, work: Callable[[Services], Awaitable[T]]) -> T:
+        """Something that the API does. Raises what it raises, and `Died` when its process was killed meanwhile."""
+        host = self.api
+        await asyncio.sleep(self.chance.rpc())
+        task = self.loop.spawn(_awaited(work(host.services)), host.process)
+        done: asyncio.Future[None] = self.loop.create_future()
+        task.add_done_callback(lambda _: done.done() or done.set_result(None), context=contextless())
+        while not done.done():
+            await asyncio.wait([done], timeout=1.0)
+            if not host.process.alive and not done.done():
+                raise Died
+        result: T = task.result()
+        return result
+
+    # Programs -------------------------------------------------------------------------------
+
+    def program(self, jar: str, body: Any) -> Program:
+        """What a jar does, by its arguments."""
+        args = list(body.get("programArgsList") or [])
+        options = dict(zip(args[::2], args[1::2], strict=False))
+        made = tuple(Operator(f"uid-{o}", o) for o in options.get("--operators", "count").split(","))
+        ends = options.get("--ends-after")
+        return Program(
+            operators=(Operator("source", "source"), *made),
+            output=options.get("--output", ""),
+            main=float(options.get("--main", "0")),
+            ends_after=float(ends) if ends else None,
+            does_nothing="fence" in jar or "fence" in str(body.get("entryClass")).lower(),
+        )
+
+    async def _resolve(self, source: Any) -> str:
+        await asyncio.sleep(self.chance.disk())
+        return hashlib.sha1(f"{source.url} {source.ref} {self.branches.get(source.ref, 0)}".encode()).hexdigest()
+
+    async def _make(self, spec: Any, wanted: Any, root: Path, source: Path, tell: Any) -> tuple[str, int]:
+        await asyncio.sleep(0.2 + self.chance.disk())
+        return hashlib.sha256(wanted.commit.encode()).hexdigest(), 1000
+
+
+async def _checkout(source: Any, commit: str, folder: Path, tell: Any) -> Path:
+    return folder
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+def contextless() -> Any:
+    from tests.simulation.loop import NEUTRAL
+
+    return NEUTRAL.copy()
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__temporal_activity_definition").name)
