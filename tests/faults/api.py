@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from api.app import serve
@@ -20,6 +21,7 @@ async def deliver(services: Any, job: Any, cluster: Any, command: Any) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.pop("LD_PRELOAD", None)  # a clock that steps is for this process, not for what it starts
     service.deliver = deliver
     configure(settings())
     serve(settings(), ApiSettings())

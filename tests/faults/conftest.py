@@ -4,18 +4,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.run import Run
+from tests.faults.disks import can_mount
+from tests.faults.run import ROLES, Run
 from tests.faults.world import World
 
 
 @pytest.fixture(scope="package")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A world that can be hurt, with two SQL jobs and two jars running in it, and a judge that watches."""
-    world = World(tmp_path_factory.mktemp("faults"))
+    """A world that can be hurt, with jobs of all roles running in it, and a judge that watches."""
+    home = tmp_path_factory.mktemp("faults")
+    world = World(home, disks=can_mount(home / "mounted"))
     made: Run | None = None
     try:
         world.up()
-        made = Run(world, seed=1)
+        made = Run(world, 1, ROLES)
         made.begin()
         yield made
     finally:

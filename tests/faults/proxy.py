@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
 import threading
 from enum import StrEnum
@@ -27,15 +28,21 @@ class Mode(StrEnum):
     DROP = "drop"  # what is sent arrives; before the answer the connection is closed
     UNAVAILABLE = "503"
     HTML = "html"
+    DELAY = "delay"  # single answers come up to LATE seconds after they were given: an older one after a younger
+
+
+LATE = 3.0
 
 
 class Proxy:
-    """Runs in a thread of its own. `sessions` are the handles of SQL sessions seen in answers."""
+    """Runs in a thread of its own. `sessions` are the handles of SQL sessions seen in answers, `delayed` counts the
+    answers that were kept back."""
 
     def __init__(self, port: int, target: int):
         self.port, self._target = port, target
         self.mode = Mode.PASS
         self.sessions: set[str] = set()
+        self.delayed = 0
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
@@ -53,6 +60,11 @@ class Proxy:
         self.mode = mode
         if mode in (Mode.REFUSE, Mode.UNAVAILABLE, Mode.HTML):
             self._loop.call_soon_threadsafe(self._cut)
+
+    def retarget(self, target: int) -> None:
+        """Another server answers at this address from now on."""
+        self._target = target
+        self._loop.call_soon_threadsafe(self._cut)
 
     def _cut(self) -> None:
         for writer in list(self._open):
@@ -105,6 +117,9 @@ class Proxy:
             while data := await reader.read(65536):
                 if answers:
                     self.sessions.update(m.decode() for m in _SESSION.findall(data))
+                if self.mode is Mode.DELAY and answers and random.random() < 0.4:
+                    self.delayed += 1
+                    await asyncio.sleep(random.uniform(0.2, LATE))
                 while self.mode is Mode.HANG:
                     await asyncio.sleep(0.05)
                 if self.mode is Mode.DROP and answers:

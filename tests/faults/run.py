@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from tests.faults.judge import FINAL, Sampler, Start, Verdicts, check_series, read_file, read_prints
-from tests.faults.proxy import Mode
-from tests.faults.world import INTERVAL, World
+from tests.faults.judge import Attempt, Verdicts, check_history, read_audit
+from tests.faults.sampler import FENCE, FINAL, Sampler, alive_at_once
+from tests.faults.world import INTERVAL, UNITS, World, sql_of
 
 BOUND = 300.0
 """Seconds in which every command has to end, and every job to come to rest."""
@@ -31,42 +31,70 @@ ENGINE = {
     "RESTARTING": "RECOVERING", "RECONCILING": "RECOVERING", "SUSPENDED": "RECOVERING", "CANCELLING": "STOPPING",
 }  # fmt: skip
 """Flink's states of what lives, in our words; not all tasks running counts as running here."""
-KILLS = ["api", "worker-1", "worker-2", "worker-1", "worker-2", "temporal", "jobmanager", "taskmanager", "gateway",
-         "database"]  # fmt: skip
-CUTS = [("jobmanager", m) for m in Mode if m is not Mode.PASS] + [("gateway", m) for m in Mode if m is not Mode.PASS]
-CUTS += [(p, m) for p in ("temporal", "database", "api") for m in (Mode.REFUSE, Mode.HANG, Mode.DROP)]
+ORDINARY = ("sql", "jar", "sql", "own-name")
+ROLES = (*ORDINARY, "sums", "again", "adopted", "fails")
+"""What the jobs are there for. own-name: a program that names its own job; sums: two INSERTs whose values tell a swap
+of their state; again: deleted and made anew; adopted: begins past Penstock; fails: ends or fails by itself."""
+WRITES_WITHIN = 15.0
+"""Seconds in which a job that is shown RUNNING has to write something."""
 
 
 @dataclass
 class Job:
+    """`path` is its audit file. `named` are the paths of the points that its commands named, by number of the command;
+    `kept` what its attempts were when it was deleted."""
+
     ref: str
     name: str
-    kind: str
+    role: str
     id: str
+    path: Path
     sent: dict[int, dict[str, Any]] = field(default_factory=dict)
-    keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    named: dict[int, str] = field(default_factory=dict)
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    deleted_at: float | None = None
 
 
 class Run:
-    def __init__(self, world: World, seed: int, jobs: int = 4):
+    def __init__(self, world: World, seed: int, roles: Sequence[str] = ORDINARY):
         self.world, self.seed = world, seed
         self.random = random.Random(seed)
         self.verdicts = Verdicts()
-        self.sampler = Sampler(f"http://127.0.0.1:{world.ports['jobmanager']}", world.state, self.verdicts)
+        self.sampler = Sampler({"local": world.flink_url}, world.state)
         self.faults: Counter[str] = Counter()
+        self.verbs: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        """What was refused with a reason, by verb and code."""
         self.boundaries: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.settled: dict[str, float] = {}
         """By kind of fault: the longest time from its end until every job was at rest, and as Flink says."""
         self._series: dict[str, Verdicts] = {}
         """Of each job's output as a whole, judged anew each time."""
-        self.jobs: list[Job] = []
+        self.times: dict[str, list[float]] = {}
+        """What was measured, in seconds."""
+        self.gone: list[Job] = []
+        """Jobs that have been deleted."""
+        self._told: set[str] = set()
         self._began = time.time()
-        for number in range(jobs):
-            kind = "jar" if number % 2 else "sql"
-            name = f"counter-{kind}-{number}"
-            ref = world.create(name, kind)
-            self.jobs.append(Job(ref, name, kind, world.get(f"/jobs/{ref}")["id"]))
+        self.jobs = [self.make(role, number) for number, role in enumerate(roles)]
+
+    def make(self, role: str, number: int | str) -> Job:
+        """A job of this role; `number` makes its audit file its own."""
+        name, world = f"{role}-{number}" if role != "again" else "again", self.world
+        path = world.home / "audit" / f"{role}-{number}"
+        policy: dict[str, Any] = {}
+        if role in ("sql", "again", "sums"):
+            spec: dict[str, Any] = {"type": "sql", "sql": sql_of(path, operators_of(role, 1))}
+        elif role == "fails":
+            spec = world.jar_of(path, "bounded 40", **{"restart-strategy.type": "none"})
+            policy = {"max_restarts": 2, "initial_backoff": 0.5, "max_backoff": 1}
+        else:
+            spec = world.jar_of(path, own_name="a name of its own" if role == "own-name" else None)
+        return Job(f"default:{name}", name, role, world.create(name, spec, **policy), path)
+
+    def of(self, *roles: str) -> list[Job]:
+        return [job for job in self.jobs if job.role in roles]
 
     def say(self, words: str) -> None:
         line = f"{datetime.now():%H:%M:%S} {words}"
@@ -87,10 +115,12 @@ class Run:
             return dict(shown["next_actions"][0]) if shown["next_actions"] else None
         return {"kind": "start"} if "start" in shown["allowed_commands"] else None
 
-    def send(self, job: Job, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Send it until it is answered, then again with its key: the second answer is the same command."""
+    def send(self, job: Job, body: dict[str, Any], *, verb: str = "ordinary") -> dict[str, Any] | None:
+        """Send it until it is answered, then again with its key: the second answer is the same command. None when it
+        was refused with a reason."""
         key, response = self.world.send(job.ref, body)
-        if response.status_code == 409:
+        if response.status_code in (409, 422) and response.json().get("code"):
+            self.refused[f"{verb}: {response.json()['code']}"] += 1
             return None
         if response.status_code != 202:
             raise AssertionError(f"{job.ref} {body}: {response.status_code} {response.text}")
@@ -101,6 +131,14 @@ class Run:
         same = again.status_code == 202 and again.json()["id"] == command["id"]
         self.verdicts.check("a key acts once", same, f"{job.ref} {key}: {again.text}")
         return command
+
+    def send_once(self, job: Job, body: dict[str, Any]) -> int:
+        """Send it and return with its answer at once; the number of the command."""
+        response = self.world.http.post(f"/jobs/{job.ref}/commands", json=body)
+        assert response.status_code == 202, response.text
+        number = int(response.json()["number"])
+        job.sent[number] = body
+        return number
 
     def end(self, job: Job, number: int) -> dict[str, Any] | None:
         try:
@@ -113,15 +151,37 @@ class Run:
         if ended["state"] != "SUCCEEDED":
             self.failed[f"{ended['kind']}: {ended['error_code']}"] += 1
             self.say(f"  {job.ref} {ended['kind']} {ended['state']}: {str(ended['error'])[:160]}")
+        else:
+            self._effect(job, ended)
         return ended
 
-    def do(self, job: Job, body: dict[str, Any]) -> dict[str, Any] | None:
-        command = self.send(job, body)
+    def _effect(self, job: Job, ended: dict[str, Any]) -> None:
+        """A command that says that it succeeded has done what it is for."""
+        words = f"{job.ref} {ended['kind']} (command {ended['number']})"
+        if ended["kind"] == "savepoint":
+            asked = datetime.fromisoformat(ended["created_at"]).timestamp()
+            found = [p for p in self.sampler.points_of([job.id]) if "/savepoint-" in p.path]
+            good = any(p.done > asked - 700 for p in found)  # the clock of the API may have been stepped
+            self.verdicts.check("success has its effect", good, f"{words}: no savepoint on the disk")
+        elif ended["kind"] in ("start", "restart", "resubmit") and ended["attempt"] is not None:
+            attempts = {a["number"]: a["flink_job_id"] for a in self.attempts(job)}
+            listed = {jid for _, jid in self.sampler.jobs}
+            good = attempts.get(ended["attempt"]) in listed
+            self.verdicts.check("success has its effect", good, f"{words}: Flink never had attempt {ended['attempt']}")
+
+    def do(self, job: Job, body: dict[str, Any], *, verb: str = "ordinary") -> dict[str, Any] | None:
+        command = self.send(job, body, verb=verb)
         return self.end(job, command["number"]) if command else None
+
+    def attempts(self, job: Job) -> list[dict[str, Any]]:
+        if job.deleted_at is not None:
+            return job.kept
+        found: list[dict[str, Any]] = self.world.get(f"/jobs/{job.ref}/attempts", limit=500)["items"]
+        return found
 
     # The judge's last look ------------------------------------------------------------------
 
-    def rest(self, job: Job, wanted: str | None = None) -> dict[str, Any]:
+    def rest(self, job: Job, *wanted: str | None) -> dict[str, Any]:
         """Wait until a job has come to rest, and Flink says the same of it as we do."""
         deadline = time.time() + BOUND
         why: Any = None
@@ -130,7 +190,7 @@ class Run:
                 shown = self.world.http.get(f"/jobs/{job.ref}").json()
                 why = f"{shown['state']} {shown['reason'][:100]} busy={shown['busy']}"
                 if shown["state"] in RESTS and not shown["busy"] and self._agrees(job, shown):
-                    wrong = wanted is not None and shown["state"] not in (wanted, "BLOCKED")
+                    wrong = any(wanted) and shown["state"] not in (*wanted, "BLOCKED")
                     self.verdicts.check("the state that was asked for", not wrong, f"{job.ref} is {why}, not {wanted}")
                     if shown["state"] == "BLOCKED":
                         good = bool(shown["blocked"] and shown["blocked"]["evidence"] and shown["next_actions"])
@@ -143,21 +203,35 @@ class Run:
         self.verdicts.check("our view is Flink's", False, f"{job.ref} after {BOUND:.0f} s: {why}")
         return {"state": "?", "allowed_commands": [], "next_actions": []}
 
+    def living(self) -> dict[str, str]:
+        """The Flink jobs that live now, on all clusters, and their states. Raises when one cannot be asked."""
+        found = {}
+        for job in self.world.flink.get("/jobs/overview").json()["jobs"]:
+            if job["state"] not in FINAL and job["name"] != FENCE + job["jid"]:
+                found[job["jid"]] = job["state"]
+        return found
+
+    def ids(self, job: Job) -> set[str]:
+        """The Flink jobs of a job: by its attempts, and by what has written its output."""
+        return {a["flink_job_id"] for a in self.attempts(job)} | {line.writer for line in read_audit(job.path)}
+
     def _alive(self, job: Job) -> dict[str, str]:
-        """The living Flink jobs of a job and their states, as the JobManager tells."""
-        jobs = self.world.flink.get("/jobs/overview").json()["jobs"]
-        return {j["jid"]: j["state"] for j in jobs if j["name"] == job.ref and j["state"] not in FINAL}
+        ids = self.ids(job)
+        return {jid: state for jid, state in self.living().items() if jid in ids}
 
     def _agrees(self, job: Job, shown: dict[str, Any]) -> bool:
         alive = self._alive(job)
+        current = shown["current_attempt"]
         if shown["state"] == "RUNNING":
-            return alive == {shown["current_attempt"]["flink_job_id"]: "RUNNING"}
-        return not alive
+            return alive == {current["flink_job_id"]: "RUNNING"}
+        # What cannot be told apart from alive is said to be so; more than one may never be.
+        return not alive or (shown["state"] == "BLOCKED" and len(alive) == 1)
 
     def view(self) -> None:
-        """With nothing going on, our view is Flink's within two intervals of the watch."""
+        """With nothing going on, our view is Flink's within two intervals of the watch, and what runs writes."""
         for job in self.jobs:
             self.rest(job)
+        sizes = {job.ref: size_of(job.path) for job in self.jobs}
         time.sleep(2 * INTERVAL)
         for job in self.jobs:
             deadline, seen = time.time() + 2 * INTERVAL + QUESTION, ("", "")
@@ -165,6 +239,12 @@ class Run:
                 seen = self._views(job)
                 time.sleep(0.2)
             self.verdicts.check("our view is Flink's", agrees, f"{job.ref}: {seen[0]} for us, {seen[1]} for Flink")
+            deadline = time.time() + WRITES_WITHIN
+            while not (grows := size_of(job.path) > sizes[job.ref]) and time.time() < deadline:
+                time.sleep(0.5)
+            shown = self.world.get(f"/jobs/{job.ref}") if not grows else {}
+            silent = shown.get("state") == "RUNNING" and job.role != "fails"
+            self.verdicts.check("what is shown RUNNING writes", not silent, f"{job.ref}: {shown.get('reason')}")
 
     def _views(self, job: Job) -> tuple[str, str]:
         """The living attempt and its state as we show it, and as Flink does; "none" when nothing lives."""
@@ -176,26 +256,65 @@ class Run:
         return ours.replace("STARTING", "RUNNING"), ", ".join(alive) or "none"
 
     def output(self) -> None:
-        """What the jobs have written so far, held against the points and the starts."""
-        log = self.world.processes.log("taskmanager")
-        prints = read_prints(log, [j.name for j in self.jobs if j.kind == "sql"])
-        for job in self.jobs:
-            lines = prints[job.name] if job.kind == "sql" else read_file(self.world.home / f"{job.name}.out")
-            attempts = {a["flink_job_id"]: a for a in self.world.get(f"/jobs/{job.ref}/attempts", limit=500)["items"]}
-            empty = {f"command {n}:" for n, b in job.sent.items() if (b.get("restore") or {}).get("mode") == "none"}
-            starts = [
-                Start(jid, at, empty=attempts[jid]["cause"].startswith(tuple(empty)) if empty else False)
-                for jid, at in list(self.sampler.starts[job.ref].items())
-                if jid in attempts
-            ]
+        """What the jobs have written so far, held against the points and the starts; counted by id."""
+        known = set(self.world.strangers)
+        for job in [*self.jobs, *self.gone]:
+            lines, rows = read_audit(job.path), self.attempts(job)
+            ids = {row["flink_job_id"] for row in rows} | {line.writer for line in lines}
+            known |= {row["flink_job_id"] for row in rows}
             fresh = Verdicts()
-            check_series(job.ref, lines, list(self.sampler.points[job.id].values()), starts, fresh)
-            self._series[job.ref] = fresh
-            by_cause = Counter(a["cause"] for a in attempts.values() if a["cause"].startswith("command"))
-            twice = [cause for cause, n in by_cause.items() if n > 1]
-            self.verdicts.check("a command starts one attempt", not twice, f"{job.ref}: {twice}")
-            strangers = [j for j in self.sampler.starts[job.ref] if j not in attempts]
-            self.verdicts.check("every Flink job is an attempt", not strangers, f"{job.ref}: {strangers}")
+            points = self.sampler.points_of([job.id, *(ids & self.world.strangers)])
+            started = self._started(job, rows)
+            check_history(
+                f"{job.ref} ({job.path.name})", lines, points, started, fresh, units=UNITS, deleted_at=job.deleted_at
+            )
+            twice = alive_at_once(self.sampler, ids)
+            fresh.check("one attempt alive", not twice, f"{job.ref}: {'; '.join(twice)}")
+            seen = {attempt.number for attempt in started}
+            causes = Counter(r["cause"].split(":")[0] for r in rows if r["number"] in seen and r["cause"])
+            again = [cause for cause, n in causes.items() if n > 1 and cause.startswith("command")]
+            fresh.check("a command starts one attempt", not again, f"{job.ref}: {again}")
+            unknown = sorted({line.writer for line in lines} - known)
+            fresh.check("every writer is an attempt", not unknown, f"{job.ref}: {unknown}")
+            self._series[str(job.path)] = fresh
+        strangers = [seen for seen in list(self.sampler.jobs.values()) if seen.id not in known]
+        fresh = Verdicts()
+        fresh.check("every Flink job is an attempt", not strangers, f"{strangers[:5]}")
+        self._series[""] = fresh
+
+    def _started(self, job: Job, rows: Sequence[dict[str, Any]]) -> list[Attempt]:
+        """The attempts that Flink has had, with what Flink says of them and what a person had asked for."""
+        found = []
+        begun = {jid: seen.at for (_, jid), seen in list(self.sampler.jobs.items())}
+        for row in rows:
+            jid = row["flink_job_id"]
+            if jid not in begun:
+                continue
+            word, _, number = row["cause"].partition(":")[0].partition(" ")
+            command = int(number) if word == "command" and number.isdigit() else 0
+            restore = job.sent.get(command, {}).get("restore") or {}
+            restored = self.sampler.restored.get(jid)
+            own = restored is not None and f"/{jid}/" in restored  # it was asked too late: Flink had restarted it
+            asked = "none" if jid in self.world.strangers else restore.get("mode")
+            found.append(
+                Attempt(
+                    jid,
+                    row["number"],
+                    begun[jid],
+                    restored,
+                    told=jid in self.sampler.restored and not own,
+                    asked=asked,
+                    named=job.named.get(command) if asked == "point" else None,
+                )
+            )
+        return found
+
+    def keep(self) -> None:
+        """The data of these jobs is about to go: what has been judged stays."""
+        for job in self.jobs:
+            job.kept, job.deleted_at = self.attempts(job), time.time()
+        self.gone += self.jobs
+        self.jobs = []
 
     def clean(self) -> None:
         """Nothing is left behind: processes, temporary folders, gateway sessions, orphans."""
@@ -226,12 +345,16 @@ class Run:
             "seed": self.seed,
             "seconds": round(time.time() - self._began),
             "faults": sum(self.faults.values()) + sum(self.boundaries.values()),
-            "by_part": dict(sorted(self.faults.items())),
+            "by_kind": dict(sorted(self.faults.items())),
+            "verbs": dict(sorted(self.verbs.items())),
+            "refused": dict(sorted(self.refused.items())),
             "boundaries": dict(sorted(self.boundaries.items())),
             "invariants": dict(sorted(counts.items())),
-            "commands": sum(len(j.sent) for j in self.jobs),
+            "commands": sum(len(j.sent) for j in [*self.jobs, *self.gone]),
             "commands_failed": dict(self.failed),
             "longest_seconds_to_rest": dict(sorted(self.settled.items())),
+            "looks_at_the_clusters": self.sampler.looks,
+            "seconds_measured": self.times,
             "broken": broken,
         }
 
@@ -244,62 +367,24 @@ class Run:
     # Modes ----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """All jobs running, each with a checkpoint."""
+        """All jobs have been started."""
         with together(self.do, [(job, {"kind": "start"}) for job in self.jobs]):
             pass
         for job in self.jobs:
-            self.rest(job, "RUNNING")
+            self.rest(job, "FINISHED" if job.role == "fails" else "RUNNING")
 
-    def inject(self) -> str:
-        """One fault of one part; returns which, when it is over."""
-        how = self.random.choice(["kill", "kill", "freeze", "cut"])
-        if how == "kill":
-            part, away = self.random.choice(KILLS), self.random.uniform(0, 3)
-            words = f"kill {part}"
-            self.say(f"fault: {words}, away {away:.1f} s")
-            self.world.kill(part, away)
-        elif how == "freeze":
-            part, seconds = self.random.choice(KILLS), self.random.choice([1, 3, 6, 16])
-            words = f"freeze {part}"
-            self.say(f"fault: {words} for {seconds} s")
-            self.world.freeze(part, seconds)
-        else:
-            (part, mode), seconds = self.random.choice(CUTS), self.random.uniform(1, 6)
-            words = f"cut {part} {mode.value}"
-            self.say(f"fault: {words} for {seconds:.1f} s")
-            self.world.cut(part, mode, seconds)
-        self.faults[words] += 1
-        return words
+    def tell_broken(self) -> None:
+        for words in self.report()["broken"]:
+            if words not in self._told:
+                self._told.add(words)
+                self.say(f"  BROKEN {words}")
 
-    def at_random(self, faults: int) -> None:
-        """Each round: commands to some jobs, a fault in the middle, then all has to come to rest."""
-        for number in range(faults):
-            chosen = self.random.sample(self.jobs, self.random.randint(1, min(3, len(self.jobs))))
-            bodies = [(job, self.body_for(job, self.world.get(f"/jobs/{job.ref}"))) for job in chosen]
-            ended: dict[str, dict[str, Any] | None] = {}
-
-            def carry(job: Job, body: dict[str, Any], ended: dict[str, Any] = ended) -> None:
-                ended[job.ref] = self.do(job, body)
-
-            self.say(f"round {number + 1} of {faults}: " + ", ".join(f"{j.name} {b['kind']}" for j, b in bodies if b))
-            with together(carry, [pair for pair in bodies if pair[1]]):
-                time.sleep(self.random.choice([0.0, 0.05, 0.2, 0.5, 1.0, 1.5]))
-                fault = self.inject()
-                over = time.time()
-            for job, body in bodies:
-                self.rest(job, wanted_state(body, ended.get(job.ref)))
-            for job in self.jobs:
-                self.rest(job)
-            self.settled[fault] = max(self.settled.get(fault, 0.0), round(time.time() - over, 1))
-            if number % 5 == 4:
-                self.view()
-                self.output()
-                self._tell_broken()
-
-    def _tell_broken(self) -> None:
-        broken = self.report()["broken"]
-        for words in broken[-5:]:
-            self.say(f"  BROKEN {words}")
+    def every_boundary(self) -> None:
+        found = self.discover()
+        pairs = [(kind, point) for kind, points in found.items() for point in points]
+        self.say(f"{len(pairs)} boundaries: " + ", ".join(f"{kind} {len(p)}" for kind, p in found.items()))
+        self.random.shuffle(pairs)
+        self.at_boundaries(pairs)
 
     def discover(self) -> dict[str, list[str]]:
         """The boundaries that each kind of command passes, found by passing them."""
@@ -354,11 +439,11 @@ class Run:
                 except Exception as error:
                     self.verdicts.check("the harness works", False, f"{job.ref} {kind} {point}: {error!r}")
 
-        with together(serve, [(job,) for job in self.jobs]):
+        with together(serve, [(job,) for job in self.of(*ORDINARY)]):
             pass
         self.view()
         self.output()
-        self._tell_broken()
+        self.tell_broken()
 
     def crash_at(self, job: Job, kind: str, point: str, left: int) -> None:
         """Until it was hit: another job's crash may have taken the process away just before."""
@@ -404,3 +489,14 @@ def wanted_state(body: dict[str, Any] | None, ended: dict[str, Any] | None) -> s
     if body is None or ended is None or ended["state"] != "SUCCEEDED":
         return None
     return {"pause": "PAUSED", "kill": "KILLED"}.get(body["kind"], "RUNNING")
+
+
+def operators_of(role: str, version: int) -> tuple[str, ...]:
+    """The INSERTs of a SQL job in the order of this version: that of `sums` changes with each."""
+    if role != "sums":
+        return ("count",)
+    return ("small", "big") if version % 2 else ("big", "small")
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

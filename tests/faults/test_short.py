@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.rounds import Rounds
 from tests.faults.run import Run
 
 pytestmark = pytest.mark.real
@@ -22,7 +23,16 @@ BOUNDARIES = [
 
 def test_faults(run: Run):
     run.at_boundaries(list(BOUNDARIES))
-    run.at_random(4)
+    rounds = Rounds(run)
+    faults = {
+        "changed-sql": "delay",
+        "delete-race": "kill",
+        "fails-itself": "delay",
+        "named-point": "temporal-wiped",
+        "adopt": "disk-full" if run.world.disks else "cut",
+    }
+    for verb, fault in faults.items():
+        rounds.play_one(verb, [fault])
     run.view()
     run.output()
     run.clean()
@@ -31,3 +41,5 @@ def test_faults(run: Run):
     assert len(report["boundaries"]) >= len(BOUNDARIES)
     assert report["invariants"]["one attempt alive"] > 100
     assert report["invariants"]["no second writer"] > 100
+    assert report["invariants"]["state never swapped"] > 100
+    assert set(report["verbs"]) == set(faults)

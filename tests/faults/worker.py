@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import uvloop
 from temporalio.client import Client
@@ -27,5 +28,6 @@ async def run() -> None:
 
 
 if __name__ == "__main__":
+    os.environ.pop("LD_PRELOAD", None)  # a clock that steps is for this process, not for what it starts
     configure(settings())
     uvloop.run(run())
