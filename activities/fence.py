@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import now_ms, observation
+from activities.looking import certain, now_ms, observation
 from core.observations import EngineState
 from core.restore import RestoreKind
 from core.snapshot import checkpoint_directory
@@ -41,14 +41,18 @@ class Fencer:
 
 
 async def spend(engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse) -> c.Fenced:
-    """As the activity does. Raises nothing that an engine raises."""
+    """As the activity does. Raises nothing that an engine raises.
+
+    An id is spent at one JobManager. Where another one may have taken the attempt before, its task managers are waited
+    for after that, and the JobManager has to be the same still (decision 20).
+    """
     ref = Ref(attempt.flink_job_id, attempt.handle)
     deadline = clock.monotonic() + PATIENCE_SECONDS
     why = ""
     while True:
         try:
             pulse.check()
-            if await engine.fence(ref):
+            if await engine.fence(ref) and await _nothing_runs(engine, ref, attempt.config.get("leader")):
                 tell(f"attempt {attempt.number} can never run: its id is spent")
                 return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
             asked = now_ms()
@@ -65,6 +69,12 @@ async def spend(engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, 
                 code="submission_unresolved",
             )
         await asyncio.sleep(PAUSE)
+
+
+async def _nothing_runs(engine: Engine, ref: Ref, sent_to: str | None) -> bool:
+    spent_at = await engine.leader()
+    seen, _ = await certain(engine, ref, leader=sent_to, grace=0)
+    return seen.state is EngineState.MISSING and (await engine.leader()).identity == spent_at.identity
 
 
 async def has_run(attempt: Attempt, cluster: Cluster) -> bool:

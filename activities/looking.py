@@ -73,6 +73,7 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
                 raise Unreachable(
                     f"the JobManager does not know it, and task managers still hold slots of it: {', '.join(holders)}"
                 )
+            wait = max(wait, PAUSE)
 
 
 async def why_ended(engine: Engine, ref: Ref, seen: EngineState) -> Failure | None:

@@ -39,6 +39,10 @@ _DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmission
 # A client of Flink's sends a job again and again to whoever leads by then (20 times, 3 s apart), and closing its
 # session does not end that (seen on 2.3.0). Ours is the only one that sends again: it asks first.
 NO_RETRIES = {"rest.retry.max-attempts": "0"}
+FORGETS = (
+    "job-result-store.delete-on-commit is true: this highly available Flink forgets which jobs have ended, and may take "
+    "the id of one again; set it to false (on 2.3 application-result-store.delete-on-commit, too)"
+)
 _SENDING = ("RestClusterClient", "JobSubmissionException")
 FENCE_TIMEOUT, FENCE_PAUSE = 30.0, 0.1
 _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
@@ -297,6 +301,7 @@ class FlinkSession:
             slots_available=body.get("slots-available"),
             jobs_running=body.get("jobs-running"),
             gateway=any([await g.answers() for g in self.gateways]) if self.gateways else None,
+            notes=[FORGETS] if leader.forgets else [],
         )
 
     # Stopping -------------------------------------------------------------------------------

@@ -1,0 +1,167 @@
+"""When a no of the cluster counts, and what is done about an attempt that was perhaps sent.
+
+The cluster is a double here: answers that get lost at the right moment, and a JobManager that changes between two
+questions, cannot be had from a real one on demand. That a spent id is refused by a real Flink is tested in
+`tests/real/test_engine_contract.py` and `tests/real/test_fence.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities import contracts as c
+from activities import fence, looking
+from activities import submit as submission
+from activities.logs import Pulse
+from activities.looking import deadline_of
+from activities.submit import Submitter
+from core.observations import EngineState
+from engine.base import EngineError, JobSeen, Leader, Overview, Ref, Rejected, Unclear, Unreachable
+from settings import clock
+
+ID = "a" * 32
+
+
+class Flink:
+    """`sends` are the answers to one submission after the other; None is a yes."""
+
+    def __init__(self, *sends: EngineError | None, leaders: Callable[[int], str] = lambda n: "jm"):
+        self.sends, self.sent = list(sends), 0
+        self.leaders, self.asked_for_leader = leaders, 0
+        self.fences: list[bool | EngineError] = []
+        self.fenced = 0
+        self.jobs: dict[str, JobSeen] = {}
+
+    async def overview(self) -> Overview:
+        return Overview(dict(self.jobs))
+
+    async def look(self, ref: Ref) -> JobSeen:
+        return self.jobs.get(ref.handle) or JobSeen(ref.handle, EngineState.MISSING)
+
+    async def leader(self) -> Leader:
+        self.asked_for_leader += 1
+        return Leader(self.leaders(self.asked_for_leader), False, 0.2)
+
+    async def remains(self, ref: Ref) -> list[str]:
+        return []
+
+    async def submit(self, wanted: object, tell: object) -> None:
+        self.sent += 1
+        answer = self.sends.pop(0)
+        if answer is not None:
+            raise answer
+
+    async def fence(self, ref: Ref) -> bool:
+        self.fenced += 1
+        answer = self.fences.pop(0) if self.fences else True
+        if isinstance(answer, EngineError):
+            raise answer
+        if not answer:
+            self.jobs[ref.handle] = JobSeen(ref.handle, EngineState.RUNNING)
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (submission, looking, fence):
+        monkeypatch.setattr(module, "PAUSE", 0.02)
+    monkeypatch.setattr(fence, "PATIENCE_SECONDS", 0.3)
+
+
+ATTEMPT = SimpleNamespace(job_id="j", number=1, version=1, flink_job_id=ID, handle=ID, config={"leader": "jm"})
+
+
+async def answer_to(flink: Flink, tmp_path: Any, *, attempt: int = 1) -> c.Submitted:
+    settings = SimpleNamespace(submit_timeout=5, lost_grace=0.1)
+    submitter = Submitter(SimpleNamespace(engines=SimpleNamespace(get=lambda _: flink), settings=settings))  # type: ignore[arg-type]
+
+    async def no_handles(_: str) -> list[object]:
+        return []
+
+    submitter._handles = no_handles  # type: ignore[method-assign]
+    cluster = SimpleNamespace(state_dir=tmp_path.as_uri())
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(environment.info, attempt=attempt, scheduled_time=datetime.now(UTC))
+
+    async def go() -> c.Submitted:
+        return await submitter._until_clear(ATTEMPT, cluster, None, lambda _: None, Pulse(60))  # type: ignore[arg-type]
+
+    return await environment.run(go)
+
+
+NO = Rejected("the lock file is held by another run")
+
+
+class TestANo:
+    async def test_of_the_first_send_is_one(self, tmp_path):
+        flink = Flink(NO)
+        assert (await answer_to(flink, tmp_path)).state is c.SubmitState.REJECTED
+        assert flink.fenced == 0
+
+    async def test_after_one_without_an_answer_counts_once_the_id_is_spent(self, tmp_path):
+        flink = Flink(Unclear("did not answer"), NO)
+        assert (await answer_to(flink, tmp_path)).state is c.SubmitState.REJECTED
+        assert (flink.sent, flink.fenced) == (2, 1)
+
+    async def test_of_a_second_worker_counts_once_the_id_is_spent(self, tmp_path):
+        flink = Flink(NO)
+        assert (await answer_to(flink, tmp_path, attempt=2)).state is c.SubmitState.REJECTED
+        assert flink.fenced == 1
+
+    async def test_out_of_a_client_that_was_sending_counts_once_the_id_is_spent(self, tmp_path):
+        flink = Flink(Rejected("Failed to submit JobGraph", sent=True))
+        assert (await answer_to(flink, tmp_path)).state is c.SubmitState.REJECTED
+        assert flink.fenced == 1
+
+    async def test_is_none_when_the_cluster_has_it_after_all(self, tmp_path):
+        flink = Flink(Unclear("did not answer"), NO)
+        flink.fences = [False]
+        assert (await answer_to(flink, tmp_path)).state is c.SubmitState.ACCEPTED
+
+    async def test_is_unclear_while_the_id_cannot_be_spent(self, tmp_path):
+        flink = Flink(Unclear("did not answer"), NO)
+        flink.fences = [Unreachable("refused")] * 1000
+        answer = await answer_to(flink, tmp_path)
+        assert (answer.state, answer.code) == (c.SubmitState.UNCLEAR, "submission_unclear")
+
+    async def test_after_it_had_run_says_so(self, tmp_path):
+        point = tmp_path / "j" / "checkpoints" / ID / "chk-1"
+        point.mkdir(parents=True)
+        (point / "_metadata").touch()
+        answer = await answer_to(Flink(Unclear("did not answer"), NO), tmp_path)
+        assert answer.state is c.SubmitState.RAN
+
+
+async def spent(flink: Flink, tmp_path: Any) -> c.Fenced:
+    cluster: Any = SimpleNamespace(state_dir=tmp_path.as_uri())
+    return await fence.spend(flink, ATTEMPT, cluster, lambda _: None, Pulse(60))  # type: ignore[arg-type]
+
+
+class TestSpending:
+    async def test_another_leader_than_the_one_that_was_sent_to_has_its_task_managers_waited_for(self, tmp_path):
+        began = clock.monotonic()
+        assert (await spent(Flink(leaders=lambda n: "jm-2"), tmp_path)).fenced
+        assert clock.monotonic() - began >= 0.2
+
+    async def test_a_leader_that_changes_meanwhile_has_to_be_asked_anew(self, tmp_path):
+        flink = Flink(leaders=lambda n: "jm" if n < 3 else "jm-2")
+        assert (await spent(flink, tmp_path)).fenced
+        assert flink.fenced == 2, "the first one was forgotten with the JobManager that had taken it"
+
+
+def test_a_try_after_a_crash_does_not_begin_the_time_anew(monkeypatch: pytest.MonkeyPatch):
+    environment = ActivityEnvironment()
+    since = datetime.now(UTC) - timedelta(seconds=90)
+    left: dict[int, float] = {}
+    for attempt in (1, 2):
+        environment.info = dataclasses.replace(environment.info, attempt=attempt, scheduled_time=since)
+        left[attempt] = environment.run(lambda: deadline_of(100.0)) - clock.monotonic()
+    assert left[1] > 99
+    assert 5 < left[2] < 11
