@@ -322,7 +322,8 @@ class Judge:
                 for other in alive:
                     if state in ALIVE_STATES and row is not None and other.id != row[0]:
                         self.broken("nothing is left behind", f"{self.name(other)} is alive beside the current attempt")
-                if state in ALIVE_STATES and not alive:
+                since = max((self.ended_at.get(j.id, 0.0) for j in self.jobs if j.owner == job_id), default=0.0)
+                if state in ALIVE_STATES and not alive and now - since > world.view_bound:
                     self.broken("whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive")
                 if state == "PAUSED" and job_id in self.pause_failed and row is not None:
                     failed, lost = self.pause_failed[job_id], self.lost_running.get(row[0])
