@@ -249,7 +249,8 @@ class Judge:
         who = self.world.name_of(owner)
         if kind in ("kill", "pause") and alive:
             self.broken("SUCCEEDED implies its effect", f"{kind} of {who} SUCCEEDED, and {self.name(alive[0])} is {alive[0].state}")
-        if kind == "pause" and not self.points_of(owner):
+        lost = any(j.owner == owner and j.lost for j in self.jobs)
+        if kind == "pause" and not self.points_of(owner) and not lost:
             self.broken("SUCCEEDED implies its effect", f"pause of {who} SUCCEEDED, and it has no restore point")
         if kind == "savepoint" and sent is not None:
             taken = [p for p in self.points_of(owner) if p.savepoint and p.done >= sent.at]
