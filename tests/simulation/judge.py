@@ -249,7 +249,8 @@ class Judge:
         who = self.world.name_of(owner)
         if kind in ("kill", "pause") and alive:
             self.broken("SUCCEEDED implies its effect", f"{kind} of {who} SUCCEEDED, and {self.name(alive[0])} is {alive[0].state}")
-        if kind == "pause" and not self.points_of(owner):
+        lost = any(j.owner == owner and j.lost for j in self.jobs)
+        if kind == "pause" and not self.points_of(owner) and not lost:
             self.broken("SUCCEEDED implies its effect", f"pause of {who} SUCCEEDED, and it has no restore point")
         if kind == "savepoint" and sent is not None:
             taken = [p for p in self.points_of(owner) if p.savepoint and p.done >= sent.at]
@@ -322,7 +323,8 @@ class Judge:
                 for other in alive:
                     if state in ALIVE_STATES and row is not None and other.id != row[0]:
                         self.broken("nothing is left behind", f"{self.name(other)} is alive beside the current attempt")
-                if state in ALIVE_STATES and not alive:
+                since = max((self.ended_at.get(j.id, 0.0) for j in self.jobs if j.owner == job_id), default=0.0)
+                if state in ALIVE_STATES and not alive and now - since > world.view_bound:
                     self.broken("whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive")
                 if state == "PAUSED" and job_id in self.pause_failed and row is not None:
                     failed, lost = self.pause_failed[job_id], self.lost_running.get(row[0])

@@ -40,6 +40,7 @@ class Report:
 
     def add(self, other: Report) -> None:
         self.runs += other.runs
+        self.seconds = max(self.seconds, other.seconds)
         self.virtual += other.virtual
         self.looked += other.looked
         self.broken += other.broken
@@ -62,7 +63,7 @@ def search(
     seed: int,
     processes: int,
     *,
-    stories: int = 3,
+    stories: int = 1,
     until_broken: bool = False,
     prepare: Callable[[], None] | None = None,
     wanted: str | None = None,
@@ -95,7 +96,7 @@ def search(
                     raise RuntimeError("a process of the simulation died") from None
     for process in started:
         process.join()
-    whole.seconds = time.monotonic() - begun
+    whole.seconds = whole.seconds or time.monotonic() - begun
     return whole
 
 
@@ -113,7 +114,8 @@ def one(
     number: int, processes: int, seed: int, seconds: float, stories: int = 3, until_broken: bool = False, wanted: str | None = None,
     enough: object | None = None,
 ) -> Report:  # fmt: skip
-    report = Report()
+    report, outcomes = Report(), []
+    play("warm", invent("warm"))
     begun = time.monotonic()
     at = number
     while time.monotonic() - begun < seconds and not (enough is not None and enough.is_set()):  # type: ignore[attr-defined]
@@ -132,12 +134,13 @@ def one(
         if report.first_after is None:
             report.first_after, report.first_seed = time.monotonic() - begun, name
         if report.broken[kind] <= stories:
-            report.stories.append(_story(outcome))
+            outcomes.append(outcome)
         if until_broken:
             if enough is not None:
                 enough.set()  # type: ignore[attr-defined]
             break
     report.seconds = time.monotonic() - begun
+    report.stories = [_story(outcome) for outcome in outcomes]
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,6 +52,7 @@ class Step:
         return f"after {self.wait:g} s: {self.verb.replace('_', ' ')}{about}" + (f" ({shown})" if shown else "")
 
 
+_SQL = {"count": "COUNT(*)", "sum": "SUM(amt)", "double": "SUM(amt * 2)"}
 _ABOUT_JOBS = {
     "create", "command", "delete", "version", "patch_job", "fails", "finishes", "doomed", "lose_workflow", "by_hand", "adopt",
     "recreate",
@@ -120,7 +122,8 @@ class Teller:
             await self._rest()
 
     async def _cluster(self, name: str, url: str) -> None:
-        new = NewCluster(name=name, jobmanager_url=url, flink_version="2.3.0", state_dir=STATE)
+        gateway = url.replace("flink", "gateway").replace("8081", "8083")
+        new = NewCluster(name=name, jobmanager_url=url, gateway_url=gateway, flink_version="2.3.0", state_dir=STATE)
         await self.world.ask(lambda s: clusters_api.create_cluster(new, s))
 
     def _foreign(self) -> None:
@@ -158,6 +161,8 @@ class Teller:
         world.disk.broken, world.disk.full, world.store.away = None, False, None
         for endpoint in world.network.endpoints.values():
             endpoint.mode = "ok"
+        for gateway in world.gateways.values():
+            gateway.slow = 0.0
         for flink in world.flinks:
             flink.calm = True
             world.network.endpoints[f"http://{flink.name}:8081"].server = flink
@@ -192,6 +197,16 @@ class Teller:
             world.tell(f"  no answer: {type(error).__name__}: {str(error)[:100]}")
 
     def _spec(self, one: Step) -> dict[str, Any]:
+        """A job that writes to a table of its own: a jar, or SQL with one aggregate per operator."""
+        if one["sql"]:
+            names = str(one["operators"]).split(",")
+            sinks = [f"table{one.job}" + ("" if n == "count" else f"_{n}") for n in names]
+            columns = "(id BIGINT, name STRING, amt DOUBLE)"
+            lines = [f"CREATE TABLE src {columns} WITH ('connector' = 'datagen', 'rows-per-second' = '5');"]
+            lines += [f"CREATE TABLE {s} {columns} WITH ('connector' = 'blackhole');" for s in sinks]
+            where = " WHERE id > 5" if one["filtered"] else ""
+            lines += [f"INSERT INTO {s} SELECT {_SQL[n]} FROM src{where};" for s, n in zip(sinks, names, strict=True)]
+            return {"type": "sql", "sql": "\n".join(lines)}
         args = ["--output", f"table{one.job}"]
         for key in ("main", "operators", "ends_after"):
             if one[key]:
@@ -232,7 +247,7 @@ class Teller:
         if one["restore"] == "point":
             points = world.judge.points_of(job)
             if points:
-                path = points[-1 - min(int(one["which"] or 0), len(points) - 1)].path
+                path = points[-1 - min(int(one["which"] or 0), len(points) - 1)].path + (one["spelled"] or "")
                 restore = RestoreRequest(mode="point", point=path)
         elif one["restore"]:
             restore = RestoreRequest(mode=one["restore"])
@@ -368,12 +383,20 @@ class Teller:
         self.world.reckon()
 
     async def _network(self, one: Step) -> None:
-        endpoint = self.world.network.endpoints[f"http://flink-{one['flink'] or 'a'}:8081"]
+        endpoint = self.world.network.endpoints[f"http://{one['to'] or 'flink-a:8081'}"]
         endpoint.mode = one["mode"]
         self._after(one["back"], setattr, endpoint, "mode", "ok")
 
     async def _kill_jobmanager(self, one: Step) -> None:
         self._flink(one).kill()
+
+    async def _kill_gateway(self, one: Step) -> None:
+        self.world.gateways["flink-a"].kill()
+
+    async def _slow_gateway(self, one: Step) -> None:
+        gateway = self.world.gateways["flink-a"]
+        gateway.slow = one["seconds"]
+        self._after(one["back"], setattr, gateway, "slow", 0.0)
 
     async def _kill_taskmanager(self, one: Step) -> None:
         self._flink(one).kill_task_managers()
@@ -471,8 +494,9 @@ def invent(seed: int | str) -> Story:
     jobs = 1 if random.random() < 0.85 else 2
     clusters = 2 if random.random() < 0.1 else 1
     steps: list[Step] = []
+    sql = random.random() < 0.25
     for n in range(jobs):
-        steps.append(_creation("create", n, random))
+        steps.append(_creation("create", n, random, sql=sql))
         steps.append(step("command", n, round(random.uniform(0, 0.5), 3), kind="start", again=True))
     kinds = random.sample(sorted(FAULTS), k=random.choice([1, 2, 2, 3]))
     kinds = [k for k in kinds if clusters > 1 or k != "patch_cluster"]
@@ -481,7 +505,7 @@ def invent(seed: int | str) -> Story:
         if random.random() < 0.5 and kinds:
             steps.append(FAULTS[random.choice(kinds)](random, random.randrange(jobs), wait))
         else:
-            steps.extend(_asked(random, random.randrange(jobs), wait))
+            steps.extend(_asked(random, random.randrange(jobs), wait, sql=sql))
     return Story(tuple(steps), ha=random.random() < 0.3, clusters=clusters, calm=random.random() < 0.25)
 
 
@@ -494,11 +518,12 @@ def _wait(random: Random) -> float:
     return round(random.uniform(6, 45), 1)
 
 
-def _creation(verb: str, job: int, random: Random) -> Step:
+def _creation(verb: str, job: int, random: Random, *, sql: bool) -> Step:
     return step(
         verb, job, 0.0,
+        sql=sql or None,
         main=round(random.choice([0.2, 0.2, 0.2, 1.0, 20.0, 90.0, 150.0]), 1),
-        operators=random.choice(["count", "count", "count,sum"]),
+        operators=random.choice(["count", "count", "count,sum", "sum,double"]),
         ends_after=random.choice([None, None, None, 40.0]),
         savepoints=random.choice([None, None, None, 30]),
         checkpoints=random.choice([5, 10, 30]),
@@ -506,7 +531,7 @@ def _creation(verb: str, job: int, random: Random) -> Step:
     )  # fmt: skip
 
 
-def _asked(random: Random, job: int, wait: float) -> list[Step]:
+def _asked(random: Random, job: int, wait: float, *, sql: bool) -> list[Step]:
     verb = random.choices(
         ["command", "delete", "version", "patch_job", "read", "recover", "settle", "adopt", "recreate"],
         [60, 6, 6, 5, 4, 3, 14, 3, 4],
@@ -518,7 +543,7 @@ def _asked(random: Random, job: int, wait: float) -> list[Step]:
             restore = "newest"
         if kind == "start" and restore is None and random.random() < 0.5:
             restore = "newest"
-        made = step("command", job, wait, kind=kind, restore=restore, which=random.choice([0, 0, 1, 2]) if restore == "point" else None, again=random.random() < 0.7)
+        made = step("command", job, wait, kind=kind, restore=restore, which=random.choice([0, 0, 1, 2]) if restore == "point" else None, spelled=random.choice(["", "/"]) if restore == "point" else None, again=random.random() < 0.7)
         if kind == "resubmit" and random.random() < 0.2:
             made = replace(made, args=(*made.args, ("rollback_within", 40.0)))
         if random.random() < 0.12:
@@ -528,14 +553,15 @@ def _asked(random: Random, job: int, wait: float) -> list[Step]:
             return [beside, step("delete", job) if other == "delete" else step("command", job, kind=random.choice(["kill", "pause"]), again=True)]
         return [made]
     if verb == "delete":
-        return [step("delete", job, wait), *([step("recreate", job, 0.5), step("command", job, 0.1, kind="start", again=True)] if random.random() < 0.6 else [])]
+        return [step("delete", job, wait), *([_creation("recreate", job, random, sql=sql), step("command", job, 0.1, kind="start", again=True)] if random.random() < 0.6 else [])]
     if verb == "version":
-        return [step("version", job, wait, operators=random.choice(["count", "count,sum", "sum,count"]))]
+        operators = random.choice(["count", "count,sum", "sum,count", "sum,double", "double,sum"])
+        return [step("version", job, wait, sql=sql or None, operators=operators, filtered=random.choice([None, True]))]
     if verb == "patch_job":
         key = random.choice(["policy", "savepoints", "checkpoints"])
         return [step("patch_job", job, wait, **{key: {"policy": 10, "savepoints": 30, "checkpoints": 5}[key]})]
     if verb == "recreate":
-        return [step("delete", job, wait), _creation("recreate", job, random)]
+        return [step("delete", job, wait), _creation("recreate", job, random, sql=sql)]
     if verb == "settle":
         return [step("settle", 0, wait, most=90, beside=95.0)]
     return [step(verb, job, wait)]
@@ -555,6 +581,9 @@ FAULTS: dict[str, Any] = {
     "database_away": lambda r, j, w: step("database_away", 0, w, back=round(r.uniform(0.5, 30), 1)),
     "network": lambda r, j, w: step("network", 0, w, mode=r.choice(["refuse", "hang", "503", "html", "drop"]), back=_back(r)),
     "kill_jobmanager": lambda r, j, w: step("kill_jobmanager", 0, w),
+    "kill_gateway": lambda r, j, w: step("kill_gateway", 0, w),
+    "slow_gateway": lambda r, j, w: step("slow_gateway", 0, w, seconds=r.choice([5.0, 70.0, 200.0]), back=_back(r)),
+    "gateway_network": lambda r, j, w: step("network", 0, w, to="gateway-a:8083", mode=r.choice(["refuse", "hang", "503", "drop"]), back=_back(r)),
     "kill_taskmanager": lambda r, j, w: step("kill_taskmanager", 0, w),
     "fails": lambda r, j, w: step("fails", j, w, restarts=r.random() < 0.3),
     "finishes": lambda r, j, w: step("finishes", j, w),
@@ -571,24 +600,22 @@ FAULTS: dict[str, Any] = {
 # Making them short --------------------------------------------------------------------------------
 
 
-def shrink(outcome: Outcome, *, tries: int = 12, budget: int = 400) -> Outcome:
+def shrink(outcome: Outcome, *, tries: int = 8, seconds: float = 30.0) -> Outcome:
     """The shortest story found that breaks one of the same invariants; for each shorter one a few seeds are tried."""
-    best, left = outcome, budget
+    best, end = outcome, time.monotonic() + seconds
     wanted = {outcome.violations[0].invariant}
 
     def attempt(story: Story, seeds: Sequence[int | str]) -> Outcome | None:
-        nonlocal left
         for seed in seeds:
-            if left <= 0:
+            if time.monotonic() > end:
                 return None
-            left -= 1
             found = play(seed, story)
             if found.kinds & wanted:
                 return found
         return None
 
     changed = True
-    while changed and left > 0:
+    while changed and time.monotonic() < end:
         changed = False
         seeds = [best.seed, *(f"{best.seed}/{n}" for n in range(tries))]
         for shorter in _shorter(best.story):

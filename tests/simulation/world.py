@@ -102,11 +102,10 @@ class Host:
 
     def __init__(self, world: World, name: str):
         self.process = Process(name)
-        self.process.offset = world.skew()
         self.services = Services(
-            settings=SETTINGS,
+            settings=world.settings,
             database=world.shared.database,
-            engines=Engines(SETTINGS),
+            engines=Engines(world.settings),
             artifacts=Artifacts(HOME / "artifacts"),
             vault=Vault(SETTINGS.secret_key.get_secret_value(), HOME / "secret.key"),
             client=SimClient(world.temporal),  # type: ignore[arg-type]
@@ -124,6 +123,14 @@ class World:
         self.log: list[str] = []
         self.logs = log
         self.chance = Chance(seed, calm=calm)
+        # Looks are most of what a run costs: few runs look as often as in production.
+        self.settings = SETTINGS.model_copy(
+            update={
+                "watch_interval": self.chance.random.choice([10.0, 30.0, 30.0]),
+                "watch_interval_busy": self.chance.random.choice([1.0, 5.0, 10.0]),
+                "recovery_interval": self.chance.random.choice([60.0, 120.0]),
+            }
+        )
         self.loop = SimLoop(self.chance.disk)
         self.clock = SimClock(self.loop)
         self.ids = random.Random(f"ids {seed}")
@@ -240,9 +247,6 @@ class World:
         """The same for the same seed and story."""
         return self.hash.hexdigest()
 
-    def skew(self) -> float:
-        return 0.0
-
     # Looking --------------------------------------------------------------------------------
 
     def row(self, query: str, *args: Any) -> Any:
@@ -295,7 +299,7 @@ class World:
             await asyncio.sleep(self.chance.rpc())
             while True:
                 try:
-                    await prepare(host.services.client, SETTINGS)
+                    await prepare(host.services.client, self.settings)
                     break
                 except Exception:  # the process ends, and is begun again by whoever runs it
                     await asyncio.sleep(2)
