@@ -8,6 +8,7 @@ from core.observations import EngineState, Observation
 from engine.base import Engine, Failure, JobSeen, Ref
 from settings import clock
 from store.tables import Attempt
+from watch.growth import Growth
 
 PAUSE = 1.0
 CACHE_SECONDS = 5.0  # more than Flink's web.refresh-interval, 3 s by default
@@ -28,9 +29,11 @@ def observation(attempt: Attempt, seen: JobSeen, sequence: int) -> Observation:
     )
 
 
-async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float) -> tuple[JobSeen, int]:
+async def certain(
+    engine: Engine, ref: Ref, *, leader: str | None, grace: float, growth: Growth | None = None
+) -> tuple[JobSeen, int]:
     """What the cluster says of an attempt, and when it was asked. MISSING is believed when nothing of the
-    attempt can run any more. Raises `Unreachable`.
+    attempt can run any more. Raises `Unreachable`, and `AliveElsewhere` when its folder (`growth`) says otherwise.
 
     `leader` is the JobManager that took it. When that one died without high availability, its task
     managers do not know yet: they run its tasks until they have missed its heartbeats, 50 s by default
@@ -41,6 +44,8 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
     seen = await engine.look(ref)
     if seen.state is not EngineState.MISSING:
         return seen, asked
+    if growth is not None:
+        await growth.begin()
     first = await engine.leader()
     began = clock.monotonic()
     wait = grace if first.ha or first.identity == leader else max(grace, first.silence)
@@ -54,6 +59,8 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
             first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.silence)
             continue
         if clock.monotonic() - began >= wait and not await engine.remains(ref):
+            if growth is not None:
+                await growth.check()
             return seen, asked
 
 

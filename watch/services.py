@@ -57,6 +57,7 @@ class Engines:
                 flink_home=self._flink_home(cluster.flink_version),
             )
             self._made[cluster.name] = made = (key, engine)
+        made[1].expected = cluster.identity
         return made[1]
 
     def flink_python(self, version: str) -> Path:
