@@ -78,6 +78,7 @@ async def _row(services: Services, job: Job, place: Cluster, version: str, *, ne
             row = Cluster(name=job.name, kind=SESSION, config={}, created_at=clock.now())
             session.add(row)
         if new:
+            row.identity = None  # it chooses another port inside at each attempt
             row.jobmanager_url = _free(row.jobmanager_url)
             row.gateway_url = _free(row.gateway_url)
         row.managed_by, row.flink_version, row.state_dir = job.id, version, place.state_dir

@@ -10,6 +10,7 @@ from core.observations import EngineState, Observation
 from engine.base import Engine, Failure, JobSeen, Ref, Unreachable
 from settings import clock
 from store.tables import Attempt
+from watch.growth import Growth
 
 PAUSE = 1.0
 CERTAIN_SECONDS = 240.0  # more than any heartbeat time-out that we have seen
@@ -39,9 +40,11 @@ def deadline_of(seconds: float) -> float:
     return clock.monotonic() + seconds - min(max(0.0, gone), seconds)
 
 
-async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float) -> tuple[JobSeen, int]:
+async def certain(
+    engine: Engine, ref: Ref, *, leader: str | None, grace: float, growth: Growth | None = None
+) -> tuple[JobSeen, int]:
     """What the cluster says of an attempt, and when it was asked. MISSING is believed when nothing of the
-    attempt can run any more. Raises `Unreachable`.
+    attempt can run any more. Raises `Unreachable`, and `AliveElsewhere` when its folder (`growth`) says otherwise.
 
     `leader` is the JobManager that took it. When that one died without high availability, its task
     managers do not know yet: they run its tasks until they have missed its heartbeats, 50 s by default
@@ -53,6 +56,8 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
     seen = await engine.look(ref)
     if seen.state is not EngineState.MISSING:
         return seen, asked
+    if growth is not None:
+        await growth.begin()
     first = await engine.leader()
     began = clock.monotonic()
     wait = grace if first.ha or first.identity == leader else max(grace, first.silence)
@@ -68,6 +73,8 @@ async def certain(engine: Engine, ref: Ref, *, leader: str | None, grace: float)
         if clock.monotonic() - began >= wait:
             holders = await engine.remains(ref)
             if not holders:
+                if growth is not None:
+                    await growth.check()
                 return seen, asked
             if clock.monotonic() > deadline:
                 raise Unreachable(

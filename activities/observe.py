@@ -16,11 +16,12 @@ from core.observations import ENDED, EngineState, Lost, Observation, Trouble
 from core.paths import of_point
 from core.restore import RestoreKind
 from engine import files
-from engine.base import Engine, EngineError, JobSeen, Ref, Unreachable
+from engine.base import AliveElsewhere, Engine, EngineError, JobSeen, Ref, Unreachable
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
 from watch import points
+from watch.growth import Growth
 from watch.observer import Observer
 from watch.services import Services
 
@@ -46,7 +47,13 @@ class Observing:
     async def _look(self, wanted: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
-        seen, asked = await certain(engine, ref, leader=wanted.leader, grace=self._services.settings.lost_grace)
+        seen, asked = await certain(
+            engine,
+            ref,
+            leader=wanted.leader,
+            grace=self._services.settings.lost_grace,
+            growth=Growth.of(attempt, cluster),
+        )
         return observation(attempt, seen, asked)
 
     @activity.defn(name=c.LOOK)
@@ -59,7 +66,7 @@ class Observing:
                 try:
                     return c.Seen(observation=await self._look(wanted, attempt, cluster))
                 except Unreachable as error:
-                    if clock.monotonic() > deadline:
+                    if isinstance(error, AliveElsewhere) or clock.monotonic() > deadline:
                         return c.Seen(why=error.message)
                     await asyncio.sleep(2)
 

@@ -110,7 +110,8 @@ def _register(found: LocalStack) -> None:
     if "local" not in rows:
         api.call("POST", "/clusters", json={"name": "local", "state_dir": flink.state_dir, **wanted})
     elif any(rows["local"][k] != v for k, v in wanted.items()):
-        api.call("PATCH", "/clusters/local", json=wanted)
+        # The one before was stopped by `Processes.start` before this one was started.
+        api.call("PATCH", "/clusters/local", json={**wanted, "force": True})
     if "machine" not in rows:
         here = {"kind": "processes", "flink_version": found.stack.flink_version, "state_dir": flink.state_dir}
         api.call("POST", "/clusters", json={"name": "machine", **here})

@@ -45,6 +45,14 @@ class Unreachable(EngineError):
         self.sent = sent
 
 
+class AnotherFlink(Unreachable):
+    """What answers is not the cluster that was asked: nothing of what it says is about the attempts there."""
+
+
+class AliveElsewhere(Unreachable):
+    """The cluster does not know an attempt that goes on writing: it is alive where nobody can ask."""
+
+
 class Rejected(EngineError):
     """A no: sending the same again gives the same answer. `sent` tells whether a job may have been on its way to the
     JobManager when it failed; without it nothing runs under this id."""
@@ -215,12 +223,15 @@ class Vertex:
 class Leader:
     """Who leads the cluster. `identity` changes with the process that leads; None when it cannot be told.
     With `ha` jobs survive that. `silence` is after how many seconds without its leader a task manager has
-    given up every task. `forgets`: results of jobs that have ended are deleted, and their ids may be taken again."""
+    given up every task. `forgets`: results of jobs that have ended are deleted, and their ids may be taken again.
+    `cluster` is what stays the same when the same cluster is led anew, and differs for another one; None when it cannot
+    be told."""
 
     identity: str | None
     ha: bool
     silence: float
     forgets: bool = False
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -233,6 +244,7 @@ class Health:
     gateway: bool | None = None
     leader: str | None = None
     ha: bool = False
+    cluster: str | None = None
     notes: list[str] = field(default_factory=list)
 
 

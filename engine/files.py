@@ -110,6 +110,26 @@ def _last_change(files: Any, folder: str) -> datetime:
     return max(times)
 
 
+async def written(path: str) -> dict[str, str]:
+    """What lies below `path`, two folders deep, with a word for each file that changes when it is written to; empty
+    when there is no such folder. Raises `Unreachable`."""
+    return await asyncio.to_thread(_written_below, path)
+
+
+def _written_below(path: str) -> dict[str, str]:
+    files, local = _open(path)
+    try:
+        files.invalidate_cache()
+        if not files.exists(local):
+            return {}
+        found = files.find(local, maxdepth=2, detail=True)
+        return {
+            name: f"{item.get('size')} {item.get('mtime') or item.get('LastModified')}" for name, item in found.items()
+        }
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
 async def read(path: str) -> str:
     """The text of a file. Raises `Unreachable`."""
 

@@ -90,7 +90,7 @@ class FlinkRest:
 
     async def leader(self) -> Leader:
         """From GET /jobmanager/config: its `web.tmpdir` has a random part that each JobManager process
-        chooses at its start (ClusterEntrypoint)."""
+        chooses at its start (ClusterEntrypoint). Who it is beside that: `cluster_identity`."""
         try:
             body = await self.http.call("GET", "/jobmanager/config")
             config = {item["key"]: str(item["value"]) for item in body}
@@ -102,7 +102,18 @@ class FlinkRest:
             ha=ha,
             silence=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
             forgets=ha and config.get("job-result-store.delete-on-commit", "true").lower() == "true",
+            cluster=cluster_identity(config, await self._options(config)),
         )
+
+    async def _options(self, config: Mapping[str, str]) -> list[str]:
+        """The JVM's options: GET /jobmanager/environment. Not needed of a cluster that has a name of its own."""
+        if named_cluster(config):
+            return []
+        try:
+            body = await self.http.call("GET", "/jobmanager/environment")
+            return [str(option) for option in body["jvm"]["options"]]
+        except (Refused, KeyError, TypeError):
+            return []
 
     async def holders(self, job_id: str) -> list[str]:
         """Task managers with slots allocated to a job: GET /taskmanagers/:id, `allocatedSlots`."""
@@ -250,6 +261,43 @@ def _seen(job: Mapping[str, Any]) -> JobSeen:
         detail=detail,
         started_at=moment(job["start-time"]) if job.get("start-time", -1) > 0 else None,
     )
+
+
+_FOLDERS = ("-Dlog.file=", "-Dlog4j.configuration=", "-Dlog4j.configurationFile=")
+
+
+def named_cluster(config: Mapping[str, str]) -> str | None:
+    """What a cluster that is known to somebody else is called there: its id on Kubernetes or YARN, or where its
+    JobManagers meet with high availability. They may have any address."""
+    for key in ("kubernetes.cluster-id", "yarn.application.id"):
+        if config.get(key):
+            return " ".join([key, config.get("kubernetes.namespace", ""), config[key]]).replace("  ", " ")
+    kind = config.get("high-availability.type", config.get("high-availability", "NONE"))
+    if kind.lower() in ("none", ""):
+        return None
+    keys = ("cluster-id", "storageDir", "zookeeper.quorum", "zookeeper.path.root")
+    return " ".join(["high availability", kind, *(v for k in keys if (v := config.get(f"high-availability.{k}")))])
+
+
+def cluster_identity(config: Mapping[str, str], options: Sequence[str]) -> str | None:
+    """What stays the same when a cluster's JobManager is started again, and differs for another Flink.
+
+    Seen on 2.3.0: a JobManager that is started again shows the same configuration but for `web.tmpdir` and
+    `blob.server.port`, and the same options of its JVM, in which start scripts name the folders of its log and its
+    configuration. Two Flinks that have all of that in common cannot be told apart.
+    """
+    if named := named_cluster(config):
+        return named
+    if "jobmanager.rpc.address" not in config:
+        return None
+    where = f"{config['jobmanager.rpc.address']}:{config.get('jobmanager.rpc.port', '6123')}"
+    web = f"{config.get('rest.address', '')}:{config.get('rest.port', '8081')}"
+    found = {_folder(option) for option in options if option.startswith(_FOLDERS)}
+    return ", ".join([f"JobManager {where}", f"web {web}", *(f"folder {folder}" for folder in sorted(found))])
+
+
+def _folder(option: str) -> str:
+    return option.partition("=")[2].removeprefix("file:").rpartition("/")[0]
 
 
 def seconds(text: str | None, default: float) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from core.observations import ENDED, EngineState
 from engine import fence, pyflink
 from engine.base import (
+    AnotherFlink,
     EngineError,
     Failure,
     Health,
@@ -40,8 +41,8 @@ _DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmission
 # session does not end that (seen on 2.3.0). Ours is the only one that sends again: it asks first.
 NO_RETRIES = {"rest.retry.max-attempts": "0"}
 FORGETS = (
-    "job-result-store.delete-on-commit is true: this highly available Flink forgets which jobs have ended, and may take "
-    "the id of one again; set it to false (on 2.3 application-result-store.delete-on-commit, too)"
+    "job-result-store.delete-on-commit is true: this highly available Flink forgets which jobs have ended, and may "
+    "take the id of one again; set it to false (on 2.3 application-result-store.delete-on-commit, too)"
 )
 _SENDING = ("RestClusterClient", "JobSubmissionException")
 FENCE_TIMEOUT, FENCE_PAUSE = 30.0, 0.1
@@ -67,6 +68,8 @@ class FlinkSession:
         self._built = built or Path(tempfile.gettempdir())
         self._uploads: dict[str, asyncio.Lock] = {}
         self._jar_ids: dict[str, str] = {}
+        self.expected: str | None = None
+        """`Leader.cluster` of the Flink that was registered; None takes whichever answers."""
 
     async def close(self) -> None:
         await self._rest.http.close()
@@ -79,6 +82,7 @@ class FlinkSession:
     # Submission -----------------------------------------------------------------------------
 
     async def submit(self, submission: Submission, tell: Tell) -> None:
+        await self._check_leader()
         try:
             if isinstance(submission.program, SqlProgram):
                 await self._submit_sql(submission, submission.program, tell)
@@ -101,6 +105,15 @@ class FlinkSession:
                 raise
             # It may have arrived. What runs under this id is for the next question, not for a guess.
             raise Unclear(error.message) from error
+
+    async def _check_leader(self) -> None:
+        """Nothing is sent to a stranger. Raises `Unreachable`."""
+        if self.expected is None:
+            return
+        try:
+            await self.leader()
+        except Unreachable as error:
+            raise Unreachable(error.message, sent=False) from error
 
     async def _has_it_after_all(self, ref: Ref, error: EngineError) -> bool:
         """Any answer that is not a clear yes is followed by the question whether the cluster knows the id."""
@@ -272,7 +285,15 @@ class FlinkSession:
         return await self._rest.vertices(ref.flink_job_id)
 
     async def leader(self) -> Leader:
-        return await self._rest.leader()
+        """Raises `AnotherFlink` when it leads another cluster than the expected one."""
+        leader = await self._rest.leader()
+        if self.expected is not None and leader.cluster is not None and leader.cluster != self.expected:
+            raise AnotherFlink(
+                f"What answers at {self._rest.http.url} is another Flink ({leader.cluster}), not the one that was "
+                f"registered ({self.expected})",
+                sent=False,
+            )
+        return leader
 
     async def remains(self, ref: Ref) -> list[str]:
         return await self._rest.holders(ref.flink_job_id)
@@ -291,9 +312,10 @@ class FlinkSession:
 
     async def health(self) -> Health:
         body = await self._rest.cluster()
-        leader = await self._rest.leader()
+        leader = await self.leader()
         return Health(
             leader=leader.identity,
+            cluster=leader.cluster,
             ha=leader.ha,
             flink_version=body.get("flink-version"),
             taskmanagers=body.get("taskmanagers"),

@@ -78,6 +78,13 @@ async def answered(session: AsyncSession, name: str, at: datetime, health: dict[
     await session.execute(update(Cluster).where(Cluster.name == name).values(**values))
 
 
+async def identified(session: AsyncSession, cluster: Cluster, identity: str) -> None:
+    """Write down which Flink has answered, the first time; not when the cluster has got another address since it was
+    asked."""
+    asked = (Cluster.name == cluster.name) & (Cluster.jobmanager_url == cluster.jobmanager_url)
+    await session.execute(update(Cluster).where(asked, Cluster.identity.is_(None)).values(identity=identity))
+
+
 async def did_not_answer(session: AsyncSession, name: str, at: datetime, why: str) -> None:
     """The first failure since the last answer sets `unreachable_since`; later ones leave it."""
     await session.execute(

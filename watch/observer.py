@@ -15,15 +15,15 @@ import structlog
 from temporalio.service import RPCError
 
 from core.names import old_job_workflow_id
-from core.observations import FINAL, EngineState, Observation, disagrees
+from core.observations import ENDED, FINAL, EngineState, Observation, disagrees
 from core.states import JobState
-from engine.base import EngineError, JobSeen, Overview
+from engine.base import AnotherFlink, EngineError, JobSeen, Overview
 from settings import clock
 from store import attempts, clusters
 from store.tables import Cluster
 from watch import previews
 from watch.orphans import OrphanWatch
-from watch.services import Services
+from watch.services import SESSION, Services
 
 log = structlog.get_logger()
 
@@ -125,8 +125,13 @@ class Observer:
             cluster = await clusters.get(session, name)
             known = await attempts.open_on(session, name)
         now = clock.now()
+        engine = services.engines.get(cluster)
         try:
-            overview = await services.engines.get(cluster).overview()
+            overview = await engine.overview()
+            health = await self._fresh_health(cluster)
+            if health is None and any(_is_suddenly_missing(row, overview) for row in known):
+                # Before that is believed: is it the Flink that was asked before? (raises `AnotherFlink`)
+                await engine.leader()
         except EngineError as error:
             await self._unreachable(cluster, known, now, error)
             return Look(at=now, reachable=False, busy=False)
@@ -136,29 +141,34 @@ class Observer:
         changes = [(row, seen) for row, seen in compare(known, overview, sequence) if told.is_due(row, seen)]
         # First told, then written: were we to die in between, the next look tells it again.
         await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes))
-        health = await self._fresh_health(cluster)
         if self._reports:
-            looked_at = await previews.look(services.database, services.engines.get(cluster), name, overview, now)
+            looked_at = await previews.look(services.database, engine, name, overview, now)
             await self._orphans.look(name, overview, {row["handle"] for row in known} | looked_at, now)
         async with services.database.write() as session:
             await attempts.observe(session, [_row(row, seen) for row, seen in changes])
             if cluster.cannot_tell_at is not None:
                 await clusters.tell_jobs(session, cluster, known, now, back=True)
             await clusters.answered(session, name, now, health)
+            if cluster.identity is None and health is not None and health["cluster"] is not None:
+                await clusters.identified(session, cluster, health["cluster"])
         if cluster.unreachable_since is not None:
             log.info("cluster answers again", cluster=name)
         busy = any(row["job_state"] in _IN_TRANSITION or row["busy"] for row in known)
         return Look(at=now, reachable=True, busy=busy or bool(changes), changed=len(changes))
 
     async def _fresh_health(self, cluster: Cluster) -> dict[str, Any] | None:
-        """Slots and task managers, asked for now and then, not with every look."""
+        """Slots and task managers, and who leads, asked for now and then, not with every look. Raises
+        `AnotherFlink`."""
         known = cluster.health or {"slots_total": 0}  # a cluster without slots is starting, or in trouble
         asked = known.get("slots_total") != 0 and cluster.unreachable_since is None
+        asked = asked and (cluster.identity is not None or cluster.kind != SESSION)
         if asked and clock.monotonic() - self._health.get(cluster.name, -1e9) < HEALTH_SECONDS:
             return None
         self._health[cluster.name] = clock.monotonic()
         try:
             return asdict(await self._services.engines.get(cluster).health())
+        except AnotherFlink:
+            raise
         except EngineError:
             return None
 
@@ -219,6 +229,10 @@ def compare(
         )
         changes.append((row, observation))
     return changes
+
+
+def _is_suddenly_missing(row: Mapping[str, Any], overview: Overview) -> bool:
+    return row["handle"] not in overview.jobs and row["seen"] is not None and row["seen"] not in ENDED
 
 
 def _row(row: Mapping[str, Any], seen: Observation) -> dict[str, Any]:

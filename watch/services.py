@@ -61,6 +61,7 @@ class Engines:
                 built=self._settings.cache / "fence",
             )
             self._made[cluster.name] = made = (key, engine)
+        made[1].expected = cluster.identity
         return made[1]
 
     def flink_python(self, version: str) -> Path:

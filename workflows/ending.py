@@ -267,6 +267,9 @@ class Ending:
             self.book.soon("missing?")
             asked = await calls.look(self._in())
             if asked.observation is None:
+                if asked.why and workflow.patched("says-why-it-is-unknown"):
+                    self.book.set(self.book.s.state, asked.why)
+                    await self.book.write("unknown")
                 return
             seen = asked.observation
         await self.observe(seen)

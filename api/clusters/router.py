@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import APIRouter, Path
 
-from api.clusters import hosting
+from api.clusters import addresses, hosting
 from api.clusters.schemas import (
     ClusterHealth,
     ClusterOut,
@@ -33,7 +33,7 @@ from core import config as rules
 from core.errors import Conflict, InvalidInput
 from core.states import CommandKind, JobState
 from settings import clock
-from store import clusters, commands, jobs
+from store import attempts, clusters, commands, jobs
 from store.tables import Cluster, Job, Project
 from watch.delivery import NO_ANSWER, start_watch, stop_watch
 from watch.services import PROCESSES
@@ -80,22 +80,37 @@ async def get_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> Clus
         return _show(row, await clusters.keepers(session, [row]))
 
 
-@router.patch("/clusters/{name}", responses=responses(404, 422, 503), summary="Change a cluster")
+@router.patch("/clusters/{name}", responses=responses(404, 409, 422, 503), summary="Change a cluster")
 async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) -> ClusterOut:
-    """A new address is used from the next question on. `config` counts from each job's next attempt on."""
+    """A new address is used from the next question on. `config` counts from each job's next attempt on.
+
+    While attempts on the cluster have not been seen to end, another address is refused (`cluster_in_use`), unless the
+    same Flink answers there, or the Flink at the old address answers that it knows none of them; `force` does it all
+    the same. `"identity": null` accepts the Flink that answers from now on for the one that is meant.
+    """
+    given = changes.model_dump(exclude_unset=True)
+    force = bool(given.pop("force", False))
+    given = {k: v for k, v in given.items() if v is not None or k in ("gateway_url", "identity")}
+    async with parts.database.read() as session:
+        row = await clusters.get(session, name)
+        keepers = await clusters.keepers(session, [row])
+        open_ = await attempts.open_on(session, name)
+    if keepers and given.keys() - {"config"}:
+        raise Conflict(
+            f"{name} is run by Penstock, which sets everything of it but `config`.",
+            code="cluster_managed",
+            remedy="Give its job another version.",
+        )
+    _check_address(row, given)
+    another = await addresses.is_another(parts, row, given, open_, force=force)
     async with parts.database.write() as session:
         row = await clusters.get(session, name)
-        given = {k: v for k, v in changes.model_dump(exclude_unset=True).items() if v is not None or k == "gateway_url"}
-        keepers = await clusters.keepers(session, [row])
-        if keepers and given.keys() - {"config"}:
-            raise Conflict(
-                f"{name} is run by Penstock, which sets everything of it but `config`.",
-                code="cluster_managed",
-                remedy="Give its job another version.",
-            )
-        _check_address(row, given)
+        if given.keys() - {"config", "flink_version"} and not force:
+            addresses.check_still(row, open_, await attempts.open_on(session, name))
         for field, value in given.items():
             setattr(row, field, value)
+        if another:
+            row.identity = None
     return _show(row, keepers)
 
 
@@ -174,6 +189,7 @@ def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
         gateway_urls=row.gateway_urls,
         flink_version=row.flink_version,
         state_dir=row.state_dir,
+        identity=row.identity,
         config={k: rules.shown(k, v) for k, v in row.config.items()},
         managed_by=ManagedBy(job=f"{keeper.project}:{keeper.name}", state=JobState(keeper.state)) if keeper else None,
         health=ClusterHealth(

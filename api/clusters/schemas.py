@@ -92,7 +92,7 @@ class NewCluster(Strict):
 
 
 class ClusterPatch(Strict):
-    """What is left out stays."""
+    """What is left out stays. `identity` can only be sent as null."""
 
     jobmanager_url: Url | HostUrl | None = None
     standby_urls: list[Url] | None = Field(default=None, max_length=10)
@@ -100,6 +100,14 @@ class ClusterPatch(Strict):
     gateway_urls: list[Url] | None = Field(default=None, max_length=10)
     flink_version: FlinkVersion | None = None
     config: dict[str, str] | None = Field(default=None, max_length=200)
+    identity: None = Field(
+        default=None, description="null: take the Flink that answers next for the one that is meant, also another one"
+    )
+    force: bool = Field(
+        default=False,
+        description="Also while attempts on it have not been seen to end: the new address is of the same Flink, or "
+        "nothing of the old one can run any more",
+    )
 
     _config = field_validator("config")(_checked)
 
@@ -132,6 +140,10 @@ class ClusterOut(BaseModel):
     gateway_urls: list[str]
     flink_version: str
     state_dir: str
+    identity: str | None = Field(
+        description="What tells its Flink from any other; written down when it first answers. One that is another does "
+        "not count as an answer"
+    )
     config: dict[str, str]
     managed_by: ManagedBy | None = Field(description="The job that runs it, when Penstock does")
     health: ClusterHealth

@@ -12,7 +12,7 @@ import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
 from core.observations import EngineState, Observation
-from engine.base import Failure, Health, JobSeen, Leader, Overview, Progress, Ref, Unreachable
+from engine.base import AnotherFlink, Failure, Health, JobSeen, Leader, Overview, Progress, Ref, Unreachable
 from settings import Settings, clock
 from store.database import Database
 from store.tables import Attempt, Cluster, Job
@@ -69,11 +69,14 @@ class Flink:
 
     async def leader(self) -> Leader:
         self._answers()
-        return Leader(self.leads, False, 1.0)
+        self.asked.append("leader")
+        if self.expected is not None and self.expected != self.identity:
+            raise AnotherFlink(f"another Flink ({self.identity}), not the one that was registered ({self.expected})")
+        return Leader(self.leads, False, 1.0, self.identity)
 
     async def health(self) -> Health:
         await self.leader()
-        return Health(slots_total=1, leader=self.leads)
+        return Health(slots_total=1, leader=self.leads, cluster=self.identity)
 
     async def progress(self, ref: Ref) -> Progress | None:
         self.asked.append("progress")
@@ -115,7 +118,11 @@ class World:
     job_id: str
 
     def observer(self, *, reports: bool = False) -> Observer:
-        engines = SimpleNamespace(get=lambda cluster: self.flink)
+        def get(cluster: Cluster) -> Flink:
+            self.flink.expected = cluster.identity
+            return self.flink
+
+        engines = SimpleNamespace(get=get)
         services = SimpleNamespace(settings=Settings(), database=self.database, engines=engines, client=self.temporal)
         return Observer(services, reports=reports)  # type: ignore[arg-type]
 

@@ -1,0 +1,110 @@
+"""Whether a cluster may be given another address, while attempts on it have not been seen to end.
+
+What is at the new address may be another Flink: it knows none of the attempts, and they would be started there beside
+themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from core.errors import Conflict
+from engine.base import EngineError, Leader
+from engine.flink_rest import FlinkRest
+from store.tables import Cluster
+from watch.services import PROCESSES, Services
+
+ASK_SECONDS = 6.0
+_JOBMANAGERS = ("jobmanager_url", "standby_urls")
+_GATEWAYS = ("gateway_url", "gateway_urls")
+OpenAttempts = Sequence[Mapping[str, Any]]
+
+
+async def who_answers(urls: Iterable[str]) -> list[Leader]:
+    """Who leads at each of these addresses of JobManagers; those that do not answer are left out."""
+
+    async def ask(url: str) -> Leader | None:
+        rest = FlinkRest([url])
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await rest.leader()
+        except (EngineError, TimeoutError):
+            return None
+        finally:
+            await rest.http.close()
+
+    return [leader for leader in await asyncio.gather(*map(ask, urls)) if leader is not None]
+
+
+async def is_another(
+    services: Services, row: Cluster, given: Mapping[str, Any], open_: OpenAttempts, *, force: bool
+) -> bool:
+    """Whether the cluster may be another Flink after these changes: then its identity is written down anew.
+
+    `open_` are rows of `attempts.open_on`. Raises `Conflict`, when one of them could be lost sight of by that.
+    """
+    changed = {key for key, value in given.items() if value != getattr(row, key, None)}
+    if "identity" in given and open_ and not force:
+        raise _in_use(row, open_, "another Flink would be taken for theirs", _ACCEPT)
+    another = "identity" in given
+    if changed.intersection(_JOBMANAGERS):
+        wanted = {key: given.get(key, getattr(row, key)) for key in _JOBMANAGERS}
+        same = row.kind != PROCESSES and await _is_the_same(row, [wanted["jobmanager_url"], *wanted["standby_urls"]])
+        if not same:
+            if open_ and not force:
+                await _check_old_address(services, row, open_)
+            another = True
+    if changed.intersection(_GATEWAYS) and open_ and not force:
+        raise _in_use(row, open_, "a gateway of another Flink would start their next attempts there", _GATEWAY)
+    return another
+
+
+async def _is_the_same(row: Cluster, urls: Sequence[str]) -> bool:
+    """Whether the new addresses are others of the same Flink. Those that do not answer are looked at again by
+    whoever asks them later; one at the least has to."""
+    answers = await who_answers(urls)
+    return row.identity is not None and bool(answers) and all(leader.cluster == row.identity for leader in answers)
+
+
+async def _check_old_address(services: Services, row: Cluster, open_: OpenAttempts) -> None:
+    engine = services.engines.get(row)
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            overview = await engine.overview()
+            await engine.leader()
+    except (EngineError, TimeoutError) as error:
+        words = error.message if isinstance(error, EngineError) else "it does not answer in time"
+        raise _in_use(row, open_, f"its old address cannot tell whether they run there ({words})", _GONE) from error
+    if known := [attempt for attempt in open_ if attempt["handle"] in overview.jobs]:
+        raise _in_use(row, known, "they are on the Flink at its old address", _ALIVE)
+
+
+_ALIVE = "Pause or kill them first; one that has just ended is written down within seconds: then send it again."
+_GONE = (
+    "Bring the old address back, or make sure that nothing of that cluster can run any more and send it with `force`: "
+    "jobs that the new one does not know are restarted there."
+)
+_ACCEPT = (
+    "Pause or kill them first. With `force`, when it is their Flink all the same (its ports or folders have changed), "
+    "or when nothing of the old one can run any more."
+)
+_GATEWAY = "Send it with `force` when that gateway submits to the same Flink, or pause them first."
+
+
+def _in_use(row: Cluster, open_: OpenAttempts, what: str, remedy: str) -> Conflict:
+    names = sorted({f"{attempt['project']}:{attempt['name']}" for attempt in open_})
+    words = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return Conflict(
+        f"Attempts on the cluster {row.name} have not been seen to end, and {what}: {words}. Nothing was changed.",
+        code="cluster_in_use",
+        remedy=remedy,
+    )
+
+
+def check_still(row: Cluster, before: OpenAttempts, now: OpenAttempts) -> None:
+    """Raise `Conflict` when an attempt has been opened on the cluster since it was looked at."""
+    handles = {attempt["handle"] for attempt in before}
+    if new := [attempt for attempt in now if attempt["handle"] not in handles]:
+        raise _in_use(row, new, "they have just been started", "Send it again.")
