@@ -28,7 +28,7 @@ from core.queues import KINDS, Kind
 from settings import Settings
 from watch.observer import Observer
 from watch.services import Services
-from worker.temporal import connect, prepare
+from worker.temporal import connect, keep_prepared, prepare
 from workflows.build import BuildWorkflow
 from workflows.cluster import ClusterWorkflow
 from workflows.job import JobWorkflow
@@ -133,5 +133,13 @@ async def _serve(services: Services, wanted: Sequence[Kind]) -> None:
             await stack.enter_async_context(worker)
         names = [services.installation.queues.of(kind) for kind in wanted]
         log.info("worker is up", queues=names, namespace=services.client.namespace)
+        prepared = asyncio.create_task(keep_prepared(services))
+        stack.push_async_callback(_cancel, prepared)
         await stop.wait()
         log.info("worker is stopping")
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

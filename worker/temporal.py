@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import timedelta
 
 import structlog
@@ -24,13 +25,16 @@ from core import search
 from watch.connect import connect
 from watch.services import Services
 
+PREPARE_SECONDS = 30.0
+PREPARE_TIMEOUT = 20.0
 log = structlog.get_logger()
 
-__all__ = ["connect", "prepare"]
+__all__ = ["connect", "keep_prepared", "prepare"]
 
 
-async def prepare(services: Services) -> None:
-    """See that our search attributes and the recovery schedule are there."""
+async def prepare(services: Services) -> bool:
+    """See that our search attributes and the recovery schedule are there. True when the schedule was not: it has
+    begun a run of the recovery, which sees to watches and workflows."""
     client, installation, settings = services.client, services.installation, services.settings
     await _search_attributes(client)
     schedule = Schedule(
@@ -43,7 +47,29 @@ async def prepare(services: Services) -> None:
     try:
         await client.create_schedule(installation.recovery_id, schedule, trigger_immediately=True)
     except ScheduleAlreadyRunningError:
-        return
+        return False
+    return True
+
+
+async def keep_prepared(services: Services, *, every: float = PREPARE_SECONDS) -> None:
+    """The same again and again, as a Temporal may be wiped, or exchanged, while workers run. Two requests each time.
+
+    `every` is in seconds, with jitter. Runs until it is cancelled.
+    """
+    away = False
+    while True:
+        await asyncio.sleep(every * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+        try:
+            async with asyncio.timeout(PREPARE_TIMEOUT):
+                if await prepare(services):
+                    log.warning("Temporal had no recovery schedule: was it wiped? All is started again from the rows")
+            away = False
+        except Exception as error:
+            if not away:
+                log.warning(
+                    "Temporal cannot be asked for the recovery schedule", why=str(error) or type(error).__name__
+                )
+            away = True
 
 
 async def _search_attributes(client: Client) -> None:

@@ -135,3 +135,37 @@ async def test_a_workflow_that_was_lost_is_started_again_where_it_was(stack: Sta
     after = stack.job(job)["current_attempt"]
     assert after["number"] == before["number"] + 1
     assert "/savepoints/" in after["restored_from"]
+
+
+def test_temporal_is_wiped_while_the_worker_runs(stack: Stack):
+    """All that Temporal knew is gone; jobs run on, and take commands again once their workflows are started from the
+    rows. No worker is restarted."""
+    job, resting = stack.create(), stack.create()
+    stack.do(job, "start")
+    stack.checkpointed(job)
+    stack.do(resting, "start")
+    stack.do(resting, "pause")
+    before = stack.job(job)["current_attempt"]
+    worker = stack.local.processes.find("worker")
+    stack.kill("temporal")
+    pending = stack.send(resting, "start").json()
+    assert pending["state"] == "PENDING"
+    for path in stack.home.glob("temporal.db*"):
+        path.unlink()
+    began = time.monotonic()
+    stack.start("temporal")
+    assert stack.ended(resting, pending["number"], patience=90)["state"] == "SUCCEEDED"
+    stack.do(job, "savepoint")
+    took = time.monotonic() - began
+    assert took < 90, f"{took:.0f} s"
+    assert stack.local.processes.find("worker").pid == worker.pid
+    assert stack.alive(job) == [before["flink_job_id"]]
+    assert stack.job(job)["current_attempt"]["number"] == before["number"]
+    assert len(stack.alive(resting)) == 1
+    looked = stack.http.get("/clusters/local").json()["health"]["last_observed_at"]
+    stack.until(
+        lambda: stack.http.get("/clusters").json()["items"][0]["health"]["last_observed_at"] > looked,
+        "the cluster is watched again",
+        30,
+    )
+    print(f"right again after {took:.0f} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -92,19 +92,28 @@ class House:
         )
         return c.Seen(observation=observation)
 
-    async def start(self) -> None:
-        """Start the workers; `worker.aclose()` stops them."""
+    async def start(
+        self,
+        *,
+        workflows: Sequence[type] = (),
+        activities: Sequence[Callable[..., Any]] = (),
+        watches: Sequence[Callable[..., Any]] = (),
+    ) -> None:
+        """Start the workers, with more workflows and activities than those of jobs; `worker.aclose()` stops them."""
         recorder = Recorder(self.services)
         scripted = [a for a in self.script.activities() if a.__name__ not in ("record", "open_attempt")]
-        activities: list[Callable[..., Any]] = [recorder.record, recorder.open_attempt, *scripted]
+        own: list[Callable[..., Any]] = [recorder.record, recorder.open_attempt, *scripted, *activities]
         queues = self.services.installation.queues
+        if watches:
+            watch = Worker(self.services.client, task_queue=queues.watch, activities=watches)
+            await self.worker.enter_async_context(watch)
         for queue in (queues.main, queues.build):
             await self.worker.enter_async_context(
                 Worker(
                     self.services.client,
                     task_queue=queue,
-                    workflows=[JobWorkflow] if queue == queues.main else [],
-                    activities=activities,
+                    workflows=[JobWorkflow, *workflows] if queue == queues.main else [],
+                    activities=own,
                     workflow_runner=runner(),
                 )
             )
@@ -166,8 +175,8 @@ async def house(temporal: Client, database: Database) -> AsyncIterator[House]:
     await made.worker.aclose()
 
 
-async def services_of(client: Client, database: Database) -> Services:
-    settings = Settings(home=os.devnull, secret_key="x" * 43 + "=")  # type: ignore[arg-type]
+async def services_of(client: Client, database: Database, settings: Settings | None = None) -> Services:
+    settings = settings or Settings(home=os.devnull, secret_key="x" * 43 + "=")  # type: ignore[arg-type]
     async with database.write() as session:
         session.add(Project(name="default", config={}, created_at=T0))
         session.add(
