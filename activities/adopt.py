@@ -62,6 +62,8 @@ class Adopting:
             return c.Adoptable(
                 number=number,
                 version=own.version if own else None,
+                build_key=own.config.get("build_key") if own else None,
+                commit=own.config.get("commit") if own else None,
                 leader=leader.identity,
                 observation=Observation(
                     attempt=number or 0,

@@ -56,7 +56,8 @@ class Builder:
             except EngineError as error:
                 tell(error.message)
                 return c.Built(error=error.message, code="git_failed")
-            tell(f"{spec.git.ref} is commit {commit}")
+            again = " once more" if wanted.like is not None or wanted.pinned is not None else ""
+            tell(f"commit {commit}{again}" if again else f"{spec.git.ref} is commit {commit}")
             key = build_key(spec, commit)
             if await self._is_built(key):
                 tell("this commit is built already with these settings")
@@ -65,9 +66,13 @@ class Builder:
             return await self._shared(run, tell)
 
     async def _pinned(self, wanted: c.BuildIn) -> str | None:
-        if wanted.pinned is None:
-            return None
+        """The commit that it has to be, wherever the branch is now."""
         async with self._services.database.read() as session:
+            if wanted.like is not None:
+                like = await attempts.get(session, wanted.job_id, wanted.like)
+                return like.config.get("commit") if like else None
+            if wanted.pinned is None:
+                return None
             row = await attempts.build(session, wanted.pinned)
         return row.commit if row else None
 

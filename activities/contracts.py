@@ -62,6 +62,8 @@ class OpenAttempt(BaseModel):
     accept_unknown_state: bool = False
     automatic: bool = False
     """Started by the restart policy: it goes on with what ran, and nobody is there to accept anything."""
+    like: int | None = None
+    """The attempt whose compiled plan, tables and libraries it runs with again."""
     cause: str
     build_key: str | None
     commit: str | None
@@ -82,12 +84,13 @@ class Opened(BaseModel):
 
 class BuildIn(BaseModel):
     """`pinned` is the key of the build that this version ran with before: then its commit is used again,
-    wherever the branch may have gone since."""
+    wherever the branch may have gone since; `like` is an attempt whose commit is used again."""
 
     job_id: str
     version: int
     command_id: str | None
     pinned: str | None = None
+    like: int | None = None
 
 
 BUILD_ABANDONED = "build_abandoned"
@@ -260,6 +263,8 @@ class Adoptable(Outcome):
 
     number: int | None = None
     version: int | None = None
+    build_key: str | None = None
+    commit: str | None = None
     leader: str | None = None
     observation: Observation | None = None
 

@@ -92,6 +92,7 @@ class Recorder:
                             "accept_changed_state": wanted.accept_changed_state,
                             "accept_unknown_state": wanted.accept_unknown_state,
                             "automatic": wanted.automatic,
+                            "like": wanted.like,
                             "leader": (found.cluster.health or {}).get("leader"),
                         },
                         started_at=clock.now(),

@@ -37,8 +37,8 @@ from engine.base import (
 )
 from engine.maven import main_class
 from settings import clock
-from sql.compiling import PlanOfAttempt, scratch_of
-from sql.environment import environment, python_properties
+from sql.compiling import PlanOfAttempt, ran_like, scratch_of
+from sql.environment import as_it_was, environment, python_properties
 from store import attempts
 from store.tables import Attempt, Cluster
 from watch.services import Services
@@ -216,20 +216,28 @@ class Submitter:
     ) -> tuple[Program, Mapping[str, str]]:
         """The script with what it names, the plan that it runs from, and properties that its libraries need."""
         spec = SqlSpec.model_validate(found.version.spec)
+        services, project = self._services, found.job.project
         try:
-            async with self._services.database.read() as session:
-                made = await environment(
-                    self._services,
-                    session,
-                    found.job.project,
-                    spec.sql,
-                    uses=spec.libraries,
-                    open_secrets=True,
-                    table_options=config,
-                )
+            async with services.database.read() as session:
+                like = await ran_like(session, attempt)
+                made_of = attempt.config.get("sql") or (like.config.get("sql") if like else None) or {}
+                if "tables" in made_of:
+                    made = await as_it_was(services, session, project, spec.sql, made_of)
+                else:
+                    made = await environment(
+                        services,
+                        session,
+                        project,
+                        spec.sql,
+                        uses=spec.libraries,
+                        open_secrets=True,
+                        table_options=config,
+                    )
         except PenstockError as error:
             raise Rejected(str(error)) from error
-        deciding = PlanOfAttempt(self._services, attempt, found.version, made, found.cluster.flink_version, tell)
+        if like is not None:
+            tell(f"it runs what attempt {like.number} ran")
+        deciding = PlanOfAttempt(services, attempt, found.version, made, found.cluster.flink_version, tell, like)
         plan, planner = await deciding.known()
         program = SqlProgram(
             parse_script(made.text),

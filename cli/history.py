@@ -27,6 +27,8 @@ def _cell(key: str, value: Any) -> str:
         return styled(str(value))
     if key.endswith("_at") or key == "at":
         return str(value)[:19].replace("T", " ") if value else ""
+    if key == "commit":
+        return str(value or "")[:7]
     return plain(str(value if value is not None else "").split("\n")[0][:120])
 
 
@@ -46,7 +48,7 @@ _lister(
     "attempts",
     "Attempts of a job.",
     {
-        "NUMBER": "number", "STATE": "state", "FLINK JOB": "flink_job_id", "VERSION": "version",
+        "NUMBER": "number", "STATE": "state", "FLINK JOB": "flink_job_id", "VERSION": "version", "COMMIT": "commit",
         "STARTED": "started_at", "ENDED": "ended_at", "CAUSE": "cause", "RESTORED FROM": "restored_from",
     },
 )  # fmt: skip
@@ -65,7 +67,11 @@ _lister(
     },
 )
 _lister("timeline", "What happened to a job.", {"AT": "at", "KIND": "kind", "WHAT": "message"})
-_lister("versions", "Versions of a job.", {"NUMBER": "number", "CREATED": "created_at", "NOTE": "note"})
+_lister(
+    "versions",
+    "Versions of a job, with the commit that each ran with last.",
+    {"NUMBER": "number", "CREATED": "created_at", "COMMIT": "commit", "NOTE": "note"},
+)
 
 
 @app.command()

@@ -63,6 +63,12 @@ def table(columns: list[str], rows: list[list[str]], *, empty: str) -> None:
     out.print(made)
 
 
+def program(version: int, attempt: dict[str, Any] | None) -> str:
+    """A version, with the commit that it runs: its `ref` may be a branch."""
+    commit = attempt.get("commit") if attempt and attempt["version"] == version else None
+    return f"{version} (commit {commit[:7]})" if commit else str(version)
+
+
 def show_jobs(items: list[dict[str, Any]]) -> None:
     rows = [
         [
@@ -70,7 +76,7 @@ def show_jobs(items: list[dict[str, Any]]) -> None:
             styled(j["state"]),
             j["type"],
             j["cluster"],
-            str(j["version"]),
+            program(j["version"], j["current_attempt"]),
             ago(j["last_observed_at"]),
             plain((j["reason"] or "").split("\n")[0][:80]),
         ]
@@ -117,7 +123,7 @@ def show(job: Job, as_json: Json = False) -> None:
         "job": f"{found['project']}:{found['name']}  ({found['id']})",
         "state": styled(found["state"]) + (f"  {plain(found['reason'])}" if found["reason"] else ""),
         "type": found["type"],
-        "version": f"{found['version']} of {found['latest_version']}",
+        "version": f"{program(found['version'], attempt)} of {found['latest_version']}",
         "cluster": found["cluster"]
         + (f"  [red]unreachable since {found['unreachable_since']}[/red]" if found["unreachable_since"] else ""),
         "attempt": f"{attempt['number']}, {what} {attempt['flink_job_id']}, {plain(attempt['detail'])}"

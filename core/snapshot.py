@@ -58,6 +58,15 @@ class AttemptSnapshot(BaseModel):
     before: int | None = None
     """The version of the attempt before it."""
 
+    @property
+    def program(self) -> str:
+        return program(self.version, self.commit)
+
+
+def program(version: int, commit: str | None) -> str:
+    """What runs, in words: a version that names a branch is another program with each commit."""
+    return f"version {version} (commit {commit[:7]})" if commit else f"version {version}"
+
 
 class StopSnapshot(BaseModel):
     """A stop that was asked for: remembered, so that an end that is seen later is understood."""

@@ -68,6 +68,8 @@ class PlanOfAttempt:
     environment: Environment
     flink_version: str
     tell: Tell
+    like: Attempt | None = None
+    """The attempt whose plan it runs again, in the environment that it had."""
 
     async def known(self) -> tuple[Body | None, Planner | None]:
         """(plan, None) when it is known already; (None, planner) when the text has to be compiled; (None, None)
@@ -86,6 +88,9 @@ class PlanOfAttempt:
             base = plans.UNKNOWN
             if self.attempt.restored_from:
                 base = await plans.of_point(session, self.attempt.restored_from)
+            again = plans.Base(self.like, await plans.get(session, self.like.plan)) if self.like else None
+        if again is not None:
+            return await self._again(base, again), None
         if base.attempt is None:
             if self.attempt.restored_from:
                 self._check(verdict.unknown(f"It is not known what made the state of {self.attempt.restored_from}."))
@@ -101,6 +106,33 @@ class PlanOfAttempt:
         if same:
             return await self._run(base.plan), None
         return None, self._planner(base.plan)
+
+    async def _again(self, base: plans.Base, like: plans.Base) -> Body | None:
+        """The plan of the attempt before is run as it is, wherever its state is its own, or the one that it came from;
+        other state is compared with it."""
+        path = self.attempt.restored_from
+        found = _goes_on(base, like, path) if path else None
+        if found is not None and path:
+            self._check(found.verdict if isinstance(found, verdict.Comparison) else found)
+        if isinstance(found, verdict.Comparison):
+            self._tell(found.verdict)
+            return await self._run(row_of(found.aligned, self.environment, self.flink_version))
+        if like.plan is None and found is not None and base.plan is not None:
+            raise Rejected("It runs from its text, and its state was made by a compiled plan.")
+        if like.plan is None:
+            self.tell("it runs from its text, as before")
+            await self._write(None, self.version.plan_why or "it ran from its text before")
+            return None
+        if found is not None and base.attempt is not None:
+            self.tell("the state was made by a run from the text, so this one is too")
+            await self._write(None, "its state was made by a run from the text")
+            return None
+        return await self._run(like.plan)
+
+    def _tell(self, found: verdict.StateVerdict) -> None:
+        self.tell(f"state: {found.verdict}: {found.summary}")
+        for line in [*found.diff.splitlines(), *found.notes]:
+            self.tell("  " + line)
 
     def _check(self, found: verdict.StateVerdict) -> None:
         """Raise `Rejected` unless what speaks against this restore was accepted. The restart policy goes on with what
@@ -140,9 +172,7 @@ class PlanOfAttempt:
                 made = verdict.from_one(compiled)
             else:
                 found = verdict.compare(read(base.body), compiled)
-                self.tell(f"state: {found.verdict.verdict}: {found.verdict.summary}")
-                for line in [*found.verdict.diff.splitlines(), *found.verdict.notes]:
-                    self.tell("  " + line)
+                self._tell(found.verdict)
                 self._check(found.verdict)
                 made = found.aligned
             return await self._run(row_of(made, self.environment, self.flink_version))
@@ -161,6 +191,43 @@ class PlanOfAttempt:
             digest = row.digest if row is not None else None
             attempt, made_of = self.attempt, self.environment.made_of
             await plans.used(session, attempt.job_id, attempt.number, self.version.number, digest, why, made_of)
+
+
+async def ran_like(session: AsyncSession, attempt: Attempt) -> Attempt | None:
+    """The attempt that another one is to run like: the nearest one before it of which it is known what it ran."""
+    found: Attempt | None = attempt
+    while found is not None and (number := found.config.get("like")) is not None:
+        found = await attempts.get(session, attempt.job_id, int(number))
+        if found is not None and (found.config.get("sql") or found.plan):
+            return found
+    return None
+
+
+def _is_own(base: plans.Base, like: plans.Base, path: str | None) -> bool:
+    """Whether the state at `path` (None: the one that it leaves now) is what that attempt made or came from, or was
+    made by the same plan."""
+    assert like.attempt is not None
+    if path is not None and path == like.attempt.restored_from:
+        return True
+    if base.attempt is None:
+        return False
+    if (base.attempt.job_id, base.attempt.number) == (like.attempt.job_id, like.attempt.number):
+        return True
+    if base.plan is None or like.plan is None:
+        made_of, now = base.attempt.config.get("sql"), like.attempt.config.get("sql")
+        return base.plan is like.plan and made_of is not None and now is not None and made_of == now
+    return base.plan.digest == like.plan.digest
+
+
+def _goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Comparison | verdict.StateVerdict | None:
+    """What it means to give a state to the plan of an attempt that ran before: None where it is its own."""
+    if _is_own(base, like, path):
+        return None
+    if base.attempt is None:
+        return verdict.unknown(f"It is not known what made the state of {path}.")
+    if base.plan is None or like.plan is None:
+        return verdict.unknown(FROM_TEXT)
+    return verdict.compare(read(base.plan.body), read(like.plan.body))
 
 
 def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:
@@ -215,19 +282,26 @@ async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
 
 
 async def judge(
-    services: Services, job: Job, number: int, restore: RestoreRequest | None
+    services: Services, job: Job, number: int, restore: RestoreRequest | None, *, anew: bool = True
 ) -> verdict.StateVerdict | None:
     """Whether the state that a command would start from fits a version; None where there is no state or no SQL.
 
-    `restore` None is what a start or restart takes by itself. Raises `InvalidInput` when Flink refuses the version's
-    SQL. What cannot be found out is UNKNOWN, with the reason.
+    `restore` None is what a start or restart takes by itself. Not `anew`: a version that ran last runs as it did then,
+    as with start and restart. Raises `InvalidInput` when Flink refuses the version's SQL. What cannot be found out is
+    UNKNOWN, with the reason.
     """
     if job.type != "sql" or (restore is not None and restore.mode == "none"):
         return None
     async with services.database.read() as session:
-        base = await _base(session, job, restore)
-        if base is None:
+        start = await _base(session, job, restore)
+        if start is None:
             return None
+        path, base = start
+        if not anew and (like := await _like(session, job, number)) is not None:
+            found = _goes_on(base, like, path)
+            if found is None:
+                return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary="It runs as it did before.")
+            return found.verdict if isinstance(found, verdict.Comparison) else found
         if base.attempt is None:
             return verdict.unknown("It is not known what made this state.")
         text = await _text(services, session, job, number)
@@ -305,22 +379,35 @@ async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | 
     return row, None
 
 
-async def _base(session: AsyncSession, job: Job, restore: RestoreRequest | None) -> plans.Base | None:
-    """What made the state: the point that is named, else the newest one, which is the current attempt's if it has
-    any. None where there is no state."""
+async def _like(session: AsyncSession, job: Job, number: int) -> plans.Base | None:
+    """What ran last of a job, when that is the version `number` and it is known."""
+    last = await attempts.get(session, job.id, job.current_attempt) if job.current_attempt else None
+    if last is None or last.version != number:
+        return None
+    if not last.config.get("sql") and not last.plan:
+        last = await ran_like(session, last)
+    return plans.Base(last, await plans.get(session, last.plan)) if last else None
+
+
+async def _base(
+    session: AsyncSession, job: Job, restore: RestoreRequest | None
+) -> tuple[str | None, plans.Base] | None:
+    """(path, what made the state there): the point that is named, else the newest one, which is the current attempt's
+    if it has any; it is still to be made when that is alive (path None). None where there is no state."""
     points = [attempts.as_point(row) for row in await attempts.points(session, job.id)]
     if restore is not None and restore.point is not None:
-        named = next((p for p in points if restore.point in (p.id, p.path)), None)
-        return await plans.of_point(session, named.path if named else restore.point)
+        named = next((p.path for p in points if restore.point in (p.id, p.path)), restore.point)
+        return named, await plans.of_point(session, named)
     if job.current_attempt is None:
         return None
     current = await attempts.get(session, job.id, job.current_attempt)
     if current is not None and current.ended_at is None:
-        return await plans.of_attempt(session, job.id, current.number)
+        return None, await plans.of_attempt(session, job.id, current.number)
     lineage = lineage_of(job.snapshot)
     found = newest([p for p in points if restore is not None or p.attempt >= lineage.first], lineage.taken_up)
     if found is None and restore is None and lineage.root is None:
         return None
     if found is None and restore is None and lineage.root is not None:
-        return await plans.of_point(session, lineage.root)
-    return await plans.of_attempt(session, job.id, found.attempt if found else job.current_attempt)
+        return lineage.root, await plans.of_point(session, lineage.root)
+    made_by = found.attempt if found else job.current_attempt
+    return found.path if found else None, await plans.of_attempt(session, job.id, made_by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,6 +34,19 @@ class Right:
 
 
 @dataclass(frozen=True)
+class Made:
+    """A statement that makes a table of the environment (`name` None: its database), with references for secrets;
+    they are those of the project `owner`."""
+
+    owner: str
+    name: str | None
+    statement: str
+
+
+_OF_LIBRARY = ("project", "name", "version", "kind", "files", "functions")
+
+
+@dataclass(frozen=True)
 class Environment:
     """`before` are statements to run first, `text` is the script. With secrets opened, `secrets` are their values,
     and all of it stays in the process that asked for it. `inputs` is the hash of what a plan is made from."""
@@ -45,11 +58,16 @@ class Environment:
     properties: Mapping[str, str]
     inputs: str
     libraries: list[Library] = field(default_factory=list)
+    tables: list[Made] = field(default_factory=list)
 
     @property
     def made_of(self) -> dict[str, Any]:
-        """What is written down of it with an attempt."""
-        return {"inputs": self.inputs}
+        """What is written down of it with an attempt, so that the same can be run again (`as_it_was`)."""
+        return {
+            "inputs": self.inputs,
+            "tables": [asdict(table) for table in self.tables],
+            "libraries": [{key: getattr(library, key) for key in _OF_LIBRARY} for library in self.libraries],
+        }
 
     def check(self, reads: Sequence[TableName], writes: Sequence[TableName]) -> None:
         """Raise `InvalidInput` when a table is read or written that the project may not."""
@@ -113,6 +131,7 @@ async def environment(
     values: list[str] = []
     databases: set[str] = set()
     foreign: list[tuple[str, str]] = []
+    tables: list[Made] = []
 
     async def add(statement: str, owner: str) -> None:
         plain.append(statement)
@@ -148,9 +167,13 @@ async def environment(
                 continue
             if not in_default and database not in databases:
                 databases.add(database)
-                await add(f"CREATE DATABASE IF NOT EXISTS {quoted_name(CATALOG, database)}", row.project)
+                statement = f"CREATE DATABASE IF NOT EXISTS {quoted_name(CATALOG, database)}"
+                tables.append(Made(row.project, None, statement))
+                await add(statement, row.project)
             # A session may have it already, and a script may make it itself, under a condition.
-            await add(definition.ddl(CATALOG, database, row.name, if_not_exists=True), row.project)
+            statement = definition.ddl(CATALOG, database, row.name, if_not_exists=True)
+            tables.append(Made(row.project, row.name, statement))
+            await add(statement, row.project)
             rights[str(TableName(CATALOG, database, row.name))] = Right(label, item.read, item.write)
     if foreign:
         _unbent(text, foreign, moved=moved or _moves(text))
@@ -165,6 +188,46 @@ async def environment(
         properties=properties,
         inputs=hashlib.sha256(made_of.encode()).hexdigest(),
         libraries=libraries,
+        tables=tables,
+    )
+
+
+async def as_it_was(
+    services: Services, session: AsyncSession, project: str, text: str, made_of: Mapping[str, Any]
+) -> Environment:
+    """The environment that an attempt ran in, from what was written down with it: the tables and libraries as they were
+    then, secrets as they are now.
+
+    Raises `NotFound` for a secret that is not there, `InvalidInput` for a table of another project to which access is
+    not granted any more.
+    """
+    values: list[str] = []
+    properties: dict[str, str] = {}
+    libraries = [Library(**library) for library in made_of["libraries"]]
+    tables = [Made(**table) for table in made_of["tables"]]
+    granted = {(i.resource.project, i.resource.name) for i in await resources.visible(session, project)}
+    for table in tables:
+        if table.owner != project and table.name is not None and (table.owner, table.name) not in granted:
+            raise InvalidInput(
+                f"It ran with {table.owner}/{table.name}, which this project may not use any more.",
+                code="access_denied",
+                field="spec.sql",
+                remedy=f"Ask the project {table.owner} to grant it again.",
+            )
+    before = []
+    for statement in _library_statements(services, libraries, properties):
+        before.append(await _opened(services, session, project, statement, values))
+    for table in tables:
+        before.append(await _opened(services, session, table.owner, table.statement, values))
+    return Environment(
+        before=before,
+        text=await _opened(services, session, project, text, values),
+        secrets=values,
+        rights={},
+        properties=properties,
+        inputs=made_of["inputs"],
+        libraries=libraries,
+        tables=tables,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Table, Update, bindparam, case, or_, select, update
+from sqlalchemy import BigInteger, Table, Update, bindparam, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
@@ -81,6 +81,14 @@ async def page(
         query = query.where(Attempt.number < paging.decode(cursor, [int])[0])
     found = list((await session.scalars(query.order_by(Attempt.number.desc()).limit(limit + 1))).all())
     return found[:limit], paging.encode([found[limit - 1].number]) if len(found) > limit else None
+
+
+async def commits(session: AsyncSession, job_id: str) -> dict[int, str]:
+    """The commit that each version of a job ran with last."""
+    last = select(func.max(Attempt.number)).where(Attempt.job_id == job_id).group_by(Attempt.version)
+    query = select(Attempt.version, Attempt.config["commit"].as_string())
+    query = query.where(Attempt.job_id == job_id, Attempt.number.in_(last))
+    return {version: commit for version, commit in (await session.execute(query)).all() if commit}
 
 
 async def recent(session: AsyncSession, job_id: str, limit: int = 20) -> Sequence[Attempt]:

@@ -150,7 +150,10 @@ class Book:
         if self._shown != s.state.value:
             self._shown = s.state.value
             workflow.upsert_search_attributes([_STATE.value_set(s.state.value)])
-        lines = [f"**{s.state.value}** {s.reason}", f"version {s.version}, cluster {s.cluster}"]
+        lines = [
+            f"**{s.state.value}** {s.reason}",
+            f"{s.attempt.program if s.attempt else f'version {s.version}'}, cluster {s.cluster}",
+        ]
         if s.attempt:
             lines.append(f"attempt {s.attempt.number}, Flink job `{s.attempt.flink_job_id}`")
         if self.command:

@@ -59,15 +59,18 @@ class Deploying(Ending):
         kind: CommandKind = CommandKind.RESTART,
         built: c.Built | None = None,
         patience: float | None = None,
+        like: int | None = None,
     ) -> None:
-        """Start an attempt of `version`. Ends with the job RUNNING, FINISHED, DEPLOYED (accepted and not
-        running yet) or RESTARTING; raises `Failed` with the job DEPLOY_FAILED, BLOCKED or as it was."""
+        """Start an attempt of `version`; `like` is an attempt whose program is run again. Ends with the job RUNNING,
+        FINISHED, DEPLOYED (accepted and not running yet) or RESTARTING; raises `Failed` with the job DEPLOY_FAILED,
+        BLOCKED or as it was."""
         book, s = self.book, self.book.s
         await self._settle()
         book.set(JobState.DEPLOYING, cause)
-        built = built or self._pinned(version, kind)
+        built = built or self._pinned(version, kind, like)
         if built is None:
-            built = await self._build(version, kind)
+            built = await self._build(version, kind, like)
+        like = like or self._like(version, kind)
         choice, lineage = await self._choose(request, asked=asked)
         accepted, last = request.accepted, s.attempt
         if not asked and last is not None and choice.path is not None and choice.path == last.restored_from:
@@ -86,14 +89,17 @@ class Deploying(Ending):
             before=s.attempt.version if s.attempt else None,
         )
         s.version, s.lineage = version, lineage or s.lineage.begun(number, choice.path)
-        book.note("attempt", f"attempt {number}, version {version}: {choice.why}", restored_from=choice.path)
+        told = {"restored_from": choice.path, "commit": built.commit}
+        book.note("attempt", f"attempt {number}, {s.attempt.program}: {choice.why}", **told)
         book.show()
-        await self._open(choice.path, choice.why, cause, automatic=automatic)
+        await self._open(choice.path, choice.why, cause, automatic=automatic, like=like)
         await self._submit()
         if self._live():
             await self._accepted(patience)
 
-    async def _open(self, path: str | None, why: str, cause: str, *, automatic: bool = False) -> None:
+    async def _open(
+        self, path: str | None, why: str, cause: str, *, automatic: bool = False, like: int | None = None
+    ) -> None:
         """Write the current attempt down, before anything is sent; `path` is what it is restored from."""
         s = self.book.s
         assert s.attempt is not None
@@ -110,6 +116,7 @@ class Deploying(Ending):
                 accept_changed_state=s.attempt.accepted.change,
                 accept_unknown_state=s.attempt.accepted.unknown,
                 automatic=automatic,
+                like=like,
                 cause=cause,
                 build_key=s.attempt.build_key,
                 commit=s.attempt.commit,
@@ -137,19 +144,28 @@ class Deploying(Ending):
         self._touched()
         await self._block(blocked.history_lost(mine, newest.number, newest.flink_job_id))
 
-    def _pinned(self, version: int, kind: CommandKind) -> c.Built | None:
+    def _like(self, version: int, kind: CommandKind) -> int | None:
+        """A SQL version that has run before runs with the same plan, tables and libraries again; only a resubmit
+        compiles it anew."""
+        last = self.book.s.attempt
+        again = last is not None and last.version == version and kind is not CommandKind.RESUBMIT
+        return last.number if last is not None and again and self.book.s.type == "sql" else None
+
+    def _pinned(self, version: int, kind: CommandKind, like: int | None = None) -> c.Built | None:
         """A version that has run before runs with the same commit again, and needs no build; only a resubmit
         looks whether its branch has gone on."""
         last = self.book.s.attempt
         if self.book.s.type == "sql" or self.book.s.stateless:
             return c.Built()
+        if like is not None:
+            return None
         if last is None or last.version != version or last.build_key is None or kind is CommandKind.RESUBMIT:
             return None
         return c.Built(key=last.build_key, commit=last.commit)
 
-    async def _build(self, version: int, kind: CommandKind) -> c.Built:
+    async def _build(self, version: int, kind: CommandKind, like: int | None = None) -> c.Built:
         s, command = self.book.s, self.book.command
-        pinned = self._pinned(version, kind)
+        pinned = self._pinned(version, kind, like)
         with self._may_leave():
             built = await calls.build(
                 c.BuildIn(
@@ -157,6 +173,7 @@ class Deploying(Ending):
                     version=version,
                     command_id=command.id if command else None,
                     pinned=pinned.key if pinned else None,
+                    like=like,
                 )
             )
         if built.error:

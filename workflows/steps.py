@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NoReturn
+
+from temporalio import workflow
 
 from activities import contracts as c
 from core.errors import InvalidInput
 from core.observations import EngineState, Intent, killed
 from core.restore import Basis, RestoreRequest, newest, resolve_request
-from core.snapshot import AttemptSnapshot, CommandRequest
+from core.snapshot import AttemptSnapshot, CommandRequest, program
 from core.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.deploy import Deploying
 from workflows.ending import Failed
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """Where a roll-back goes: a restore point, and the attempt that made it, with its build where that is known here.
+    `version_then` and `attempts` are how the job was before."""
+
+    path: str
+    attempt: int
+    version: int
+    built: c.Built | None
+    version_then: int
+    attempts: int
 
 
 class Steps(Deploying):
@@ -48,14 +64,17 @@ class Steps(Deploying):
             raise Failed(str(error), error.code) from error
         s.restart_at = None
         built: c.Built | None = None
-        before, way_back = s.version, None
+        way_back: WayBack | None = None
         if s.state in (JobState.RUNNING, JobState.DEPLOYED) and self._live():
             if s.stateless and command.kind is CommandKind.RESUBMIT and await self._rescale(version):
                 return
             # First the build, so that one that fails stops nothing.
             built = self._pinned(version, command.kind) or await self._build(version, command.kind)
             if request.mode == "newest" or command.rollback_within is not None:
-                way_back = await self._stop(Intent.REPLACE)
+                stopped = s.attempt
+                savepoint = await self._stop(Intent.REPLACE)
+                if savepoint is not None and stopped is not None:
+                    way_back = self._way_back(savepoint, stopped.number, stopped.version)
             else:
                 await self._cancel(Intent.REPLACE)
         elif command.rollback_within is not None:
@@ -77,9 +96,9 @@ class Steps(Deploying):
             may_live = s.state is JobState.BLOCKED and self._live()
             if command.rollback_within is None or way_back is None or may_live:
                 raise
-            await self._roll_back(command, before, way_back, failure.message)
+            await self._roll_back(way_back, version, failure.message)
         if command.rollback_within is not None and way_back is not None:
-            await self._prove(command, before, way_back)
+            await self._prove(command, way_back)
         book.note("command", f"{command.kind.value} done")
 
     def _check_started(self) -> None:
@@ -114,7 +133,13 @@ class Steps(Deploying):
         book.note("command", "resubmit done")
         return True
 
-    async def _newest_of_lineage(self) -> str:
+    def _way_back(self, path: str, attempt: int, version: int) -> WayBack:
+        last = self.book.s.attempt
+        same = last is not None and last.number == attempt and last.build_key is not None
+        built = c.Built(key=last.build_key, commit=last.commit) if last is not None and same else None
+        return WayBack(path, attempt, version, built, self.book.s.version, self.book.s.attempts)
+
+    async def _newest_of_lineage(self) -> WayBack:
         s = self.book.s
         with self._may_leave():
             found = await calls.gather(c.GatherIn(job_id=s.job_id))
@@ -124,9 +149,9 @@ class Steps(Deploying):
                 found.error or "There is no restore point to roll back to. Send it without `rollback_within`.",
                 "no_way_back",
             )
-        return point.path
+        return self._way_back(point.path, point.attempt, point.version)
 
-    async def _prove(self, command: CommandRequest, before: int, way_back: str) -> None:
+    async def _prove(self, command: CommandRequest, way_back: WayBack) -> None:
         """Follow the new version until it is healthy; go back when it is not in time."""
         s = self.book.s
         assert command.rollback_within is not None
@@ -137,26 +162,33 @@ class Steps(Deploying):
         if proven.observation is not None and proven.observation.sequence > s.sequence:
             await self.observe(proven.observation)
         if proven.healthy:
-            self.book.note("command", f"version {s.version} is healthy: it has completed a checkpoint")
+            what = s.attempt.program if s.attempt else f"version {s.version}"
+            self.book.note("command", f"{what} is healthy: it has completed a checkpoint")
             return
         why = f"not healthy within {command.rollback_within:g} s: {proven.why}"
-        await self._roll_back(command, before, way_back, why)
+        await self._roll_back(way_back, s.version, why)
 
-    async def _roll_back(self, command: CommandRequest, before: int, way_back: str, why: str) -> NoReturn:
-        """Back to the version before, from its last restore point. Ends in `Failed` either way: the version that
-        was asked for does not run."""
+    async def _roll_back(self, way_back: WayBack, asked: int, why: str) -> NoReturn:
+        """Back to what ran before, exactly: commit, compiled plan, tables and libraries of the attempt that made the
+        restore point. Ends in `Failed` either way: the version that was asked for does not run."""
         book, s = self.book, self.book.s
-        bad = s.version
-        book.note("rollback", f"version {bad} goes back to version {before}: {why}", point=way_back)
+        started = s.attempt is not None and s.attempts > way_back.attempts
+        bad = s.attempt.program if s.attempt is not None and started else f"version {asked}"
+        good = program(way_back.version, way_back.built.commit if way_back.built else None)
+        book.note("rollback", f"{bad} goes back to {good}: {why}", point=way_back.path)
         s.restart_at = None
         if self._live():
             await self._cancel(Intent.REPLACE)
-        request = RestoreRequest(mode="point", point=way_back)
-        cause = f"rollback of command {command.number}"
-        await self.deploy(before, request, cause, asked=True)
+        request = RestoreRequest(mode="point", point=way_back.path)
+        cause = f"rollback of command {book.command.number if book.command else ''}"
+        if workflow.patched("roll-back-to-what-ran"):
+            await self.deploy(way_back.version, request, cause, asked=True, built=way_back.built, like=way_back.attempt)
+        else:
+            await self.deploy(way_back.version_then, request, cause, asked=True)
         self._check_started()
+        good = s.attempt.program if s.attempt is not None else good
         raise Failed(
-            f"Version {bad} was rolled back to version {before}, restored from {way_back}: {why}", "rolled_back"
+            f"{bad[0].upper()}{bad[1:]} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back"
         )
 
     async def _pause(self) -> None:
@@ -245,7 +277,12 @@ class Steps(Deploying):
             await self._open_adopted(flink_job_id, command, found)
         else:
             s.attempt = AttemptSnapshot(
-                number=found.number, flink_job_id=flink_job_id, version=found.version or s.version, leader=found.leader
+                number=found.number,
+                flink_job_id=flink_job_id,
+                version=found.version or s.version,
+                build_key=found.build_key,
+                commit=found.commit,
+                leader=found.leader,
             )
         assert s.attempt is not None
         s.version = s.attempt.version

@@ -29,6 +29,10 @@ async def send_command(ref: JobRef, new: NewCommand, parts: Parts, response: Res
 
     A start or restart of a paused or failed job takes the newest restore point. A resubmit, and
     anything after a kill, needs `restore`: only the caller can say what the state is worth.
+
+    A start or restart runs what ran last (its commit; its compiled plan, tables and libraries); a resubmit looks at
+    the branch and compiles anew. 409 `state_incompatible`, `state_loss` and `state_unknown` stop nothing, and say what
+    has to be accepted.
     """
     command = await service.send(parts, ref, new, key)
     response.headers["Location"] = f"/api/v1/jobs/{ref}/commands/{command.number}".encode("ascii", "ignore").decode()

@@ -96,7 +96,7 @@ async def _judged(
         version = new.version or (latest if new.kind is CommandKind.RESUBMIT else job.version)
     if new.restore is None and needs_decision(new.kind, _basis(job), changes_version=version != job.version):
         return None, new  # refused for that
-    found = await judge(services, job, version, new.restore)
+    found = await judge(services, job, version, new.restore, anew=new.kind is CommandKind.RESUBMIT)
     if found is None:
         return None, new
     objection = objection_to(found, new.restore.accepted if new.restore else Accepted())

@@ -91,7 +91,7 @@ class NewJob(Strict):
 
 class JobPatch(Strict):
     """What is left out stays. `labels` and `config` are replaced as a whole; `config` counts from the
-    next attempt on."""
+    next attempt on, its `table.*` options from the next resubmit on: they are in the compiled plan."""
 
     labels: Labels | None = None
     restart_policy: RestartPolicy | None = None
@@ -105,6 +105,7 @@ class CurrentAttempt(BaseModel):
     number: int
     flink_job_id: str
     version: int
+    commit: str | None = Field(description="The Git commit that it runs, for jar and pyflink")
     state: AttemptState
     engine_state: str | None = Field(
         description="While it lives, what the cluster said last: STARTING, RUNNING, RECOVERING, ..."
@@ -152,6 +153,9 @@ class VersionOut(BaseModel):
     number: int
     spec: dict[str, Any]
     note: str
+    commit: str | None = Field(
+        default=None, description="The Git commit that it ran with last, for jar and pyflink: its `ref` may be a branch"
+    )
     created_at: datetime
 
 

@@ -155,6 +155,7 @@ def _attempt(attempt: Attempt) -> out.CurrentAttempt:
         number=attempt.number,
         flink_job_id=attempt.flink_job_id,
         version=attempt.version,
+        commit=attempt.config.get("commit"),
         state=AttemptState(attempt.state),
         engine_state=attempt.seen,
         detail=attempt.detail,
@@ -273,10 +274,12 @@ async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.
         return show_version(version)
 
 
-def show_version(version: Version) -> out.VersionOut:
+def show_version(version: Version, commit: str | None = None) -> out.VersionOut:
     spec = dict(version.spec)
     spec["config"] = {k: rules.shown(k, str(v)) for k, v in (spec.get("config") or {}).items()}
-    return out.VersionOut(number=version.number, spec=spec, note=version.note, created_at=version.created_at)
+    return out.VersionOut(
+        number=version.number, spec=spec, note=version.note, commit=commit, created_at=version.created_at
+    )
 
 
 async def verdict(services: Services, ref: str, number: int, point: str | None) -> StateVerdict:
@@ -310,12 +313,15 @@ async def plan(services: Services, ref: str, number: int) -> out.PlanOut:
 async def versions(services: Services, ref: str) -> list[out.VersionOut]:
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
-        return [show_version(v) for v in await jobs.versions(session, job.id)]
+        ran = await attempts.commits(session, job.id)
+        return [show_version(v, ran.get(v.number)) for v in await jobs.versions(session, job.id)]
 
 
 async def version(services: Services, ref: str, number: int) -> out.VersionOut:
     async with services.database.read() as session:
-        return show_version(await jobs.version(session, await jobs.get(session, ref), number))
+        job = await jobs.get(session, ref)
+        ran = await attempts.commits(session, job.id)
+        return show_version(await jobs.version(session, job, number), ran.get(number))
 
 
 async def diff(services: Services, ref: str, a: int, b: int) -> out.VersionDiff:

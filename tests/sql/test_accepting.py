@@ -14,7 +14,7 @@ from core.plan import read
 from core.restore import RestoreKind, RestorePoint, RestoreRequest
 from core.verdict import Verdict, compare, from_one
 from engine.base import Rejected
-from sql.compiling import PlanOfAttempt, judge, row_of
+from sql.compiling import PlanOfAttempt, judge, ran_like, row_of
 from sql.environment import Environment
 from store import attempts, plans
 from store.database import Database
@@ -71,9 +71,24 @@ class World:
         async with self.database.read() as session:
             attempt = await attempts.get(session, self.job.id, 2)
             version = await session.get(Version, (self.job.id, 2))
-        deciding = PlanOfAttempt(self.services, attempt, version, environment(inputs), "2.3.0", self.told.append)
+            like = await ran_like(session, attempt)
+        told = self.told.append
+        deciding = PlanOfAttempt(self.services, attempt, version, environment(inputs), "2.3.0", told, like)
         plan, planner = await deciding.known()
         return plan if planner is None else await planner(body(compiles_to), "")
+
+    async def also_ran(
+        self, number: int, plan: str | None, *, restored_from: str | None = None, version: int = 2
+    ) -> None:
+        await add_attempt(self.database, self.job, number)
+        async with self.database.write() as session:
+            row = row_of(from_one(read(body(plan))), environment("three"), "2.3.0") if plan else None
+            if row is not None:
+                await plans.keep(session, row)
+            attempt = await attempts.get(session, self.job.id, number)
+            attempt.restored_from, attempt.version = restored_from, version
+            digest = row.digest if row else None
+            await plans.used(session, self.job.id, number, version, digest, "", {"inputs": "three"})
 
     async def attempt(self) -> Attempt:
         async with self.database.read() as session:
@@ -125,7 +140,7 @@ async def test_state_that_nobody_knows_is_given_to_nobody(database):
 async def test_a_run_from_text_goes_on_from_the_same_text_only(database):
     world = await World.make(database, None)
     assert await world.send(OURS, inputs="one") is None
-    assert (await world.attempt()).config["sql"] == {"inputs": "one"}
+    assert (await world.attempt()).config["sql"]["inputs"] == "one"
     world = await World.make(database, None)
     with pytest.raises(Rejected):
         await world.send(OURS, inputs="two")
@@ -146,3 +161,88 @@ async def test_a_foreign_state_is_unknown_to_the_verdict_too(database):
     found = await judge(world.services, fresh, 1, RestoreRequest(mode="point", point="/elsewhere/savepoint-1"))
     assert found.verdict is Verdict.UNKNOWN
     assert await judge(world.services, fresh, 1, RestoreRequest(mode="newest")) is None
+
+
+class TestAgain:
+    """A start, a restart and the policy run what the attempt before ran, and compile nothing."""
+
+    async def test_its_own_state_needs_no_comparison(self, database):
+        for path in (OURS, None):
+            world = await World.make(database, "count")
+            found = await world.send(path, inputs="tables have changed", compiles_to="count-sum", like=1)
+            assert found == from_one(read(body("count"))).body
+
+    async def test_nor_does_a_run_from_its_text(self, database):
+        world = await World.make(database, None)
+        assert await world.send(OURS, inputs="one", like=1) is None
+        assert any("as before" in line for line in world.told)
+
+    @pytest.mark.parametrize(
+        ("made_by", "runs", "enough", "not_enough"),
+        [
+            ("count", "count-two", [{}], []),
+            ("count-two", "count", [LOSS, {"automatic": True}], [{}]),
+            ("count", "count-sum", [CHANGE, {"automatic": True}], [{}, LOSS]),
+        ],
+    )
+    async def test_state_of_another_plan_is_compared_and_aligned(self, database, made_by, runs, enough, not_enough):
+        """An older point of the job is named, or the policy falls back to one."""
+
+        async def again(**accepted):
+            world = await World.make(database, made_by)
+            await world.also_ran(3, runs)
+            return await world.send(OURS, like=3, **accepted)
+
+        for accepted in not_enough:
+            with pytest.raises(Rejected):
+                await again(**accepted)
+        aligned = compare(from_one(read(body(made_by))), from_one(read(body(runs)))).aligned.body
+        for accepted in enough:
+            assert await again(**accepted) == aligned
+
+    async def test_the_point_that_it_had_started_from_was_accepted_then(self, database):
+        world = await World.make(database, "count")
+        await world.also_ran(3, "count-sum", restored_from=FOREIGN)
+        assert await world.send(FOREIGN, like=3) == from_one(read(body("count-sum"))).body
+
+    async def test_another_that_nobody_knows_was_not(self, database):
+        world = await World.make(database, "count")
+        with pytest.raises(Rejected):
+            await world.send(FOREIGN, like=1)
+
+    async def test_plans_and_texts_do_not_take_each_others_state(self, database):
+        world = await World.make(database, "count")
+        await world.also_ran(3, None)
+        with pytest.raises(Rejected):
+            await world.send(OURS, like=3, **UNKNOWN)
+        world = await World.make(database, None)
+        await world.also_ran(3, "count")
+        assert await world.send(OURS, like=3, **UNKNOWN) is None
+
+    async def test_an_attempt_that_was_never_sent_leads_to_the_one_before(self, database):
+        world = await World.make(database, "count")
+        await add_attempt(database, world.job, 3)
+        async with database.write() as session:
+            (await attempts.get(session, world.job.id, 3)).config = {"like": 1}
+        assert await world.send(OURS, like=3) == from_one(read(body("count"))).body
+
+    async def test_one_of_which_nothing_was_written_down_is_compiled(self, database):
+        world = await World.make(database, "count")
+        await add_attempt(database, world.job, 3)
+        found = await world.send(OURS, like=3, compiles_to="count-filtered")
+        assert found == compare(from_one(read(body("count"))), read(body("count-filtered"))).aligned.body
+
+    async def test_the_command_is_judged_by_what_will_run(self, database):
+        world = await World.make(database, "count")
+        async with database.write() as session:
+            job = await session.get(Job, world.job.id)
+            job.current_attempt = 1
+        found = await judge(world.services, job, 1, None, anew=False)
+        assert found.verdict is Verdict.COMPATIBLE
+        await world.also_ran(3, "count-sum", version=1)
+        async with database.write() as session:
+            job = await session.get(Job, world.job.id)
+            job.current_attempt = 3
+            (await attempts.get(session, job.id, 3)).ended_at = T0
+        named = RestoreRequest(mode="point", point=OURS.format(job.name))
+        assert (await judge(world.services, job, 1, named, anew=False)).verdict is Verdict.INCOMPATIBLE

@@ -282,6 +282,72 @@ class TestRollback:
         assert cluster.opened[2].restore_path == savepoint.path
         assert cluster.asked.count("cancel") == 1, "the unhealthy one was ended first"
 
+    @pytest.mark.parametrize("version", [1, 2])
+    async def test_what_ran_is_a_commit_and_not_a_branch(self, start, version):
+        """The branch has gone on: the attempt before ran another commit of it."""
+        cluster = Cluster()
+        commits = iter(["a" * 40, "b" * 40, "c" * 40])
+        built: list[c.BuildIn] = []
+
+        def build(wanted: c.BuildIn) -> c.Built:
+            built.append(wanted)
+            commit = next(commits)
+            return c.Built(key="key-" + commit[0], commit=commit)
+
+        cluster.builds = build
+        life = await running(start, cluster, type_="jar")
+        cluster.proves = lambda a: c.Proven(healthy=False, why="no checkpoint has completed")
+        ended = await life.do("resubmit", version=version, restore=NEWEST, rollback_within=60)
+        assert ended.error_code == "rolled_back"
+        assert f"Version {version} (commit bbbbbbb) was rolled back to version 1 (commit aaaaaaa)" in ended.error
+        assert [(o.version, o.commit, o.build_key) for o in cluster.opened] == [
+            (1, "a" * 40, "key-a"), (version, "b" * 40, "key-b"), (1, "a" * 40, "key-a"),
+        ]  # fmt: skip
+        assert len(built) == 2, "what ran is not built anew"
+        assert (await life.snapshot()).attempt.commit == "a" * 40
+        assert any("commit aaaaaaa" in line for line in cluster.events("attempt"))
+        # Whoever starts it again starts that: a person, and the policy.
+        cluster.diagnosis = lambda _: c.Diagnosis(cause="boom")
+        await life.do("restart")
+        assert cluster.opened[-1].commit == "a" * 40
+        await life.observe(EngineState.FAILED)
+        await life.skip(3600)
+        await life.until(lambda: len(cluster.opened) == 5)
+        assert cluster.opened[-1].commit == "a" * 40
+
+    async def test_a_job_that_does_not_run_goes_back_to_what_made_its_state(self, start):
+        """Its last attempt was never taken; the one before made the restore point."""
+        cluster = Cluster()
+        built: list[c.BuildIn] = []
+        cluster.builds = lambda wanted: built.append(wanted) or c.Built(key=f"k{len(built)}", commit=f"c{len(built)}")
+        life = await running(start, cluster, type_="jar")
+        await life.do("pause")
+        no = c.Submitted(state=c.SubmitState.REJECTED, error="no", code="rejected")
+        yes = c.Submitted(state=c.SubmitState.ACCEPTED)
+        cluster.submitted = lambda a: yes if a.number == 4 else no
+        assert (await life.do("resubmit", version=2, restore=NEWEST)).error_code == "rejected"
+        ended = await life.do("resubmit", version=3, restore=NEWEST, rollback_within=60)
+        assert ended.error_code == "rolled_back"
+        assert [o.version for o in cluster.opened] == [1, 2, 3, 1]
+        assert (built[-1].version, built[-1].like) == (1, 1)
+
+    async def test_a_sql_version_runs_the_plan_of_the_attempt_before(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        assert cluster.opened[0].like is None
+        cluster.proves = lambda a: c.Proven(healthy=False, why="no checkpoint has completed")
+        await life.do("resubmit", version=1, restore=NEWEST, rollback_within=60)
+        assert [o.like for o in cluster.opened] == [None, None, 1], "a resubmit compiles it anew"
+        await life.do("restart")
+        assert cluster.opened[3].like == 3
+        await life.observe(EngineState.FAILED)
+        await life.skip(3600)
+        await life.until(lambda: len(cluster.opened) == 5)
+        assert (cluster.opened[4].like, cluster.opened[4].automatic) == (4, True)
+        assert not any(o.automatic for o in cluster.opened[:4])
+        await life.do("resubmit", version=2, restore=NEWEST)
+        assert cluster.opened[5].like is None
+
     async def test_one_that_is_refused_goes_back_too(self, start):
         cluster = Cluster()
         life = await running(start, cluster)
