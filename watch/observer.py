@@ -139,7 +139,8 @@ class Observer:
         health = await self._fresh_health(cluster)
         if self._reports:
             looked_at = await previews.look(services.database, services.engines.get(cluster), name, overview, now)
-            await self._orphans.look(name, overview, {row["handle"] for row in known} | looked_at, now)
+            owned, engine = {row["handle"] for row in known} | looked_at, services.engines.get(cluster)
+            await self._orphans.look(name, overview, owned, now, engine.started_by)
         async with services.database.write() as session:
             await attempts.observe(session, [_row(row, seen) for row, seen in changes])
             if cluster.cannot_tell_at is not None:

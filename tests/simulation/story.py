@@ -388,7 +388,9 @@ class Teller:
     async def _fails(self, one: Step) -> None:
         job = self._current(one)
         if job is not None:
-            job.flink.fail(job, "java.lang.IllegalStateException: a record that it cannot take", restarts=bool(one["restarts"]))
+            job.flink.fail(
+                job, "java.lang.IllegalStateException: a record that it cannot take", restarts=bool(one["restarts"])
+            )
 
     async def _finishes(self, one: Step) -> None:
         job = self._current(one)
@@ -448,7 +450,19 @@ class Teller:
             flink.accept(old.id, old.name, old.program, old.config, None, True)
 
 
-_ASKS = {"create", "recreate", "command", "delete", "version", "patch_job", "read", "recover", "settle", "push", "adopt"}
+_ASKS = {
+    "create",
+    "recreate",
+    "command",
+    "delete",
+    "version",
+    "patch_job",
+    "read",
+    "recover",
+    "settle",
+    "push",
+    "adopt",
+}
 
 
 def play(seed: int | str, story: Story, *, log: bool = False) -> Outcome:
@@ -457,9 +471,7 @@ def play(seed: int | str, story: Story, *, log: bool = False) -> Outcome:
     world.run(lambda w: Teller(w, story).tell())
     violations = list(world.judge.violations)
     violations += [Violation("nothing unexpected is raised", t, world.loop.time()) for t in world.troubles]
-    return Outcome(
-        seed, story, tuple(violations), world.trace, tuple(world.log), world.judge.counts, world.loop.time()
-    )
+    return Outcome(seed, story, tuple(violations), world.trace, tuple(world.log), world.judge.counts, world.loop.time())
 
 
 # Making stories -----------------------------------------------------------------------------------
@@ -513,22 +525,46 @@ def _asked(random: Random, job: int, wait: float) -> list[Step]:
     )[0]
     if verb == "command":
         kind = random.choices(COMMANDS, [14, 22, 22, 16, 12, 10])[0]
-        restore = random.choices([None, "newest", "none", "point"], [50, 30, 12, 8])[0] if kind in ("start", "restart", "resubmit") else None
+        restore = (
+            random.choices([None, "newest", "none", "point"], [50, 30, 12, 8])[0]
+            if kind in ("start", "restart", "resubmit")
+            else None
+        )
         if kind == "resubmit" and restore is None:
             restore = "newest"
         if kind == "start" and restore is None and random.random() < 0.5:
             restore = "newest"
-        made = step("command", job, wait, kind=kind, restore=restore, which=random.choice([0, 0, 1, 2]) if restore == "point" else None, again=random.random() < 0.7)
+        made = step(
+            "command",
+            job,
+            wait,
+            kind=kind,
+            restore=restore,
+            which=random.choice([0, 0, 1, 2]) if restore == "point" else None,
+            again=random.random() < 0.7,
+        )
         if kind == "resubmit" and random.random() < 0.2:
             made = replace(made, args=(*made.args, ("rollback_within", 40.0)))
         if random.random() < 0.12:
             # At the same moment, something that does not go with it.
             other = random.choice(["delete", "command"])
             beside = replace(made, args=(*made.args, ("beside", round(random.uniform(0, 0.03), 4))))
-            return [beside, step("delete", job) if other == "delete" else step("command", job, kind=random.choice(["kill", "pause"]), again=True)]
+            return [
+                beside,
+                step("delete", job)
+                if other == "delete"
+                else step("command", job, kind=random.choice(["kill", "pause"]), again=True),
+            ]
         return [made]
     if verb == "delete":
-        return [step("delete", job, wait), *([step("recreate", job, 0.5), step("command", job, 0.1, kind="start", again=True)] if random.random() < 0.6 else [])]
+        return [
+            step("delete", job, wait),
+            *(
+                [step("recreate", job, 0.5), step("command", job, 0.1, kind="start", again=True)]
+                if random.random() < 0.6
+                else []
+            ),
+        ]
     if verb == "version":
         return [step("version", job, wait, operators=random.choice(["count", "count,sum", "sum,count"]))]
     if verb == "patch_job":
@@ -612,7 +648,13 @@ def _shorter(story: Story) -> list[Story]:
         found.append(replace(story, ha=False))
     for n, one in enumerate(steps):
         for key, value in one.args:
-            plain = {"savepoints": None, "ends_after": None, "main": 0.2, "operators": "count", "rollback_within": None}.get(key, value)
+            plain = {
+                "savepoints": None,
+                "ends_after": None,
+                "main": 0.2,
+                "operators": "count",
+                "rollback_within": None,
+            }.get(key, value)
             if plain != value:
                 args = tuple((k, plain if k == key else v) for k, v in one.args)
                 found.append(replace(story, steps=(*steps[:n], replace(one, args=args), *steps[n + 1 :])))

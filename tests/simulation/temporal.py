@@ -477,9 +477,7 @@ class Temporal:
             activity.closed = True
         for outcome in instance.updates.values():
             if not outcome.done():
-                outcome.set_exception(
-                    RPCError("workflow execution already completed", RPCStatusCode.NOT_FOUND, b"")
-                )
+                outcome.set_exception(RPCError("workflow execution already completed", RPCStatusCode.NOT_FOUND, b""))
         if not instance.result.done():
             if status == "Completed":
                 instance.result.set_result(result)
@@ -608,7 +606,10 @@ class Temporal:
         if left > TIMER_SLACK:
             self.loop.call_later(left, self._too_quiet, run, context=NEUTRAL)
         else:
-            self._retry(activity, TimeoutError("activity Heartbeat timeout", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[]))
+            self._retry(
+                activity,
+                TimeoutError("activity Heartbeat timeout", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[]),
+            )
 
     def _too_long(self, run: ActivityRun) -> None:
         activity = run.activity
@@ -618,13 +619,18 @@ class Temporal:
             self._when_back(self._too_long, run)
             return
         self._retry(
-            activity, TimeoutError("activity StartToClose timeout", type=TimeoutType.START_TO_CLOSE, last_heartbeat_details=[])
+            activity,
+            TimeoutError("activity StartToClose timeout", type=TimeoutType.START_TO_CLOSE, last_heartbeat_details=[]),
         )
 
     def _retry(self, activity: Activity, error: BaseException) -> None:
         policy = activity.policy
         final = isinstance(error, ApplicationError) and error.non_retryable
-        if activity.cancel_requested or final or (policy.maximum_attempts and activity.attempt >= policy.maximum_attempts):
+        if (
+            activity.cancel_requested
+            or final
+            or (policy.maximum_attempts and activity.attempt >= policy.maximum_attempts)
+        ):
             self._resolve(activity, error=error)
             return
         first = policy.initial_interval.total_seconds()
@@ -764,7 +770,10 @@ class Temporal:
                 previous = getattr(schedule, "simulated_last", None)
                 if previous is None or previous.closed:
                     schedule.simulated_last = self.begin(
-                        f"{action.id}-{self.now():%Y-%m-%dT%H:%M:%SZ}", action.workflow, list(action.args), action.task_queue
+                        f"{action.id}-{self.now():%Y-%m-%dT%H:%M:%SZ}",
+                        action.workflow,
+                        list(action.args),
+                        action.task_queue,
                     )
             self.loop.call_later(every, fire, context=NEUTRAL)
 
@@ -867,7 +876,9 @@ class SimClient:
                 raise WorkflowAlreadyStartedError(id_, name)
         return server.begin(id_, name, args, queue, attributes)
 
-    async def start_workflow(self, workflow: Any, arg: Any = None, *, id: str, task_queue: str, **more: Any) -> SimHandle:
+    async def start_workflow(
+        self, workflow: Any, arg: Any = None, *, id: str, task_queue: str, **more: Any
+    ) -> SimHandle:
         name = workflow if isinstance(workflow, str) else workflow.__temporal_workflow_definition.name
         args = [] if arg is None else [copied(arg)]
         made = await self.call(
@@ -883,7 +894,14 @@ class SimClient:
         return await handle.result()
 
     async def execute_update_with_start_workflow(
-        self, update: str, arg: Any = None, *, start_workflow_operation: Any, id: str | None = None, rpc_timeout: Any = None, **_: Any
+        self,
+        update: str,
+        arg: Any = None,
+        *,
+        start_workflow_operation: Any,
+        id: str | None = None,
+        rpc_timeout: Any = None,
+        **_: Any,
     ) -> Any:
         start = start_workflow_operation._start_workflow_input
         args = [copied(a) for a in start.args]
@@ -965,7 +983,9 @@ class SimHandle:
         args = [] if arg is None else [copied(arg)]
         await self.client.call("signal", lambda: self.client.server.send(self._instance(), name, args))
 
-    async def execute_update(self, name: str, arg: Any = None, *, id: str | None = None, rpc_timeout: Any = None, **_: Any) -> Any:
+    async def execute_update(
+        self, name: str, arg: Any = None, *, id: str | None = None, rpc_timeout: Any = None, **_: Any
+    ) -> Any:
         args = [] if arg is None else [copied(arg)]
         update_id = id or str(uuid.uuid4())
         return await self.client.call(
