@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from engine.base import (
     JarProgram,
     Overview,
     Program,
+    ProgramFailed,
     PythonProgram,
     Ref,
     Rejected,
@@ -36,6 +38,7 @@ from engine.base import (
     Unreachable,
 )
 from engine.maven import main_class
+from engine.programs import SEVERAL_JOBS
 from settings import clock
 from sql.compiling import PlanOfAttempt, ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
@@ -44,6 +47,7 @@ from store.tables import Attempt, Cluster
 from watch.services import Services
 
 PAUSE = 2.0
+CANCEL_PAUSE = 0.3
 
 
 class ArtifactMissing(Rejected):
@@ -108,11 +112,13 @@ class Submitter:
                 leader = asyncio.create_task(_leader(engine, sent_to))
                 sending = True
                 try:
-                    await engine.submit(submission, tell)
+                    await engine.submit(replace(submission, maybe_sent=maybe_sent), tell)
                 except EngineError:
                     leader.cancel()
                     raise
                 return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await leader)
+            except ProgramFailed as error:
+                return await self._end_program(attempt, cluster, error, tell, pulse)
             except Rejected as error:
                 if maybe_sent or error.sent:
                     return await self._refused(attempt, cluster, error, tell, pulse)
@@ -185,7 +191,41 @@ class Submitter:
                     return _ran()
                 if spent.observation is None:
                     raise Unclear(spent.error or "it cannot be told whether the cluster has it")
+        await engine.check_whole(ref)
         return c.Submitted(state=c.SubmitState.ACCEPTED, leader=(await engine.leader()).identity)
+
+    async def _end_program(
+        self, attempt: Attempt, cluster: Cluster, error: ProgramFailed, tell: Tell, pulse: Pulse
+    ) -> c.Submitted:
+        """Cancel what a program has started before it failed, and see it end: then nothing of the attempt runs, and
+        the start has failed."""
+        engine = self._services.engines.get(cluster)
+        tell(error.message)
+        if error.code == SEVERAL_JOBS:
+            async with self._services.database.write() as session:
+                await attempts.refuse_points(session, attempt.job_id, attempt.number, SEVERAL_JOBS)
+        deadline = deadline_of(self._services.settings.submit_timeout)
+        alive, ended, why = set(error.jobs), dict[str, EngineState](), ""
+        while alive:
+            try:
+                jobs = (await engine.overview()).jobs
+                now = {job: jobs[job].state for job in alive if job in jobs and jobs[job].state in ENDED}
+                ended.update(now)
+                alive -= now.keys()
+                for job in alive:
+                    pulse.check()
+                    await engine.cancel(Ref(job, job))
+            except EngineError as asked:
+                why = asked.message
+            if alive and clock.monotonic() > deadline:
+                left = f"{error.message} Flink jobs of it were not seen to end: {', '.join(sorted(alive))}. {why}"
+                return c.Submitted(state=c.SubmitState.UNCLEAR, error=left.strip(), code="submission_unclear")
+            await asyncio.sleep(CANCEL_PAUSE if alive else 0)
+        message = f"{error.message} {_what_ended(error.jobs, ended)}"
+        tell(message)
+        if attempt.handle not in error.jobs:  # its own id is not used up
+            return await self._refused(attempt, cluster, Rejected(message), tell, pulse)
+        return c.Submitted(state=c.SubmitState.REJECTED, error=message, code=error.code)
 
     async def _submission(self, found: attempts.Context, attempt: Attempt, tell: Tell) -> Submission:
         job, cluster, spec = found.job, found.cluster, found.version.spec
@@ -330,6 +370,15 @@ def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any]) -> c.Submi
                 other_id=flink_job_id,
             )
     return None
+
+
+def _what_ended(jobs: Sequence[str], ended: Mapping[str, EngineState]) -> str:
+    """How the jobs of a program ended that were to be cancelled: some may have been quicker."""
+    words = {
+        EngineState.FINISHED: "had finished by itself",
+        EngineState.FAILED: "had failed by itself",
+    }
+    return " ".join(f"Its Flink job {job} {words.get(ended[job], 'was cancelled')}." for job in jobs)
 
 
 def requirements_of(spec: dict[str, object], root: Path) -> str:

@@ -6,7 +6,7 @@ above this file knows neither REST paths nor YARN applications.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -60,6 +60,16 @@ class Rejected(EngineError):
     def __init__(self, message: str, *, stack: str | None = None, sent: bool = False):
         super().__init__(message, stack=stack)
         self.sent = sent
+
+
+class ProgramFailed(EngineError):
+    """The program of an attempt failed after it had started its Flink job, or started more than one. `jobs` are the
+    ids of all that the cluster shows of it: they are to be cancelled, and nothing else of it will run."""
+
+    def __init__(self, message: str, *, jobs: Sequence[str], code: str, stack: str | None = None):
+        super().__init__(message, stack=stack)
+        self.jobs = list(jobs)
+        self.code = code
 
 
 class Unclear(EngineError):
@@ -139,6 +149,8 @@ Program = SqlProgram | JarProgram | PythonProgram | ClusterProgram
 
 @dataclass(frozen=True)
 class Submission:
+    """`maybe_sent`: an earlier send of it may have arrived, or may yet."""
+
     ref: Ref
     name: str
     program: Program
@@ -146,6 +158,7 @@ class Submission:
     parallelism: int | None
     restore_path: str | None
     allow_non_restored_state: bool
+    maybe_sent: bool = False
 
 
 @dataclass(frozen=True)
@@ -257,7 +270,16 @@ class Engine(Protocol):
 
     async def submit(self, submission: Submission, tell: Tell) -> None:
         """Returns when the cluster has the attempt; also when it had it already from an earlier call with
-        the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have."""
+        the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have, and
+        `ProgramFailed` when it has, and the program it came from has not ended well, or has started more."""
+        ...
+
+    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
+        """Of these jobs, those that a program of an attempt has started, with the Flink job id of that attempt."""
+        ...
+
+    async def check_whole(self, ref: Ref) -> None:
+        """Of an attempt that the cluster has. Raises `ProgramFailed` when its program has started other jobs too."""
         ...
 
     async def fence(self, ref: Ref) -> bool:

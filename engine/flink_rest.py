@@ -40,6 +40,7 @@ _STATES = {
     "FINISHED": EngineState.FINISHED,
     "FAILED": EngineState.FAILED,
 }
+UNKNOWN: Mapping[str, str] = {}
 RUN_TIMEOUT = 300.0
 UPLOAD_TIMEOUT = 300.0
 DISPOSE_SECONDS = 60.0
@@ -205,6 +206,18 @@ class FlinkRest:
                 kind, path, moment(entry.get("latest_ack_timestamp") or entry["trigger_timestamp"])
             )
         return list(points.values())
+
+    async def user_config(self, job_id: str) -> Mapping[str, str] | None:
+        """The global job parameters of a job: GET /jobs/:id/config. `UNKNOWN` when the job is, None while Flink
+        initializes it."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/config")
+        except Refused as error:
+            if error.status in (400, 404):
+                return UNKNOWN
+            raise
+        config = body.get("execution-config")
+        return None if config is None else {str(k): str(v) for k, v in (config.get("user-config") or {}).items()}
 
     async def checkpoint_config(self, job_id: str) -> bool | None:
         """Whether the job takes periodic checkpoints; None when the job is not known."""

@@ -36,11 +36,12 @@ def die_with_parent() -> None:
 
 
 class ProcessFailed(EngineError):
-    """It ended with a status other than 0, or was stopped at a limit. `lines` are the last of its output."""
+    """It ended with a status other than 0, or was `stopped` at a limit. `lines` are the last of its output."""
 
-    def __init__(self, message: str, lines: list[str]):
+    def __init__(self, message: str, lines: list[str], *, stopped: bool = False):
         super().__init__(message)
         self.lines = lines
+        self.stopped = stopped
 
 
 def scrubbed(extra: list[str], more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -86,7 +87,9 @@ async def run(
             await _read(process, lines, tell, output_limit, keep)
             code = await process.wait()
     except TimeoutError:
-        raise ProcessFailed(f"{command[0]} was stopped: it took longer than {timeout:.0f} s", lines) from None
+        raise ProcessFailed(
+            f"{command[0]} was stopped: it took longer than {timeout:.0f} s", lines, stopped=True
+        ) from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -106,7 +109,7 @@ async def _read(
     while chunk := await process.stdout.read(65536):
         size += len(chunk)
         if size > output_limit:
-            raise ProcessFailed(f"it was stopped: its output is larger than {output_limit} bytes", lines)
+            raise ProcessFailed(f"it was stopped: its output is larger than {output_limit} bytes", lines, stopped=True)
         *whole, rest = (rest + chunk).split(b"\n")
         if len(rest) > MAX_LINE:
             whole, rest = [*whole, rest], b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,10 +17,13 @@ from urllib.parse import urlsplit
 from engine.base import PythonProgram, Rejected, Submission, Tell
 from engine.flink_errors import root_cause
 from engine.process import ProcessFailed, run, scrubbed
+from engine.programs import ClientStopped
 from engine.scratch import temporary
 
 DRIVER = "org.apache.flink.client.python.PythonDriver"
 TIMEOUT = 300.0
+_ABORTED = "ProgramAbortException"  # from here on the client tells that Python has ended
+_EXIT = re.compile(r"Python process exits with code: (-?\d+)")
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
 
@@ -53,7 +57,8 @@ async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: 
         try:
             await run(command, cwd=conf, env=env, tell=tell, timeout=TIMEOUT, output_limit=OUTPUT_LIMIT)
         except ProcessFailed as error:
-            raise Rejected(why(error), stack="\n".join(error.lines)) from error
+            kind = ClientStopped if error.stopped else Rejected
+            raise kind(why(error), stack="\n".join(error.lines), sent=error.stopped) from error
 
 
 def configuration(jobmanager_url: str, submission: Submission, program: PythonProgram) -> dict[str, str]:
@@ -98,13 +103,29 @@ def arguments(program: PythonProgram) -> list[str]:
 
 def why(error: ProcessFailed) -> str:
     """Python's last error when there is a traceback, else the root of Flink's stack."""
+    if error.stopped:
+        return f"The program had not ended: {error.message}"
     lines = [line for line in error.lines if line.strip()]
     for number in range(len(lines) - 1, -1, -1):
         if lines[number].startswith("Traceback (most recent call last)"):
             said = [line for line in lines[number:] if not line.startswith((" ", "\t", "Traceback"))]
             if said:
-                return f"The program failed: {said[0][:1000]}"
+                return f"The program failed: {_by_java(said) or said[0][:1000]}"
+    if codes := _EXIT.findall("\n".join(lines)):
+        return f"The program failed: Python ended with exit code {codes[-1]}"
     return f"The program was not submitted: {root_cause(chr(10).join(lines))}" if lines else error.message
+
+
+def _by_java(said: list[str]) -> str | None:
+    """Flink's own words, where Python's error is only that a call of Java failed."""
+    if "Py4JJavaError" not in said[0] or len(said) < 2:
+        return None
+    stack: list[str] = []
+    for line in said[1:]:
+        if _ABORTED in line:
+            break
+        stack.append(line.removeprefix(": "))
+    return root_cause("\n".join(stack))
 
 
 def java_options(home: Path) -> list[str]:

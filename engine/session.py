@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.observations import ENDED, EngineState
-from engine import fence, pyflink
+from engine import fence, programs, pyflink
 from engine.base import (
     AnotherFlink,
     EngineError,
@@ -66,6 +66,7 @@ class FlinkSession:
         self.gateways = [SqlGateway(url) for url in gateways]
         self._flink_home = flink_home
         self._built = built or Path(tempfile.gettempdir())
+        self._marks = programs.Marks(self._rest)
         self._uploads: dict[str, asyncio.Lock] = {}
         self._jar_ids: dict[str, str] = {}
         self.expected: str | None = None
@@ -83,14 +84,18 @@ class FlinkSession:
 
     async def submit(self, submission: Submission, tell: Tell) -> None:
         await self._check_leader()
+        sending = programs.Sending(submission, self._marks, self.overview)
+        submission = sending.submission
         try:
             if isinstance(submission.program, SqlProgram):
                 await self._submit_sql(submission, submission.program, tell)
             elif isinstance(submission.program, JarProgram):
                 await self._submit_jar(submission, submission.program, tell)
             else:
-                await self._submit_python(submission, tell)
+                await self._submit_python(submission, sending.listening(tell))
+            await sending.ended_well()
         except (Rejected, Refused) as error:
+            await sending.failed(error)
             if await self._has_it_after_all(submission.ref, error):
                 tell("the cluster has this attempt")
                 return
@@ -266,6 +271,14 @@ class FlinkSession:
 
     # Looking --------------------------------------------------------------------------------
 
+    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
+        return await self._marks.started_by(handles)
+
+    async def check_whole(self, ref: Ref) -> None:
+        jobs = (await self.overview()).jobs
+        if others := await self._marks.others(ref.flink_job_id, jobs):
+            raise programs.several([*([ref.handle] if ref.handle in jobs else []), *others])
+
     async def overview(self) -> Overview:
         found = await self._rest.overview()
         fenced = frozenset(h for h, seen in found.items() if fence.is_fence(h, seen.name))
@@ -360,7 +373,7 @@ def _was_on_its_way(error: EngineError) -> bool:
     """Whether a job was being sent to the JobManager when it failed, by a client (the gateway's, or Flink's own) or by
     a JobManager that is at odds with itself: it may arrive yet."""
     server = isinstance(error, Refused) and error.status >= 500
-    return server or any(word in (error.stack or "") for word in _SENDING)
+    return server or isinstance(error, programs.ClientStopped) or any(word in (error.stack or "") for word in _SENDING)
 
 
 def scrub(text: str, secrets: Sequence[str]) -> str:

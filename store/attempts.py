@@ -97,6 +97,20 @@ async def recent(session: AsyncSession, job_id: str, limit: int = 20) -> Sequenc
     return (await session.scalars(query)).all()
 
 
+NO_POINTS = "no_points"
+
+
+async def refuse_points(session: AsyncSession, job_id: str, number: int, why: str) -> None:
+    """From now on nothing that an attempt has left is a restore point of its job."""
+    attempt = await get(session, job_id, number)
+    if attempt is not None:
+        attempt.config = {**attempt.config, NO_POINTS: why}
+
+
+def gives_points(attempt: Attempt) -> bool:
+    return NO_POINTS not in attempt.config
+
+
 async def current(session: AsyncSession, jobs: Sequence[Job]) -> dict[str, Attempt]:
     """The current attempt of each job that has one, by job id."""
     ids = [job.id for job in jobs if job.current_attempt]

@@ -143,7 +143,8 @@ class Observer:
         await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes))
         if self._reports:
             looked_at = await previews.look(services.database, engine, name, overview, now)
-            await self._orphans.look(name, overview, {row["handle"] for row in known} | looked_at, now)
+            owned = {row["handle"] for row in known} | looked_at
+            await self._orphans.look(name, overview, owned, now, engine.started_by)
         async with services.database.write() as session:
             await attempts.observe(session, [_row(row, seen) for row, seen in changes])
             if cluster.cannot_tell_at is not None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 
 import structlog
 
 from core.blocked import adopt
 from core.observations import ENDED
-from engine.base import JobSeen, Overview
+from core.states import AttemptState
+from engine.base import EngineError, JobSeen, Overview
 from store import orphans
 from store.database import Database
 from store.tables import Attempt, Event, Job, Orphan
 
 log = structlog.get_logger()
+
+StartedBy = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
+"""`Engine.started_by`: jobs that a program of ours has started, with the Flink job id of its attempt."""
 
 
 class OrphanWatch:
@@ -26,7 +30,9 @@ class OrphanWatch:
         self._suspects: dict[str, set[str]] = {}
         self._reported: dict[str, set[str]] = {}
 
-    async def look(self, cluster: str, overview: Overview, owned: set[str], now: datetime) -> None:
+    async def look(
+        self, cluster: str, overview: Overview, owned: set[str], now: datetime, started_by: StartedBy | None = None
+    ) -> None:
         alive = {h: seen for h, seen in overview.jobs.items() if seen.state not in ENDED and h not in owned}
         if cluster not in self._reported:
             async with self._database.read() as session:
@@ -36,21 +42,35 @@ class OrphanWatch:
         gone = reported - alive.keys()
         self._suspects[cluster] = set(alive)
         if new or gone:
-            await self._write(cluster, {h: alive[h] for h in new}, gone, now)
+            await self._write(cluster, {h: alive[h] for h in new}, await _origins(started_by, new), gone, now)
 
-    async def _write(self, cluster: str, new: Mapping[str, JobSeen], gone: set[str], now: datetime) -> None:
+    async def _write(
+        self,
+        cluster: str,
+        new: Mapping[str, JobSeen],
+        origins: Mapping[str, str],
+        gone: set[str],
+        now: datetime,
+    ) -> None:
         async with self._database.write() as session:
-            owners = await orphans.owners(session, new.keys())
-            open_ = {h for h, (attempt, job) in owners.items() if attempt.ended_at is None and job.deleted_at is None}
+            owners = await orphans.owners(session, {*new, *origins.values()})
+            open_ = {h for h in new if h in owners and _is_open(*owners[h])}
+            # A program that is being submitted: who submits it deals with what it starts.
+            open_ |= {h for h, origin in origins.items() if origin in owners and _is_being_sent(*owners[origin])}
             for handle, seen in new.items():
                 if handle in open_:
                     continue
                 attempt, job = owners.get(handle, (None, None))
+                detail, program = seen.detail, handle not in owners and origins.get(handle) in owners
+                if program:
+                    attempt, job = owners[origins[handle]]
+                    whose = f"{job.project}:{job.name}, attempt {attempt.number}"
+                    detail = f"started by the program of {whose}, beside its job; {seen.detail}"
                 row = Orphan(
                     cluster=cluster,
                     flink_job_id=handle,
                     name=seen.name,
-                    detail=seen.detail,
+                    detail=detail,
                     job_id=job.id if job else None,
                     attempt=attempt.number if attempt else None,
                     first_seen_at=now,
@@ -58,10 +78,43 @@ class OrphanWatch:
                 if await orphans.report(session, row):
                     log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=handle, name=seen.name)
                     if attempt is not None and job is not None and job.deleted_at is None:
-                        session.add(_alert(job, attempt, cluster, now))
+                        alert = (
+                            _second(handle, job, attempt, cluster, now)
+                            if program
+                            else _alert(job, attempt, cluster, now)
+                        )
+                        session.add(alert)
             if gone:
                 await orphans.gone(session, cluster, gone, now)
         self._reported[cluster] = (self._reported[cluster] | (new.keys() - open_)) - gone
+
+
+async def _origins(started_by: StartedBy | None, handles: Collection[str]) -> Mapping[str, str]:
+    try:
+        return await started_by(handles) if handles and started_by else {}
+    except EngineError:
+        return {}
+
+
+def _is_open(attempt: Attempt, job: Job) -> bool:
+    return attempt.ended_at is None and job.deleted_at is None
+
+
+def _is_being_sent(attempt: Attempt, job: Job) -> bool:
+    return _is_open(attempt, job) and attempt.state == AttemptState.RECORDED
+
+
+def _second(handle: str, job: Job, attempt: Attempt, cluster: str, now: datetime) -> Event:
+    return Event(
+        key=f"{job.id}/orphan/{handle}/{now.isoformat()}",
+        job_id=job.id,
+        at=now,
+        kind="alert",
+        message=f"the program of attempt {attempt.number} has started a second Flink job, {handle}, on {cluster}: "
+        f"nobody pauses, restarts or restores it; stop it, and have the program submit one job",
+        attempt=attempt.number,
+        data={"actions": [{"stop": f"/clusters/{cluster}/orphans/{handle}/stop"}]},
+    )
 
 
 def _alert(job: Job, attempt: Attempt, cluster: str, now: datetime) -> Event:

@@ -37,8 +37,10 @@ async def gather(services: Services, job_id: str) -> Found:
         job = await session.get(Job, job_id)
         assert job is not None
         cluster = await clusters.get(session, job.cluster)
-        recent = list(await attempts.recent(session, job_id, LOOK_BACK))
-        rows = await attempts.points(session, job_id)
+        last = await attempts.recent(session, job_id, LOOK_BACK)
+        recent = [attempt for attempt in last if attempts.gives_points(attempt)]
+        without = {attempt.number for attempt in last} - {attempt.number for attempt in recent}
+        rows = [row for row in await attempts.points(session, job_id) if row.attempt not in without]
     unread: str | None = None
     seen: dict[str, tuple[PointSeen, Attempt]] = {}
     for attempt in recent:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stack.local import ROOT
@@ -109,6 +111,62 @@ class TestJar:
         repository.write({"README.md": "x"})
         job = stack.create(jar(repository, "app"))
         assert "leads out of the repository" in stack.do(job, "start", "FAILED")["error"]
+
+
+class TestKilledBuild:
+    """A build goes on as long as a command waits for it, and no longer."""
+
+    def test_its_maven_ends_with_the_last_who_waits(self, stack: Stack, repository: GitRepository):
+        repository.write(sleeping(clicks("app"), 300))
+        jobs = [stack.create(jar(repository, "app")) for _ in range(2)]
+        for job in jobs:
+            assert stack.send(job, "start").status_code == 202
+        stack.until(lambda: mavens(stack), "Maven runs")
+        for job in jobs:  # both follow it
+            stack.until(lambda job=job: "mvn " in log(stack, job), "the log of the build is followed")
+        stack.do(jobs[0], "kill")
+        assert stack.ended(jobs[0], 1)["state"] == "CANCELLED"
+        time.sleep(8)
+        assert len(mavens(stack)) == 1
+        stack.do(jobs[1], "kill")
+        stack.until(lambda: not mavens(stack), "no Maven is left", 12)
+
+    def test_who_waits_with_one_that_is_killed_gets_it(self, stack: Stack, repository: GitRepository):
+        repository.write(sleeping(clicks("app"), 20))
+        jobs = [stack.create(jar(repository, "app")) for _ in range(2)]
+        for job in jobs:
+            assert stack.send(job, "start").status_code == 202
+        for job in jobs:
+            stack.until(lambda job=job: "mvn " in log(stack, job), "the log of the build is followed")
+        stack.do(jobs[0], "kill")
+        command = stack.ended(jobs[1], 1)
+        assert command["state"] == "SUCCEEDED", command
+        assert log(stack, jobs[1]).count("BUILD SUCCESS") == 1
+        stack.do(jobs[1], "kill")
+
+
+def log(stack: Stack, job: str) -> str:
+    return stack.http.get(f"/jobs/{job}/commands/1/log").text
+
+
+def mavens(stack: Stack) -> list[int]:
+    """Maven's processes below the stack's own folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.startswith(f"-Dmaven.multiModuleProjectDirectory={stack.home}") for word in words):
+            found.append(process.pid)
+    return found
+
+
+def sleeping(files: dict[str, str], seconds: int) -> dict[str, str]:
+    """The project with a build that takes so much longer."""
+    pom = next(name for name in files if name.endswith("pom.xml"))
+    plugin = f"""<plugin><artifactId>maven-antrun-plugin</artifactId><version>3.1.0</version><executions><execution>
+      <phase>validate</phase><goals><goal>run</goal></goals>
+      <configuration><target><sleep seconds="{seconds}"/></target></configuration></execution></executions></plugin>"""
+    build = f"<build><plugins>{plugin}</plugins></build>"
+    return {**files, pom: files[pom].replace("</project>", f"{build}</project>")}
 
 
 PROGRAM = """

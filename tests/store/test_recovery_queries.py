@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy import update
@@ -101,6 +102,37 @@ class TestOrphans:
             events, _ = await attempts.events(session, job.id, limit=10, cursor=None)
         assert [e.kind for e in events] == ["alert"]
         assert "is alive on local" in events[0].message
+
+    async def test_a_second_job_of_a_program_tells_whose_it_is(self, database: Database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+        seen = {h: JobSeen(h, EngineState.RUNNING, name=h, detail="RUNNING") for h in ("h1", "second", "strange")}
+
+        async def started_by(handles: Collection[str]) -> dict[str, str]:
+            return {h: {"second": "h1", "strange": "f" * 32}[h] for h in handles}
+
+        watch = OrphanWatch(database)
+        for _ in range(3):  # its program is being submitted: that deals with it
+            await watch.look("local", Overview(seen), {"h1"}, T0, started_by)
+        assert await self.listed(database) == ["strange"]
+        async with database.write() as session:
+            accepted = AttemptChange(number=1, state=AttemptState.ACCEPTED, at=T0)
+            await apply(session, Record(job_id=job.id, attempts=[accepted]))
+        for _ in range(3):
+            await watch.look("local", Overview(seen), {"h1"}, T0, started_by)
+        assert sorted(await self.listed(database)) == ["second", "strange"]
+        async with database.read() as session:
+            rows = {row.flink_job_id: row for row in await orphans.all_(session, "local")}
+            events, _ = await attempts.events(session, job.id, limit=10, cursor=None)
+        assert (rows["second"].job_id, rows["second"].attempt) == (job.id, 1)
+        assert (
+            rows["second"].detail
+            == f"started by the program of {job.project}:{job.name}, attempt 1, beside its job; RUNNING"
+        )
+        assert (rows["strange"].job_id, rows["strange"].detail) == (None, "RUNNING")
+        assert len(events) == 1
+        assert "has started a second Flink job, second, on local" in events[0].message
+        assert events[0].data["actions"] == [{"stop": "/clusters/local/orphans/second/stop"}]
 
 
 async def test_a_silent_cluster_is_told_once_to_each_of_its_jobs(database: Database):

@@ -16,7 +16,6 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities import contracts as c
-from core import queues
 from worker.main import runner
 from workflows.build import BuildWorkflow
 
@@ -76,7 +75,7 @@ async def followers(environment: WorkflowEnvironment, builds: Builds) -> AsyncIt
     async with (
         Worker(environment.client, task_queue=queue, workflows=[BuildWorkflow], workflow_runner=runner()),
         Worker(
-            environment.client, task_queue=queues.BUILD, activities=[builds.run],
+            environment.client, task_queue=f"{queue}-build", activities=[builds.run],
             max_heartbeat_throttle_interval=BEATS,
         ),
     ):  # fmt: skip

@@ -1,0 +1,323 @@
+"""What a program submits is seen whole: one Flink job is what runs, more than one is refused, and a program that does
+not end well has not started. On real Flinks of two versions, judged by id and by all that is alive there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import subprocess
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.observations import ENDED
+from engine import pyflink
+from engine.base import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Rejected, Submission
+from engine.flink_processes import Flink
+from engine.processes import Processes, free_port
+from engine.programs import KEY
+from engine.session import FlinkSession
+from stack.parts import Parts
+from tests.real.conftest import SQL, GitRepository, Stack
+from tests.real.test_builds import clicks, jar
+
+pytestmark = pytest.mark.real
+
+TABLES = """
+import sys
+from pyflink.table import EnvironmentSettings, TableEnvironment
+t = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+rows = {rows}
+bound = f", 'number-of-rows' = '{{rows}}'" if rows else ""
+t.execute_sql(f"CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '20'{{bound}})")
+t.execute_sql("CREATE TABLE sink1 (id BIGINT) WITH ('connector' = 'blackhole')")
+t.execute_sql("CREATE TABLE sink2 (id BIGINT) WITH ('connector' = 'blackhole')")
+"""
+ONE = 't.execute_sql("INSERT INTO sink1 SELECT id FROM src")\n'
+TWO = ONE + 't.execute_sql("INSERT INTO sink2 SELECT id FROM src")\n'
+SET = """
+s = t.create_statement_set()
+s.add_insert_sql("INSERT INTO sink1 SELECT id FROM src")
+s.add_insert_sql("INSERT INTO sink2 SELECT id FROM src")
+s.execute()
+"""
+JAVA = """
+import java.util.Map;
+import org.apache.flink.api.common.ExecutionConfig.GlobalJobParameters;
+import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+public class Program {
+  static StreamExecutionEnvironment env() {
+    StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment();
+    env.fromSequence(0, 1_000_000_000_000L).print();
+    return env;
+  }
+  public static void main(String[] args) throws Exception {
+    StreamExecutionEnvironment env = env();
+    if (args[0].contains("parameters"))
+      env.getConfig().setGlobalJobParameters(new GlobalJobParameters() {
+        public Map<String, String> toMap() { return Map.of("its", "own"); }
+      });
+    env.execute("a name of its own");
+    if (args[0].contains("again")) {
+      env.fromSequence(0, 1_000_000_000_000L).print();
+      env.execute("again");
+    }
+    if (args[0].contains("another")) env().execute("another");
+    if (args[0].contains("throws")) throw new IllegalStateException("half-way");
+  }
+}
+"""
+
+
+def program(text: str, rows: int | None = None) -> str:
+    return TABLES.format(rows=rows) + text
+
+
+class Subject:
+    """A Flink under test."""
+
+    def __init__(self, engine: FlinkSession, home: Path, version: str, folder: Path):
+        self.engine, self.version, self.folder = engine, version, folder
+        self._home = home
+        self._python = next(p for p in home.parents if (p / "bin" / "python").exists()) / "bin" / "python"
+        self.lines: list[str] = []
+        self._jar: Path | None = None
+
+    def python(self, text: str) -> PythonProgram:
+        root = self.folder / uuid.uuid4().hex
+        root.mkdir()
+        (root / "job.py").write_text(text)
+        return PythonProgram(root=root, entry_file="job.py", module=None, args=[], python=self._python)
+
+    def java(self, mode: str) -> JarProgram:
+        if self._jar is None:
+            (self.folder / "Program.java").write_text(JAVA)
+            classes = self.folder / "classes"
+            subprocess.run(
+                ["javac", "-cp", f"{self._home}/lib/*", "-d", classes, self.folder / "Program.java"], check=True
+            )
+            self._jar = self.folder / "program.jar"
+            subprocess.run(["jar", "cfe", self._jar, "Program", "-C", classes, "."], check=True)
+        return JarProgram(self._jar, hashlib.sha256(self._jar.read_bytes()).hexdigest(), None, [mode])
+
+    async def submit(self, what: Program, ref: Ref | None = None, **more: object) -> Ref:
+        flink_job_id = uuid.uuid4().hex
+        ref = ref or Ref(flink_job_id, flink_job_id)
+        submission = Submission(
+            ref=ref, name="default:program", program=what, config={}, parallelism=None, restore_path=None,
+            allow_non_restored_state=False,
+        )  # fmt: skip
+        await self.engine.submit(replace(submission, **more), self.lines.append)
+        return ref
+
+    async def alive(self) -> set[str]:
+        return {job for job, seen in (await self.engine.overview()).jobs.items() if seen.state not in ENDED}
+
+    async def tidy(self) -> None:
+        while left := await self.alive():
+            for job in left:
+                await self.engine.cancel(Ref(job, job))
+            await asyncio.sleep(0.2)
+
+
+@pytest.fixture(scope="module", params=["2.3.0", "1.20.5"])
+async def flink(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) -> AsyncIterator[Subject]:
+    folder, home = tmp_path_factory.mktemp("programs"), parts.flink(request.param)
+    flink = Flink(
+        home=home, folder=folder / "flink", rest_port=free_port(), rpc_port=free_port(), gateway_port=free_port(),
+        slots=8, jobmanager_memory="1g", taskmanager_memory="1500m",
+    )  # fmt: skip
+    processes = Processes(folder)
+    specs = [flink.jobmanager(), flink.taskmanager()]
+    try:
+        for spec in specs:
+            processes.start(spec, timeout=240)
+        engine = FlinkSession(flink.url, [], flink_home=home)
+        yield Subject(engine, home, request.param, folder)
+        await engine.close()
+    finally:
+        for spec in specs:
+            processes.stop(spec.name)
+
+
+@pytest.fixture
+async def subject(flink: Subject) -> AsyncIterator[Subject]:
+    flink.lines.clear()
+    yield flink
+    await flink.tidy()
+
+
+class TestPython:
+    async def test_two_inserts_are_two_jobs(self, subject: Subject):
+        with pytest.raises(ProgramFailed, match="put its INSERTs into one StatementSet") as caught:
+            await subject.submit(subject.python(program(TWO)))
+        assert caught.value.code == "several_jobs"
+        assert set(caught.value.jobs) == await subject.alive()
+        assert len(caught.value.jobs) == (2 if subject.version == "2.3.0" else 1)
+
+    async def test_a_statement_set_is_one(self, subject: Subject):
+        ref = await subject.submit(subject.python(program(SET)))
+        assert await subject.alive() == {ref.handle}
+        assert await subject.engine.started_by([ref.handle]) == {ref.handle: ref.flink_job_id}
+
+    async def test_it_dies_after_its_job_was_submitted(self, subject: Subject):
+        with pytest.raises(ProgramFailed, match="ValueError: half-way") as caught:
+            await subject.submit(subject.python(program(ONE + 'raise ValueError("half-way")\n')))
+        assert caught.value.code == "program_failed"
+        assert set(caught.value.jobs) == await subject.alive()
+
+    async def test_an_exit_code_without_a_word(self, subject: Subject):
+        with pytest.raises(ProgramFailed, match="exit code 3"):
+            await subject.submit(subject.python(program(ONE + "sys.exit(3)\n")))
+
+    async def test_it_dies_before_it_has_a_job(self, subject: Subject):
+        with pytest.raises(Rejected, match="exit code 3"):
+            await subject.submit(subject.python(program("sys.exit(3)\n")))
+
+    async def test_it_starts_nothing(self, subject: Subject):
+        with pytest.raises(Rejected, match="has not started a Flink job"):
+            await subject.submit(subject.python(program("")))
+
+    async def test_it_names_its_job(self, subject: Subject):
+        named = 't.get_config().set("pipeline.name", "a name of its own")\n'
+        ref = await subject.submit(subject.python(program(named + ONE)), config={KEY: "its:own"})
+        seen = await subject.engine.look(ref)
+        assert (seen.name, seen.handle) == ("a name of its own", ref.flink_job_id)
+
+    async def test_one_that_waits_for_its_job_is_no_failure(self, subject: Subject, monkeypatch):
+        monkeypatch.setattr(pyflink, "TIMEOUT", 25.0)
+        ref = await subject.submit(subject.python(program(ONE + "import time\ntime.sleep(600)\n")))
+        assert await subject.alive() == {ref.handle}
+
+    async def test_who_stops_a_submission_stops_its_client(self, subject: Subject):
+        told = subject.folder / uuid.uuid4().hex
+        text = f"import os, time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+        task = asyncio.create_task(subject.submit(subject.python(text)))
+        while not told.exists() or not told.read_text():
+            assert not task.done()
+            await asyncio.sleep(0.1)
+        python = psutil.Process(int(told.read_text()))
+        family = [python, *python.parents()]
+        client = next(p for p in family if p.name() == "java")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        _, left = psutil.wait_procs([python, client], timeout=5)
+        assert left == []
+        assert await subject.alive() == set()
+
+
+class TestJava:
+    async def test_one_that_names_its_job_is_ours_by_id(self, subject: Subject):
+        ref = await subject.submit(subject.java("one"))
+        assert await subject.alive() == {ref.handle}
+        assert (await subject.engine.look(ref)).name == "a name of its own"
+        await subject.submit(subject.java("one"), ref, maybe_sent=True)  # sent again: the same job
+        assert await subject.alive() == {ref.handle}
+
+    @pytest.mark.parametrize("mode", ["again", "again parameters"])
+    async def test_it_executes_twice(self, subject: Subject, mode: str):
+        with pytest.raises(ProgramFailed, match="call execute\\(\\) once") as caught:
+            await subject.submit(subject.java(mode))
+        assert set(caught.value.jobs) == await subject.alive()
+
+    @pytest.mark.parametrize("mode", ["another", "another parameters"])
+    async def test_it_executes_in_another_environment(self, subject: Subject, mode: str):
+        if subject.version == "1.20.5":
+            pytest.skip("1.20 answers the second environment with the first job, and nothing tells")
+        with pytest.raises(ProgramFailed, match="call execute\\(\\) once") as caught:
+            await subject.submit(subject.java(mode))
+        assert set(caught.value.jobs) == await subject.alive()
+
+    @pytest.mark.parametrize("mode", ["throws", "throws parameters"])
+    async def test_it_fails_after_its_job_was_submitted(self, subject: Subject, mode: str):
+        with pytest.raises(ProgramFailed, match="IllegalStateException: half-way") as caught:
+            await subject.submit(subject.java(mode))
+        assert set(caught.value.jobs) == await subject.alive()
+
+    async def test_a_failure_of_a_second_send_says_nothing_of_the_first(self, subject: Subject):
+        ref = await subject.submit(subject.java("one"))
+        await subject.submit(subject.java("throws"), ref, maybe_sent=True)
+        assert (await subject.engine.look(ref)).state not in ENDED
+
+
+class TestJob:
+    """The same through the API, a worker and the stack's Flink."""
+
+    def start(self, stack: Stack, repository: GitRepository, text: str, says: str) -> str:
+        repository.write({"job.py": text})
+        spec = {"type": "pyflink", "git": {"url": str(repository.folder)}, "entry_file": "job.py"}
+        job = stack.create(spec)
+        before = self.alive(stack)
+        command = stack.do(job, "start", "FAILED")
+        assert says in command["error"]
+        assert stack.job(job)["state"] == "DEPLOY_FAILED"
+        assert self.alive(stack) == before
+        return job
+
+    def alive(self, stack: Stack) -> set[str]:
+        jobs = stack.flink.get("/jobs/overview").json()["jobs"]
+        return {job["jid"] for job in jobs if job["state"] not in ("FINISHED", "CANCELED", "FAILED")}
+
+    def test_two_inserts_are_refused_and_nothing_is_left(self, stack: Stack, repository: GitRepository):
+        job = self.start(stack, repository, program(TWO), "put its INSERTs into one StatementSet")
+        assert "was cancelled" in stack.http.get(f"/jobs/{job}/commands/1/log").text
+        repository.write({"job.py": program(SET)})
+        stack.do(job, "resubmit", restore={"mode": "none"})
+        assert self.alive(stack) == {stack.job(job)["current_attempt"]["flink_job_id"]}
+        stack.do(job, "pause")
+        assert self.alive(stack) == set()
+
+    def test_a_program_that_dies_half_way(self, stack: Stack, repository: GitRepository):
+        self.start(stack, repository, program(ONE + 'raise ValueError("half-way")\n'), "ValueError: half-way")
+
+    def test_its_job_was_quicker(self, stack: Stack, repository: GitRepository):
+        text = program(ONE + "import time\ntime.sleep(15)\nsys.exit(1)\n", rows=5)
+        self.start(stack, repository, text, "had finished by itself")
+
+    def test_a_jar_that_executes_twice(self, stack: Stack, repository: GitRepository):
+        files = clicks("app")
+        source = next(name for name in files if name.endswith(".java"))
+        line = 'env.execute("clicks");'
+        again = "env.fromSequence(0, 1_000_000_000_000L).print(); env.execute();"
+        assert line in files[source]
+        files[source] = files[source].replace(line, line + again)
+        repository.write(files)
+        job = stack.create(jar(repository, "app"))
+        assert "call execute() once" in stack.do(job, "start", "FAILED")["error"]
+        assert self.alive(stack) == set()
+
+    def test_a_second_job_later_is_an_orphan_that_tells_its_program(self, stack: Stack):
+        job = stack.create()
+        stack.do(job, "start")
+        attempt = stack.job(job)["current_attempt"]
+        late = asyncio.run(self._late(stack, attempt["flink_job_id"]))
+
+        def orphan() -> dict[str, object] | None:
+            found = stack.http.get("/orphans").json()["items"]
+            return next((item for item in found if item["flink_job_id"] == late), None)
+
+        shown = stack.until(orphan, "the second job is an orphan")
+        assert (shown["job"], shown["attempt"]) == (job, 1)
+        assert f"started by the program of {job}, attempt 1" in shown["detail"]
+        alert = next(e for e in stack.items(job, "events") if e["kind"] == "alert")
+        assert alert["data"]["actions"] == [{"stop": f"/clusters/local/orphans/{late}/stop"}]
+        assert stack.http.post(f"/clusters/local/orphans/{late}/stop", json={"mode": "cancel"}).status_code == 202
+        stack.until(lambda: orphan() is None, "it has gone")
+
+    async def _late(self, stack: Stack, attempt: str) -> str:
+        """A job with the mark of an attempt, as a program's client submits it that goes on after its first one."""
+        engine = FlinkSession(stack.flink_url, [stack.gateway_url])
+        before = set((await engine.overview()).jobs)
+        gateway, session = await engine.open_session({KEY: f"penstock.attempt:{attempt},penstock.send:1"})
+        for statement in SQL.split(";\n"):
+            await gateway.execute(session, statement.rstrip(";"))
+        while not (new := set((await engine.overview()).jobs) - before):
+            await asyncio.sleep(0.1)
+        await gateway.close(session)
+        await engine.close()
+        return new.pop()

@@ -1,0 +1,124 @@
+"""A real Maven, and commands that wait for it: it ends with the last of them. On a Temporal dev server, without Flink."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities import contracts as c
+from activities.build import Builder
+from settings import Settings
+from store.tables import Version
+from tests.real.conftest import GitRepository
+from tests.store.test_store import T0, add_job
+from watch.services import Services
+from worker.main import BEATS, runner
+from workflows import calls
+from workflows.build import BuildWorkflow
+
+pytestmark = pytest.mark.parametrize("environment", ["dev"], indirect=True)
+
+POM = """<project><modelVersion>4.0.0</modelVersion><groupId>g</groupId><artifactId>a</artifactId><version>1</version>
+<build><plugins><plugin><artifactId>maven-antrun-plugin</artifactId><version>3.1.0</version><executions><execution>
+<phase>validate</phase><goals><goal>run</goal></goals><configuration><target><sleep seconds="{seconds}"/></target>
+</configuration></execution></executions></plugin></plugins></build></project>"""
+
+
+@workflow.defn(name="WaitsForBuild", sandboxed=False)
+class WaitsForBuild:
+    @workflow.run
+    async def run(self, wanted: c.BuildIn) -> c.Built:
+        return await calls.build(wanted)
+
+
+class World:
+    def __init__(self, services: Services, environment: WorkflowEnvironment, repository: GitRepository):
+        self.services, self.repository = services, repository
+        self._client = environment.client
+
+    async def wait(self) -> WorkflowHandle[Any, c.Built]:
+        """A command that waits for the build."""
+        job = await add_job(self.services.database, uuid.uuid4().hex)
+        spec = {"type": "jar", "git": {"url": str(self.repository.folder), "ref": "main"}}
+        async with self.services.database.write() as session:
+            session.add(Version(job_id=job.id, number=2, spec=spec, created_at=T0))
+        return await self._client.start_workflow(
+            WaitsForBuild.run,
+            c.BuildIn(job_id=job.id, version=2, command_id=None),
+            id=f"job-{job.name}",
+            task_queue=self.services.installation.queues.main,
+        )
+
+    def mavens(self) -> list[psutil.Process]:
+        root = str(self.services.settings.home)
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if any(root in word for word in process.cmdline()) or process.cwd().startswith(root):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come to that"
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def world(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[World]:
+    settings = Settings(home=tmp_path / "home", database_url="", git_local_roots=[tmp_path])
+    services = await Services.make(settings, environment.client).ready()
+    builder, queues = Builder(services), services.installation.queues
+    async with (
+        Worker(
+            environment.client, task_queue=queues.main, workflows=[WaitsForBuild, BuildWorkflow],
+            workflow_runner=runner(),
+        ),
+        Worker(
+            environment.client, task_queue=queues.build, activities=[builder.build, builder.run_build],
+            max_heartbeat_throttle_interval=BEATS,
+        ),
+    ):  # fmt: skip
+        yield World(services, environment, GitRepository(tmp_path / "repository"))
+    await services.close()
+
+
+async def test_maven_ends_with_the_last_who_waits(world: World):
+    world.repository.write({"pom.xml": POM.format(seconds=300)})
+    first, second = await world.wait(), await world.wait()
+    await world.until(world.mavens)
+    await asyncio.sleep(2)
+    await first.cancel()
+    await asyncio.sleep(8)
+    assert world.mavens()
+    await second.cancel()
+    await world.until(lambda: not world.mavens(), 12)
+    third = await world.wait()  # it is begun anew for who comes later
+    await world.until(world.mavens)
+    await third.cancel()
+    await world.until(lambda: not world.mavens(), 12)
+
+
+async def test_who_waits_with_one_that_is_killed_gets_it(world: World):
+    world.repository.write({"pom.xml": POM.format(seconds=15)})
+    first, second = await world.wait(), await world.wait()
+    await world.until(world.mavens)
+    await asyncio.sleep(2)
+    await first.cancel()
+    built = await second.result()
+    assert built.error is None, built
+    assert built.key
