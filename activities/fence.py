@@ -8,12 +8,12 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import now_ms, observation
+from activities.looking import certain, now_ms, observation
 from core.observations import EngineState
 from core.restore import RestoreKind
 from core.snapshot import checkpoint_directory
 from engine import files
-from engine.base import Engine, EngineError, Ref, Tell
+from engine.base import Engine, EngineError, JobSeen, Leader, Ref, Tell
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
@@ -37,23 +37,36 @@ class Fencer:
                 attempt = await attempts.get(session, wanted.job_id, wanted.number)
                 assert attempt is not None
                 cluster = await clusters.get(session, attempt.cluster)
-            return await spend(services.engines.get(cluster), attempt, cluster, tell, pulse)
+            grace = services.settings.lost_grace
+            return await spend(services.engines.get(cluster), attempt, cluster, tell, pulse, grace=grace)
 
 
-async def spend(engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse) -> c.Fenced:
-    """As the activity does. Raises nothing that an engine raises."""
+async def spend(
+    engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse, *, grace: float
+) -> c.Fenced:
+    """As the activity does. Raises nothing that an engine raises.
+
+    A spent id stops what has not arrived. What arrived at an earlier JobManager, unheard of, may still run on task
+    managers that have not missed it yet: they are waited for after the fence, and the JobManager that answers then
+    has to be the one that was fenced (`docs/decisions/0020-a-model-of-the-fence.md`).
+    """
     ref = Ref(attempt.flink_job_id, attempt.handle)
     deadline = clock.monotonic() + PATIENCE_SECONDS
     why = ""
     while True:
         try:
             pulse.check()
+            leader = await engine.leader()
             if await engine.fence(ref):
-                tell(f"attempt {attempt.number} can never run: its id is spent")
-                return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
-            asked = now_ms()
-            seen = await engine.look(ref)
-            if seen.state is not EngineState.MISSING:
+                seen, asked = await _remainder(engine, attempt, leader, tell, grace)
+                if seen is None and (await engine.leader()).identity == leader.identity:
+                    tell(f"attempt {attempt.number} can never run: its id is spent")
+                    return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
+                why = "the JobManager has changed meanwhile"
+            else:
+                asked = now_ms()
+                seen = await engine.look(ref)
+            if seen is not None and seen.state is not EngineState.MISSING:
                 return c.Fenced(observation=observation(attempt, seen, asked))
         except EngineError as error:
             if error.message != why:
@@ -65,6 +78,20 @@ async def spend(engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, 
                 code="submission_unresolved",
             )
         await asyncio.sleep(PAUSE)
+
+
+async def _remainder(
+    engine: Engine, attempt: Attempt, leader: Leader, tell: Tell, grace: float
+) -> tuple[JobSeen | None, int]:
+    """What runs of an attempt whose id was spent at `leader`, once no task manager runs what an earlier JobManager
+    took; None when nothing does. Raises `Unreachable`."""
+    led_before = attempt.config.get("leader")
+    if leader.ha or leader.identity == led_before:
+        return None, now_ms()
+    tell(f"the JobManager has changed since attempt {attempt.number} was written down: waiting for task managers")
+    ref = Ref(attempt.flink_job_id, attempt.handle)
+    seen, asked = await certain(engine, ref, leader=led_before, grace=grace)
+    return (None if seen.state is EngineState.MISSING else seen), asked
 
 
 async def has_run(attempt: Attempt, cluster: Cluster) -> bool:
