@@ -13,7 +13,7 @@ from core.observations import EngineState
 from core.restore import RestoreKind
 from core.snapshot import checkpoint_directory
 from engine import files
-from engine.base import Engine, EngineError, Ref, Tell
+from engine.base import Engine, EngineError, JobSeen, Leader, Ref, Tell
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
@@ -37,14 +37,18 @@ class Fencer:
                 attempt = await attempts.get(session, wanted.job_id, wanted.number)
                 assert attempt is not None
                 cluster = await clusters.get(session, attempt.cluster)
-            return await spend(services.engines.get(cluster), attempt, cluster, tell, pulse)
+            grace = services.settings.lost_grace
+            return await spend(services.engines.get(cluster), attempt, cluster, tell, pulse, grace=grace)
 
 
-async def spend(engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse) -> c.Fenced:
+async def spend(
+    engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse, *, grace: float
+) -> c.Fenced:
     """As the activity does. Raises nothing that an engine raises.
 
-    An id is spent at one JobManager. Where another one may have taken the attempt before, its task managers are waited
-    for after that, and the JobManager has to be the same still (decision 20).
+    A spent id stops what has not arrived. What arrived at an earlier JobManager, unheard of, may still run on task
+    managers that have not missed it yet: they are waited for after the fence, and the JobManager that answers then
+    has to be the one that was fenced (`docs/decisions/0020-a-model-of-the-fence.md`).
     """
     ref = Ref(attempt.flink_job_id, attempt.handle)
     deadline = clock.monotonic() + PATIENCE_SECONDS
@@ -52,12 +56,17 @@ async def spend(engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, 
     while True:
         try:
             pulse.check()
-            if await engine.fence(ref) and await _nothing_runs(engine, ref, attempt.config.get("leader")):
-                tell(f"attempt {attempt.number} can never run: its id is spent")
-                return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
-            asked = now_ms()
-            seen = await engine.look(ref)
-            if seen.state is not EngineState.MISSING:
+            leader = await engine.leader()
+            if await engine.fence(ref):
+                seen, asked = await _remainder(engine, attempt, leader, tell, grace)
+                if seen is None and (await engine.leader()).identity == leader.identity:
+                    tell(f"attempt {attempt.number} can never run: its id is spent")
+                    return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
+                why = "the JobManager has changed meanwhile"
+            else:
+                asked = now_ms()
+                seen = await engine.look(ref)
+            if seen is not None and seen.state is not EngineState.MISSING:
                 return c.Fenced(observation=observation(attempt, seen, asked))
         except EngineError as error:
             if error.message != why:
@@ -71,10 +80,18 @@ async def spend(engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, 
         await asyncio.sleep(PAUSE)
 
 
-async def _nothing_runs(engine: Engine, ref: Ref, sent_to: str | None) -> bool:
-    spent_at = await engine.leader()
-    seen, _ = await certain(engine, ref, leader=sent_to, grace=0)
-    return seen.state is EngineState.MISSING and (await engine.leader()).identity == spent_at.identity
+async def _remainder(
+    engine: Engine, attempt: Attempt, leader: Leader, tell: Tell, grace: float
+) -> tuple[JobSeen | None, int]:
+    """What runs of an attempt whose id was spent at `leader`, once no task manager runs what an earlier JobManager
+    took; None when nothing does. Raises `Unreachable`."""
+    led_before = attempt.config.get("leader")
+    if leader.ha or leader.identity == led_before:
+        return None, now_ms()
+    tell(f"the JobManager has changed since attempt {attempt.number} was written down: waiting for task managers")
+    ref = Ref(attempt.flink_job_id, attempt.handle)
+    seen, asked = await certain(engine, ref, leader=led_before, grace=grace)
+    return (None if seen.state is EngineState.MISSING else seen), asked
 
 
 async def has_run(attempt: Attempt, cluster: Cluster) -> bool:

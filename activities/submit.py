@@ -144,7 +144,7 @@ class Submitter:
         or from this one: the no counts once nothing of it can arrive any more."""
         engine = self._services.engines.get(cluster)
         tell(f"{error.message}; making sure that nothing of this attempt arrives later")
-        spent = await spend(engine, attempt, cluster, tell, pulse)
+        spent = await spend(engine, attempt, cluster, tell, pulse, grace=self._services.settings.lost_grace)
         if spent.observation is not None:
             return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await _leader(engine, None))
         if not spent.fenced:
@@ -158,7 +158,8 @@ class Submitter:
         self, other: c.Submitted, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse
     ) -> c.Submitted:
         """Another attempt is alive, and this one was perhaps sent."""
-        spent = await spend(self._services.engines.get(cluster), attempt, cluster, tell, pulse)
+        engine, grace = self._services.engines.get(cluster), self._services.settings.lost_grace
+        spent = await spend(engine, attempt, cluster, tell, pulse, grace=grace)
         if spent.fenced:
             return other
         why = f"{other.error}, and this one may be, too"
@@ -186,7 +187,7 @@ class Submitter:
             if seen.state is EngineState.MISSING:
                 if not await has_run_or_unclear(attempt, cluster):
                     return None
-                spent = await spend(engine, attempt, cluster, tell, pulse)
+                spent = await spend(engine, attempt, cluster, tell, pulse, grace=self._services.settings.lost_grace)
                 if spent.fenced:
                     return _ran()
                 if spent.observation is None:

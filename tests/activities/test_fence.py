@@ -139,23 +139,6 @@ class TestANo:
         assert answer.state is c.SubmitState.RAN
 
 
-async def spent(flink: Flink, tmp_path: Any) -> c.Fenced:
-    cluster: Any = SimpleNamespace(state_dir=tmp_path.as_uri())
-    return await fence.spend(flink, ATTEMPT, cluster, lambda _: None, Pulse(60))  # type: ignore[arg-type]
-
-
-class TestSpending:
-    async def test_another_leader_than_the_one_that_was_sent_to_has_its_task_managers_waited_for(self, tmp_path):
-        began = clock.monotonic()
-        assert (await spent(Flink(leaders=lambda n: "jm-2"), tmp_path)).fenced
-        assert clock.monotonic() - began >= 0.2
-
-    async def test_a_leader_that_changes_meanwhile_has_to_be_asked_anew(self, tmp_path):
-        flink = Flink(leaders=lambda n: "jm" if n < 3 else "jm-2")
-        assert (await spent(flink, tmp_path)).fenced
-        assert flink.fenced == 2, "the first one was forgotten with the JobManager that had taken it"
-
-
 def test_a_try_after_a_crash_does_not_begin_the_time_anew(monkeypatch: pytest.MonkeyPatch):
     environment = ActivityEnvironment()
     since = datetime.now(UTC) - timedelta(seconds=90)

@@ -39,8 +39,16 @@ TO_ADD = Rules(disk=True, sends_once=True)
 
 HOLDS = [
     Case("jars, the JobManager changes, no high availability", JARS, fast=replace(JARS, attempts=2)),
-    Case("jars and gateway, the JobManager does not change", World(changes=False, attempts=2)),
-    Case("jars and gateway, high availability that keeps ids", replace(HA, attempts=2)),
+    Case(
+        "jars and gateway, the JobManager does not change",
+        World(changes=False, attempts=2),
+        fast=World(changes=False, attempts=2, strangers=False),
+    ),
+    Case(
+        "jars and gateway, high availability that keeps ids",
+        replace(HA, attempts=2),
+        fast=replace(HA, attempts=2, strangers=False),
+    ),
 ]
 
 _SMALL = replace(JARS, attempts=2)
