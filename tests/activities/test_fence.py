@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,18 @@ from activities.logs import Pulse
 from activities.looking import deadline_of
 from activities.submit import Submitter
 from core.observations import EngineState
-from engine.base import EngineError, JobSeen, Leader, Overview, Ref, Rejected, Unclear, Unreachable
+from engine.base import (
+    EngineError,
+    JarProgram,
+    JobSeen,
+    Leader,
+    Overview,
+    Ref,
+    Rejected,
+    Submission,
+    Unclear,
+    Unreachable,
+)
 from settings import clock
 
 ID = "a" * 32
@@ -78,6 +90,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 ATTEMPT = SimpleNamespace(job_id="j", number=1, version=1, flink_job_id=ID, handle=ID, config={"leader": "jm"})
 
 
+SENT = Submission(Ref(ID, ID), "p:j", JarProgram(Path("x.jar"), "x", None, []), {}, None, None, False)
+
+
 async def answer_to(flink: Flink, tmp_path: Any, *, attempt: int = 1) -> c.Submitted:
     settings = SimpleNamespace(submit_timeout=5, lost_grace=0.1)
     submitter = Submitter(SimpleNamespace(engines=SimpleNamespace(get=lambda _: flink), settings=settings))  # type: ignore[arg-type]
@@ -91,7 +106,7 @@ async def answer_to(flink: Flink, tmp_path: Any, *, attempt: int = 1) -> c.Submi
     environment.info = dataclasses.replace(environment.info, attempt=attempt, scheduled_time=datetime.now(UTC))
 
     async def go() -> c.Submitted:
-        return await submitter._until_clear(ATTEMPT, cluster, None, lambda _: None, Pulse(60))  # type: ignore[arg-type]
+        return await submitter._until_clear(ATTEMPT, cluster, SENT, lambda _: None, Pulse(60))  # type: ignore[arg-type]
 
     return await environment.run(go)
 
