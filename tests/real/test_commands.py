@@ -225,7 +225,7 @@ class TestPolicy:
         "CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '20',"
         " 'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '100000');\n"
         "CREATE TABLE sink (id BIGINT) WITH ('connector' = 'blackhole');\n"
-        "INSERT INTO sink SELECT 1 / (MOD(id, 40) - 39) FROM src;"
+        "INSERT INTO sink SELECT 1 / (MOD(id, 100) - 99) FROM src;"
     )
 
     def test_a_limit_of_n_gives_exactly_n_restarts(self, stack: Stack):
