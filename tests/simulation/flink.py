@@ -44,12 +44,14 @@ class Operator:
 @dataclass(frozen=True)
 class Program:
     """What a submission runs: `output` is the table or file that it writes to, `main` the seconds that its `main` takes
-    inside the JobManager, `ends_after` the seconds after which a bounded job is done."""
+    inside the JobManager, `ends_after` the seconds after which a bounded job is done, `fails_after` those after which it
+    fails for good."""
 
     operators: tuple[Operator, ...]
     output: str
     main: float = 0.0
     ends_after: float | None = None
+    fails_after: float | None = None
     does_nothing: bool = False
     refused: str | None = None
 
@@ -358,6 +360,12 @@ class Flink:
             self._later(job.interval, self._checkpoint, job, generation)
         if job.program.ends_after is not None:
             self._later(job.program.ends_after, self._done, job, generation)
+        if job.program.fails_after is not None and not self.calm:
+            self._later(job.program.fails_after, self._throws, job, generation)
+
+    def _throws(self, job: Job, generation: int) -> None:
+        if job.generation == generation and not self.calm:
+            self.fail(job, "java.lang.IllegalStateException: it does this every time", restarts=False)
 
     def _done(self, job: Job, generation: int) -> None:
         if job.generation == generation:

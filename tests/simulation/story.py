@@ -104,22 +104,28 @@ class Teller:
         self.pending: list[asyncio.Task[None]] = []
 
     async def tell(self) -> None:
-        world = self.world
+        await self.begin()
+        for one in self.story.steps:
+            await self.take(one)
+            if self.world.judge.violations:
+                return
+        await self.rest()
+
+    async def begin(self) -> None:
         for n in range(self.story.clusters):
             await self._cluster(f"{'abc'[n]}", f"http://flink-{'abc'[n]}:8081")
         await asyncio.sleep(0.5)
         self._foreign()
-        for one in self.story.steps:
-            await asyncio.sleep(one.wait)
-            if world.judge.violations:
-                break
-            world.tell(f"* {one.words()}")
-            # Steps do not wait for one another: what takes long goes on beside what comes next.
-            task = world.loop.spawn(self._do(one), None)
-            self.pending.append(task)
-            await asyncio.wait([task], timeout=one["beside"] if one["beside"] is not None else 30.0)
-        if not world.judge.violations:
-            await self._rest()
+
+    async def take(self, one: Step) -> None:
+        """Do one step. What takes long goes on beside what comes next."""
+        await asyncio.sleep(one.wait)
+        if self.world.judge.violations:
+            return
+        self.world.tell(f"* {one.words()}")
+        task = self.world.loop.spawn(self._do(one), None)
+        self.pending.append(task)
+        await asyncio.wait([task], timeout=one["beside"] if one["beside"] is not None else 30.0)
 
     async def _cluster(self, name: str, url: str) -> None:
         gateway = url.replace("flink", "gateway").replace("8081", "8083")
@@ -135,7 +141,7 @@ class Teller:
         program = Program((), "other")
         world.flinks[0].accept("f" * 32, "default:job0", program, config, None, False)
 
-    async def _rest(self) -> None:
+    async def rest(self) -> None:
         """Everything is well again: what is shown has to be right soon, and all that was asked for has to end."""
         world = self.world
         self.heal()
@@ -208,7 +214,7 @@ class Teller:
             lines += [f"INSERT INTO {s} SELECT {_SQL[n]} FROM src{where};" for s, n in zip(sinks, names, strict=True)]
             return {"type": "sql", "sql": "\n".join(lines)}
         args = ["--output", f"table{one.job}"]
-        for key in ("main", "operators", "ends_after"):
+        for key in ("main", "operators", "ends_after", "fails_after"):
             if one[key]:
                 args += [f"--{key.replace('_', '-')}", str(one[key])]
         return {
@@ -525,6 +531,7 @@ def _creation(verb: str, job: int, random: Random, *, sql: bool) -> Step:
         main=round(random.choice([0.2, 0.2, 0.2, 1.0, 20.0, 90.0, 150.0]), 1),
         operators=random.choice(["count", "count", "count,sum", "sum,double"]),
         ends_after=random.choice([None, None, None, 40.0]),
+        fails_after=random.choice([None, None, None, None, round(random.uniform(0.05, 3), 2), 12.0]),
         savepoints=random.choice([None, None, None, 30]),
         checkpoints=random.choice([5, 10, 30]),
         backoff=random.choice([1, 5, 20]),

@@ -197,23 +197,26 @@ class World:
 
     def run(self, story: Callable[[World], Awaitable[T]]) -> T:
         """Begin everything, do `story`, and leave nothing behind."""
+        with self.opened() as play:
+            return play(story(self))
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[Awaitable[Any]], Any]]:
+        """The same for a story in parts: gives what plays a part of it."""
         with self.entered():
             gc.disable()  # for good: what is collected in the middle of a run would run finalizers there
             try:
-                return self.loop.run_until_complete(self._run(story))
+                for name in ("worker-1", "worker-2"):
+                    self.start_worker(name)
+                yield lambda part: self.loop.run_until_complete(_awaited(part))
             finally:
-                self.troubles += [*self.temporal.troubles, *self.loop.troubles]
                 self._leave()
                 World.runs += 1
                 if World.runs % 10 == 0:
                     gc.collect()
 
-    async def _run(self, story: Callable[[World], Awaitable[T]]) -> T:
-        for name in ("worker-1", "worker-2"):
-            self.start_worker(name)
-        return await story(self)
-
     def _leave(self) -> None:
+        self.troubles += [*self.temporal.troubles, *self.loop.troubles]
         for task in asyncio.all_tasks(self.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self.loop._ready.clear()  # type: ignore[attr-defined]
@@ -350,12 +353,13 @@ class World:
         args = list(body.get("programArgsList") or [])
         options = dict(zip(args[::2], args[1::2], strict=False))
         made = tuple(Operator(f"uid-{o}", o) for o in options.get("--operators", "count").split(","))
-        ends = options.get("--ends-after")
+        ends, fails = options.get("--ends-after"), options.get("--fails-after")
         return Program(
             operators=(Operator("source", "source"), *made),
             output=options.get("--output", ""),
             main=float(options.get("--main", "0")),
             ends_after=float(ends) if ends else None,
+            fails_after=float(fails) if fails else None,
             does_nothing="fence" in jar or "fence" in str(body.get("entryClass")).lower(),
         )
 
