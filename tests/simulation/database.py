@@ -190,7 +190,7 @@ class SimDatabase:
 CURRENT: list[Store] = []
 
 
-async def migrated(path: str) -> sqlite3.Connection:
+async def migrated(path: str, installation: str) -> sqlite3.Connection:
     """An empty database with the newest schema, made in a file at `path`, to be copied from."""
     real = Database(f"sqlite+aiosqlite:///{path}")
     await upgrade(real)
@@ -201,4 +201,5 @@ async def migrated(path: str) -> sqlite3.Connection:
     made.execute(
         "INSERT INTO projects (name, config, created_at) VALUES ('default', '{}', '2023-11-14 00:00:00.000000')"
     )
+    made.execute("UPDATE installation SET id = ?", (installation,))
     return made

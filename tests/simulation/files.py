@@ -96,8 +96,12 @@ class SimFileSystem(AbstractFileSystem):
                 found[f"{root}/{name}"] = "directory" if rest else "file"
         return [{"name": n, "type": t, "size": 0} for n, t in sorted(found.items())] if detail else sorted(found)
 
-    def find(self, path: str, **_: Any) -> list[str]:
-        return sorted(p for p in _DISK[0].files if p.startswith(_strip(path) + "/"))
+    def find(self, path: str, detail: bool = False, **_: Any) -> Any:
+        disk, root = _DISK[0], _strip(path) + "/"
+        if disk.broken:
+            raise OSError(disk.broken)
+        found = sorted(p for p in disk.files if p.startswith(root))
+        return {p: {"size": len(disk.files[p][0]), "mtime": disk.files[p][1]} for p in found} if detail else found
 
     def cat_file(self, path: str, **_: Any) -> bytes:
         return _DISK[0].read(path)

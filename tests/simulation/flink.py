@@ -490,13 +490,20 @@ class Flink:
                     "flink-version": self.version,
                 }
             case ("GET", "jobmanager", "config"):
-                found = [{"key": "web.tmpdir", "value": self.identity}, {"key": "heartbeat.timeout", "value": f"{int(self.heartbeat_timeout)} s"}]
+                found = [
+                    {"key": "web.tmpdir", "value": self.identity},
+                    {"key": "jobmanager.rpc.address", "value": self.name},
+                    {"key": "rest.address", "value": self.name},
+                    {"key": "heartbeat.timeout", "value": f"{int(self.heartbeat_timeout)} s"},
+                ]
                 if self.ha:
                     found += [
                         {"key": "high-availability.type", "value": "zookeeper"},
                         {"key": "high-availability.cluster-id", "value": f"/{self.name}"},
                     ]
                 return 200, found
+            case ("GET", "jobmanager", "environment"):
+                return 200, {"jvm": {"options": [f"-Dlog.file=/opt/{self.name}/log/jobmanager.log"]}}
             case ("GET", "taskmanagers"):
                 return 200, {"taskmanagers": [{"id": f"tm-{self.name}"}] if self.task_managers_known else []}
             case ("GET", "taskmanagers", _):

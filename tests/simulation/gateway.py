@@ -108,7 +108,6 @@ class Operation:
     failure: str | None = None
     rows: list[list[Any]] = field(default_factory=list)
     job_id: str | None = None
-    cancelled: bool = False
 
 
 @dataclass
@@ -150,10 +149,8 @@ class Gateway:
                 self.sessions[handle] = Session(dict(body.get("properties") or {}))
                 return 200, {"sessionHandle": handle}
             case ("DELETE", "v2", "sessions", handle):
+                # What is under way goes on: closing the session does not end a submission (seen on 2.3.0).
                 closed = self.sessions.pop(handle, None)
-                for operation in closed.operations.values() if closed else ():
-                    # Its thread is interrupted; whether that comes in time nobody knows.
-                    operation.cancelled = operation.cancelled or self.random.random() < 0.5
                 return (200, {"status": "CLOSED"}) if closed else self._gone(handle)
             case (_, "v2", "sessions", handle, *rest):
                 session = self.sessions.get(handle)
@@ -232,12 +229,13 @@ class Gateway:
             wait = self.slow + 0.05 + 0.3 * self.random.random() ** 3
             self.loop.call_later(wait, self._submit, session, operation, program, generation, 1, context=NEUTRAL)
             return
-        if generation != self.generation or operation.cancelled:
+        if generation != self.generation:
             return
         if not self.flink.up or self.flink.electing:
-            if tries > RETRIES:
+            if tries > int(session.properties.get("rest.retry.max-attempts", RETRIES)):
                 operation.failure = (
-                    "org.apache.flink.runtime.rest.util.RestClientException: Could not complete the operation. "
+                    "org.apache.flink.runtime.client.JobSubmissionException: Failed to submit JobGraph.\n"
+                    "Caused by: org.apache.flink.runtime.rest.util.RestClientException: Could not complete the operation. "
                     "Number of retries has been exhausted."
                 )
                 operation.ready = True

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pydantic
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from activities.contracts import RecoverIn
@@ -199,7 +199,7 @@ class Teller:
             await getattr(self, f"_{one.verb}")(one)
         except (PenstockError, pydantic.ValidationError) as error:
             world.tell(f"  refused: {str(error)[:200]}")
-        except (Died, RPCError, WorkflowUpdateFailedError, TimeoutError) as error:
+        except (Died, RPCError, RPCTimeoutOrCancelledError, WorkflowUpdateFailedError, TimeoutError) as error:
             world.tell(f"  no answer: {type(error).__name__}: {str(error)[:100]}")
 
     def _spec(self, one: Step) -> dict[str, Any]:

@@ -29,7 +29,12 @@ import temporalio.common
 import temporalio.converter
 import temporalio.workflow
 from pydantic import TypeAdapter
-from temporalio.client import ScheduleAlreadyRunningError, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.client import (
+    ScheduleAlreadyRunningError,
+    WorkflowFailureError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import RetryPolicy, WorkflowIDConflictPolicy
 from temporalio.exceptions import (
     ActivityError,
@@ -46,6 +51,7 @@ from temporalio.exceptions import (
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import _context as workflow_context
 
+from worker.main import BEATS
 from tests.simulation.loop import EPOCH, NEUTRAL, PROCESS, Process, SimLoop
 
 if TYPE_CHECKING:
@@ -707,7 +713,7 @@ class Temporal:
 
         def beat(*details: Any) -> None:
             now = loop.time()
-            if activity.heartbeat and now - run.last_sent < 0.8 * activity.heartbeat:
+            if activity.heartbeat and now - run.last_sent < self.throttle(activity):
                 return
             run.last_sent = now
             loop.call_later(self.chance.rpc(), self._heartbeat, run, context=NEUTRAL)
@@ -723,6 +729,12 @@ class Temporal:
             client=None,
             cancellation_details=temporalio.activity._ActivityCancellationDetailsHolder(),
         )
+
+    def throttle(self, activity: Activity) -> float:
+        """Seconds between two heartbeats that are sent."""
+        assert activity.heartbeat is not None
+        most = 60.0 if activity.queue.endswith("-watch") else BEATS.total_seconds()
+        return min(0.8 * activity.heartbeat, most)
 
     def _heartbeat(self, run: ActivityRun) -> None:
         if self.down:
@@ -853,6 +865,8 @@ class SimClient:
             async with asyncio.timeout(patience):
                 return await future
         except builtin_timeout as error:
+            if what == "update":
+                raise WorkflowUpdateRPCTimeoutOrCancelledError() from error
             raise RPCError("Timeout expired", RPCStatusCode.DEADLINE_EXCEEDED, b"") from error
 
     def _start(self, name: str, args: list[Any], id_: str, queue: str, policy: Any, attributes: Any) -> Instance:
@@ -911,7 +925,7 @@ class SimClient:
             for i in self.server.running.values()
             if (type_ is None or i.name == type_.group(1))
             and (prefix is None or i.id.startswith(prefix.group(1)))
-            and all(str(i.attributes.get(k)) == v for k, v in others)
+            and all((i.queue if k == "TaskQueue" else str(i.attributes.get(k))) == v for k, v in others)
             and i.started_at <= seen
         ]
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import structlog
 
 import activities.build
+import engine.fence
 import engine.flink_rest
 import engine.git
 import engine.http
@@ -39,7 +40,7 @@ from tests.simulation.temporal import INSTANCE, SimClient, Temporal, Worker
 from watch.observer import Observer
 from watch.services import Engines, Services
 from worker.main import WORKFLOWS, activities_of
-from worker.temporal import prepare
+from worker.temporal import keep_prepared, prepare
 
 T = TypeVar("T")
 HOME = Path(tempfile.gettempdir()) / "penstock-simulation"
@@ -60,6 +61,7 @@ SETTINGS = Settings(
     cannot_tell_after=60,
     recovery_interval=60,
 )
+INSTALLATION = names.Installation("51b1a7ed")
 RUN_TIMEOUT = 60.0
 """Seconds that a `main` is waited for; 300 in production, where nobody pays for the looks meanwhile."""
 
@@ -83,8 +85,10 @@ class Shared:
         HOME.mkdir(exist_ok=True)
         self.jar = HOME / "program.jar"
         self.jar.write_bytes(b"a program")
+        self.fence = HOME / "penstock-fence-0123456789abcdef.jar"
+        self.fence.write_bytes(b"does nothing")
         with tempfile.TemporaryDirectory() as folder:
-            self.template = asyncio.run(database.migrated(f"{folder}/template.db"))
+            self.template = asyncio.run(database.migrated(f"{folder}/template.db", INSTALLATION.id))
         self.database: Any = database.SimDatabase()
         # What a run leaves is collected when it is over, and at no other time: finalizers run code.
         gc.collect()
@@ -109,6 +113,7 @@ class Host:
             artifacts=Artifacts(HOME / "artifacts"),
             vault=Vault(SETTINGS.secret_key.get_secret_value(), HOME / "secret.key"),
             client=SimClient(world.temporal),  # type: ignore[arg-type]
+            installation=INSTALLATION,
         )
 
 
@@ -169,6 +174,7 @@ class World:
         kept = (
             uuid.uuid4, engine.http.new_client, engine.flink_rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,
             engine.git.resolve, engine.git.check_local, engine.git.checkout, Builder._make, sys.unraisablehook,
+            engine.fence.jar,
         )  # fmt: skip
         logging = structlog.get_config()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
@@ -182,6 +188,7 @@ class World:
         engine.git.resolve = self._resolve
         engine.git.check_local = lambda source, roots: None
         engine.git.checkout = _checkout
+        engine.fence.jar = self._fence_jar
         Builder._make = self._make  # type: ignore[method-assign,assignment]
         sys.unraisablehook = lambda _: None
         try:
@@ -191,6 +198,7 @@ class World:
             (
                 uuid.uuid4, engine.http.new_client, engine.flink_rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,  # type: ignore[misc,method-assign]
                 engine.git.resolve, engine.git.check_local, engine.git.checkout, Builder._make, sys.unraisablehook,  # type: ignore[method-assign]
+                engine.fence.jar,
             ) = kept  # fmt: skip
             random.setstate(state)
             structlog.configure(**logging)
@@ -296,18 +304,22 @@ class World:
 
     def start_worker(self, name: str) -> None:
         host = self.workers[name] = Host(self, name)
-        worker = Worker(host.process, {q: {_name(f): f for f in fs} for q, fs in activities_of(host.services).items()})
+        queues = INSTALLATION.queues
+        worker = Worker(
+            host.process, {queues.of(k): {_name(f): f for f in fs} for k, fs in activities_of(host.services).items()}
+        )
 
         async def begin() -> None:
             await asyncio.sleep(self.chance.rpc())
             while True:
                 try:
-                    await prepare(host.services.client, self.settings)
+                    await prepare(host.services)
                     break
                 except Exception:  # the process ends, and is begun again by whoever runs it
                     await asyncio.sleep(2)
             self.temporal.add_worker(worker)
             self.reckon()
+            await keep_prepared(host.services)
 
         self.loop.spawn(begin(), host.process)
 
@@ -360,8 +372,12 @@ class World:
             main=float(options.get("--main", "0")),
             ends_after=float(ends) if ends else None,
             fails_after=float(fails) if fails else None,
-            does_nothing="fence" in jar or "fence" in str(body.get("entryClass")).lower(),
+            does_nothing=body.get("entryClass") == engine.fence.ENTRY_CLASS,
         )
+
+    async def _fence_jar(self, folder: Path) -> Path:
+        await asyncio.sleep(self.chance.disk())
+        return self.shared.fence
 
     async def _resolve(self, source: Any) -> str:
         await asyncio.sleep(self.chance.disk())
