@@ -9,7 +9,7 @@ from temporalio import workflow
 
 from activities import contracts as c
 from core import blocked
-from core.observations import ENDED, EngineState, Intent, Observation, Trouble, alive, attempt_state, ended
+from core.observations import ENDED, FINAL, EngineState, Intent, Observation, Trouble, alive, attempt_state, ended
 from core.policy import AfterRestore, GiveUp, after_restore, decide
 from core.restore import Basis, RestorePoint
 from core.snapshot import StopSnapshot, savepoint_directory
@@ -260,7 +260,13 @@ class Ending:
         """What the watch has told. That a job is missing is believed after a second question only."""
         if seen.state is EngineState.MISSING and self._is_unresolved():
             return  # it may still be on its way: that is for who decides what becomes of it
-        if seen.state is EngineState.MISSING:
+        if self._may_be_of_an_earlier_run(seen) and workflow.patched("an-old-end-is-asked-for"):
+            there = (await calls.look(self._in())).observation
+            if there is None or (there.state is EngineState.MISSING and self._is_unresolved()):
+                return  # it is told again for as long as it is so
+            if there.state is not EngineState.MISSING:
+                seen = there
+        elif seen.state is EngineState.MISSING:
             self.book.set(
                 self.book.s.state, "the cluster does not know it; waiting until it is certain that nothing of it runs"
             )
@@ -273,6 +279,12 @@ class Ending:
                 return
             seen = asked.observation
         await self.observe(seen)
+
+    def _may_be_of_an_earlier_run(self, seen: Observation) -> bool:
+        """An id whose send had no answer is sent again; where a JobManager without high availability took the first
+        one, let it fail and died, the next one takes it anew. What was told of that end is true, and says nothing of
+        the run that is there now (`docs/decisions/0020-a-model-of-the-fence.md`)."""
+        return seen.state in FINAL and (seen.sequence <= self.book.s.sequence or self._is_unresolved())
 
     async def observe(self, seen: Observation) -> None:
         """An observation that is not stale: about the current attempt, newer than what is known."""

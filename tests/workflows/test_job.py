@@ -254,6 +254,27 @@ class TestObservations:
         life = await running(start, cluster, policy=FAST)
         newest = cluster.observation(1, EngineState.RUNNING)
         old = newest.model_copy(update={"sequence": 1, "state": EngineState.FAILED})
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.FAILED)
+        await life.handle.signal("observed", old)
+        await life.until(lambda: cluster.records[-1].job.state == "RESTARTING")
+
+    async def test_an_old_end_of_an_id_that_was_sent_again_does_not_end_what_runs(self, start):
+        """The first send ran and failed at a JobManager that died; the next one took the same id, and runs it."""
+        cluster = Cluster()
+        life = await running(start, cluster, policy=FAST)
+        old = cluster.observation(1, EngineState.FAILED).model_copy(update={"sequence": 1})
+        await life.handle.signal("observed", old)
+        await life.until(lambda: "look" in cluster.asked)
+        await life.observe(EngineState.RECOVERING)
+        await life.until(lambda: cluster.records[-1].job is not None and "Flink" in cluster.records[-1].job.reason)
+        assert await life.state() == "RUNNING"
+        assert len(cluster.opened) == 1
+
+    async def test_an_old_end_counts_where_nothing_is_there_any_more(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=FAST)
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        old = cluster.observation(1, EngineState.FAILED).model_copy(update={"sequence": 1})
         await life.handle.signal("observed", old)
         await life.until(lambda: cluster.records[-1].job.state == "RESTARTING")
 
