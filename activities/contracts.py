@@ -288,4 +288,7 @@ class Finding(BaseModel):
 
 
 class Recovered(BaseModel):
+    """`more`: how many of each kind there are beside those in `findings`."""
+
     findings: list[Finding] = []
+    more: dict[str, int] = {}

@@ -6,6 +6,7 @@ With nothing to do a run costs a few counts, whatever the number of jobs (`make 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
@@ -16,14 +17,14 @@ from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedEr
 from activities import contracts as c
 from activities.logs import heartbeats
 from core.errors import Conflict
-from core.records import CommandChange, Record
-from core.states import RESTING, CommandState
+from core.records import NewEvent, Record
+from core.states import RESTING
 from settings import clock
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
 from watch import deletion
-from watch.delivery import ANSWER_TIMEOUT, deliver, start_job, start_watch
+from watch.delivery import ANSWER_TIMEOUT, NO_ANSWER, ask, deliver, expires_at, start_job, start_watch, was_taken
 from watch.services import Services
 
 UNDELIVERED_SECONDS = 15
@@ -32,6 +33,13 @@ COMPARE_SECONDS = 3600.0
 MEND_SECONDS = 30
 AT_ONCE = 20
 LIST_TIMEOUT = timedelta(seconds=20)
+EXPIRY_MARGIN = timedelta(seconds=60)  # clocks of this machine and of Temporal may differ
+EXPIRED = (
+    "It could not be delivered within {:.0f} s, as Temporal or the job's workflow did not answer. It was not carried "
+    "out. Send it again, if it is still wanted."
+)
+SHOWN = 200
+WORDS = 2000
 Mend = Callable[[], Awaitable[str | None]]
 """Mends what was found, and may tell how."""
 log = structlog.get_logger()
@@ -57,8 +65,19 @@ class Recovery:
             if full and run.compared:
                 self._compared = clock.monotonic()
             if mended := [f.kind for f in run.findings if f.done]:
-                log.info("recovered", mended=mended)
-            return c.Recovered(findings=run.findings)
+                log.info("recovered", mended=dict(Counter(mended)))
+            return limited(run.findings)
+
+
+def limited(findings: Sequence[c.Finding]) -> c.Recovered:
+    """At most `SHOWN` of them in full, those first that were not mended; the others counted by kind. A result of
+    Temporal has room for 2 MB."""
+    ordered = sorted(findings, key=lambda f: f.done)
+    shown = [
+        f.model_copy(update={"subject": f.subject[:WORDS], "what": f.what[:WORDS], "action": f.action[:WORDS]})
+        for f in ordered[:SHOWN]
+    ]
+    return c.Recovered(findings=shown, more=dict(Counter(f.kind for f in ordered[SHOWN:])))
 
 
 class _Run:
@@ -198,10 +217,14 @@ class _Run:
 
     async def _deliver_all(self, rows: Sequence[tuple[Command, Job]]) -> None:
         """The commands of one job, in order: behind one that does not arrive no other does."""
-        action = "deliver it"
         for command, job in rows:
             subject, what = f"{_label(job)} command {command.number}", f"{command.kind} was not delivered"
-            if not await self._found("command", subject, what, action, self._deliver(command, job)):
+            if clock.now() < expires_at(command, self._services.settings):
+                done = await self._found("command", subject, what, "deliver it", self._deliver(command, job))
+            else:
+                what += f" within {self._services.settings.command_expiry:.0f} s"
+                done = await self._found("command", subject, what, "let it fail", self._expire(command, job))
+            if not done:
                 return
 
     def _deliver(self, command: Command, job: Job) -> Mend:
@@ -209,22 +232,45 @@ class _Run:
             try:
                 await deliver(self._services, job, await self._cluster(job), command)
             except Conflict as error:
-                await self._refused(command, error)
+                await self._refused(command, str(error), error.code)
                 return f"refused: {error.message}"
             return None
 
         return mend
 
-    async def _refused(self, command: Command, error: Conflict) -> None:
-        change = CommandChange(
-            id=command.id,
-            state=CommandState.FAILED,
-            at=clock.now(),
-            error=str(error),
-            error_code=error.code,
+    def _expire(self, command: Command, job: Job) -> Mend:
+        """Its workflow is asked first: it may have taken it in time, and not have written that down."""
+
+        async def mend() -> str | None:
+            try:
+                if await ask(self._services, job, command):
+                    return "its workflow has it"
+            except Conflict as error:
+                await self._refused(command, str(error), error.code)
+                return f"refused: {error.message}"
+            except NO_ANSWER:
+                if clock.now() < expires_at(command, self._services.settings) + EXPIRY_MARGIN:
+                    raise
+                # It takes it no more, if it ever goes on. What it took before Temporal knows without it.
+                if await was_taken(self._services, job, command):
+                    return "its workflow has it, and does not go on"
+            await self._refused(command, EXPIRED.format(self._services.settings.command_expiry), "expired")
+            return "it has failed, and will not be carried out"
+
+        return mend
+
+    async def _refused(self, command: Command, why: str, code: str) -> None:
+        now = clock.now()
+        event = NewEvent(
+            key=f"{command.id}/refused",
+            at=now,
+            kind="command",
+            message=f"{command.kind} failed: {why}",
+            command=command.number,
         )
         async with self._services.database.write() as session:
-            await apply(session, Record(job_id=command.job_id, commands=[change]))
+            if await commands.refuse(session, command.id, at=now, error=why, code=code):
+                await apply(session, Record(job_id=command.job_id, events=[event]))
 
     async def disagreements(self) -> None:
         """Attempts that have not been seen to end although their job says otherwise."""

@@ -60,12 +60,15 @@ def recover(
     as_json: Json = False,
 ) -> None:
     """Run the recovery now: what is not as it ought to be, and what was done about it."""
-    found = Api().call("POST", "/recovery", json={"dry_run": dry_run})["findings"]
+    answer = Api().call("POST", "/recovery", json={"dry_run": dry_run})
+    found, more = answer["findings"], answer["more"]
     if as_json:
         show_json(found)
         return
     rows = [[f["kind"], plain(f["subject"]), plain(f["what"]), plain(f["action"]), _done(f, dry_run)] for f in found]
     table(["KIND", "WHERE", "WHAT", "ACTION", "DONE"], rows, empty="Everything is as it ought to be.")
+    if more:
+        out.print("And more: " + ", ".join(f"{kind} {count}" for kind, count in sorted(more.items())))
 
 
 def _done(finding: dict[str, object], dry_run: bool) -> str:

@@ -28,7 +28,8 @@ as new. 1: an attempt that was perhaps sent is fenced."""
 
 class CommandRequest(BaseModel):
     """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once. `job_id` is
-    the job that it is for: the workflow of another one refuses it. None in what was sent before there was one."""
+    the job that it is for: the workflow of another one refuses it. From `expires_at` on it is not taken any more. Both
+    are None in what was sent before there were any."""
 
     id: str
     number: int
@@ -38,6 +39,7 @@ class CommandRequest(BaseModel):
     rollback_within: float | None = None
     flink_job_id: str | None = None
     job_id: str | None = None
+    expires_at: datetime | None = None
 
 
 class AttemptSnapshot(BaseModel):

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     cannot_tell_after: float = Field(
         default=60, description="Seconds without an answer of a cluster until its jobs' timelines say so"
     )
+    command_expiry: float = Field(
+        default=3600,
+        description="Seconds after which a command that could not be delivered is not carried out any more; the same "
+        "for all processes",
+    )
     recovery_interval: float = Field(default=60, description="Seconds between two runs of the recovery schedule")
     log_format: str = Field(default="console", pattern="^(console|json)$")
     log_level: str = "INFO"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
@@ -52,6 +52,16 @@ async def page(
 async def remove(session: AsyncSession, command_id: str) -> None:
     """Take back a command that was never delivered."""
     await session.execute(delete(Command).where(Command.id == command_id, Command.state == CommandState.PENDING.value))
+
+
+async def refuse(session: AsyncSession, command_id: str, *, at: datetime, error: str, code: str) -> bool:
+    """End a command that no workflow has taken. False when it is not PENDING (any more): then nothing is changed."""
+    query = (
+        update(Command)
+        .where(Command.id == command_id, Command.state == CommandState.PENDING.value)
+        .values(state=CommandState.FAILED.value, finished_at=at, error=error, error_code=code)
+    )
+    return (await session.execute(query.returning(Command.id))).first() is not None
 
 
 async def undelivered(session: AsyncSession, before: datetime) -> Sequence[tuple[Command, Job]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio.client import (
@@ -68,7 +68,12 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
     )
 
 
-def request_of(command: Command) -> CommandRequest:
+def expires_at(command: Command, settings: Settings) -> datetime:
+    """From then on its workflow does not take it."""
+    return command.created_at + timedelta(seconds=settings.command_expiry)
+
+
+def request_of(command: Command, settings: Settings) -> CommandRequest:
     return CommandRequest(
         id=command.id,
         number=command.number,
@@ -78,6 +83,7 @@ def request_of(command: Command) -> CommandRequest:
         rollback_within=command.rollback_within,
         flink_job_id=command.flink_job_id,
         job_id=command.job_id,
+        expires_at=expires_at(command, settings),
     )
 
 
@@ -105,7 +111,7 @@ async def deliver(services: Services, job: Job, cluster: Cluster, command: Comma
     Raises `Conflict` when the workflow does not take it, and one of `NO_ANSWER` when Temporal or the workflow did not
     answer: then it may have been taken, or be taken later.
     """
-    snapshot, request = snapshot_of(job, cluster, services.settings), request_of(command)
+    snapshot, request = snapshot_of(job, cluster, services.settings), request_of(command, services.settings)
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot)
     )
@@ -114,11 +120,45 @@ async def deliver(services: Services, job: Job, cluster: Cluster, command: Comma
             "command", request, start_workflow_operation=start, id=request.id, rpc_timeout=ANSWER_TIMEOUT
         )
     except WorkflowUpdateFailedError as error:
-        cause = error.cause
-        if isinstance(cause, ApplicationError):
-            allowed = cause.details[0] if cause.details else None
-            raise Conflict(str(cause.message), code=cause.type or "conflict", allowed=allowed) from error
-        raise
+        raise _refusal(error) from error
+
+
+async def ask(services: Services, job: Job, command: Command) -> bool:
+    """The same, but no workflow is started for it: False when there is none. True: it has the command, now or since
+    before."""
+    request = request_of(command, services.settings)
+    handle = services.client.get_workflow_handle(jobs.workflow_id(job))
+    try:
+        await handle.execute_update("command", request, id=request.id, rpc_timeout=ANSWER_TIMEOUT)
+    except WorkflowUpdateFailedError as error:
+        raise _refusal(error) from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+async def was_taken(services: Services, job: Job, command: Command) -> bool:
+    """Whether a workflow has taken a command, as Temporal knows also of one that does not answer."""
+    handle = services.client.get_workflow_handle(jobs.workflow_id(job)).get_update_handle(command.id)
+    try:
+        await handle.result(rpc_timeout=ANSWER_TIMEOUT)
+    except (RPCTimeoutOrCancelledError, WorkflowUpdateFailedError):  # it waits to be looked at, or was refused
+        return False
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+def _refusal(error: WorkflowUpdateFailedError) -> Conflict:
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return Conflict(str(cause))
+    allowed = cause.details[0] if cause.details else None
+    return Conflict(str(cause.message), code=cause.type or "conflict", allowed=allowed)
 
 
 async def retire(services: Services, job: Job) -> None:

@@ -67,6 +67,12 @@ class JobWorkflow:
                 f"was deleted. Delete this job and create it again: the new one has a workflow of its own.",
                 type="workflow_of_another_job",
             )
+        if request.expires_at is not None and workflow.now() >= request.expires_at:
+            raise ApplicationError(
+                f"It was to be delivered before {request.expires_at:%Y-%m-%d %H:%M:%S} UTC, and is not carried out any "
+                f"more. Send it again, if it is still wanted.",
+                type="expired",
+            )
         if self._retired:
             raise ApplicationError("The job is being deleted.", type="command_not_allowed")
         current = self._book.command.kind if self._book.command else None

@@ -59,10 +59,14 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
     command, job, cluster = written
     try:
         await deliver(services, job, cluster, command)
-    except Conflict:
+    except Conflict as error:
         async with services.database.write() as session:
-            await commands.remove(session, command.id)
-        raise
+            if error.code == "expired":  # it was sent long ago, and sent again with the same key
+                await commands.refuse(session, command.id, at=clock.now(), error=error.message, code=error.code)
+            else:
+                await commands.remove(session, command.id)
+        if error.code != "expired":
+            raise
     except NO_ANSWER as error:
         log.warning("command not delivered yet", job=ref, command=command.number, why=str(error))
         async with services.database.write() as session:

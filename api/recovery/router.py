@@ -37,7 +37,8 @@ class Finding(BaseModel):
 
 
 class Findings(BaseModel):
-    findings: list[Finding]
+    findings: list[Finding] = Field(description="At most 200, those first that were not mended")
+    more: dict[str, int] = Field(default={}, description="How many of each kind there are beside those")
 
 
 class OrphanOut(BaseModel):

@@ -163,8 +163,8 @@ class House:
         await job_service.delete(self.services, job.id)
 
     async def recover(self, *, dry: bool = False) -> list[c.Finding]:
-        found = await ActivityEnvironment().run(Recovery(self.services).recover, c.RecoverIn(dry_run=dry))
-        return cast(c.Recovered, found).findings
+        found: c.Recovered = await ActivityEnvironment().run(Recovery(self.services).recover, c.RecoverIn(dry_run=dry))
+        return found.findings
 
 
 @pytest.fixture
