@@ -160,6 +160,8 @@ class Seen(BaseModel):
     observation: Observation | None = None
     why: str | None = None
     trouble: Trouble | None = None
+    old_checkpoints: bool = False
+    """There may be checkpoints of ended attempts that the job's policy does not keep."""
 
 
 class Diagnosis(BaseModel):
@@ -245,11 +247,13 @@ class RetainIn(AttemptIn):
 
 
 class Retained(BaseModel):
-    """Paths that were deleted; `refused` says what was left alone, and why."""
+    """Paths that were deleted; `refused` says what was left alone, and why. `checkpoints` are folders of checkpoints,
+    by the attempt that wrote them."""
 
     deleted: list[str] = []
     half_written: list[str] = []
     refused: list[str] = []
+    checkpoints: dict[int, str] = {}
 
 
 class AdoptIn(BaseModel):

@@ -15,11 +15,13 @@ from activities.looking import certain, now_ms, observation, why_ended
 from core.observations import ENDED, EngineState, Lost, Observation, Trouble
 from core.paths import of_point
 from core.restore import RestoreKind
+from core.retention import SavepointPolicy
+from core.states import is_stateless
 from engine import files
 from engine.base import AliveElsewhere, Engine, EngineError, JobSeen, Ref, Unreachable
 from settings import clock
 from store import attempts, clusters
-from store.tables import Attempt, Cluster
+from store.tables import Attempt, Cluster, Job
 from watch import points
 from watch.growth import Growth
 from watch.observer import Observer
@@ -75,6 +77,18 @@ class Observing:
         """A job's own slow check. Free of questions while the watch does its work; its own question when
         the watch is dead."""
         attempt, cluster = await self._attempt(wanted)
+        seen = await self._checked(wanted, attempt, cluster)
+        async with self._services.database.read() as session:
+            job = await session.get(Job, wanted.job_id)
+            assert job is not None
+            policy = SavepointPolicy.model_validate(job.savepoints or {})
+            if policy.keep_attempts is not None and not is_stateless(job.type):
+                before = clock.now() - timedelta(seconds=policy.keep_for)
+                up_to = wanted.number - policy.keep_attempts
+                seen.old_checkpoints = await attempts.any_ended(session, job.id, up_to=up_to, before=before)
+        return seen
+
+    async def _checked(self, wanted: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> c.Seen:
         interval = self._services.settings.watch_interval
         if cluster.observed_at and (clock.now() - cluster.observed_at).total_seconds() < 6 * interval:
             if attempt.seen is None:

@@ -1,4 +1,5 @@
-"""Deleting savepoints that are not kept any more, and what is left of those that were never completed."""
+"""Deleting what is not kept any more: savepoints, what is left of those that were never completed, and checkpoints of
+ended attempts."""
 
 from __future__ import annotations
 
@@ -9,18 +10,19 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats
+from core.observations import ENDED
 from core.paths import normal
-from core.retention import to_delete
-from core.snapshot import lineage_of, savepoint_root
+from core.restore import RestorePoint
+from core.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_delete, to_delete
+from core.snapshot import checkpoint_directory, lineage_of, savepoint_root
+from core.states import is_stateless
 from engine import files
 from engine.base import Engine, EngineError, Ref, TriggerState, Unreachable
 from settings import clock
 from store import attempts, clusters
-from store.tables import Attempt, Job
+from store.tables import Attempt, Cluster, Job
 from watch import points
 from watch.services import Services
-
-SETTLED_SECONDS = 60.0  # an attempt that has just ended may still be writing
 
 
 class Retaining:
@@ -68,7 +70,63 @@ class Retaining:
             async with services.database.write() as session:
                 await attempts.gone(session, wanted.job_id, made.deleted, clock.now())
             await self._half_written(engine, root, recent, made)
+            left = [point for point in found.points if point.path not in made.deleted]
+            await self._checkpoints(engine, job, cluster, wanted, left, made)
         return made
+
+    async def _checkpoints(
+        self, engine: Engine, job: Job, cluster: Cluster, wanted: c.RetainIn, left: list[RestorePoint], made: c.Retained
+    ) -> None:
+        """Folders of checkpoints of ended attempts. `left` are the restore points that are there.
+
+        Only folders directly below this job's own checkpoint folder whose name is the Flink job id of an attempt of
+        this job that the cluster does not show alive.
+        """
+        if wanted.policy.keep_attempts is None or is_stateless(job.type):
+            return
+        services, below = self._services, checkpoint_directory(normal(cluster.state_dir), wanted.job_id)
+        try:
+            names = await files.names(below)
+            async with services.database.read() as session:
+                own = await attempts.of_flink_jobs(session, wanted.job_id, names)
+                last = await attempts.last_number(session, wanted.job_id)
+            if not any(a.number <= last - wanted.policy.keep_attempts for a in own.values()):
+                return
+            seen = (await engine.overview()).jobs
+            alive = {handle for handle, job_seen in seen.items() if job_seen.state not in ENDED}
+            for name, attempt in sorted(own.items(), key=lambda item: item[1].number):
+                if attempt.handle in alive or attempt.number > last - wanted.policy.keep_attempts:
+                    continue
+                folder = CheckpointFolder(
+                    attempt=attempt.number,
+                    path=f"{below}/{name}",
+                    ended_at=attempt.ended_at,
+                    changed_at=await files.changed_at(f"{below}/{name}"),
+                )
+                if await self._may_go(folder, job, wanted, left, last):
+                    await files.remove(folder.path)
+                    made.checkpoints[folder.attempt] = folder.path
+                    async with services.database.write() as session:
+                        await attempts.checkpoints_gone(session, wanted.job_id, folder.attempt, clock.now())
+        except EngineError as error:
+            made.refused.append(f"checkpoints of ended attempts: {error.message}")
+
+    async def _may_go(
+        self, folder: CheckpointFolder, job: Job, wanted: c.RetainIn, left: list[RestorePoint], attempts_made: int
+    ) -> bool:
+        """Asked anew for each folder; all paths are compared as they are without symbolic links."""
+        async with self._services.database.read() as session:
+            in_use = await attempts.in_use(session, wanted.job_id, own_source=True)
+        found = folders_to_delete(
+            wanted.policy,
+            [folder.model_copy(update={"path": await files.real(folder.path)})],
+            [point.model_copy(update={"path": await files.real(point.path)}) for point in left],
+            clock.now(),
+            attempts=attempts_made,
+            in_use={await files.real(path) for path in in_use},
+            taken_up=lineage_of(job.snapshot).taken_up,
+        )
+        return bool(found)
 
     async def _half_written(self, engine: Engine, root: str, recent: dict[int, Attempt], made: c.Retained) -> None:
         """Folders of savepoints without `_metadata`, of which it is certain that nobody writes to them."""

@@ -107,6 +107,8 @@ class JobSnapshot(BaseModel):
     savepoint_at: datetime | None = None
     retain_due: bool = False
     """A savepoint has been taken since retention last looked."""
+    checkpoints_at: datetime | None = None
+    """When old checkpoints are looked for again."""
     restarts: list[datetime] = []
     restart_at: datetime | None = None
     failed_restores: dict[PointPath, int] = {}

@@ -105,6 +105,40 @@ def _folders(path: str) -> list[Folder]:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
+async def names(path: str) -> list[str]:
+    """The names of the folders directly below `path`, links not among them; none when it is not there. Raises
+    `Unreachable`."""
+
+    def work() -> list[str]:
+        files, local = _open(path)
+        try:
+            files.invalidate_cache()
+            found = files.ls(local, detail=True) if files.exists(local) else []
+            return sorted(
+                str(f["name"]).rstrip("/").rpartition("/")[2]
+                for f in found
+                if f["type"] == "directory" and not f.get("islink")
+            )
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+    return await asyncio.to_thread(work)
+
+
+async def changed_at(folder: str) -> datetime:
+    """When anything in a folder was last written. Raises `Unreachable`."""
+
+    def work() -> datetime:
+        files, local = _open(folder)
+        try:
+            files.invalidate_cache()
+            return _last_change(files, local)
+        except Exception as error:
+            raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
+
+    return await asyncio.to_thread(work)
+
+
 def _last_change(files: Any, folder: str) -> datetime:
     times = [_written(files, p) for p in [folder, *files.find(folder)]]
     return max(times)

@@ -15,6 +15,7 @@ from core.errors import NotFound
 from core.observations import FINAL
 from core.paths import of_point
 from core.restore import RestoreKind, RestorePoint
+from core.states import LIVE
 from store import paging
 from store.tables import Attempt, Build, Cluster, Event, Job, Project, RestorePointRow, Version
 
@@ -225,15 +226,46 @@ async def add_point(session: AsyncSession, job_id: str, point: RestorePoint) -> 
         row.gone_at = None
 
 
-async def in_use(session: AsyncSession, job_id: str) -> set[str]:
-    """Paths of restore points that are pinned, kept by a person, or that any living attempt came from."""
+async def in_use(session: AsyncSession, job_id: str, *, own_source: bool = False) -> set[str]:
+    """Paths of restore points that are pinned, kept by a person, or that an attempt of another job came from which
+    lives, or is about to be started again; with `own_source` also those that attempts of this job came from."""
     own = select(RestorePointRow.path).where(
         RestorePointRow.job_id == job_id, RestorePointRow.pinned | RestorePointRow.kept
     )
-    other = select(Attempt.restored_from).where(
-        Attempt.ended_at.is_(None), Attempt.restored_from.is_not(None), Attempt.job_id != job_id
+    again = (Job.current_attempt == Attempt.number) & Job.state.in_([state.value for state in LIVE])
+    sources = (
+        select(Attempt.restored_from)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Attempt.restored_from.is_not(None), Attempt.ended_at.is_(None) | (again & Job.deleted_at.is_(None)))
     )
-    return {of_point(str(path)) for path in [*await session.scalars(own), *await session.scalars(other)]}
+    if not own_source:
+        sources = sources.where(Attempt.job_id != job_id)
+    return {of_point(str(path)) for path in [*await session.scalars(own), *await session.scalars(sources)]}
+
+
+async def of_flink_jobs(session: AsyncSession, job_id: str, flink_job_ids: Sequence[str]) -> dict[str, Attempt]:
+    """Attempts of a job by their Flink job ids."""
+    query = select(Attempt).where(Attempt.job_id == job_id, Attempt.flink_job_id.in_(flink_job_ids))
+    return {attempt.flink_job_id: attempt for attempt in await session.scalars(query)}
+
+
+async def any_ended(session: AsyncSession, job_id: str, *, up_to: int, before: datetime) -> bool:
+    """Whether an attempt numbered `up_to` or lower ended before a moment."""
+    query = select(Attempt.number).where(Attempt.job_id == job_id, Attempt.number <= up_to, Attempt.ended_at <= before)
+    return (await session.scalar(query.limit(1))) is not None
+
+
+async def last_number(session: AsyncSession, job_id: str) -> int:
+    return (await session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id))) or 0
+
+
+async def checkpoints_gone(session: AsyncSession, job_id: str, number: int, now: datetime) -> None:
+    """The folder of an attempt's checkpoints has been deleted."""
+    of_attempt = (RestorePointRow.job_id == job_id) & (RestorePointRow.attempt == number)
+    checkpoints = (
+        of_attempt & (RestorePointRow.kind == RestoreKind.CHECKPOINT.value) & RestorePointRow.gone_at.is_(None)
+    )
+    await session.execute(update(RestorePointRow).where(checkpoints).values(gone_at=now))
 
 
 async def gone(session: AsyncSession, job_id: str, paths: Sequence[str], now: datetime) -> None:

@@ -77,7 +77,7 @@ async def named(services: Services, point: str) -> str:
     """The spelling under which a restore point is known that somebody names: also by a way through symbolic links, on
     either side. One that nobody knows, and an id, are given back in their one spelling."""
     point = of_point(point)
-    if not is_path(point):
+    if not is_path(point) or "\x00" in point:
         return point
     real = await files.real(point)
     async with services.database.read() as session:

@@ -151,7 +151,7 @@ async def prove(wanted: c.ProveIn) -> c.Proven:
 
 
 async def retain(wanted: c.RetainIn) -> c.Retained:
-    return await _call(c.RETAIN, wanted, c.Retained, "delete old savepoints", limit=timedelta(hours=2))
+    return await _call(c.RETAIN, wanted, c.Retained, "delete old savepoints and checkpoints", limit=timedelta(hours=2))
 
 
 async def rescale(wanted: c.RescaleIn) -> c.Rescaled:

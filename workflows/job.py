@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
 
 REMEMBERED_COMMANDS = 100
 _FINAL_IS_NEVER_STALE = "final-is-never-stale"  # workflow.patched: before, such an observation changed nothing
+OLD_CHECKPOINTS = timedelta(hours=6)
 
 
 @workflow.defn(name="JobWorkflow")
@@ -115,7 +116,7 @@ class JobWorkflow:
 
     @workflow.signal(name="savepoints")
     def savepoints(self, policy: SavepointPolicy) -> None:
-        self._s.savepoints, self._s.savepoint_at = policy, None
+        self._s.savepoints, self._s.savepoint_at, self._s.checkpoints_at = policy, None, None
         self._s.retain_due = True
         self._plan_savepoint()
         self._replan = True
@@ -277,6 +278,11 @@ class JobWorkflow:
         found = await calls.check(AttemptIn(job_id=self._s.job_id, number=attempt.number, leader=attempt.leader))
         if found.observation is not None:
             await self._observe(found.observation)
+        again = self._s.checkpoints_at
+        due = found.old_checkpoints and (again is None or workflow.now() >= again)
+        if due and workflow.patched("old-checkpoints"):
+            self._s.checkpoints_at = workflow.now() + OLD_CHECKPOINTS
+            await self._guarded(self._steps.retain())
 
     def _plan_check(self) -> None:
         """Between half and one and a half of the interval from now."""

@@ -258,7 +258,9 @@ class Steps(Deploying):
             book.note("savepoint", f"deleted {path}: a savepoint that was never completed", path=path)
         for line in done.refused:
             book.note("savepoint", f"kept: {line}")
-        if done.deleted or done.half_written or done.refused:
+        for number, path in done.checkpoints.items():
+            book.note("checkpoints", f"deleted the checkpoints of attempt {number}: {path}", path=path)
+        if done.deleted or done.half_written or done.refused or done.checkpoints:
             await book.write("old savepoints deleted")
 
     async def _adopt(self, command: CommandRequest) -> None:

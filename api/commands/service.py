@@ -85,6 +85,12 @@ async def _judged(
     not, or nobody can tell, and that was not accepted. `force` accepts that state is dropped."""
     if new.kind not in _STARTS or (new.restore is not None and new.restore.mode == "none"):
         return None, new
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        known = key is not None and await commands.by_key(session, job.id, key)
+        if not known:
+            await _check_point(session, job, new.restore)
+        latest = await jobs.latest_version(session, job.id)
     if new.restore is not None:
         taken: dict[str, object] = {}
         if new.force:
@@ -92,12 +98,9 @@ async def _judged(
         if new.restore.point is not None:
             taken["point"] = await points.named(services, new.restore.point)
         new = new.model_copy(update={"restore": new.restore.model_copy(update=taken)})
-    async with services.database.read() as session:
-        job = await jobs.get(session, ref)
-        if key is not None and await commands.by_key(session, job.id, key):
-            return None, new
-        latest = await jobs.latest_version(session, job.id)
-        version = new.version or (latest if new.kind is CommandKind.RESUBMIT else job.version)
+    if known:
+        return None, new
+    version = new.version or (latest if new.kind is CommandKind.RESUBMIT else job.version)
     if new.restore is None and needs_decision(new.kind, _basis(job), changes_version=version != job.version):
         return None, new  # refused for that
     found = await judge(services, job, version, new.restore, anew=new.kind is CommandKind.RESUBMIT)
@@ -221,7 +224,6 @@ async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None
         changes_version=version != job.version,
         stateless=is_stateless(job.type),
     )
-    await _check_point(session, job, new.restore)
     return version
 
 

@@ -120,8 +120,8 @@ async def _keep(parts: Services, ref: str, point: str, kept: bool) -> RestorePoi
 
 @router.put("/jobs/{id}/restore-points/{point}/pin", responses=responses(404, 422, 503), summary="Keep a restore point")
 async def pin_restore_point(ref: JobRef, point: PointId, parts: Parts) -> RestorePointOut:
-    """The savepoint policy never deletes it. Checkpoints are Flink's own: it deletes old ones while the
-    attempt runs, pinned or not."""
+    """The savepoint policy never deletes it. Checkpoints are Flink's own while the attempt runs: it deletes old ones,
+    pinned or not. Once it has ended, one that is pinned keeps the checkpoints of its attempt."""
     return await _keep(parts, ref, point, True)
 
 

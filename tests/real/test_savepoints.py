@@ -141,3 +141,32 @@ class Test10TheSnapshotWasDeleted:
         stack.until(lambda: len(savepoints(stack, job)) == 2, "one is deleted")
         assert path in [p["path"] for p in savepoints(stack, job)], "another job runs from it"
         stack.do(other, "kill")
+
+
+def test_checkpoints_of_ended_attempts_go_once_a_later_one_has_its_own(stack: Stack):
+    job = stack.create()
+    stack.do(job, "start")
+    for _ in range(2):
+        stack.checkpointed(job)
+        stack.do(job, "restart")
+    stack.checkpointed(job)
+    own = Path(stack.state_dir.removeprefix("file://")) / stack.job(job)["id"] / "checkpoints"
+    first, second, third = (own / a["flink_job_id"] for a in reversed(stack.items(job, "attempts")))
+    assert all(any(f.glob("chk-*/_metadata")) for f in (first, second, third))
+    stranger = own / ("f" * 32)
+    stranger.mkdir()
+    for folder in (first, stranger):  # what was written just now is left alone
+        for path in [*folder.rglob("*"), folder]:
+            os.utime(path, (time.time() - 3600,) * 2)
+    policy(stack, job, keep_attempts=1, keep_for=0, keep_last=10)
+    stack.until(lambda: not first.exists(), "the folder of the first attempt is deleted")
+    said = stack.until(
+        lambda: [e for e in stack.items(job, "timeline") if e["kind"] == "checkpoints"], "the timeline says so"
+    )
+    assert [e["message"] for e in said] == [f"deleted the checkpoints of attempt 1: file://{first}"]
+    assert second.exists()
+    assert third.exists()
+    assert stranger.exists()
+    assert {p["attempt"] for p in stack.items(job, "restore-points") if p["kind"] == "checkpoint"} == {2, 3}
+    stack.do(job, "restart")
+    assert stack.job(job)["state"] == "RUNNING"

@@ -449,3 +449,22 @@ async def test_a_command_whose_workflow_was_lost_ends(start):
         lambda: any(ch.id == "lost" and ch.state == "FAILED" for r in cluster.records for ch in r.commands)
     )
     assert (await life.do("start")).state == "SUCCEEDED"
+
+
+class TestOldCheckpoints:
+    """The job's own check says that there may be some; at most every six hours they are looked for."""
+
+    async def test_they_go_and_the_timeline_says_so(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, check_interval=600)
+        await life.skip(2000)
+        assert "retain" not in cluster.asked, "nothing is old"
+        cluster.looks = lambda a: c.Seen(why="not seen yet", old_checkpoints=True)
+        cluster.retains = lambda _: c.Retained(checkpoints={1: "file:///s/j/checkpoints/1"})
+        await life.skip(2000)
+        await life.until(lambda: cluster.asked.count("retain") == 1)
+        await life.until(lambda: any("checkpoints of attempt 1" in m for m in cluster.events("checkpoints")))
+        await life.skip(4 * 3600)
+        assert cluster.asked.count("retain") == 1
+        await life.skip(3 * 3600)
+        await life.until(lambda: cluster.asked.count("retain") == 2)

@@ -1,0 +1,210 @@
+"""Which folders of checkpoints are deleted, on real files and a real database; the cluster is a double."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import select
+from temporalio.testing import ActivityEnvironment
+
+from activities import contracts as c
+from activities.retain import Retaining
+from core.observations import EngineState
+from core.retention import SavepointPolicy
+from engine.base import JobSeen, Overview, Unreachable
+from settings import clock
+from store import attempts
+from store.database import Database
+from store.tables import Attempt, Cluster, Job, RestorePointRow
+from tests.store.test_store import add_job
+
+OLD = 30 * 86_400.0
+
+
+class Cluster_(SimpleNamespace):
+    """A cluster that shows some Flink jobs alive, or cannot be asked."""
+
+    alive: list[str] = []
+    away = False
+
+    async def overview(self) -> Overview:
+        if self.away:
+            raise Unreachable("it is away")
+        return Overview({h: JobSeen(h, EngineState.RUNNING) for h in self.alive})
+
+    async def checkpoints(self, ref: object) -> list[object]:
+        return []
+
+
+class World:
+    """A job with eight attempts, the last of which lives; each has written checkpoints."""
+
+    def __init__(self, database: Database, job: Job, root: Path):
+        self.database, self.job, self.root = database, job, root
+        self.cluster = Cluster_()
+        self.services = SimpleNamespace(
+            database=database,
+            engines=SimpleNamespace(get=lambda _: self.cluster),
+            settings=SimpleNamespace(stop_timeout=60.0),
+        )
+
+    def folder(self, number: int) -> Path:
+        return self.root / self.job.id / "checkpoints" / f"{number:032x}"
+
+    async def make(self) -> World:
+        now = clock.now()
+        async with self.database.write() as session:
+            (await session.get(Cluster, "local")).state_dir = str(self.root)
+            row = await session.get(Job, self.job.id)
+            row.current_attempt, row.state = 8, "RUNNING"
+            for n in range(1, 9):
+                session.add(
+                    Attempt(
+                        job_id=self.job.id, number=n, flink_job_id=f"{n:032x}", handle=f"{n:032x}", cluster="local",
+                        version=1, state="FAILED", cause="test", config={}, started_at=now - timedelta(days=40),
+                        ended_at=None if n == 8 else now - timedelta(days=30),
+                    )
+                )  # fmt: skip
+                self.write(n)
+        return self
+
+    def write(self, number: int, age: float = OLD) -> None:
+        for inner in ("chk-7/_metadata", "shared/a", "taskowned/b"):
+            path = self.folder(number) / inner
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+        self.age(self.folder(number), 0 if number == 8 else age)
+
+    @staticmethod
+    def age(folder: Path, seconds: float) -> None:
+        at = clock.now().timestamp() - seconds
+        for path in [*folder.rglob("*"), folder]:
+            os.utime(path, (at, at))
+
+    async def retain(self, **policy: object) -> c.Retained:
+        wanted = c.RetainIn(job_id=self.job.id, number=8, policy=SavepointPolicy(**policy))
+        return await ActivityEnvironment().run(Retaining(self.services).retain, wanted)
+
+    def left(self) -> list[int]:
+        return [n for n in range(1, 9) if self.folder(n).exists()]
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> World:
+    return await World(database, await add_job(database), tmp_path / "state").make()
+
+
+async def test_old_ones_go_and_their_rows_say_so(world: World):
+    done = await world.retain()
+    assert (sorted(done.checkpoints), done.refused) == ([1, 2, 3], [])
+    assert done.checkpoints[1] == f"file://{world.folder(1)}"
+    assert world.left() == [4, 5, 6, 7, 8]
+    async with world.database.read() as session:
+        rows = (await session.scalars(select(RestorePointRow))).all()
+        assert {r.attempt for r in rows if r.gone_at is None} == {4, 5, 6, 7, 8}
+        assert {r.attempt for r in rows if r.gone_at is not None} == {1, 2, 3}
+    assert (await world.retain()).checkpoints == {}
+
+
+async def test_only_folders_of_this_jobs_own_attempts(world: World, tmp_path: Path):
+    base = world.folder(1).parent
+    other = await add_job(world.database, "other")
+    async with world.database.write() as session:
+        (await attempts.get(session, world.job.id, 1)).flink_job_id = "f" * 32  # what lies there is nobody's
+        session.add(
+            Attempt(
+                job_id=other.id, number=1, flink_job_id=f"{1:032x}", handle="h", cluster="local", version=1,
+                state="FAILED", cause="test", config={}, started_at=clock.now(), ended_at=clock.now(),
+            )
+        )  # fmt: skip
+    elsewhere = tmp_path / "elsewhere"
+    world.folder(2).rename(elsewhere)
+    world.folder(2).symlink_to(elsewhere)
+    (base / "notes").mkdir()
+    (base / "chk-1").mkdir()
+    assert list((await world.retain()).checkpoints) == [3]
+    assert (base / "notes").exists()
+    assert (base / "chk-1").exists()
+    assert elsewhere.exists()
+
+
+async def test_what_is_pinned_kept_or_in_use_stays(world: World, tmp_path: Path):
+    await world.retain(keep_attempts=None)
+    other = await add_job(world.database, "other")
+    link = tmp_path / "link"
+    link.symlink_to(world.folder(2) / "chk-7")
+    async with world.database.write() as session:
+        points = {p.attempt: p for p in await attempts.points(session, world.job.id)}
+        points[1].kept = True
+        session.add(
+            Attempt(
+                job_id=other.id, number=1, flink_job_id="e" * 32, handle="h", cluster="local", version=1,
+                state="RUNNING", cause="test", config={}, started_at=clock.now(), restored_from=f"file://{link}",
+            )
+        )  # fmt: skip
+        (await attempts.get(session, world.job.id, 8)).restored_from = f"file://{world.folder(3)}/chk-7"
+    assert (await world.retain()).checkpoints == {}
+    async with world.database.write() as session:
+        points = {p.attempt: p for p in await attempts.points(session, world.job.id)}
+        points[1].kept, points[1].pinned = False, True
+    (world.folder(8) / "chk-7" / "_metadata").unlink()  # with one of its own the pin is let go
+    assert (await world.retain()).checkpoints == {}
+    async with world.database.write() as session:
+        await attempts.pin(session, world.job.id, None)
+        (await attempts.get(session, other.id, 1)).ended_at = clock.now()
+    assert sorted((await world.retain()).checkpoints) == [1, 2]
+
+
+async def test_a_job_that_waits_for_its_restart_still_needs_what_it_came_from(world: World):
+    other = await add_job(world.database, "other")
+    async with world.database.write() as session:
+        row = await session.get(Job, other.id)
+        row.state, row.current_attempt = "RESTARTING", 1
+        session.add(
+            Attempt(
+                job_id=other.id, number=1, flink_job_id="e" * 32, handle="h", cluster="local", version=1,
+                state="FAILED", cause="test", config={}, started_at=clock.now(), ended_at=clock.now(),
+                restored_from=f"file://{world.folder(2)}/chk-7",
+            )
+        )  # fmt: skip
+    assert sorted((await world.retain()).checkpoints) == [1, 3]
+
+
+async def test_one_that_the_cluster_shows_alive_or_that_still_grows_stays(world: World):
+    world.cluster.alive = [f"{1:032x}"]
+    world.age(world.folder(2) / "shared", 10)
+    assert list((await world.retain(keep_for=0)).checkpoints) == [3]
+
+
+async def test_nothing_goes_while_something_cannot_be_told(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.cluster.away = True
+    done = await world.retain()
+    assert (done.checkpoints, len(done.refused)) == ({}, 1)
+    world.cluster.away = False
+    os.rename(world.root, world.root.with_name("moved"))
+    world.root.write_text("a file where the folder was")
+    done = await world.retain()
+    assert done.checkpoints == {}
+    world.root.unlink()
+    os.rename(world.root.with_name("moved"), world.root)
+
+    async def unreadable(*_: object) -> bool:
+        raise Unreachable("cannot be read")
+
+    monkeypatch.setattr("engine.files.is_complete", unreadable)
+    done = await world.retain()
+    assert done.checkpoints == {}
+    assert "cannot be read" in done.refused[0]
+    assert world.left() == list(range(1, 9))
+
+
+async def test_until_a_later_attempt_has_state_of_its_own(world: World):
+    for n in range(2, 9):
+        (world.folder(n) / "chk-7" / "_metadata").unlink()
+    assert (await world.retain()).checkpoints == {}
+    world.write(4)
+    assert sorted((await world.retain()).checkpoints) == [1, 2, 3]
