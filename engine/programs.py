@@ -35,12 +35,14 @@ from engine.base import (
     Unreachable,
 )
 from engine.flink_rest import UNKNOWN, FlinkRest
+from engine.http import Refused
 
 KEY = "pipeline.global-job-parameters"
 ATTEMPT, SEND = "penstock.attempt", "penstock.send"
 INITIALIZING_SECONDS, PAUSE = 20.0, 0.2
 SLACK = timedelta(minutes=1)  # how far the JobManager's clock may be set back while a program runs
-REMEMBERED, ASKED_AT_ONCE, SHORT_PATIENCE = 20_000, 50, 2.0
+SHORT_PATIENCE = 2.0
+REMEMBERED, ASKED, ASKED_AT_ONCE = 20_000, 50, 20
 SEVERAL_JOBS = "several_jobs"
 ADVICE = "put its INSERTs into one StatementSet, or call execute() once"
 _HALF = 2**64
@@ -50,6 +52,7 @@ _TWICE = (
     "DuplicateJobSubmissionException",
     "DuplicateApplicationSubmissionException",
 )
+_BY_PROGRAM = ("ProgramInvocationException", "ProgramAbortException", *_TWICE)
 
 
 @dataclass(frozen=True)
@@ -110,22 +113,35 @@ class Marks:
         self._known[job_id] = mark
         return mark
 
-    async def others(self, attempt: str, jobs: Mapping[str, JobSeen]) -> list[str]:
-        """Jobs that the program of an attempt has started besides the one with the attempt's id."""
+    async def others(
+        self, attempt: str, jobs: Mapping[str, JobSeen], before: Collection[str] | None = None
+    ) -> list[str]:
+        """Jobs that the program of an attempt has started besides the one with the attempt's id. Asked are those that
+        began with that one or later, and those that were not there `before`."""
         first = jobs.get(attempt)
         since = first.started_at - SLACK if first is not None and first.started_at is not None else None
         suspects = [
             job_id
             for job_id, seen in jobs.items()
-            if job_id != attempt and not (since and seen.started_at and seen.started_at < since)
+            if job_id != attempt
+            and (
+                (before is not None and job_id not in before)
+                or (since and (seen.started_at is None or seen.started_at >= since))
+            )
         ]
-        marks = await asyncio.gather(*map(self.of, suspects))
+        at_once = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def ask(job_id: str) -> Mark | None:
+            async with at_once:
+                return await self.of(job_id)
+
+        marks = await asyncio.gather(*map(ask, suspects))
         its_own = {job_id for job_id, mark in zip(suspects, marks, strict=True) if mark and mark.attempt == attempt}
-        return sorted(its_own | {job_id for job_id in suspects if follows(attempt, job_id)})
+        return sorted(its_own | {job_id for job_id in jobs if follows(attempt, job_id)})
 
     async def started_by(self, job_ids: Collection[str]) -> dict[str, str]:
         """Of these jobs, those with a mark, with the attempt that it names. Some of many are not asked."""
-        asked = list(job_ids)[:ASKED_AT_ONCE]
+        asked = list(job_ids)[:ASKED]
         marks = await asyncio.gather(*(self.of(job_id, patience=SHORT_PATIENCE) for job_id in asked))
         return {job_id: mark.attempt for job_id, mark in zip(asked, marks, strict=True) if mark is not None}
 
@@ -140,6 +156,15 @@ class Sending:
         self.submission = replace(submission, config=config)
         self._marks, self._overview = marks, overview
         self._told: set[str] = set()
+        self._before: Collection[str] = frozenset()
+
+    async def begin(self) -> None:
+        """Right before it is sent. Raises `Unreachable`."""
+        if self._is_program:
+            try:
+                self._before = (await self._overview()).jobs.keys()
+            except Unreachable as error:
+                raise Unreachable(error.message, sent=False) from error
 
     def listening(self, tell: Tell) -> Tell:
         """`tell`, that also notes the ids which Flink's client says it has submitted."""
@@ -155,7 +180,8 @@ class Sending:
         if not self._is_program:
             return
         jobs = (await self._overview()).jobs
-        ours, others = self.mark.attempt, await self._marks.others(self.mark.attempt, jobs)
+        ours = self.mark.attempt
+        others = await self._marks.others(ours, jobs, self._before)
         if others:
             raise several([*([ours] if ours in jobs else []), *others])
         python = isinstance(self.submission.program, PythonProgram)
@@ -170,7 +196,7 @@ class Sending:
         ours = self.mark.attempt
         try:
             jobs = (await self._overview()).jobs
-            others = await self._marks.others(ours, jobs)
+            others = await self._marks.others(ours, jobs, self._before)
             started = ours in jobs and await self._has_started(error)
         except Unreachable as unreachable:
             raise Unclear(f"{error.message}; then {unreachable.message}") from unreachable
@@ -184,6 +210,8 @@ class Sending:
         """Whether the job under our id is of this send, not of one before."""
         if isinstance(error, ClientStopped):
             return False  # the program waits for its job; that is no failure of it
+        if isinstance(error, Refused) and not any(word in _words(error) for word in _BY_PROGRAM):
+            return False  # trouble of the JobManager's own, after it had taken the job
         if self.mark.attempt in self._told:
             return True
         mark = await self._marks.of(self.mark.attempt)

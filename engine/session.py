@@ -86,6 +86,7 @@ class FlinkSession:
         await self._check_leader()
         sending = programs.Sending(submission, self._marks, self.overview)
         submission = sending.submission
+        await sending.begin()
         try:
             if isinstance(submission.program, SqlProgram):
                 await self._submit_sql(submission, submission.program, tell)

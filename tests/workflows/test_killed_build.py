@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,8 @@ import psutil
 import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowHandle
+from temporalio.exceptions import ActivityError
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -37,28 +40,48 @@ POM = """<project><modelVersion>4.0.0</modelVersion><groupId>g</groupId><artifac
 
 @workflow.defn(name="WaitsForBuild", sandboxed=False)
 class WaitsForBuild:
+    """As a job does: when its command is killed it gives the build up, and lives on."""
+
+    def __init__(self) -> None:
+        self._killed = False
+
     @workflow.run
-    async def run(self, wanted: c.BuildIn) -> c.Built:
-        return await calls.build(wanted)
+    async def run(self, wanted: c.BuildIn) -> c.Built | None:
+        build = asyncio.create_task(calls.build(wanted))
+        await workflow.wait_condition(lambda: build.done() or self._killed)
+        if build.done():
+            return await build
+        build.cancel()
+        with contextlib.suppress(ActivityError):
+            await build
+        await workflow.sleep(3600)
+        return None
+
+    @workflow.signal
+    def kill(self) -> None:
+        self._killed = True
 
 
 class World:
     def __init__(self, services: Services, environment: WorkflowEnvironment, repository: GitRepository):
         self.services, self.repository = services, repository
         self._client = environment.client
+        self.waiting: list[WorkflowHandle[Any, Any]] = []
 
-    async def wait(self) -> WorkflowHandle[Any, c.Built]:
+    async def wait(self) -> WorkflowHandle[Any, c.Built | None]:
         """A command that waits for the build."""
         job = await add_job(self.services.database, uuid.uuid4().hex)
         spec = {"type": "jar", "git": {"url": str(self.repository.folder), "ref": "main"}}
         async with self.services.database.write() as session:
             session.add(Version(job_id=job.id, number=2, spec=spec, created_at=T0))
-        return await self._client.start_workflow(
+        handle = await self._client.start_workflow(
             WaitsForBuild.run,
             c.BuildIn(job_id=job.id, version=2, command_id=None),
             id=f"job-{job.name}",
             task_queue=self.services.installation.queues.main,
         )
+        self.waiting.append(handle)
+        return handle
 
     def mavens(self) -> list[psutil.Process]:
         root = str(self.services.settings.home)
@@ -93,7 +116,11 @@ async def world(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterat
             max_heartbeat_throttle_interval=BEATS,
         ),
     ):  # fmt: skip
-        yield World(services, environment, GitRepository(tmp_path / "repository"))
+        made = World(services, environment, GitRepository(tmp_path / "repository"))
+        yield made
+        for handle in made.waiting:
+            with contextlib.suppress(RPCError):  # it has ended
+                await handle.terminate()
     await services.close()
 
 
@@ -102,14 +129,14 @@ async def test_maven_ends_with_the_last_who_waits(world: World):
     first, second = await world.wait(), await world.wait()
     await world.until(world.mavens)
     await asyncio.sleep(2)
-    await first.cancel()
+    await first.signal("kill")
     await asyncio.sleep(8)
     assert world.mavens()
-    await second.cancel()
+    await second.signal("kill")
     await world.until(lambda: not world.mavens(), 12)
     third = await world.wait()  # it is begun anew for who comes later
     await world.until(world.mavens)
-    await third.cancel()
+    await third.signal("kill")
     await world.until(lambda: not world.mavens(), 12)
 
 
@@ -118,7 +145,8 @@ async def test_who_waits_with_one_that_is_killed_gets_it(world: World):
     first, second = await world.wait(), await world.wait()
     await world.until(world.mavens)
     await asyncio.sleep(2)
-    await first.cancel()
+    await first.signal("kill")
     built = await second.result()
+    assert built is not None
     assert built.error is None, built
     assert built.key
