@@ -23,6 +23,7 @@ from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job
 from watch import points
+from watch.condition import assess
 from watch.growth import Growth
 from watch.observer import Observer
 from watch.services import Services
@@ -74,8 +75,8 @@ class Observing:
 
     @activity.defn(name="check")
     async def check(self, wanted: c.AttemptIn) -> c.Seen:
-        """A job's own slow check. Free of questions while the watch does its work; its own question when
-        the watch is dead."""
+        """A job's own slow check: how it fares, which a look at all jobs does not show (the age of its newest
+        checkpoint). What state it is in is its own question only when the watch is dead."""
         attempt, cluster = await self._attempt(wanted)
         seen = await self._checked(wanted, attempt, cluster)
         async with self._services.database.read() as session:
@@ -94,12 +95,28 @@ class Observing:
             if attempt.seen is None:
                 return c.Seen(why="not seen yet")
             seen = JobSeen(attempt.handle, EngineState(attempt.seen), detail=attempt.detail or "")
-            return c.Seen(observation=observation(attempt, seen, attempt.sequence))
+            found = observation(attempt, seen, attempt.sequence)
+            if seen.state in ENDED:
+                return c.Seen(observation=found)
+            async with heartbeats():
+                return c.Seen(observation=await self._with_course(found, attempt, cluster))
         async with heartbeats():
             try:
                 return c.Seen(observation=await self._look(wanted, attempt, cluster))
             except Unreachable as error:
                 return c.Seen(why=error.message)
+
+    async def _with_course(self, seen: Observation, attempt: Attempt, cluster: Cluster) -> Observation:
+        engine = self._services.engines.get(cluster)
+        try:
+            found = await assess(self._services.database, engine, attempt.job_id, attempt.number, whole=True)
+        except EngineError:
+            return seen  # how it fares is for the next check
+        if found is None:
+            return seen
+        # Asked now: one with the moment of the last change would be taken for known.
+        told = {"restarts": found.restarts, "failure": found.failure, "sequence": now_ms()}
+        return seen.model_copy(update=told) if found.restarts else seen
 
     @activity.defn(name=c.AWAIT_RUNNING)
     async def await_running(self, wanted: c.AttemptIn) -> c.Seen:

@@ -78,7 +78,7 @@ def show_jobs(items: list[dict[str, Any]]) -> None:
             j["cluster"],
             program(j["version"], j["current_attempt"]),
             ago(j["last_observed_at"]),
-            plain((j["reason"] or "").split("\n")[0][:80]),
+            plain((j["reason"] or j["warning"] or "").split("\n")[0][:80]),
         ]
         for j in items
     ]
@@ -122,6 +122,7 @@ def show(job: Job, as_json: Json = False) -> None:
     lines = {
         "job": f"{found['project']}:{found['name']}  ({found['id']})",
         "state": styled(found["state"]) + (f"  {plain(found['reason'])}" if found["reason"] else ""),
+        "warning": f"[yellow]{plain(found['warning'])}[/yellow]" if found["warning"] else "",
         "type": found["type"],
         "version": f"{program(found['version'], attempt)} of {found['latest_version']}",
         "cluster": found["cluster"]

@@ -43,7 +43,8 @@ ENDED = FINAL | {EngineState.MISSING}
 
 
 class Observation(BaseModel):
-    """`sequence` is the moment of the question in milliseconds since 1970; it orders observations."""
+    """`sequence` is the moment of the question in milliseconds since 1970; it orders observations. `restarts` are told
+    when they are too many: the engine's own, without a completed checkpoint between them; `failure` is the last."""
 
     model_config = ConfigDict(frozen=True)
     attempt: int
@@ -51,6 +52,8 @@ class Observation(BaseModel):
     sequence: int
     state: EngineState
     detail: str | None = None
+    restarts: int | None = None
+    failure: str | None = None
 
 
 def is_stale(seen: Observation, *, attempt: int | None, flink_job_id: str | None, last_sequence: int) -> bool:

@@ -28,6 +28,13 @@ class RestartPolicy(BaseModel):
     restore_tries: int = Field(
         default=2, ge=1, le=100, description="Failures of the same restore point after which it counts as unusable"
     )
+    max_engine_restarts: int = Field(
+        default=10,
+        ge=0,
+        le=1000,
+        description="Restarts by Flink itself without a completed checkpoint between them, after which the attempt is "
+        "ended and this policy goes on; 0: Flink may go on for ever",
+    )
     fall_back: bool = Field(
         default=False,
         description="Go on from the point before an unusable one: state goes back further. Off: BLOCKED",

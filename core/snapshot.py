@@ -81,6 +81,8 @@ class StopSnapshot(BaseModel):
     at: datetime | None = None
     withdrawn: bool = False
     """It was told to have failed, and the job was seen running since: only a savepoint that it completes yet counts."""
+    unstable: bool = False
+    """It was restarted all the time by its engine: what it ran forgives no restart."""
 
 
 class JobSnapshot(BaseModel):

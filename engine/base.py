@@ -170,6 +170,8 @@ class JobSeen:
     name: str = ""
     detail: str = ""
     started_at: datetime | None = None
+    modified_at: int = 0
+    """Changes with every change of the job or one of its tasks; 0 when the engine does not tell."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,21 @@ class Progress:
 
     completed: int
     restarts: int
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one attempt has fared: `failures` are the moments at which its engine restarted it, newest first, as far back
+    as it remembers; `restarts` all of them, None when it does not count. `completed` and `failed` are checkpoints,
+    `completed_at` the newest, `interval` the seconds between two, None without."""
+
+    failures: list[datetime]
+    failure: Failure | None = None
+    restarts: int | None = None
+    completed: int = 0
+    failed: int = 0
+    completed_at: datetime | None = None
+    interval: float | None = None
 
 
 @dataclass(frozen=True)
@@ -300,6 +317,11 @@ class Engine(Protocol):
 
     async def progress(self, ref: Ref) -> Progress | None:
         """None when the engine does not know the attempt."""
+        ...
+
+    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
+        """How it has fared; unless `whole`, without its checkpoints when it has never failed. None when the engine does
+        not know the attempt, or restarts nothing by itself."""
         ...
 
     async def leader(self) -> Leader: ...

@@ -12,6 +12,7 @@ from typing import Any
 from core.observations import EngineState
 from core.restore import RestoreKind
 from engine.base import (
+    Course,
     Failure,
     JobSeen,
     Leader,
@@ -44,6 +45,8 @@ UNKNOWN: Mapping[str, str] = {}
 RUN_TIMEOUT = 300.0
 UPLOAD_TIMEOUT = 300.0
 DISPOSE_SECONDS = 60.0
+EXCEPTIONS = 100
+REMEMBERED = 16  # Flink's default of web.exception-history-size
 HEARTBEAT_SECONDS = 50.0  # Flink's default of heartbeat.timeout
 _DURATION = re.compile(r"^(\d+)\s*(ms|s|min|h)?[a-z]*$")
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -155,6 +158,51 @@ class FlinkRest:
         stack = (entries[0].get("stacktrace") if entries else None) or body.get("root-exception")
         return Failure(root_cause(stack), restore_trouble(stack)) if stack else None
 
+    async def course(self, job_id: str, *, whole: bool) -> Course | None:
+        """From GET /jobs/:id/exceptions, where each entry is a restart (16 are kept, `web.exception-history-size`);
+        from /checkpoints and its /config; and `numRestarts` of the job's metrics, which counts all of them."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": EXCEPTIONS})
+            entries = (body.get("exceptionHistory") or {}).get("entries") or []
+            failures = sorted((moment(int(entry["timestamp"])) for entry in entries), reverse=True)
+            if not entries and not whole:
+                return Course(failures=[])
+            stack = str(max(entries, key=lambda e: int(e["timestamp"]))["stacktrace"]) if entries else ""
+            counted = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
+            config = await self._interval(job_id)
+            restarts = await self._restarts(job_id) if len(entries) >= REMEMBERED else len(entries)
+        except Refused as error:
+            if error.status in (400, 404):
+                return None
+            raise
+        counts, latest = counted.get("counts") or {}, (counted.get("latest") or {}).get("completed")
+        return Course(
+            failures=failures,
+            failure=Failure(root_cause(stack), restore_trouble(stack)) if stack else None,
+            restarts=restarts,
+            completed=int(counts.get("completed", 0)),
+            failed=_failed_since(counted, latest),
+            completed_at=moment(int(latest["latest_ack_timestamp"])) if latest else None,
+            interval=config,
+        )
+
+    async def _interval(self, job_id: str) -> float | None:
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        interval = int(body.get("interval", 0))
+        return interval / 1000 if 0 < interval < 2**62 else None
+
+    async def _restarts(self, job_id: str) -> int | None:
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/metrics", params={"get": "numRestarts"})
+            return max((int(metric["value"]) for metric in body if metric["id"] == "numRestarts"), default=None)
+        except (Refused, KeyError, TypeError, ValueError):
+            return None
+
     async def vertices(self, job_id: str) -> list[Vertex]:
         """The tasks of a job with what they have read and written: GET /jobs/:id. Empty when it is not known."""
         try:
@@ -260,6 +308,17 @@ class FlinkRest:
                 raise
 
 
+def _failed_since(body: Mapping[str, Any], latest: Mapping[str, Any] | None) -> int:
+    """Failed checkpoints since the `latest` completed one. Ids grow by one with each that is tried."""
+    counts, history = body.get("counts") or {}, body.get("history") or []
+    if latest is None:
+        return int(counts.get("failed", 0))
+    newer = [c for c in history if int(c["id"]) > int(latest["id"]) and c.get("status") == "FAILED"]
+    newest = (body.get("latest") or {}).get("failed")
+    between = int(newest["id"]) - int(latest["id"]) if newest and int(newest["id"]) > int(latest["id"]) else 0
+    return max(len(newer), min(between, int(counts.get("failed", 0))))
+
+
 def _seen(job: Mapping[str, Any]) -> JobSeen:
     tasks: Mapping[str, int] = job["tasks"]
     state = _STATES.get(job["state"], EngineState.STARTING)
@@ -273,6 +332,7 @@ def _seen(job: Mapping[str, Any]) -> JobSeen:
         name=job.get("name", ""),
         detail=detail,
         started_at=moment(job["start-time"]) if job.get("start-time", -1) > 0 else None,
+        modified_at=int(job.get("last-modification") or 0),
     )
 
 

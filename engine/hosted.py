@@ -21,6 +21,7 @@ import psutil
 from core.observations import EngineState
 from engine.base import (
     ClusterProgram,
+    Course,
     Failure,
     Health,
     JobSeen,
@@ -193,6 +194,9 @@ class HostedClusters:
         return Failure(seen.detail) if seen is not None and seen.state is EngineState.FAILED else None
 
     async def progress(self, ref: Ref) -> Progress | None:
+        return None
+
+    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
         return None
 
     async def leader(self) -> Leader:

@@ -12,6 +12,7 @@ from core.observations import ENDED, EngineState
 from engine import fence, programs, pyflink
 from engine.base import (
     AnotherFlink,
+    Course,
     EngineError,
     Failure,
     Health,
@@ -294,6 +295,9 @@ class FlinkSession:
 
     async def progress(self, ref: Ref) -> Progress | None:
         return await self._rest.progress(ref.flink_job_id)
+
+    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
+        return await self._rest.course(ref.flink_job_id, whole=whole)
 
     async def vertices(self, ref: Ref) -> list[Vertex]:
         return await self._rest.vertices(ref.flink_job_id)

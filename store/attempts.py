@@ -138,6 +138,8 @@ async def open_on(session: AsyncSession, cluster: str) -> list[dict[str, Any]]:
             Job.current_attempt,
             Job.busy,
             Job.workflow_id,
+            Job.policy,
+            Job.warning,
         )
         .join(Job, Job.id == Attempt.job_id)
         .where(Attempt.cluster == cluster, Attempt.ended_at.is_(None), Job.deleted_at.is_(None))

@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.condition import kind
 from core.errors import InvalidInput, NotFound
 from core.names import old_job_workflow_id
 from store import paging
-from store.tables import Job, Project, Version
+from store.tables import Attempt, Event, Job, Project, Version
 
 SORTS: dict[str, tuple[Any, type]] = {
     "name": (Job.name, str),
@@ -137,6 +138,27 @@ async def latest_version(session: AsyncSession, job_id: str) -> int:
 async def latest_versions(session: AsyncSession, job_ids: Sequence[str]) -> dict[str, int]:
     query = select(Version.job_id, func.max(Version.number)).where(Version.job_id.in_(job_ids)).group_by(Version.job_id)
     return {row[0]: row[1] for row in (await session.execute(query)).all()}
+
+
+async def warn(session: AsyncSession, job_id: str, attempt: Attempt, words: str | None, now: datetime) -> None:
+    """Write down what is wrong with a job that runs; on its timeline once per kind of trouble, and when it is over."""
+    job = await session.get(Job, job_id)
+    if job is None or job.current_attempt != attempt.number or attempt.ended_at is not None or job.warning == words:
+        return
+    before, job.warning = job.warning, words
+    if kind(before) == kind(words):
+        return
+    session.add(
+        Event(
+            key=f"{job_id}/warning/{attempt.number}/{now.isoformat()}",
+            job_id=job_id,
+            at=now,
+            kind="alert" if words else "attempt",
+            message=words or f"that is over: {before}",
+            attempt=attempt.number,
+            data={},
+        )
+    )
 
 
 async def delete(session: AsyncSession, job_id: str, begun: datetime, now: datetime) -> bool:

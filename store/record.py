@@ -43,6 +43,7 @@ async def apply(session: AsyncSession, record: Record) -> None:
         values = {"state": attempt.state.value}
         if attempt.state in ATTEMPT_ENDED:
             values |= {"ended_at": attempt.at, "why_ended": attempt.why, "seen": None, "detail": None}
+            await session.execute(update(Job).where(Job.id == record.job_id).values(warning=None))
         if attempt.version is not None:
             values["version"] = attempt.version
         if attempt.reopen:

@@ -22,6 +22,7 @@ from settings import clock
 from store import attempts, clusters
 from store.tables import Cluster
 from watch import previews
+from watch.condition import Conditions
 from watch.orphans import OrphanWatch
 from watch.services import SESSION, Services
 
@@ -105,6 +106,7 @@ class Observer:
         self._last: dict[str, tuple[float, Look]] = {}
         self._health: dict[str, float] = {}
         self._told: dict[str, Told] = {}
+        self._conditions: dict[str, Conditions] = {}
 
     async def observe(self, cluster: str, *, not_older_than: float = 0.0) -> Look:
         """Ask `cluster` once and write down what changed. Callers at the same time share one question;
@@ -142,6 +144,10 @@ class Observer:
         # First told, then written: were we to die in between, the next look tells it again.
         await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes))
         if self._reports:
+            fares = self._conditions.setdefault(name, Conditions(services.database))
+            # After what was told above: the workflow takes one observation of a moment.
+            hopeless = await fares.look(engine, known, overview, sequence + 1)
+            await asyncio.gather(*(self._tell(told, row, seen) for row, seen in hopeless))
             looked_at = await previews.look(services.database, engine, name, overview, now)
             owned = {row["handle"] for row in known} | looked_at
             await self._orphans.look(name, overview, owned, now, engine.started_by)

@@ -9,6 +9,7 @@ from temporalio import workflow
 
 from activities import contracts as c
 from core import blocked
+from core.condition import NO_SAVEPOINT_NEEDED, given_up, is_hopeless
 from core.observations import ENDED, FINAL, EngineState, Intent, Observation, Trouble, alive, attempt_state, ended
 from core.policy import AfterRestore, GiveUp, after_restore, decide
 from core.restore import Basis, RestorePoint
@@ -143,7 +144,8 @@ class Ending:
         if stopped.state not in ENDED:
             s.stop = None
             await book.write("not stopped", points=points)
-            raise Failed(stopped.error or "It was not stopped and runs on.", stopped.code or "not_stopped")
+            error = f"{stopped.error or 'It was not stopped and runs on.'} {NO_SAVEPOINT_NEEDED}"
+            raise Failed(error, stopped.code or "not_stopped")
         await self._end(stopped.state, savepoint=points[0].path if points else None, points=points)
         if intent is Intent.REPLACE and s.state is not JobState.PAUSED:
             raise Failed(f"It was not stopped by us, so it is not started again: {s.reason}", "ended_otherwise")
@@ -207,17 +209,19 @@ class Ending:
         elif ending.unseen:
             book.block(blocked.end_not_seen(number, flink_job_id, why.points, ha=why.ha))
         elif ending.restartable:
-            self._by_policy(ending.why, trouble, why.points)
+            self._by_policy(ending.why, trouble, why.points, stable=not (stop and stop.unstable))
         else:
             book.set(ending.job, ending.why)
         await book.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
 
-    def _by_policy(self, why: str, trouble: Trouble | None = None, points: Sequence[RestorePoint] = ()) -> None:
-        """After a failure: wait for a restart, or give up, or park."""
+    def _by_policy(
+        self, why: str, trouble: Trouble | None = None, points: Sequence[RestorePoint] = (), *, stable: bool = True
+    ) -> None:
+        """After a failure: wait for a restart, or give up, or park. Unless `stable` its running forgives nothing."""
         book, s = self.book, self.book.s
         if self._restore_is_hopeless(why, trouble, points):
             return
-        since = s.attempt.running_since if s.attempt else None
+        since = s.attempt.running_since if s.attempt and stable else None
         verdict = decide(s.policy, s.restarts, workflow.now(), running_since=since, random=workflow.random().random())
         if isinstance(verdict, GiveUp):
             s.restart_at = None
@@ -293,6 +297,12 @@ class Ending:
         s.sequence = max(s.sequence, seen.sequence)
         if seen.state is not EngineState.MISSING:
             s.attempt.unresolved = False
+        hopeless = s.state in (JobState.RUNNING, JobState.DEPLOYED) and is_hopeless(
+            seen.restarts, s.policy.max_engine_restarts
+        )
+        if hopeless and seen.state not in ENDED and workflow.patched("engine-restarts"):
+            await self._give_up(given_up(seen.restarts or 0, seen.failure))
+            return
         if seen.state in ENDED:
             await self._end(seen.state)
             return
@@ -309,6 +319,21 @@ class Ending:
             f"attempt {seen.attempt} {seen.state.value}",
             attempts=book.attempt_change(attempt_state(seen.state), running=running),
         )
+
+    async def _give_up(self, why: str) -> None:
+        """Its engine would restart it for ever: that is a failure, and the restart policy answers it. A cancel keeps
+        the checkpoints, and it has completed none that it could go on from by itself."""
+        book, s = self.book, self.book.s
+        s.stop = StopSnapshot(intent=Intent.ABANDON, why=why, at=workflow.now(), unstable=True)
+        book.note("attempt", f"{why}; it is ended, and the restart policy goes on")
+        book.flush()
+        stopped = await calls.cancel(self._in())
+        if stopped.state is None:
+            book.set(s.state, f"{why}; it cannot be told whether it was cancelled")
+            await book.write("not ended")
+            return
+        s.sequence = max(s.sequence, stopped.sequence)
+        await self._end(stopped.state)
 
     def _stop_was_lost(self, seen: Observation) -> bool:
         """A cancel or a stop whose outcome was unclear did not arrive: a later end has other causes than it. Only a

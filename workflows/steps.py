@@ -8,6 +8,7 @@ from typing import NoReturn
 from temporalio import workflow
 
 from activities import contracts as c
+from core.condition import NO_SAVEPOINT_NEEDED
 from core.errors import InvalidInput
 from core.observations import EngineState, Intent, killed
 from core.restore import Basis, RestoreRequest, newest, resolve_request
@@ -230,7 +231,8 @@ class Steps(Deploying):
             )
         if taken.error or taken.savepoint is None:
             raise Failed(
-                taken.error or "Flink names a savepoint whose _metadata is not there.", taken.code or "savepoint"
+                f"{taken.error or 'Flink names a savepoint whose _metadata is not there.'} {NO_SAVEPOINT_NEEDED}",
+                taken.code or "savepoint",
             )
         self._has_savepoint(taken.savepoint)
         await self.book.write("savepoint", points=[taken.savepoint])

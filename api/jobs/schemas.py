@@ -124,6 +124,10 @@ class JobOut(BaseModel):
     type: str
     state: JobState
     reason: str = Field(description="Why it is in this state; empty when there is nothing to say")
+    warning: str | None = Field(
+        description="What is wrong with it although it runs: Flink restarts it again and again, or its checkpoints do "
+        "not complete"
+    )
     version: int = Field(description="Version of the current attempt, else the latest")
     latest_version: int
     cluster: str

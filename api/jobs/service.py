@@ -124,6 +124,7 @@ def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> o
         type=job.type,
         state=JobState(job.state),
         reason=job.reason,
+        warning=job.warning if open_ else None,
         version=job.version if attempt else latest,
         latest_version=latest,
         cluster=job.cluster,

@@ -12,7 +12,7 @@ import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
 from core.observations import EngineState, Observation
-from engine.base import AnotherFlink, Failure, Health, JobSeen, Leader, Overview, Progress, Ref, Unreachable
+from engine.base import AnotherFlink, Course, Health, JobSeen, Leader, Overview, Ref, Unreachable
 from settings import Settings, clock
 from store.database import Database
 from store.tables import Attempt, Cluster, Job
@@ -49,8 +49,7 @@ class Flink:
     identity: str | None = "flink-1"
     expected: str | None = None
     away: bool = False
-    progress_: Progress | None = None
-    failure_: Failure | None = None
+    course_: Course | None = None
     asked: list[str] = field(default_factory=list)
     before_it_answers: Callable[[], Any] | None = None
 
@@ -60,12 +59,12 @@ class Flink:
 
     async def overview(self) -> Overview:
         self._answers()
-        state, _modified_at = self.state, self.modified_at
+        state, modified_at = self.state, self.modified_at
         if self.before_it_answers:
             await self.before_it_answers()
         if state is EngineState.MISSING:
             return Overview({})
-        return Overview({ID: JobSeen(ID, state, name="default:j", detail=state.value)})
+        return Overview({ID: JobSeen(ID, state, name="default:j", detail=state.value, modified_at=modified_at)})
 
     async def leader(self) -> Leader:
         self._answers()
@@ -78,13 +77,9 @@ class Flink:
         await self.leader()
         return Health(slots_total=1, leader=self.leads, cluster=self.identity)
 
-    async def progress(self, ref: Ref) -> Progress | None:
-        self.asked.append("progress")
-        return self.progress_
-
-    async def failure(self, ref: Ref) -> Failure | None:
-        self.asked.append("failure")
-        return self.failure_
+    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
+        self.asked.append("course")
+        return self.course_
 
 
 class Temporal:

@@ -324,6 +324,55 @@ class TestObservations:
         await life.until(lambda: cluster.records[-1].job.state == "PAUSED")
 
 
+class TestRestartsByTheEngine:
+    async def loops(self, life, restarts: int) -> None:
+        seen = life.cluster.observation(life.cluster.opened[-1].number, EngineState.RUNNING)
+        await life.handle.signal("observed", seen.model_copy(update={"restarts": restarts, "failure": "boom"}))
+
+    async def test_too_many_are_a_failure_and_the_policy_goes_on_from_the_newest_point(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=FAST.model_copy(update={"initial_backoff": 0, "max_restarts": 1}))
+        await self.loops(life, 10)
+        await life.until(lambda: len(cluster.opened) == 2)
+        assert cluster.asked.count("cancel") == 1
+        assert cluster.opened[1].restore_path == cluster.points[0].path
+        assert any("restarted it 10 times" in m for m in cluster.events("restart"))
+        await life.until(lambda: cluster.records[-1].job.state == "RUNNING")
+        await self.loops(life, 11)
+        await life.until(lambda: cluster.records[-1].job.state == "FAILED")
+        assert any("failed for good" in m for m in cluster.events("alert"))
+
+    async def test_its_time_of_running_forgives_no_restart(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        policy = FAST.model_copy(update={"initial_backoff": 0, "max_restarts": 1, "reset_after": 1})
+        life = await running(start, cluster, policy=policy)
+        for n in (1, 2):
+            await life.skip(100)
+            await self.loops(life, 10)
+            await life.until(lambda n=n: cluster.asked.count("cancel") == n)
+            await life.until(lambda n=n: len(cluster.opened) == 2)
+        await life.until(lambda: cluster.records[-1].job.state == "FAILED")
+
+    @pytest.mark.parametrize(("restarts", "limit"), [(9, 10), (500, 0)])
+    async def test_fewer_or_by_leave_of_the_policy_are_not(self, start, restarts, limit):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=FAST.model_copy(update={"max_engine_restarts": limit}))
+        await self.loops(life, restarts)
+        await asyncio.sleep(0.3)
+        assert await life.state() == "RUNNING"
+        assert "cancel" not in cluster.asked
+
+    async def test_a_pause_that_fails_says_what_works(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda a: c.Stopped(
+            state=EngineState.RUNNING, sequence=cluster.tick(), error="The savepoint failed", code="savepoint_failed"
+        )
+        assert "`kill` keeps the retained checkpoints" in (await life.do("pause")).error
+
+
 class TestStopping:
     async def test_a_savepoint_that_fails_leaves_the_job_running(self, start):
         cluster = Cluster()
