@@ -21,7 +21,7 @@ from watch.services import Engines
 
 FOLDER = "PENSTOCK_FAULTS_DIR"
 # What changes something outside of us; questions leave nothing behind.
-EFFECTS = ("submit", "stop_with_savepoint", "savepoint", "cancel", "dispose")
+EFFECTS = ("submit", "stop_with_savepoint", "savepoint", "cancel", "dispose", "fence")
 _job: ContextVar[str | None] = ContextVar("job", default=None)
 
 

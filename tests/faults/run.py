@@ -118,6 +118,7 @@ class Run:
     def send(self, job: Job, body: dict[str, Any], *, verb: str = "ordinary") -> dict[str, Any] | None:
         """Send it until it is answered, then again with its key: the second answer is the same command. None when it
         was refused with a reason."""
+        named = self._named(job, body)
         key, response = self.world.send(job.ref, body)
         if response.status_code in (409, 422) and response.json().get("code"):
             self.refused[f"{verb}: {response.json()['code']}"] += 1
@@ -126,11 +127,21 @@ class Run:
             raise AssertionError(f"{job.ref} {body}: {response.status_code} {response.text}")
         command: dict[str, Any] = response.json()
         job.sent[command["number"]] = body
+        if named is not None:
+            job.named[command["number"]] = named
         headers = {"Idempotency-Key": key}
         again = self.world.insist("POST", f"/jobs/{job.ref}/commands", json=body, headers=headers)
         same = again.status_code == 202 and again.json()["id"] == command["id"]
         self.verdicts.check("a key acts once", same, f"{job.ref} {key}: {again.text}")
         return command
+
+    def _named(self, job: Job, body: dict[str, Any]) -> str | None:
+        """The path of the point that a command names."""
+        point = (body.get("restore") or {}).get("point")
+        if point is None or not point.startswith("rp-"):
+            return point
+        points = self.world.get(f"/jobs/{job.ref}/restore-points", limit=500)["items"]
+        return next((p["path"] for p in points if p["id"] == point), None)
 
     def send_once(self, job: Job, body: dict[str, Any]) -> int:
         """Send it and return with its answer at once; the number of the command."""

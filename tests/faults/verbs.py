@@ -80,7 +80,6 @@ class Verbs:
         body = {"kind": kind, "restore": restore, **more}
         command = self._run.send(job, body, verb=f"named-point {spelling}")
         if command is not None:
-            job.named[command["number"]] = point["path"]
             self._run.end(job, command["number"])
 
     def changed_sql(self, job: Job) -> None:

@@ -7,6 +7,9 @@ import itertools
 import pytest
 
 from core.observations import EngineState as E
+from store import attempts
+from store.tables import Attempt
+from tests.store.test_store import add_job
 from tests.watch.conftest import World
 from watch.observer import LONGEST_TELL_AGAIN, TELL_AGAIN_SECONDS
 
@@ -62,14 +65,31 @@ async def test_a_reason_that_is_over_is_told_by_level(world: World):
     assert world.temporal.told == ["RUNNING"]
 
 
+async def test_many_attempts_are_written_at_once(world: World):
+    """A final state stays, whatever else is written with it."""
+    other = await add_job(world.database, name="other", state="RUNNING")
+    async with world.database.write() as session:
+        more = {"cluster": "local", "version": 1, "state": "RUNNING", "cause": "test", "config": {}, "sequence": 1}
+        for number, seen in ((1, "FAILED"), (2, None)):
+            handle = str(number) * 32
+            row = Attempt(job_id=other.id, number=number, flink_job_id=handle, handle=handle, seen=seen, **more)
+            row.started_at = world.time.now()
+            session.add(row)
+    keys = [(world.job_id, 1), (other.id, 1), (other.id, 2)]
+    rows = [{"job": job, "attempt": number, "saw": "RECOVERING", "told": "", "seq": 2} for job, number in keys]
+    async with world.database.write() as session:
+        await attempts.observe(session, rows)
+    async with world.database.read() as session:
+        found = [await session.get(Attempt, key) for key in keys]
+    assert [row.seen for row in found if row] == ["RECOVERING", "FAILED", "RECOVERING"]
+
+
 class TestAFinalState:
     async def test_counts_also_when_a_younger_question_was_answered_first(self, world: World):
         """A look is slow; while it waits, a younger one sees the job running and writes that down."""
 
         async def a_younger_one_is_written_down() -> None:
             async with world.database.write() as session:
-                from store import attempts
-
                 later = int(world.time.now().timestamp() * 1000) + 5000
                 row = {"job": world.job_id, "attempt": 1, "saw": "RUNNING", "told": "RUNNING", "seq": later}
                 await attempts.observe(session, [row])
