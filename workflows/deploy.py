@@ -83,7 +83,7 @@ class Deploying(Ending):
             version=version,
             build_key=built.key,
             commit=built.commit,
-            unresolved=self._fences,
+            unresolved=self.since(1),
             restored_from=choice.path,
             accepted=accepted,
             before=s.attempt.version if s.attempt else None,
@@ -242,7 +242,7 @@ class Deploying(Ending):
             await self._build(s.attempt.version, CommandKind.RESTART)
             result = await self._send()
         s.attempt.leader = result.leader
-        s.attempt.unresolved = self._fences and result.state is c.SubmitState.UNCLEAR
+        s.attempt.unresolved = self.since(1) and result.state is c.SubmitState.UNCLEAR
         if result.state is c.SubmitState.ACCEPTED:
             return
         message = result.error or "the cluster said no"
@@ -272,7 +272,7 @@ class Deploying(Ending):
 
     async def _send(self) -> c.Submitted:
         """A kill may come in meanwhile: the attempt is unresolved then, and the kill makes sure of it."""
-        if not self._fences:
+        if not self.since(1):
             return await calls.submit(self._in())
         with self._may_leave():
             return await calls.submit(self._in())

@@ -68,10 +68,9 @@ class Ending:
         attempt = self.book.s.attempt
         return attempt is not None and not attempt.ended
 
-    @property
-    def _fences(self) -> bool:
-        """Whether this run makes sure of attempts that were perhaps sent; one of an earlier generation did not."""
-        return self.book.s.generation >= 1
+    def since(self, generation: int) -> bool:
+        """Whether this run does what is done since that generation; an earlier one did not, and is replayed so."""
+        return self.book.s.generation >= generation
 
     def _is_unresolved(self) -> bool:
         attempt = self.book.s.attempt
@@ -132,7 +131,7 @@ class Ending:
         with self._may_leave():
             stopped = await calls.stop(wanted)
         s.sequence = max(s.sequence, stopped.sequence)
-        if self._fences:
+        if self.since(1):
             s.stop.at = workflow.now()
         points = [stopped.savepoint] if stopped.savepoint else []
         if points:
@@ -264,7 +263,7 @@ class Ending:
         """What the watch has told. That a job is missing is believed after a second question only."""
         if seen.state is EngineState.MISSING and self._is_unresolved():
             return  # it may still be on its way: that is for who decides what becomes of it
-        if self._may_be_of_an_earlier_run(seen) and workflow.patched("an-old-end-is-asked-for"):
+        if self._may_be_of_an_earlier_run(seen) and self.since(1):
             there = (await calls.look(self._in())).observation
             if there is None or (there.state is EngineState.MISSING and self._is_unresolved()):
                 return  # it is told again for as long as it is so
@@ -277,7 +276,7 @@ class Ending:
             self.book.soon("missing?")
             asked = await calls.look(self._in())
             if asked.observation is None:
-                if asked.why and workflow.patched("says-why-it-is-unknown"):
+                if asked.why and self.since(1):
                     self.book.set(self.book.s.state, asked.why)
                     await self.book.write("unknown")
                 return
@@ -300,7 +299,7 @@ class Ending:
         hopeless = s.state in (JobState.RUNNING, JobState.DEPLOYED) and is_hopeless(
             seen.restarts, s.policy.max_engine_restarts
         )
-        if hopeless and seen.state not in ENDED and workflow.patched("engine-restarts"):
+        if hopeless and seen.state not in ENDED and self.since(1):
             await self._give_up(given_up(seen.restarts or 0, seen.failure))
             return
         if seen.state in ENDED:

@@ -24,7 +24,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.steps import Steps
 
 REMEMBERED_COMMANDS = 100
-_FINAL_IS_NEVER_STALE = "final-is-never-stale"  # workflow.patched: before, such an observation changed nothing
 OLD_CHECKPOINTS = timedelta(hours=6)
 
 
@@ -103,10 +102,9 @@ class JobWorkflow:
         waiting, attempt = self._s.seen, self._s.attempt
         # One about another job of this name, or another attempt, may not take the place of what is waiting.
         own = attempt is not None and (seen.attempt, seen.flink_job_id) == (attempt.number, attempt.flink_job_id)
-        by_time = waiting is None or (seen.attempt, seen.sequence) > (waiting.attempt, waiting.sequence)
         takes_place = own and newer(waiting, seen)
-        if takes_place is not by_time and not workflow.patched(_FINAL_IS_NEVER_STALE):
-            takes_place = by_time
+        if not self._steps.since(1):
+            takes_place = waiting is None or (seen.attempt, seen.sequence) > (waiting.attempt, waiting.sequence)
         if takes_place:
             self._s.seen = seen
 
@@ -266,7 +264,7 @@ class JobWorkflow:
             return
         if is_stale(seen, attempt=attempt.number, flink_job_id=attempt.flink_job_id, last_sequence=self._s.sequence):
             return
-        if seen.sequence <= self._s.sequence and not workflow.patched(_FINAL_IS_NEVER_STALE):
+        if seen.sequence <= self._s.sequence and not self._steps.since(1):
             return
         await self._guarded(self._steps.observe_signal(seen))
 
@@ -280,7 +278,7 @@ class JobWorkflow:
             await self._observe(found.observation)
         again = self._s.checkpoints_at
         due = found.old_checkpoints and (again is None or workflow.now() >= again)
-        if due and workflow.patched("old-checkpoints"):
+        if due and self._steps.since(1):
             self._s.checkpoints_at = workflow.now() + OLD_CHECKPOINTS
             await self._guarded(self._steps.retain())
 

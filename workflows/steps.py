@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
-from temporalio import workflow
-
 from activities import contracts as c
 from core.condition import NO_SAVEPOINT_NEEDED
 from core.errors import InvalidInput
@@ -182,7 +180,7 @@ class Steps(Deploying):
             await self._cancel(Intent.REPLACE)
         request = RestoreRequest(mode="point", point=way_back.path)
         cause = f"rollback of command {book.command.number if book.command else ''}"
-        if workflow.patched("roll-back-to-what-ran"):
+        if self.since(1):
             await self.deploy(way_back.version, request, cause, asked=True, built=way_back.built, like=way_back.attempt)
         else:
             await self.deploy(way_back.version_then, request, cause, asked=True)
@@ -214,7 +212,7 @@ class Steps(Deploying):
         parked = s.state is JobState.BLOCKED or s.others_alive
         if self._live():
             await self._cancel(Intent.KILL)
-        if self._fences and parked and s.attempt is not None:
+        if self.since(1) and parked and s.attempt is not None:
             self.book.flush()
             stopped = await calls.cancel_all(self._in())
             if stopped.state is None:

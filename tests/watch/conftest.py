@@ -71,7 +71,10 @@ class Flink:
         self.asked.append("leader")
         if self.expected is not None and self.expected != self.identity:
             raise AnotherFlink(f"another Flink ({self.identity}), not the one that was registered ({self.expected})")
-        return Leader(self.leads, False, 1.0, self.identity)
+        return Leader(self.leads, False, 1.0, cluster=self.identity)
+
+    async def started_by(self, handles: Any) -> dict[str, str]:
+        return {}
 
     async def health(self) -> Health:
         await self.leader()
