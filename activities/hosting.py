@@ -74,9 +74,14 @@ async def _row(services: Services, job: Job, place: Cluster, version: str, *, ne
             row = await session.get(Cluster, job.name)
             if row is not None and not await clusters.is_left(session, row):
                 raise Rejected(f"There is a cluster {job.name} already; give this job another name.")
-        if row is None:
-            row = Cluster(name=job.name, kind=SESSION, config={}, created_at=clock.now())
-            session.add(row)
+            row = await clusters.name_again(
+                session,
+                Cluster(
+                    name=job.name, kind=SESSION, jobmanager_url=_free(None), gateway_url=_free(None),
+                    flink_version=version, state_dir=place.state_dir, config={}, standby_urls=[], gateway_urls=[],
+                    created_at=clock.now(),
+                ),
+            )  # fmt: skip
         if new:
             row.identity = None  # it chooses another port inside at each attempt
             row.jobmanager_url = _free(row.jobmanager_url)

@@ -12,6 +12,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation, why_ended
+from core.errors import NotFound
 from core.observations import ENDED, EngineState, Lost, Observation, Trouble
 from core.paths import of_point
 from core.restore import RestoreKind
@@ -291,6 +292,8 @@ class Observing:
                 try:
                     look = await self._observer.observe(cluster)
                     busy = look.busy
+                except NotFound:
+                    return  # the cluster has been removed
                 except Exception as error:  # the database may be away: then it is asked again, not given up
                     log.warning("the watch could not look", cluster=cluster, why=f"{type(error).__name__}: {error}")
                     async with self._services.database.read() as session:

@@ -62,11 +62,12 @@ def add_cluster(
         list[str] | None, typer.Option(help="Another JobManager, with high availability; may be repeated")
     ] = None,
     config: Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Although that Flink has another name already")] = False,
 ) -> None:
     """Register a Flink session cluster."""
     body: dict[str, Any] = {
         "name": name, "jobmanager_url": jobmanager_url, "flink_version": flink_version, "state_dir": state_dir,
-        "gateway_url": gateway_url, "standby_urls": standby_url or [], "config": jobs.pairs(config),
+        "gateway_url": gateway_url, "standby_urls": standby_url or [], "config": jobs.pairs(config), "force": force,
     }  # fmt: skip
     Api().call("POST", "/clusters", json=body)
     out.print(f"Registered {name}.")

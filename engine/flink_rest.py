@@ -164,10 +164,10 @@ class FlinkRest:
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": EXCEPTIONS})
             entries = (body.get("exceptionHistory") or {}).get("entries") or []
-            failures = sorted((moment(int(entry["timestamp"])) for entry in entries), reverse=True)
+            failures = sorted((moment(_at(entry)) for entry in entries), reverse=True)
             if not entries and not whole:
                 return Course(failures=[])
-            stack = str(max(entries, key=lambda e: int(e["timestamp"]))["stacktrace"]) if entries else ""
+            stack = str(max(entries, key=_at)["stacktrace"]) if entries else ""
             counted = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
             config = await self._interval(job_id)
             restarts = await self._restarts(job_id) if len(entries) >= REMEMBERED else len(entries)
@@ -306,6 +306,10 @@ class FlinkRest:
         except Refused as error:
             if error.status not in (404, 409):
                 raise
+
+
+def _at(entry: Mapping[str, Any]) -> int:
+    return int(entry.get("timestamp") or 0)
 
 
 def _failed_since(body: Mapping[str, Any], latest: Mapping[str, Any] | None) -> int:

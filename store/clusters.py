@@ -11,19 +11,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
 from core.states import LIVE
-from store.tables import Cluster, Event, Job, Preview, SqlSession
+from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
 
 
 async def get(session: AsyncSession, name: str) -> Cluster:
     found = await session.get(Cluster, name) if "\x00" not in name else None
-    if found is None:
+    if found is None or found.deleted_at is not None:
         raise NotFound(f"There is no cluster {name[:200]}.", code="cluster_not_found", field="cluster")
     return found
 
 
 async def all_(session: AsyncSession) -> Sequence[Cluster]:
-    """All but those whose job has been deleted: their rows are there for the record."""
-    query = select(Cluster).outerjoin(Job, Job.id == Cluster.managed_by).where(Job.deleted_at.is_(None))
+    """All but those that have been removed, or whose job has been deleted: their rows are there for the record."""
+    query = select(Cluster).outerjoin(Job, Job.id == Cluster.managed_by)
+    query = query.where(Job.deleted_at.is_(None), Cluster.deleted_at.is_(None))
     return (await session.scalars(query.order_by(Cluster.name))).all()
 
 
@@ -49,7 +50,9 @@ async def managed_by(session: AsyncSession, job_id: str) -> Cluster | None:
 
 
 async def is_left(session: AsyncSession, cluster: Cluster) -> bool:
-    """Whether it was run by a job that has been deleted."""
+    """Whether it has been removed, or was run by a job that has been deleted: its name is free."""
+    if cluster.deleted_at is not None:
+        return True
     keeper = await session.get(Job, cluster.managed_by) if cluster.managed_by else None
     return keeper is not None and keeper.deleted_at is not None
 
@@ -59,6 +62,44 @@ async def keepers(session: AsyncSession, rows: Sequence[Cluster]) -> dict[str, J
     ids = {row.managed_by for row in rows if row.managed_by}
     query = select(Job).where(Job.id.in_(ids), Job.deleted_at.is_(None))
     return {job.id: job for job in await session.scalars(query)} if ids else {}
+
+
+async def same_flink(
+    session: AsyncSession, identity: str | None, leader: str | None, *, besides: str
+) -> Cluster | None:
+    """Another cluster that is the same Flink: by its identity, or by who leads it as of the last look."""
+    query = select(Cluster).where(Cluster.name != besides, Cluster.deleted_at.is_(None)).order_by(Cluster.name)
+    for row in await session.scalars(query):
+        if identity is not None and row.identity == identity:
+            return row
+        if leader is not None and (row.health or {}).get("leader") == leader:
+            return row
+    return None
+
+
+async def name_again(session: AsyncSession, new: Cluster) -> Cluster:
+    """Write a cluster down under a name that is free. A row that is there for the record becomes the new one's."""
+    row = await session.get(Cluster, new.name)
+    if row is None:
+        session.add(new)
+        return new
+    for column in Cluster.__table__.columns:
+        if not column.primary_key:
+            setattr(row, column.name, getattr(new, column.name))
+    return row
+
+
+async def remove(session: AsyncSession, row: Cluster, now: datetime) -> None:
+    """Take a cluster off all lists. Its row stays as long as something that is kept names it; sessions on it end."""
+    if not await ever_used(session, row.name):
+        await session.delete(row)
+        return
+    row.deleted_at = now
+    on_it = (SqlSession.cluster == row.name) & SqlSession.closed_at.is_(None)
+    await session.execute(update(SqlSession).where(on_it).values(closed_at=now))
+    await session.execute(
+        update(Orphan).where(Orphan.cluster == row.name, Orphan.gone_at.is_(None)).values(gone_at=now)
+    )
 
 
 async def ever_used(session: AsyncSession, name: str) -> bool:

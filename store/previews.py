@@ -34,6 +34,18 @@ async def on_cluster(session: AsyncSession, cluster: str) -> Sequence[Preview]:
     return (await session.scalars(select(Preview).where(Preview.cluster == cluster, Preview.gone_at.is_(None)))).all()
 
 
+async def known(session: AsyncSession, flink_job_ids: Collection[str]) -> set[str]:
+    """Those of these Flink jobs that are previews which have not been seen to be gone, on whatever cluster."""
+    query = select(Preview.flink_job_id).where(Preview.flink_job_id.in_(flink_job_ids), Preview.gone_at.is_(None))
+    return set(await session.scalars(query))
+
+
+async def running(session: AsyncSession, cluster: str, now: datetime) -> int:
+    """How many streams on a cluster somebody looks at."""
+    rows = await on_cluster(session, cluster)
+    return sum(row.ended_at is None and row.lease_until > now for row in rows)
+
+
 async def renew(session: AsyncSession, runs: Collection[str], until: datetime) -> None:
     await session.execute(
         update(Preview).where(Preview.run.in_(runs), Preview.ended_at.is_(None)).values(lease_until=until)

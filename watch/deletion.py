@@ -119,6 +119,5 @@ async def _forget_cluster(session: AsyncSession, job: Job) -> str | None:
     row = await clusters.managed_by(session, job.id)
     if row is None:
         return None
-    if not await clusters.ever_used(session, row.name):
-        await session.delete(row)
+    await clusters.remove(session, row, clock.now())
     return row.name

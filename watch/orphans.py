@@ -11,7 +11,7 @@ from core.blocked import adopt
 from core.observations import ENDED
 from core.states import AttemptState
 from engine.base import EngineError, JobSeen, Overview
-from store import orphans
+from store import orphans, previews
 from store.database import Database
 from store.tables import Attempt, Event, Job, Orphan
 
@@ -52,9 +52,17 @@ class OrphanWatch:
         gone: set[str],
         now: datetime,
     ) -> None:
+        # One Flink may be two clusters of ours: what is an attempt or a preview on the other one is no orphan here.
+        async with self._database.read() as session:
+            owners = await orphans.owners(session, {*new, *origins.values()})
+            elsewhere = await previews.known(session, new.keys())
+            owned = elsewhere | {h for h in new if h in owners and _is_open(*owners[h])}
+        if not gone and not new.keys() - owned:
+            return
         async with self._database.write() as session:
             owners = await orphans.owners(session, {*new, *origins.values()})
             open_ = {h for h in new if h in owners and _is_open(*owners[h])}
+            open_ |= elsewhere
             # A program that is being submitted: who submits it deals with what it starts.
             open_ |= {h for h, origin in origins.items() if origin in owners and _is_being_sent(*owners[origin])}
             for handle, seen in new.items():

@@ -33,10 +33,10 @@ from core import config as rules
 from core.errors import Conflict, InvalidInput
 from core.states import CommandKind, JobState
 from settings import clock
-from store import attempts, clusters, commands, jobs
+from store import attempts, clusters, commands, jobs, previews
 from store.tables import Cluster, Job, Project
 from watch.delivery import NO_ANSWER, start_watch, stop_watch
-from watch.services import PROCESSES
+from watch.services import PROCESSES, SESSION
 
 router = APIRouter(tags=["clusters"])
 ClusterName = Annotated[str, Path(max_length=100)]
@@ -55,12 +55,27 @@ async def list_clusters(parts: Parts) -> Page[ClusterOut]:
 
 @router.post("/clusters", status_code=201, responses=responses(409, 422, 503), summary="Register a cluster")
 async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
-    address = new.jobmanager_url or f"host://{parts.settings.host}"
-    row = Cluster(**new.model_dump() | {"jobmanager_url": address}, created_at=clock.now())
+    """Refused (`cluster_known`) when the Flink that answers there is a cluster already, under another name."""
+    given = new.model_dump(exclude={"force"}) | {
+        "jobmanager_url": new.jobmanager_url or f"host://{parts.settings.host}"
+    }
+    urls = [given["jobmanager_url"], *new.standby_urls] if new.kind == SESSION else []
+    answers = await addresses.who_answers(urls)
+    row = Cluster(**given, identity=answers[0].cluster if answers else None, created_at=clock.now())
     async with parts.database.write() as session:
-        if await session.get(Cluster, new.name):
+        before = await session.get(Cluster, new.name)
+        if before is not None and not await clusters.is_left(session, before):
             raise Conflict(f"There is a cluster {new.name} already.", code="cluster_exists", remedy="PATCH it.")
-        session.add(row)
+        for leader in answers:
+            same = await clusters.same_flink(session, leader.cluster, leader.identity, besides=new.name)
+            if same is not None and not new.force:
+                raise Conflict(
+                    f"The Flink that answers at {new.jobmanager_url} is the cluster {same.name} already.",
+                    code="cluster_known",
+                    remedy=f"Use {same.name}, or change it: PATCH /clusters/{same.name}. With `force` it gets a second "
+                    "name all the same.",
+                )
+        row = await clusters.name_again(session, row)
     try:
         await start_watch(parts, new.name)
     except NO_ANSWER as error:  # the recovery schedule starts it
@@ -129,7 +144,8 @@ def _check_address(row: Cluster, given: Mapping[str, Any]) -> None:
 
 @router.delete("/clusters/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Forget a cluster")
 async def delete_cluster(name: ClusterName, parts: Parts) -> None:
-    """Only when no job is on it. The cluster itself is left alone."""
+    """Only when no job is on it. The cluster itself is left alone, its name can be registered again; SQL sessions on it
+    end."""
     async with parts.database.write() as session:
         row = await clusters.get(session, name)
         if await clusters.keepers(session, [row]):
@@ -140,13 +156,17 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
             raise Conflict(
                 f"{count} jobs are on the cluster {name}.", code="cluster_in_use", remedy="Delete those jobs first."
             )
-        if await clusters.ever_used(session, name):
+        if open_ := await attempts.open_on(session, name):
             raise Conflict(
-                f"Jobs, sessions or previews of the cluster {name} are kept for the record, and name it.",
-                code="cluster_has_history",
-                remedy="Leave it; it costs one question a watch interval.",
+                f"{len(open_)} attempts on the cluster {name} have not been seen to end.", code="cluster_in_use"
             )
-        await session.delete(row)
+        if looked_at := await previews.running(session, name, clock.now()):
+            raise Conflict(
+                f"{looked_at} previews run on the cluster {name}.",
+                code="cluster_in_use",
+                remedy="Stop them, or wait until they have ended.",
+            )
+        await clusters.remove(session, row, clock.now())
     await stop_watch(parts, name)
 
 

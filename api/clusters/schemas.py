@@ -53,6 +53,7 @@ class NewCluster(Strict):
         description="URI of the folder for checkpoints and savepoints, for the cluster and for the workers the same",
     )
     config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration of all its jobs")
+    force: bool = Field(default=False, description="Also when the Flink that answers there has another name already")
 
     _config = field_validator("config")(_checked)
 

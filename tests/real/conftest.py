@@ -92,7 +92,7 @@ class Stack:
     def add_cluster(self, name: str, **changes: Any) -> None:
         body = {
             "name": name, "jobmanager_url": self.flink_url, "gateway_url": self.gateway_url,
-            "flink_version": self.local.stack.flink_version, "state_dir": self.state_dir, **changes,
+            "flink_version": self.local.stack.flink_version, "state_dir": self.state_dir, "force": name != "local", **changes,
         }  # fmt: skip
         response = self.http.post("/clusters", json=body)
         assert response.status_code in (201, 409), response.text

@@ -14,7 +14,17 @@ from core.plan import Plan, read
 from core.sql import parse_script
 from core.verdict import Verdict, compare, from_one
 from engine import files
-from engine.base import Engine, Ref, Rejected, SqlProgram, Submission, TriggerState, Unreachable
+from engine.base import (
+    AnotherFlink,
+    Course,
+    Engine,
+    Ref,
+    Rejected,
+    SqlProgram,
+    Submission,
+    TriggerState,
+    Unreachable,
+)
 from engine.flink_processes import Flink
 from engine.processes import Processes, free_port
 from engine.session import FlinkSession
@@ -244,6 +254,38 @@ async def test_the_leader_has_an_identity(subject: Subject):
     assert leader == await subject.engine.leader()
     assert leader.ha is False
     assert leader.silence == 20
+    assert leader.cluster, "it can be told from another Flink"
+    assert (await subject.engine.health()).cluster == leader.cluster
+
+
+async def test_a_stranger_is_no_answer(subject: Subject):
+    leader = await subject.engine.leader()
+    subject.engine.expected = "another one"  # type: ignore[attr-defined]
+    try:
+        for question in (subject.engine.leader, subject.engine.health):
+            with pytest.raises(AnotherFlink):
+                await question()
+        ref = await subject.ref()
+        with pytest.raises(Unreachable) as refused:
+            await subject.submit(ref)
+        assert not refused.value.sent
+    finally:
+        subject.engine.expected = leader.cluster  # type: ignore[attr-defined]
+    assert (await subject.engine.look(ref)).state is EngineState.MISSING
+    assert await subject.engine.leader() == leader
+
+
+async def test_how_an_attempt_has_fared(subject: Subject):
+    ref = await subject.ref()
+    await subject.submit(ref)
+    await subject.until(ref, EngineState.RUNNING)
+    assert await subject.engine.course(ref, whole=False) == Course(failures=[])
+    course = await subject.engine.course(ref, whole=True)
+    assert course is not None
+    assert (course.failures, course.failure, course.restarts, course.failed) == ([], None, 0, 0)
+    assert course.interval
+    assert await subject.engine.course(await subject.ref(), whole=True) is None
+    await subject.engine.cancel(ref)
 
 
 async def test_a_savepoint_is_deleted_with_all_that_belongs_to_it(subject: Subject):

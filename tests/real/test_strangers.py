@@ -136,3 +136,32 @@ def test_one_that_was_moved_by_force_and_goes_on_writing_is_alive(stack: Stack, 
     assert (attempts(stack, job), len(stack.alive(job))) == (1, 1), "nothing is started beside it"
     assert place.patch(jobmanager_url=f"http://127.0.0.1:{place.proxy.port}", force=True)[0] == 200
     stack.until(lambda: (s := stack.job(job))["state"] == "RUNNING" and not s["reason"], "it is found again")
+
+
+def test_a_flink_has_one_name(stack: Stack):
+    body = {
+        "name": "second-name", "jobmanager_url": stack.flink_url, "flink_version": "2.3.0",
+        "state_dir": stack.state_dir,
+    }  # fmt: skip
+    response = stack.http.post("/clusters", json=body)
+    assert (response.status_code, response.json()["code"]) == (409, "cluster_known"), response.text
+    assert "second-name" not in [c["name"] for c in stack.http.get("/clusters").json()["items"]]
+
+
+def test_a_cluster_that_had_a_job_is_removed_and_its_name_is_free(stack: Stack):
+    stack.add_cluster("had-a-job")
+    job = stack.create(SQL, cluster="had-a-job")
+    stack.do(job, "start")
+    assert stack.http.delete("/clusters/had-a-job").json()["code"] == "cluster_in_use"
+    stack.do(job, "kill")
+    assert stack.http.delete("/clusters/had-a-job").json()["code"] == "cluster_in_use"
+    assert stack.http.delete(f"/jobs/{job}").status_code == 204
+    assert stack.http.delete("/clusters/had-a-job").status_code == 204
+    assert stack.http.get("/clusters/had-a-job").status_code == 404
+    assert "had-a-job" not in [c["name"] for c in stack.http.get("/clusters").json()["items"]]
+    assert stack.http.post("/jobs", json={"name": "x", "cluster": "had-a-job", "spec": {"type": "sql", "sql": SQL}}).status_code == 404  # fmt: skip
+    stack.add_cluster("had-a-job")
+    again = stack.create(SQL, cluster="had-a-job")
+    stack.do(again, "start")
+    stack.until(lambda: stack.http.get("/clusters/had-a-job").json()["health"]["reachable"], "it is asked")
+    stack.do(again, "kill")
