@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Table, Update, bindparam, case, func, or_, select, update
+from sqlalchemy import BigInteger, Table, Update, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
@@ -164,9 +164,9 @@ def _observed(*, final: bool) -> Update:
         table.c.job_id == bindparam("job"), table.c.number == bindparam("attempt"), table.c.ended_at.is_(None)
     )
     if not final:
-        statement = statement.where(
-            table.c.sequence < sequence, or_(table.c.seen.is_(None), table.c.seen.not_in(sorted(FINAL)))
-        )
+        # One comparison each: what is written for many rows at once takes no list of values (IN).
+        is_open = and_(*(table.c.seen != state for state in sorted(FINAL)))
+        statement = statement.where(table.c.sequence < sequence, or_(table.c.seen.is_(None), is_open))
     newest = case((table.c.sequence < sequence, sequence), else_=table.c.sequence)
     return statement.values(seen=bindparam("saw"), detail=bindparam("told"), sequence=newest)
 
