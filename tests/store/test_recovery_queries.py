@@ -180,3 +180,25 @@ async def test_a_cluster_from_before_has_no_standby(database: Database):
         cluster = await session.get(Cluster, "local")
         assert cluster is not None
         assert cluster.standby_urls == []
+
+
+async def test_what_is_seen_of_many_attempts_is_written_at_once(database: Database):
+    """And what was seen to be final stays."""
+    owners = [await add_job(database, f"many-{n}") for n in range(3)]
+    for job in owners:
+        await add_attempt(database, job)
+
+    async def look(sequence: int, *states: str) -> list[str | None]:
+        rows = [
+            {"job": job.id, "attempt": 1, "saw": saw, "told": None, "seq": sequence}
+            for job, saw in zip(owners, states, strict=True)
+        ]
+        async with database.write() as session:
+            await attempts.observe(session, rows)
+        async with database.read() as session:
+            found = [await attempts.get(session, job.id, 1) for job in owners]
+        return [attempt.seen for attempt in found if attempt is not None]
+
+    assert await look(1, "RUNNING", "STARTING", "FAILED") == ["RUNNING", "STARTING", "FAILED"]
+    assert await look(2, "FINISHED", "RUNNING", "RUNNING") == ["FINISHED", "RUNNING", "FAILED"]
+    assert await look(1, "RUNNING", "STARTING", "RUNNING") == ["FINISHED", "RUNNING", "FAILED"]
