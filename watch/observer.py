@@ -6,6 +6,7 @@ The watch activity, a job's own check and a page that someone opens all come thr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -150,7 +151,9 @@ class Observer:
             await asyncio.gather(*(self._tell(told, row, seen) for row, seen in hopeless))
             looked_at = await previews.look(services.database, engine, name, overview, now)
             owned = {row["handle"] for row in known} | looked_at
-            await self._orphans.look(name, overview, owned, now, engine.started_by)
+            for ref in await self._orphans.look(name, overview, owned, now, engine.started_by):
+                with contextlib.suppress(EngineError):  # it is reported, too
+                    await engine.cancel(ref)
         async with services.database.write() as session:
             await attempts.observe(session, [_row(row, seen) for row, seen in changes])
             if cluster.cannot_tell_at is not None:

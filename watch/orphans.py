@@ -10,7 +10,7 @@ import structlog
 from core.blocked import adopt
 from core.observations import ENDED
 from core.states import AttemptState
-from engine.base import EngineError, JobSeen, Overview
+from engine.base import EngineError, JobSeen, Overview, Ref
 from store import orphans, previews
 from store.database import Database
 from store.tables import Attempt, Event, Job, Orphan
@@ -32,7 +32,9 @@ class OrphanWatch:
 
     async def look(
         self, cluster: str, overview: Overview, owned: set[str], now: datetime, started_by: StartedBy | None = None
-    ) -> None:
+    ) -> list[Ref]:
+        """Returns attempts that were given up before they had reached the cluster, and are alive all the same: nobody
+        can want them to run on."""
         alive = {h: seen for h, seen in overview.jobs.items() if seen.state not in ENDED and h not in owned}
         if cluster not in self._reported:
             async with self._database.read() as session:
@@ -41,8 +43,9 @@ class OrphanWatch:
         new = {h for h in alive if h in self._suspects.get(cluster, set()) and h not in reported}
         gone = reported - alive.keys()
         self._suspects[cluster] = set(alive)
-        if new or gone:
-            await self._write(cluster, {h: alive[h] for h in new}, await _origins(started_by, new), gone, now)
+        if not new and not gone:
+            return []
+        return await self._write(cluster, {h: alive[h] for h in new}, await _origins(started_by, new), gone, now)
 
     async def _write(
         self,
@@ -51,14 +54,15 @@ class OrphanWatch:
         origins: Mapping[str, str],
         gone: set[str],
         now: datetime,
-    ) -> None:
+    ) -> list[Ref]:
         # One Flink may be two clusters of ours: what is an attempt or a preview on the other one is no orphan here.
         async with self._database.read() as session:
             owners = await orphans.owners(session, {*new, *origins.values()})
             elsewhere = await previews.known(session, new.keys())
             owned = elsewhere | {h for h in new if h in owners and _is_open(*owners[h])}
         if not gone and not new.keys() - owned:
-            return
+            return []
+        given_up: list[Ref] = []
         async with self._database.write() as session:
             owners = await orphans.owners(session, {*new, *origins.values()})
             open_ = {h for h in new if h in owners and _is_open(*owners[h])}
@@ -74,6 +78,8 @@ class OrphanWatch:
                     attempt, job = owners[origins[handle]]
                     whose = f"{job.project}:{job.name}, attempt {attempt.number}"
                     detail = f"started by the program of {whose}, beside its job; {seen.detail}"
+                elif attempt is not None and attempt.state == AttemptState.NOT_SUBMITTED:
+                    given_up.append(Ref(attempt.flink_job_id, handle))
                 row = Orphan(
                     cluster=cluster,
                     flink_job_id=handle,
@@ -95,6 +101,7 @@ class OrphanWatch:
             if gone:
                 await orphans.gone(session, cluster, gone, now)
         self._reported[cluster] = (self._reported[cluster] | (new.keys() - open_)) - gone
+        return given_up
 
 
 async def _origins(started_by: StartedBy | None, handles: Collection[str]) -> Mapping[str, str]:
@@ -126,6 +133,17 @@ def _second(handle: str, job: Job, attempt: Attempt, cluster: str, now: datetime
 
 
 def _alert(job: Job, attempt: Attempt, cluster: str, now: datetime) -> Event:
+    if attempt.state == AttemptState.NOT_SUBMITTED:
+        return Event(
+            key=f"{job.id}/orphan/{attempt.flink_job_id}/{now.isoformat()}",
+            job_id=job.id,
+            at=now,
+            kind="alert",
+            message=f"attempt {attempt.number}, which was given up before it had reached {cluster}, is alive there all "
+            "the same: it is cancelled",
+            attempt=attempt.number,
+            data={"actions": [{"stop": f"/clusters/{cluster}/orphans/{attempt.flink_job_id}/stop"}]},
+        )
     return Event(
         key=f"{job.id}/orphan/{attempt.flink_job_id}/{now.isoformat()}",
         job_id=job.id,

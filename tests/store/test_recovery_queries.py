@@ -73,6 +73,18 @@ class TestOrphans:
             await self.look(watch, "a", at=at)
         assert await self.listed(database) == ["a"]
 
+    async def test_an_attempt_that_was_given_up_and_is_alive_is_to_be_cancelled(self, database: Database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+        given_up = AttemptChange(number=1, state=AttemptState.NOT_SUBMITTED, at=T0, why="its id is spent")
+        async with database.write() as session:
+            await apply(session, Record(job_id=job.id, attempts=[given_up]))
+        seen = Overview({"h1": JobSeen("h1", EngineState.RUNNING, name="x", detail="RUNNING")})
+        watch = OrphanWatch(database)
+        assert await watch.look("local", seen, set(), T0) == [], "one look is none"
+        assert [r.handle for r in await watch.look("local", seen, set(), T0)] == ["h1"]
+        assert await watch.look("local", seen, set(), T0) == [], "once"
+
     async def test_an_attempt_that_is_just_being_started_is_none(self, database: Database):
         """Its row was written after the look had read the rows."""
         job = await add_job(database)
