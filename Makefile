@@ -19,6 +19,9 @@ status: ## What of the local stack is up
 test: ## All tests, with lint and type checks
 	@tests/run
 
+check: ## Lint, types, and the tests that need no JVM; about a minute
+	@tests/run check
+
 lint: ## Format, lint, types, import rules
 	@tests/run lint
 
@@ -28,4 +31,4 @@ faults: ## Kill, freeze and cut off every part, at every step and at random; abo
 bench: ## Measure, and write docs/benchmarks.md
 	@PYTHONPATH=. "$$(bin/environment test)" -m benchmarks
 
-.PHONY: help demo up down status test lint faults bench
+.PHONY: help demo up down status test check lint faults bench
