@@ -76,6 +76,16 @@ def newer(waiting: Observation | None, seen: Observation) -> bool:
     return seen.sequence > waiting.sequence
 
 
+def in_place_of(waiting: Observation | None, seen: Observation) -> Observation:
+    """`seen`, with what `waiting` has told of restarts: a job that is restarted all the time is told of all the time,
+    and what counts would be displaced by its next change."""
+    if waiting is None or waiting.restarts is None or seen.restarts is not None:
+        return seen
+    if (waiting.attempt, waiting.flink_job_id) != (seen.attempt, seen.flink_job_id):
+        return seen
+    return seen.model_copy(update={"restarts": waiting.restarts, "failure": waiting.failure})
+
+
 class Intent(StrEnum):
     """Why an attempt is being ended by us."""
 

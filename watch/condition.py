@@ -17,7 +17,7 @@ from store.database import Database
 
 ASK_AGAIN_SECONDS = 10.0
 TROUBLED_SECONDS = 30.0  # a checkpoint that completes changes nothing that the look at all jobs would show
-TELL_AGAIN_SECONDS = 60.0
+TELL_AGAIN_SECONDS = 30.0
 AT_ONCE = 8
 Row = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.contracts import AttemptIn
     from core.blocked import step_failed
     from core.errors import Conflict
-    from core.observations import Observation, is_stale, newer
+    from core.observations import Observation, in_place_of, is_stale, newer
     from core.policy import RestartPolicy
     from core.retention import SavepointPolicy
     from core.snapshot import GENERATION, CommandRequest, JobSnapshot
@@ -106,7 +106,7 @@ class JobWorkflow:
         if not self._steps.since(1):
             takes_place = waiting is None or (seen.attempt, seen.sequence) > (waiting.attempt, waiting.sequence)
         if takes_place:
-            self._s.seen = seen
+            self._s.seen = in_place_of(waiting, seen)
 
     @workflow.signal(name="policy")
     def policy(self, policy: RestartPolicy) -> None:

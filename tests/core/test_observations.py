@@ -12,6 +12,7 @@ from core.observations import (
     attempt_state,
     disagrees,
     ended,
+    in_place_of,
     is_stale,
     newer,
 )
@@ -60,6 +61,15 @@ def test_an_old_observation_changes_nothing(observation, stale):
 )
 def test_which_of_two_observations_is_looked_at(waiting, other, takes_its_place):
     assert newer(waiting, other) is takes_its_place
+
+
+def test_what_was_told_of_restarts_stays_with_the_attempt():
+    waiting = seen().model_copy(update={"restarts": 12, "failure": "boom"})
+    after = in_place_of(waiting, seen(E.RECOVERING, sequence=11))
+    assert (after.state, after.restarts, after.failure) == (E.RECOVERING, 12, "boom")
+    assert in_place_of(waiting, seen(attempt=3)).restarts is None
+    assert in_place_of(waiting, after.model_copy(update={"restarts": 13})).restarts == 13
+    assert in_place_of(None, seen()).restarts is None
 
 
 @pytest.mark.parametrize(

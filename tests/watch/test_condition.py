@@ -67,7 +67,7 @@ async def test_the_warning_is_written_and_told_once_per_kind_of_trouble(world: W
 
 async def test_too_many_are_told_to_the_workflow_and_not_with_every_look(world: World):
     world.flink.course_ = course(world, 12)
-    await looks(world, 5, changes=True)
+    await looks(world, 3, changes=True)
     assert [seen.restarts for seen in world.temporal.signals] == [12]
     assert world.temporal.signals[0].failure == "boom"
 

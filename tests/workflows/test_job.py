@@ -343,6 +343,26 @@ class TestRestartsByTheEngine:
         await life.until(lambda: cluster.records[-1].job.state == "FAILED")
         assert any("failed for good" in m for m in cluster.events("alert"))
 
+    async def test_it_is_not_displaced_by_the_next_change(self, start):
+        """While the workflow is busy the job goes on changing between RUNNING and RECOVERING."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=FAST)
+        hold = asyncio.Event()
+
+        async def slow(_):
+            await hold.wait()
+            return c.Stopped(error="The savepoint failed; the job runs on", code="savepoint_failed")
+
+        cluster.savepoints = slow
+        await life.send("savepoint")
+        await life.until(lambda: "savepoint" in cluster.asked)
+        await self.loops(life, 12)
+        await life.observe(EngineState.RECOVERING)
+        await asyncio.sleep(0.2)
+        hold.set()
+        await life.until(lambda: "cancel" in cluster.asked)
+
     async def test_its_time_of_running_forgives_no_restart(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
