@@ -61,7 +61,7 @@ def recover(
 ) -> None:
     """Run the recovery now: what is not as it ought to be, and what was done about it."""
     answer = Api().call("POST", "/recovery", json={"dry_run": dry_run})
-    found, more = answer["findings"], answer["more"]
+    found, more = answer["findings"], answer.get("more", {})
     if as_json:
         show_json(found)
         return

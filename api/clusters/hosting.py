@@ -27,7 +27,11 @@ async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) ->
         # Under its lock: of this and a DELETE of the job that runs the cluster one is refused.
         keeper = await jobs.by_id(session, cluster.managed_by, lock=True)
         if keeper is not None and keeper.deleting_at is not None and keeper.deleted_at is None:
-            raise Conflict(f"The job that runs {cluster.name} is being deleted.", code="cluster_being_deleted")
+            raise Conflict(
+                f"The job that runs {cluster.name} is being deleted.",
+                code="cluster_being_deleted",
+                remedy="Choose another cluster (GET /clusters), or try again when that job has stayed after all.",
+            )
     if not is_stateless(new.spec.type):
         if cluster.kind == PROCESSES:
             raise InvalidInput(

@@ -16,7 +16,7 @@ from core.errors import Conflict, NotFound, Unavailable
 from core.snapshot import CommandRequest
 from settings import clock
 from store import jobs
-from store.tables import Job
+from store.tables import Cluster, Job
 from tests.recovery.conftest import House
 
 REFUSED = (Conflict, NotFound)
@@ -122,6 +122,16 @@ class TestRefusal:
         with pytest.raises(Conflict) as error:
             await house.send(job, "start")
         assert error.value.code == "job_being_deleted"
+
+    async def test_no_job_is_created_on_a_cluster_whose_job_is_being_deleted(self, house: House):
+        keeper = await house.create()
+        async with house.services.database.write() as session:
+            await session.execute(update(Cluster).where(Cluster.name == "local").values(managed_by=keeper.id))
+        await house.create()
+        await unfinished(house, keeper)
+        with pytest.raises(Conflict) as error:
+            await house.create()
+        assert error.value.code == "cluster_being_deleted"
 
     async def test_the_workflow_of_another_job_takes_no_command(self, house: House):
         """A row of an older version: its workflow's id is made of names alone, and may be that of an earlier job."""

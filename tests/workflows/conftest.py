@@ -317,5 +317,8 @@ async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[...,
                 history = await item.fetch_history()
                 test = re.sub(r"\W.*", "", os.environ["PYTEST_CURRENT_TEST"].split("::")[-1])
                 text = re.sub(r'"identity": ?"[^"]*"', '"identity": "worker"', history.to_json())
-                Path(folder, f"{test}.json").write_text(json.dumps(json.loads(text)))
+                path = Path(folder, f"{test}.json")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.exists():  # what was kept stays as it is
+                    path.write_text(json.dumps(json.loads(text)))
             await item.terminate()
