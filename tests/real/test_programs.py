@@ -304,7 +304,7 @@ class TestJob:
         shown = stack.until(orphan, "the second job is an orphan")
         assert (shown["job"], shown["attempt"]) == (job, 1)
         assert f"started by the program of {job}, attempt 1" in shown["detail"]
-        alert = next(e for e in stack.items(job, "events") if e["kind"] == "alert")
+        alert = next(e for e in stack.items(job, "timeline") if e["kind"] == "alert")
         assert alert["data"]["actions"] == [{"stop": f"/clusters/local/orphans/{late}/stop"}]
         assert stack.http.post(f"/clusters/local/orphans/{late}/stop", json={"mode": "cancel"}).status_code == 202
         stack.until(lambda: orphan() is None, "it has gone")
