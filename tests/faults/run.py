@@ -192,6 +192,15 @@ class Run:
 
     # The judge's last look ------------------------------------------------------------------
 
+    def come_to(self, job: Job, *wanted: str) -> None:
+        """Wait until a job that ends by itself has come to one of these states, or is BLOCKED."""
+        deadline, state = time.time() + BOUND, ""
+        while state not in (*wanted, "BLOCKED") and time.time() < deadline:
+            state = str(self.world.get(f"/jobs/{job.ref}")["state"])
+            time.sleep(0.5)
+        words = f"{job.ref} is {state} after {BOUND:.0f} s, not {wanted}"
+        self.verdicts.check("our view is Flink's", state in (*wanted, "BLOCKED"), words)
+
     def rest(self, job: Job, *wanted: str | None) -> dict[str, Any]:
         """Wait until a job has come to rest, and Flink says the same of it as we do."""
         deadline = time.time() + BOUND
@@ -382,7 +391,10 @@ class Run:
         with together(self.do, [(job, {"kind": "start"}) for job in self.jobs]):
             pass
         for job in self.jobs:
-            self.rest(job, "FINISHED" if job.role == "fails" else "RUNNING")
+            if job.role == "fails":
+                self.come_to(job, "FINISHED")
+            else:
+                self.rest(job, "RUNNING")
 
     def tell_broken(self) -> None:
         for words in self.report()["broken"]:

@@ -196,7 +196,7 @@ class Verbs:
         if ended["state"] == "SUCCEEDED" and how == "refuses":
             self._run.verdicts.check("success has its effect", False, f"{job.ref}: a program that throws was started")
         if ended["state"] == "SUCCEEDED" or how == "refuses":
-            self._run.rest(job, *wanted)
+            self._run.come_to(job, *wanted)
 
     def adopt(self, job: Job) -> None:
         """A Flink job that was started past Penstock becomes the attempt of a job."""
