@@ -282,7 +282,8 @@ async def test_how_an_attempt_has_fared(subject: Subject):
     assert await subject.engine.course(ref, whole=False) == Course(failures=[])
     course = await subject.engine.course(ref, whole=True)
     assert course is not None
-    assert (course.failures, course.failure, course.restarts, course.failed) == ([], None, 0, 0)
+    # Checkpoints that were due before all tasks ran count as failed.
+    assert (course.failures, course.failure, course.restarts) == ([], None, 0)
     assert course.interval
     assert await subject.engine.course(await subject.ref(), whole=True) is None
     await subject.engine.cancel(ref)
