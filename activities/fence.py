@@ -17,6 +17,7 @@ from engine.base import Engine, EngineError, JobSeen, Leader, Ref, Tell
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
+from watch.growth import Growth
 from watch.services import Services
 
 PATIENCE_SECONDS = 90.0
@@ -58,7 +59,7 @@ async def spend(
             pulse.check()
             leader = await engine.leader()
             if await engine.fence(ref):
-                seen, asked = await _remainder(engine, attempt, leader, tell, grace)
+                seen, asked = await _remainder(engine, attempt, cluster, leader, tell, grace)
                 if seen is None and (await engine.leader()).identity == leader.identity:
                     tell(f"attempt {attempt.number} can never run: its id is spent")
                     return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
@@ -81,7 +82,7 @@ async def spend(
 
 
 async def _remainder(
-    engine: Engine, attempt: Attempt, leader: Leader, tell: Tell, grace: float
+    engine: Engine, attempt: Attempt, cluster: Cluster, leader: Leader, tell: Tell, grace: float
 ) -> tuple[JobSeen | None, int]:
     """What runs of an attempt whose id was spent at `leader`, once no task manager runs what an earlier JobManager
     took; None when nothing does. Raises `Unreachable`."""
@@ -90,7 +91,7 @@ async def _remainder(
         return None, now_ms()
     tell(f"the JobManager has changed since attempt {attempt.number} was written down: waiting for task managers")
     ref = Ref(attempt.flink_job_id, attempt.handle)
-    seen, asked = await certain(engine, ref, leader=led_before, grace=grace)
+    seen, asked = await certain(engine, ref, leader=led_before, grace=grace, growth=Growth.of(attempt, cluster))
     return (None if seen.state is EngineState.MISSING else seen), asked
 
 

@@ -16,7 +16,8 @@ from engine import files
 from engine.base import Engine, EngineError, Ref, Rejected, Tell, TriggerState, Unreachable
 from settings import Settings, clock
 from store import attempts, clusters
-from store.tables import Attempt
+from store.tables import Attempt, Cluster
+from watch.growth import Growth
 from watch.services import Services
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.03, 1.0
@@ -40,8 +41,9 @@ class Stopper:
     async def _work(self, wanted: c.TriggerIn, *, stop: bool) -> c.Stopped:
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
-            attempt, engine = await self._find(wanted)
-            one = _Trigger(engine, attempt, wanted, tell, self._services.settings, pulse)
+            attempt, cluster, engine = await self._find(wanted)
+            growth = Growth.of(attempt, cluster)
+            one = _Trigger(engine, attempt, wanted, tell, self._services.settings, pulse, growth)
             result = await (one.stop() if stop else one.savepoint())
             if result.savepoint:
                 tell(f"savepoint {result.savepoint.path}")
@@ -54,7 +56,7 @@ class Stopper:
         """Cancel an attempt; returns when it is seen in a final state, or when it cannot be found out."""
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
-            attempt, engine = await self._find(wanted)
+            attempt, cluster, engine = await self._find(wanted)
             ref = Ref(attempt.flink_job_id, attempt.handle)
             deadline = deadline_of(self._services.settings.submit_timeout)
             pause, why, asked_for = FIRST_PAUSE, "", False
@@ -65,9 +67,8 @@ class Stopper:
                         await engine.cancel(ref)
                         asked_for = True
                         tell("asked the cluster to cancel it")
-                    seen, asked = await certain(
-                        engine, ref, leader=wanted.leader, grace=self._services.settings.lost_grace
-                    )
+                    grace, growth = self._services.settings.lost_grace, Growth.of(attempt, cluster)
+                    seen, asked = await certain(engine, ref, leader=wanted.leader, grace=grace, growth=growth)
                     if seen.state in ENDED:
                         tell(seen.detail)
                         return c.Stopped(state=seen.state, sequence=asked)
@@ -88,7 +89,7 @@ class Stopper:
         when none is."""
         bind(job=wanted.job_id, command=wanted.command_id)
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
-            _, engine = await self._find(wanted)
+            *_, engine = await self._find(wanted)
             async with self._services.database.read() as session:
                 ours = {handle: (n, id_) for n, id_, handle in await attempts.handles(session, wanted.job_id)}
             deadline = deadline_of(self._services.settings.submit_timeout)
@@ -111,18 +112,26 @@ class Stopper:
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.3)
 
-    async def _find(self, wanted: c.AttemptIn) -> tuple[Attempt, Engine]:
+    async def _find(self, wanted: c.AttemptIn) -> tuple[Attempt, Cluster, Engine]:
         async with self._services.database.read() as session:
             attempt = await attempts.get(session, wanted.job_id, wanted.number)
             assert attempt is not None
-            return attempt, self._services.engines.get(await clusters.get(session, attempt.cluster))
+            cluster = await clusters.get(session, attempt.cluster)
+            return attempt, cluster, self._services.engines.get(cluster)
 
 
 class _Trigger:
     """One savepoint or stop, followed until it is known what became of it."""
 
     def __init__(
-        self, engine: Engine, attempt: Attempt, wanted: c.TriggerIn, tell: Tell, settings: Settings, pulse: Pulse
+        self,
+        engine: Engine,
+        attempt: Attempt,
+        wanted: c.TriggerIn,
+        tell: Tell,
+        settings: Settings,
+        pulse: Pulse,
+        growth: Growth | None = None,
     ):
         self._engine = engine
         self._attempt = attempt
@@ -132,6 +141,7 @@ class _Trigger:
         self._grace = settings.lost_grace
         self._deadline = deadline_of(settings.stop_timeout)
         self._pulse = pulse
+        self._growth = growth
         self._path: str | None = None
 
     async def stop(self) -> c.Stopped:
@@ -142,7 +152,9 @@ class _Trigger:
                 asked = now_ms()
                 seen = await self._engine.look(self._ref)
                 if seen.state is EngineState.MISSING:
-                    seen, asked = await certain(self._engine, self._ref, leader=self._wanted.leader, grace=self._grace)
+                    seen, asked = await certain(
+                        self._engine, self._ref, leader=self._wanted.leader, grace=self._grace, growth=self._growth
+                    )
                 forgotten = seen.state is EngineState.MISSING and self._path is not None  # after our own stop
                 state = EngineState.FINISHED if forgotten else seen.state
                 if state in ENDED:

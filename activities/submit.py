@@ -44,6 +44,7 @@ from sql.compiling import PlanOfAttempt, ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
 from store import attempts
 from store.tables import Attempt, Cluster
+from watch.growth import Growth
 from watch.services import Services
 
 PAUSE = 2.0
@@ -183,7 +184,8 @@ class Submitter:
         """
         ref = Ref(attempt.flink_job_id, attempt.handle)
         if attempt.handle not in overview.jobs:
-            seen, _ = await certain(engine, ref, leader=sent_to, grace=self._services.settings.lost_grace)
+            grace, growth = self._services.settings.lost_grace, Growth.of(attempt, cluster)
+            seen, _ = await certain(engine, ref, leader=sent_to, grace=grace, growth=growth)
             if seen.state is EngineState.MISSING:
                 if not await has_run_or_unclear(attempt, cluster):
                     return None
