@@ -468,3 +468,26 @@ class TestOldCheckpoints:
         assert cluster.asked.count("retain") == 1
         await life.skip(3 * 3600)
         await life.until(lambda: cluster.asked.count("retain") == 2)
+
+
+async def test_what_was_accepted_of_a_state_goes_on_with_it(start):
+    """A failure before the first checkpoint goes back to the same point; other state was not accepted."""
+    cluster = Cluster()
+    life = await running(start, cluster, policy=NOW)
+    named = RestoreRequest(mode="point", point="/elsewhere/savepoint-1", accept_unknown_state=True)
+    assert (await life.do("restart", restore=named)).state == "SUCCEEDED"
+    assert (cluster.opened[1].restore_path, cluster.opened[1].accept_unknown_state) == (
+        "file:///elsewhere/savepoint-1", True,
+    )  # fmt: skip
+    cluster.diagnosis = lambda _: c.Diagnosis(cause="boom", untouched=True)
+    await life.observe(EngineState.FAILED)
+    await life.until(lambda: len(cluster.opened) == 3)
+    again = cluster.opened[2]
+    assert (again.restore_path, again.accept_unknown_state, again.automatic) == (
+        "file:///elsewhere/savepoint-1", True, True,
+    )  # fmt: skip
+    await life.until(lambda: cluster.asked.count("await") == 3)
+    assert (await life.do("restart")).state == "SUCCEEDED"
+    assert (cluster.opened[3].restore_path == again.restore_path, cluster.opened[3].accept_unknown_state) == (
+        False, False,
+    )  # fmt: skip
