@@ -68,6 +68,8 @@ class Point:
     begun: float
     done: float
     order: int
+    stamp: float = 0.0
+    """`done` by the clock that was in force."""
 
 
 @dataclass(eq=False)
@@ -96,6 +98,8 @@ class Job:
     restored: int = 0
     numbers: int = 0
     failure: str | None = None
+    failures: int = 0
+    failed_at: list[int] = field(default_factory=list)
     stopping: bool = False
     doomed: str | None = None
     lost: bool = False
@@ -241,6 +245,8 @@ class Flink:
             return
         self._tasks_end(job)
         job.failure = why
+        job.failures += 1
+        job.failed_at.append(self.now_ms())
         job.generation += 1
         if restarts:
             job.state = "RESTARTING"
@@ -413,7 +419,8 @@ class Flink:
             self.disk.write(f"{path}/_metadata", json.dumps({"job": job.id, "states": states}).encode())
         except OSError:
             return None
-        point = Point(path, job.id, job.owner, savepoint, states, begun, self.loop.time(), job.order)
+        now = self.loop.time()
+        point = Point(path, job.id, job.owner, savepoint, states, begun, now, job.order, now + self.offset)
         job.points.append(point)
         job.completed += 1
         self.judge.completed(point)
@@ -576,10 +583,17 @@ class Flink:
                         for o in job.program.operators
                     ],
                 }
+            case ("GET", "config"):
+                found = job.config.get("pipeline.global-job-parameters", "")
+                parameters = dict(item.split(":", 1) for item in found.split(",") if ":" in item)
+                return 200, {"jid": job.id, "name": job.name, "execution-config": {"user-config": parameters}}
+            case ("GET", "metrics"):
+                return 200, [{"id": "numRestarts", "value": str(job.failures)}]
             case ("GET", "exceptions"):
                 if job.failure is None:
                     return 200, {"exceptionHistory": {"entries": []}}
-                return 200, {"exceptionHistory": {"entries": [{"stacktrace": job.failure}]}, "root-exception": job.failure}
+                entries = [{"stacktrace": job.failure, "timestamp": at} for at in job.failed_at[-16:]]
+                return 200, {"exceptionHistory": {"entries": entries or [{"stacktrace": job.failure, "timestamp": self.now_ms()}]}, "root-exception": job.failure}
             case ("GET", "checkpoints", "config"):
                 if not job.interval:
                     return error(404, "org.apache.flink.runtime.rest.handler.RestHandlerException: Checkpointing has not been enabled.")

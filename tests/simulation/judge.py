@@ -65,6 +65,8 @@ class Judge:
         self.ended_at: dict[str, float] = {}
         self.pause_failed: dict[str, float] = {}
         self.lost_running: dict[str, float] = {}
+        self.plain_loss: dict[str, float] = {}
+        """When Flink jobs were lost with their JobManager after all else had been well for a while."""
         self.judged_commands: set[str] = set()
         self.counts: dict[str, int] = {}
         self._order = 0
@@ -145,6 +147,8 @@ class Judge:
         for job in flink.jobs.values():
             if not job.final and not flink.ha:
                 self.lost_running[job.id] = now
+                if now - self.world.trouble_at > 90:
+                    self.plain_loss[job.id] = now
 
     def restored(self, job: Job) -> None:
         """Each operator has to have the state that it made."""
@@ -186,6 +190,10 @@ class Judge:
         else:
             within = [p for p in points if p.order >= lineage.first]
             allowed = {within[-1].path if within else lineage.root}
+        if mode in ("newest", "auto") and allowed != {None}:
+            # Points of one attempt are told apart by the clock: one that was set back in the middle of it misleads.
+            last = [p for p in points if p.order == points[-1].order]
+            allowed |= {max(last, key=lambda p: p.stamp).path}
         if mode in ("none", "point"):
             self.lineages[owner] = Lineage(first=job.order, root=job.restore)
         elif mode == "newest" and points and points[-1].order < lineage.first:
@@ -324,11 +332,11 @@ class Judge:
                     if state in ALIVE_STATES and row is not None and other.id != row[0]:
                         self.broken("nothing is left behind", f"{self.name(other)} is alive beside the current attempt")
                 since = max((self.ended_at.get(j.id, 0.0) for j in self.jobs if j.owner == job_id), default=0.0)
-                if state in ALIVE_STATES and not alive and now - since > world.view_bound:
+                if state in ALIVE_STATES and not self.alive(job_id) and now - since > world.view_bound:
                     self.broken("whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive")
                 if state == "PAUSED" and job_id in self.pause_failed and row is not None:
-                    failed, lost = self.pause_failed[job_id], self.lost_running.get(row[0])
-                    if lost is not None and lost - failed > 300:
+                    failed, lost = self.pause_failed[job_id], self.plain_loss.get(row[0])
+                    if lost is not None and lost - failed > 90:
                         self.broken(
                             "whatever Flink says, our view says",
                             f"{name} is PAUSED ({reason}): a pause that failed {lost - failed:.0f} s before the cluster "

@@ -31,6 +31,8 @@ class Report:
     looked: Counter[str] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
     stories: list[str] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Of the stories, shortened."""
     first_after: float | None = None
     first_seed: str | None = None
 
@@ -45,6 +47,7 @@ class Report:
         self.looked += other.looked
         self.broken += other.broken
         self.stories += other.stories
+        self.outcomes += other.outcomes
         if other.first_after is not None and (self.first_after is None or other.first_after < self.first_after):
             self.first_after, self.first_seed = other.first_after, other.first_seed
 
@@ -140,10 +143,8 @@ def one(
                 enough.set()  # type: ignore[attr-defined]
             break
     report.seconds = time.monotonic() - begun
-    report.stories = [_story(outcome) for outcome in outcomes]
+    for outcome in outcomes:
+        short = shrink(outcome)
+        report.outcomes.append(short)
+        report.stories.append(f"{told(short)}\n  (found as seed {outcome.seed}: --replay {outcome.seed} [--shrink])")
     return report
-
-
-def _story(outcome: Outcome) -> str:
-    short = shrink(outcome)
-    return f"{told(short)}\n  (found as seed {outcome.seed}: python -m tests.simulation --replay {outcome.seed})"

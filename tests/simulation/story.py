@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from types import SimpleNamespace
@@ -195,6 +195,8 @@ class Teller:
         world = self.world
         if one.verb not in _ASKS:
             world.well_since = None
+            if one.verb != "kill_jobmanager":
+                world.trouble_at = max(world.trouble_at, world.loop.time() + float(one["back"] or 0.0))
         try:
             await getattr(self, f"_{one.verb}")(one)
         except (PenstockError, pydantic.ValidationError) as error:
@@ -495,8 +497,11 @@ def play(seed: int | str, story: Story, *, log: bool = False) -> Outcome:
 
 
 def invent(seed: int | str) -> Story:
-    """A story: one or two jobs, some commands, some faults. What kinds of faults there are is drawn once for it."""
+    """A story: one or two jobs, some commands, some faults. What kinds of faults there are is drawn once for it. Every
+    sixth begins as one that went wrong before (`SKELETONS`)."""
     random = Random(f"story {seed}")
+    if random.random() < 1 / 6:
+        return random.choice(SKELETONS)(random)
     jobs = 1 if random.random() < 0.85 else 2
     clusters = 2 if random.random() < 0.1 else 1
     steps: list[Step] = []
@@ -513,6 +518,120 @@ def invent(seed: int | str) -> Story:
         else:
             steps.extend(_asked(random, random.randrange(jobs), wait, sql=sql))
     return Story(tuple(steps), ha=random.random() < 0.3, clusters=clusters, calm=random.random() < 0.25)
+
+
+def _late_loss(random: Random) -> Story:
+    """A command that failed while the cluster was away, and much later the cluster loses its jobs."""
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=5, sql=random.choice([None, True])),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("network", 0, random.uniform(8, 20), mode=random.choice(["hang", "refuse", "drop"]), back=round(random.uniform(125, 170), 1)),
+        step("command", 0, round(random.uniform(0, 5), 2), kind=random.choice(["pause", "pause", "kill", "restart"]), again=True),
+        step("kill_jobmanager", 0, round(random.uniform(100, 420), 1)),
+        step("settle", 0, 20.0, most=90, beside=95.0),
+    ]
+    return Story(tuple(steps), calm=random.random() < 0.5)
+
+
+def _clock_between(random: Random) -> Story:
+    """A clock is set while one attempt follows another."""
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=random.choice([5, 10]), backoff=1),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("clock", 0, round(random.uniform(8, 40), 1), of="flink", by=-round(random.uniform(20, 900), 1)),
+        step("command", 0, round(random.uniform(0, 9), 2), kind=random.choice(["restart", "pause"]), again=True),
+        step("settle", 0, 0.5, most=60, beside=65.0),
+        step("command", 0, round(random.uniform(5, 30), 2), kind=random.choice(["restart", "start", "savepoint"]), again=True),
+        random.choice([step("fails", 0, round(random.uniform(8, 30), 1)), step("kill_jobmanager", 0, 20.0), step("settle", 0, 1.0)]),
+        step("command", 0, round(random.uniform(8, 40), 1), kind=random.choice(["restart", "resubmit", "start"]), restore="newest", again=True),
+    ]
+    return Story(tuple(steps), calm=random.random() < 0.7)
+
+
+def _run_by_hand(random: Random) -> Story:
+    """Somebody runs an attempt that has ended once more, under its own id."""
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=5),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("settle", 0, 5.0, most=60, beside=65.0),
+        step("command", 0, round(random.uniform(0, 15), 1), kind=random.choice(["pause", "kill"]), again=True),
+        step("settle", 0, 1.0, most=60, beside=65.0),
+        step("by_hand", 0, round(random.uniform(0, 40), 1)),
+        step("command", 0, round(random.uniform(0.1, 40), 1), kind="start", restore="newest", again=True),
+        step("settle", 0, 1.0, most=60, beside=65.0),
+        step("command", 0, round(random.uniform(0, 20), 1), kind=random.choice(["kill", "kill", "adopt"]), again=True)
+        if random.random() < 0.8
+        else step("adopt", 0, 3.0),
+    ]
+    return Story(tuple(steps), calm=random.random() < 0.7)
+
+
+def _two_at_once(random: Random) -> Story:
+    """DELETE and a command at the same moment, then the name again."""
+    first = random.choice(["start", "restart"])
+    steps = [
+        _creation("create", 0, random, sql=False),
+        *([step("command", 0, 0.1, kind="start", again=True), step("settle", 0, 3.0, most=90, beside=95.0),
+           step("command", 0, 5.0, kind=random.choice(["pause", "kill"]), again=True),
+           step("settle", 0, 1.0, most=90, beside=95.0)] if random.random() < 0.5 else []),
+        step("command", 0, 0.2, kind=first, restore=random.choice([None, "newest", "none"]), again=True, beside=round(random.uniform(0, 0.03), 4)),
+        step("delete", 0),
+        _creation("recreate", 0, random, sql=False),
+        step("command", 0, round(random.uniform(0, 3), 2), kind="start", again=True),
+    ]  # fmt: skip
+    return Story(tuple(steps), calm=random.random() < 0.6)
+
+
+def _fails_at_once(random: Random) -> Story:
+    """A job that fails a moment after it was seen running, again and again, while answers overtake each other."""
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=1, fails_after=round(random.uniform(0.05, 4), 2)),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("settle", 0, round(random.uniform(5, 60), 1), most=90, beside=95.0),
+        random.choice([step("temporal_away", 0, round(random.uniform(0, 20), 1), back=round(random.uniform(11, 40), 1)), step("read", 0, 1.0)]),
+        step("read", 0, round(random.uniform(0, 5), 2)),
+    ]
+    return Story(tuple(steps))
+
+
+def _ends_unseen(random: Random) -> Story:
+    """A job ends while nobody can be told, or the cluster cannot be asked."""
+    away = random.choice([
+        step("temporal_away", 0, round(random.uniform(5, 25), 1), back=round(random.uniform(11, 60), 1)),
+        step("network", 0, round(random.uniform(5, 25), 1), mode="hang", back=round(random.uniform(11, 200), 1)),
+    ])  # fmt: skip
+    end = random.choice(["finishes", "fails", "kill_jobmanager"])
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=5),
+        step("command", 0, 0.1, kind="start", again=True),
+        away,
+        step(end, 0, round(random.uniform(0, 10), 2)),
+        step("command", 0, round(random.uniform(0, 30), 2), kind=random.choice(["restart", "pause", "kill"]), again=True),
+        step("network", 0, round(random.uniform(0, 9), 2), mode=random.choice(["refuse", "hang"]), back=round(random.uniform(100, 1900), 1)),
+        step("settle", 0, round(random.uniform(0, 600), 1), most=600, beside=random.choice([5.0, 605.0, 605.0])),
+    ]
+    return Story(tuple(steps), ha=random.random() < 0.3)
+
+
+def _workers_die(random: Random) -> Story:
+    """Workers die again and again while something takes long."""
+    steps = [
+        step("create", 0, main=random.choice([0.2, 150.0, 700.0]), operators="count", checkpoints=5, backoff=5),
+        step("command", 0, 0.1, kind="start", again=True),
+    ]
+    if random.random() < 0.7:
+        steps.append(step("network", 0, 0.2, mode=random.choice(["hang", "drop"]), back=3000.0))
+    for _ in range(random.choice([5, 15, 25])):
+        steps += [
+            step("kill_worker", 0, round(random.uniform(20, 80), 1), name="worker-1", back=2.0),
+            step("kill_worker", 0, 0.1, name="worker-2", back=2.0),
+        ]
+    return Story(tuple(steps), calm=True)
+
+
+SKELETONS: list[Callable[[Random], Story]] = [
+    _late_loss, _clock_between, _run_by_hand, _two_at_once, _fails_at_once, _ends_unseen, _workers_die,
+]  # fmt: skip
 
 
 def _wait(random: Random) -> float:

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import tempfile
 import uuid
+import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,6 +141,8 @@ class World:
         self.clock = SimClock(self.loop)
         self.ids = random.Random(f"ids {seed}")
         self.well_since: float | None = 0.0
+        self.trouble_at = 0.0
+        """When the last fault (but for the loss of a JobManager) is over."""
         self.view_bound = 100.0
         self.names: dict[str, str] = {}
         self.outages: list[tuple[float, float]] = []
@@ -221,7 +224,9 @@ class World:
                 self._leave()
                 World.runs += 1
                 if World.runs % 10 == 0:
-                    gc.collect()
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        gc.collect()
 
     def _leave(self) -> None:
         self.troubles += [*self.temporal.troubles, *self.loop.troubles]

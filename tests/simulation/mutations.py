@@ -1,0 +1,184 @@
+"""Each mend taken out again, one at a time: the simulation has to find what it mended.
+
+`python -m tests.simulation --mutations` shows for each the seed, the seconds until it was found, and the story. A
+mutation is what the code did before, as small as it can be said; it is put in for the whole process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`finding` is the number that the hole had when it was found by hand; `put_in` takes its mend out."""
+
+    finding: str
+    what: str
+    put_in: Callable[[], None]
+
+
+def believe_missing_at_once() -> None:
+    """Finding 2: no id is spent; that the JobManager does not know an attempt counts as that it never will."""
+    from engine.base import Ref
+    from engine.session import FlinkSession
+
+    async def fence(self: FlinkSession, ref: Ref) -> bool:
+        return ref.handle not in (await self.overview()).jobs
+
+    FlinkSession.fence = fence  # type: ignore[method-assign]
+
+
+def _told_once() -> None:
+    from core.observations import Observation
+    from watch.observer import Told
+
+    def is_due(self: Told, row: Any, seen: Observation) -> bool:
+        return seen.state.value != row["seen"]
+
+    Told.is_due = is_due  # type: ignore[method-assign,assignment]
+
+
+def final_states_go_stale() -> None:
+    """Finding 4: a final state that an older question was answered is dropped, and told once."""
+    import workflows.job
+    from core.observations import Observation
+
+    def is_stale(seen: Observation, *, attempt: Any, flink_job_id: Any, last_sequence: int) -> bool:
+        return seen.attempt != attempt or seen.flink_job_id != flink_job_id or seen.sequence <= last_sequence
+
+    def newer(waiting: Observation | None, seen: Observation) -> bool:
+        return waiting is None or (seen.attempt, seen.sequence) > (waiting.attempt, waiting.sequence)
+
+    workflows.job.is_stale = is_stale  # type: ignore[attr-defined]
+    workflows.job.newer = newer  # type: ignore[attr-defined]
+    _told_once()
+
+
+def delete_without_a_lock() -> None:
+    """Finding 9: DELETE reads the row, ends the workflow and writes the row, and nothing keeps a command out."""
+    from sqlalchemy import update
+
+    import watch.deletion
+    from core.errors import Conflict
+    from core.states import DELETABLE, JobState
+    from settings import clock
+    from store import jobs
+    from store.tables import Job
+    from watch.delivery import retire
+    from watch.services import Services
+
+    async def delete(services: Services, ref: str) -> None:
+        async with services.database.read() as session:
+            job = await jobs.get(session, ref)
+        if JobState(job.state) not in DELETABLE:
+            raise Conflict(f"Job {job.name} is {job.state}.", code="job_not_deletable")
+        await retire(services, job)
+        async with services.database.write() as session:
+            await session.execute(update(Job).where(Job.id == job.id).values(deleted_at=clock.now()))
+
+    watch.deletion.delete = delete
+
+
+def a_kill_waits_for_a_submission() -> None:
+    """Finding 10b: a submission cannot be left."""
+    from activities import contracts as c
+    from workflows import calls
+    from workflows.deploy import Deploying
+
+    async def send(self: Deploying) -> c.Submitted:
+        return await calls.submit(self._in())
+
+    Deploying._send = send  # type: ignore[method-assign]
+
+
+def a_diagnosis_waits_for_ever() -> None:
+    """Finding 10a: why an attempt is missing is asked until the cluster answers."""
+    import activities.observe
+
+    activities.observe.UNREACHABLE_SECONDS = 1e9
+
+
+def time_begins_anew_with_every_try() -> None:
+    """Finding 10c: the time-out of a submission or a stop counts from the try, not from when it was asked for."""
+    import activities.looking
+    import activities.stop
+    import activities.submit
+    from settings import clock
+
+    def deadline_of(seconds: float) -> float:
+        return clock.monotonic() + seconds
+
+    for module in (activities.looking, activities.stop, activities.submit):
+        module.deadline_of = deadline_of  # type: ignore[attr-defined]
+
+
+def a_kill_looks_at_one_attempt_only() -> None:
+    """Finding 11: the kill of a job that is parked because another attempt of it is alive cancels nothing."""
+    from activities import contracts as c
+    from activities.looking import now_ms
+    from activities.stop import Stopper
+    from core.observations import EngineState
+
+    async def cancel_all(self: Stopper, wanted: c.AttemptIn) -> c.Stopped:
+        return c.Stopped(state=EngineState.CANCELED, sequence=now_ms())
+
+    _as_activity(Stopper, "cancel_all", cancel_all)
+
+
+def a_lost_signal_counts_as_told() -> None:
+    """Finding 12: what could not be told is written down as told."""
+    from watch.observer import Told
+
+    _told_once()
+    Told.not_sent = lambda self, row: None  # type: ignore[method-assign,assignment]
+
+
+def a_failed_pause_is_remembered() -> None:
+    """Finding 14: a stop that failed decides what a loss of the cluster means, however much later."""
+    from core.observations import Observation
+    from workflows.ending import Ending
+
+    original = Ending._stop_was_lost
+
+    def stop_was_lost(self: Ending, seen: Observation) -> bool:
+        stop = self.book.s.stop
+        return False if stop is not None and stop.directory is not None else original(self, seen)
+
+    Ending._stop_was_lost = stop_was_lost  # type: ignore[method-assign]
+
+
+def newest_by_the_clock() -> None:
+    """Finding 16: the newest restore point is the one whose file has the latest time, of whichever attempt."""
+    import core.restore
+
+    core.restore._age = lambda p, _: (p.completed_at, p.attempt, False, False, p.id)  # type: ignore[assignment,return-value]
+
+
+def _as_activity(owner: type, name: str, function: Any) -> None:
+    definition = getattr(owner, name).__temporal_activity_definition
+    setattr(function, "__temporal_activity_definition", definition)
+    setattr(owner, name, function)
+
+
+MUTATIONS = {
+    m.put_in.__name__: m
+    for m in (
+        Mutation("2", "no fence: MISSING is believed while a send is unresolved", believe_missing_at_once),
+        Mutation("4", "a final state can be stale, and is told once", final_states_go_stale),
+        Mutation("9", "DELETE takes no lock and looks at no command", delete_without_a_lock),
+        Mutation("10a", "the diagnosis of a missing attempt waits for the cluster for ever", a_diagnosis_waits_for_ever),
+        Mutation("10b", "a kill does not interrupt a submission", a_kill_waits_for_a_submission),
+        Mutation("10c", "time-outs begin anew with every try of an activity", time_begins_anew_with_every_try),
+        Mutation("11", "a kill ends the current attempt only", a_kill_looks_at_one_attempt_only),
+        Mutation("12", "a signal that was lost counts as told", a_lost_signal_counts_as_told),
+        Mutation("14", "a pause that failed is remembered without limit", a_failed_pause_is_remembered),
+        Mutation("16", "the newest point by the clock, across attempts", newest_by_the_clock),
+    )
+}
+
+
+def put_in(name: str) -> None:
+    MUTATIONS[name].put_in()
