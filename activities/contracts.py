@@ -38,13 +38,14 @@ ADOPTABLE = "adoptable"
 class AttemptIn(BaseModel):
     """Names an attempt; its cluster, ids and configuration are in its row. `command_id` is whose log to write to,
     `leader` the identity of the JobManager that took the attempt, `patience` the seconds to wait at the most
-    (None: the setting's)."""
+    (None: the setting's). `maybe_sent`: an earlier submission of it may be under way."""
 
     job_id: str
     number: int
     command_id: str | None = None
     leader: str | None = None
     patience: float | None = None
+    maybe_sent: bool = False
 
 
 class OpenAttempt(BaseModel):
@@ -136,9 +137,11 @@ class SubmitState(StrEnum):
 
 
 class Submitted(Outcome):
-    """`leader` is the JobManager that took it; `other` and `other_id` name the attempt that is alive."""
+    """`leader` is the JobManager that took it; `other` and `other_id` name the attempt that is alive. `maybe_sent`: an
+    earlier try may have sent it."""
 
     state: SubmitState
+    maybe_sent: bool = False
     leader: str | None = None
     other: int | None = None
     other_id: str | None = None

@@ -14,9 +14,11 @@ from activities.logs import bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation, why_ended
 from core.errors import NotFound
 from core.observations import ENDED, EngineState, Lost, Observation, Trouble
+from core.overrides import overridden
 from core.paths import of_point
 from core.restore import RestoreKind
 from core.retention import SavepointPolicy
+from core.snapshot import checkpoint_directory
 from core.states import is_stateless
 from engine import files
 from engine.base import AliveElsewhere, Engine, EngineError, JobSeen, Ref, Unreachable
@@ -143,6 +145,9 @@ class Observing:
                         if trouble is not None:
                             tell(f"it cannot restore its state: {trouble[1]}")
                             return last.model_copy(update={"trouble": trouble[0], "why": trouble[1]})
+                    if seen.state is EngineState.RUNNING and (why := await self._overridden(engine, attempt, cluster)):
+                        tell(why)
+                        return last.model_copy(update={"trouble": Trouble.OVERRIDDEN, "why": why})
                     if seen.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
                         first = failure.message.splitlines()[0]
                         seen = JobSeen(seen.handle, seen.state, detail=f"{seen.detail}: {first}")
@@ -158,6 +163,16 @@ class Observing:
                     return last
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.25)
+
+    async def _overridden(self, engine: Engine, attempt: Attempt, cluster: Cluster) -> str | None:
+        """Whether a program has chosen its state in the place of Penstock. A SQL script cannot."""
+        if not attempt.config.get("build_key"):
+            return None
+        origin = await engine.origin(Ref(attempt.flink_job_id, attempt.handle))
+        if origin is None:
+            return None
+        folder = f"{checkpoint_directory(cluster.state_dir, attempt.job_id)}/{attempt.flink_job_id}"
+        return overridden(attempt.restored_from, origin.restored_from, origin.keeps_checkpoints, own_folder=folder)
 
     async def _cannot_restore(self, engine: Engine, ref: Ref) -> tuple[Trouble, str] | None:
         """An attempt that Flink restarts for ever because its state cannot be restored: tried a few times,

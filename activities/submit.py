@@ -74,28 +74,37 @@ class Submitter:
             assert found is not None
             assert found.attempt is not None
             attempt, cluster = found.attempt, found.cluster
+            maybe_sent = wanted.maybe_sent or activity.info().attempt > 1
             try:
                 submission = await self._submission(found, attempt, tell)
             except ArtifactMissing as error:
                 tell(error.message)
-                return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing")
+                return c.Submitted(
+                    state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing", maybe_sent=maybe_sent
+                )
             except Rejected as error:
-                if activity.info().attempt > 1:
+                if maybe_sent:
                     return await self._refused(attempt, cluster, error, tell, pulse)
                 return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
             except Unreachable as error:  # of a second try it is not known what the first one sent
-                state = c.SubmitState.UNCLEAR if activity.info().attempt > 1 else c.SubmitState.UNREACHABLE
+                state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
                 return c.Submitted(state=state, error=error.message, code=f"submission_{state.value}")
-            return await self._until_clear(attempt, cluster, submission, tell, pulse)
+            return await self._until_clear(attempt, cluster, submission, tell, pulse, maybe_sent=maybe_sent)
 
     async def _until_clear(
-        self, attempt: Attempt, cluster: Cluster, submission: Submission, tell: Tell, pulse: Pulse
+        self,
+        attempt: Attempt,
+        cluster: Cluster,
+        submission: Submission,
+        tell: Tell,
+        pulse: Pulse,
+        *,
+        maybe_sent: bool,
     ) -> c.Submitted:
         engine = self._services.engines.get(cluster)
         deadline = deadline_of(self._services.settings.submit_timeout)
         # A second try of this activity does not know what the first one sent, but who led before it.
-        maybe_sent, sent_to = activity.info().attempt > 1, attempt.config.get("leader")
-        why = ""
+        sent_to, why = attempt.config.get("leader"), ""
         while True:
             sending = False
             try:

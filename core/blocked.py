@@ -137,6 +137,16 @@ def does_not_map(path: str, cause: str, version: int, before: int | None) -> Blo
     )
 
 
+def overridden(why: str) -> Blocked:
+    """The program has chosen its state, or gives it up, in the place of Penstock."""
+    return Blocked(
+        code="program_overrides",
+        why=f"It was ended: {why}. Take that line out of the program and resubmit it.",
+        evidence=[why],
+        actions=[{"kind": "resubmit", **_NEWEST}, KILL],
+    )
+
+
 def restore_fails(path: str, times: int, cause: str, points: Sequence[RestorePoint]) -> Blocked:
     """The same point has failed to restore as often as the policy tries it."""
     others = _others(points, path)

@@ -34,6 +34,7 @@ class Trouble(StrEnum):
 
     UNREADABLE = "unreadable"  # corrupt, incomplete or gone
     UNMAPPABLE = "unmappable"  # the program has no place for the state
+    OVERRIDDEN = "overridden"  # the program has chosen another state, or that its own is deleted
 
 
 FINAL = frozenset({EngineState.FINISHED, EngineState.CANCELED, EngineState.FAILED})

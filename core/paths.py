@@ -14,6 +14,10 @@ from pydantic import BeforeValidator
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):(?=/)(.*)$", re.DOTALL)
 METADATA = "_metadata"
+STATE_SCHEMES = frozenset(
+    {"file", "hdfs", "viewfs", "s3", "s3a", "s3p", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "oss", "cos", "obs"}
+)
+"""What Flink keeps state on; a further one is a line here, and a driver of fsspec on the workers."""
 
 
 def normal(path: str) -> str:
@@ -55,6 +59,13 @@ def is_path(text: str) -> bool:
     """Whether it is an absolute path or a URI, in any spelling."""
     text = text.strip()
     return text.startswith("/") or _SCHEME.match(text) is not None
+
+
+def is_state_scheme(path: str) -> bool:
+    """Whether a path is on a kind of file system that keeps state. Others have drivers too (ftp, http, zip, ...): what
+    a person names as a restore point is not a way to have a worker connect to anything."""
+    scheme = normal(path).partition("://")[0]
+    return scheme in STATE_SCHEMES and "::" not in path
 
 
 def local(path: str) -> str | None:

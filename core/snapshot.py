@@ -142,6 +142,15 @@ def lineage_of(snapshot: Mapping[str, Any] | None) -> Lineage:
     return Lineage.model_validate((snapshot or {}).get("lineage") or {})
 
 
+def renewed(snapshot: JobSnapshot) -> JobSnapshot:
+    """The snapshot as a run of this generation takes it over: an attempt that an earlier one has not seen running was
+    perhaps sent, for all that it knew."""
+    attempt = snapshot.attempt
+    if snapshot.generation < 1 and attempt is not None and not attempt.ended and attempt.running_since is None:
+        attempt = attempt.model_copy(update={"unresolved": True})
+    return snapshot.model_copy(update={"generation": GENERATION, "attempt": attempt})
+
+
 def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:
     """A folder of its own for each savepoint that is asked for, so that it is found when the answer is lost."""
     return f"{savepoint_root(state_dir, job_id)}/{attempt}-{trigger_id}"

@@ -239,6 +239,15 @@ class Course:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What Flink says an attempt was really restored from last (None: nothing, or not known), and whether its
+    checkpoints outlive a cancel (None: it takes none, or it is not known). A program may have set either itself."""
+
+    restored_from: str | None
+    keeps_checkpoints: bool | None
+
+
+@dataclass(frozen=True)
 class Vertex:
     """A task of a job: records read and written so far, all its subtasks together."""
 
@@ -348,6 +357,10 @@ class Engine(Protocol):
 
     async def checkpoints(self, ref: Ref) -> list[PointSeen]:
         """What the engine remembers of completed restore points; empty when it does not know the attempt."""
+        ...
+
+    async def origin(self, ref: Ref) -> Origin | None:
+        """None when the engine does not know the attempt."""
         ...
 
     async def takes_checkpoints(self, ref: Ref) -> bool | None:

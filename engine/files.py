@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 
 from core import paths
-from core.paths import normal, of_point
+from core.paths import STATE_SCHEMES, normal, of_point
 from core.restore import RestoreKind
 from engine.base import PointSeen, Unreachable
 
@@ -23,10 +23,14 @@ def _open(path: str) -> tuple[Any, str]:
     one = normal(path)
     if one.startswith("file://") and paths.local(one) is None:
         raise Unreachable(f"{path} names another machine; Flink reads file:// paths on its own only.")
+    if not paths.is_state_scheme(one):
+        raise Unreachable(
+            f"{path[:200]} is not on a file system that keeps state ({', '.join(sorted(STATE_SCHEMES))})."
+        )
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(one)
         return found
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # a driver may connect, and fail as it likes
         raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
 
 

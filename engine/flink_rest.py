@@ -16,6 +16,7 @@ from engine.base import (
     Failure,
     JobSeen,
     Leader,
+    Origin,
     PointSeen,
     Progress,
     Rejected,
@@ -266,6 +267,21 @@ class FlinkRest:
             raise
         config = body.get("execution-config")
         return None if config is None else {str(k): str(v) for k, v in (config.get("user-config") or {}).items()}
+
+    async def origin(self, job_id: str) -> Origin | None:
+        """GET /jobs/:id/checkpoints (`latest.restored`) and /jobs/:id/checkpoints/config (`externalization`)."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
+            config = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
+        except Refused as error:
+            if error.status in (400, 404):
+                return None
+            raise
+        restored = ((body.get("latest") or {}).get("restored") or {}).get("external_path")
+        kept = config.get("externalization") or {}
+        keeps = bool(kept.get("enabled")) and not kept.get("delete_on_cancellation") if kept else None
+        path = str(restored) if restored and not str(restored).startswith("<") else None
+        return Origin(restored_from=path, keeps_checkpoints=keeps)
 
     async def checkpoint_config(self, job_id: str) -> bool | None:
         """Whether the job takes periodic checkpoints; None when the job is not known."""

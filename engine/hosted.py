@@ -26,6 +26,7 @@ from engine.base import (
     Health,
     JobSeen,
     Leader,
+    Origin,
     Overview,
     PointSeen,
     Progress,
@@ -235,6 +236,9 @@ class HostedClusters:
 
     async def checkpoints(self, ref: Ref) -> list[PointSeen]:
         return []
+
+    async def origin(self, ref: Ref) -> Origin | None:
+        return None
 
     async def takes_checkpoints(self, ref: Ref) -> bool | None:
         return False

@@ -19,6 +19,7 @@ from engine.base import (
     JarProgram,
     JobSeen,
     Leader,
+    Origin,
     Overview,
     PointSeen,
     Progress,
@@ -47,6 +48,7 @@ FORGETS = (
 )
 _SENDING = ("RestClusterClient", "JobSubmissionException")
 FENCE_TIMEOUT, FENCE_PAUSE = 30.0, 0.1
+FORGOTTEN_LOOKS, FORGOTTEN_PAUSE = 5, 2.0
 _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
 
@@ -222,7 +224,14 @@ class FlinkSession:
             if ref.handle in overview.jobs:
                 return False
             await self._check_memory()
-            await self._send_fence(ref)
+            # Refused as a duplicate, and not shown: it is old and forgotten, or the attempt is being taken this moment.
+            for _ in range(FORGOTTEN_LOOKS):
+                if not await self._send_fence(ref):
+                    break
+                overview = await self.overview()
+                if ref.handle in overview.fenced or ref.handle in overview.jobs:
+                    break
+                await asyncio.sleep(FORGOTTEN_PAUSE)
         return await self._see_fence_end(ref)
 
     async def _check_memory(self) -> None:
@@ -237,7 +246,8 @@ class FlinkSession:
                 "on it; set job-result-store.delete-on-commit to false in its configuration and restart its JobManagers"
             )
 
-    async def _send_fence(self, ref: Ref) -> None:
+    async def _send_fence(self, ref: Ref) -> bool:
+        """True when the id was refused as a duplicate."""
         jar = await fence.jar(self._built)
         name = fence.name_of(ref.flink_job_id)
         body = {
@@ -252,6 +262,8 @@ class FlinkSession:
         except Refused as error:
             if not _is_duplicate(error):
                 raise Unclear(f"Flink does not take the job that would spend its id: {error.message}") from error
+            return True
+        return False
 
     async def _see_fence_end(self, ref: Ref) -> bool:
         """Cancel the fence, and wait until it is at its end: it needs no slot for that."""
@@ -324,6 +336,9 @@ class FlinkSession:
 
     async def checkpoints(self, ref: Ref) -> list[PointSeen]:
         return await self._rest.checkpoints(ref.flink_job_id)
+
+    async def origin(self, ref: Ref) -> Origin | None:
+        return await self._rest.origin(ref.flink_job_id)
 
     async def takes_checkpoints(self, ref: Ref) -> bool | None:
         return await self._rest.checkpoint_config(ref.flink_job_id)

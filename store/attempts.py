@@ -15,9 +15,9 @@ from core.errors import NotFound
 from core.observations import FINAL
 from core.paths import of_point
 from core.restore import RestoreKind, RestorePoint
-from core.states import LIVE
+from core.states import COMMAND_ENDED
 from store import paging
-from store.tables import Attempt, Build, Cluster, Event, Job, Project, RestorePointRow, Version
+from store.tables import Attempt, Build, Cluster, Command, Event, Job, Project, RestorePointRow, Version
 
 
 async def get(session: AsyncSession, job_id: str, number: int) -> Attempt | None:
@@ -229,12 +229,13 @@ async def add_point(session: AsyncSession, job_id: str, point: RestorePoint) -> 
 
 
 async def in_use(session: AsyncSession, job_id: str, *, own_source: bool = False) -> set[str]:
-    """Paths of restore points that are pinned, kept by a person, or that an attempt of another job came from which
-    lives, or is about to be started again; with `own_source` also those that attempts of this job came from."""
+    """Paths of restore points that are pinned, kept by a person, named by a command of another job that has not ended,
+    or that an attempt of another job came from which lives or is that job's last one: it may have no state but that.
+    With `own_source` also those that attempts of this job came from."""
     own = select(RestorePointRow.path).where(
         RestorePointRow.job_id == job_id, RestorePointRow.pinned | RestorePointRow.kept
     )
-    again = (Job.current_attempt == Attempt.number) & Job.state.in_([state.value for state in LIVE])
+    again = (Job.current_attempt == Attempt.number) & Job.state.not_in(("KILLED", "FINISHED"))
     sources = (
         select(Attempt.restored_from)
         .join(Job, Job.id == Attempt.job_id)
@@ -242,7 +243,10 @@ async def in_use(session: AsyncSession, job_id: str, *, own_source: bool = False
     )
     if not own_source:
         sources = sources.where(Attempt.job_id != job_id)
-    return {of_point(str(path)) for path in [*await session.scalars(own), *await session.scalars(sources)]}
+    ended = [state.value for state in COMMAND_ENDED]
+    asked = select(Command.restore).where(Command.state.not_in(ended), Command.restore.is_not(None))
+    named = [restore["point"] for restore in await session.scalars(asked) if restore and restore.get("point")]
+    return {of_point(str(path)) for path in [*await session.scalars(own), *await session.scalars(sources), *named]}
 
 
 async def of_flink_jobs(session: AsyncSession, job_id: str, flink_job_ids: Sequence[str]) -> dict[str, Attempt]:

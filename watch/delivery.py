@@ -26,7 +26,7 @@ from core.names import old_job_workflow_id
 from core.policy import RestartPolicy
 from core.restore import RestoreRequest
 from core.retention import SavepointPolicy
-from core.snapshot import GENERATION, CommandRequest, JobSnapshot
+from core.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
 from core.states import CommandKind
 from settings import Settings
 from store import jobs
@@ -41,10 +41,9 @@ NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
 def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
     """Where a job's workflow begins: at the last snapshot that was written, or at the very start."""
     if job.snapshot:
-        kept = JobSnapshot.model_validate(job.snapshot)
+        kept = renewed(JobSnapshot.model_validate(job.snapshot))
         return kept.model_copy(
             update={
-                "generation": GENERATION,
                 "queue": [],
                 "seen": None,
                 "check_at": None,

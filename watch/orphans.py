@@ -29,6 +29,7 @@ class OrphanWatch:
         self._database = database
         self._suspects: dict[str, set[str]] = {}
         self._reported: dict[str, set[str]] = {}
+        self._given_up: dict[str, set[Ref]] = {}
 
     async def look(
         self, cluster: str, overview: Overview, owned: set[str], now: datetime, started_by: StartedBy | None = None
@@ -39,13 +40,22 @@ class OrphanWatch:
         if cluster not in self._reported:
             async with self._database.read() as session:
                 self._reported[cluster] = {o.flink_job_id for o in await orphans.all_(session, cluster)}
+                known = await orphans.owners(session, self._reported[cluster])
+            self._given_up[cluster] = {
+                Ref(attempt.flink_job_id, handle)
+                for handle, (attempt, _) in known.items()
+                if attempt.state == AttemptState.NOT_SUBMITTED
+            }
         reported = self._reported[cluster]
         new = {h for h in alive if h in self._suspects.get(cluster, set()) and h not in reported}
         gone = reported - alive.keys()
         self._suspects[cluster] = set(alive)
-        if not new and not gone:
-            return []
-        return await self._write(cluster, {h: alive[h] for h in new}, await _origins(started_by, new), gone, now)
+        given_up = self._given_up.setdefault(cluster, set())
+        if new or gone:
+            origins = await _origins(started_by, new)
+            given_up.update(await self._write(cluster, {h: alive[h] for h in new}, origins, gone, now))
+        given_up.intersection_update(ref for ref in given_up if ref.handle in alive)
+        return sorted(given_up, key=lambda ref: ref.handle)
 
     async def _write(
         self,

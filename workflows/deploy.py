@@ -239,8 +239,8 @@ class Deploying(Ending):
         result = await self._send()
         if result.code == "artifact_missing":
             # The artifact store was emptied; the commit is known, so the same is built again.
-            await self._build(s.attempt.version, CommandKind.RESTART)
-            result = await self._send()
+            await self._build_again(maybe_sent=result.maybe_sent)
+            result = await self._send(maybe_sent=result.maybe_sent)
         s.attempt.leader = result.leader
         s.attempt.unresolved = self.since(1) and result.state is c.SubmitState.UNCLEAR
         if result.state is c.SubmitState.ACCEPTED:
@@ -270,12 +270,31 @@ class Deploying(Ending):
         )
         raise Failed(message, result.code or "rejected")
 
-    async def _send(self) -> c.Submitted:
+    async def _build_again(self, *, maybe_sent: bool) -> None:
+        book, s = self.book, self.book.s
+        assert s.attempt is not None
+        try:
+            await self._build(s.attempt.version, CommandKind.RESTART)
+        except Failed as failure:
+            if not self.since(1):
+                raise
+            if maybe_sent and not await self._resolve(going_on=True):
+                raise  # it is alive after all, and is followed
+            if not s.attempt.ended:
+                s.attempt.ended = True
+                not_sent = book.attempt_change(AttemptState.NOT_SUBMITTED, failure.message)
+                await book.write(f"attempt {s.attempt.number} not submitted", attempts=not_sent)
+            book.set(JobState.DEPLOY_FAILED, failure.message)
+            await book.write("not built again")
+            raise
+
+    async def _send(self, *, maybe_sent: bool = False) -> c.Submitted:
         """A kill may come in meanwhile: the attempt is unresolved then, and the kill makes sure of it."""
+        wanted = self._in().model_copy(update={"maybe_sent": maybe_sent})
         if not self.since(1):
-            return await calls.submit(self._in())
+            return await calls.submit(wanted)
         with self._may_leave():
-            return await calls.submit(self._in())
+            return await calls.submit(wanted)
 
     async def _accepted(self, patience: float | None) -> None:
         """The cluster has the attempt: follow it until it runs or ends."""
@@ -293,7 +312,8 @@ class Deploying(Ending):
             book.set(s.state, f"the cluster cannot be asked: {seen.why}")
 
     async def _abandon(self, trouble: Trouble, why: str) -> None:
-        """Flink would try to restore it for ever. It has completed no checkpoint, so ending it loses nothing."""
+        """Flink would try to restore it for ever, or it does not run from the state that was asked for. It has just
+        been started, so ending it loses nothing."""
         s = self.book.s
         s.stop = StopSnapshot(intent=Intent.ABANDON, trouble=trouble, why=why, at=workflow.now())
         stopped = await calls.cancel(self._in())

@@ -242,6 +242,10 @@ class Ending:
         """Count a failure to restore; True when the job has been parked for it."""
         book, s = self.book, self.book.s
         path = s.attempt.restored_from if s.attempt else None
+        if trouble is Trouble.OVERRIDDEN:
+            s.restart_at = None
+            book.block(blocked.overridden(why))
+            return True
         if trouble is None or path is None or s.attempt is None:
             return False
         failures = s.failed_restores.get(path, 0) + 1

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from core.observations import Observation, in_place_of, is_stale, newer
     from core.policy import RestartPolicy
     from core.retention import SavepointPolicy
-    from core.snapshot import GENERATION, CommandRequest, JobSnapshot
+    from core.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
     from core.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
     from workflows.book import Book
@@ -40,6 +40,7 @@ class JobWorkflow:
         self._killing = False
         self._retired = False
         self._replan = False
+        self._wakes = 0
 
     @property
     def _s(self) -> JobSnapshot:
@@ -146,19 +147,22 @@ class JobWorkflow:
         while not self._retired:
             with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(self._has_work, timeout=self._patience())
-            if not self._is_outdated():
+            self._wakes += 1
+            outdated = self._is_outdated()
+            if not outdated:
                 await self._step()
-            if (workflow.info().is_continue_as_new_suggested() or self._is_outdated()) and not self._retired:
+            if (workflow.info().is_continue_as_new_suggested() or outdated) and not self._retired:
                 await self._book.settled()
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                self._s.generation = GENERATION
-                workflow.continue_as_new(self._s)
+                workflow.continue_as_new(renewed(self._s))
         await self._book.settled()
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     def _is_outdated(self) -> bool:
-        """A run of an earlier generation: what it has done is replayed as it was, what comes next is done anew."""
-        return self._s.generation < GENERATION and not workflow.unsafe.is_replaying()
+        """A run of an earlier generation: what it has done is replayed as it was, what comes next is done anew. Asked
+        anew at each wake, because an answer is remembered for the whole run."""
+        old = self._s.generation < GENERATION
+        return old and workflow.patched(f"generation-{GENERATION}-at-wake-{self._wakes}")
 
     def _has_work(self) -> bool:
         return bool(self._s.queue or self._s.seen or self._retired or self._replan or self._may_retain())

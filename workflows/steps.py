@@ -69,6 +69,8 @@ class Steps(Deploying):
                 return
             # First the build, so that one that fails stops nothing.
             built = self._pinned(version, command.kind) or await self._build(version, command.kind)
+            if request.mode == "point" and self.since(1):
+                await self._named_is_there(request)
             if request.mode == "newest" or command.rollback_within is not None:
                 stopped = s.attempt
                 savepoint = await self._stop(Intent.REPLACE)
@@ -99,6 +101,13 @@ class Steps(Deploying):
         if command.rollback_within is not None and way_back is not None:
             await self._prove(command, way_back)
         book.note("command", f"{command.kind.value} done")
+
+    async def _named_is_there(self, request: RestoreRequest) -> None:
+        """Before anything is stopped for it. Raises `Failed`; the job runs on."""
+        with self._may_leave():
+            found = await calls.gather(c.GatherIn(job_id=self.book.s.job_id, named=request.point))
+        if found.error:
+            raise Failed(f"{found.error} Nothing was stopped.", found.code or "restore_point")
 
     def _check_started(self) -> None:
         s = self.book.s

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.clusters import hosting
 from api.commands.schemas import CommandOut, LogLineOut, NewCommand
 from core.errors import Conflict, InvalidInput
-from core.paths import is_path, local
+from core.paths import STATE_SCHEMES, is_path, is_state_scheme, local
 from core.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
 from core.snapshot import JobSnapshot
 from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed, is_stateless
@@ -265,10 +265,14 @@ async def _check_point(session: AsyncSession, job: Job, restore: RestoreRequest 
                 field="restore.point",
                 remedy="GET /jobs/{id}/restore-points lists them.",
             )
-    elif not is_path(restore.point) or (restore.point.startswith("file://") and local(restore.point) is None):
+    elif (
+        not is_path(restore.point)
+        or not is_state_scheme(restore.point)
+        or (restore.point.startswith("file://") and local(restore.point) is None)
+    ):
         raise InvalidInput(
-            "restore.point is the id of a restore point (rp-...), an absolute path or a URI. A file:// path names no "
-            "other machine.",
+            "restore.point is the id of a restore point (rp-...), an absolute path, or a URI on a file system that "
+            f"keeps state ({', '.join(sorted(STATE_SCHEMES))}). A file:// path names no other machine.",
             code="bad_point",
             field="restore.point",
         )

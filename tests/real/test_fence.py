@@ -15,14 +15,23 @@ LATE = 3.0  # seconds in which a request that was let go would have become a job
 
 
 @pytest.fixture
-def waiting(stack: Stack, tmp_path: Path) -> tuple[str, Path]:
-    """A job whose `main` waits inside the JobManager until FILE.go is there; the job and FILE."""
+def program(tmp_path: Path) -> GitRepository:
     repository = GitRepository(tmp_path / "waiting")
     repository.write({str(p.relative_to(PROGRAM)): p.read_text() for p in PROGRAM.rglob("*") if p.is_file()})
+    return repository
+
+
+def job_of(stack: Stack, program: GitRepository, *args: str) -> str:
+    git = {"url": str(program.folder), "ref": "main"}
+    spec = {"type": "jar", "git": git, "entry_class": "dev.penstock.tests.Waiting", "args": list(args)}
+    return stack.create(spec, config={"execution.checkpointing.interval": "1 s"})
+
+
+@pytest.fixture
+def waiting(stack: Stack, program: GitRepository, tmp_path: Path) -> tuple[str, Path]:
+    """A job whose `main` waits inside the JobManager until FILE.go is there; the job and FILE."""
     file = tmp_path / "main"
-    git = {"url": str(repository.folder), "ref": "main"}
-    spec = {"type": "jar", "git": git, "entry_class": "dev.penstock.tests.Waiting", "args": [str(file)]}
-    return stack.create(spec), file
+    return job_of(stack, program, str(file)), file
 
 
 def entered(file: Path) -> int:
@@ -78,3 +87,35 @@ def test_a_restart_after_an_unclear_submission_runs_the_job_once(stack: Stack, w
     assert running == {stack.job(job)["current_attempt"]["flink_job_id"]}
     assert first not in running
     stack.do(job, "kill")
+
+
+class TestAProgramThatChoosesItsState:
+    """`env.configure(...)` wins over what a program is submitted with: what Flink really did is looked at."""
+
+    def test_another_one_than_was_asked_for_is_not_run(self, stack: Stack, program: GitRepository, tmp_path: Path):
+        file = tmp_path / "main"
+        let_go(file)
+        first = job_of(stack, program, str(file))
+        stack.do(first, "start")
+        stack.checkpointed(first)
+        stack.do(first, "pause")
+        point = stack.items(first, "restore-points")[0]["path"]
+        before = set(alive(stack))
+        second = job_of(stack, program, str(file), f"execution.state-recovery.path={point}")
+        command = stack.do(second, "start", "FAILED")
+        assert command["error_code"] == "program_overrides"
+        assert point in command["error"]
+        assert stack.job(second)["state"] == "BLOCKED"
+        assert set(alive(stack)) <= before
+
+    def test_one_whose_checkpoints_would_go_with_a_cancel_is_not_run(
+        self, stack: Stack, program: GitRepository, tmp_path: Path
+    ):
+        file = tmp_path / "main"
+        let_go(file)
+        before = set(alive(stack))
+        key = "execution.checkpointing.externalized-checkpoint-retention"
+        job = job_of(stack, program, str(file), f"{key}=DELETE_ON_CANCELLATION")
+        command = stack.do(job, "start", "FAILED")
+        assert (command["error_code"], key in command["error"]) == ("program_overrides", True)
+        assert set(alive(stack)) <= before

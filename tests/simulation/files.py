@@ -10,6 +10,8 @@ from typing import Any
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
+from core import paths
+
 
 class Disk:
     """Files by path (`sim://...`). `broken` says why nothing can be read or written now; `clock` gives the seconds
@@ -118,3 +120,4 @@ class SimFileSystem(AbstractFileSystem):
 
 
 fsspec.register_implementation("sim", SimFileSystem, clobber=True)
+paths.STATE_SCHEMES = paths.STATE_SCHEMES | {"sim"}

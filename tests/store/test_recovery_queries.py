@@ -83,7 +83,9 @@ class TestOrphans:
         watch = OrphanWatch(database)
         assert await watch.look("local", seen, set(), T0) == [], "one look is none"
         assert [r.handle for r in await watch.look("local", seen, set(), T0)] == ["h1"]
-        assert await watch.look("local", seen, set(), T0) == [], "once"
+        assert len(await watch.look("local", seen, set(), T0)) == 1, "until it is gone"
+        assert len(await OrphanWatch(database).look("local", seen, set(), T0)) == 1, "by another worker, too"
+        assert await watch.look("local", Overview({}), set(), T0) == []
 
     async def test_an_attempt_that_is_just_being_started_is_none(self, database: Database):
         """Its row was written after the look had read the rows."""

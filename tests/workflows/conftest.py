@@ -118,6 +118,7 @@ class Cluster:
         self.cancels_all: Callable[[c.AttemptIn], Any] = lambda _: c.Stopped(
             state=EngineState.CANCELED, sequence=self.tick()
         )
+        self.gathers: Callable[[c.GatherIn], Any] = lambda _: c.Gathered(points=self.points)
         self.opens: Callable[[c.OpenAttempt], Any] = lambda _: c.Opened()
         self.builds: Callable[[c.BuildIn], Any] = lambda _: c.Built(key="k", commit="c")
 
@@ -194,7 +195,7 @@ class Cluster:
 
         @activity.defn(name=c.GATHER)
         async def gather(wanted: c.GatherIn) -> c.Gathered:
-            return await answer("gather", lambda _: c.Gathered(points=self.points), wanted)
+            return await answer("gather", self.gathers, wanted)
 
         @activity.defn(name=c.STOP)
         async def stop(wanted: c.TriggerIn) -> c.Stopped:

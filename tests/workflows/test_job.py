@@ -119,6 +119,29 @@ class TestStart:
         await life.observe(EngineState.RUNNING)
         await life.until(lambda: cluster.records[-1].job.state == "RUNNING")
 
+    async def test_a_build_that_cannot_be_made_again_ends_the_start(self, start):
+        """The artifact store was emptied, and Git is away: nothing was sent, and nothing stays DEPLOYING."""
+        cluster = Cluster()
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.REJECTED, error="not in the store", code="artifact_missing", maybe_sent=True
+        )
+        life = await start(cluster, type_="jar")
+        built = iter([c.Built(key="k", commit="c"), c.Built(error="Git is away", code="git_failed")])
+        cluster.builds = lambda _: next(built)
+        assert (await life.do("start")).error_code == "git_failed"
+        snapshot = await life.snapshot()
+        assert (snapshot.state, snapshot.attempt.ended) == ("DEPLOY_FAILED", True)
+        assert cluster.asked.count("fence") == 1, "an earlier try may have sent it"
+
+    async def test_a_point_that_is_not_there_stops_nothing(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.gathers = lambda _: c.Gathered(error="no _metadata", code="restore_point_missing")
+        request = RestoreRequest(mode="point", point="file:///gone")
+        assert (await life.do("restart", restore=request)).error_code == "restore_point_missing"
+        assert await life.state() == "RUNNING"
+        assert "cancel" not in cluster.asked
+
     async def test_a_kill_interrupts_a_submission_and_makes_sure_of_it(self, start):
         cluster = Cluster()
 

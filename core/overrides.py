@@ -1,0 +1,33 @@
+"""What a program has set in the place of Penstock, seen by what Flink really did."""
+
+from __future__ import annotations
+
+from core.paths import of_point
+
+RESTORE_KEY = "execution.state-recovery.path"
+RETENTION_KEY = "execution.checkpointing.externalized-checkpoint-retention"
+
+
+def overridden(
+    asked: str | None, restored_from: str | None, keeps_checkpoints: bool | None, *, own_folder: str
+) -> str | None:
+    """Why an attempt is not what was asked for; None when it is, as far as can be told.
+
+    `asked` and `restored_from` are paths of restore points, None for none; what lies in `own_folder` is a checkpoint of
+    the attempt itself, which Flink's own restart goes back to. A program's `env.configure(...)` wins over what it is
+    submitted with.
+    """
+    really = of_point(restored_from) if restored_from else None
+    own = really is not None and really.startswith(of_point(own_folder) + "/")
+    if really is not None and not own and really != (of_point(asked) if asked else None):
+        wanted = f"from {asked}" if asked else "empty"
+        return (
+            f"it was to start {wanted}, and Flink has restored it from {really}: its program sets {RESTORE_KEY} "
+            "itself. Each start would begin with that state, whatever it had reached"
+        )
+    if keeps_checkpoints is False:
+        return (
+            f"its program sets {RETENTION_KEY} itself: Flink would delete its checkpoints with each cancel, and "
+            "nothing would be left to restart it from"
+        )
+    return None
