@@ -8,19 +8,16 @@ import contextlib
 import gc
 import hashlib
 import random
-import sqlite3
 import sys
 import tempfile
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import structlog
 
-import activities.build
 import engine.fence
 import engine.flink_rest
 import engine.git
@@ -32,12 +29,12 @@ from engine.vault import Vault
 from settings import Settings, clock
 from tests.simulation import database, files
 from tests.simulation.chance import Chance
-from tests.simulation.flink import Flink, Job, Operator, Program
+from tests.simulation.flink import Flink, Operator, Program
 from tests.simulation.gateway import Gateway
 from tests.simulation.judge import Judge
-from tests.simulation.loop import PROCESS, Process, SimClock, SimLoop
+from tests.simulation.loop import Process, SimClock, SimLoop
 from tests.simulation.network import Client, Endpoint, Network
-from tests.simulation.temporal import INSTANCE, SimClient, Temporal, Worker
+from tests.simulation.temporal import SimClient, Temporal, Worker
 from watch.observer import Observer
 from watch.services import Engines, Services
 from worker.main import WORKFLOWS, activities_of
@@ -68,9 +65,13 @@ RUN_TIMEOUT = 60.0
 
 
 @atexit.register
-def _collect() -> None:
-    sys.unraisablehook = lambda _: None
-    gc.collect()
+def collect() -> None:
+    """Drop what runs have left. Coroutines that were cut off complain when they are closed; nobody has to know."""
+    kept, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+    sys.unraisablehook = kept
 
 
 class Died(Exception):
@@ -224,9 +225,7 @@ class World:
                 self._leave()
                 World.runs += 1
                 if World.runs % 10 == 0:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")
-                        gc.collect()
+                    collect()
 
     def _leave(self) -> None:
         self.troubles += [*self.temporal.troubles, *self.loop.troubles]
