@@ -88,6 +88,8 @@ class Job:
     state: str = "INITIALIZING"
     tasks: bool = False
     started_at: float = 0.0
+    asked_at: float = 0.0
+    """When the request for it came in."""
     since: float = 0.0
     counted: dict[str, tuple[str, float]] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
@@ -302,6 +304,7 @@ class Flink:
         match = re.search(r"/([^/]+)/checkpoints$", directory)
         job.owner = match.group(1) if match else name
         job.started_at = self.loop.time()
+        job.asked_at = job.started_at - program.main - 1.0
         self.jobs[job_id] = job
         self.judge.accepted(job)
         if program.does_nothing:

@@ -101,6 +101,12 @@ class Judge:
         if job.id not in self.by_hand:
             self._restore(job)
 
+    def was_under_way(self, job: Job) -> bool:
+        """Sent to an address at which another Flink had begun to answer moments before: who is there is asked right
+        before a submission, and nothing can be asked in between."""
+        begun = self.world.stranger_since
+        return job.flink is self.world.stranger and begun is not None and job.asked_at - begun < 15
+
     def was_deleted(self, owner: str) -> None:
         """DELETE was answered with success."""
         self.deleted.add(owner)
@@ -244,6 +250,7 @@ class Judge:
     def alive(self, owner: str) -> list[Job]:
         """Flink jobs of a job that can make progress, now or later."""
         found = [j for f in self.world.flinks for j in f.jobs.values() if j.owner == owner and not j.final]
+        found = [j for j in found if not self.was_under_way(j)]
         return [
             *(j for j in found if not j.program.does_nothing),
             *(j for f in self.world.flinks for j in f.zombies if j.owner == owner),

@@ -476,7 +476,7 @@ class Teller:
         if world.stranger is None:
             world.stranger = world.add_flink("flink-x")
             world.flinks.append(world.stranger)
-        endpoint.server = world.stranger
+        endpoint.server, world.stranger_since = world.stranger, world.loop.time()
         self._after(one["back"], setattr, endpoint, "server", world.flinks[0])
 
     async def _by_hand(self, one: Step) -> None:

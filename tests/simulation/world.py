@@ -150,6 +150,7 @@ class World:
         self.branches: dict[str, int] = {}
         self.foreign_workflows: set[str] = set()
         self.stranger: Flink | None = None
+        self.stranger_since: float | None = None
         self.gateways: dict[str, Gateway] = {}
         self.hash = hashlib.blake2b(digest_size=8)
         self.troubles: list[str] = []
@@ -278,7 +279,7 @@ class World:
 
     def bound(self, kind: str) -> float:
         """Seconds that a command may take when all that it needs is well."""
-        return {"kill": 90.0, "savepoint": 150.0, "pause": 200.0, "any": 1500.0}.get(kind, 500.0)
+        return {"kill": 90.0, "savepoint": 150.0, "pause": 200.0, "any": 700.0}.get(kind, 500.0)
 
     def blind(self, since: float, until: float) -> float:
         """Seconds in between in which no worker, no Temporal or no database was there."""
