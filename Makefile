@@ -28,7 +28,10 @@ lint: ## Format, lint, types, import rules
 faults: ## Kill, freeze and cut off every part, at every step and at random; about an hour
 	@PYTHONPATH=. "$$(bin/environment test)" -m tests.faults $(ARGS)
 
+simulate: ## Search with the simulation; ARGS="--seconds 3600 --seed 7", "--replay SEED", "--mutations"
+	@PYTHONPATH=. "$$(bin/environment test)" -m tests.simulation $(ARGS)
+
 bench: ## Measure, and write docs/benchmarks.md
 	@PYTHONPATH=. "$$(bin/environment test)" -m benchmarks
 
-.PHONY: help demo up down status test check lint faults bench
+.PHONY: help demo up down status test check lint faults simulate bench

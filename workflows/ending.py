@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from temporalio import workflow
 
@@ -19,6 +20,7 @@ from workflows import calls
 from workflows.book import Book
 
 SHORT = 240
+LOOK_AGAIN = timedelta(seconds=60)
 
 
 class Failed(Exception):
@@ -138,6 +140,7 @@ class Ending:
             self._has_savepoint(points[0])
         if stopped.state is None:
             # What was asked for stays known: when the cluster answers again, its end is understood.
+            self._look_soon()
             await book.write("stop unclear", points=points)
             raise Failed(stopped.error or "It cannot be told whether it was stopped.", stopped.code or "stop_unclear")
         if stopped.state not in ENDED:
@@ -158,11 +161,22 @@ class Ending:
         self.book.flush()
         stopped = await calls.cancel(self._in())
         if stopped.state is None:
+            self._look_soon()
             raise Failed(
                 stopped.error or "It cannot be told whether it was cancelled.", stopped.code or "cancel_unclear"
             )
         s.sequence = max(s.sequence, stopped.sequence)
         await self._end(stopped.state, going_on=intent is Intent.REPLACE)
+
+    def _look_soon(self) -> None:
+        """The job may go on as if nothing had been asked of it, and then nobody has anything new to tell of it."""
+        if self.since(1):
+            self.book.s.check_at = workflow.now() + LOOK_AGAIN
+
+    def stop_is_open(self) -> bool:
+        """Whether it is not known what became of a stop or a cancel."""
+        stop = self.book.s.stop
+        return self.since(1) and stop is not None and not stop.withdrawn
 
     async def _end(
         self,

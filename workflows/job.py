@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from core.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
     from workflows.book import Book
-    from workflows.ending import Failed, Interrupted
+    from workflows.ending import LOOK_AGAIN, Failed, Interrupted
     from workflows.steps import Steps
 
 REMEMBERED_COMMANDS = 100
@@ -277,7 +277,13 @@ class JobWorkflow:
         attempt = self._s.attempt
         if attempt is None or attempt.ended:
             return
-        found = await calls.check(AttemptIn(job_id=self._s.job_id, number=attempt.number, leader=attempt.leader))
+        wanted = AttemptIn(job_id=self._s.job_id, number=attempt.number, leader=attempt.leader)
+        if self._steps.stop_is_open():
+            # Asked anew: what the watch has seen may be older than the stop, and nothing may have changed since.
+            found = await calls.look(wanted)
+            self._s.check_at = workflow.now() + LOOK_AGAIN
+        else:
+            found = await calls.check(wanted)
         if found.observation is not None:
             await self._observe(found.observation)
         again = self._s.checkpoints_at

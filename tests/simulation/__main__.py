@@ -20,7 +20,9 @@ def main() -> int:
     parser.add_argument("--replay", help="the seed of one run, to be told in words")
     parser.add_argument("--shrink", action="store_true", help="with --replay: the shortest story that breaks the same")
     parser.add_argument("--mutation", help="take one mend out (see tests/simulation/mutations.py)")
-    parser.add_argument("--mutations", action="store_true", help="take each mend out in turn; --seconds for each at most")
+    parser.add_argument(
+        "--mutations", action="store_true", help="take each mend out in turn; --seconds for each at most"
+    )
     chosen = parser.parse_args()
     with_fixed_hashes()
     if chosen.mutations or chosen.mutation:

@@ -84,7 +84,11 @@ class SimFileSystem(AbstractFileSystem):
 
     def modified(self, path: str) -> datetime:
         found = _DISK[0].files.get(_strip(path))
-        at = found[1] if found else max((t for p, (_, t) in _DISK[0].files.items() if p.startswith(_strip(path))), default=0)
+        at = (
+            found[1]
+            if found
+            else max((t for p, (_, t) in _DISK[0].files.items() if p.startswith(_strip(path))), default=0)
+        )
         return datetime.fromtimestamp(at, UTC)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:

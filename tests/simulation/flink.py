@@ -88,6 +88,8 @@ class Job:
     state: str = "INITIALIZING"
     tasks: bool = False
     started_at: float = 0.0
+    asked_at: float = 0.0
+    """When the request for it came in."""
     since: float = 0.0
     counted: dict[str, tuple[str, float]] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
@@ -135,7 +137,9 @@ class Trigger:
 class Flink:
     """A session cluster. `judge` is told of everything that happens to jobs."""
 
-    def __init__(self, name: str, loop: SimLoop, chance: Chance, disk: Disk, judge: Any, *, ha: bool = False, slots: int = 64):
+    def __init__(
+        self, name: str, loop: SimLoop, chance: Chance, disk: Disk, judge: Any, *, ha: bool = False, slots: int = 64
+    ):
         self.name, self.loop, self.chance, self.disk, self.judge = name, loop, chance, disk, judge
         self.ha, self.slots = ha, slots
         self.heartbeat_timeout = 50.0
@@ -271,7 +275,9 @@ class Flink:
     def kill_task_managers(self) -> None:
         for job in list(self.jobs.values()):
             if job.tasks:
-                self.fail(job, "org.apache.flink.runtime.jobmaster.JobMasterException: TaskManager was lost", restarts=True)
+                self.fail(
+                    job, "org.apache.flink.runtime.jobmaster.JobMasterException: TaskManager was lost", restarts=True
+                )
         for job in list(self.zombies):
             self._give_up(job)
 
@@ -282,16 +288,23 @@ class Flink:
 
     # A job ----------------------------------------------------------------------------------
 
-    def accept(self, job_id: str, name: str, program: Program, config: Mapping[str, str], restore: str | None, allow: bool) -> Answer | None:
+    def accept(
+        self, job_id: str, name: str, program: Program, config: Mapping[str, str], restore: str | None, allow: bool
+    ) -> Answer | None:
         """Take a job; an answer when it is refused."""
         if job_id in self.jobs:
-            return error(400, "org.apache.flink.client.program.ProgramInvocationException: The main method caused an error", f"Caused by: {DUPLICATE}")
+            return error(
+                400,
+                "org.apache.flink.client.program.ProgramInvocationException: The main method caused an error",
+                f"Caused by: {DUPLICATE}",
+            )
         self.number = self.judge.next_order()
         job = Job(job_id, name, program, config, restore, allow, self, self.number)
         directory = config.get("execution.checkpointing.dir", "")
         match = re.search(r"/([^/]+)/checkpoints$", directory)
         job.owner = match.group(1) if match else name
         job.started_at = self.loop.time()
+        job.asked_at = job.started_at - program.main - 1.0
         self.jobs[job_id] = job
         self.judge.accepted(job)
         if program.does_nothing:
@@ -401,7 +414,9 @@ class Flink:
         assert job.interval is not None
         self._later(job.interval, self._checkpoint, job, generation)
 
-    def _completed(self, job: Job, generation: int, number: int, begun: float, states: dict[str, tuple[str, float]]) -> None:
+    def _completed(
+        self, job: Job, generation: int, number: int, begun: float, states: dict[str, tuple[str, float]]
+    ) -> None:
         if job.generation != generation or job.lost or job.stopping:
             return
         point = self._write(job, f"{job.directory}/chk-{number}", states, begun, savepoint=False)
@@ -414,7 +429,9 @@ class Flink:
             job.points.remove(old)
             job.forgotten += 1
 
-    def _write(self, job: Job, path: str, states: dict[str, tuple[str, float]], begun: float, *, savepoint: bool) -> Point | None:
+    def _write(
+        self, job: Job, path: str, states: dict[str, tuple[str, float]], begun: float, *, savepoint: bool
+    ) -> Point | None:
         try:
             self.disk.write(f"{path}/_metadata", json.dumps({"job": job.id, "states": states}).encode())
         except OSError:
@@ -434,7 +451,8 @@ class Flink:
         job = self.jobs.get(job_id)
         if job is None or job.final:
             self._fail_trigger(
-                trigger, f"org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({job_id})"
+                trigger,
+                f"org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({job_id})",
             )
             return 202, {"request-id": trigger_id}
         if not job.tasks or job.stopping:
@@ -480,7 +498,9 @@ class Flink:
     def handle(self, method: str, path: str, more: Mapping[str, Any]) -> Answer | asyncio.Future[Answer]:
         """The answer of the JobManager at this moment, or a future when it takes it a while."""
         if self.electing:
-            return 503, {"errors": ["Service temporarily unavailable due to an ongoing leader election. Please refresh."]}
+            return 503, {
+                "errors": ["Service temporarily unavailable due to an ongoing leader election. Please refresh."]
+            }
         body = more.get("json") or {}
         parts = path.strip("/").split("/")
         match (method, *parts):
@@ -561,15 +581,23 @@ class Flink:
                     trigger = None
                     del self.triggers[trigger_id]
                 if trigger is None:
-                    return error(404, "org.apache.flink.runtime.rest.handler.async.UnknownOperationKeyException: No ongoing operation")
+                    return error(
+                        404,
+                        "org.apache.flink.runtime.rest.handler.async.UnknownOperationKeyException: No ongoing operation",
+                    )
                 if trigger.state == "IN_PROGRESS":
                     return 200, {"status": {"id": "IN_PROGRESS"}}
                 if trigger.failure:
-                    return 200, {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": trigger.failure}}}
+                    return 200, {
+                        "status": {"id": "COMPLETED"},
+                        "operation": {"failure-cause": {"stack-trace": trigger.failure}},
+                    }
                 return 200, {"status": {"id": "COMPLETED"}, "operation": {"location": trigger.path}}
         job = self.jobs.get(job_id)
         if job is None:
-            return error(404, f"org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({job_id})")
+            return error(
+                404, f"org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({job_id})"
+            )
         match (method, *rest):
             case ("PATCH",):
                 return self._cancel(job)
@@ -579,7 +607,12 @@ class Flink:
                     "name": job.name,
                     "state": job.state,
                     "vertices": [
-                        {"name": o.meaning, "status": "RUNNING" if job.tasks else "CREATED", "parallelism": 1, "metrics": {}}
+                        {
+                            "name": o.meaning,
+                            "status": "RUNNING" if job.tasks else "CREATED",
+                            "parallelism": 1,
+                            "metrics": {},
+                        }
                         for o in job.program.operators
                     ],
                 }
@@ -593,10 +626,18 @@ class Flink:
                 if job.failure is None:
                     return 200, {"exceptionHistory": {"entries": []}}
                 entries = [{"stacktrace": job.failure, "timestamp": at} for at in job.failed_at[-16:]]
-                return 200, {"exceptionHistory": {"entries": entries or [{"stacktrace": job.failure, "timestamp": self.now_ms()}]}, "root-exception": job.failure}
+                return 200, {
+                    "exceptionHistory": {
+                        "entries": entries or [{"stacktrace": job.failure, "timestamp": self.now_ms()}]
+                    },
+                    "root-exception": job.failure,
+                }
             case ("GET", "checkpoints", "config"):
                 if not job.interval:
-                    return error(404, "org.apache.flink.runtime.rest.handler.RestHandlerException: Checkpointing has not been enabled.")
+                    return error(
+                        404,
+                        "org.apache.flink.runtime.rest.handler.RestHandlerException: Checkpointing has not been enabled.",
+                    )
                 return 200, {"interval": int(job.interval * 1000)}
             case ("GET", "checkpoints"):
                 return 200, self._checkpoints(job)
@@ -633,7 +674,9 @@ class Flink:
 
     def _cancel(self, job: Job) -> Answer:
         if job.final:
-            return error(409, "org.apache.flink.runtime.messages.FlinkJobTerminatedWithoutCancellationException: Already ended")
+            return error(
+                409, "org.apache.flink.runtime.messages.FlinkJobTerminatedWithoutCancellationException: Already ended"
+            )
         if job.state != "CANCELLING":
             job.state = "CANCELLING"
             job.generation += 1
@@ -659,8 +702,9 @@ class Flink:
         """The program's `main` runs in the JobManager; it is answered when that is over."""
         if jar_id not in self.jars:
             return error(
-                500, "org.apache.flink.runtime.rest.handler.RestHandlerException: Jar file "
-                f"{self.identity}/flink-web-upload/{jar_id} does not exist"
+                500,
+                "org.apache.flink.runtime.rest.handler.RestHandlerException: Jar file "
+                f"{self.identity}/flink-web-upload/{jar_id} does not exist",
             )
         program = self.programs(self.jars[jar_id], body)
         future: asyncio.Future[Answer] = self.loop.create_future()
@@ -671,7 +715,9 @@ class Flink:
             if generation != self.generation or not self.up:
                 return  # the main died with its JobManager, and so did the connection
             if program.refused:
-                future.set_result(error(400, f"org.apache.flink.client.program.ProgramInvocationException: {program.refused}"))
+                future.set_result(
+                    error(400, f"org.apache.flink.client.program.ProgramInvocationException: {program.refused}")
+                )
                 return
             config = dict(body.get("flinkConfiguration") or {})
             refused = self.accept(

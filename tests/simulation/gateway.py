@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Invalid(Exception):
     """What Flink's validator says no to."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fragment(name: str) -> tuple[list[Any], list[Any], str]:
     """(source and watermark, the operators after them up to the sink, Flink's version) of a plan."""
     body = json.loads((PLANS / f"{name}.json").read_text())
@@ -58,7 +58,9 @@ def compiled(text: str, first: int) -> Any:
         number = first + len(nodes)
         nodes.append({**copy.deepcopy(item), "id": number})
         if after is not None:
-            edges.append({"source": after, "target": number, "shuffle": {"type": "FORWARD"}, "shuffleMode": "PIPELINED"})
+            edges.append(
+                {"source": after, "target": number, "shuffle": {"type": "FORWARD"}, "shuffleMode": "PIPELINED"}
+            )
         return number
 
     sources: dict[str, int] = {}
@@ -79,14 +81,18 @@ def compiled(text: str, first: int) -> Any:
             for item in head:
                 at = add(item, at)
                 if "scanTableSource" in nodes[-1]:
-                    nodes[-1]["scanTableSource"]["table"]["identifier"] = f"`default_catalog`.`default_database`.`{source}`"
+                    nodes[-1]["scanTableSource"]["table"]["identifier"] = (
+                        f"`default_catalog`.`default_database`.`{source}`"
+                    )
             assert at is not None
             sources[source] = at
         at = sources[source]
         for item in rest:
             at = add(item, at)
             if "dynamicTableSink" in nodes[-1]:
-                nodes[-1]["dynamicTableSink"]["table"]["identifier"] = f"`default_catalog`.`default_database`.`{_short(match['sink'])}`"
+                nodes[-1]["dynamicTableSink"]["table"]["identifier"] = (
+                    f"`default_catalog`.`default_database`.`{_short(match['sink'])}`"
+                )
             elif nodes[-1].get("state"):
                 nodes[-1]["simulated"] = what
     return {"flinkVersion": version, "nodes": nodes, "edges": edges}
@@ -181,7 +187,11 @@ class Gateway:
                 if not operation.ready:
                     return 200, {"resultType": "NOT_READY", "nextResultUri": "/result/0"}
                 if operation.failure:
-                    return error(500, "org.apache.flink.table.gateway.service.utils.SqlExecutionException: Failed to execute the operation.", f"Caused by: {operation.failure}")
+                    return error(
+                        500,
+                        "org.apache.flink.table.gateway.service.utils.SqlExecutionException: Failed to execute the operation.",
+                        f"Caused by: {operation.failure}",
+                    )
                 return 200, {
                     "resultType": "EOS",
                     "resultKind": "SUCCESS",
@@ -223,7 +233,9 @@ class Gateway:
             operation.failure = f"java.io.IOException: {reason}"
         operation.ready = True
 
-    def _submit(self, session: Session, operation: Operation, program: Program, generation: int, tries: int = 0) -> None:
+    def _submit(
+        self, session: Session, operation: Operation, program: Program, generation: int, tries: int = 0
+    ) -> None:
         """The gateway brings the job to the JobManager, and asks again for a minute when that does not answer."""
         if tries == 0:
             wait = self.slow + 0.05 + 0.3 * self.random.random() ** 3

@@ -62,6 +62,8 @@ class Judge:
         self.deleted: set[str] = set()
         self.foreign: set[str] = set()
         self.by_hand: set[str] = set()
+        self.told_alive: set[str] = set()
+        """Jobs of which Penstock has said that an attempt believed to have ended is alive: a kill has to end it."""
         self.ended_at: dict[str, float] = {}
         self.pause_failed: dict[str, float] = {}
         self.lost_running: dict[str, float] = {}
@@ -89,7 +91,9 @@ class Judge:
 
     def accepted(self, job: Job) -> None:
         self.jobs.append(job)
-        self.world.tell(f"Flink takes {self.name(job)}" + (f", restored from {short(job.restore)}" if job.restore else ""))
+        self.world.tell(
+            f"Flink takes {self.name(job)}" + (f", restored from {short(job.restore)}" if job.restore else "")
+        )
         if job.program.does_nothing or job.owner in self.foreign:
             return
         if job.owner in self.deleted:
@@ -97,13 +101,21 @@ class Judge:
         if job.id not in self.by_hand:
             self._restore(job)
 
+    def was_under_way(self, job: Job) -> bool:
+        """Sent to an address at which another Flink had begun to answer moments before: who is there is asked right
+        before a submission, and nothing can be asked in between."""
+        begun = self.world.stranger_since
+        return job.flink is self.world.stranger and begun is not None and job.asked_at - begun < 15
+
     def was_deleted(self, owner: str) -> None:
         """DELETE was answered with success."""
         self.deleted.add(owner)
         self.looked("deleted is gone")
         for job in self.alive(owner):
             if job.id not in self.by_hand:
-                self.broken("deleted is gone", f"{self.world.name_of(owner)} was deleted, and {self.name(job)} is {job.state}")
+                self.broken(
+                    "deleted is gone", f"{self.world.name_of(owner)} was deleted, and {self.name(job)} is {job.state}"
+                )
 
     def writes(self, job: Job) -> None:
         self.ever_wrote.add(job.id)
@@ -113,9 +125,7 @@ class Judge:
                 if job.id in self.by_hand or other.id in self.by_hand:
                     continue
                 how = "whose JobManager is gone, and whose tasks still run" if other.lost else other.state
-                self.broken(
-                    "one attempt makes progress", f"{self.name(job)} writes beside {self.name(other)}, {how}"
-                )
+                self.broken("one attempt makes progress", f"{self.name(job)} writes beside {self.name(other)}, {how}")
         self.writing.append(job)
         self.world.tell(f"{self.name(job)} writes")
 
@@ -165,14 +175,16 @@ class Judge:
 
     def points_of(self, owner: str) -> list[Point]:
         disk = self.world.disk
-        found = [p for p in self.points.values() if p.owner == owner and f"{p.path}/_metadata".removeprefix("sim://") in disk.files]
+        found = [
+            p
+            for p in self.points.values()
+            if p.owner == owner and f"{p.path}/_metadata".removeprefix("sim://") in disk.files
+        ]
         return sorted(found, key=lambda p: (p.order, p.done))
 
     def _restore(self, job: Job) -> None:
         self.looked("restored from the newest point or the accepted one")
-        row = self.world.row(
-            "SELECT a.number, a.cause, a.job_id FROM attempts a WHERE a.flink_job_id = ?", job.id
-        )
+        row = self.world.row("SELECT a.number, a.cause, a.job_id FROM attempts a WHERE a.flink_job_id = ?", job.id)
         if row is None:
             self.broken("an attempt is written down before it is sent", f"{self.name(job)} has no row")
             return
@@ -212,7 +224,9 @@ class Judge:
             sent = self.sent.get((owner, int(words[1].rstrip(":")))) or self.asking.get(owner)
             return sent.restore if sent else None
         if cause.startswith("rollback of command"):
-            path = self.world.row("SELECT restored_from FROM attempts WHERE job_id = ? ORDER BY number DESC LIMIT 1", owner)
+            path = self.world.row(
+                "SELECT restored_from FROM attempts WHERE job_id = ? ORDER BY number DESC LIMIT 1", owner
+            )
             return ("point", path[0]) if path and path[0] else None
         return None
 
@@ -226,12 +240,17 @@ class Judge:
         ):
             if id_ not in self.judged_commands:
                 self.judged_commands.add(id_)
-                self.world.tell(f"{kind} of {self.world.name_of(job_id)} is {state}" + (f": {error[:160]}" if error else ""))
+                self.world.tell(
+                    f"{kind} of {self.world.name_of(job_id)} is {state}" + (f": {error[:160]}" if error else "")
+                )
+                if error and "is alive on the cluster" in error:
+                    self.told_alive.add(job_id)
                 self._command(job_id, number, kind, state, attempt)
 
     def alive(self, owner: str) -> list[Job]:
         """Flink jobs of a job that can make progress, now or later."""
         found = [j for f in self.world.flinks for j in f.jobs.values() if j.owner == owner and not j.final]
+        found = [j for j in found if not self.was_under_way(j)]
         return [
             *(j for j in found if not j.program.does_nothing),
             *(j for f in self.world.flinks for j in f.zombies if j.owner == owner),
@@ -253,10 +272,14 @@ class Judge:
         if state != "SUCCEEDED":
             return
         self.looked("SUCCEEDED implies its effect")
-        alive = [j for j in self.alive(owner) if j.id not in self.by_hand or kind == "kill"]
+        known = kind == "kill" and owner in self.told_alive
+        alive = [j for j in self.alive(owner) if j.id not in self.by_hand or known]
         who = self.world.name_of(owner)
         if kind in ("kill", "pause") and alive:
-            self.broken("SUCCEEDED implies its effect", f"{kind} of {who} SUCCEEDED, and {self.name(alive[0])} is {alive[0].state}")
+            self.broken(
+                "SUCCEEDED implies its effect",
+                f"{kind} of {who} SUCCEEDED, and {self.name(alive[0])} is {alive[0].state}",
+            )
         lost = any(j.owner == owner and j.lost for j in self.jobs)
         if kind == "pause" and not self.points_of(owner) and not lost:
             self.broken("SUCCEEDED implies its effect", f"pause of {who} SUCCEEDED, and it has no restore point")
@@ -265,9 +288,13 @@ class Judge:
             if not taken:
                 self.broken("SUCCEEDED implies its effect", f"savepoint of {who} SUCCEEDED, and there is none")
         if kind in ("start", "restart", "resubmit"):
-            row = self.world.row("SELECT flink_job_id FROM attempts WHERE job_id = ? AND number = ?", owner, attempt or 0)
+            row = self.world.row(
+                "SELECT flink_job_id FROM attempts WHERE job_id = ? AND number = ?", owner, attempt or 0
+            )
             if row is None or row[0] not in self.ever_wrote:
-                self.broken("SUCCEEDED implies its effect", f"{kind} of {who} SUCCEEDED, and attempt {attempt} never ran")
+                self.broken(
+                    "SUCCEEDED implies its effect", f"{kind} of {who} SUCCEEDED, and attempt {attempt} never ran"
+                )
 
     def _took(self, sent: Sent, kind: str, owner: str, now: float) -> None:
         """How long a command may take. What its parts were away for is not counted."""
@@ -295,7 +322,9 @@ class Judge:
             "SELECT id, name, state, busy, current_attempt, reason FROM jobs WHERE deleted_at IS NULL"
         ):
             self.looked("whatever Flink says, our view says")
-            row = world.row("SELECT flink_job_id, ended_at FROM attempts WHERE job_id = ? AND number = ?", job_id, current or 0)
+            row = world.row(
+                "SELECT flink_job_id, ended_at FROM attempts WHERE job_id = ? AND number = ?", job_id, current or 0
+            )
             flink_job = next((j for j in reversed(self.jobs) if row and j.id == row[0]), None)
             if busy or flink_job is None:
                 continue
@@ -311,14 +340,16 @@ class Judge:
     def at_rest(self) -> None:
         """Long after the last fault."""
         world, now = self.world, self.world.loop.time()
-        for job_id, number, kind, state, created in world.rows(
-            "SELECT c.job_id, c.number, c.kind, c.state, c.created_at FROM commands c JOIN jobs j ON j.id = c.job_id "
+        for job_id, number, kind, state in world.rows(
+            "SELECT c.job_id, c.number, c.kind, c.state FROM commands c JOIN jobs j ON j.id = c.job_id "
             "WHERE c.state IN ('PENDING', 'RUNNING') AND j.deleted_at IS NULL"
         ):
             sent = self.sent.get((job_id, number))
             if sent is None or now - max(sent.at, world.well_since or now) > world.bound(kind):
                 self.broken("every command ends in bounded time", f"{kind} of {world.name_of(job_id)} is still {state}")
-        rows = world.rows("SELECT id, project, name, state, busy, current_attempt, revision, workflow_id, reason FROM jobs WHERE deleted_at IS NULL")
+        rows = world.rows(
+            "SELECT id, project, name, state, busy, current_attempt, revision, workflow_id, reason FROM jobs WHERE deleted_at IS NULL"
+        )
         live = set()
         for job_id, project, name, state, busy, current, revision, workflow_id, reason in rows:
             live.add(job_id)
@@ -327,13 +358,18 @@ class Judge:
             row = world.row("SELECT flink_job_id FROM attempts WHERE job_id = ? AND number = ?", job_id, current or 0)
             if not busy:
                 if state in RESTING and alive:
-                    self.broken("nothing is left behind", f"{name} is {state} ({reason}), and {self.name(alive[0])} is {alive[0].state}")
+                    self.broken(
+                        "nothing is left behind",
+                        f"{name} is {state} ({reason}), and {self.name(alive[0])} is {alive[0].state}",
+                    )
                 for other in alive:
                     if state in ALIVE_STATES and row is not None and other.id != row[0]:
                         self.broken("nothing is left behind", f"{self.name(other)} is alive beside the current attempt")
                 since = max((self.ended_at.get(j.id, 0.0) for j in self.jobs if j.owner == job_id), default=0.0)
                 if state in ALIVE_STATES and not self.alive(job_id) and now - since > world.view_bound:
-                    self.broken("whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive")
+                    self.broken(
+                        "whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive"
+                    )
                 if state == "PAUSED" and job_id in self.pause_failed and row is not None:
                     failed, lost = self.pause_failed[job_id], self.plain_loss.get(row[0])
                     if lost is not None and lost - failed > 90:
@@ -348,7 +384,11 @@ class Judge:
             for job in self.alive(owner):
                 self.broken("deleted is gone", f"{self.name(job)} is {job.state}, and its job was deleted")
         for id_, instance in world.temporal.running.items():
-            if instance.name == "JobWorkflow" and instance.id not in world.foreign_workflows and instance.object is not None:
+            if (
+                instance.name == "JobWorkflow"
+                and instance.id not in world.foreign_workflows
+                and instance.object is not None
+            ):
                 owner = getattr(instance.object, "_s", None)
                 if owner is not None and owner.job_id not in live:
                     self.broken("deleted is gone", f"the workflow {id_} of a deleted job still runs")

@@ -122,7 +122,12 @@ class Penstock(RuleBasedStateMachine):
         self._take(step("settle", 0, 0.0, most=most, beside=most + 5.0))
 
     @precondition(lambda self: self.created)
-    @rule(job=JOBS, wait=WAITS, kind=st.sampled_from(sorted(set(FAULTS) - {"patch_cluster"})), random=st.randoms(use_true_random=False))
+    @rule(
+        job=JOBS,
+        wait=WAITS,
+        kind=st.sampled_from(sorted(set(FAULTS) - {"patch_cluster"})),
+        random=st.randoms(use_true_random=False),
+    )
     def fault(self, job: int, wait: float, kind: str, random: Any) -> None:
         self._take(FAULTS[kind](random, job, wait))
 

@@ -169,7 +169,9 @@ MUTATIONS = {
         Mutation("2", "no fence: MISSING is believed while a send is unresolved", believe_missing_at_once),
         Mutation("4", "a final state can be stale, and is told once", final_states_go_stale),
         Mutation("9", "DELETE takes no lock and looks at no command", delete_without_a_lock),
-        Mutation("10a", "the diagnosis of a missing attempt waits for the cluster for ever", a_diagnosis_waits_for_ever),
+        Mutation(
+            "10a", "the diagnosis of a missing attempt waits for the cluster for ever", a_diagnosis_waits_for_ever
+        ),
         Mutation("10b", "a kill does not interrupt a submission", a_kill_waits_for_a_submission),
         Mutation("10c", "time-outs begin anew with every try of an activity", time_begins_anew_with_every_try),
         Mutation("11", "a kill ends the current attempt only", a_kill_looks_at_one_attempt_only),

@@ -8,14 +8,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import pydantic
 from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from activities.contracts import RecoverIn
 from api.clusters import router as clusters_api
 from api.clusters.schemas import ClusterPatch, NewCluster
 from api.commands import service as commands_api
@@ -23,9 +21,10 @@ from api.commands.schemas import NewCommand
 from api.jobs import service as jobs_api
 from api.jobs.schemas import JobPatch, NewJob, NewVersion
 from api.recovery import router as recovery_api
-from core.errors import NotFound, PenstockError
+from core.errors import PenstockError
 from core.restore import RestoreRequest
-from core.states import CommandKind
+from core.snapshot import JobSnapshot
+from core.states import CommandKind, JobState
 from tests.simulation.flink import Job, Program
 from tests.simulation.judge import Sent, Violation
 from tests.simulation.world import Died, World
@@ -133,13 +132,24 @@ class Teller:
         await self.world.ask(lambda s: clusters_api.create_cluster(new, s))
 
     def _foreign(self) -> None:
-        """A job of somebody else on the same Flink."""
+        """A job of somebody else on the same Flink, and the workflow of a second installation in the same Temporal."""
         world = self.world
         world.judge.foreign.add("foreign")
         world.names["foreign"] = "a job of a second installation"
         config = {"execution.checkpointing.dir": "sim://other/foreign/checkpoints"}
         program = Program((), "other")
         world.flinks[0].accept("f" * 32, "default:job0", program, config, None, False)
+        other = JobSnapshot(
+            job_id="other",
+            project="default",
+            name="job0",
+            type="jar",
+            cluster="a",
+            state_dir=STATE,
+            state=JobState.PAUSED,
+        )
+        world.foreign_workflows.add("job-default:job0-other")
+        world.temporal.begin("job-default:job0-other", "JobWorkflow", [other], "penstock-0ther000")
 
     async def rest(self) -> None:
         """Everything is well again: what is shown has to be right soon, and all that was asked for has to end."""
@@ -419,7 +429,9 @@ class Teller:
     async def _fails(self, one: Step) -> None:
         job = self._current(one)
         if job is not None:
-            job.flink.fail(job, "java.lang.IllegalStateException: a record that it cannot take", restarts=bool(one["restarts"]))
+            job.flink.fail(
+                job, "java.lang.IllegalStateException: a record that it cannot take", restarts=bool(one["restarts"])
+            )
 
     async def _finishes(self, one: Step) -> None:
         job = self._current(one)
@@ -464,22 +476,35 @@ class Teller:
         if world.stranger is None:
             world.stranger = world.add_flink("flink-x")
             world.flinks.append(world.stranger)
-        endpoint.server = world.stranger
+        endpoint.server, world.stranger_since = world.stranger, world.loop.time()
         self._after(one["back"], setattr, endpoint, "server", world.flinks[0])
 
     async def _by_hand(self, one: Step) -> None:
-        """Somebody runs an attempt of the job that has ended again, under its own id."""
+        """Somebody runs an attempt of the job that has ended again, under its own id: a JobManager takes an id that it
+        has not seen."""
         owner = self.ids.get(one.job)
         flink = self.world.flinks[0]
         ended = [j for j in self.world.judge.jobs if j.owner == owner and (j.final or j.lost) and j.flink is flink]
+        ended = [j for j in ended if j.id not in flink.jobs]
         if ended and owner is not None and not self.world.judge.alive(owner) and flink.up and not flink.electing:
             old = ended[-1]
             self.world.judge.by_hand.add(old.id)
-            flink.jobs.pop(old.id, None)
             flink.accept(old.id, old.name, old.program, old.config, None, True)
 
 
-_ASKS = {"create", "recreate", "command", "delete", "version", "patch_job", "read", "recover", "settle", "push", "adopt"}
+_ASKS = {
+    "create",
+    "recreate",
+    "command",
+    "delete",
+    "version",
+    "patch_job",
+    "read",
+    "recover",
+    "settle",
+    "push",
+    "adopt",
+}
 
 
 def play(seed: int | str, story: Story, *, log: bool = False) -> Outcome:
@@ -488,9 +513,7 @@ def play(seed: int | str, story: Story, *, log: bool = False) -> Outcome:
     world.run(lambda w: Teller(w, story).tell())
     violations = list(world.judge.violations)
     violations += [Violation("nothing unexpected is raised", t, world.loop.time()) for t in world.troubles]
-    return Outcome(
-        seed, story, tuple(violations), world.trace, tuple(world.log), world.judge.counts, world.loop.time()
-    )
+    return Outcome(seed, story, tuple(violations), world.trace, tuple(world.log), world.judge.counts, world.loop.time())
 
 
 # Making stories -----------------------------------------------------------------------------------
@@ -525,8 +548,20 @@ def _late_loss(random: Random) -> Story:
     steps = [
         step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=5, sql=random.choice([None, True])),
         step("command", 0, 0.1, kind="start", again=True),
-        step("network", 0, random.uniform(8, 20), mode=random.choice(["hang", "refuse", "drop"]), back=round(random.uniform(125, 170), 1)),
-        step("command", 0, round(random.uniform(0, 5), 2), kind=random.choice(["pause", "pause", "kill", "restart"]), again=True),
+        step(
+            "network",
+            0,
+            random.uniform(8, 20),
+            mode=random.choice(["hang", "refuse", "drop"]),
+            back=round(random.uniform(125, 170), 1),
+        ),
+        step(
+            "command",
+            0,
+            round(random.uniform(0, 5), 2),
+            kind=random.choice(["pause", "pause", "kill", "restart"]),
+            again=True,
+        ),
         step("kill_jobmanager", 0, round(random.uniform(100, 420), 1)),
         step("settle", 0, 20.0, most=90, beside=95.0),
     ]
@@ -541,9 +576,28 @@ def _clock_between(random: Random) -> Story:
         step("clock", 0, round(random.uniform(8, 40), 1), of="flink", by=-round(random.uniform(20, 900), 1)),
         step("command", 0, round(random.uniform(0, 9), 2), kind=random.choice(["restart", "pause"]), again=True),
         step("settle", 0, 0.5, most=60, beside=65.0),
-        step("command", 0, round(random.uniform(5, 30), 2), kind=random.choice(["restart", "start", "savepoint"]), again=True),
-        random.choice([step("fails", 0, round(random.uniform(8, 30), 1)), step("kill_jobmanager", 0, 20.0), step("settle", 0, 1.0)]),
-        step("command", 0, round(random.uniform(8, 40), 1), kind=random.choice(["restart", "resubmit", "start"]), restore="newest", again=True),
+        step(
+            "command",
+            0,
+            round(random.uniform(5, 30), 2),
+            kind=random.choice(["restart", "start", "savepoint"]),
+            again=True,
+        ),
+        random.choice(
+            [
+                step("fails", 0, round(random.uniform(8, 30), 1)),
+                step("kill_jobmanager", 0, 20.0),
+                step("settle", 0, 1.0),
+            ]
+        ),
+        step(
+            "command",
+            0,
+            round(random.uniform(8, 40), 1),
+            kind=random.choice(["restart", "resubmit", "start"]),
+            restore="newest",
+            again=True,
+        ),
     ]
     return Story(tuple(steps), calm=random.random() < 0.7)
 
@@ -556,7 +610,8 @@ def _run_by_hand(random: Random) -> Story:
         step("settle", 0, 5.0, most=60, beside=65.0),
         step("command", 0, round(random.uniform(0, 15), 1), kind=random.choice(["pause", "kill"]), again=True),
         step("settle", 0, 1.0, most=60, beside=65.0),
-        step("by_hand", 0, round(random.uniform(0, 40), 1)),
+        step("kill_jobmanager", 0, 1.0),
+        step("by_hand", 0, round(random.uniform(20, 60), 1)),
         step("command", 0, round(random.uniform(0.1, 40), 1), kind="start", restore="newest", again=True),
         step("settle", 0, 1.0, most=60, beside=65.0),
         step("command", 0, round(random.uniform(0, 20), 1), kind=random.choice(["kill", "kill", "adopt"]), again=True)
@@ -585,10 +640,23 @@ def _two_at_once(random: Random) -> Story:
 def _fails_at_once(random: Random) -> Story:
     """A job that fails a moment after it was seen running, again and again, while answers overtake each other."""
     steps = [
-        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=1, fails_after=round(random.uniform(0.05, 4), 2)),
+        step(
+            "create",
+            0,
+            main=0.2,
+            operators="count",
+            checkpoints=5,
+            backoff=1,
+            fails_after=round(random.uniform(0.05, 4), 2),
+        ),
         step("command", 0, 0.1, kind="start", again=True),
         step("settle", 0, round(random.uniform(5, 60), 1), most=90, beside=95.0),
-        random.choice([step("temporal_away", 0, round(random.uniform(0, 20), 1), back=round(random.uniform(11, 40), 1)), step("read", 0, 1.0)]),
+        random.choice(
+            [
+                step("temporal_away", 0, round(random.uniform(0, 20), 1), back=round(random.uniform(11, 40), 1)),
+                step("read", 0, 1.0),
+            ]
+        ),
         step("read", 0, round(random.uniform(0, 5), 2)),
     ]
     return Story(tuple(steps))
@@ -606,8 +674,16 @@ def _ends_unseen(random: Random) -> Story:
         step("command", 0, 0.1, kind="start", again=True),
         away,
         step(end, 0, round(random.uniform(0, 10), 2)),
-        step("command", 0, round(random.uniform(0, 30), 2), kind=random.choice(["restart", "pause", "kill"]), again=True),
-        step("network", 0, round(random.uniform(0, 9), 2), mode=random.choice(["refuse", "hang"]), back=round(random.uniform(100, 1900), 1)),
+        step(
+            "command", 0, round(random.uniform(0, 30), 2), kind=random.choice(["restart", "pause", "kill"]), again=True
+        ),
+        step(
+            "network",
+            0,
+            round(random.uniform(0, 9), 2),
+            mode=random.choice(["refuse", "hang"]),
+            back=round(random.uniform(100, 1900), 1),
+        ),
         step("settle", 0, round(random.uniform(0, 600), 1), most=600, beside=random.choice([5.0, 605.0, 605.0])),
     ]
     return Story(tuple(steps), ha=random.random() < 0.3)
@@ -664,22 +740,47 @@ def _asked(random: Random, job: int, wait: float, *, sql: bool) -> list[Step]:
     )[0]
     if verb == "command":
         kind = random.choices(COMMANDS, [14, 22, 22, 16, 12, 10])[0]
-        restore = random.choices([None, "newest", "none", "point"], [50, 30, 12, 8])[0] if kind in ("start", "restart", "resubmit") else None
+        restore = (
+            random.choices([None, "newest", "none", "point"], [50, 30, 12, 8])[0]
+            if kind in ("start", "restart", "resubmit")
+            else None
+        )
         if kind == "resubmit" and restore is None:
             restore = "newest"
         if kind == "start" and restore is None and random.random() < 0.5:
             restore = "newest"
-        made = step("command", job, wait, kind=kind, restore=restore, which=random.choice([0, 0, 1, 2]) if restore == "point" else None, spelled=random.choice(["", "/"]) if restore == "point" else None, again=random.random() < 0.7)
+        made = step(
+            "command",
+            job,
+            wait,
+            kind=kind,
+            restore=restore,
+            which=random.choice([0, 0, 1, 2]) if restore == "point" else None,
+            spelled=random.choice(["", "/"]) if restore == "point" else None,
+            again=random.random() < 0.7,
+        )
         if kind == "resubmit" and random.random() < 0.2:
             made = replace(made, args=(*made.args, ("rollback_within", 40.0)))
         if random.random() < 0.12:
             # At the same moment, something that does not go with it.
             other = random.choice(["delete", "command"])
             beside = replace(made, args=(*made.args, ("beside", round(random.uniform(0, 0.03), 4))))
-            return [beside, step("delete", job) if other == "delete" else step("command", job, kind=random.choice(["kill", "pause"]), again=True)]
+            return [
+                beside,
+                step("delete", job)
+                if other == "delete"
+                else step("command", job, kind=random.choice(["kill", "pause"]), again=True),
+            ]
         return [made]
     if verb == "delete":
-        return [step("delete", job, wait), *([_creation("recreate", job, random, sql=sql), step("command", job, 0.1, kind="start", again=True)] if random.random() < 0.6 else [])]
+        return [
+            step("delete", job, wait),
+            *(
+                [_creation("recreate", job, random, sql=sql), step("command", job, 0.1, kind="start", again=True)]
+                if random.random() < 0.6
+                else []
+            ),
+        ]
     if verb == "version":
         operators = random.choice(["count", "count,sum", "sum,count", "sum,double", "double,sum"])
         return [step("version", job, wait, sql=sql or None, operators=operators, filtered=random.choice([None, True]))]
@@ -765,7 +866,13 @@ def _shorter(story: Story) -> list[Story]:
         found.append(replace(story, ha=False))
     for n, one in enumerate(steps):
         for key, value in one.args:
-            plain = {"savepoints": None, "ends_after": None, "main": 0.2, "operators": "count", "rollback_within": None}.get(key, value)
+            plain = {
+                "savepoints": None,
+                "ends_after": None,
+                "main": 0.2,
+                "operators": "count",
+                "rollback_within": None,
+            }.get(key, value)
             if plain != value:
                 args = tuple((k, plain if k == key else v) for k, v in one.args)
                 found.append(replace(story, steps=(*steps[:n], replace(one, args=args), *steps[n + 1 :])))

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -51,8 +51,8 @@ from temporalio.exceptions import (
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import _context as workflow_context
 
-from worker.main import BEATS
 from tests.simulation.loop import EPOCH, NEUTRAL, PROCESS, Process, SimLoop
+from worker.main import BEATS
 
 if TYPE_CHECKING:
     from tests.simulation.chance import Chance
@@ -63,7 +63,7 @@ _Runtime = workflow_context._Runtime
 TIMER_SLACK = 1e-6
 
 
-@lru_cache(maxsize=None)
+@cache
 def _adapter(type_: Any) -> TypeAdapter[Any]:
     return TypeAdapter(type_)
 
@@ -76,7 +76,7 @@ def copied(value: Any, type_: Any = None) -> Any:
     return _adapter(type_).validate_json(raw)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _argument_types(function: Any) -> list[Any]:
     hints = get_type_hints(function)
     names = [n for n in inspect.signature(function).parameters if n != "self"]
@@ -483,9 +483,7 @@ class Temporal:
             activity.closed = True
         for outcome in instance.updates.values():
             if not outcome.done():
-                outcome.set_exception(
-                    RPCError("workflow execution already completed", RPCStatusCode.NOT_FOUND, b"")
-                )
+                outcome.set_exception(RPCError("workflow execution already completed", RPCStatusCode.NOT_FOUND, b""))
         if not instance.result.done():
             if status == "Completed":
                 instance.result.set_result(result)
@@ -614,7 +612,10 @@ class Temporal:
         if left > TIMER_SLACK:
             self.loop.call_later(left, self._too_quiet, run, context=NEUTRAL)
         else:
-            self._retry(activity, TimeoutError("activity Heartbeat timeout", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[]))
+            self._retry(
+                activity,
+                TimeoutError("activity Heartbeat timeout", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[]),
+            )
 
     def _too_long(self, run: ActivityRun) -> None:
         activity = run.activity
@@ -624,13 +625,18 @@ class Temporal:
             self._when_back(self._too_long, run)
             return
         self._retry(
-            activity, TimeoutError("activity StartToClose timeout", type=TimeoutType.START_TO_CLOSE, last_heartbeat_details=[])
+            activity,
+            TimeoutError("activity StartToClose timeout", type=TimeoutType.START_TO_CLOSE, last_heartbeat_details=[]),
         )
 
     def _retry(self, activity: Activity, error: BaseException) -> None:
         policy = activity.policy
         final = isinstance(error, ApplicationError) and error.non_retryable
-        if activity.cancel_requested or final or (policy.maximum_attempts and activity.attempt >= policy.maximum_attempts):
+        if (
+            activity.cancel_requested
+            or final
+            or (policy.maximum_attempts and activity.attempt >= policy.maximum_attempts)
+        ):
             self._resolve(activity, error=error)
             return
         first = policy.initial_interval.total_seconds()
@@ -661,7 +667,7 @@ class Temporal:
 
     async def _carry_out(self, run: ActivityRun) -> None:
         """In the worker: run the function, and bring its answer to the server."""
-        activity, loop = run.activity, self.loop
+        activity = run.activity
         function = run.worker.activities[activity.queue].get(activity.name)
         if function is None:
             await self._answer(run, error=ApplicationError(f"no activity {activity.name} on this worker"))
@@ -776,7 +782,10 @@ class Temporal:
                 previous = getattr(schedule, "simulated_last", None)
                 if previous is None or previous.closed:
                     schedule.simulated_last = self.begin(
-                        f"{action.id}-{self.now():%Y-%m-%dT%H:%M:%SZ}", action.workflow, list(action.args), action.task_queue
+                        f"{action.id}-{self.now():%Y-%m-%dT%H:%M:%SZ}",
+                        action.workflow,
+                        list(action.args),
+                        action.task_queue,
                     )
             self.loop.call_later(every, fire, context=NEUTRAL)
 
@@ -881,7 +890,9 @@ class SimClient:
                 raise WorkflowAlreadyStartedError(id_, name)
         return server.begin(id_, name, args, queue, attributes)
 
-    async def start_workflow(self, workflow: Any, arg: Any = None, *, id: str, task_queue: str, **more: Any) -> SimHandle:
+    async def start_workflow(
+        self, workflow: Any, arg: Any = None, *, id: str, task_queue: str, **more: Any
+    ) -> SimHandle:
         name = workflow if isinstance(workflow, str) else workflow.__temporal_workflow_definition.name
         args = [] if arg is None else [copied(arg)]
         made = await self.call(
@@ -897,7 +908,14 @@ class SimClient:
         return await handle.result()
 
     async def execute_update_with_start_workflow(
-        self, update: str, arg: Any = None, *, start_workflow_operation: Any, id: str | None = None, rpc_timeout: Any = None, **_: Any
+        self,
+        update: str,
+        arg: Any = None,
+        *,
+        start_workflow_operation: Any,
+        id: str | None = None,
+        rpc_timeout: Any = None,
+        **_: Any,
     ) -> Any:
         start = start_workflow_operation._start_workflow_input
         args = [copied(a) for a in start.args]
@@ -979,7 +997,9 @@ class SimHandle:
         args = [] if arg is None else [copied(arg)]
         await self.client.call("signal", lambda: self.client.server.send(self._instance(), name, args))
 
-    async def execute_update(self, name: str, arg: Any = None, *, id: str | None = None, rpc_timeout: Any = None, **_: Any) -> Any:
+    async def execute_update(
+        self, name: str, arg: Any = None, *, id: str | None = None, rpc_timeout: Any = None, **_: Any
+    ) -> Any:
         args = [] if arg is None else [copied(arg)]
         update_id = id or str(uuid.uuid4())
         return await self.client.call(

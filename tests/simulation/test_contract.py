@@ -24,10 +24,9 @@ class Simulated(contract.Subject):
         self.engine, self.state = engine, "sim://contract"
 
 
-@pytest.mark.parametrize("ha", [False])
 @pytest.mark.parametrize("name", sorted(SUITE))
-def test_the_simulated_flink_keeps_the_contract(name: str, ha: bool, tmp_path: Path):
-    world = World(f"contract {name}", ha=ha, calm=True)
+def test_the_simulated_flink_keeps_the_contract(name: str, tmp_path: Path):
+    world = World(f"contract {name}", calm=True)
     world.flinks[0].heartbeat_timeout = 20.0
     test = SUITE[name]
     more = {"tmp_path": tmp_path} if "tmp_path" in inspect.signature(test).parameters else {}

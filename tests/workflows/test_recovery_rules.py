@@ -139,6 +139,18 @@ class TestBlocked:
         await life.observe(EngineState.MISSING)
         await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "RESTARTING")
 
+    async def test_a_job_whose_stop_failed_is_looked_at_again_although_nothing_tells_of_it(self, start):
+        """It was RUNNING all the time, so the watch has nothing new to say: it is asked, a minute later."""
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(error="refused", code="stop_unclear")
+        assert (await life.do("pause")).error_code == "stop_unclear"
+        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.RUNNING)
+        await life.skip(90)
+        await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
+        assert cluster.asked.count("look") == 1
+
     async def test_a_stop_that_comes_to_its_end_late_is_a_pause(self, start):
         cluster = Cluster()
         life = await running(start, cluster)

@@ -1,0 +1,95 @@
+"""A short search with the simulation, and that a seed gives the same run again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.simulation.machine import Penstock
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.story import Story, invent, play, shrink, step
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = float(os.environ.get("PENSTOCK_SIMULATION_SECONDS", "30"))
+SEED = os.environ.get("PENSTOCK_SIMULATION_SEED", "1")
+
+
+def simulation(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, where the order of sets is always the same."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_nothing_is_broken():
+    """PENSTOCK_SIMULATION_SECONDS and PENSTOCK_SIMULATION_SEED choose how long, and what."""
+    done = simulation("--seconds", str(SECONDS), "--seed", SEED)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-2000:]}"
+    print(done.stdout)
+
+
+@pytest.mark.parametrize("seed", ["same.1", "same.2", "same.3"])
+def test_a_seed_gives_the_same_run_again(seed: str):
+    first, second = play(seed, invent(seed)), play(seed, invent(seed))
+    assert (first.trace, first.seconds, first.counts) == (second.trace, second.seconds, second.counts)
+
+
+def test_other_seeds_give_other_runs():
+    story = Story((step("create", 0, main=0.2, operators="count"), step("command", 0, 0.1, kind="start")))
+    assert len({play(n, story).trace for n in range(5)}) == 5
+
+
+def test_all_mends_that_have_to_be_missed_have_a_mutation():
+    assert {m.finding.rstrip("abc") for m in MUTATIONS.values()} == {"2", "4", "9", "10", "11", "12", "14", "16"}
+
+
+def test_a_story_is_made_short():
+    """A judge that allows nothing: whatever else the story has goes, and what matters stays."""
+    steps = (
+        step("create", 0, main=0.2, operators="count,sum", checkpoints=5),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("kill_api", 0, 3.0),
+        step("read", 0, 1.0),
+        step("wipe_temporal", 0, 2.0),
+        step("kill_worker", 0, 1.0, name="worker-1", back=3.0),
+    )
+    from tests.simulation.judge import Judge
+
+    kept = Judge.triggered, Judge.on_commit
+
+    def on_commit(judge: Judge, touched: set[str]) -> None:
+        kept[1](judge, touched)
+        if judge.ever_wrote - {"f" * 32} and not judge.violations:
+            judge.broken("nothing ever runs", "it does")
+
+    Judge.on_commit = on_commit  # type: ignore[method-assign]
+    try:
+        short = shrink(play("short", Story(steps)))
+    finally:
+        Judge.on_commit = kept[1]  # type: ignore[method-assign]
+    assert [s.verb for s in short.story.steps] == ["create", "command"]
+    assert short.log
+
+
+def test_the_state_machine_finds_nothing_either():
+    run_state_machine_as_test(
+        Penstock,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=8,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
