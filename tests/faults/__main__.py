@@ -70,7 +70,7 @@ def _carry_out(wanted: argparse.Namespace, home: Path) -> dict[str, list[str]]:
             probe(run, wanted.probe, until)
         else:
             if wanted.boundaries or (wanted.boundaries is None and not kinds):
-                run.every_boundary()
+                run.every_boundary(until)
             rounds.play(wanted.faults, fewer=wanted.fewer, until=until)
         run.view()
         run.output()
