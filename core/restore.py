@@ -198,6 +198,11 @@ class Lineage(BaseModel):
         update = {"first": min(self.first, attempt), "untouched": False, "taken_up": {**self.taken_up, **again}}
         return self.model_copy(update=update)
 
+    def taken_over(self, attempt: int) -> Lineage:
+        """The one that begins with `attempt`, which was started past Penstock: nobody knows from what, and nothing
+        that this job had before belongs to it."""
+        return Lineage(first=attempt, untouched=False, taken_up=self.taken_up)
+
     def begun(self, attempt: int, root: str | None) -> Lineage:
         """The one that begins with `attempt`, started empty or from the path `root`."""
         return Lineage(first=attempt, root=root, taken_up=self.taken_up)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
+from temporalio import workflow
+
 from activities import contracts as c
 from core.condition import NO_SAVEPOINT_NEEDED
 from core.errors import InvalidInput
@@ -297,7 +299,10 @@ class Steps(Deploying):
             )
         assert s.attempt is not None
         s.version = s.attempt.version
-        s.lineage = s.lineage.adopted(s.attempt.number, s.attempts)
+        if found.number is None and workflow.patched("taken-over"):
+            s.lineage = s.lineage.taken_over(s.attempt.number)
+        else:
+            s.lineage = s.lineage.adopted(s.attempt.number, s.attempts)
         s.basis = Basis.NEWEST
         book.set(JobState.DEPLOYED, "adopted")
         book.note("attempt", f"attempt {s.attempt.number} is Flink job {flink_job_id}, adopted as it runs")

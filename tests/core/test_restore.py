@@ -76,6 +76,13 @@ class TestNewest:
         assert choose(NEWEST, [one, two, three], taken_up, asked=False).point == one
         assert newer_than(choose(NEWEST, [three], taken_up, asked=False), [one, two], taken_up) == [one]
 
+    def test_state_that_was_there_before_a_take_over_does_not_come_back(self):
+        """1 was killed, its state given up; 2 was started past Penstock, and adopted; then its JobManager was lost."""
+        taken_over = Lineage().taken_over(2)
+        assert isinstance(choose(NEWEST, [point(9, attempt=1)], taken_over, asked=False), Missing)
+        assert choose(NEWEST, [point(9, attempt=1), point(1, attempt=2)], taken_over, asked=False).point.attempt == 2
+        assert isinstance(choose(NEWEST, [], taken_over, asked=False), Missing)
+
     def test_ten_minutes_of_a_clock_cost_no_state(self):
         """Attempt 1 wrote on a clock that was ten minutes ahead; attempt 2 has run for nine since."""
         old = point(600, attempt=1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.faults import clocks
@@ -27,6 +29,7 @@ def main() -> int:
     )
     parser.add_argument("--kinds", default="", help="of faults and of verbs, separated by commas; by default all")
     parser.add_argument("--fewer", type=float, default=0.7, help="rounds for each fault; less than 1: some have two")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no round is begun after so many")
     parser.add_argument("--probe", type=int, nargs="?", const=15, help="measure three cases, so many times each")
     parser.add_argument("--from", dest="old", help="a commit: API and workers are upgraded from it --faults times")
     parser.add_argument(
@@ -57,17 +60,18 @@ def _carry_out(wanted: argparse.Namespace, home: Path) -> dict[str, list[str]]:
         return upgrades(home, wanted.old, wanted.faults, wanted.seed)
     world = World(home, disks=disks, stepping=stepping)
     run: Run | None = None
+    until = time.monotonic() + wanted.minutes * 60
     try:
         world.up()
         run = Run(world, wanted.seed, ORDINARY if wanted.probe else ROLES)
         rounds = Rounds(run, kinds)
         run.begin()
         if wanted.probe:
-            probe(run, wanted.probe)
+            probe(run, wanted.probe, until)
         else:
             if wanted.boundaries or (wanted.boundaries is None and not kinds):
-                run.every_boundary()
-            rounds.play(wanted.faults, fewer=wanted.fewer)
+                run.every_boundary(until)
+            rounds.play(wanted.faults, fewer=wanted.fewer, until=until)
         run.view()
         run.output()
         run.clean()

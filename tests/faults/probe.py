@@ -17,12 +17,15 @@ LIMITS = {
 """Seconds until the job has to be right again."""
 
 
-def probe(run: Run, times: int) -> None:
-    """Each case `times` times, in turn on each job; the figures go into the report."""
+def probe(run: Run, times: int, until: float) -> None:
+    """Each case `times` times in turn, on each job in turn; the figures go into the report. None is begun after `until`
+    (seconds, as of `time.monotonic`)."""
     cases = dict(zip(LIMITS, (_after_start, _as_listed, _jobmanager), strict=True))
-    for name, case in cases.items():
-        run.times[name] = []
-        for number in range(times):
+    run.times = {name: [] for name in cases}
+    for number in range(times):
+        for name, case in cases.items():
+            if time.monotonic() > until:
+                return
             job = run.jobs[number % len(run.jobs)]
             seconds = round(case(run, job), 1)
             run.times[name].append(seconds)
@@ -32,8 +35,8 @@ def probe(run: Run, times: int) -> None:
                 run.rest(other, "RUNNING")
         run.output()
         run.tell_broken()
-        found = run.times[name]
-        run.say(f"{name}: {min(found)} to {max(found)} s, median {statistics.median(found)} s")
+        for name, found in run.times.items():
+            run.say(f"{name}: {min(found)} to {max(found)} s, median {statistics.median(found)} s")
 
 
 def _after_start(run: Run, job: Job) -> float:

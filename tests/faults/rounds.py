@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -49,18 +50,22 @@ class Rounds:
     def known(self) -> list[str]:
         return [*self.injuries.kinds, *self.verbs.kinds]
 
-    def play(self, count: int, *, fewer: float = 1.0) -> None:
-        """`count` faults, about `fewer` rounds for each: when it is less than 1 some rounds have two."""
+    def play(self, count: int, *, fewer: float = 1.0, until: float = math.inf) -> None:
+        """`count` faults, about `fewer` rounds for each: when it is less than 1 some rounds have two. No round is begun
+        after `until` (seconds, as of `time.monotonic`)."""
         faults, verbs = deck(self._faults, count, self._random), deck(self._verbs, count, self._random)
         number = 0
         while faults:
+            if time.monotonic() > until:
+                self.run.say(f"the time is over, with {len(faults)} faults left")
+                break
             number += 1
             many = 2 if len(faults) > 1 and self._random.random() > fewer else 1
             chosen, faults = faults[:many], faults[many:]
             verb = verbs.pop(0) if verbs else "ordinary"
             self.run.say(f"round {number}, {len(faults)} faults left: {verb}, {' and '.join(chosen)}")
             self.play_one(verb, chosen)
-            if number % 5 == 0 or not faults:
+            if number % 5 == 0:
                 self.run.view()
                 self.run.output()
             self.run.tell_broken()

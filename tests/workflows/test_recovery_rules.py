@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from activities import contracts as c
-from core.observations import EngineState, Lost, Trouble
+from core.observations import EngineState, Lost, Observation, Trouble
 from core.policy import RestartPolicy
 from core.restore import RestoreRequest
 from core.retention import SavepointPolicy
@@ -434,8 +434,6 @@ class TestAdoption:
         stranger = "c" * 32
 
         def adopts(wanted):
-            from core.observations import Observation
-
             seen = Observation(attempt=0, flink_job_id=stranger, sequence=cluster.tick(), state=EngineState.RUNNING)
             return c.Adoptable(observation=seen)
 
@@ -444,6 +442,22 @@ class TestAdoption:
         assert cluster.opened[0].flink_job_id == stranger
         assert await life.state() == "RUNNING"
         assert (await life.do("restart")).state == "SUCCEEDED"
+
+    async def test_what_was_given_up_before_does_not_come_back(self, start):
+        """The job was killed, a stranger adopted, and then the cluster lost that: the killed attempt's points are there,
+        and belong to another life."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=NOW)
+        await life.do("kill")
+        seen = Observation(attempt=0, flink_job_id="c" * 32, sequence=cluster.tick(), state=EngineState.RUNNING)
+        cluster.adopts = lambda _: c.Adoptable(observation=seen)
+        assert (await life.do("adopt", flink_job_id="c" * 32)).state == "SUCCEEDED"
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER, points=cluster.points)
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: job(cluster).state == "BLOCKED")
+        assert len(cluster.opened) == 2, "the first, and the stranger: none was started after them"
 
     async def test_one_that_is_not_there_is_refused(self, start):
         cluster = Cluster()
