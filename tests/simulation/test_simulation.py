@@ -74,7 +74,7 @@ def test_a_story_is_made_short():
 
     Judge.on_commit = on_commit  # type: ignore[method-assign]
     try:
-        short = shrink(play("short", Story(steps, calm=True)))
+        short = shrink(play("short", Story(steps, calm=True)), seconds=600)
     finally:
         Judge.on_commit = kept  # type: ignore[method-assign]
     assert [s.verb for s in short.story.steps] == ["create", "command"]
