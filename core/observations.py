@@ -57,6 +57,15 @@ class Observation(BaseModel):
     failure: str | None = None
 
 
+AHEAD_MS = 60_000
+"""A moment that lies further in the future was written by a clock that was set ahead for a while: it orders nothing."""
+
+
+def in_order(sequence: int, now: int) -> int:
+    """A sequence that was written down, as far as it can be believed at `now` (both in milliseconds since 1970)."""
+    return sequence if sequence - now <= AHEAD_MS else 0
+
+
 def is_stale(seen: Observation, *, attempt: int | None, flink_job_id: str | None, last_sequence: int) -> bool:
     """Whether an observation may change nothing: it is about another attempt, or older than what is known.
 

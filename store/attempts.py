@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Table, Update, and_, bindparam, case, func, o
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
-from core.observations import FINAL
+from core.observations import AHEAD_MS, FINAL
 from core.paths import of_point
 from core.restore import RestoreKind, RestorePoint
 from core.states import COMMAND_ENDED
@@ -166,11 +166,12 @@ def _observed(*, final: bool) -> Update:
     statement = update(table).where(
         table.c.job_id == bindparam("job"), table.c.number == bindparam("attempt"), table.c.ended_at.is_(None)
     )
+    is_newer = or_(table.c.sequence < sequence, table.c.sequence > sequence + AHEAD_MS)
     if not final:
         # Not `not_in`: its list is an expanding parameter, which many rows at once cannot have.
         open_ = and_(*(table.c.seen != state for state in sorted(FINAL)))
-        statement = statement.where(table.c.sequence < sequence, or_(table.c.seen.is_(None), open_))
-    newest = case((table.c.sequence < sequence, sequence), else_=table.c.sequence)
+        statement = statement.where(is_newer, or_(table.c.seen.is_(None), open_))
+    newest = case((is_newer, sequence), else_=table.c.sequence)
     return statement.values(seen=bindparam("saw"), detail=bindparam("told"), sequence=newest)
 
 

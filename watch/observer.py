@@ -16,7 +16,7 @@ import structlog
 from temporalio.service import RPCError
 
 from core.names import old_job_workflow_id
-from core.observations import ENDED, FINAL, EngineState, Observation, disagrees
+from core.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
 from core.states import JobState
 from engine.base import AnotherFlink, EngineError, JobSeen, Overview
 from settings import clock
@@ -72,7 +72,7 @@ class Told:
         last = self._told.get(key)
         if last is not None and last.state is seen.state:
             return clock.monotonic() - last.at >= last.wait
-        written = int(row["sequence"])
+        written = in_order(int(row["sequence"]), seen.sequence)
         return seen.sequence == written or seen.sequence - written >= SETTLE_SECONDS * 1000
 
     def sent(self, row: Mapping[str, Any], seen: Observation) -> None:
@@ -228,7 +228,7 @@ def compare(
         at = sequence
         if seen.state not in FINAL and row["seen"] in FINAL:
             seen, at = JobSeen(row["handle"], EngineState(row["seen"]), detail=row["detail"] or ""), row["sequence"]
-        elif seen.state not in FINAL and sequence <= row["sequence"]:
+        elif seen.state not in FINAL and sequence <= in_order(row["sequence"], sequence):
             continue
         observation = Observation(
             attempt=row["number"],

@@ -320,7 +320,7 @@ class Deploying(Ending):
         if stopped.state is None:
             self.book.set(s.state, f"its restore fails ({why}), and it cannot be told whether it was cancelled")
             return
-        s.sequence = max(s.sequence, stopped.sequence)
+        self._asked_at(stopped.sequence)
         await self._end(stopped.state)
 
     async def resume(self) -> None:

@@ -74,6 +74,13 @@ class Ending:
         """Whether this run does what is done since that generation; an earlier one did not, and is replayed so."""
         return self.book.s.generation >= generation
 
+    def _asked_at(self, sequence: int) -> None:
+        """Note when the cluster was asked. A worker whose clock was set ahead has seen nothing of the future: were that
+        believed, nothing that is told until then would count."""
+        if self.since(1):
+            sequence = min(sequence, int(workflow.now().timestamp() * 1000))
+        self.book.s.sequence = max(self.book.s.sequence, sequence)
+
     def _is_unresolved(self) -> bool:
         attempt = self.book.s.attempt
         return attempt is not None and not attempt.ended and attempt.unresolved
@@ -132,7 +139,7 @@ class Ending:
         wanted = c.TriggerIn(**self._in().model_dump(), trigger_id=trigger, directory=directory)
         with self._may_leave():
             stopped = await calls.stop(wanted)
-        s.sequence = max(s.sequence, stopped.sequence)
+        self._asked_at(stopped.sequence)
         if self.since(1):
             s.stop.at = workflow.now()
         points = [stopped.savepoint] if stopped.savepoint else []
@@ -165,7 +172,7 @@ class Ending:
             raise Failed(
                 stopped.error or "It cannot be told whether it was cancelled.", stopped.code or "cancel_unclear"
             )
-        s.sequence = max(s.sequence, stopped.sequence)
+        self._asked_at(stopped.sequence)
         await self._end(stopped.state, going_on=intent is Intent.REPLACE)
 
     def _look_soon(self) -> None:
@@ -311,7 +318,7 @@ class Ending:
         """An observation that is not stale: about the current attempt, newer than what is known."""
         book, s = self.book, self.book.s
         assert s.attempt is not None
-        s.sequence = max(s.sequence, seen.sequence)
+        self._asked_at(seen.sequence)
         if seen.state is not EngineState.MISSING:
             s.attempt.unresolved = False
         hopeless = s.state in (JobState.RUNNING, JobState.DEPLOYED) and is_hopeless(
@@ -349,7 +356,7 @@ class Ending:
             book.set(s.state, f"{why}; it cannot be told whether it was cancelled")
             await book.write("not ended")
             return
-        s.sequence = max(s.sequence, stopped.sequence)
+        self._asked_at(stopped.sequence)
         await self._end(stopped.state)
 
     def _stop_was_lost(self, seen: Observation) -> bool:

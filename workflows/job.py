@@ -140,6 +140,8 @@ class JobWorkflow:
         if self._s.check_at is None:
             self._plan_check()
         self._plan_savepoint()
+        if self._steps.since(1):
+            self._s.sequence = min(self._s.sequence, int(workflow.now().timestamp() * 1000))
         if self._s.state is JobState.DEPLOYING and not self._s.queue:
             await self._guarded(self._resume())
         if self._s.command is not None:

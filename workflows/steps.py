@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
-from temporalio import workflow
-
 from activities import contracts as c
 from core.condition import NO_SAVEPOINT_NEEDED
 from core.errors import InvalidInput
@@ -299,7 +297,7 @@ class Steps(Deploying):
             )
         assert s.attempt is not None
         s.version = s.attempt.version
-        if found.number is None and workflow.patched("taken-over"):
+        if found.number is None and self.since(1):
             s.lineage = s.lineage.taken_over(s.attempt.number)
         else:
             s.lineage = s.lineage.adopted(s.attempt.number, s.attempts)

@@ -12,6 +12,7 @@ from core.observations import (
     attempt_state,
     disagrees,
     ended,
+    in_order,
     in_place_of,
     is_stale,
     newer,
@@ -163,3 +164,10 @@ def test_every_engine_state_has_an_attempt_state():
 def test_an_end_that_nobody_saw(state, intent, savepoint, lost, job, restartable, unseen):
     end = ended(state, intent, savepoint=savepoint, cause="boom", lost=lost)
     assert (end.job, end.restartable, end.unseen) == (job, restartable, unseen)
+
+
+def test_a_moment_far_in_the_future_orders_nothing():
+    now = 1_800_000_000_000
+    assert in_order(now - 5, now) == now - 5
+    assert in_order(now + 60_000, now) == now + 60_000, "two machines' clocks may differ"
+    assert in_order(now + 60_001, now) == 0

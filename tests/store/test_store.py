@@ -197,6 +197,12 @@ class TestObservations:
         async with database.read() as session:
             assert (await attempts.get(session, job.id, 1)).seen == "RUNNING"
             assert [r["sequence"] for r in await attempts.open_on(session, "local")] == [5]
+        # A clock that was set ahead for a while has written; from then on the right one counts again.
+        await look(600_005, "RECOVERING")
+        await look(7, "STARTING")
+        async with database.read() as session:
+            assert (await attempts.get(session, job.id, 1)).seen == "STARTING"
+            assert [r["sequence"] for r in await attempts.open_on(session, "local")] == [7]
 
     async def test_unreachable_since_is_the_first_time(self, database):
         await add_job(database)

@@ -151,6 +151,19 @@ class TestBlocked:
         await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
         assert cluster.asked.count("look") == 1
 
+    async def test_a_worker_whose_clock_was_set_ahead_has_not_seen_the_future(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster)
+        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 600_000
+        await life.observe(EngineState.RECOVERING)
+        await life.until(lambda: "its own restart strategy" in cluster.records[-1].job.reason)
+        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 1000  # the clock is right again
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER, points=cluster.points)
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        await life.observe(EngineState.MISSING)
+        await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "RESTARTING")
+
     async def test_a_stop_that_comes_to_its_end_late_is_a_pause(self, start):
         cluster = Cluster()
         life = await running(start, cluster)
