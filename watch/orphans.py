@@ -102,12 +102,7 @@ class OrphanWatch:
                 if await orphans.report(session, row):
                     log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=handle, name=seen.name)
                     if attempt is not None and job is not None and job.deleted_at is None:
-                        alert = (
-                            _second(handle, job, attempt, cluster, now)
-                            if program
-                            else _alert(job, attempt, cluster, now)
-                        )
-                        session.add(alert)
+                        session.add(_alert(handle, job, attempt, cluster, now, program=program))
             if gone:
                 await orphans.gone(session, cluster, gone, now)
         self._reported[cluster] = (self._reported[cluster] | (new.keys() - open_)) - gone
@@ -129,43 +124,31 @@ def _is_being_sent(attempt: Attempt, job: Job) -> bool:
     return _is_open(attempt, job) and attempt.state == AttemptState.RECORDED
 
 
-def _second(handle: str, job: Job, attempt: Attempt, cluster: str, now: datetime) -> Event:
+def _alert(handle: str, job: Job, attempt: Attempt, cluster: str, now: datetime, *, program: bool) -> Event:
+    """`program`: it is not the attempt itself, but was started by the attempt's program."""
+    actions: list[dict[str, object]] = [{"stop": f"/clusters/{cluster}/orphans/{handle}/stop"}]
+    if program:
+        message = (
+            f"the program of attempt {attempt.number} has started a second Flink job, {handle}, on {cluster}: nobody "
+            "pauses, restarts or restores it; stop it, and have the program submit one job"
+        )
+    elif attempt.state == AttemptState.NOT_SUBMITTED:
+        message = (
+            f"attempt {attempt.number}, which was given up before it had reached {cluster}, is alive there all the "
+            "same: it is cancelled"
+        )
+    else:
+        message = (
+            f"attempt {attempt.number}, which was seen to end ({attempt.state}), is alive on {cluster}: adopt it, "
+            "or stop it"
+        )
+        actions.insert(0, adopt(attempt.flink_job_id))
     return Event(
         key=f"{job.id}/orphan/{handle}/{now.isoformat()}",
         job_id=job.id,
         at=now,
         kind="alert",
-        message=f"the program of attempt {attempt.number} has started a second Flink job, {handle}, on {cluster}: "
-        f"nobody pauses, restarts or restores it; stop it, and have the program submit one job",
+        message=message,
         attempt=attempt.number,
-        data={"actions": [{"stop": f"/clusters/{cluster}/orphans/{handle}/stop"}]},
-    )
-
-
-def _alert(job: Job, attempt: Attempt, cluster: str, now: datetime) -> Event:
-    if attempt.state == AttemptState.NOT_SUBMITTED:
-        return Event(
-            key=f"{job.id}/orphan/{attempt.flink_job_id}/{now.isoformat()}",
-            job_id=job.id,
-            at=now,
-            kind="alert",
-            message=f"attempt {attempt.number}, which was given up before it had reached {cluster}, is alive there all "
-            "the same: it is cancelled",
-            attempt=attempt.number,
-            data={"actions": [{"stop": f"/clusters/{cluster}/orphans/{attempt.flink_job_id}/stop"}]},
-        )
-    return Event(
-        key=f"{job.id}/orphan/{attempt.flink_job_id}/{now.isoformat()}",
-        job_id=job.id,
-        at=now,
-        kind="alert",
-        message=f"attempt {attempt.number}, which was seen to end ({attempt.state}), is alive on {cluster}: "
-        f"adopt it, or stop it",
-        attempt=attempt.number,
-        data={
-            "actions": [
-                adopt(attempt.flink_job_id),
-                {"stop": f"/clusters/{cluster}/orphans/{attempt.flink_job_id}/stop"},
-            ]
-        },
+        data={"actions": actions},
     )
