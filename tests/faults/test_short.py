@@ -43,4 +43,4 @@ def test_faults(run: Run):
     assert report["invariants"]["one attempt alive"] > 0
     assert report["invariants"]["no second writer"] > 100
     assert report["invariants"]["state never swapped"] > 100
-    assert set(report["verbs"]) == set(faults)
+    assert set(report["verbs"]) >= set(faults)
