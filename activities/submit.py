@@ -48,6 +48,7 @@ from watch.growth import Growth
 from watch.services import Services
 
 PAUSE = 2.0
+LAST_SEND_SECONDS = 30.0
 CANCEL_PAUSE = 0.3
 
 
@@ -122,10 +123,14 @@ class Submitter:
                 leader = asyncio.create_task(_leader(engine, sent_to))
                 sending = True
                 try:
-                    await engine.submit(replace(submission, maybe_sent=maybe_sent), tell)
+                    async with asyncio.timeout(max(LAST_SEND_SECONDS, deadline - clock.monotonic())):
+                        await engine.submit(replace(submission, maybe_sent=maybe_sent), tell)
                 except EngineError:
                     leader.cancel()
                     raise
+                except TimeoutError as error:
+                    leader.cancel()
+                    raise Unclear("the cluster has not answered in the time that a submission may take") from error
                 return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await leader)
             except ProgramFailed as error:
                 return await self._end_program(attempt, cluster, error, tell, pulse)

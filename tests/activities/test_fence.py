@@ -7,6 +7,7 @@ questions, cannot be had from a real one on demand. That a spent id is refused b
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -93,8 +94,8 @@ ATTEMPT = SimpleNamespace(job_id="j", number=1, version=1, flink_job_id=ID, hand
 SENT = Submission(Ref(ID, ID), "p:j", JarProgram(Path("x.jar"), "x", None, []), {}, None, None, False)
 
 
-async def answer_to(flink: Flink, tmp_path: Any, *, attempt: int = 1) -> c.Submitted:
-    settings = SimpleNamespace(submit_timeout=5, lost_grace=0.1)
+async def answer_to(flink: Flink, tmp_path: Any, *, attempt: int = 1, timeout: float = 5) -> c.Submitted:
+    settings = SimpleNamespace(submit_timeout=timeout, lost_grace=0.1)
     submitter = Submitter(SimpleNamespace(engines=SimpleNamespace(get=lambda _: flink), settings=settings))  # type: ignore[arg-type]
 
     async def no_handles(_: str) -> list[object]:
@@ -114,6 +115,19 @@ async def answer_to(flink: Flink, tmp_path: Any, *, attempt: int = 1) -> c.Submi
 
 
 NO = Rejected("the lock file is held by another run")
+
+
+async def test_a_send_that_is_not_answered_ends_with_the_time_of_the_submission(tmp_path, monkeypatch):
+    """A `main` that waits for longer: its own time-out of 300 s does not begin anew just before the end."""
+    monkeypatch.setattr(submission, "LAST_SEND_SECONDS", 0.1)
+    flink = Flink()
+
+    async def hangs(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    flink.submit = hangs  # type: ignore[method-assign]
+    answer = await asyncio.wait_for(answer_to(flink, tmp_path, timeout=0.5), 20)
+    assert (answer.state, answer.code) == (c.SubmitState.UNCLEAR, "submission_unclear")
 
 
 class TestANo:
