@@ -244,7 +244,8 @@ class JobWorkflow:
         except Interrupted:
             return Failed("A kill came in.", "killed")
         except BaseException as error:
-            if self._killing and (is_cancelled_exception(error) or isinstance(error, asyncio.CancelledError)):
+            left = is_cancelled_exception(error) or isinstance(error, asyncio.CancelledError) or hasattr(error, "cause")
+            if self._killing and left:  # also where the step that was left failed in that moment: the kill sees to it
                 return Failed("A kill came in.", "killed")
             if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
                 raise

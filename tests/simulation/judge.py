@@ -366,7 +366,13 @@ class Judge:
                     if state in ALIVE_STATES and row is not None and other.id != row[0]:
                         self.broken("nothing is left behind", f"{self.name(other)} is alive beside the current attempt")
                 since = max((self.ended_at.get(j.id, 0.0) for j in self.jobs if j.owner == job_id), default=0.0)
-                if state in ALIVE_STATES and not self.alive(job_id) and now - since > world.view_bound:
+                # Beside the state it is shown whether the cluster can be asked: that is said of a stranger, too.
+                told = world.row(
+                    "SELECT c.unreachable_since FROM clusters c JOIN jobs j ON j.cluster = c.name WHERE j.id = ?",
+                    job_id,
+                )
+                known = told is not None and told[0] is None
+                if known and state in ALIVE_STATES and not self.alive(job_id) and now - since > world.view_bound:
                     self.broken(
                         "whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive"
                     )

@@ -279,7 +279,7 @@ class World:
 
     def bound(self, kind: str) -> float:
         """Seconds that a command may take when all that it needs is well."""
-        return {"kill": 90.0, "savepoint": 150.0, "pause": 200.0, "any": 700.0}.get(kind, 500.0)
+        return {"kill": 150.0, "savepoint": 150.0, "pause": 200.0, "any": 700.0}.get(kind, 500.0)
 
     def blind(self, since: float, until: float) -> float:
         """Seconds in between in which no worker, no Temporal or no database was there."""
