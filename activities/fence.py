@@ -11,7 +11,7 @@ from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation
 from core.observations import EngineState
 from core.restore import RestoreKind
-from core.snapshot import checkpoint_directory
+from core.snapshot import attempt_checkpoints
 from engine import files
 from engine.base import Engine, EngineError, JobSeen, Leader, Ref, Tell
 from settings import clock
@@ -97,5 +97,5 @@ async def _remainder(
 
 async def has_run(attempt: Attempt, cluster: Cluster) -> bool:
     """Whether an attempt has left checkpoints. Raises `Unreachable`."""
-    folder = f"{checkpoint_directory(cluster.state_dir, attempt.job_id)}/{attempt.flink_job_id}"
+    folder = attempt_checkpoints(cluster.state_dir, attempt.job_id, attempt.flink_job_id)
     return bool(await files.scan(folder, RestoreKind.CHECKPOINT))

@@ -18,7 +18,7 @@ from core.overrides import overridden
 from core.paths import of_point
 from core.restore import RestoreKind
 from core.retention import SavepointPolicy
-from core.snapshot import checkpoint_directory
+from core.snapshot import attempt_checkpoints
 from core.states import is_stateless
 from engine import files
 from engine.base import AliveElsewhere, Engine, EngineError, JobSeen, Ref, Unreachable
@@ -171,7 +171,7 @@ class Observing:
         origin = await engine.origin(Ref(attempt.flink_job_id, attempt.handle))
         if origin is None:
             return None
-        folder = f"{checkpoint_directory(cluster.state_dir, attempt.job_id)}/{attempt.flink_job_id}"
+        folder = attempt_checkpoints(cluster.state_dir, attempt.job_id, attempt.flink_job_id)
         return overridden(attempt.restored_from, origin.restored_from, origin.keeps_checkpoints, own_folder=folder)
 
     async def _cannot_restore(self, engine: Engine, ref: Ref) -> tuple[Trouble, str] | None:

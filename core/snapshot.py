@@ -163,3 +163,8 @@ def savepoint_root(state_dir: str, job_id: str) -> str:
 def checkpoint_directory(state_dir: str, job_id: str) -> str:
     """Flink adds a folder for each attempt, named by its Flink job id."""
     return f"{state_dir.rstrip('/')}/{job_id}/checkpoints"
+
+
+def attempt_checkpoints(state_dir: str, job_id: str, flink_job_id: str) -> str:
+    """The folder that an attempt's checkpoints lie in: known before it starts."""
+    return f"{checkpoint_directory(state_dir, job_id)}/{flink_job_id}"

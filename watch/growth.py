@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from core.snapshot import checkpoint_directory
+from core.snapshot import attempt_checkpoints
 from engine import files
 from engine.base import AliveElsewhere, Unreachable
 from store.tables import Attempt, Cluster
@@ -25,7 +25,7 @@ class Growth:
 
     @staticmethod
     def of(attempt: Attempt, cluster: Cluster) -> Growth:
-        return Growth(f"{checkpoint_directory(cluster.state_dir, attempt.job_id)}/{attempt.flink_job_id}")
+        return Growth(attempt_checkpoints(cluster.state_dir, attempt.job_id, attempt.flink_job_id))
 
     async def begin(self) -> None:
         self._before = await self._files()
