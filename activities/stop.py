@@ -238,9 +238,11 @@ class _Trigger:
         if self._path is None and not await self._in_folder():
             return None
         assert self._path is not None
+        number = None
         try:
             if not await files.is_complete(self._path):
                 return None
+            number = await files.number_of(self._path)
             at = next((p.completed_at for p in await files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)), None)
         except Unreachable:
             at = None  # cannot be read from here; Flink says that it is complete
@@ -251,4 +253,5 @@ class _Trigger:
             completed_at=at or clock.now(),
             attempt=self._attempt.number,
             version=self._attempt.version,
+            number=number,
         )

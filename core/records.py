@@ -66,6 +66,7 @@ class NewPoint(BaseModel):
     completed_at: datetime
     attempt: int
     version: int
+    number: int | None = None
 
 
 class Record(BaseModel):

@@ -5,7 +5,7 @@ The rules are those of `docs/decisions/0003-restore-rules.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -34,6 +34,7 @@ class RestorePoint(BaseModel):
     completed_at: datetime
     attempt: int
     version: int
+    number: int | None = Field(default=None, description="Flink's number of it, which grows within an attempt")
 
 
 class RestoreRequest(BaseModel):
@@ -156,24 +157,34 @@ def resolve_request(
     return RestoreRequest(mode="none" if basis is Basis.FRESH else "newest")
 
 
-def _age(point: RestorePoint, taken_up: Mapping[int, int]) -> tuple[int, bool, datetime, bool, str]:
-    """Later is greater: by attempt first, by time within the attempt; a savepoint wins a tie, then the id.
+Age = tuple[int, bool, int, datetime, bool, str]
+
+
+def _age_among(points: Iterable[RestorePoint], taken_up: Mapping[int, int]) -> Callable[[RestorePoint], Age]:
+    """Of these, later is greater: by attempt first, by Flink's number within the attempt, and by time where not all of
+    its points tell their number; a savepoint wins a tie, then the id.
 
     Attempts follow one another, and clocks do not have to agree about it: the times of two attempts may come from two
     machines, or from one whose clock was set back. For `taken_up` see `Lineage`.
     """
-    attempt = taken_up.get(point.attempt, point.attempt)
-    savepoint = point.kind is RestoreKind.SAVEPOINT
-    return attempt, point.attempt in taken_up, point.completed_at, savepoint, point.id
+    by_time = {point.attempt for point in points if point.number is None}
+
+    def age(point: RestorePoint) -> Age:
+        attempt = taken_up.get(point.attempt, point.attempt)
+        number = 0 if point.number is None or point.attempt in by_time else point.number
+        savepoint = point.kind is RestoreKind.SAVEPOINT
+        return attempt, point.attempt in taken_up, number, point.completed_at, savepoint, point.id
+
+    return age
 
 
 def newest(points: Sequence[RestorePoint], taken_up: Mapping[int, int] = NOTHING) -> RestorePoint | None:
     """The one that was made last; None of none."""
-    return max(points, key=lambda p: _age(p, taken_up), default=None)
+    return max(points, key=_age_among(points, taken_up), default=None)
 
 
-def newest_first(points: Iterable[RestorePoint], taken_up: Mapping[int, int] = NOTHING) -> list[RestorePoint]:
-    return sorted(points, key=lambda p: _age(p, taken_up), reverse=True)
+def newest_first(points: Collection[RestorePoint], taken_up: Mapping[int, int] = NOTHING) -> list[RestorePoint]:
+    return sorted(points, key=_age_among(points, taken_up), reverse=True)
 
 
 class Lineage(BaseModel):
@@ -270,5 +281,5 @@ def newer_than(choice: Choice, vanished: Sequence[RestorePoint], lineage: Lineag
     state that was due."""
     if choice.point is None:
         return []
-    chosen = _age(choice.point, lineage.taken_up)
-    return [p for p in vanished if _age(p, lineage.taken_up) > chosen and p.attempt >= lineage.first]
+    age = _age_among([choice.point, *vanished], lineage.taken_up)
+    return [p for p in vanished if age(p) > age(choice.point) and p.attempt >= lineage.first]

@@ -209,6 +209,7 @@ def as_point(row: RestorePointRow) -> RestorePoint:
         completed_at=row.completed_at,
         attempt=row.attempt,
         version=row.version,
+        number=row.number,
     )
 
 
@@ -225,8 +226,10 @@ async def add_point(session: AsyncSession, job_id: str, point: RestorePoint) -> 
     if row is None:
         session.add(RestorePointRow(job_id=job_id, **point.model_dump(mode="python")))
         await session.flush()
-    elif row.gone_at is not None:
-        row.gone_at = None
+        return
+    row.gone_at = None
+    if row.number is None:
+        row.number = point.number
 
 
 async def in_use(session: AsyncSession, job_id: str, *, own_source: bool = False) -> set[str]:

@@ -206,7 +206,8 @@ class Attempt(Base):
 
 
 class RestorePointRow(Base):
-    """`pinned`: the current attempt came from it and has none of its own yet. `kept`: a person wants it kept."""
+    """`number` is Flink's, where it is known. `pinned`: the current attempt came from it and has none of its own yet.
+    `kept`: a person wants it kept."""
 
     __tablename__ = "restore_points"
     __table_args__ = (UniqueConstraint("job_id", "path"),)
@@ -217,6 +218,7 @@ class RestorePointRow(Base):
     kind: Mapped[str] = mapped_column(Short)
     path: Mapped[str]
     completed_at: Mapped[datetime]
+    number: Mapped[int | None] = mapped_column(BigInteger)
     pinned: Mapped[bool] = mapped_column(default=False)
     kept: Mapped[bool] = mapped_column(default=False, server_default=false())
     gone_at: Mapped[datetime | None]

@@ -54,14 +54,14 @@ async def gather(services: Services, job_id: str) -> Found:
     points: dict[str, RestorePoint] = {}
     for path, (point, attempt) in seen.items():
         try:
-            if await files.is_complete(path):
-                points[path] = _point(job_id, path, point, attempt)
+            if path not in known and await files.is_complete(path):
+                points[path] = _point(job_id, path, point, attempt, await files.number_of(path))
         except Unreachable as error:
             unread = error.message
     for path, row in known.items():
         try:
-            if path in points or await files.is_complete(path):
-                points[path] = attempts.as_point(row)
+            if await files.is_complete(path):
+                points[path] = await _known(row)
             else:
                 gone.append(path)
         except Unreachable as error:
@@ -126,7 +126,12 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
     return found
 
 
-def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt) -> RestorePoint:
+async def _known(row: RestorePointRow) -> RestorePoint:
+    point = attempts.as_point(row)
+    return point if point.number is not None else point.model_copy(update={"number": await files.number_of(row.path)})
+
+
+def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt, number: int | None) -> RestorePoint:
     return RestorePoint(
         id=attempts.point_id(job_id, path),
         kind=point.kind,
@@ -134,6 +139,7 @@ def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt) -> Restor
         completed_at=point.completed_at,
         attempt=attempt.number,
         version=attempt.version,
+        number=number,
     )
 
 

@@ -48,6 +48,7 @@ class RestorePointOut(BaseModel):
     completed_at: datetime
     attempt: int
     version: int
+    number: int | None = Field(description="Flink's number of the checkpoint or savepoint; it grows within an attempt")
     pinned: bool = Field(description="The current attempt came from it and has none of its own yet")
     kept: bool = Field(description="A person pinned it: the savepoint policy never deletes it")
 
@@ -94,7 +95,7 @@ async def list_attempts(ref: JobRef, parts: Parts, paging: PageQuery) -> Page[At
 )
 async def list_restore_points(ref: JobRef, parts: Parts) -> Page[RestorePointOut]:
     """Gathered from Flink and from the files now; only those whose `_metadata` is there. By attempt, those of one
-    attempt by time."""
+    attempt by Flink's number."""
     async with parts.database.read() as session:
         job = await jobs.get(session, ref)
     if job.current_attempt:
@@ -103,7 +104,7 @@ async def list_restore_points(ref: JobRef, parts: Parts) -> Page[RestorePointOut
     async with parts.database.read() as session:
         rows = await attempts.points(session, job.id)
     of_row = {row.id: row for row in rows}
-    ordered = newest_first(map(attempts.as_point, rows), lineage_of(job.snapshot).taken_up)
+    ordered = newest_first([attempts.as_point(row) for row in rows], lineage_of(job.snapshot).taken_up)
     return Page(items=[_point(of_row[point.id]) for point in ordered])
 
 

@@ -3,6 +3,7 @@ themselves at the right moment, or do not end, cannot be had from a real Flink o
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -83,27 +84,26 @@ async def test_one_that_is_not_seen_to_end_is_no_clear_no(engine: Double):
     assert "a" in str(result.error)
 
 
-async def test_what_one_of_several_has_left_is_no_restore_point(database: Database, monkeypatch: pytest.MonkeyPatch):
+async def test_what_one_of_several_has_left_is_no_restore_point(
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     """It holds the state of one of the program's jobs: the others would begin empty beside it."""
     job = await add_job(database)
+    (tmp_path / "_metadata").touch()
     point = RestorePoint(
-        id="rp", kind=RestoreKind.CHECKPOINT, path="file:///s/chk-1", completed_at=T0, attempt=1, version=1
+        id="rp", kind=RestoreKind.CHECKPOINT, path=tmp_path.as_uri(), completed_at=T0, attempt=1, version=1
     )
     await add_attempt(database, job)
     async with database.write() as session:
         await attempts.add_point(session, job.id, point)
 
-    async def complete(path: str) -> bool:
-        return True
-
     async def scan(pattern: str, kind: RestoreKind) -> list[Any]:
         return []
 
-    monkeypatch.setattr(points.files, "is_complete", complete)
     monkeypatch.setattr(points.files, "scan", scan)
     services: Any = SimpleNamespace(database=database, engines=SimpleNamespace(get=lambda _: None))
     monkeypatch.setattr(points, "_of_attempt", lambda *_: scan("", RestoreKind.CHECKPOINT))
-    assert [p.path for p in (await points.gather(services, job.id)).points] == ["file:///s/chk-1"]
+    assert [p.path for p in (await points.gather(services, job.id)).points] == [tmp_path.as_uri()]
     async with database.read() as session:
         attempt = await attempts.get(session, job.id, 1)
     several = ProgramFailed("More than one.", jobs=[attempt.handle], code=SEVERAL_JOBS)

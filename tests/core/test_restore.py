@@ -28,7 +28,9 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 NEWEST, NONE = RestoreRequest(mode="newest"), RestoreRequest(mode="none")
 
 
-def point(seconds: int, *, kind: str = "checkpoint", attempt: int = 1, name: str | None = None) -> RestorePoint:
+def point(
+    seconds: int, *, kind: str = "checkpoint", attempt: int = 1, name: str | None = None, number: int | None = None
+) -> RestorePoint:
     name = name or f"{kind}-{attempt}-{seconds}"
     return RestorePoint(
         id=f"rp-{name}",
@@ -37,6 +39,7 @@ def point(seconds: int, *, kind: str = "checkpoint", attempt: int = 1, name: str
         completed_at=T0 + timedelta(seconds=seconds),
         attempt=attempt,
         version=1,
+        number=number,
     )
 
 
@@ -55,6 +58,11 @@ class TestNewest:
             ([point(1), point(2)], 2),
             ([point(5, kind="savepoint"), point(9)], 9),
             ([point(9, kind="savepoint"), point(5)], 9),
+            # The clock was set back within an attempt: Flink's numbers tell, where all of that attempt are known.
+            ([point(9, number=3), point(5, kind="savepoint", number=4)], 5),
+            ([point(9, number=3), point(5, kind="savepoint")], 9),
+            ([point(9, number=40), point(5, attempt=2, number=4), point(3, attempt=2, number=5)], 3),
+            ([point(9), point(5, attempt=2, number=4), point(3, attempt=2, number=5)], 3),
             # The clock was set back between two attempts.
             ([point(9, attempt=1), point(5, attempt=2)], 5),
             ([point(9, attempt=1, kind="savepoint"), point(5, attempt=2), point(6, attempt=2)], 6),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
+
 import pytest
 
 from engine import files
@@ -30,3 +33,19 @@ async def test_a_driver_that_is_not_there_is_said():
     with pytest.raises(Unreachable) as error:
         await files.is_complete("oss://bucket/x")
     assert "oss" in error.value.message
+
+
+async def test_the_number_of_a_point_is_in_the_head_of_its_metadata(tmp_path: Path):
+    (tmp_path / "_metadata").write_bytes(struct.pack(">IIq", 0x4960672D, 6, 41) + b"states")
+    assert await files.number_of(str(tmp_path)) == 41
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"something else, of some length"])
+async def test_what_is_no_metadata_of_flink_tells_no_number(tmp_path: Path, content: bytes):
+    (tmp_path / "_metadata").write_bytes(content)
+    assert await files.number_of(str(tmp_path)) is None
+
+
+async def test_a_number_that_cannot_be_read_is_not_none(tmp_path: Path):
+    with pytest.raises(Unreachable):
+        await files.number_of(str(tmp_path))

@@ -97,6 +97,34 @@ def test_nothing_is_deleted_when_it_cannot_be_sure(stack: Stack):
     assert stack.http.patch(f"/jobs/{job}", json={"savepoint_policy": {"interval": 1}}).status_code == 422
 
 
+def test_the_newest_of_an_attempt_is_told_by_its_number_whatever_the_clock_says(stack: Stack):
+    """A disk whose clock was set back by an hour after the savepoint was taken."""
+    job = stack.create()
+    stack.do(job, "start")
+    stack.do(job, "savepoint")
+    taken = savepoints(stack, job)[0]
+    row = stack.job(job)
+    own = Path(stack.state_dir.removeprefix("file://")) / row["id"] / "checkpoints"
+    own /= row["current_attempt"]["flink_job_id"]
+
+    def later() -> list[Path]:
+        return [p for p in own.glob("chk-*/_metadata") if int(p.parent.name[4:]) > taken["number"]]
+
+    stack.until(later, "a checkpoint after the savepoint")
+    stack.do(job, "kill")
+    for path in later():
+        os.utime(path, (time.time() - 3600,) * 2)
+    stack.do(job, "start", restore={"mode": "newest"})
+    restored = stack.job(job)["current_attempt"]["restored_from"]
+    assert restored.startswith(own.as_uri()), restored
+    first = stack.items(job, "restore-points")
+    numbers = {p["path"]: p["number"] for p in first}
+    assert all(path.rpartition("/")[2] in (f"chk-{n}", taken["path"].rpartition("/")[2]) for path, n in numbers.items())
+    assert numbers[taken["path"]] < numbers[restored]
+    after = [p["number"] for p in first if p["attempt"] == 2]
+    assert all(n > numbers[restored] for n in after), "a restored job counts on"
+
+
 class Test10TheSnapshotWasDeleted:
     def delete(self, stack: Stack, path: str) -> None:
         shutil.rmtree(path.removeprefix("file://"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tests.simulation.chance import Chance
     from tests.simulation.files import Disk
 
+HEAD = struct.Struct(">IIq")
+"""Of a `_metadata`: magic, version, number of the checkpoint."""
 FINAL = ("FINISHED", "CANCELED", "FAILED")
 DUPLICATE = "org.apache.flink.runtime.client.DuplicateJobSubmissionException: Job has already been submitted."
 Answer = tuple[int, Any]
@@ -68,8 +71,7 @@ class Point:
     begun: float
     done: float
     order: int
-    stamp: float = 0.0
-    """`done` by the clock that was in force."""
+    number: int
 
 
 @dataclass(eq=False)
@@ -341,6 +343,7 @@ class Flink:
                 self._end(job, "FAILED")
                 return
             job.restored += 1
+            job.numbers = HEAD.unpack_from(self.disk.read(f"{job.restore}/_metadata"))[2]
         job.counted = self._initial(job)
         self.judge.restored(job)
         self._deploy(job)
@@ -359,7 +362,7 @@ class Flink:
         }
 
     def _read(self, path: str) -> dict[str, tuple[str, float]]:
-        body = json.loads(self.disk.read(f"{path}/_metadata"))
+        body = json.loads(self.disk.read(f"{path}/_metadata")[HEAD.size :])
         return {uid: (m, n) for uid, (m, n) in body["states"].items()}
 
     def _deploy(self, job: Job) -> None:
@@ -419,7 +422,7 @@ class Flink:
     ) -> None:
         if job.generation != generation or job.lost or job.stopping:
             return
-        point = self._write(job, f"{job.directory}/chk-{number}", states, begun, savepoint=False)
+        point = self._write(job, f"{job.directory}/chk-{number}", states, begun, number, savepoint=False)
         if point is None:
             job.failed += 1
             return
@@ -430,14 +433,15 @@ class Flink:
             job.forgotten += 1
 
     def _write(
-        self, job: Job, path: str, states: dict[str, tuple[str, float]], begun: float, *, savepoint: bool
+        self, job: Job, path: str, states: dict[str, tuple[str, float]], begun: float, number: int, *, savepoint: bool
     ) -> Point | None:
         try:
-            self.disk.write(f"{path}/_metadata", json.dumps({"job": job.id, "states": states}).encode())
+            head = HEAD.pack(0x4960672D, 6, number)
+            self.disk.write(f"{path}/_metadata", head + json.dumps({"job": job.id, "states": states}).encode())
         except OSError:
             return None
         now = self.loop.time()
-        point = Point(path, job.id, job.owner, savepoint, states, begun, now, job.order, now + self.offset)
+        point = Point(path, job.id, job.owner, savepoint, states, begun, now, job.order, number)
         job.points.append(point)
         job.completed += 1
         self.judge.completed(point)
@@ -476,7 +480,8 @@ class Flink:
             return
         now = self.loop.time()
         path = f"{directory.rstrip('/')}/savepoint-{job.id[:6]}-{trigger_id[:12]}"
-        point = self._write(job, path, job.states(now), now, savepoint=True)
+        job.numbers += 1
+        point = self._write(job, path, job.states(now), now, job.numbers, savepoint=True)
         if point is None:
             job.stopping = False
             self._fail_trigger(trigger, "java.io.IOException: No space left on device")

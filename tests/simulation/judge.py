@@ -180,7 +180,7 @@ class Judge:
             for p in self.points.values()
             if p.owner == owner and f"{p.path}/_metadata".removeprefix("sim://") in disk.files
         ]
-        return sorted(found, key=lambda p: (p.order, p.done))
+        return sorted(found, key=lambda p: (p.order, p.number))
 
     def _restore(self, job: Job) -> None:
         self.looked("restored from the newest point or the accepted one")
@@ -202,10 +202,6 @@ class Judge:
         else:
             within = [p for p in points if p.order >= lineage.first]
             allowed = {within[-1].path if within else lineage.root}
-        if mode in ("newest", "auto") and allowed != {None}:
-            # Points of one attempt are told apart by the clock: one that was set back in the middle of it misleads.
-            last = [p for p in points if p.order == points[-1].order]
-            allowed |= {max(last, key=lambda p: p.stamp).path}
         if mode in ("none", "point"):
             self.lineages[owner] = Lineage(first=job.order, root=job.restore)
         elif mode == "newest" and points and points[-1].order < lineage.first:

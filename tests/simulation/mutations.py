@@ -154,7 +154,14 @@ def newest_by_the_clock() -> None:
     """Finding 16: the newest restore point is the one whose file has the latest time, of whichever attempt."""
     import core.restore
 
-    core.restore._age = lambda p, _: (p.completed_at, p.attempt, False, False, p.id)  # type: ignore[assignment,return-value]
+    core.restore._age_among = lambda _, __: lambda p: (p.completed_at, p.attempt)  # type: ignore[assignment,return-value]
+
+
+def newest_of_an_attempt_by_the_clock() -> None:
+    """Found by the simulation: within an attempt the newest restore point is the one with the latest time."""
+    import core.restore
+
+    core.restore._age_among = lambda _, __: lambda p: (p.attempt, p.completed_at)  # type: ignore[assignment,return-value]
 
 
 def _as_activity(owner: type, name: str, function: Any) -> None:
@@ -178,6 +185,7 @@ MUTATIONS = {
         Mutation("12", "a signal that was lost counts as told", a_lost_signal_counts_as_told),
         Mutation("14", "a pause that failed is remembered without limit", a_failed_pause_is_remembered),
         Mutation("16", "the newest point by the clock, across attempts", newest_by_the_clock),
+        Mutation("new", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
     )
 }
 
