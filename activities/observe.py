@@ -172,7 +172,17 @@ class Observing:
         if origin is None:
             return None
         folder = attempt_checkpoints(cluster.state_dir, attempt.job_id, attempt.flink_job_id)
-        return overridden(attempt.restored_from, origin.restored_from, origin.keeps_checkpoints, own_folder=folder)
+        return overridden(
+            attempt.restored_from,
+            origin.restored_from,
+            origin.keeps_checkpoints,
+            own_folder=folder,
+            folder_is_there=await self._is_there(folder, cluster) if origin.on_files else None,
+        )
+
+    async def _is_there(self, folder: str, cluster: Cluster) -> bool | None:
+        """Whether Flink has made a folder; None where this worker does not see what Flink writes."""
+        return await files.is_folder(folder) if await files.is_folder(cluster.state_dir) else None
 
     async def _cannot_restore(self, engine: Engine, ref: Ref) -> tuple[Trouble, str] | None:
         """An attempt that Flink restarts for ever because its state cannot be restored: tried a few times,

@@ -5,17 +5,24 @@ from __future__ import annotations
 from core.paths import of_point
 
 RESTORE_KEY = "execution.state-recovery.path"
+DIRECTORY_KEY = "execution.checkpointing.dir"
 RETENTION_KEY = "execution.checkpointing.externalized-checkpoint-retention"
 
 
 def overridden(
-    asked: str | None, restored_from: str | None, keeps_checkpoints: bool | None, *, own_folder: str
+    asked: str | None,
+    restored_from: str | None,
+    keeps_checkpoints: bool | None,
+    *,
+    own_folder: str,
+    folder_is_there: bool | None,
 ) -> str | None:
     """Why an attempt is not what was asked for; None when it is, as far as can be told.
 
     `asked` and `restored_from` are paths of restore points, None for none; what lies in `own_folder` is a checkpoint of
-    the attempt itself, which Flink's own restart goes back to. A program's `env.configure(...)` wins over what it is
-    submitted with.
+    the attempt itself, which Flink's own restart goes back to. Flink makes that folder before the first task runs;
+    `folder_is_there` is None where it cannot be told. A program's `env.configure(...)` wins over what it is submitted
+    with.
     """
     really = of_point(restored_from) if restored_from else None
     own = really is not None and really.startswith(of_point(own_folder) + "/")
@@ -29,5 +36,10 @@ def overridden(
         return (
             f"its program sets {RETENTION_KEY} itself: Flink would delete its checkpoints with each cancel, and "
             "nothing would be left to restart it from"
+        )
+    if folder_is_there is False:
+        return (
+            f"its program sets {DIRECTORY_KEY} itself, or its state.checkpoints.dir: its checkpoints do not go to "
+            f"{own_folder}, and after a loss of its cluster the newest of them would not be found"
         )
     return None

@@ -18,6 +18,8 @@ STATE_SCHEMES = frozenset(
     {"file", "hdfs", "viewfs", "s3", "s3a", "s3p", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "oss", "cos", "obs"}
 )
 """What Flink keeps state on; a further one is a line here, and a driver of fsspec on the workers."""
+WITH_FOLDERS = frozenset({"file", "hdfs", "viewfs"})
+"""Those of them on which a folder is there without a file in it."""
 
 
 def normal(path: str) -> str:

@@ -240,11 +240,13 @@ class Course:
 
 @dataclass(frozen=True)
 class Origin:
-    """What Flink says an attempt was really restored from last (None: nothing, or not known), and whether its
-    checkpoints outlive a cancel (None: it takes none, or it is not known). A program may have set either itself."""
+    """What Flink says an attempt was really restored from last (None: nothing, or not known), whether its checkpoints
+    outlive a cancel (None: it takes none, or it is not known), and whether they are written to files from the
+    beginning. A program may have set each itself."""
 
     restored_from: str | None
     keeps_checkpoints: bool | None
+    on_files: bool
 
 
 @dataclass(frozen=True)

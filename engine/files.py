@@ -15,7 +15,7 @@ from typing import Any
 import fsspec
 
 from core import paths
-from core.paths import STATE_SCHEMES, normal, of_point
+from core.paths import STATE_SCHEMES, WITH_FOLDERS, normal, of_point
 from core.restore import RestoreKind
 from engine.base import PointSeen, Unreachable
 
@@ -133,6 +133,17 @@ def _folders(path: str) -> list[Folder]:
         return [Folder(normal(files.unstrip_protocol(f["name"])), _last_change(files, f["name"])) for f in found]
     except Exception as error:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+async def is_folder(path: str) -> bool | None:
+    """Whether a folder is there; None where that cannot be told: an object store has no empty ones."""
+    if normal(path).partition("://")[0] not in WITH_FOLDERS:
+        return None
+    try:
+        files, local = await asyncio.to_thread(_open, path)
+        return bool(await asyncio.to_thread(files.isdir, local))
+    except Exception:  # `Unreachable`, or a driver that fails as it likes
+        return None
 
 
 async def names(path: str) -> list[str]:

@@ -269,7 +269,8 @@ class FlinkRest:
         return None if config is None else {str(k): str(v) for k, v in (config.get("user-config") or {}).items()}
 
     async def origin(self, job_id: str) -> Origin | None:
-        """GET /jobs/:id/checkpoints (`latest.restored`) and /jobs/:id/checkpoints/config (`externalization`)."""
+        """GET /jobs/:id/checkpoints (`latest.restored`) and /jobs/:id/checkpoints/config (`externalization`,
+        `checkpoint_storage`)."""
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
             config = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
@@ -281,7 +282,8 @@ class FlinkRest:
         kept = config.get("externalization") or {}
         keeps = bool(kept.get("enabled")) and not kept.get("delete_on_cancellation") if kept else None
         path = str(restored) if restored and not str(restored).startswith("<") else None
-        return Origin(restored_from=path, keeps_checkpoints=keeps)
+        on_files = config.get("checkpoint_storage") == "FileSystemCheckpointStorage"
+        return Origin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files)
 
     async def checkpoint_config(self, job_id: str) -> bool | None:
         """Whether the job takes periodic checkpoints; None when the job is not known."""

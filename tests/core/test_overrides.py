@@ -24,5 +24,11 @@ OWN = "file:///s/j/checkpoints/aaaa"
     ],
 )
 def test_what_flink_did_is_what_was_asked_for(asked, really, keeps, says):
-    why = overridden(asked, really, keeps, own_folder=OWN)
+    why = overridden(asked, really, keeps, own_folder=OWN, folder_is_there=None)
+    assert (why is None) if says is None else (says in str(why))
+
+
+@pytest.mark.parametrize(("there", "says"), [(True, None), (None, None), (False, "execution.checkpointing.dir")])
+def test_where_its_checkpoints_go_is_where_they_were_to_go(there, says):
+    why = overridden("file:///s/p", "file:///s/p", True, own_folder=OWN, folder_is_there=there)
     assert (why is None) if says is None else (says in str(why))

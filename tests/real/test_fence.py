@@ -119,3 +119,14 @@ class TestAProgramThatChoosesItsState:
         command = stack.do(job, "start", "FAILED")
         assert (command["error_code"], key in command["error"]) == ("program_overrides", True)
         assert set(alive(stack)) <= before
+
+    def test_one_whose_checkpoints_go_elsewhere_is_not_run(self, stack: Stack, program: GitRepository, tmp_path: Path):
+        """After a loss of the JobManager nobody would find them, and an older point would be taken for the newest."""
+        file = tmp_path / "main"
+        let_go(file)
+        before = set(alive(stack))
+        key = "execution.checkpointing.dir"
+        job = job_of(stack, program, str(file), f"{key}={(tmp_path / 'elsewhere').as_uri()}")
+        command = stack.do(job, "start", "FAILED")
+        assert (command["error_code"], key in command["error"]) == ("program_overrides", True)
+        assert set(alive(stack)) <= before
