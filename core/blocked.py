@@ -61,6 +61,11 @@ def no_restore_point(why: str, given_up: Sequence[RestorePoint]) -> Blocked:
     )
 
 
+def lost_without_a_point(attempt: int, why: str, given_up: Sequence[RestorePoint]) -> Blocked:
+    """It was to be paused, its cluster has lost it, and it has left nothing."""
+    return no_restore_point(f"The cluster lost attempt {attempt} while it was being stopped: {why}.", given_up)
+
+
 def submission_unclear(attempt: int, flink_job_id: str, why: str) -> Blocked:
     return Blocked(
         code="submission_unclear",

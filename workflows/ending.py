@@ -13,7 +13,7 @@ from core import blocked
 from core.condition import NO_SAVEPOINT_NEEDED, given_up, is_hopeless
 from core.observations import ENDED, FINAL, EngineState, Intent, Observation, Trouble, alive, attempt_state, ended
 from core.policy import AfterRestore, GiveUp, after_restore, decide
-from core.restore import Basis, RestorePoint
+from core.restore import Basis, Missing, RestorePoint, RestoreRequest, choose
 from core.snapshot import StopSnapshot, savepoint_directory
 from core.states import AttemptState, CommandKind, JobState
 from workflows import calls
@@ -226,6 +226,8 @@ class Ending:
             pass
         elif state is EngineState.MISSING and why.unread and intent is Intent.PAUSE:
             book.block(blocked.savepoint_unknown(number, stop.directory if stop else None, why.unread))
+        elif ending.job is JobState.PAUSED and (gone := self._nothing_to_go_on_from(kept, why)):
+            book.block(blocked.lost_without_a_point(number, gone, why.points))
         elif ending.unseen:
             book.block(blocked.end_not_seen(number, flink_job_id, why.points, ha=why.ha))
         elif ending.restartable:
@@ -233,6 +235,13 @@ class Ending:
         else:
             book.set(ending.job, ending.why)
         await book.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
+
+    def _nothing_to_go_on_from(self, savepoint: str | None, why: c.Diagnosis) -> str | None:
+        """Why a start could not go on from where a job is to be paused; None when it can."""
+        if savepoint is not None or self.book.s.stateless:
+            return None
+        found = choose(RestoreRequest(mode="newest"), why.points, self.book.s.lineage, asked=False)
+        return found.why if isinstance(found, Missing) else None
 
     def _by_policy(
         self, why: str, trouble: Trouble | None = None, points: Sequence[RestorePoint] = (), *, stable: bool = True

@@ -191,6 +191,25 @@ class TestBlocked:
         await life.observe(EngineState.MISSING)
         await life.until(lambda: cluster.records[-1].job.state == "RESTARTING")
 
+    async def test_a_pause_that_has_kept_nothing_has_not_succeeded(self, start):
+        """The JobManager dies before the first checkpoint, while the stop is under way."""
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda a: c.Stopped(state=EngineState.MISSING, sequence=cluster.sequence)
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER)
+        ended = await life.do("pause")
+        assert (ended.state, "starting empty would lose" in ended.error) == ("FAILED", True)
+        snapshot = await life.snapshot()
+        assert (snapshot.state, snapshot.blocked.code) == ("BLOCKED", "no_restore_point")
+
+    async def test_a_pause_whose_job_is_lost_has_its_newest_checkpoint(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda a: c.Stopped(state=EngineState.MISSING, sequence=cluster.sequence)
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER, points=[point(1)])
+        assert (await life.do("pause")).state == "SUCCEEDED"
+        assert await life.state() == "PAUSED"
+
     async def test_a_savepoint_that_nobody_can_tell_about(self, start):
         cluster = Cluster()
         life = await running(start, cluster)
