@@ -44,7 +44,7 @@ _STATES = {
 }
 UNKNOWN: Mapping[str, str] = {}
 RUN_TIMEOUT = 300.0
-UPLOAD_TIMEOUT = 300.0
+UPLOAD_TIMEOUT = 30.0  # once all is sent; and a second per megabyte, for a proxy that keeps it first
 DISPOSE_SECONDS = 60.0
 EXCEPTIONS = 100
 REMEMBERED = 16  # Flink's default of web.exception-history-size
@@ -84,7 +84,7 @@ class FlinkRest:
                 "POST",
                 "/jars/upload",
                 files={"jarfile": (name, handle, "application/java-archive")},
-                timeout=UPLOAD_TIMEOUT,
+                timeout=UPLOAD_TIMEOUT + path.stat().st_size / 1e6,
             )
         return str(body["filename"]).rpartition("/")[2]
 

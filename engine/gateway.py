@@ -135,12 +135,16 @@ class SqlGateway:
         timeout: float = STATEMENT_TIMEOUT,
         config: Mapping[str, str] | None = None,
     ) -> Result:
-        """Run one statement and wait for its first result. Raises `StatementFailed` with Flink's words."""
+        """Run one statement and wait for its first result. Raises `StatementFailed` with Flink's words, and
+        `Unreachable`."""
         operation = await self.start(session, statement, config)
         deadline = clock.monotonic() + timeout
         pause = FIRST_PAUSE
         while True:
-            result = await self.page(session, operation, 0)
+            try:
+                result = await self.page(session, operation, 0)
+            except Unreachable as error:  # whatever became of this question: the statement was sent
+                raise Unreachable(error.message) from error
             if result.ready:
                 return result
             if clock.monotonic() > deadline:

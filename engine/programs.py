@@ -176,12 +176,16 @@ class Sending:
         return listen
 
     async def ended_well(self) -> None:
-        """After a clear yes. Raises `ProgramFailed` when there is more than one job, `Rejected` when there is none."""
+        """After a clear yes. Raises `ProgramFailed` when there is more than one job, `Rejected` when there is none,
+        `Unclear` when the cluster cannot be asked."""
         if not self._is_program:
             return
-        jobs = (await self._overview()).jobs
         ours = self.mark.attempt
-        others = await self._marks.others(ours, jobs, self._before)
+        try:
+            jobs = (await self._overview()).jobs
+            others = await self._marks.others(ours, jobs, self._before)
+        except Unreachable as error:
+            raise Unclear(f"It was submitted; then {error.message}") from error
         if others:
             raise several([*([ours] if ours in jobs else []), *others])
         python = isinstance(self.submission.program, PythonProgram)

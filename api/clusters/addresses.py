@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.errors import Conflict
+from core.states import AttemptState
 from engine.base import EngineError, Leader
 from engine.flink_rest import FlinkRest
 from store.tables import Cluster
@@ -19,6 +20,7 @@ from watch.services import PROCESSES, Services
 ASK_SECONDS = 6.0
 _JOBMANAGERS = ("jobmanager_url", "standby_urls")
 _GATEWAYS = ("gateway_url", "gateway_urls")
+_ON_THEIR_WAY = (AttemptState.RECORDED, AttemptState.UNKNOWN)
 OpenAttempts = Sequence[Mapping[str, Any]]
 
 
@@ -79,9 +81,12 @@ async def _check_old_address(services: Services, row: Cluster, open_: OpenAttemp
         raise _in_use(row, open_, f"its old address cannot tell whether they run there ({words})", _GONE) from error
     if known := [attempt for attempt in open_ if attempt["handle"] in overview.jobs]:
         raise _in_use(row, known, "they are on the Flink at its old address", _ALIVE)
+    if sent := [attempt for attempt in open_ if attempt["state"] in _ON_THEIR_WAY]:
+        raise _in_use(row, sent, "they may be on their way to the Flink at its old address", _UNSEEN)
 
 
 _ALIVE = "Pause or kill them first; one that has just ended is written down within seconds: then send it again."
+_UNSEEN = "Wait until they run, or kill them first: a kill makes sure that what was sent never runs."
 _GONE = (
     "Bring the old address back, or make sure that nothing of that cluster can run any more and send it with `force`: "
     "jobs that the new one does not know are restarted there."

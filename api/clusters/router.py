@@ -100,8 +100,8 @@ async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) 
     """A new address is used from the next question on. `config` counts from each job's next attempt on.
 
     While attempts on the cluster have not been seen to end, another address is refused (`cluster_in_use`), unless the
-    same Flink answers there, or the Flink at the old address answers that it knows none of them; `force` does it all
-    the same. `"identity": null` accepts the Flink that answers from now on for the one that is meant.
+    same Flink answers there, or the Flink at the old address knows none of them and none is on its way there; `force`
+    does it all the same. `"identity": null` accepts the Flink that answers from now on for the one that is meant.
     """
     given = changes.model_dump(exclude_unset=True)
     force = bool(given.pop("force", False))

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from core.observations import EngineState
-from engine.base import JarProgram, JobSeen, Overview, ProgramFailed, Ref, Submission
+from engine.base import JarProgram, JobSeen, Overview, ProgramFailed, Ref, Submission, Unclear, Unreachable
 from engine.flink_rest import UNKNOWN, FlinkRest
 from engine.http import Refused
 from engine.programs import KEY, Mark, Marks, Sending, follows, marked
@@ -152,3 +152,21 @@ async def test_what_a_no_means_when_the_cluster_has_the_job(stack, send, maybe_s
     with pytest.raises(ProgramFailed) as caught:
         await sending.failed(error)
     assert (caught.value.code, caught.value.jobs) == (becomes, [OURS])
+
+
+async def test_a_yes_after_which_the_cluster_cannot_be_asked_is_no_send_that_never_arrived():
+    """Found by the simulation: the JobManager took it and died; the same id went to its successor at once, and ran
+    beside the tasks of the first."""
+    answers = [Overview({})]
+
+    async def overview() -> Overview:
+        if not answers:
+            raise Unreachable("connection refused", sent=False)
+        return answers.pop()
+
+    program = JarProgram(Path("x.jar"), "sha", None, [])
+    submission = Submission(Ref(OURS, OURS), "p:j", program, {}, None, None, False, False)
+    sending = Sending(submission, Marks(cast(FlinkRest, Rest())), overview)
+    await sending.begin()
+    with pytest.raises(Unclear):
+        await sending.ended_well()

@@ -58,6 +58,8 @@ class Judge:
         self.sent: dict[tuple[str, int], Sent] = {}
         self.asking: dict[str, Sent] = {}
         """The command that was sent to each job last, while its number is not known yet."""
+        self.last_command: dict[str, float] = {}
+        """When a command of each job was last seen to end."""
         self.lineages: dict[str, Lineage] = {}
         self.deleted: set[str] = set()
         self.foreign: set[str] = set()
@@ -256,6 +258,7 @@ class Judge:
     def _command(self, owner: str, number: int, kind: str, state: str, attempt: int | None) -> None:
         now = self.world.loop.time()
         sent = self.sent.get((owner, number))
+        self.last_command[owner] = now
         if kind == "pause":
             if state == "SUCCEEDED":
                 self.pause_failed.pop(owner, None)
@@ -361,7 +364,9 @@ class Judge:
                 for other in alive:
                     if state in ALIVE_STATES and row is not None and other.id != row[0]:
                         self.broken("nothing is left behind", f"{self.name(other)} is alive beside the current attempt")
-                since = max((self.ended_at.get(j.id, 0.0) for j in self.jobs if j.owner == job_id), default=0.0)
+                ended = [self.ended_at.get(j.id, 0.0) for j in self.jobs if j.owner == job_id]
+                # While a command is carried out, it looks, and nobody else.
+                since = max([*ended, self.last_command.get(job_id, 0.0)])
                 # Beside the state it is shown whether the cluster can be asked: that is said of a stranger, too.
                 told = world.row(
                     "SELECT c.unreachable_since FROM clusters c JOIN jobs j ON j.cluster = c.name WHERE j.id = ?",
