@@ -119,32 +119,35 @@ async def current(session: AsyncSession, jobs: Sequence[Job]) -> dict[str, Attem
     return {a.job_id: a for a in (await session.scalars(query.where(Job.id.in_(ids)))).all()} if ids else {}
 
 
+_OPEN_ON = (
+    select(
+        Attempt.job_id,
+        Attempt.number,
+        Attempt.flink_job_id,
+        Attempt.handle,
+        Attempt.seen,
+        Attempt.detail,
+        Attempt.sequence,
+        Attempt.state,
+        Job.project,
+        Job.name,
+        Job.state.label("job_state"),
+        Job.reason,
+        Job.current_attempt,
+        Job.busy,
+        Job.workflow_id,
+        Job.policy,
+        Job.warning,
+    )
+    .join(Job, Job.id == Attempt.job_id)
+    .where(Attempt.cluster == bindparam("name"), Attempt.ended_at.is_(None), Job.deleted_at.is_(None))
+)
+"""Made once: every watch asks it at every look."""
+
+
 async def open_on(session: AsyncSession, cluster: str) -> list[dict[str, Any]]:
     """Attempts on a cluster that have not been seen to end, as plain rows: one query a watch interval."""
-    query = (
-        select(
-            Attempt.job_id,
-            Attempt.number,
-            Attempt.flink_job_id,
-            Attempt.handle,
-            Attempt.seen,
-            Attempt.detail,
-            Attempt.sequence,
-            Attempt.state,
-            Job.project,
-            Job.name,
-            Job.state.label("job_state"),
-            Job.reason,
-            Job.current_attempt,
-            Job.busy,
-            Job.workflow_id,
-            Job.policy,
-            Job.warning,
-        )
-        .join(Job, Job.id == Attempt.job_id)
-        .where(Attempt.cluster == cluster, Attempt.ended_at.is_(None), Job.deleted_at.is_(None))
-    )
-    return [dict(row._mapping) for row in (await session.execute(query)).all()]
+    return [dict(row._mapping) for row in (await session.execute(_OPEN_ON, {"name": cluster})).all()]
 
 
 async def observe(session: AsyncSession, rows: list[dict[str, Any]]) -> None:

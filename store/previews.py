@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
@@ -29,9 +29,12 @@ async def latest(session: AsyncSession, project: str, limit: int) -> Sequence[Pr
     return (await session.scalars(query)).all()
 
 
+_ON_CLUSTER = select(Preview).where(Preview.cluster == bindparam("name"), Preview.gone_at.is_(None))
+
+
 async def on_cluster(session: AsyncSession, cluster: str) -> Sequence[Preview]:
     """Those whose Flink job has not been seen to be gone."""
-    return (await session.scalars(select(Preview).where(Preview.cluster == cluster, Preview.gone_at.is_(None)))).all()
+    return (await session.scalars(_ON_CLUSTER, {"name": cluster})).all()
 
 
 async def known(session: AsyncSession, flink_job_ids: Collection[str]) -> set[str]:

@@ -185,7 +185,7 @@ MUTATIONS = {
         Mutation("12", "a signal that was lost counts as told", a_lost_signal_counts_as_told),
         Mutation("14", "a pause that failed is remembered without limit", a_failed_pause_is_remembered),
         Mutation("16", "the newest point by the clock, across attempts", newest_by_the_clock),
-        Mutation("new", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
+        Mutation("16b", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
     )
 }
 
