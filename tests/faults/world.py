@@ -326,12 +326,12 @@ class World:
         """Starts again what has died, as systemd or an orchestrator would."""
         since: dict[str, float] = {}
         while not self._stop.wait(0.2):
-            for name, spec in list(self._specs.items()):
+            for name in list(self._specs):
                 if name in self._down or self.processes.find(name) is not None:
                     since.pop(name, None)
                     continue
                 try:
-                    self.processes.start(spec, timeout=60)
+                    self.processes.start(self._specs[name], timeout=60)  # it may have become another one meanwhile
                 except Exception as error:
                     if time.monotonic() - since.setdefault(name, time.monotonic()) > 60:
                         self._dead[name] = str(error)
