@@ -9,7 +9,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats
 from activities.looking import now_ms
-from core.observations import ENDED, Observation
+from core.jobs.observations import ENDED, Observation
 from engine.base import Ref, Unreachable
 from settings import clock
 from store import attempts, clusters

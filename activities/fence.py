@@ -9,9 +9,9 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation
-from core.observations import EngineState
-from core.restore import RestoreKind
-from core.snapshot import attempt_checkpoints
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind
+from core.jobs.snapshot import attempt_checkpoints
 from engine import files
 from engine.base import Engine, EngineError, JobSeen, Leader, Ref, Tell
 from settings import clock

@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
-from core.observations import EngineState
+from core.jobs.observations import EngineState
 from core.specs import SessionClusterSpec, only_scales
 from engine.base import ClusterProgram, EngineError, Ref, Rejected
 from engine.processes import free_port, listens

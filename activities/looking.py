@@ -6,7 +6,7 @@ import asyncio
 
 from temporalio import activity
 
-from core.observations import EngineState, Observation
+from core.jobs.observations import EngineState, Observation
 from engine.base import Engine, Failure, JobSeen, Ref, Unreachable
 from settings import clock
 from store.tables import Attempt

@@ -13,13 +13,13 @@ from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation, why_ended
 from core.errors import NotFound
-from core.observations import ENDED, EngineState, Lost, Observation, Trouble
-from core.overrides import overridden
+from core.jobs.observations import ENDED, EngineState, Lost, Observation, Trouble
+from core.jobs.overrides import overridden
+from core.jobs.restore import RestoreKind
+from core.jobs.retention import SavepointPolicy
+from core.jobs.snapshot import attempt_checkpoints
+from core.jobs.states import is_stateless
 from core.paths import of_point
-from core.restore import RestoreKind
-from core.retention import SavepointPolicy
-from core.snapshot import attempt_checkpoints
-from core.states import is_stateless
 from engine import files
 from engine.base import AliveElsewhere, Engine, EngineError, JobSeen, Ref, Unreachable
 from settings import clock

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
 from activities.logs import bind
-from core.records import Record
+from core.jobs.records import Record
 from settings import clock
 from store import attempts
 from store.record import UnknownJob, apply

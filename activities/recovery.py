@@ -17,8 +17,8 @@ from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedEr
 from activities import contracts as c
 from activities.logs import heartbeats
 from core.errors import Conflict
-from core.records import NewEvent, Record
-from core.states import RESTING
+from core.jobs.records import NewEvent, Record
+from core.jobs.states import RESTING
 from settings import clock
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply

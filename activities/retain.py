@@ -10,12 +10,12 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats
-from core.observations import ENDED
+from core.jobs.observations import ENDED
+from core.jobs.restore import RestorePoint
+from core.jobs.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_delete, to_delete
+from core.jobs.snapshot import checkpoint_directory, lineage_of, savepoint_root
+from core.jobs.states import is_stateless
 from core.paths import normal
-from core.restore import RestorePoint
-from core.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_delete, to_delete
-from core.snapshot import checkpoint_directory, lineage_of, savepoint_root
-from core.states import is_stateless
 from engine import files
 from engine.base import Engine, EngineError, Ref, TriggerState, Unreachable
 from settings import clock

@@ -16,10 +16,10 @@ from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of
 from core.errors import PenstockError
-from core.observations import ENDED, EngineState
+from core.jobs.observations import ENDED, EngineState
+from core.jobs.states import is_stateless
 from core.specs import SqlSpec, is_hosted_key
-from core.sql import parse_script
-from core.states import is_stateless
+from core.sql.script import parse_script
 from engine import pyenv
 from engine.base import (
     Engine,

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from temporalio.service import RPCError
 
 from api.deps import Parts
-from core.states import RESTING, JobState
+from core.jobs.states import RESTING, JobState
 from settings import clock
 from store import clusters, jobs, orphans
 from watch.services import Services

@@ -9,10 +9,10 @@ import uuid
 from datetime import UTC, datetime
 
 from benchmarks.simulated import SimulatedFlink
+from core.jobs.restore import Basis
+from core.jobs.snapshot import AttemptSnapshot, JobSnapshot
+from core.jobs.states import JobState
 from core.names import job_workflow_id
-from core.restore import Basis
-from core.snapshot import AttemptSnapshot, JobSnapshot
-from core.states import JobState
 from settings import Settings
 from store import clusters
 from store.database import Database

@@ -13,9 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.observations import EngineState, Trouble
-from core.restore import RestoreKind
-from core.sql import Script
+from core.jobs.observations import EngineState, Trouble
+from core.jobs.restore import RestoreKind
+from core.sql.script import Script
 
 Tell = Callable[[str], None]
 """Takes one line for the log of the command."""

@@ -15,8 +15,8 @@ from typing import Any
 import fsspec
 
 from core import paths
+from core.jobs.restore import RestoreKind
 from core.paths import STATE_SCHEMES, WITH_FOLDERS, normal, of_point
-from core.restore import RestoreKind
 from engine.base import PointSeen, Unreachable
 
 _HEAD = struct.Struct(">IIq")  # magic, version of the format, number of the checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from core.observations import Trouble
+from core.jobs.observations import Trouble
 
 MAX_MESSAGE = 1200
 _CAUSE = re.compile(r"^(?:Caused by: |\[CIRCULAR REFERENCE: ?)?((?:[a-z_][\w$]*\.)+[A-Z][\w$]*)(?:: (.*))?$")

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.observations import EngineState
-from core.restore import RestoreKind
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind
 from engine.base import (
     Course,
     Failure,

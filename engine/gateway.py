@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from core.operators import Json, table_in
-from core.references import literal, options_in
-from core.sql import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
+from core.sql.operators import Json, table_in
+from core.sql.references import literal, options_in
+from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
 from engine import files
 from engine.base import EngineError, Rejected, SqlProgram, Tell, Unreachable
 from engine.flink_errors import place, root_cause

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from core.observations import EngineState
+from core.jobs.observations import EngineState
 from engine.base import (
     ClusterProgram,
     Course,

@@ -25,7 +25,7 @@ import httpx
 from pydantic import BaseModel
 
 from core.errors import PenstockError
-from core.observations import ENDED, EngineState
+from core.jobs.observations import ENDED, EngineState
 from engine.base import ClusterProgram
 from engine.flink_processes import Flink
 from engine.processes import Port, Processes, Spec, free_port

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.observations import ENDED, EngineState
+from core.jobs.observations import ENDED, EngineState
 from engine import fence, programs, pyflink
 from engine.base import (
     AnotherFlink,

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import lineage, verdict
 from core.config import values
 from core.errors import InvalidInput
-from core.operators import table_in
-from core.plan import NotAPlan, Plan, read
-from core.references import is_sensitive
-from core.restore import Accepted, RestoreRequest, newest
-from core.snapshot import lineage_of
+from core.jobs.restore import Accepted, RestoreRequest, newest
+from core.jobs.snapshot import lineage_of
 from core.specs import SqlSpec
-from core.sql import Script, parse_script, placed, without_execute
+from core.sql import lineage, verdict
+from core.sql.operators import table_in
+from core.sql.plan import NotAPlan, Plan, read
+from core.sql.references import is_sensitive
+from core.sql.script import Script, parse_script, placed, without_execute
 from engine.base import EngineError, Planner, Rejected, Tell, quiet
 from engine.base import Plan as Body
 from engine.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import InvalidInput
-from core.references import chain_at
-from core.resources import TableDefinition
 from core.specs import Use
-from core.sql import statements
+from core.sql.references import chain_at
+from core.sql.resources import TableDefinition
+from core.sql.script import statements
 from engine.base import EngineError
 from sql.options import known
 from store import clusters, jobs, resources

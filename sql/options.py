@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import PenstockError
-from core.references import quoted
 from core.specs import Use
+from core.sql.references import quoted
 from engine.base import EngineError, quiet
 from engine.gateway import SqlGateway, StatementFailed
 from settings import clock

@@ -18,10 +18,10 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, Field
 
-from core.changelog import KINDS, Materialized
 from core.errors import Conflict, NotFound
-from core.observations import ENDED
-from core.operators import Json
+from core.jobs.observations import ENDED
+from core.sql.changelog import KINDS, Materialized
+from core.sql.operators import Json
 from engine import files
 from engine.base import EngineError, Ref, Unreachable
 from engine.gateway import Result, SessionGone, SqlGateway, StatementFailed

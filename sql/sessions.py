@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.config import check_config, check_key
 from core.errors import Conflict, InvalidInput, NotFound
-from core.references import check_script, literal
 from core.specs import Use
-from core.sql import Statement, StatementKind, creates_as_query, statements, tokens
+from core.sql.references import check_script, literal
+from core.sql.script import Statement, StatementKind, creates_as_query, statements, tokens
 from engine.base import EngineError, Rejected, Unreachable, quiet
 from engine.gateway import SessionGone, SqlGateway, StatementFailed
 from engine.session import FlinkSession, scrub

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from core.condition import Condition, is_hopeless, warning
-from core.observations import ENDED, EngineState, Observation
-from core.policy import RestartPolicy
+from core.jobs.condition import Condition, is_hopeless, warning
+from core.jobs.observations import ENDED, EngineState, Observation
+from core.jobs.policy import RestartPolicy
 from engine.base import Course, Engine, EngineError, JobSeen, Overview, Ref
 from settings import clock
 from store import attempts, jobs

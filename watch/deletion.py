@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, Unavailable
-from core.states import DELETABLE, JobState, allowed, is_stateless
+from core.jobs.states import DELETABLE, JobState, allowed, is_stateless
 from settings import clock
 from store import attempts, clusters, commands, jobs
 from store.tables import Job

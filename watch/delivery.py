@@ -22,12 +22,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from core import search
 from core.errors import Conflict
+from core.jobs.policy import RestartPolicy
+from core.jobs.restore import RestoreRequest
+from core.jobs.retention import SavepointPolicy
+from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
+from core.jobs.states import CommandKind
 from core.names import old_job_workflow_id
-from core.policy import RestartPolicy
-from core.restore import RestoreRequest
-from core.retention import SavepointPolicy
-from core.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
-from core.states import CommandKind
 from settings import Settings
 from store import jobs
 from store.tables import Cluster, Command, Job

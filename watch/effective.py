@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from core import config as rules
-from core.snapshot import checkpoint_directory
-from core.sql import parse_script
-from core.states import is_stateless
+from core.jobs.snapshot import checkpoint_directory
+from core.jobs.states import is_stateless
+from core.sql.script import parse_script
 from store.tables import Cluster, Job, Project, Version
 
 

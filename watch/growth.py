@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from core.snapshot import attempt_checkpoints
+from core.jobs.snapshot import attempt_checkpoints
 from engine import files
 from engine.base import AliveElsewhere, Unreachable
 from store.tables import Attempt, Cluster

@@ -15,9 +15,9 @@ from typing import Any
 import structlog
 from temporalio.service import RPCError
 
+from core.jobs.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
+from core.jobs.states import JobState
 from core.names import old_job_workflow_id
-from core.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
-from core.states import JobState
 from engine.base import AnotherFlink, EngineError, JobSeen, Overview
 from settings import clock
 from store import attempts, clusters

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import structlog
 
-from core.blocked import adopt
-from core.observations import ENDED
-from core.states import AttemptState
+from core.jobs.blocked import adopt
+from core.jobs.observations import ENDED
+from core.jobs.states import AttemptState
 from engine.base import EngineError, JobSeen, Overview, Ref
 from store import orphans, previews
 from store.database import Database

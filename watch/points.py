@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.observations import EngineState
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind, RestorePoint, newest_first
+from core.jobs.snapshot import checkpoint_directory, lineage_of
 from core.paths import is_path, of_point
-from core.restore import RestoreKind, RestorePoint, newest_first
-from core.snapshot import checkpoint_directory, lineage_of
 from engine import files
 from engine.base import EngineError, PointSeen, Ref, Unreachable
 from settings import clock

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from core.observations import ENDED
+from core.jobs.observations import ENDED
 from engine.base import Engine, EngineError, Overview, Ref
 from store import previews
 from store.database import Database

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.errors import Conflict
-from core.states import AttemptState
+from core.jobs.states import AttemptState
 from engine.base import EngineError, Leader
 from engine.flink_rest import FlinkRest
 from store.tables import Cluster

@@ -31,7 +31,7 @@ from api.jobs.schemas import NewVersion
 from api.problems import responses
 from core import config as rules
 from core.errors import Conflict, InvalidInput
-from core.states import CommandKind, JobState
+from core.jobs.states import CommandKind, JobState
 from settings import clock
 from store import attempts, clusters, commands, jobs, previews
 from store.tables import Cluster, Job, Project

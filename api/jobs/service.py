@@ -18,18 +18,18 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.clusters import hosting
 from api.jobs import schemas as out
 from core import config as rules
-from core.blocked import Blocked
 from core.errors import Conflict, InvalidInput
-from core.lineage import Lineage
+from core.jobs.blocked import Blocked
+from core.jobs.policy import RestartPolicy
+from core.jobs.restore import RestoreRequest
+from core.jobs.retention import SavepointPolicy
+from core.jobs.states import AttemptState, CommandKind, JobState, allowed
 from core.names import job_workflow_id
-from core.policy import RestartPolicy
-from core.references import check_script, secrets_in
-from core.restore import RestoreRequest
-from core.retention import SavepointPolicy
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
-from core.sql import parse_script
-from core.states import AttemptState, CommandKind, JobState, allowed
-from core.verdict import StateVerdict, unknown
+from core.sql.lineage import Lineage
+from core.sql.references import check_script, secrets_in
+from core.sql.script import parse_script
+from core.sql.verdict import StateVerdict, unknown
 from engine import git
 from engine.base import Rejected
 from settings import clock

@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from api.deps import Parts, Workbench
 from api.problems import responses
 from api.resources.schemas import InferenceBody, InferenceOut
-from core import inference
 from core.errors import InvalidInput
-from core.references import check_clear, quoted, resolved, secrets_in
 from core.specs import Use
+from core.sql import inference
+from core.sql.references import check_clear, quoted, resolved, secrets_in
 from sql.previews import Wanted, start
 from sql.runs import Ended, Limits, Runs
 from store import jobs, resources

@@ -19,7 +19,7 @@ from activities import looking, stop
 from activities.logs import Pulse, Stale
 from activities.looking import certain, why_ended
 from activities.stop import _Trigger
-from core.observations import EngineState
+from core.jobs.observations import EngineState
 from engine.base import Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
 
 REF = Ref("a" * 32, "a" * 32)

@@ -24,7 +24,7 @@ from activities import submit as submission
 from activities.logs import Pulse
 from activities.looking import deadline_of
 from activities.submit import Submitter
-from core.observations import EngineState
+from core.jobs.observations import EngineState
 from engine.base import (
     EngineError,
     JarProgram,

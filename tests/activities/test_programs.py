@@ -13,8 +13,8 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities import submit
 from activities.logs import Pulse
-from core.observations import EngineState
-from core.restore import RestoreKind, RestorePoint
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind, RestorePoint
 from engine.base import JobSeen, Overview, ProgramFailed, Ref, Unreachable
 from engine.programs import SEVERAL_JOBS
 from store import attempts

@@ -13,8 +13,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
 from activities.retain import Retaining
-from core.observations import EngineState
-from core.retention import SavepointPolicy
+from core.jobs.observations import EngineState
+from core.jobs.retention import SavepointPolicy
 from engine.base import JobSeen, Overview, Unreachable
 from settings import clock
 from store import attempts

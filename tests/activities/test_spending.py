@@ -17,7 +17,7 @@ from activities import fence, looking
 from activities.contracts import Fenced
 from activities.fence import spend
 from activities.logs import Pulse
-from core.observations import EngineState
+from core.jobs.observations import EngineState
 from engine.base import Ref, quiet
 from tests.activities.test_certainty import Double
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.observations import EngineState
+from core.jobs.observations import EngineState
 from engine.base import ClusterProgram
 from engine.keeper import JOBMANAGER, KEEPER, Seen, Wanted
 from engine.processes import Processes

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from core.observations import EngineState
+from core.jobs.observations import EngineState
 from engine.base import JarProgram, JobSeen, Overview, ProgramFailed, Ref, Submission, Unclear, Unreachable
 from engine.flink_rest import UNKNOWN, FlinkRest
 from engine.http import Refused

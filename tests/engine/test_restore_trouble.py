@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.observations import Trouble
+from core.jobs.observations import Trouble
 from engine.flink_errors import restore_trouble
 from engine.flink_rest import seconds
 

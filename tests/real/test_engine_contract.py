@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core.observations import ENDED, EngineState, Trouble
-from core.plan import Plan, read
-from core.sql import parse_script
-from core.verdict import Verdict, compare, from_one
+from core.jobs.observations import ENDED, EngineState, Trouble
+from core.sql.plan import Plan, read
+from core.sql.script import parse_script
+from core.sql.verdict import Verdict, compare, from_one
 from engine import files
 from engine.base import (
     AnotherFlink,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from core.plan import Plan, read
+from core.sql.plan import Plan, read
 from engine.gateway import SqlGateway
 from tests.real.conftest import Stack
 from tests.real.lineage_queries import QUERIES, TABLES

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.observations import ENDED
+from core.jobs.observations import ENDED
 from engine import pyflink
 from engine.base import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Rejected, Submission
 from engine.flink_processes import Flink

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from core.observations import ENDED, EngineState
+from core.jobs.observations import ENDED, EngineState
 from engine.base import ClusterProgram, Ref, Submission, Unreachable
 from engine.hosted import HostedClusters
 from engine.processes import Processes, free_port

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from core.plan import read, renumbered
+from core.sql.plan import read, renumbered
 from engine.gateway import SqlGateway
 from tests.real.conftest import Stack
 

@@ -24,7 +24,7 @@ from api.commands.schemas import CommandOut, NewCommand
 from api.jobs import schemas
 from api.jobs import service as job_service
 from core import search
-from core.observations import EngineState, Observation
+from core.jobs.observations import EngineState, Observation
 from engine.base import Health, Overview
 from settings import Settings
 from stack.parts import Parts

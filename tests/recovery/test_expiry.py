@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 from activities import contracts as c
 from activities.recovery import limited
 from core.errors import Conflict
-from core.snapshot import JobSnapshot
+from core.jobs.snapshot import JobSnapshot
 from settings import clock
 from store import clusters
 from store.tables import Cluster, Command, Job

@@ -32,7 +32,7 @@ def believe_missing_at_once() -> None:
 
 
 def _told_once() -> None:
-    from core.observations import Observation
+    from core.jobs.observations import Observation
     from watch.observer import Told
 
     def is_due(self: Told, row: Any, seen: Observation) -> bool:
@@ -44,7 +44,7 @@ def _told_once() -> None:
 def final_states_go_stale() -> None:
     """Finding 4: a final state that an older question was answered is dropped, and told once."""
     import workflows.job
-    from core.observations import Observation
+    from core.jobs.observations import Observation
 
     def is_stale(seen: Observation, *, attempt: Any, flink_job_id: Any, last_sequence: int) -> bool:
         return seen.attempt != attempt or seen.flink_job_id != flink_job_id or seen.sequence <= last_sequence
@@ -63,7 +63,7 @@ def delete_without_a_lock() -> None:
 
     import watch.deletion
     from core.errors import Conflict
-    from core.states import DELETABLE, JobState
+    from core.jobs.states import DELETABLE, JobState
     from settings import clock
     from store import jobs
     from store.tables import Job
@@ -120,7 +120,7 @@ def a_kill_looks_at_one_attempt_only() -> None:
     from activities import contracts as c
     from activities.looking import now_ms
     from activities.stop import Stopper
-    from core.observations import EngineState
+    from core.jobs.observations import EngineState
 
     async def cancel_all(self: Stopper, wanted: c.AttemptIn) -> c.Stopped:
         return c.Stopped(state=EngineState.CANCELED, sequence=now_ms())
@@ -138,7 +138,7 @@ def a_lost_signal_counts_as_told() -> None:
 
 def a_failed_pause_is_remembered() -> None:
     """Finding 14: a stop that failed decides what a loss of the cluster means, however much later."""
-    from core.observations import Observation
+    from core.jobs.observations import Observation
     from workflows.ending import Ending
 
     original = Ending._stop_was_lost
@@ -152,16 +152,16 @@ def a_failed_pause_is_remembered() -> None:
 
 def newest_by_the_clock() -> None:
     """Finding 16: the newest restore point is the one whose file has the latest time, of whichever attempt."""
-    import core.restore
+    import core.jobs.restore
 
-    core.restore._age_among = lambda _, __: lambda p: (p.completed_at, p.attempt)  # type: ignore[assignment,return-value]
+    core.jobs.restore._age_among = lambda _, __: lambda p: (p.completed_at, p.attempt)  # type: ignore[assignment,return-value]
 
 
 def newest_of_an_attempt_by_the_clock() -> None:
     """Found by the simulation: within an attempt the newest restore point is the one with the latest time."""
-    import core.restore
+    import core.jobs.restore
 
-    core.restore._age_among = lambda _, __: lambda p: (p.attempt, p.completed_at)  # type: ignore[assignment,return-value]
+    core.jobs.restore._age_among = lambda _, __: lambda p: (p.attempt, p.completed_at)  # type: ignore[assignment,return-value]
 
 
 def _as_activity(owner: type, name: str, function: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, select, text
 
-from core.restore import RestoreKind, RestorePoint
+from core.jobs.restore import RestoreKind, RestorePoint
 from store import attempts, plans
 from store.database import Database
 from store.migrate import config, upgrade

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from core.errors import NotFound
-from core.observations import EngineState
+from core.jobs.observations import EngineState
 from engine.base import JobSeen, Overview
 from store import clusters, jobs, orphans
 from store.database import Database

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from core.observations import EngineState, Observation
+from core.jobs.observations import EngineState, Observation
 from engine.base import AnotherFlink, Course, Health, JobSeen, Leader, Overview, Ref, Unreachable
 from settings import Settings, clock
 from store.database import Database

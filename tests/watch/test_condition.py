@@ -96,8 +96,8 @@ async def test_all_of_them_count_when_none_has_completed(world: World):
 
 
 async def test_with_the_end_of_the_attempt_it_is_over(world: World):
-    from core.records import AttemptChange, Record
-    from core.states import AttemptState
+    from core.jobs.records import AttemptChange, Record
+    from core.jobs.states import AttemptState
     from store.record import apply
 
     await world.write(warning="x: y")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.observations import EngineState as E
+from core.jobs.observations import EngineState as E
 from engine.base import AliveElsewhere
 from store import clusters
 from tests.watch.conftest import World

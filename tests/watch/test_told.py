@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from core.observations import EngineState as E
+from core.jobs.observations import EngineState as E
 from store import attempts
 from store.tables import Attempt
 from tests.store.test_store import add_job

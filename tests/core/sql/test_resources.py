@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.changelog import Materialized, differences
 from core.errors import InvalidInput
-from core.inference import of_avro, of_database, of_json, of_json_schema
-from core.resources import TableDefinition, check_fragment
-from core.rewriting import as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
-from core.sql import parse_script, sort_script, statements
+from core.sql.changelog import Materialized, differences
+from core.sql.inference import of_avro, of_database, of_json, of_json_schema
+from core.sql.resources import TableDefinition, check_fragment
+from core.sql.rewriting import as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
+from core.sql.script import parse_script, sort_script, statements
 
 
 def types(found) -> dict[str, str]:

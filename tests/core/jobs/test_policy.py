@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.observations import Trouble
-from core.policy import AfterRestore, GiveUp, RestartPolicy, Wait, after_restore, decide
+from core.jobs.observations import Trouble
+from core.jobs.policy import AfterRestore, GiveUp, RestartPolicy, Wait, after_restore, decide
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

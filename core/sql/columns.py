@@ -1,7 +1,7 @@
 """What every column of every operator of a plan is made of: one rule a kind of operator.
 
 A kind that is not known here is not guessed at: its columns come from all that went in, and are not exact. The fields
-are those of Flink 1.20 and 2.3 (seen by compiling: tests/core/plans, tests/real/lineage_queries.py).
+are those of Flink 1.20 and 2.3 (seen by compiling: tests/core/sql/plans, tests/real/lineage_queries.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.operators import Column, Json, Node, Origin, TableName, fields_of, type_text
+from core.sql.operators import Column, Json, Node, Origin, TableName, fields_of, type_text
 
 Nodes = Mapping[int, Node]
 _LONG = 160

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from core.restore import RestorePoint
+from core.jobs.restore import RestorePoint
 
 Action = dict[str, Any]
 

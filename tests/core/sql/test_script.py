@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from core.sql import STATEMENT_SET_HEAD, as_one_job, parse_script, placed, statements
+from core.sql.script import STATEMENT_SET_HEAD, as_one_job, parse_script, placed, statements
 
 
 def texts(sql: str) -> list[str]:

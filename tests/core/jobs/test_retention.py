@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.restore import Lineage, RestoreKind, RestorePoint, newest
-from core.retention import CheckpointFolder, SavepointPolicy, folders_to_delete, to_delete
+from core.jobs.restore import Lineage, RestoreKind, RestorePoint, newest
+from core.jobs.retention import CheckpointFolder, SavepointPolicy, folders_to_delete, to_delete
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 DAY = 86_400.0

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.observations import Trouble
+from core.jobs.observations import Trouble
 
 
 class RestartPolicy(BaseModel):

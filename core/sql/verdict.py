@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from core.operators import Column, Json, Node
-from core.plan import Plan, read, renumbered
-from core.restore import Accepted
+from core.jobs.restore import Accepted
+from core.sql.operators import Column, Json, Node
+from core.sql.plan import Plan, read, renumbered
 
 # What keeps nothing between two rows that a savepoint would have to hold.
 _STATELESS = frozenset(

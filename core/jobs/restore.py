@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import InvalidInput
+from core.jobs.states import CommandKind, JobState
 from core.paths import PointPath, of_point
-from core.states import CommandKind, JobState
 
 NOTHING: Mapping[int, int] = {}
 

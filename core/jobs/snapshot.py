@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.blocked import Blocked
-from core.observations import Intent, Observation, Trouble
+from core.jobs.blocked import Blocked
+from core.jobs.observations import Intent, Observation, Trouble
+from core.jobs.policy import RestartPolicy
+from core.jobs.restore import Accepted, Basis, Lineage, RestoreRequest
+from core.jobs.retention import SavepointPolicy
+from core.jobs.states import CommandKind, JobState, is_stateless
 from core.paths import PointPath
-from core.policy import RestartPolicy
-from core.restore import Accepted, Basis, Lineage, RestoreRequest
-from core.retention import SavepointPolicy
-from core.states import CommandKind, JobState, is_stateless
 
 GENERATION = 1
 """Of the workflow's code: what a run does differently from an earlier one. A history begins with the generation that it

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import InvalidInput
-from core.references import Chain, chain_at, quoted, quoted_name, unquoted
-from core.sql import Statement, Token, tokens, without_execute
+from core.sql.references import Chain, chain_at, quoted, quoted_name, unquoted
+from core.sql.script import Statement, Token, tokens, without_execute
 
 MAX_ROWS = 10_000
 

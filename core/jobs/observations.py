@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from core.states import AttemptState, JobState
+from core.jobs.states import AttemptState, JobState
 
 
 class EngineState(StrEnum):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
-from core.operators import Node
-from core.plan import Plan
-from core.references import is_sensitive
-from core.verdict import PLACES
+from core.sql.operators import Node
+from core.sql.plan import Plan
+from core.sql.references import is_sensitive
+from core.sql.verdict import PLACES
 
 _NOWHERE = frozenset(["datagen", "blackhole", "print", "values", "faker", ""])
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.errors import InvalidInput
-from core.restore import (
+from core.jobs.restore import (
     Basis,
     Choice,
     Lineage,
@@ -22,7 +22,7 @@ from core.restore import (
     newest_first,
     resolve_request,
 )
-from core.states import CommandKind, JobState
+from core.jobs.states import CommandKind, JobState
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 NEWEST, NONE = RestoreRequest(mode="newest"), RestoreRequest(mode="none")

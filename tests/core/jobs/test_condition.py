@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.condition import Condition, is_hopeless, kind, warning
+from core.jobs.condition import Condition, is_hopeless, kind, warning
 
 AGAIN, LATE, OFTEN = "Flink restarts it again and again", "Its checkpoints do not complete", "Flink restarts it often"
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.observations import (
+from core.jobs.observations import (
     ENDED,
     EngineState,
     Intent,
@@ -17,7 +17,7 @@ from core.observations import (
     is_stale,
     newer,
 )
-from core.states import ATTEMPT_ENDED, AttemptState, JobState
+from core.jobs.states import ATTEMPT_ENDED, AttemptState, JobState
 
 E, J = EngineState, JobState
 

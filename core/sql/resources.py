@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from core.errors import InvalidInput
-from core.references import check_clear, quoted, quoted_name, secrets_in
 from core.specs import Frozen
-from core.sql import tokens
+from core.sql.references import check_clear, quoted, quoted_name, secrets_in
+from core.sql.script import tokens
 
 TABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 TableNameStr = Annotated[str, StringConstraints(pattern=TABLE_NAME)]

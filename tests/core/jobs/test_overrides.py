@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.overrides import overridden
+from core.jobs.overrides import overridden
 
 OWN = "file:///s/j/checkpoints/aaaa"
 

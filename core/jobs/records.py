@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from core.jobs.restore import RestoreKind
+from core.jobs.states import AttemptState, CommandState, JobState
 from core.paths import PointPath
-from core.restore import RestoreKind
-from core.states import AttemptState, CommandState, JobState
 
 
 class JobChange(BaseModel):
-    """`snapshot` is `core.snapshot.JobSnapshot` as JSON. `revision` grows with every change; a record with
+    """`snapshot` is `core.jobs.snapshot.JobSnapshot` as JSON. `revision` grows with every change; a record with
     an older one than the row's does not touch the row."""
 
     revision: int

@@ -1,4 +1,4 @@
-"""Columns and verdicts from plans that a real Flink compiled (tests/core/plans; 2.3.0 where no other is named). What a restore really does
+"""Columns and verdicts from plans that a real Flink compiled (tests/core/sql/plans; 2.3.0 where no other is named). What a restore really does
 with each class of verdict is in tests/real/test_verdict.py."""
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.lineage import JobLineage, Lineage, TableUse, around, graph, of, place_of_options
-from core.operators import TableName, fields_of
-from core.plan import NotAPlan, Plan, read, renumbered
-from core.restore import Accepted
-from core.verdict import Change, OperatorChange, StateVerdict, Verdict, compare, from_one, objection
+from core.jobs.restore import Accepted
+from core.sql.lineage import JobLineage, Lineage, TableUse, around, graph, of, place_of_options
+from core.sql.operators import TableName, fields_of
+from core.sql.plan import NotAPlan, Plan, read, renumbered
+from core.sql.verdict import Change, OperatorChange, StateVerdict, Verdict, compare, from_one, objection
 
 FOLDER = Path(__file__).parent / "plans"
 

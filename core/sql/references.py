@@ -12,7 +12,7 @@ from itertools import dropwhile
 
 from core.errors import InvalidInput
 from core.names import NAME_PATTERN
-from core.sql import Token, place_of, statements, tokens
+from core.sql.script import Token, place_of, statements, tokens
 
 _REFERENCE = re.compile(r"\$\{secret:([^}]*)\}")
 _NAME = re.compile(NAME_PATTERN)

@@ -5,8 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from core.references import bent, check_script, created, in_clear, named, quoted, quoted_name, resolved_sql, secrets_in
-from core.sql import tokens
+from core.sql.references import (
+    bent,
+    check_script,
+    created,
+    in_clear,
+    named,
+    quoted,
+    quoted_name,
+    resolved_sql,
+    secrets_in,
+)
+from core.sql.script import tokens
 
 
 class TestNames:

@@ -1,7 +1,7 @@
 import pytest
 
 from core.errors import Conflict
-from core.states import ALLOWED, DELETABLE, LIVE, CommandKind, JobState, allowed, check_allowed
+from core.jobs.states import ALLOWED, DELETABLE, LIVE, CommandKind, JobState, allowed, check_allowed
 
 S, K = JobState, CommandKind
 STARTS = {K.START, K.RESTART, K.RESUBMIT}

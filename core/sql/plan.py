@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from core.columns import columns_of
-from core.operators import Column, Json, Node, TableName, is_persisted
+from core.sql.columns import columns_of
+from core.sql.operators import Column, Json, Node, TableName, is_persisted
 
 _TYPE = re.compile(r"^(?:stream|batch)-exec-(.*)_(\d+)$")
 
