@@ -9,11 +9,12 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation
+from core.effects import EngineError, Tell
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind
 from core.jobs.snapshot import attempt_checkpoints
 from engine import files
-from engine.base import Engine, EngineError, JobSeen, Leader, Ref, Tell
+from engine.base import Engine, JobSeen, Leader, Ref
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster

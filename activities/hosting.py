@@ -8,10 +8,11 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
+from core.effects import EngineError, Rejected
 from core.jobs.observations import EngineState
 from core.specs import SessionClusterSpec, only_scales
-from engine.base import ClusterProgram, EngineError, Ref, Rejected
-from engine.processes import free_port, listens
+from engine.base import ClusterProgram, Ref
+from processes.supervised import free_port, listens
 from settings import clock
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job

@@ -12,6 +12,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation, why_ended
+from core.effects import EngineError
 from core.errors import NotFound
 from core.jobs.observations import ENDED, EngineState, Lost, Observation, Trouble
 from core.jobs.overrides import overridden
@@ -21,7 +22,7 @@ from core.jobs.snapshot import attempt_checkpoints
 from core.jobs.states import is_stateless
 from core.paths import of_point
 from engine import files
-from engine.base import AliveElsewhere, Engine, EngineError, JobSeen, Ref, Unreachable
+from engine.base import AliveElsewhere, Engine, JobSeen, Ref, Unreachable
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job

@@ -10,6 +10,7 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats
+from core.effects import EngineError
 from core.jobs.observations import ENDED
 from core.jobs.restore import RestorePoint
 from core.jobs.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_delete, to_delete
@@ -17,7 +18,7 @@ from core.jobs.snapshot import checkpoint_directory, lineage_of, savepoint_root
 from core.jobs.states import is_stateless
 from core.paths import normal
 from engine import files
-from engine.base import Engine, EngineError, Ref, TriggerState, Unreachable
+from engine.base import Engine, Ref, TriggerState, Unreachable
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job

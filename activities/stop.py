@@ -9,11 +9,12 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of, now_ms
+from core.effects import EngineError, Rejected, Tell
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from core.paths import of_point
 from engine import files
-from engine.base import Engine, EngineError, Ref, Rejected, Tell, TriggerState, Unreachable
+from engine.base import Engine, Ref, TriggerState, Unreachable
 from settings import Settings, clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster

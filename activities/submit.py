@@ -15,6 +15,7 @@ from activities.fence import has_run, spend
 from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of
+from core.effects import EngineError, Rejected, Tell
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.states import is_stateless
@@ -23,17 +24,14 @@ from core.sql.script import parse_script
 from engine import pyenv
 from engine.base import (
     Engine,
-    EngineError,
     JarProgram,
     Overview,
     Program,
     ProgramFailed,
     PythonProgram,
     Ref,
-    Rejected,
     SqlProgram,
     Submission,
-    Tell,
     Unclear,
     Unreachable,
 )

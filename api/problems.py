@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
+from core.effects import EngineError
 from core.errors import Conflict, PenstockError
 from core.specs import JobType
-from engine.base import EngineError, Unreachable
+from engine.base import Unreachable
 from engine.gateway import SessionGone
 
 MEDIA_TYPE = "application/problem+json"

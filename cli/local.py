@@ -19,7 +19,7 @@ from cli.client import Api, out
 from cli.jobs import show_jobs, styled
 from core.errors import PenstockError
 from engine.hosted import stop_all
-from engine.processes import Spec
+from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings
 from stack.local import ORDER, ROOT, LocalStack
 from stack.parts import Parts

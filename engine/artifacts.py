@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.scratch import sweep, temporary
+from processes.scratch import sweep, temporary
 
 
 class Artifacts:

@@ -13,25 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from core.effects import EngineError, Tell
 from core.jobs.observations import EngineState, Trouble
 from core.jobs.restore import RestoreKind
 from core.sql.script import Script
-
-Tell = Callable[[str], None]
-"""Takes one line for the log of the command."""
-
-
-def quiet(_: str) -> None:
-    """Where nobody reads along."""
-
-
-class EngineError(Exception):
-    """Base of what an engine raises. The message is one that a person can read."""
-
-    def __init__(self, message: str, *, stack: str | None = None):
-        super().__init__(message)
-        self.message = message
-        self.stack = stack
 
 
 class Unreachable(EngineError):
@@ -51,15 +36,6 @@ class AnotherFlink(Unreachable):
 
 class AliveElsewhere(Unreachable):
     """The cluster does not know an attempt that goes on writing: it is alive where nobody can ask."""
-
-
-class Rejected(EngineError):
-    """A no: sending the same again gives the same answer. `sent` tells whether a job may have been on its way to the
-    JobManager when it failed; without it nothing runs under this id."""
-
-    def __init__(self, message: str, *, stack: str | None = None, sent: bool = False):
-        super().__init__(message, stack=stack)
-        self.sent = sent
 
 
 class ProgramFailed(EngineError):

@@ -9,8 +9,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from engine.base import Unclear, quiet
-from engine.process import ProcessFailed, run, scrubbed
+from core.effects import quiet
+from engine.base import Unclear
+from processes.child import ProcessFailed, run, scrubbed
 
 SOURCE = Path(__file__).with_name("Fence.java")
 ENTRY_CLASS = "dev.penstock.Fence"

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.processes import Port, Spec, http_ok
 from engine.pyflink import java_options
+from processes.supervised import Port, Spec, http_ok
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from core.effects import Rejected
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind
 from engine.base import (
@@ -19,7 +20,6 @@ from engine.base import (
     Origin,
     PointSeen,
     Progress,
-    Rejected,
     TriggerState,
     TriggerStatus,
     Unclear,

@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from core.effects import EngineError, Rejected, Tell
 from core.sql.operators import Json, table_in
 from core.sql.references import literal, options_in
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
 from engine import files
-from engine.base import EngineError, Rejected, SqlProgram, Tell, Unreachable
+from engine.base import SqlProgram, Unreachable
 from engine.flink_errors import place, root_cause
 from engine.http import Http, Refused
 from settings import clock

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import git
 
+from core.effects import EngineError, Rejected, Tell
 from core.specs import GitSource, check_git_ref, check_git_url, check_inner_path, local_git_path
-from engine.base import EngineError, Rejected, Tell
-from engine.process import clean_line
+from processes.child import clean_line
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
 TIMEOUT = 300

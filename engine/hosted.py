@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from core.effects import Rejected, Tell
 from core.jobs.observations import EngineState
 from engine.base import (
     ClusterProgram,
@@ -31,17 +32,15 @@ from engine.base import (
     PointSeen,
     Progress,
     Ref,
-    Rejected,
     Submission,
-    Tell,
     TriggerState,
     TriggerStatus,
     Unclear,
     Unreachable,
 )
 from engine.keeper import FENCED, HELD, KEEPER, Seen, Wanted, held
-from engine.process import scrubbed
-from engine.processes import Processes
+from processes.child import scrubbed
+from processes.supervised import Processes
 from settings import clock
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from engine.base import EngineError, Unreachable
+from core.effects import EngineError
+from engine.base import Unreachable
 from engine.flink_errors import root_cause
 
 LIMITS = httpx.Limits(max_connections=40, max_keepalive_connections=20)

@@ -28,7 +28,7 @@ from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from engine.base import ClusterProgram
 from engine.flink_processes import Flink
-from engine.processes import Port, Processes, Spec, free_port
+from processes.supervised import Port, Processes, Spec, free_port
 
 KEEPER, JOBMANAGER, GATEWAY = "keeper", "jobmanager", "gateway"
 HELD = 3  # exit code: another keeper holds this folder

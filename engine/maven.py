@@ -7,10 +7,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.effects import Rejected, Tell
 from core.specs import MavenBuild
-from engine.base import Rejected, Tell
 from engine.git import inside
-from engine.process import ProcessFailed, run, scrubbed
+from processes.child import ProcessFailed, run, scrubbed
 
 _SIDE = re.compile(r"-(sources|javadoc|tests|test-sources|test-javadoc)\.jar$")
 MAX_REASON_LINES = 25

@@ -21,19 +21,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from engine.base import (
-    EngineError,
-    JarProgram,
-    JobSeen,
-    Overview,
-    ProgramFailed,
-    PythonProgram,
-    Rejected,
-    Submission,
-    Tell,
-    Unclear,
-    Unreachable,
-)
+from core.effects import EngineError, Rejected, Tell
+from engine.base import JarProgram, JobSeen, Overview, ProgramFailed, PythonProgram, Submission, Unclear, Unreachable
 from engine.flink_rest import UNKNOWN, FlinkRest
 from engine.http import Refused
 

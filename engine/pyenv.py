@@ -8,9 +8,9 @@ import os
 import shutil
 from pathlib import Path
 
+from core.effects import Rejected, Tell
 from engine.artifacts import Artifacts
-from engine.base import Rejected, Tell
-from engine.process import ProcessFailed, run, scrubbed
+from processes.child import ProcessFailed, run, scrubbed
 
 COMPLETE = ".complete"
 

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from engine.base import PythonProgram, Rejected, Submission, Tell
+from core.effects import Rejected, Tell
+from engine.base import PythonProgram, Submission
 from engine.flink_errors import root_cause
-from engine.process import ProcessFailed, run, scrubbed
 from engine.programs import ClientStopped
-from engine.scratch import temporary
+from processes.child import ProcessFailed, run, scrubbed
+from processes.scratch import temporary
 
 DRIVER = "org.apache.flink.client.python.PythonDriver"
 TIMEOUT = 300.0

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.effects import EngineError, Rejected, Tell, quiet
 from core.jobs.observations import ENDED, EngineState
 from engine import fence, programs, pyflink
 from engine.base import (
     AnotherFlink,
     Course,
-    EngineError,
     Failure,
     Health,
     JarProgram,
@@ -24,15 +24,12 @@ from engine.base import (
     PointSeen,
     Progress,
     Ref,
-    Rejected,
     SqlProgram,
     Submission,
-    Tell,
     TriggerStatus,
     Unclear,
     Unreachable,
     Vertex,
-    quiet,
 )
 from engine.flink_rest import RUN_TIMEOUT, FlinkRest
 from engine.gateway import SqlGateway

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.config import values
+from core.effects import EngineError, Rejected, Tell, quiet
 from core.errors import InvalidInput
 from core.jobs.restore import Accepted, RestoreRequest, newest
 from core.jobs.snapshot import lineage_of
@@ -18,8 +19,8 @@ from core.sql.operators import table_in
 from core.sql.plan import NotAPlan, Plan, read
 from core.sql.references import is_sensitive
 from core.sql.script import Script, parse_script, placed, without_execute
-from engine.base import EngineError, Planner, Rejected, Tell, quiet
 from engine.base import Plan as Body
+from engine.base import Planner
 from engine.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
 from engine.session import FlinkSession, scrub
 from settings import clock

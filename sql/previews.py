@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.effects import Rejected, quiet
 from core.errors import InvalidInput
 from core.specs import Use
 from core.sql.references import Chain, chain_at, check_script, quoted_name
 from core.sql.rewriting import Described, Sink, as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
 from core.sql.script import Script, Statement, placed, sort_script, tokens
 from engine import files
-from engine.base import Rejected, quiet
 from engine.gateway import SqlGateway, StatementFailed, told
 from engine.session import scrub
 from sql.compiling import scratch_of

@@ -18,12 +18,13 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, Field
 
+from core.effects import EngineError
 from core.errors import Conflict, NotFound
 from core.jobs.observations import ENDED
 from core.sql.changelog import KINDS, Materialized
 from core.sql.operators import Json
 from engine import files
-from engine.base import EngineError, Ref, Unreachable
+from engine.base import Ref, Unreachable
 from engine.gateway import Result, SessionGone, SqlGateway, StatementFailed
 from engine.session import FlinkSession, scrub
 from settings import clock

@@ -19,11 +19,12 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.config import check_config, check_key
+from core.effects import EngineError, Rejected, quiet
 from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
 from core.sql.references import check_script, literal
 from core.sql.script import Statement, StatementKind, creates_as_query, statements, tokens
-from engine.base import EngineError, Rejected, Unreachable, quiet
+from engine.base import Unreachable
 from engine.gateway import SessionGone, SqlGateway, StatementFailed
 from engine.session import FlinkSession, scrub
 from settings import clock

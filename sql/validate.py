@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
 
+from core.effects import EngineError, quiet
 from core.errors import PenstockError
 from core.sql.operators import TableName
 from core.sql.references import chain_at, check_script, created, literal, name_at
 from core.sql.script import Script, Statement, StatementKind, place_of, placed, sort_script, tokens, without_execute
-from engine.base import EngineError, quiet
 from engine.gateway import SqlGateway, StatementFailed, first_line, told
 from engine.session import FlinkSession, scrub
 from sql.environment import CATALOG, Environment

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.search import ATTRIBUTES
 from engine.flink_processes import Flink
-from engine.processes import Port, Processes, Spec, http_ok, listens
+from processes.supervised import Port, Processes, Spec, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings, local_stack_roots
 from stack.parts import Parts
 

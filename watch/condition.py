@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from core.effects import EngineError
 from core.jobs.condition import Condition, is_hopeless, warning
 from core.jobs.observations import ENDED, EngineState, Observation
 from core.jobs.policy import RestartPolicy
-from engine.base import Course, Engine, EngineError, JobSeen, Overview, Ref
+from engine.base import Course, Engine, JobSeen, Overview, Ref
 from settings import clock
 from store import attempts, jobs
 from store.database import Database

@@ -15,10 +15,11 @@ from typing import Any
 import structlog
 from temporalio.service import RPCError
 
+from core.effects import EngineError
 from core.jobs.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
 from core.jobs.states import JobState
 from core.names import old_job_workflow_id
-from engine.base import AnotherFlink, EngineError, JobSeen, Overview
+from engine.base import AnotherFlink, JobSeen, Overview
 from settings import clock
 from store import attempts, clusters
 from store.tables import Cluster

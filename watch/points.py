@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.effects import EngineError
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint, newest_first
 from core.jobs.snapshot import checkpoint_directory, lineage_of
 from core.paths import is_path, of_point
 from engine import files
-from engine.base import EngineError, PointSeen, Ref, Unreachable
+from engine.base import PointSeen, Ref, Unreachable
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job, RestorePointRow

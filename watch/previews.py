@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from core.effects import EngineError
 from core.jobs.observations import ENDED
-from engine.base import Engine, EngineError, Overview, Ref
+from engine.base import Engine, Overview, Ref
 from store import previews
 from store.database import Database
 

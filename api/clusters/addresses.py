@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from core.effects import EngineError
 from core.errors import Conflict
 from core.jobs.states import AttemptState
-from engine.base import EngineError, Leader
+from engine.base import Leader
 from engine.flink_rest import FlinkRest
 from store.tables import Cluster
 from watch.services import PROCESSES, Services

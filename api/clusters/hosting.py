@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.commands.schemas import NewCommand
 from api.jobs.schemas import NewJob
+from core.effects import EngineError
 from core.errors import Conflict, InvalidInput
 from core.jobs.states import CommandKind, JobState, is_stateless
 from core.specs import only_scales
-from engine.base import EngineError
 from store import clusters, jobs
 from store.tables import Cluster, Job
 from watch.services import PROCESSES, SESSION, Services

@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.clusters import hosting
 from api.jobs import schemas as out
 from core import config as rules
+from core.effects import Rejected
 from core.errors import Conflict, InvalidInput
 from core.jobs.blocked import Blocked
 from core.jobs.policy import RestartPolicy
@@ -31,7 +32,6 @@ from core.sql.references import check_script, secrets_in
 from core.sql.script import parse_script
 from core.sql.verdict import StateVerdict, unknown
 from engine import git
-from engine.base import Rejected
 from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs

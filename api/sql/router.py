@@ -14,8 +14,8 @@ from api.deps import Page, Parts, Workbench
 from api.problems import responses
 from api.sql import schemas as s
 from core.config import check_config
+from core.effects import Rejected
 from core.errors import InvalidInput
-from engine.base import Rejected
 from sql.complete import candidates
 from sql.environment import environment, python_properties
 from sql.layout import formatted

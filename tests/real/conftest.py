@@ -17,7 +17,7 @@ import pytest
 
 from core.names import Installation
 from engine.hosted import stop_all
-from engine.processes import Spec, free_port
+from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import Parts

@@ -9,25 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from core.effects import Rejected
 from core.jobs.observations import ENDED, EngineState, Trouble
 from core.sql.plan import Plan, read
 from core.sql.script import parse_script
 from core.sql.verdict import Verdict, compare, from_one
 from engine import files
-from engine.base import (
-    AnotherFlink,
-    Course,
-    Engine,
-    Ref,
-    Rejected,
-    SqlProgram,
-    Submission,
-    TriggerState,
-    Unreachable,
-)
+from engine.base import AnotherFlink, Course, Engine, Ref, SqlProgram, Submission, TriggerState, Unreachable
 from engine.flink_processes import Flink
-from engine.processes import Processes, free_port
 from engine.session import FlinkSession
+from processes.supervised import Processes, free_port
 from stack.parts import Parts
 from tests.real.conftest import PRINT, SOURCE, Stack
 

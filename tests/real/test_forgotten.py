@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from engine.flink_processes import Flink
-from engine.processes import free_port
+from processes.supervised import free_port
 from tests.faults.proxy import Mode, Proxy
 from tests.real.conftest import SQL, Stack
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from engine.flink_processes import Flink
-from engine.processes import Port, Spec, free_port, listens
+from processes.supervised import Port, Spec, free_port, listens
 from stack.parts import Parts
 from tests.real.conftest import SQL, Stack
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.effects import Rejected
 from core.jobs.observations import ENDED
 from engine import pyflink
-from engine.base import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Rejected, Submission
+from engine.base import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Submission
 from engine.flink_processes import Flink
-from engine.processes import Processes, free_port
 from engine.programs import KEY
 from engine.session import FlinkSession
+from processes.supervised import Processes, free_port
 from stack.parts import Parts
 from tests.real.conftest import SQL, GitRepository, Stack
 from tests.real.test_builds import clicks, jar

@@ -17,7 +17,7 @@ import pytest
 from core.jobs.observations import ENDED, EngineState
 from engine.base import ClusterProgram, Ref, Submission, Unreachable
 from engine.hosted import HostedClusters
-from engine.processes import Processes, free_port
+from processes.supervised import Processes, free_port
 from tests.real.conftest import SQL, Stack
 from tests.real.sse import rows, whole
 from tests.real.test_sessions import SOURCE, open_session, run

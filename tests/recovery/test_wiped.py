@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from activities.observe import Observing
 from activities.recovery import Recovery
-from engine.processes import Spec, free_port
+from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import Parts

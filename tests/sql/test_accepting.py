@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from core.effects import Rejected
 from core.jobs.restore import RestoreKind, RestorePoint, RestoreRequest
 from core.sql.plan import read
 from core.sql.verdict import Verdict, compare, from_one
-from engine.base import Rejected
 from sql.compiling import PlanOfAttempt, judge, ran_like, row_of
 from sql.environment import Environment
 from store import attempts, plans

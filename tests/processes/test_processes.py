@@ -17,8 +17,8 @@ import pytest
 from core.jobs.observations import EngineState
 from engine.base import ClusterProgram
 from engine.keeper import JOBMANAGER, KEEPER, Seen, Wanted
-from engine.processes import Processes
-from engine.scratch import sweep, temporary
+from processes.scratch import sweep, temporary
+from processes.supervised import Processes
 
 ROOT = Path(__file__).parent.parent.parent
 # What another process says of a folder's processes and of what its own keeper would do next.
@@ -27,7 +27,7 @@ import json, sys
 from pathlib import Path
 from engine import hosted
 from engine.keeper import Keeper
-from engine.processes import Processes
+from processes.supervised import Processes
 folder = Path(sys.argv[1])
 processes = Processes(folder)
 keeper = object.__new__(Keeper)
@@ -41,7 +41,7 @@ except Exception as error:
 found = {name: processes.find(name) is not None for name in processes.names()}
 print(json.dumps({"found": found, "state": hosted._state(folder).state.value, "end": end}))
 """
-SWEEP = "import sys; from pathlib import Path; from engine.scratch import sweep; print(sweep(Path(sys.argv[1])))"
+SWEEP = "import sys; from pathlib import Path; from processes.scratch import sweep; print(sweep(Path(sys.argv[1])))"
 
 
 def as_if_the_clock_were_set(seconds: int, code: str, *arguments: object) -> str:
@@ -132,7 +132,7 @@ def test_a_clock_that_is_set_deletes_no_folder_in_use(tmp_path: Path, step: int)
 
 
 def test_the_folder_of_a_process_that_has_gone_is_deleted(tmp_path: Path):
-    code = "import sys, os; from pathlib import Path; from engine.scratch import temporary\n"
+    code = "import sys, os; from pathlib import Path; from processes.scratch import temporary\n"
     code += "with temporary(Path(sys.argv[1])) as made: os._exit(0)"
     subprocess.run([sys.executable, "-c", code, tmp_path], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
     left = list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from engine.identity import identity
+from processes.identity import identity
 
 
 def _owner(pid: int) -> str:

@@ -18,8 +18,8 @@ import httpx
 import psutil
 
 from core.errors import PenstockError
-from engine.identity import identity, writes_to
-from engine.process import die_with_parent
+from processes.child import die_with_parent
+from processes.identity import identity, writes_to
 
 PORT_PATIENCE = 3.0
 
