@@ -17,9 +17,9 @@ from temporalio.service import RPCError
 from activities import contracts as c
 from activities.logs import bind, command_log, heartbeats, log_of
 from activities.submit import requirements_of
+from builds import git, maven, pyenv
 from core.effects import EngineError, Rejected, Tell
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
-from engine import git, maven, pyenv
 from settings import Settings, clock
 from store import attempts, clusters, commands, jobs
 from store.tables import Build, Job

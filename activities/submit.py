@@ -15,13 +15,14 @@ from activities.fence import has_run, spend
 from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of
+from builds import pyenv
+from builds.maven import main_class
 from core.effects import EngineError, Rejected, Tell
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.states import is_stateless
 from core.specs import SqlSpec, is_hosted_key
 from core.sql.script import parse_script
-from engine import pyenv
 from engine.base import (
     Engine,
     JarProgram,
@@ -35,7 +36,6 @@ from engine.base import (
     Unclear,
     Unreachable,
 )
-from engine.maven import main_class
 from engine.programs import SEVERAL_JOBS
 from settings import clock
 from sql.compiling import PlanOfAttempt, ran_like, scratch_of

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from temporalio.client import Client
 
+from builds.artifacts import Artifacts
 from core.errors import InvalidInput
 from core.names import Installation
-from engine.artifacts import Artifacts
 from engine.base import Engine
 from engine.hosted import HostedClusters
 from engine.session import FlinkSession

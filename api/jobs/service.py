@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.clusters import hosting
 from api.jobs import schemas as out
+from builds import git
 from core import config as rules
 from core.effects import Rejected
 from core.errors import Conflict, InvalidInput
@@ -31,7 +32,6 @@ from core.sql.lineage import Lineage
 from core.sql.references import check_script, secrets_in
 from core.sql.script import parse_script
 from core.sql.verdict import StateVerdict, unknown
-from engine import git
 from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs

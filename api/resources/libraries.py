@@ -16,10 +16,10 @@ from activities.library import scope
 from api.deps import Page, Parts
 from api.problems import responses
 from api.resources.schemas import FileOut, LibraryOut
+from builds import git
 from core.effects import Rejected
 from core.errors import Conflict, InvalidInput
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
-from engine import git
 from settings import clock
 from store import commands, jobs, resources
 from store.tables import Library

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 
 import structlog
 
+import builds.git
 import engine.fence
 import engine.flink_rest
-import engine.git
 import engine.http
 from activities.build import Builder
+from builds.artifacts import Artifacts
 from core import names
-from engine.artifacts import Artifacts
 from engine.vault import Vault
 from settings import Settings, clock
 from tests.simulation import database, files
@@ -178,7 +178,7 @@ class World:
         before = clock.use(self.clock)
         kept = (
             uuid.uuid4, engine.http.new_client, engine.flink_rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,
-            engine.git.resolve, engine.git.check_local, engine.git.checkout, Builder._make, sys.unraisablehook,
+            builds.git.resolve, builds.git.check_local, builds.git.checkout, Builder._make, sys.unraisablehook,
             engine.fence.jar,
         )  # fmt: skip
         logging = structlog.get_config()
@@ -190,9 +190,9 @@ class World:
         engine.flink_rest.RUN_TIMEOUT = RUN_TIMEOUT
         Artifacts.jar = lambda artifacts, sha256: self.shared.jar  # type: ignore[method-assign]
         Artifacts.scratch = lambda artifacts: contextlib.nullcontext(HOME)  # type: ignore[method-assign,assignment]
-        engine.git.resolve = self._resolve
-        engine.git.check_local = lambda source, roots: None
-        engine.git.checkout = _checkout
+        builds.git.resolve = self._resolve
+        builds.git.check_local = lambda source, roots: None
+        builds.git.checkout = _checkout
         engine.fence.jar = self._fence_jar
         Builder._make = self._make  # type: ignore[method-assign,assignment]
         sys.unraisablehook = lambda _: None
@@ -202,7 +202,7 @@ class World:
             clock.use(before)
             (
                 uuid.uuid4, engine.http.new_client, engine.flink_rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,  # type: ignore[misc,method-assign]
-                engine.git.resolve, engine.git.check_local, engine.git.checkout, Builder._make, sys.unraisablehook,  # type: ignore[method-assign]
+                builds.git.resolve, builds.git.check_local, builds.git.checkout, Builder._make, sys.unraisablehook,  # type: ignore[method-assign]
                 engine.fence.jar,
             ) = kept  # fmt: skip
             random.setstate(state)

@@ -7,9 +7,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from builds.git import inside
 from core.effects import Rejected, Tell
 from core.specs import MavenBuild
-from engine.git import inside
 from processes.child import ProcessFailed, run, scrubbed
 
 _SIDE = re.compile(r"-(sources|javadoc|tests|test-sources|test-javadoc)\.jar$")

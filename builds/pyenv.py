@@ -8,8 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
+from builds.artifacts import Artifacts
 from core.effects import Rejected, Tell
-from engine.artifacts import Artifacts
 from processes.child import ProcessFailed, run, scrubbed
 
 COMPLETE = ".complete"
