@@ -9,8 +9,8 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats
 from activities.looking import now_ms
+from clusters.protocol import Ref, Unreachable
 from core.jobs.observations import ENDED, Observation
-from engine.base import Ref, Unreachable
 from settings import clock
 from store import attempts, clusters
 from store.tables import Job

@@ -8,16 +8,17 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
+from clusters.protocol import ClusterProgram, Ref
+from clusters.registry import SESSION
 from core.effects import EngineError, Rejected
 from core.jobs.observations import EngineState
 from core.specs import SessionClusterSpec, only_scales
-from engine.base import ClusterProgram, Ref
 from processes.supervised import free_port, listens
 from settings import clock
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job
 from watch.delivery import start_watch
-from watch.services import SESSION, Services
+from watch.services import Services
 
 
 class Hosting:

@@ -6,8 +6,8 @@ import asyncio
 
 from temporalio import activity
 
+from clusters.protocol import Engine, Failure, JobSeen, Ref, Unreachable
 from core.jobs.observations import EngineState, Observation
-from engine.base import Engine, Failure, JobSeen, Ref, Unreachable
 from settings import clock
 from store.tables import Attempt
 from watch.growth import Growth

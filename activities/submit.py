@@ -17,13 +17,8 @@ from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of
 from builds import pyenv
 from builds.maven import main_class
-from core.effects import EngineError, Rejected, Tell
-from core.errors import PenstockError
-from core.jobs.observations import ENDED, EngineState
-from core.jobs.states import is_stateless
-from core.specs import SqlSpec, is_hosted_key
-from core.sql.script import parse_script
-from engine.base import (
+from clusters.flink.programs import SEVERAL_JOBS
+from clusters.protocol import (
     Engine,
     JarProgram,
     Overview,
@@ -36,7 +31,12 @@ from engine.base import (
     Unclear,
     Unreachable,
 )
-from engine.programs import SEVERAL_JOBS
+from core.effects import EngineError, Rejected, Tell
+from core.errors import PenstockError
+from core.jobs.observations import ENDED, EngineState
+from core.jobs.states import is_stateless
+from core.specs import SqlSpec, is_hosted_key
+from core.sql.script import parse_script
 from settings import clock
 from sql.compiling import PlanOfAttempt, ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties

@@ -17,8 +17,8 @@ from rich.table import Table
 
 from cli.client import Api, out
 from cli.jobs import show_jobs, styled
+from clusters.local.hosted import stop_all
 from core.errors import PenstockError
-from engine.hosted import stop_all
 from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings
 from stack.local import ORDER, ROOT, LocalStack

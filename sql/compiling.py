@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from clusters.flink.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
+from clusters.flink.session import FlinkSession, scrub
+from clusters.protocol import Plan as Body
+from clusters.protocol import Planner
 from core.config import values
 from core.effects import EngineError, Rejected, Tell, quiet
 from core.errors import InvalidInput
@@ -19,10 +23,6 @@ from core.sql.operators import table_in
 from core.sql.plan import NotAPlan, Plan, read
 from core.sql.references import is_sensitive
 from core.sql.script import Script, parse_script, placed, without_execute
-from engine.base import Plan as Body
-from engine.base import Planner
-from engine.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
-from engine.session import FlinkSession, scrub
 from settings import clock
 from sql.environment import Environment, environment, python_properties
 from store import attempts, clusters, jobs, plans

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from clusters.flink.gateway import SqlGateway, StatementFailed
 from core.effects import EngineError, quiet
 from core.errors import PenstockError
 from core.specs import Use
 from core.sql.references import quoted
-from engine.gateway import SqlGateway, StatementFailed
 from settings import clock
 from sql.environment import environment
 from store import clusters, resources

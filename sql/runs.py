@@ -18,15 +18,15 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, Field
 
+from clusters import state_files
+from clusters.flink.gateway import Result, SessionGone, SqlGateway, StatementFailed
+from clusters.flink.session import FlinkSession, scrub
+from clusters.protocol import Ref, Unreachable
 from core.effects import EngineError
 from core.errors import Conflict, NotFound
 from core.jobs.observations import ENDED
 from core.sql.changelog import KINDS, Materialized
 from core.sql.operators import Json
-from engine import files
-from engine.base import Ref, Unreachable
-from engine.gateway import Result, SessionGone, SqlGateway, StatementFailed
-from engine.session import FlinkSession, scrub
 from settings import clock
 from store import previews
 from store.tables import Preview
@@ -369,7 +369,7 @@ class Run:
         await self._see_gone()
         if self._folder is not None:
             with contextlib.suppress(EngineError):
-                await files.remove(self._folder)
+                await state_files.remove(self._folder)
 
     async def _see_gone(self) -> None:
         """The jobs are cancelled until the cluster says that they are gone; else the watch does it."""

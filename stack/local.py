@@ -8,8 +8,8 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+from clusters.local.flink_processes import Flink
 from core.search import ATTRIBUTES
-from engine.flink_processes import Flink
 from processes.supervised import Port, Processes, Spec, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings, local_stack_roots
 from stack.parts import Parts

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from clusters.protocol import Course, Engine, JobSeen, Overview, Ref
 from core.effects import EngineError
 from core.jobs.condition import Condition, is_hopeless, warning
 from core.jobs.observations import ENDED, EngineState, Observation
 from core.jobs.policy import RestartPolicy
-from engine.base import Course, Engine, JobSeen, Overview, Ref
 from settings import clock
 from store import attempts, jobs
 from store.database import Database

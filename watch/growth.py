@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from clusters import state_files
+from clusters.protocol import AliveElsewhere, Unreachable
 from core.jobs.snapshot import attempt_checkpoints
-from engine import files
-from engine.base import AliveElsewhere, Unreachable
 from store.tables import Attempt, Cluster
 
 ONCE_MORE_SECONDS = 5.0
@@ -56,6 +56,6 @@ class Growth:
 
     async def _files(self) -> dict[str, str] | None:
         try:
-            return await files.written(self.folder)
+            return await state_files.written(self.folder)
         except Unreachable:
             return None

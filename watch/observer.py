@@ -15,18 +15,19 @@ from typing import Any
 import structlog
 from temporalio.service import RPCError
 
+from clusters.protocol import AnotherFlink, JobSeen, Overview
+from clusters.registry import SESSION
 from core.effects import EngineError
 from core.jobs.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
 from core.jobs.states import JobState
 from core.names import old_job_workflow_id
-from engine.base import AnotherFlink, JobSeen, Overview
 from settings import clock
 from store import attempts, clusters
 from store.tables import Cluster
 from watch import previews
 from watch.condition import Conditions
 from watch.orphans import OrphanWatch
-from watch.services import SESSION, Services
+from watch.services import Services
 
 log = structlog.get_logger()
 

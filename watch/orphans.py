@@ -7,11 +7,11 @@ from datetime import datetime
 
 import structlog
 
+from clusters.protocol import JobSeen, Overview, Ref
 from core.effects import EngineError
 from core.jobs.blocked import adopt
 from core.jobs.observations import ENDED
 from core.jobs.states import AttemptState
-from engine.base import JobSeen, Overview, Ref
 from store import orphans, previews
 from store.database import Database
 from store.tables import Attempt, Event, Job, Orphan

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from clusters import state_files
+from clusters.protocol import PointSeen, Ref, Unreachable
 from core.effects import EngineError
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint, newest_first
 from core.jobs.snapshot import checkpoint_directory, lineage_of
 from core.paths import is_path, of_point
-from engine import files
-from engine.base import PointSeen, Ref, Unreachable
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job, RestorePointRow
@@ -55,13 +55,13 @@ async def gather(services: Services, job_id: str) -> Found:
     points: dict[str, RestorePoint] = {}
     for path, (point, attempt) in seen.items():
         try:
-            if path not in known and await files.is_complete(path):
-                points[path] = _point(job_id, path, point, attempt, await files.number_of(path))
+            if path not in known and await state_files.is_complete(path):
+                points[path] = _point(job_id, path, point, attempt, await state_files.number_of(path))
         except Unreachable as error:
             unread = error.message
     for path, row in known.items():
         try:
-            if await files.is_complete(path):
+            if await state_files.is_complete(path):
                 points[path] = await _known(row)
             else:
                 gone.append(path)
@@ -80,13 +80,13 @@ async def named(services: Services, point: str) -> str:
     point = of_point(point)
     if not is_path(point) or "\x00" in point:
         return point
-    real = await files.real(point)
+    real = await state_files.real(point)
     async with services.database.read() as session:
         rows = [*await attempts.points_at(session, point), *await attempts.points_at(session, real)]
     if any(of_point(row.path) == point for row in rows):
         return point
     for row in rows:
-        if await files.real(row.path) == real:
+        if await state_files.real(row.path) == real:
             return of_point(row.path)
     return point
 
@@ -115,9 +115,9 @@ async def _write(
 async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) -> list[PointSeen]:
     """From the files always; from Flink while the attempt has not been seen to end."""
     base = checkpoint_directory(cluster.state_dir, attempt.job_id)
-    found = await files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
+    found = await state_files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
     savepoints = f"{cluster.state_dir.rstrip('/')}/{attempt.job_id}/savepoints/{attempt.number}-*"
-    found += await files.scan(savepoints, RestoreKind.SAVEPOINT)
+    found += await state_files.scan(savepoints, RestoreKind.SAVEPOINT)
     if attempt.ended_at is None:
         try:
             asked = await services.engines.get(cluster).checkpoints(Ref(attempt.flink_job_id, attempt.handle))
@@ -129,7 +129,11 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
 
 async def _known(row: RestorePointRow) -> RestorePoint:
     point = attempts.as_point(row)
-    return point if point.number is not None else point.model_copy(update={"number": await files.number_of(row.path)})
+    return (
+        point
+        if point.number is not None
+        else point.model_copy(update={"number": await state_files.number_of(row.path)})
+    )
 
 
 def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt, number: int | None) -> RestorePoint:

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from clusters.protocol import Engine, Overview, Ref
 from core.effects import EngineError
 from core.jobs.observations import ENDED
-from engine.base import Engine, Overview, Ref
 from store import previews
 from store.database import Database
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from clusters.local.keeper import JOBMANAGER, KEEPER, Seen, Wanted
+from clusters.protocol import ClusterProgram
 from core.jobs.observations import EngineState
-from engine.base import ClusterProgram
-from engine.keeper import JOBMANAGER, KEEPER, Seen, Wanted
 from processes.scratch import sweep, temporary
 from processes.supervised import Processes
 
@@ -25,8 +25,8 @@ ROOT = Path(__file__).parent.parent.parent
 ASK = """
 import json, sys
 from pathlib import Path
-from engine import hosted
-from engine.keeper import Keeper
+from clusters.local import hosted
+from clusters.local.keeper import Keeper
 from processes.supervised import Processes
 folder = Path(sys.argv[1])
 processes = Processes(folder)

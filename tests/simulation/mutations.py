@@ -22,8 +22,8 @@ class Mutation:
 
 def believe_missing_at_once() -> None:
     """Finding 2: no id is spent; that the JobManager does not know an attempt counts as that it never will."""
-    from engine.base import Ref
-    from engine.session import FlinkSession
+    from clusters.flink.session import FlinkSession
+    from clusters.protocol import Ref
 
     async def fence(self: FlinkSession, ref: Ref) -> bool:
         return ref.handle not in (await self.overview()).jobs

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
+from clusters.protocol import JobSeen, Overview
 from core.jobs.observations import EngineState
 from core.jobs.records import AttemptChange, JobChange, NewPoint, Record
 from core.jobs.restore import RestoreKind
 from core.jobs.states import RESTING, AttemptState, JobState
-from engine.base import JobSeen, Overview
 from store import attempts, clusters, jobs, orphans
 from store.database import Database
 from store.record import apply

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from clusters.protocol import JobSeen, Overview
 from core.errors import NotFound
 from core.jobs.observations import EngineState
-from engine.base import JobSeen, Overview
 from store import clusters, jobs, orphans
 from store.database import Database
 from store.tables import Cluster, Job, Orphan, Preview

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
+from clusters.protocol import AnotherFlink, Course, Health, JobSeen, Leader, Overview, Ref, Unreachable
 from core.jobs.observations import EngineState, Observation
-from engine.base import AnotherFlink, Course, Health, JobSeen, Leader, Overview, Ref, Unreachable
 from settings import Settings, clock
 from store.database import Database
 from store.tables import Attempt, Cluster, Job

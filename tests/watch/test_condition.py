@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from engine.base import Course, Failure
+from clusters.protocol import Course, Failure
 from store import attempts
 from tests.watch.conftest import World
 from watch.condition import condition

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from clusters.protocol import AliveElsewhere
 from core.jobs.observations import EngineState as E
-from engine.base import AliveElsewhere
 from store import clusters
 from tests.watch.conftest import World
 from watch import growth

@@ -9,8 +9,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from clusters.protocol import Unclear
 from core.effects import quiet
-from engine.base import Unclear
 from processes.child import ProcessFailed, run, scrubbed
 
 SOURCE = Path(__file__).with_name("Fence.java")

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
+from clusters.flink.errors import root_cause
+from clusters.protocol import Unreachable
 from core.effects import EngineError
-from engine.base import Unreachable
-from engine.flink_errors import root_cause
 
 LIMITS = httpx.Limits(max_connections=40, max_keepalive_connections=20)
 

@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.effects import EngineError, Rejected, Tell, quiet
-from core.jobs.observations import ENDED, EngineState
-from engine import fence, programs, pyflink
-from engine.base import (
+from clusters.flink import fence, programs, pyflink
+from clusters.flink.gateway import SqlGateway
+from clusters.flink.http import Refused
+from clusters.flink.rest import RUN_TIMEOUT, FlinkRest
+from clusters.protocol import (
     AnotherFlink,
     Course,
     Failure,
@@ -31,9 +32,8 @@ from engine.base import (
     Unreachable,
     Vertex,
 )
-from engine.flink_rest import RUN_TIMEOUT, FlinkRest
-from engine.gateway import SqlGateway
-from engine.http import Refused
+from core.effects import EngineError, Rejected, Tell, quiet
+from core.jobs.observations import ENDED, EngineState
 
 _DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
 # A client of Flink's sends a job again and again to whoever leads by then (20 times, 3 s apart), and closing its
@@ -50,7 +50,7 @@ _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
 
 class FlinkSession:
-    """Implements `engine.base.Engine`. `flink_home` is an installation of the cluster's Flink version on this
+    """Implements `clusters.protocol.Engine`. `flink_home` is an installation of the cluster's Flink version on this
     machine; only Python programs need it. `built` is a folder for the jar that spends ids."""
 
     def __init__(

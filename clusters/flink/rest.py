@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.effects import Rejected
-from core.jobs.observations import EngineState
-from core.jobs.restore import RestoreKind
-from engine.base import (
+from clusters.flink.errors import restore_trouble, root_cause
+from clusters.flink.http import Http, Refused
+from clusters.protocol import (
     Course,
     Failure,
     JobSeen,
@@ -26,8 +25,9 @@ from engine.base import (
     Unreachable,
     Vertex,
 )
-from engine.flink_errors import restore_trouble, root_cause
-from engine.http import Http, Refused
+from core.effects import Rejected
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind
 
 _STATES = {
     "INITIALIZING": EngineState.STARTING,

@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from clusters import state_files
+from clusters.flink.errors import place, root_cause
+from clusters.flink.http import Http, Refused
+from clusters.protocol import SqlProgram, Unreachable
 from core.effects import EngineError, Rejected, Tell
 from core.sql.operators import Json, table_in
 from core.sql.references import literal, options_in
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
-from engine import files
-from engine.base import SqlProgram, Unreachable
-from engine.flink_errors import place, root_cause
-from engine.http import Http, Refused
 from settings import clock
 
 FIRST_PAUSE = 0.005
@@ -185,7 +185,7 @@ class SqlGateway:
         """The compiled plan of INSERTs, with the options of their tables. Raises `StatementFailed`, `NoPlan`."""
         path = f"{scratch.rstrip('/')}/{uuid.uuid4().hex}.json"
         try:
-            await files.make_folder(scratch)
+            await state_files.make_folder(scratch)
             await self.execute(
                 session,
                 f"COMPILE PLAN '{path}' FOR {text}",
@@ -195,7 +195,7 @@ class SqlGateway:
             body: Json = json.loads(await _read(path))
         finally:
             with contextlib.suppress(Unreachable):
-                await files.remove(path)
+                await state_files.remove(path)
         await self._add_options(session, body)
         return body
 
@@ -251,8 +251,8 @@ class SqlGateway:
 
     async def _run_plan(self, session: str, plan: Json, scratch: str) -> None:
         path = f"{scratch.rstrip('/')}/{uuid.uuid4().hex}.json"
-        await files.make_folder(scratch)
-        await files.write(path, json.dumps(plan))
+        await state_files.make_folder(scratch)
+        await state_files.write(path, json.dumps(plan))
         try:
             await self.execute(
                 session, f"EXECUTE PLAN '{path}'", config={"table.plan.restore.catalog-objects": "IDENTIFIER"}
@@ -260,7 +260,7 @@ class SqlGateway:
         except StatementFailed as error:
             raise Rejected(error.message, stack=error.stack) from error
         finally:
-            await files.remove(path)
+            await state_files.remove(path)
 
     async def prepare(self, session: str, before: list[str], tell: Tell) -> None:
         """What Penstock puts in front of a script. Raises `Rejected`."""
@@ -298,7 +298,7 @@ class SqlGateway:
 
 async def _read(path: str) -> str:
     try:
-        return await files.read(path)
+        return await state_files.read(path)
     except Unreachable as error:
         raise NoPlan(
             f"The gateway wrote a plan that cannot be read here ({error.message}); state_dir of the cluster has to be "

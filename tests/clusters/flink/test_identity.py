@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.flink_rest import cluster_identity
+from clusters.flink.rest import cluster_identity
 
 PLAIN = {
     "jobmanager.rpc.address": "127.0.0.1",

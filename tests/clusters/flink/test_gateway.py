@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.base import Unreachable
-from engine.gateway import SqlGateway
+from clusters.flink.gateway import SqlGateway
+from clusters.protocol import Unreachable
 
 
 async def test_a_statement_whose_result_cannot_be_asked_for_was_sent(monkeypatch: pytest.MonkeyPatch):

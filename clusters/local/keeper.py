@@ -1,4 +1,4 @@
-"""Keeps the processes of one session cluster: `python -m engine.keeper FOLDER`, one keeper an attempt.
+"""Keeps the processes of one session cluster: `python -m clusters.local.keeper FOLDER`, one keeper an attempt.
 
 It starts JobManager, task managers and SQL gateway, starts the latter two again when they die, and has as many task
 managers as `wanted.json` says. It ends, and all of them with it, when the JobManager dies, when `wanted.json` says
@@ -24,10 +24,10 @@ from typing import Self
 import httpx
 from pydantic import BaseModel
 
+from clusters.local.flink_processes import Flink
+from clusters.protocol import ClusterProgram
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
-from engine.base import ClusterProgram
-from engine.flink_processes import Flink
 from processes.supervised import Port, Processes, Spec, free_port
 
 KEEPER, JOBMANAGER, GATEWAY = "keeper", "jobmanager", "gateway"

@@ -21,10 +21,19 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from clusters.flink.http import Refused
+from clusters.flink.rest import UNKNOWN, FlinkRest
+from clusters.protocol import (
+    JarProgram,
+    JobSeen,
+    Overview,
+    ProgramFailed,
+    PythonProgram,
+    Submission,
+    Unclear,
+    Unreachable,
+)
 from core.effects import EngineError, Rejected, Tell
-from engine.base import JarProgram, JobSeen, Overview, ProgramFailed, PythonProgram, Submission, Unclear, Unreachable
-from engine.flink_rest import UNKNOWN, FlinkRest
-from engine.http import Refused
 
 KEY = "pipeline.global-job-parameters"
 ATTEMPT, SEND = "penstock.attempt", "penstock.send"

@@ -1,7 +1,7 @@
 """Session clusters that run as processes on this machine: what is on a cluster of kind `processes`.
 
-An attempt is a folder with a keeper (`engine/keeper.py`). Penstock writes what it wants into it, the keeper what it
-sees; so an attempt goes on while workers come and go, and is begun once however often it is submitted.
+An attempt is a folder with a keeper (`clusters/local/keeper.py`). Penstock writes what it wants into it, the keeper
+what it sees; so an attempt goes on while workers come and go, and is begun once however often it is submitted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from core.effects import Rejected, Tell
-from core.jobs.observations import EngineState
-from engine.base import (
+from clusters.local.keeper import FENCED, HELD, KEEPER, Seen, Wanted, held
+from clusters.protocol import (
     ClusterProgram,
     Course,
     Failure,
@@ -38,19 +37,20 @@ from engine.base import (
     Unclear,
     Unreachable,
 )
-from engine.keeper import FENCED, HELD, KEEPER, Seen, Wanted, held
+from core.effects import Rejected, Tell
+from core.jobs.observations import EngineState
 from processes.child import scrubbed
 from processes.supervised import Processes
 from settings import clock
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KEPT = 5  # ended attempts of a cluster whose logs are kept
 BEGIN_SECONDS = 60.0
 _HANDLE = re.compile(r"^[0-9a-f]{32}$")
 
 
 class HostedClusters:
-    """Implements `engine.base.Engine`. `root` holds a folder for each attempt, `address` is `host://NAME` of the
+    """Implements `clusters.protocol.Engine`. `root` holds a folder for each attempt, `address` is `host://NAME` of the
     machine that has them and `host` the name of this one; `flink_home` finds an installed version."""
 
     def __init__(self, root: Path, address: str, host: str, flink_home: Callable[[str], Path | None], env: list[str]):
@@ -115,7 +115,7 @@ class HostedClusters:
             if child is None:
                 with open(log, "ab") as out:
                     child = subprocess.Popen(
-                        [sys.executable, "-m", "engine.keeper", str(folder)],
+                        [sys.executable, "-m", "clusters.local.keeper", str(folder)],
                         cwd=ROOT,
                         env=scrubbed(self._env, {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}),
                         stdin=subprocess.DEVNULL,

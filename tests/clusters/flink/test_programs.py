@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from clusters.flink.http import Refused
+from clusters.flink.programs import KEY, Mark, Marks, Sending, follows, marked
+from clusters.flink.rest import UNKNOWN, FlinkRest
+from clusters.protocol import JarProgram, JobSeen, Overview, ProgramFailed, Ref, Submission, Unclear, Unreachable
 from core.jobs.observations import EngineState
-from engine.base import JarProgram, JobSeen, Overview, ProgramFailed, Ref, Submission, Unclear, Unreachable
-from engine.flink_rest import UNKNOWN, FlinkRest
-from engine.http import Refused
-from engine.programs import KEY, Mark, Marks, Sending, follows, marked
 
 MARK = Mark("a" * 32, "s1")
 

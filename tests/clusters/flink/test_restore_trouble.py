@@ -2,9 +2,9 @@
 
 import pytest
 
+from clusters.flink.errors import restore_trouble
+from clusters.flink.rest import seconds
 from core.jobs.observations import Trouble
-from engine.flink_errors import restore_trouble
-from engine.flink_rest import seconds
 
 TRUNCATED = """org.apache.flink.runtime.client.JobInitializationException: Could not start the JobMaster.
 Caused by: java.util.concurrent.CompletionException: java.lang.RuntimeException: java.io.EOFException

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clusters.flink.errors import root_cause
+from clusters.flink.programs import ClientStopped
+from clusters.protocol import PythonProgram, Submission
 from core.effects import Rejected, Tell
-from engine.base import PythonProgram, Submission
-from engine.flink_errors import root_cause
-from engine.programs import ClientStopped
 from processes.child import ProcessFailed, run, scrubbed
 from processes.scratch import temporary
 
@@ -69,7 +69,7 @@ def configuration(jobmanager_url: str, submission: Submission, program: PythonPr
         **submission.config,
         "rest.address": address.hostname or "",
         "rest.port": str(port),
-        "rest.retry.max-attempts": "0",  # as for SQL (`engine.session.NO_RETRIES`): only Penstock sends again
+        "rest.retry.max-attempts": "0",  # as for SQL (`clusters.flink.session.NO_RETRIES`): only Penstock sends again
         "$internal.pipeline.job-id": submission.ref.flink_job_id,
         "pipeline.name": submission.name,
         "python.executable": str(program.python),

@@ -14,10 +14,10 @@ from typing import Any
 
 import fsspec
 
+from clusters.protocol import PointSeen, Unreachable
 from core import paths
 from core.jobs.restore import RestoreKind
 from core.paths import STATE_SCHEMES, WITH_FOLDERS, normal, of_point
-from engine.base import PointSeen, Unreachable
 
 _HEAD = struct.Struct(">IIq")  # magic, version of the format, number of the checkpoint
 _MAGIC = 0x4960672D
