@@ -11,10 +11,10 @@ from activities.logs import bind, heartbeats
 from activities.looking import now_ms
 from clusters.protocol import Ref, Unreachable
 from core.jobs.observations import ENDED, Observation
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Job
-from watch.services import Services
 
 PATIENCE_SECONDS = 60.0
 

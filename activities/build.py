@@ -20,10 +20,10 @@ from activities.submit import requirements_of
 from builds import git, maven, pyenv
 from core.effects import EngineError, Rejected, Tell
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
+from services import Services
 from settings import Settings, clock
 from store import attempts, clusters, commands, jobs
 from store.tables import Build, Job
-from watch.services import Services
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 log = structlog.get_logger()

@@ -15,11 +15,11 @@ from core.effects import EngineError, Tell
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind
 from core.jobs.snapshot import attempt_checkpoints
+from observation.growth import Growth
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
-from watch.growth import Growth
-from watch.services import Services
 
 PATIENCE_SECONDS = 90.0
 PAUSE = 1.0

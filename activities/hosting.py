@@ -14,11 +14,11 @@ from core.effects import EngineError, Rejected
 from core.jobs.observations import EngineState
 from core.specs import SessionClusterSpec, only_scales
 from processes.supervised import free_port, listens
+from services import Services
 from settings import clock
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job
-from watch.delivery import start_watch
-from watch.services import Services
+from temporal.delivery import start_watch
 
 
 class Hosting:

@@ -16,8 +16,8 @@ from builds import git, maven
 from core.effects import EngineError, Tell
 from core.errors import NotFound
 from core.libraries import FromGit, FromMaven, LibraryState, Source
+from services import Services
 from store import resources
-from watch.services import Services
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 

@@ -23,14 +23,14 @@ from core.jobs.retention import SavepointPolicy
 from core.jobs.snapshot import attempt_checkpoints
 from core.jobs.states import is_stateless
 from core.paths import of_point
+from observation import points
+from observation.condition import assess
+from observation.growth import Growth
+from observation.observer import Observer
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job
-from watch import points
-from watch.condition import assess
-from watch.growth import Growth
-from watch.observer import Observer
-from watch.services import Services
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 STEADY_SECONDS = 10.0

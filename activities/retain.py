@@ -19,11 +19,11 @@ from core.jobs.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_de
 from core.jobs.snapshot import checkpoint_directory, lineage_of, savepoint_root
 from core.jobs.states import is_stateless
 from core.paths import normal
+from observation import points
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job
-from watch import points
-from watch.services import Services
 
 
 class Retaining:

@@ -15,11 +15,11 @@ from core.effects import EngineError, Rejected, Tell
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from core.paths import of_point
+from observation.growth import Growth
+from services import Services
 from settings import Settings, clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
-from watch.growth import Growth
-from watch.services import Services
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.03, 1.0
 STILL_RUNNING_SECONDS = 60.0

@@ -37,13 +37,13 @@ from core.jobs.observations import ENDED, EngineState
 from core.jobs.states import is_stateless
 from core.specs import SqlSpec, is_hosted_key
 from core.sql.script import parse_script
+from observation.growth import Growth
+from services import Services
 from settings import clock
 from sql.compiling import PlanOfAttempt, ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
 from store import attempts
 from store.tables import Attempt, Cluster
-from watch.growth import Growth
-from watch.services import Services
 
 PAUSE = 2.0
 LAST_SEND_SECONDS = 30.0

@@ -23,12 +23,12 @@ from core.sql.operators import table_in
 from core.sql.plan import NotAPlan, Plan, read
 from core.sql.references import is_sensitive
 from core.sql.script import Script, parse_script, placed, without_execute
+from services import Services
+from services.effective import effective_config
 from settings import clock
 from sql.environment import Environment, environment, python_properties
 from store import attempts, clusters, jobs, plans
 from store.tables import Attempt, Cluster, Job, PlanRow, Version
-from watch.effective import effective_config
-from watch.services import Services
 
 FROM_TEXT = (
     "What made this state ran from its text, not from a compiled plan, and the text, its tables or its libraries were "

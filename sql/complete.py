@@ -13,9 +13,9 @@ from core.specs import Use
 from core.sql.references import chain_at
 from core.sql.resources import TableDefinition
 from core.sql.script import statements
+from services import Services
 from sql.options import known
 from store import clusters, jobs, resources
-from watch.services import Services
 
 MAX_CANDIDATES = 200
 

@@ -16,11 +16,11 @@ from core.effects import EngineError, quiet
 from core.errors import PenstockError
 from core.specs import Use
 from core.sql.references import quoted
+from services import Services
 from settings import clock
 from sql.environment import environment
 from store import clusters, resources
 from store.tables import Cluster
-from watch.services import Services
 
 UNKNOWN = "penstock.unknown"
 ROUNDS = 8

@@ -16,13 +16,13 @@ from core.specs import Use
 from core.sql.references import Chain, chain_at, check_script, quoted_name
 from core.sql.rewriting import Described, Sink, as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
 from core.sql.script import Script, Statement, placed, sort_script, tokens
+from services import Services
 from sql.compiling import scratch_of
 from sql.environment import Environment, environment, python_properties
 from sql.runs import Limits, Run, Runs, Stream
 from sql.validate import Report, StatementInfo, Validation, explain, summary, table_name
 from store import clusters, jobs
 from store.tables import Cluster
-from watch.services import Services
 
 
 @dataclass(frozen=True)

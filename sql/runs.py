@@ -1,7 +1,7 @@
 """Queries that somebody looks at: rows as they come, with limits, progress and a certain end.
 
 A run lives in the process that was asked for it. Its streams are written down before anything is sent, with a
-lease, so that the cluster's watch cancels what is left when this process dies (`watch/previews.py`).
+lease, so that the cluster's watch cancels what is left when this process dies (`observation/previews.py`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from core.errors import Conflict, NotFound
 from core.jobs.observations import ENDED
 from core.sql.changelog import KINDS, Materialized
 from core.sql.operators import Json
+from observation.previews import LEASE
+from services import Services
 from settings import clock
 from store import previews
 from store.tables import Preview
-from watch.previews import LEASE
-from watch.services import Services
 
 ABANDONED_SECONDS = 15.0  # nobody listens: the run ends
 KEPT_SECONDS = 120.0  # an ended run can still be read

@@ -27,13 +27,13 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
 from core.sql.references import check_script, literal
 from core.sql.script import Statement, StatementKind, creates_as_query, statements, tokens
+from services import Services
 from settings import clock
 from sql.environment import Environment, environment, hidden, python_properties
 from sql.previews import explained, refused
 from sql.runs import Limits, Run, Runs, Stream
 from store import clusters, jobs
 from store.tables import Cluster, SqlSession
-from watch.services import Services
 
 KEEP_SECONDS = 1800.0
 BEAT_SECONDS = 15.0

@@ -16,8 +16,8 @@ from clusters.registry import PROCESSES
 from core.effects import EngineError
 from core.errors import Conflict
 from core.jobs.states import AttemptState
+from services import Services
 from store.tables import Cluster
-from watch.services import Services
 
 ASK_SECONDS = 6.0
 _JOBMANAGERS = ("jobmanager_url", "standby_urls")

@@ -13,9 +13,9 @@ from core.effects import EngineError
 from core.errors import Conflict, InvalidInput
 from core.jobs.states import CommandKind, JobState, is_stateless
 from core.specs import only_scales
+from services import Services
 from store import clusters, jobs
 from store.tables import Cluster, Job
-from watch.services import Services
 
 ENDS = (CommandKind.KILL, CommandKind.RESTART, CommandKind.RESUBMIT)
 _UP = (JobState.RUNNING, JobState.DEPLOYED)

@@ -36,7 +36,7 @@ from core.jobs.states import CommandKind, JobState
 from settings import clock
 from store import attempts, clusters, commands, jobs, previews
 from store.tables import Cluster, Job, Project
-from watch.delivery import NO_ANSWER, start_watch, stop_watch
+from temporal.delivery import NO_ANSWER, start_watch, stop_watch
 
 router = APIRouter(tags=["clusters"])
 ClusterName = Annotated[str, Path(max_length=100)]

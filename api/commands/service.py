@@ -19,13 +19,13 @@ from core.jobs.states import COMMAND_ENDED, CommandKind, CommandState, JobState,
 from core.paths import STATE_SCHEMES, is_path, is_state_scheme, local
 from core.sql.verdict import StateVerdict
 from core.sql.verdict import objection as objection_to
+from observation import points
+from services import Services
 from settings import clock
 from sql.compiling import REMEDIES, judge
 from store import attempts, clusters, commands, jobs
 from store.tables import Cluster, Command, Job
-from watch import points
-from watch.delivery import NO_ANSWER, deliver
-from watch.services import Services
+from temporal.delivery import NO_ANSWER, deliver
 
 _STARTS = (CommandKind.START, CommandKind.RESTART, CommandKind.RESUBMIT)
 _FIELDS = {

@@ -32,14 +32,14 @@ from core.sql.lineage import Lineage
 from core.sql.references import check_script, secrets_in
 from core.sql.script import parse_script
 from core.sql.verdict import StateVerdict, unknown
+from observation import deletion, points
+from observation.observer import Observer
+from services import Services
+from services.effective import effective_config
 from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
-from watch import deletion, points
-from watch.effective import effective_config
-from watch.observer import Observer
-from watch.services import Services
 
 STALE_SECONDS = 2.0
 REFRESH_TIMEOUT = 3.0

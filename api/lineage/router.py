@@ -21,10 +21,10 @@ from core.sql.lineage import (
     place_of_options,
 )
 from core.sql.resources import TableDefinition
+from services import Services
 from sql.compiling import plan_of
 from store import jobs, plans, resources
 from store.tables import Job
-from watch.services import Services
 
 router = APIRouter(tags=["lineage"])
 Project = Annotated[str | None, Query(max_length=80, description="Only jobs of this project")]

@@ -20,10 +20,10 @@ from core.errors import InvalidInput
 from core.specs import Use
 from core.sql import inference
 from core.sql.references import check_clear, quoted, resolved, secrets_in
+from services import Services
 from sql.previews import Wanted, start
 from sql.runs import Ended, Limits, Runs
 from store import jobs, resources
-from watch.services import Services
 
 router = APIRouter(prefix="/projects/{project}/resources", tags=["resources"])
 _JDBC = re.compile(r"^jdbc:postgresql://([A-Za-z0-9.-]+)(?::(\d{1,5}))?/([A-Za-z0-9_.-]+)(?:\?.*)?$")

@@ -20,10 +20,10 @@ from builds import git
 from core.effects import Rejected
 from core.errors import Conflict, InvalidInput
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
+from services import Services
 from settings import clock
 from store import commands, jobs, resources
 from store.tables import Library
-from watch.services import Services
 
 router = APIRouter(prefix="/projects/{project}/libraries", tags=["libraries"])
 Project = Annotated[str, Path(max_length=80)]

@@ -17,10 +17,10 @@ from clusters.flink.programs import SEVERAL_JOBS
 from clusters.protocol import JobSeen, Overview, ProgramFailed, Ref, Unreachable
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
+from observation import points
 from store import attempts
 from store.database import Database
 from tests.store.test_store import T0, add_attempt, add_job
-from watch import points
 
 RUNNING, FINISHED, CANCELED = EngineState.RUNNING, EngineState.FINISHED, EngineState.CANCELED
 

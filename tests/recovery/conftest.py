@@ -27,6 +27,7 @@ from clusters.protocol import Health, Overview
 from clusters.registry import Engines
 from core import search
 from core.jobs.observations import EngineState, Observation
+from services import Services
 from settings import Settings
 from stack.parts import Parts
 from store import attempts, jobs
@@ -34,7 +35,6 @@ from store.database import Database
 from store.tables import Cluster, Command, Job, Project
 from tests.store.test_store import T0
 from tests.workflows.conftest import Cluster as Script
-from watch.services import Services
 from worker.main import runner
 from workflows.job import JobWorkflow
 

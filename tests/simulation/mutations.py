@@ -33,7 +33,7 @@ def believe_missing_at_once() -> None:
 
 def _told_once() -> None:
     from core.jobs.observations import Observation
-    from watch.observer import Told
+    from observation.observer import Told
 
     def is_due(self: Told, row: Any, seen: Observation) -> bool:
         return seen.state.value != row["seen"]
@@ -61,14 +61,14 @@ def delete_without_a_lock() -> None:
     """Finding 9: DELETE reads the row, ends the workflow and writes the row, and nothing keeps a command out."""
     from sqlalchemy import update
 
-    import watch.deletion
+    import observation.deletion
     from core.errors import Conflict
     from core.jobs.states import DELETABLE, JobState
+    from services import Services
     from settings import clock
     from store import jobs
     from store.tables import Job
-    from watch.delivery import retire
-    from watch.services import Services
+    from temporal.delivery import retire
 
     async def delete(services: Services, ref: str) -> None:
         async with services.database.read() as session:
@@ -79,7 +79,7 @@ def delete_without_a_lock() -> None:
         async with services.database.write() as session:
             await session.execute(update(Job).where(Job.id == job.id).values(deleted_at=clock.now()))
 
-    watch.deletion.delete = delete
+    observation.deletion.delete = delete
 
 
 def a_kill_waits_for_a_submission() -> None:
@@ -130,7 +130,7 @@ def a_kill_looks_at_one_attempt_only() -> None:
 
 def a_lost_signal_counts_as_told() -> None:
     """Finding 12: what could not be told is written down as told."""
-    from watch.observer import Told
+    from observation.observer import Told
 
     _told_once()
     Told.not_sent = lambda self, row: None  # type: ignore[method-assign,assignment]

@@ -26,6 +26,8 @@ from activities.build import Builder
 from builds.artifacts import Artifacts
 from clusters.registry import Engines
 from core import names
+from observation.observer import Observer
+from services import Services
 from settings import Settings, clock
 from store.vault import Vault
 from tests.simulation import database, files
@@ -36,8 +38,6 @@ from tests.simulation.judge import Judge
 from tests.simulation.loop import Process, SimClock, SimLoop
 from tests.simulation.network import Client, Endpoint, Network
 from tests.simulation.temporal import SimClient, Temporal, Worker
-from watch.observer import Observer
-from watch.services import Services
 from worker.main import WORKFLOWS, activities_of
 from worker.temporal import keep_prepared, prepare
 

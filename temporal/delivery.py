@@ -28,10 +28,10 @@ from core.jobs.retention import SavepointPolicy
 from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
 from core.jobs.states import CommandKind
 from core.names import old_job_workflow_id
+from services import Services
 from settings import Settings
 from store import jobs
 from store.tables import Cluster, Command, Job
-from watch.services import Services
 
 ANSWER_TIMEOUT = timedelta(seconds=5)
 NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)

@@ -7,11 +7,11 @@ import itertools
 import pytest
 
 from core.jobs.observations import EngineState as E
+from observation.observer import LONGEST_TELL_AGAIN, TELL_AGAIN_SECONDS
 from store import attempts
 from store.tables import Attempt
+from tests.observation.conftest import World
 from tests.store.test_store import add_job
-from tests.watch.conftest import World
-from watch.observer import LONGEST_TELL_AGAIN, TELL_AGAIN_SECONDS
 
 
 async def test_a_signal_that_could_not_be_sent_is_sent_with_the_next_look(world: World):

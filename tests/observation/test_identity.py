@@ -6,10 +6,10 @@ import pytest
 
 from clusters.protocol import AliveElsewhere
 from core.jobs.observations import EngineState as E
+from observation import growth
+from observation.growth import Growth
 from store import clusters
-from tests.watch.conftest import World
-from watch import growth
-from watch.growth import Growth
+from tests.observation.conftest import World
 
 
 async def test_it_is_written_down_when_the_cluster_first_answers(world: World):

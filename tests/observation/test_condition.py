@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from clusters.protocol import Course, Failure
+from observation.condition import condition
 from store import attempts
-from tests.watch.conftest import World
-from watch.condition import condition
+from tests.observation.conftest import World
 
 
 def course(world: World, restarts: int, **more: object) -> Course:

@@ -13,11 +13,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from clusters.protocol import AnotherFlink, Course, Health, JobSeen, Leader, Overview, Ref, Unreachable
 from core.jobs.observations import EngineState, Observation
+from observation.observer import Observer
 from settings import Settings, clock
 from store.database import Database
 from store.tables import Attempt, Cluster, Job
 from tests.store.test_store import add_job
-from watch.observer import Observer
 
 ID = "a" * 32
 

@@ -13,10 +13,10 @@ from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint, newest_first
 from core.jobs.snapshot import checkpoint_directory, lineage_of
 from core.paths import is_path, of_point
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job, RestorePointRow
-from watch.services import Services
 
 LOOK_BACK = 20
 """Attempts whose folders are searched again; points of older ones are known from their rows."""

@@ -21,13 +21,13 @@ from core.effects import EngineError
 from core.jobs.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
 from core.jobs.states import JobState
 from core.names import old_job_workflow_id
+from observation import previews
+from observation.condition import Conditions
+from observation.orphans import OrphanWatch
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Cluster
-from watch import previews
-from watch.condition import Conditions
-from watch.orphans import OrphanWatch
-from watch.services import Services
 
 log = structlog.get_logger()
 

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, Unavailable
 from core.jobs.states import DELETABLE, JobState, allowed, is_stateless
+from services import Services
 from settings import clock
 from store import attempts, clusters, commands, jobs
 from store.tables import Job
-from watch.delivery import NO_ANSWER, retire, stop_watch
-from watch.services import Services
+from temporal.delivery import NO_ANSWER, retire, stop_watch
 
 log = structlog.get_logger()
 
