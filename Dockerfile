@@ -8,19 +8,7 @@ RUN apt-get update \
 WORKDIR /opt/penstock
 COPY requirements.lock ./
 RUN pip install --no-cache-dir -r requirements.lock
-COPY pyproject.toml README.md ./
-COPY activities activities
-COPY api api
-COPY cli cli
-COPY core core
-COPY engine engine
-COPY settings settings
-COPY sql sql
-COPY stack stack
-COPY store store
-COPY watch watch
-COPY worker worker
-COPY workflows workflows
+COPY . .
 RUN pip install --no-cache-dir --no-deps . \
     && useradd --create-home --uid 9999 penstock \
     && mkdir -p /var/lib/penstock /var/lib/flink/state /var/cache/penstock \

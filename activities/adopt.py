@@ -9,12 +9,12 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats
 from activities.looking import now_ms
-from core.observations import ENDED, Observation
-from engine.base import Ref, Unreachable
+from clusters.protocol import Ref, Unreachable
+from core.jobs.observations import ENDED, Observation
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Job
-from watch.services import Services
 
 PATIENCE_SECONDS = 60.0
 

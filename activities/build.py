@@ -17,13 +17,13 @@ from temporalio.service import RPCError
 from activities import contracts as c
 from activities.logs import bind, command_log, heartbeats, log_of
 from activities.submit import requirements_of
+from builds import git, maven, pyenv
+from core.effects import EngineError, Rejected, Tell
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
-from engine import git, maven, pyenv
-from engine.base import EngineError, Rejected, Tell
+from services import Services
 from settings import Settings, clock
 from store import attempts, clusters, commands, jobs
 from store.tables import Build, Job
-from watch.services import Services
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 log = structlog.get_logger()

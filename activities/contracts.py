@@ -6,10 +6,10 @@ from enum import StrEnum
 
 from pydantic import BaseModel
 
-from core.observations import EngineState, Lost, Observation, Trouble
-from core.records import Record
-from core.restore import RestorePoint
-from core.retention import SavepointPolicy
+from core.jobs.observations import EngineState, Lost, Observation, Trouble
+from core.jobs.records import Record
+from core.jobs.restore import RestorePoint
+from core.jobs.retention import SavepointPolicy
 
 # Names, as they stand in histories.
 RECORD = "record"

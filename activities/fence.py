@@ -9,16 +9,17 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation
-from core.observations import EngineState
-from core.restore import RestoreKind
-from core.snapshot import attempt_checkpoints
-from engine import files
-from engine.base import Engine, EngineError, JobSeen, Leader, Ref, Tell
+from clusters import state_files
+from clusters.protocol import Engine, JobSeen, Leader, Ref
+from core.effects import EngineError, Tell
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind
+from core.jobs.snapshot import attempt_checkpoints
+from observation.growth import Growth
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
-from watch.growth import Growth
-from watch.services import Services
 
 PATIENCE_SECONDS = 90.0
 PAUSE = 1.0
@@ -98,4 +99,4 @@ async def _remainder(
 async def has_run(attempt: Attempt, cluster: Cluster) -> bool:
     """Whether an attempt has left checkpoints. Raises `Unreachable`."""
     folder = attempt_checkpoints(cluster.state_dir, attempt.job_id, attempt.flink_job_id)
-    return bool(await files.scan(folder, RestoreKind.CHECKPOINT))
+    return bool(await state_files.scan(folder, RestoreKind.CHECKPOINT))

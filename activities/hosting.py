@@ -8,15 +8,17 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
-from core.observations import EngineState
+from clusters.protocol import ClusterProgram, Ref
+from clusters.registry import SESSION
+from core.effects import EngineError, Rejected
+from core.jobs.observations import EngineState
 from core.specs import SessionClusterSpec, only_scales
-from engine.base import ClusterProgram, EngineError, Ref, Rejected
-from engine.processes import free_port, listens
+from processes.supervised import free_port, listens
+from services import Services
 from settings import clock
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job
-from watch.delivery import start_watch
-from watch.services import SESSION, Services
+from temporal.delivery import start_watch
 
 
 class Hosting:

@@ -12,12 +12,12 @@ from temporalio import activity
 from activities import contracts as c
 from activities.build import maven_settings
 from activities.logs import bind, command_log, heartbeats
+from builds import git, maven
+from core.effects import EngineError, Tell
 from core.errors import NotFound
 from core.libraries import FromGit, FromMaven, LibraryState, Source
-from engine import git, maven
-from engine.base import EngineError, Tell
+from services import Services
 from store import resources
-from watch.services import Services
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 

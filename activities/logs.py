@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 from temporalio import activity
 
-from engine.base import Tell
+from core.effects import Tell
 from settings import clock
 from store import commands
 from store.database import Database

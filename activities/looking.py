@@ -6,11 +6,11 @@ import asyncio
 
 from temporalio import activity
 
-from core.observations import EngineState, Observation
-from engine.base import Engine, Failure, JobSeen, Ref, Unreachable
+from clusters.protocol import Engine, Failure, JobSeen, Ref, Unreachable
+from core.jobs.observations import EngineState, Observation
+from observation.growth import Growth
 from settings import clock
 from store.tables import Attempt
-from watch.growth import Growth
 
 PAUSE = 1.0
 CERTAIN_SECONDS = 240.0  # more than any heartbeat time-out that we have seen

@@ -12,24 +12,25 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
 from activities.looking import certain, now_ms, observation, why_ended
+from clusters import state_files
+from clusters.protocol import AliveElsewhere, Engine, JobSeen, Ref, Unreachable
+from core.effects import EngineError
 from core.errors import NotFound
-from core.observations import ENDED, EngineState, Lost, Observation, Trouble
-from core.overrides import overridden
+from core.jobs.observations import ENDED, EngineState, Lost, Observation, Trouble
+from core.jobs.overrides import overridden
+from core.jobs.restore import RestoreKind
+from core.jobs.retention import SavepointPolicy
+from core.jobs.snapshot import attempt_checkpoints
+from core.jobs.states import is_stateless
 from core.paths import of_point
-from core.restore import RestoreKind
-from core.retention import SavepointPolicy
-from core.snapshot import attempt_checkpoints
-from core.states import is_stateless
-from engine import files
-from engine.base import AliveElsewhere, Engine, EngineError, JobSeen, Ref, Unreachable
+from observation import points
+from observation.condition import assess
+from observation.growth import Growth
+from observation.observer import Observer
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job
-from watch import points
-from watch.condition import assess
-from watch.growth import Growth
-from watch.observer import Observer
-from watch.services import Services
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 STEADY_SECONDS = 10.0
@@ -182,7 +183,7 @@ class Observing:
 
     async def _is_there(self, folder: str, cluster: Cluster) -> bool | None:
         """Whether Flink has made a folder; None where this worker does not see what Flink writes."""
-        return await files.is_folder(folder) if await files.is_folder(cluster.state_dir) else None
+        return await state_files.is_folder(folder) if await state_files.is_folder(cluster.state_dir) else None
 
     async def _cannot_restore(self, engine: Engine, ref: Ref) -> tuple[Trouble, str] | None:
         """An attempt that Flink restarts for ever because its state cannot be restored: tried a few times,
@@ -254,7 +255,7 @@ class Observing:
                 made.lost, made.ha, made.undecided = await self._lost(engine, wanted.leader)
             if wanted.savepoint_directory:
                 try:
-                    found = await files.scan(wanted.savepoint_directory, RestoreKind.SAVEPOINT)
+                    found = await state_files.scan(wanted.savepoint_directory, RestoreKind.SAVEPOINT)
                     made.savepoint = found[0].path if found else None
                 except Unreachable as error:
                     made.unread = error.message
@@ -296,7 +297,7 @@ class Observing:
             return c.Gathered(error=f"This job has no restore point {named} (any more).", code="restore_point_missing")
         own = [p for p in found.points if p.path == of_point(named)]
         try:
-            if not own and not await files.is_complete(named):
+            if not own and not await state_files.is_complete(named):
                 return c.Gathered(
                     error=f"{named} is not a completed savepoint or checkpoint: it has no _metadata.",
                     code="restore_point_missing",

@@ -10,13 +10,13 @@ from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
 from activities.logs import bind
-from core.records import Record
+from core.jobs.records import Record
+from services import Services
+from services.effective import effective_config
 from settings import clock
 from store import attempts
 from store.record import UnknownJob, apply
 from store.tables import Attempt, Job
-from watch.effective import effective_config
-from watch.services import Services
 
 UNKNOWN_RETRY = timedelta(seconds=30)
 log = structlog.get_logger()

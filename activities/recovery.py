@@ -17,15 +17,15 @@ from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedEr
 from activities import contracts as c
 from activities.logs import heartbeats
 from core.errors import Conflict
-from core.records import NewEvent, Record
-from core.states import RESTING
+from core.jobs.records import NewEvent, Record
+from core.jobs.states import RESTING
+from observation import deletion
+from services import Services
 from settings import clock
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
-from watch import deletion
-from watch.delivery import ANSWER_TIMEOUT, NO_ANSWER, ask, deliver, expires_at, start_job, start_watch, was_taken
-from watch.services import Services
+from temporal.delivery import ANSWER_TIMEOUT, NO_ANSWER, ask, deliver, expires_at, start_job, start_watch, was_taken
 
 UNDELIVERED_SECONDS = 15
 UNFINISHED_SECONDS = 15

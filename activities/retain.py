@@ -10,19 +10,20 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats
-from core.observations import ENDED
+from clusters import state_files
+from clusters.protocol import Engine, Ref, TriggerState, Unreachable
+from core.effects import EngineError
+from core.jobs.observations import ENDED
+from core.jobs.restore import RestorePoint
+from core.jobs.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_delete, to_delete
+from core.jobs.snapshot import checkpoint_directory, lineage_of, savepoint_root
+from core.jobs.states import is_stateless
 from core.paths import normal
-from core.restore import RestorePoint
-from core.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_delete, to_delete
-from core.snapshot import checkpoint_directory, lineage_of, savepoint_root
-from core.states import is_stateless
-from engine import files
-from engine.base import Engine, EngineError, Ref, TriggerState, Unreachable
+from observation import points
+from services import Services
 from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job
-from watch import points
-from watch.services import Services
 
 
 class Retaining:
@@ -48,7 +49,7 @@ class Retaining:
                 recent = {a.number: a for a in await attempts.recent(session, wanted.job_id, points.LOOK_BACK)}
             engine = services.engines.get(cluster)
             root = savepoint_root(normal(cluster.state_dir), wanted.job_id)
-            elsewhere = {await files.real(path) for path in in_use}
+            elsewhere = {await state_files.real(path) for path in in_use}
             for point in to_delete(
                 wanted.policy,
                 found.points,
@@ -56,7 +57,7 @@ class Retaining:
                 in_use=in_use,
                 taken_up=lineage_of(job.snapshot).taken_up,
             ):
-                if await files.real(point.path) in elsewhere:
+                if await state_files.real(point.path) in elsewhere:
                     made.refused.append(f"{point.path}: it is in use by another path to it")
                     continue
                 if not is_below(point.path, root):
@@ -86,7 +87,7 @@ class Retaining:
             return
         services, below = self._services, checkpoint_directory(normal(cluster.state_dir), wanted.job_id)
         try:
-            names = await files.names(below)
+            names = await state_files.names(below)
             async with services.database.read() as session:
                 own = await attempts.of_flink_jobs(session, wanted.job_id, names)
                 last = await attempts.last_number(session, wanted.job_id)
@@ -101,10 +102,10 @@ class Retaining:
                     attempt=attempt.number,
                     path=f"{below}/{name}",
                     ended_at=attempt.ended_at,
-                    changed_at=await files.changed_at(f"{below}/{name}"),
+                    changed_at=await state_files.changed_at(f"{below}/{name}"),
                 )
                 if await self._may_go(folder, job, wanted, left, last):
-                    await files.remove(folder.path)
+                    await state_files.remove(folder.path)
                     made.checkpoints[folder.attempt] = folder.path
                     async with services.database.write() as session:
                         await attempts.checkpoints_gone(session, wanted.job_id, folder.attempt, clock.now())
@@ -119,11 +120,11 @@ class Retaining:
             in_use = await attempts.in_use(session, wanted.job_id, own_source=True)
         found = folders_to_delete(
             wanted.policy,
-            [folder.model_copy(update={"path": await files.real(folder.path)})],
-            [point.model_copy(update={"path": await files.real(point.path)}) for point in left],
+            [folder.model_copy(update={"path": await state_files.real(folder.path)})],
+            [point.model_copy(update={"path": await state_files.real(point.path)}) for point in left],
             clock.now(),
             attempts=attempts_made,
-            in_use={await files.real(path) for path in in_use},
+            in_use={await state_files.real(path) for path in in_use},
             taken_up=lineage_of(job.snapshot).taken_up,
         )
         return bool(found)
@@ -131,15 +132,15 @@ class Retaining:
     async def _half_written(self, engine: Engine, root: str, recent: dict[int, Attempt], made: c.Retained) -> None:
         """Folders of savepoints without `_metadata`, of which it is certain that nobody writes to them."""
         try:
-            for folder in await files.folders(root):
+            for folder in await state_files.folders(root):
                 number, _, trigger = folder.path.rpartition("/")[2].partition("-")
                 if not number.isdigit() or not trigger:
                     continue
-                if any([await files.is_complete(inner.path) for inner in await files.folders(folder.path)]):
+                if any([await state_files.is_complete(inner.path) for inner in await state_files.folders(folder.path)]):
                     continue
                 why = await self._still_written(engine, recent.get(int(number)), trigger, folder)
                 if why is None:
-                    await files.remove(folder.path)
+                    await state_files.remove(folder.path)
                     made.half_written.append(folder.path)
                 elif why:
                     made.refused.append(f"{folder.path}: {why}")
@@ -147,7 +148,7 @@ class Retaining:
             made.refused.append(error.message)
 
     async def _still_written(
-        self, engine: Engine, attempt: Attempt | None, trigger: str, folder: files.Folder
+        self, engine: Engine, attempt: Attempt | None, trigger: str, folder: state_files.Folder
     ) -> str | None:
         """None when nobody writes to the folder any more; else why it is left (empty: no news)."""
         now = clock.now()
@@ -175,4 +176,4 @@ async def _delete(engine: Engine, path: str) -> None:
     """A savepoint is a folder that nothing else refers to, so what Flink cannot delete is deleted as files."""
     with contextlib.suppress(EngineError):
         await engine.dispose(path)
-    await files.remove(path.rpartition("/")[0])
+    await state_files.remove(path.rpartition("/")[0])

@@ -9,16 +9,17 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of, now_ms
-from core.observations import ENDED, EngineState
+from clusters import state_files
+from clusters.protocol import Engine, Ref, TriggerState, Unreachable
+from core.effects import EngineError, Rejected, Tell
+from core.jobs.observations import ENDED, EngineState
+from core.jobs.restore import RestoreKind, RestorePoint
 from core.paths import of_point
-from core.restore import RestoreKind, RestorePoint
-from engine import files
-from engine.base import Engine, EngineError, Ref, Rejected, Tell, TriggerState, Unreachable
+from observation.growth import Growth
+from services import Services
 from settings import Settings, clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
-from watch.growth import Growth
-from watch.services import Services
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.03, 1.0
 STILL_RUNNING_SECONDS = 60.0
@@ -228,7 +229,7 @@ class _Trigger:
         return None
 
     async def _in_folder(self) -> bool:
-        found = await files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
+        found = await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
         if found:
             self._path = found[0].path
         return bool(found)
@@ -240,10 +241,12 @@ class _Trigger:
         assert self._path is not None
         number = None
         try:
-            if not await files.is_complete(self._path):
+            if not await state_files.is_complete(self._path):
                 return None
-            number = await files.number_of(self._path)
-            at = next((p.completed_at for p in await files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)), None)
+            number = await state_files.number_of(self._path)
+            at = next(
+                (p.completed_at for p in await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)), None
+            )
         except Unreachable:
             at = None  # cannot be read from here; Flink says that it is complete
         return RestorePoint(

@@ -15,37 +15,35 @@ from activities.fence import has_run, spend
 from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of
-from core.errors import PenstockError
-from core.observations import ENDED, EngineState
-from core.specs import SqlSpec, is_hosted_key
-from core.sql import parse_script
-from core.states import is_stateless
-from engine import pyenv
-from engine.base import (
+from builds import pyenv
+from builds.maven import main_class
+from clusters.flink.programs import SEVERAL_JOBS
+from clusters.protocol import (
     Engine,
-    EngineError,
     JarProgram,
     Overview,
     Program,
     ProgramFailed,
     PythonProgram,
     Ref,
-    Rejected,
     SqlProgram,
     Submission,
-    Tell,
     Unclear,
     Unreachable,
 )
-from engine.maven import main_class
-from engine.programs import SEVERAL_JOBS
+from core.effects import EngineError, Rejected, Tell
+from core.errors import PenstockError
+from core.jobs.observations import ENDED, EngineState
+from core.jobs.states import is_stateless
+from core.specs import SqlSpec, is_hosted_key
+from core.sql.script import parse_script
+from observation.growth import Growth
+from services import Services
 from settings import clock
 from sql.compiling import PlanOfAttempt, ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
 from store import attempts
 from store.tables import Attempt, Cluster
-from watch.growth import Growth
-from watch.services import Services
 
 PAUSE = 2.0
 LAST_SEND_SECONDS = 30.0

@@ -29,13 +29,13 @@ from api.security import caller, check_address
 from api.sql.router import router as sql_router
 from api.sql.sessions import router as sessions_router
 from api.sql.tests import router as tests_router
+from observation.observer import Observer
+from services import Services
 from settings import ApiSettings, Settings, clock
 from sql.runs import Runs
 from sql.sessions import Sessions
 from store.tables import Project
-from watch.connect import connect
-from watch.observer import Observer
-from watch.services import Services
+from temporal.client import connect
 
 PREFIX = "/api/v1"
 ROUTERS = (

@@ -8,10 +8,10 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from observation.observer import Observer
+from services import Services
 from sql.runs import Runs
 from sql.sessions import Sessions
-from watch.observer import Observer
-from watch.services import Services
 
 T = TypeVar("T")
 

@@ -14,10 +14,11 @@ from starlette.exceptions import HTTPException
 from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
+from clusters.flink.gateway import SessionGone
+from clusters.protocol import Unreachable
+from core.effects import EngineError
 from core.errors import Conflict, PenstockError
 from core.specs import JobType
-from engine.base import EngineError, Unreachable
-from engine.gateway import SessionGone
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()

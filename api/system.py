@@ -13,10 +13,10 @@ from sqlalchemy import text
 from temporalio.service import RPCError
 
 from api.deps import Parts
-from core.states import RESTING, JobState
+from core.jobs.states import RESTING, JobState
+from services import Services
 from settings import clock
 from store import clusters, jobs, orphans
-from watch.services import Services
 
 router = APIRouter(tags=["system"])
 

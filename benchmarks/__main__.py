@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks import recovery
 from benchmarks.simulated import SimulatedFlink
-from engine.processes import free_port
+from processes.supervised import free_port
 from settings import Settings
 from stack.local import ROOT
 from stack.parts import Parts

@@ -9,18 +9,18 @@ import uuid
 from datetime import UTC, datetime
 
 from benchmarks.simulated import SimulatedFlink
+from core.jobs.restore import Basis
+from core.jobs.snapshot import AttemptSnapshot, JobSnapshot
+from core.jobs.states import JobState
 from core.names import job_workflow_id
-from core.restore import Basis
-from core.snapshot import AttemptSnapshot, JobSnapshot
-from core.states import JobState
+from services import Services
 from settings import Settings
 from store import clusters
 from store.database import Database
 from store.tables import Attempt, Job, Version
+from temporal.client import connect
+from temporal.delivery import start_job
 from tests.real.conftest import Stack
-from watch.connect import connect
-from watch.delivery import start_job
-from watch.services import Services
 
 AT_ONCE = 40
 

@@ -8,7 +8,7 @@ import typer
 
 from cli.client import Api, out, show_json
 from cli.jobs import Job, Json, Spec, app, plain, read_spec, ref, styled, table
-from core.states import is_stateless
+from core.jobs.states import is_stateless
 
 
 def _lister(name: str, help_: str, columns: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from cli.client import FAILED, USAGE, Api, complete_jobs, err, out, show_json
-from core.states import is_stateless
+from core.jobs.states import is_stateless
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: create, look at, send commands to.")
 

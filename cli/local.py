@@ -17,9 +17,9 @@ from rich.table import Table
 
 from cli.client import Api, out
 from cli.jobs import show_jobs, styled
+from clusters.local.hosted import stop_all
 from core.errors import PenstockError
-from engine.hosted import stop_all
-from engine.processes import Spec
+from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings
 from stack.local import ORDER, ROOT, LocalStack
 from stack.parts import Parts

@@ -8,26 +8,27 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import lineage, verdict
+from clusters.flink.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
+from clusters.flink.session import FlinkSession, scrub
+from clusters.protocol import Plan as Body
+from clusters.protocol import Planner
 from core.config import values
+from core.effects import EngineError, Rejected, Tell, quiet
 from core.errors import InvalidInput
-from core.operators import table_in
-from core.plan import NotAPlan, Plan, read
-from core.references import is_sensitive
-from core.restore import Accepted, RestoreRequest, newest
-from core.snapshot import lineage_of
+from core.jobs.restore import Accepted, RestoreRequest, newest
+from core.jobs.snapshot import lineage_of
 from core.specs import SqlSpec
-from core.sql import Script, parse_script, placed, without_execute
-from engine.base import EngineError, Planner, Rejected, Tell, quiet
-from engine.base import Plan as Body
-from engine.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
-from engine.session import FlinkSession, scrub
+from core.sql import lineage, verdict
+from core.sql.operators import table_in
+from core.sql.plan import NotAPlan, Plan, read
+from core.sql.references import is_sensitive
+from core.sql.script import Script, parse_script, placed, without_execute
+from services import Services
+from services.effective import effective_config
 from settings import clock
 from sql.environment import Environment, environment, python_properties
 from store import attempts, clusters, jobs, plans
 from store.tables import Attempt, Cluster, Job, PlanRow, Version
-from watch.effective import effective_config
-from watch.services import Services
 
 FROM_TEXT = (
     "What made this state ran from its text, not from a compiled plan, and the text, its tables or its libraries were "

@@ -7,15 +7,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.effects import EngineError
 from core.errors import InvalidInput
-from core.references import chain_at
-from core.resources import TableDefinition
 from core.specs import Use
-from core.sql import statements
-from engine.base import EngineError
+from core.sql.references import chain_at
+from core.sql.resources import TableDefinition
+from core.sql.script import statements
+from services import Services
 from sql.options import known
 from store import clusters, jobs, resources
-from watch.services import Services
 
 MAX_CANDIDATES = 200
 

@@ -12,14 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import InvalidInput
 from core.libraries import LibraryState
-from core.operators import TableName
-from core.references import Chain, bent, chain_at, created, named, quoted, quoted_name, resolved_sql, secrets_in
-from core.resources import TableDefinition
 from core.specs import Use
-from core.sql import place_of, statements, tokens
+from core.sql.operators import TableName
+from core.sql.references import Chain, bent, chain_at, created, named, quoted, quoted_name, resolved_sql, secrets_in
+from core.sql.resources import TableDefinition
+from core.sql.script import place_of, statements, tokens
+from services import Services
 from store import resources
 from store.tables import Cluster, Library
-from watch.services import Services
 
 CATALOG, DATABASE = "default_catalog", "default_database"
 

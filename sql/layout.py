@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlparse
 
-from core.sql import statements, tokens
+from core.sql.script import statements, tokens
 
 
 def formatted(text: str) -> str:

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from clusters.flink.gateway import SqlGateway, StatementFailed
+from core.effects import EngineError, quiet
 from core.errors import PenstockError
-from core.references import quoted
 from core.specs import Use
-from engine.base import EngineError, quiet
-from engine.gateway import SqlGateway, StatementFailed
+from core.sql.references import quoted
+from services import Services
 from settings import clock
 from sql.environment import environment
 from store import clusters, resources
 from store.tables import Cluster
-from watch.services import Services
 
 UNKNOWN = "penstock.unknown"
 ROUNDS = 8

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from clusters import state_files
+from clusters.flink.gateway import SqlGateway, StatementFailed, told
+from clusters.flink.session import scrub
+from core.effects import Rejected, quiet
 from core.errors import InvalidInput
-from core.references import Chain, chain_at, check_script, quoted_name
-from core.rewriting import Described, Sink, as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
 from core.specs import Use
-from core.sql import Script, Statement, placed, sort_script, tokens
-from engine import files
-from engine.base import Rejected, quiet
-from engine.gateway import SqlGateway, StatementFailed, told
-from engine.session import scrub
+from core.sql.references import Chain, chain_at, check_script, quoted_name
+from core.sql.rewriting import Described, Sink, as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
+from core.sql.script import Script, Statement, placed, sort_script, tokens
+from services import Services
 from sql.compiling import scratch_of
 from sql.environment import Environment, environment, python_properties
 from sql.runs import Limits, Run, Runs, Stream
 from sql.validate import Report, StatementInfo, Validation, explain, summary, table_name
 from store import clusters, jobs
 from store.tables import Cluster
-from watch.services import Services
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ async def _debug(
     named = [(sink, sink.columns or await _persisted(gateway, session, sink)) for sink in sinks]
     for number, (chain, (columns, lines)) in enumerate(tables.items()):
         path = f"{folder}/{number}"
-        await files.make_folder(path)
-        await files.write(f"{path}/rows.json", lines)
+        await state_files.make_folder(path)
+        await state_files.write(f"{path}/rows.json", lines)
         await gateway.execute(session, stand_in(chain, columns, path))
     return [Stream(_stream_name(sink, sinks), as_query(sink, columns)) for sink, columns in named]
 

@@ -1,7 +1,7 @@
 """Queries that somebody looks at: rows as they come, with limits, progress and a certain end.
 
 A run lives in the process that was asked for it. Its streams are written down before anything is sent, with a
-lease, so that the cluster's watch cancels what is left when this process dies (`watch/previews.py`).
+lease, so that the cluster's watch cancels what is left when this process dies (`observation/previews.py`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, Field
 
-from core.changelog import KINDS, Materialized
+from clusters import state_files
+from clusters.flink.gateway import Result, SessionGone, SqlGateway, StatementFailed
+from clusters.flink.session import FlinkSession, scrub
+from clusters.protocol import Ref, Unreachable
+from core.effects import EngineError
 from core.errors import Conflict, NotFound
-from core.observations import ENDED
-from core.operators import Json
-from engine import files
-from engine.base import EngineError, Ref, Unreachable
-from engine.gateway import Result, SessionGone, SqlGateway, StatementFailed
-from engine.session import FlinkSession, scrub
+from core.jobs.observations import ENDED
+from core.sql.changelog import KINDS, Materialized
+from core.sql.operators import Json
+from observation.previews import LEASE
+from services import Services
 from settings import clock
 from store import previews
 from store.tables import Preview
-from watch.previews import LEASE
-from watch.services import Services
 
 ABANDONED_SECONDS = 15.0  # nobody listens: the run ends
 KEPT_SECONDS = 120.0  # an ended run can still be read
@@ -368,7 +369,7 @@ class Run:
         await self._see_gone()
         if self._folder is not None:
             with contextlib.suppress(EngineError):
-                await files.remove(self._folder)
+                await state_files.remove(self._folder)
 
     async def _see_gone(self) -> None:
         """The jobs are cancelled until the cluster says that they are gone; else the watch does it."""

@@ -18,21 +18,22 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from clusters.flink.gateway import SessionGone, SqlGateway, StatementFailed
+from clusters.flink.session import FlinkSession, scrub
+from clusters.protocol import Unreachable
 from core.config import check_config, check_key
+from core.effects import EngineError, Rejected, quiet
 from core.errors import Conflict, InvalidInput, NotFound
-from core.references import check_script, literal
 from core.specs import Use
-from core.sql import Statement, StatementKind, creates_as_query, statements, tokens
-from engine.base import EngineError, Rejected, Unreachable, quiet
-from engine.gateway import SessionGone, SqlGateway, StatementFailed
-from engine.session import FlinkSession, scrub
+from core.sql.references import check_script, literal
+from core.sql.script import Statement, StatementKind, creates_as_query, statements, tokens
+from services import Services
 from settings import clock
 from sql.environment import Environment, environment, hidden, python_properties
 from sql.previews import explained, refused
 from sql.runs import Limits, Run, Runs, Stream
 from store import clusters, jobs
 from store.tables import Cluster, SqlSession
-from watch.services import Services
 
 KEEP_SECONDS = 1800.0
 BEAT_SECONDS = 15.0

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from core.changelog import differences
 from core.errors import InvalidInput
 from core.specs import SqlSpec
+from core.sql.changelog import differences
+from services import Services
 from sql.previews import Given, Wanted, start
 from sql.runs import Ended, Limits, Run, Runs
 from store.tables import Job, SqlTest
-from watch.services import Services
 
 Rows = list[dict[str, Any]]
 TEST_ROWS = 10_000

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
 
+from clusters.flink.gateway import SqlGateway, StatementFailed, first_line, told
+from clusters.flink.session import FlinkSession, scrub
+from core.effects import EngineError, quiet
 from core.errors import PenstockError
-from core.operators import TableName
-from core.references import chain_at, check_script, created, literal, name_at
-from core.sql import Script, Statement, StatementKind, place_of, placed, sort_script, tokens, without_execute
-from engine.base import EngineError, quiet
-from engine.gateway import SqlGateway, StatementFailed, first_line, told
-from engine.session import FlinkSession, scrub
+from core.sql.operators import TableName
+from core.sql.references import chain_at, check_script, created, literal, name_at
+from core.sql.script import Script, Statement, StatementKind, place_of, placed, sort_script, tokens, without_execute
 from sql.environment import CATALOG, Environment
 
 _ADVICE = re.compile(r"^advice\[\d+\]: \[(ADVICE|WARNING)\] (.*)$", re.MULTILINE)

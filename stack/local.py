@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
+from clusters.local.flink_processes import Flink
 from core.search import ATTRIBUTES
-from engine.flink_processes import Flink
-from engine.processes import Port, Processes, Spec, http_ok, listens
+from processes.supervised import Port, Processes, Spec, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings, local_stack_roots
 from stack.parts import Parts
 
@@ -128,20 +129,17 @@ class LocalStack:
 
 def _source_hash() -> str:
     """Changes when our own code does, so that `up` after an edit or a pull starts the new code."""
+    if not (ROOT / "pyproject.toml").exists():  # installed: the folders beside ours are others' packages
+        return str(distribution("penstock").read_text("RECORD"))
     digest = hashlib.sha256()
-    for folder in (
-        "activities",
-        "api",
-        "core",
-        "engine",
-        "settings",
-        "sql",
-        "store",
-        "watch",
-        "worker",
-        "workflows",
-    ):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for folder in packages():
+        for path in sorted(folder.rglob("*.py")):
             digest.update(str(path.relative_to(ROOT)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def packages() -> list[Path]:
+    """The folders of a checkout that are installed, as in pyproject.toml."""
+    found = {path.parent for path in ROOT.glob("*/__init__.py")}
+    return sorted(folder for folder in found if folder.name not in ("tests", "benchmarks"))

@@ -1,1 +1,1 @@
-"""Tables and all queries. A query is a function that takes a session; who opens the session commits it."""
+"""Tables and all queries; secrets at rest. A query is a function that takes a session; who opens it commits it."""

@@ -12,10 +12,10 @@ from sqlalchemy import BigInteger, Table, Update, and_, bindparam, case, func, o
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
-from core.observations import AHEAD_MS, FINAL
+from core.jobs.observations import AHEAD_MS, FINAL
+from core.jobs.restore import RestoreKind, RestorePoint
+from core.jobs.states import COMMAND_ENDED
 from core.paths import of_point
-from core.restore import RestoreKind, RestorePoint
-from core.states import COMMAND_ENDED
 from store import paging
 from store.tables import Attempt, Build, Cluster, Command, Event, Job, Project, RestorePointRow, Version
 

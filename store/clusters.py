@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
-from core.states import LIVE
+from core.jobs.states import LIVE
 from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
-from core.states import COMMAND_ENDED, CommandState
+from core.jobs.states import COMMAND_ENDED, CommandState
 from store import paging
 from store.tables import Command, Job, LogLine
 

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.condition import kind
 from core.errors import InvalidInput, NotFound
+from core.jobs.condition import kind
 from core.names import old_job_workflow_id
 from store import paging
 from store.tables import Attempt, Event, Job, Project, Version

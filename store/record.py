@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import Record
-from core.restore import RestorePoint
-from core.states import ATTEMPT_ENDED, COMMAND_ENDED, CommandState
+from core.jobs.records import Record
+from core.jobs.restore import RestorePoint
+from core.jobs.states import ATTEMPT_ENDED, COMMAND_ENDED, CommandState
 from store import attempts
 from store.tables import Attempt, Command, Event, Job
 

@@ -292,7 +292,7 @@ class PlanRow(Base):
 
 
 class Resource(Base):
-    """A registered table of a project. `definition` is a `core.resources.TableDefinition`; secrets in it are
+    """A registered table of a project. `definition` is a `core.sql.resources.TableDefinition`; secrets in it are
     references."""
 
     __tablename__ = "resources"

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from engine.processes import free_port
+from processes.supervised import free_port
 from settings import Settings
 from stack.parts import Parts
 from store.database import Database

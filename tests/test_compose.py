@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
+from fnmatch import fnmatch
 
 import compose_spec
 import pytest
 import yaml
 
 from settings import ApiSettings, Settings
-from stack.local import ROOT
+from stack.local import ROOT, packages
 
 FILE = ROOT / "docker-compose.yml"
 
@@ -52,6 +54,15 @@ def test_workers_scale_out_and_no_password_is_written_down(compose):
 
 
 def test_the_image_has_every_package():
-    text = (ROOT / "Dockerfile").read_text()
-    packages = {p.parent.name for p in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
-    assert {p for p in packages if f"COPY {p} {p}" in text} == packages
+    assert "COPY . .\n" in (ROOT / "Dockerfile").read_text()
+    left_out = (ROOT / ".dockerignore").read_text().splitlines()
+    assert not {folder.name for folder in packages()} & set(left_out)
+
+
+def test_every_package_is_installed_and_held_to_the_import_rules():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    names = [folder.name for folder in packages()]
+    assert project["importlinter"]["root_packages"] == names
+    not_installed = project["setuptools"]["packages"]["find"]["exclude"]
+    found = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert sorted(n for n in found if not any(fnmatch(n, pattern) for pattern in not_installed)) == names

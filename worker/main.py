@@ -25,9 +25,9 @@ from activities.retain import Retaining
 from activities.stop import Stopper
 from activities.submit import Submitter
 from core.queues import KINDS, Kind
+from observation.observer import Observer
+from services import Services
 from settings import Settings
-from watch.observer import Observer
-from watch.services import Services
 from worker.temporal import connect, keep_prepared, prepare
 from workflows.build import BuildWorkflow
 from workflows.cluster import ClusterWorkflow

@@ -22,8 +22,8 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from core import search
-from watch.connect import connect
-from watch.services import Services
+from services import Services
+from temporal.client import connect
 
 PREPARE_SECONDS = 30.0
 PREPARE_TIMEOUT = 20.0

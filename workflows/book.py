@@ -9,11 +9,11 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 from core import search
-from core.blocked import Blocked
-from core.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
-from core.restore import RestorePoint
-from core.snapshot import CommandRequest, JobSnapshot
-from core.states import COMMAND_ENDED, AttemptState, CommandState, JobState
+from core.jobs.blocked import Blocked
+from core.jobs.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
+from core.jobs.restore import RestorePoint
+from core.jobs.snapshot import CommandRequest, JobSnapshot
+from core.jobs.states import COMMAND_ENDED, AttemptState, CommandState, JobState
 from workflows import calls
 
 _STATE = SearchAttributeKey.for_keyword(search.STATE)

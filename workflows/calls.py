@@ -15,8 +15,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 from activities import contracts as c
+from core.jobs.records import Record
 from core.queues import Kind, Queues
-from core.records import Record
 
 T = TypeVar("T", bound=BaseModel)
 

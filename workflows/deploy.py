@@ -8,12 +8,12 @@ from typing import NoReturn
 from temporalio import workflow
 
 from activities import contracts as c
-from core import blocked
-from core.blocked import Blocked
-from core.observations import ENDED, EngineState, Intent, Trouble
-from core.restore import Basis, Choice, Lineage, Missing, RestorePoint, RestoreRequest, choose, newer_than
-from core.snapshot import AttemptSnapshot, StopSnapshot
-from core.states import AttemptState, CommandKind, JobState
+from core.jobs import blocked
+from core.jobs.blocked import Blocked
+from core.jobs.observations import ENDED, EngineState, Intent, Trouble
+from core.jobs.restore import Basis, Choice, Lineage, Missing, RestorePoint, RestoreRequest, choose, newer_than
+from core.jobs.snapshot import AttemptSnapshot, StopSnapshot
+from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.ending import Ending, Failed
 

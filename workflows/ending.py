@@ -9,13 +9,13 @@ from datetime import timedelta
 from temporalio import workflow
 
 from activities import contracts as c
-from core import blocked
-from core.condition import NO_SAVEPOINT_NEEDED, given_up, is_hopeless
-from core.observations import ENDED, FINAL, EngineState, Intent, Observation, Trouble, alive, attempt_state, ended
-from core.policy import AfterRestore, GiveUp, after_restore, decide
-from core.restore import Basis, Missing, RestorePoint, RestoreRequest, choose
-from core.snapshot import StopSnapshot, savepoint_directory
-from core.states import AttemptState, CommandKind, JobState
+from core.jobs import blocked
+from core.jobs.condition import NO_SAVEPOINT_NEEDED, given_up, is_hopeless
+from core.jobs.observations import ENDED, FINAL, EngineState, Intent, Observation, Trouble, alive, attempt_state, ended
+from core.jobs.policy import AfterRestore, GiveUp, after_restore, decide
+from core.jobs.restore import Basis, Missing, RestorePoint, RestoreRequest, choose
+from core.jobs.snapshot import StopSnapshot, savepoint_directory
+from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.book import Book
 

@@ -11,13 +11,13 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import AttemptIn
-    from core.blocked import step_failed
     from core.errors import Conflict
-    from core.observations import Observation, in_place_of, is_stale, newer
-    from core.policy import RestartPolicy
-    from core.retention import SavepointPolicy
-    from core.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
-    from core.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
+    from core.jobs.blocked import step_failed
+    from core.jobs.observations import Observation, in_place_of, is_stale, newer
+    from core.jobs.policy import RestartPolicy
+    from core.jobs.retention import SavepointPolicy
+    from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
+    from core.jobs.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
     from workflows.book import Book
     from workflows.ending import LOOK_AGAIN, Failed, Interrupted

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from activities import contracts as c
-from core.condition import NO_SAVEPOINT_NEEDED
 from core.errors import InvalidInput
-from core.observations import EngineState, Intent, killed
-from core.restore import Basis, RestoreRequest, newest, resolve_request
-from core.snapshot import AttemptSnapshot, CommandRequest, program
-from core.states import AttemptState, CommandKind, JobState
+from core.jobs.condition import NO_SAVEPOINT_NEEDED
+from core.jobs.observations import EngineState, Intent, killed
+from core.jobs.restore import Basis, RestoreRequest, newest, resolve_request
+from core.jobs.snapshot import AttemptSnapshot, CommandRequest, program
+from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.deploy import Deploying
 from workflows.ending import Failed

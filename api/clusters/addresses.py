@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from clusters.flink.rest import FlinkRest
+from clusters.protocol import Leader
+from clusters.registry import PROCESSES
+from core.effects import EngineError
 from core.errors import Conflict
-from core.states import AttemptState
-from engine.base import EngineError, Leader
-from engine.flink_rest import FlinkRest
+from core.jobs.states import AttemptState
+from services import Services
 from store.tables import Cluster
-from watch.services import PROCESSES, Services
 
 ASK_SECONDS = 6.0
 _JOBMANAGERS = ("jobmanager_url", "standby_urls")

@@ -8,13 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.commands.schemas import NewCommand
 from api.jobs.schemas import NewJob
+from clusters.registry import PROCESSES, SESSION
+from core.effects import EngineError
 from core.errors import Conflict, InvalidInput
+from core.jobs.states import CommandKind, JobState, is_stateless
 from core.specs import only_scales
-from core.states import CommandKind, JobState, is_stateless
-from engine.base import EngineError
+from services import Services
 from store import clusters, jobs
 from store.tables import Cluster, Job
-from watch.services import PROCESSES, SESSION, Services
 
 ENDS = (CommandKind.KILL, CommandKind.RESTART, CommandKind.RESUBMIT)
 _UP = (JobState.RUNNING, JobState.DEPLOYED)

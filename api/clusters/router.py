@@ -29,14 +29,14 @@ from api.deps import Page, Parts, Watcher
 from api.jobs import service as job_service
 from api.jobs.schemas import NewVersion
 from api.problems import responses
+from clusters.registry import PROCESSES, SESSION
 from core import config as rules
 from core.errors import Conflict, InvalidInput
-from core.states import CommandKind, JobState
+from core.jobs.states import CommandKind, JobState
 from settings import clock
 from store import attempts, clusters, commands, jobs, previews
 from store.tables import Cluster, Job, Project
-from watch.delivery import NO_ANSWER, start_watch, stop_watch
-from watch.services import PROCESSES, SESSION
+from temporal.delivery import NO_ANSWER, start_watch, stop_watch
 
 router = APIRouter(tags=["clusters"])
 ClusterName = Annotated[str, Path(max_length=100)]

@@ -7,10 +7,10 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import Strict
+from core.jobs.restore import RestoreRequest
+from core.jobs.states import CommandKind, CommandState
 from core.names import FlinkJobId
-from core.restore import RestoreRequest
-from core.states import CommandKind, CommandState
-from core.verdict import StateVerdict
+from core.sql.verdict import StateVerdict
 
 
 class NewCommand(Strict):

@@ -13,19 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.clusters import hosting
 from api.commands.schemas import CommandOut, LogLineOut, NewCommand
 from core.errors import Conflict, InvalidInput
+from core.jobs.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
+from core.jobs.snapshot import JobSnapshot
+from core.jobs.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed, is_stateless
 from core.paths import STATE_SCHEMES, is_path, is_state_scheme, local
-from core.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
-from core.snapshot import JobSnapshot
-from core.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed, is_stateless
-from core.verdict import StateVerdict
-from core.verdict import objection as objection_to
+from core.sql.verdict import StateVerdict
+from core.sql.verdict import objection as objection_to
+from observation import points
+from services import Services
 from settings import clock
 from sql.compiling import REMEDIES, judge
 from store import attempts, clusters, commands, jobs
 from store.tables import Cluster, Command, Job
-from watch import points
-from watch.delivery import NO_ANSWER, deliver
-from watch.services import Services
+from temporal.delivery import NO_ANSWER, deliver
 
 _STARTS = (CommandKind.START, CommandKind.RESTART, CommandKind.RESUBMIT)
 _FIELDS = {

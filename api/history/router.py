@@ -11,13 +11,13 @@ from pydantic import BaseModel, Field
 
 from api.deps import JobRef, Page, PageQuery, Parts
 from api.problems import responses
-from core.restore import RestoreKind, newest_first
-from core.snapshot import lineage_of
-from core.states import AttemptState
+from core.jobs.restore import RestoreKind, newest_first
+from core.jobs.snapshot import lineage_of
+from core.jobs.states import AttemptState
+from observation import points
+from services import Services
 from store import attempts, jobs
 from store.tables import RestorePointRow
-from watch import points
-from watch.services import Services
 
 router = APIRouter(tags=["history"])
 GATHER_TIMEOUT = 10.0

@@ -10,9 +10,9 @@ from api.deps import JobRef, Page, Paging, Parts, Watcher
 from api.jobs import service
 from api.jobs.schemas import ConfigOut, JobOut, JobPatch, NewJob, NewVersion, PlanOut, VersionDiff, VersionOut
 from api.problems import responses
+from core.jobs.states import JobState
 from core.specs import JobType
-from core.states import JobState
-from core.verdict import StateVerdict
+from core.sql.verdict import StateVerdict
 from store.jobs import Filter
 
 router = APIRouter(tags=["jobs"])

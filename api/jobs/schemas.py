@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from api.deps import Strict
-from core.blocked import Blocked
 from core.config import Layer, check_config
-from core.lineage import Lineage
+from core.jobs.blocked import Blocked
+from core.jobs.policy import RestartPolicy
+from core.jobs.retention import SavepointPolicy
+from core.jobs.states import AttemptState, CommandKind, JobState
 from core.names import Name
-from core.policy import RestartPolicy
-from core.retention import SavepointPolicy
 from core.specs import JobSpec
-from core.states import AttemptState, CommandKind, JobState
+from core.sql.lineage import Lineage
 
 Label = Annotated[str, StringConstraints(max_length=200)]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,99}$")]

@@ -17,29 +17,29 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.clusters import hosting
 from api.jobs import schemas as out
+from builds import git
 from core import config as rules
-from core.blocked import Blocked
+from core.effects import Rejected
 from core.errors import Conflict, InvalidInput
-from core.lineage import Lineage
+from core.jobs.blocked import Blocked
+from core.jobs.policy import RestartPolicy
+from core.jobs.restore import RestoreRequest
+from core.jobs.retention import SavepointPolicy
+from core.jobs.states import AttemptState, CommandKind, JobState, allowed
 from core.names import job_workflow_id
-from core.policy import RestartPolicy
-from core.references import check_script, secrets_in
-from core.restore import RestoreRequest
-from core.retention import SavepointPolicy
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
-from core.sql import parse_script
-from core.states import AttemptState, CommandKind, JobState, allowed
-from core.verdict import StateVerdict, unknown
-from engine import git
-from engine.base import Rejected
+from core.sql.lineage import Lineage
+from core.sql.references import check_script, secrets_in
+from core.sql.script import parse_script
+from core.sql.verdict import StateVerdict, unknown
+from observation import deletion, points
+from observation.observer import Observer
+from services import Services
+from services.effective import effective_config
 from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
-from watch import deletion, points
-from watch.effective import effective_config
-from watch.observer import Observer
-from watch.services import Services
 
 STALE_SECONDS = 2.0
 REFRESH_TIMEOUT = 3.0

@@ -9,12 +9,22 @@ from fastapi import APIRouter, Query
 from api.deps import JobRef, Page, Parts
 from api.problems import responses
 from core.errors import NotFound
-from core.lineage import ColumnReach, GraphView, JobLineage, Lineage, TableUse, around, graph, impact, place_of_options
-from core.resources import TableDefinition
+from core.sql.lineage import (
+    ColumnReach,
+    GraphView,
+    JobLineage,
+    Lineage,
+    TableUse,
+    around,
+    graph,
+    impact,
+    place_of_options,
+)
+from core.sql.resources import TableDefinition
+from services import Services
 from sql.compiling import plan_of
 from store import jobs, plans, resources
 from store.tables import Job
-from watch.services import Services
 
 router = APIRouter(tags=["lineage"])
 Project = Annotated[str | None, Query(max_length=80, description="Only jobs of this project")]

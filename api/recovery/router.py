@@ -12,8 +12,9 @@ from temporalio.client import WorkflowFailureError
 
 from api.deps import Page, Parts, Strict
 from api.problems import responses
+from clusters.protocol import Ref
+from core.effects import EngineError
 from core.errors import Conflict
-from engine.base import EngineError, Ref
 from store import clusters, orphans
 from store.tables import Cluster, Job, Orphan
 

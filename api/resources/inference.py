@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from api.deps import Parts, Workbench
 from api.problems import responses
 from api.resources.schemas import InferenceBody, InferenceOut
-from core import inference
 from core.errors import InvalidInput
-from core.references import check_clear, quoted, resolved, secrets_in
 from core.specs import Use
+from core.sql import inference
+from core.sql.references import check_clear, quoted, resolved, secrets_in
+from services import Services
 from sql.previews import Wanted, start
 from sql.runs import Ended, Limits, Runs
 from store import jobs, resources
-from watch.services import Services
 
 router = APIRouter(prefix="/projects/{project}/resources", tags=["resources"])
 _JDBC = re.compile(r"^jdbc:postgresql://([A-Za-z0-9.-]+)(?::(\d{1,5}))?/([A-Za-z0-9_.-]+)(?:\?.*)?$")

@@ -16,14 +16,14 @@ from activities.library import scope
 from api.deps import Page, Parts
 from api.problems import responses
 from api.resources.schemas import FileOut, LibraryOut
+from builds import git
+from core.effects import Rejected
 from core.errors import Conflict, InvalidInput
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
-from engine import git
-from engine.base import Rejected
+from services import Services
 from settings import clock
 from store import commands, jobs, resources
 from store.tables import Library
-from watch.services import Services
 
 router = APIRouter(prefix="/projects/{project}/libraries", tags=["libraries"])
 Project = Annotated[str, Path(max_length=80)]

@@ -13,7 +13,7 @@ from api.problems import made_or_changed, responses
 from api.resources.schemas import GrantBody, GrantOut, ResourceBody, ResourceOut, SecretBody, SecretOut
 from core.errors import InvalidInput, NotFound
 from core.names import NAME_PATTERN
-from core.resources import TABLE_NAME, TableDefinition
+from core.sql.resources import TABLE_NAME, TableDefinition
 from settings import clock
 from store import jobs, resources
 from store.tables import Grant, Resource, Secret

@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from api.deps import Strict
 from core.libraries import LibraryState
 from core.names import Name
-from core.resources import ColumnDefinition, TableDefinition
+from core.sql.resources import ColumnDefinition, TableDefinition
 
 EXAMPLE: JsonDict = {
     "definition": {

@@ -14,8 +14,9 @@ from api.deps import Page, Parts, Workbench
 from api.problems import responses
 from api.sql import schemas as s
 from core.config import check_config
+from core.effects import Rejected
 from core.errors import InvalidInput
-from engine.base import Rejected
+from services import Services
 from sql.complete import candidates
 from sql.environment import environment, python_properties
 from sql.layout import formatted
@@ -24,7 +25,6 @@ from sql.runs import Event, Run
 from sql.validate import Validation, of_text, summary, validate
 from store import clusters, jobs, previews, testsets
 from store.tables import Preview
-from watch.services import Services
 
 router = APIRouter(prefix="/sql", tags=["sql"])
 RunId = Annotated[str, Path(alias="id", max_length=80)]

@@ -12,16 +12,16 @@ from api.sql import schemas as s
 from api.sql.router import rows_of
 from core.errors import InvalidInput, NotFound
 from core.names import NAME_PATTERN
-from core.references import chain_at, quoted_name
 from core.specs import SqlSpec
-from core.sql import sort_script, tokens
+from core.sql.references import chain_at, quoted_name
+from core.sql.script import sort_script, tokens
+from services import Services
 from settings import clock
 from sql import testing
 from sql.previews import Wanted, start
 from sql.runs import Ended, Limits
 from store import jobs, testsets
 from store.tables import Job, SqlTest, TestSet
-from watch.services import Services
 
 router = APIRouter(tags=["sql tests"])
 Project = Annotated[str, Path(max_length=80)]

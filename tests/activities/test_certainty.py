@@ -19,8 +19,8 @@ from activities import looking, stop
 from activities.logs import Pulse, Stale
 from activities.looking import certain, why_ended
 from activities.stop import _Trigger
-from core.observations import EngineState
-from engine.base import Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
+from clusters.protocol import Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
+from core.jobs.observations import EngineState
 
 REF = Ref("a" * 32, "a" * 32)
 

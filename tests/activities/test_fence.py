@@ -24,19 +24,9 @@ from activities import submit as submission
 from activities.logs import Pulse
 from activities.looking import deadline_of
 from activities.submit import Submitter
-from core.observations import EngineState
-from engine.base import (
-    EngineError,
-    JarProgram,
-    JobSeen,
-    Leader,
-    Overview,
-    Ref,
-    Rejected,
-    Submission,
-    Unclear,
-    Unreachable,
-)
+from clusters.protocol import JarProgram, JobSeen, Leader, Overview, Ref, Submission, Unclear, Unreachable
+from core.effects import EngineError, Rejected
+from core.jobs.observations import EngineState
 from settings import clock
 
 ID = "a" * 32

@@ -13,14 +13,14 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities import submit
 from activities.logs import Pulse
-from core.observations import EngineState
-from core.restore import RestoreKind, RestorePoint
-from engine.base import JobSeen, Overview, ProgramFailed, Ref, Unreachable
-from engine.programs import SEVERAL_JOBS
+from clusters.flink.programs import SEVERAL_JOBS
+from clusters.protocol import JobSeen, Overview, ProgramFailed, Ref, Unreachable
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind, RestorePoint
+from observation import points
 from store import attempts
 from store.database import Database
 from tests.store.test_store import T0, add_attempt, add_job
-from watch import points
 
 RUNNING, FINISHED, CANCELED = EngineState.RUNNING, EngineState.FINISHED, EngineState.CANCELED
 
@@ -100,7 +100,7 @@ async def test_what_one_of_several_has_left_is_no_restore_point(
     async def scan(pattern: str, kind: RestoreKind) -> list[Any]:
         return []
 
-    monkeypatch.setattr(points.files, "scan", scan)
+    monkeypatch.setattr(points.state_files, "scan", scan)
     services: Any = SimpleNamespace(database=database, engines=SimpleNamespace(get=lambda _: None))
     monkeypatch.setattr(points, "_of_attempt", lambda *_: scan("", RestoreKind.CHECKPOINT))
     assert [p.path for p in (await points.gather(services, job.id)).points] == [tmp_path.as_uri()]

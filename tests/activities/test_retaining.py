@@ -13,9 +13,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
 from activities.retain import Retaining
-from core.observations import EngineState
-from core.retention import SavepointPolicy
-from engine.base import JobSeen, Overview, Unreachable
+from clusters.protocol import JobSeen, Overview, Unreachable
+from core.jobs.observations import EngineState
+from core.jobs.retention import SavepointPolicy
 from settings import clock
 from store import attempts
 from store.database import Database
@@ -195,7 +195,7 @@ async def test_nothing_goes_while_something_cannot_be_told(world: World, monkeyp
     async def unreadable(*_: object) -> bool:
         raise Unreachable("cannot be read")
 
-    monkeypatch.setattr("engine.files.is_complete", unreadable)
+    monkeypatch.setattr("clusters.state_files.is_complete", unreadable)
     done = await world.retain()
     assert done.checkpoints == {}
     assert "cannot be read" in done.refused[0]

@@ -17,8 +17,9 @@ from activities import fence, looking
 from activities.contracts import Fenced
 from activities.fence import spend
 from activities.logs import Pulse
-from core.observations import EngineState
-from engine.base import Ref, quiet
+from clusters.protocol import Ref
+from core.effects import quiet
+from core.jobs.observations import EngineState
 from tests.activities.test_certainty import Double
 
 ID = "a" * 32

@@ -17,7 +17,7 @@ from typing import Any
 import temporalio.client
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from watch.services import Engines
+from clusters.registry import Engines
 
 FOLDER = "PENSTOCK_FAULTS_DIR"
 # What changes something outside of us; questions leave nothing behind.

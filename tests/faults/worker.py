@@ -9,10 +9,10 @@ import uvloop
 from temporalio.client import Client
 
 from core.queues import KINDS
+from services import Services
 from settings import settings
 from settings.logs import configure
 from tests.faults.points import CrashingEngines, CrashPoints
-from watch.services import Services
 from worker import main
 from worker.temporal import connect, prepare
 

@@ -21,8 +21,8 @@ from typing import Any
 import httpx
 import psutil
 
-from engine.flink_processes import Flink
-from engine.processes import Spec, free_port, http_ok, listens
+from clusters.local.flink_processes import Flink
+from processes.supervised import Spec, free_port, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import Parts

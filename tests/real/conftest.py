@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from clusters.local.hosted import stop_all
 from core.names import Installation
-from engine.hosted import stop_all
-from engine.processes import Spec, free_port
+from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import Parts

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.processes import free_port
+from processes.supervised import free_port
 from stack.parts import DEPENDENCY_PLUGIN, Parts
 
 KAFKA = "4.1.2"

@@ -9,25 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from core.observations import ENDED, EngineState, Trouble
-from core.plan import Plan, read
-from core.sql import parse_script
-from core.verdict import Verdict, compare, from_one
-from engine import files
-from engine.base import (
-    AnotherFlink,
-    Course,
-    Engine,
-    Ref,
-    Rejected,
-    SqlProgram,
-    Submission,
-    TriggerState,
-    Unreachable,
-)
-from engine.flink_processes import Flink
-from engine.processes import Processes, free_port
-from engine.session import FlinkSession
+from clusters import state_files
+from clusters.flink.session import FlinkSession
+from clusters.local.flink_processes import Flink
+from clusters.protocol import AnotherFlink, Course, Engine, Ref, SqlProgram, Submission, TriggerState, Unreachable
+from core.effects import Rejected
+from core.jobs.observations import ENDED, EngineState, Trouble
+from core.sql.plan import Plan, read
+from core.sql.script import parse_script
+from core.sql.verdict import Verdict, compare, from_one
+from processes.supervised import Processes, free_port
 from stack.parts import Parts
 from tests.real.conftest import PRINT, SOURCE, Stack
 
@@ -182,7 +173,7 @@ async def test_stop_with_savepoint_and_go_on_from_it(subject: Subject):
     state, path = await subject.done(ref, trigger)
     assert state is TriggerState.COMPLETED
     await subject.until(ref, EngineState.FINISHED)
-    assert await files.is_complete(str(path))
+    assert await state_files.is_complete(str(path))
     second = await subject.ref()
     await subject.submit(second, restore_path=path)
     await subject.until(second, EngineState.RUNNING)
@@ -296,7 +287,7 @@ async def test_a_savepoint_is_deleted_with_all_that_belongs_to_it(subject: Subje
     await subject.engine.savepoint(ref, trigger_id=trigger, directory=f"{subject.state}/savepoints/{trigger}")
     _, path = await subject.done(ref, trigger)
     await subject.engine.dispose(str(path))
-    assert not await files.is_complete(str(path))
+    assert not await state_files.is_complete(str(path))
     with pytest.raises(Rejected):
         await subject.engine.dispose(str(path))
     await subject.engine.cancel(ref)

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engine.flink_processes import Flink
-from engine.processes import free_port
+from clusters.local.flink_processes import Flink
+from processes.supervised import free_port
 from tests.faults.proxy import Mode, Proxy
 from tests.real.conftest import SQL, Stack
 

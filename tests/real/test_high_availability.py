@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engine.flink_processes import Flink
-from engine.processes import Port, Spec, free_port, listens
+from clusters.local.flink_processes import Flink
+from processes.supervised import Port, Spec, free_port, listens
 from stack.parts import Parts
 from tests.real.conftest import SQL, Stack
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from core.plan import Plan, read
-from engine.gateway import SqlGateway
+from clusters.flink.gateway import SqlGateway
+from core.sql.plan import Plan, read
 from tests.real.conftest import Stack
 from tests.real.lineage_queries import QUERIES, TABLES
 

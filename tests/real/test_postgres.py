@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.processes import free_port
+from processes.supervised import free_port
 from stack.parts import Parts
 from tests.conftest import _sql, with_database
 from tests.real.conftest import Stack

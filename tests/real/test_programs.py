@@ -14,13 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.observations import ENDED
-from engine import pyflink
-from engine.base import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Rejected, Submission
-from engine.flink_processes import Flink
-from engine.processes import Processes, free_port
-from engine.programs import KEY
-from engine.session import FlinkSession
+from clusters.flink import pyflink
+from clusters.flink.programs import KEY
+from clusters.flink.session import FlinkSession
+from clusters.local.flink_processes import Flink
+from clusters.protocol import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Submission
+from core.effects import Rejected
+from core.jobs.observations import ENDED
+from processes.supervised import Processes, free_port
 from stack.parts import Parts
 from tests.real.conftest import SQL, GitRepository, Stack
 from tests.real.test_builds import clicks, jar

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from core.observations import EngineState
-from core.plan import Plan, read
-from core.sql import parse_script
-from core.verdict import Verdict, compare, from_one
-from engine.base import Ref, SqlProgram, Submission, TriggerState
-from engine.session import FlinkSession
+from clusters.flink.session import FlinkSession
+from clusters.protocol import Ref, SqlProgram, Submission, TriggerState
+from core.jobs.observations import EngineState
+from core.sql.plan import Plan, read
+from core.sql.script import parse_script
+from core.sql.verdict import Verdict, compare, from_one
 from tests.real.conftest import Stack
 from tests.real.lineage_queries import QUERIES, TABLES
 

@@ -14,10 +14,10 @@ import httpx
 import psutil
 import pytest
 
-from core.observations import ENDED, EngineState
-from engine.base import ClusterProgram, Ref, Submission, Unreachable
-from engine.hosted import HostedClusters
-from engine.processes import Processes, free_port
+from clusters.local.hosted import HostedClusters
+from clusters.protocol import ClusterProgram, Ref, Submission, Unreachable
+from core.jobs.observations import ENDED, EngineState
+from processes.supervised import Processes, free_port
 from tests.real.conftest import SQL, Stack
 from tests.real.sse import rows, whole
 from tests.real.test_sessions import SOURCE, open_session, run
@@ -61,7 +61,7 @@ class Studio:
         return found
 
     def keepers(self) -> list[psutil.Process]:
-        return [p for p in self.processes() if "engine.keeper" in p.cmdline()]
+        return [p for p in self.processes() if "clusters.local.keeper" in p.cmdline()]
 
     def restarts(self, flink_job: str) -> int:
         """How often Flink has restored it; it takes checkpoints."""
@@ -422,7 +422,9 @@ async def test_however_often_it_is_submitted_it_is_one(stack: Stack, tmp_path: P
     def keepers() -> list[psutil.Process]:
         found = [p for p in psutil.process_iter(["cmdline", "status"]) if p.info["status"] != psutil.STATUS_ZOMBIE]
         return [
-            p for p in found if "engine.keeper" in (p.info["cmdline"] or []) and str(tmp_path) in p.info["cmdline"][-1]
+            p
+            for p in found
+            if "clusters.local.keeper" in (p.info["cmdline"] or []) and str(tmp_path) in p.info["cmdline"][-1]
         ]
 
     stack.until(lambda: len(keepers()) == 1, "one of six keepers is left")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from engine.processes import Port, free_port, http_ok
+from processes.supervised import Port, free_port, http_ok
 from tests.real.conftest import Stack
 from tests.real.sse import rows, whole
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from engine.flink_processes import Flink
-from engine.processes import Port, free_port
+from clusters.local.flink_processes import Flink
+from processes.supervised import Port, free_port
 from tests.faults.proxy import Mode, Proxy
 from tests.real.conftest import SQL, Stack
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.processes import free_port
+from processes.supervised import free_port
 from tests.faults.proxy import Mode, Proxy
 from tests.real.conftest import BOUNDED, SQL, Stack
 

@@ -28,7 +28,7 @@ from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import Client
 
 from benchmarks.simulated import SimulatedFlink
-from engine.processes import Spec, free_port
+from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import Parts

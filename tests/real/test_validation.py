@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.sql import sort_script
+from core.sql.script import sort_script
 from sql.options import _SUPPORTED, told
 from sql.validate import harmless
 from tests.real.conftest import Stack

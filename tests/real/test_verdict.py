@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from core.plan import read, renumbered
-from engine.gateway import SqlGateway
+from clusters.flink.gateway import SqlGateway
+from core.sql.plan import read, renumbered
 from tests.real.conftest import Stack
 
 OVER = "OVER (PARTITION BY k ORDER BY pt ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"

@@ -23,9 +23,11 @@ from api.commands import service as command_service
 from api.commands.schemas import CommandOut, NewCommand
 from api.jobs import schemas
 from api.jobs import service as job_service
+from clusters.protocol import Health, Overview
+from clusters.registry import Engines
 from core import search
-from core.observations import EngineState, Observation
-from engine.base import Health, Overview
+from core.jobs.observations import EngineState, Observation
+from services import Services
 from settings import Settings
 from stack.parts import Parts
 from store import attempts, jobs
@@ -33,7 +35,6 @@ from store.database import Database
 from store.tables import Cluster, Command, Job, Project
 from tests.store.test_store import T0
 from tests.workflows.conftest import Cluster as Script
-from watch.services import Engines, Services
 from worker.main import runner
 from workflows.job import JobWorkflow
 

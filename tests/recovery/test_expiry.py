@@ -14,13 +14,13 @@ from temporalio.worker import Worker
 from activities import contracts as c
 from activities.recovery import limited
 from core.errors import Conflict
-from core.snapshot import JobSnapshot
+from core.jobs.snapshot import JobSnapshot
 from settings import clock
 from store import clusters
 from store.tables import Cluster, Command, Job
+from temporal.delivery import deliver, request_of
 from tests.recovery.conftest import House
 from tests.recovery.test_containment import stuck
-from watch.delivery import deliver, request_of
 
 
 @workflow.defn(name="JobWorkflow", sandboxed=False)

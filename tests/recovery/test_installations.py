@@ -15,9 +15,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
 from activities.record import Recorder
+from core.jobs.records import Record
 from core.names import Installation as Identity
 from core.queues import Queues, queues_of
-from core.records import Record
 from store.database import Database
 from store.migrate import upgrade
 from store.tables import Installation, Job

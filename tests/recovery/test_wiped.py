@@ -13,15 +13,15 @@ from temporalio.service import RPCError
 
 from activities.observe import Observing
 from activities.recovery import Recovery
-from engine.processes import Spec, free_port
+from observation.observer import Observer
+from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import Parts
 from store.database import Database
 from store.migrate import upgrade
+from temporal.client import connect
 from tests.recovery.conftest import House, services_of
-from watch.connect import connect
-from watch.observer import Observer
 from worker.temporal import keep_prepared, prepare
 from workflows.cluster import ClusterWorkflow
 from workflows.recovery import RecoveryWorkflow

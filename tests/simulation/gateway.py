@@ -1,7 +1,7 @@
 """A SQL gateway at the level of its HTTP: sessions, statements, compiled plans, and the submission of an INSERT.
 
 It understands as much SQL as its jobs are written in: `INSERT INTO sink SELECT id | COUNT(*) | SUM(amt) | SUM(amt * 2)
-FROM src [WHERE ...]`. Its plans are put together from plans that a real Flink has compiled (`tests/core/plans`).
+FROM src [WHERE ...]`. Its plans are put together from plans that a real Flink has compiled (`tests/core/sql/plans`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from tests.simulation.flink import RESET, Answer, Flink, Operator, Program, error
 from tests.simulation.loop import NEUTRAL
 
-PLANS = Path(__file__).resolve().parents[1] / "core" / "plans"
+PLANS = Path(__file__).resolve().parents[1] / "core" / "sql" / "plans"
 _INSERT = re.compile(
     r"INSERT\s+INTO\s+(?P<sink>[`\w.]+)\s+SELECT\s+(?P<what>.+?)\s+FROM\s+(?P<source>[`\w.]+)(?P<where>\s+WHERE\s+[^;]+)?\s*(?:;|$|END)",
     re.IGNORECASE | re.DOTALL,

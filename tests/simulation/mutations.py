@@ -22,8 +22,8 @@ class Mutation:
 
 def believe_missing_at_once() -> None:
     """Finding 2: no id is spent; that the JobManager does not know an attempt counts as that it never will."""
-    from engine.base import Ref
-    from engine.session import FlinkSession
+    from clusters.flink.session import FlinkSession
+    from clusters.protocol import Ref
 
     async def fence(self: FlinkSession, ref: Ref) -> bool:
         return ref.handle not in (await self.overview()).jobs
@@ -32,8 +32,8 @@ def believe_missing_at_once() -> None:
 
 
 def _told_once() -> None:
-    from core.observations import Observation
-    from watch.observer import Told
+    from core.jobs.observations import Observation
+    from observation.observer import Told
 
     def is_due(self: Told, row: Any, seen: Observation) -> bool:
         return seen.state.value != row["seen"]
@@ -44,7 +44,7 @@ def _told_once() -> None:
 def final_states_go_stale() -> None:
     """Finding 4: a final state that an older question was answered is dropped, and told once."""
     import workflows.job
-    from core.observations import Observation
+    from core.jobs.observations import Observation
 
     def is_stale(seen: Observation, *, attempt: Any, flink_job_id: Any, last_sequence: int) -> bool:
         return seen.attempt != attempt or seen.flink_job_id != flink_job_id or seen.sequence <= last_sequence
@@ -61,14 +61,14 @@ def delete_without_a_lock() -> None:
     """Finding 9: DELETE reads the row, ends the workflow and writes the row, and nothing keeps a command out."""
     from sqlalchemy import update
 
-    import watch.deletion
+    import observation.deletion
     from core.errors import Conflict
-    from core.states import DELETABLE, JobState
+    from core.jobs.states import DELETABLE, JobState
+    from services import Services
     from settings import clock
     from store import jobs
     from store.tables import Job
-    from watch.delivery import retire
-    from watch.services import Services
+    from temporal.delivery import retire
 
     async def delete(services: Services, ref: str) -> None:
         async with services.database.read() as session:
@@ -79,7 +79,7 @@ def delete_without_a_lock() -> None:
         async with services.database.write() as session:
             await session.execute(update(Job).where(Job.id == job.id).values(deleted_at=clock.now()))
 
-    watch.deletion.delete = delete
+    observation.deletion.delete = delete
 
 
 def a_kill_waits_for_a_submission() -> None:
@@ -120,7 +120,7 @@ def a_kill_looks_at_one_attempt_only() -> None:
     from activities import contracts as c
     from activities.looking import now_ms
     from activities.stop import Stopper
-    from core.observations import EngineState
+    from core.jobs.observations import EngineState
 
     async def cancel_all(self: Stopper, wanted: c.AttemptIn) -> c.Stopped:
         return c.Stopped(state=EngineState.CANCELED, sequence=now_ms())
@@ -130,7 +130,7 @@ def a_kill_looks_at_one_attempt_only() -> None:
 
 def a_lost_signal_counts_as_told() -> None:
     """Finding 12: what could not be told is written down as told."""
-    from watch.observer import Told
+    from observation.observer import Told
 
     _told_once()
     Told.not_sent = lambda self, row: None  # type: ignore[method-assign,assignment]
@@ -138,7 +138,7 @@ def a_lost_signal_counts_as_told() -> None:
 
 def a_failed_pause_is_remembered() -> None:
     """Finding 14: a stop that failed decides what a loss of the cluster means, however much later."""
-    from core.observations import Observation
+    from core.jobs.observations import Observation
     from workflows.ending import Ending
 
     original = Ending._stop_was_lost
@@ -152,16 +152,16 @@ def a_failed_pause_is_remembered() -> None:
 
 def newest_by_the_clock() -> None:
     """Finding 16: the newest restore point is the one whose file has the latest time, of whichever attempt."""
-    import core.restore
+    import core.jobs.restore
 
-    core.restore._age_among = lambda _, __: lambda p: (p.completed_at, p.attempt)  # type: ignore[assignment,return-value]
+    core.jobs.restore._age_among = lambda _, __: lambda p: (p.completed_at, p.attempt)  # type: ignore[assignment,return-value]
 
 
 def newest_of_an_attempt_by_the_clock() -> None:
     """Found by the simulation: within an attempt the newest restore point is the one with the latest time."""
-    import core.restore
+    import core.jobs.restore
 
-    core.restore._age_among = lambda _, __: lambda p: (p.attempt, p.completed_at)  # type: ignore[assignment,return-value]
+    core.jobs.restore._age_among = lambda _, __: lambda p: (p.attempt, p.completed_at)  # type: ignore[assignment,return-value]
 
 
 def _as_activity(owner: type, name: str, function: Any) -> None:

@@ -100,7 +100,7 @@ class Network:
 
 
 class Client:
-    """In the place of `httpx.AsyncClient` in `engine/http.py`."""
+    """In the place of `httpx.AsyncClient` in `clusters/flink/http.py`."""
 
     def __init__(self, network: Network, timeout: float):
         self._network, self._timeout = network, timeout

@@ -22,9 +22,9 @@ from api.jobs import service as jobs_api
 from api.jobs.schemas import JobPatch, NewJob, NewVersion
 from api.recovery import router as recovery_api
 from core.errors import PenstockError
-from core.restore import RestoreRequest
-from core.snapshot import JobSnapshot
-from core.states import CommandKind, JobState
+from core.jobs.restore import RestoreRequest
+from core.jobs.snapshot import JobSnapshot
+from core.jobs.states import CommandKind, JobState
 from tests.simulation.flink import Job, Program
 from tests.simulation.judge import Sent, Violation
 from tests.simulation.world import Died, World

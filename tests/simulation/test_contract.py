@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.session import FlinkSession
+from clusters.flink.session import FlinkSession
 from tests.real import test_engine_contract as contract
 from tests.simulation.world import World
 

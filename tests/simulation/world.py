@@ -18,15 +18,18 @@ from typing import Any, TypeVar
 
 import structlog
 
-import engine.fence
-import engine.flink_rest
-import engine.git
-import engine.http
+import builds.git
+import clusters.flink.fence
+import clusters.flink.http
+import clusters.flink.rest
 from activities.build import Builder
+from builds.artifacts import Artifacts
+from clusters.registry import Engines
 from core import names
-from engine.artifacts import Artifacts
-from engine.vault import Vault
+from observation.observer import Observer
+from services import Services
 from settings import Settings, clock
+from store.vault import Vault
 from tests.simulation import database, files
 from tests.simulation.chance import Chance
 from tests.simulation.flink import Flink, Operator, Program
@@ -35,8 +38,6 @@ from tests.simulation.judge import Judge
 from tests.simulation.loop import Process, SimClock, SimLoop
 from tests.simulation.network import Client, Endpoint, Network
 from tests.simulation.temporal import SimClient, Temporal, Worker
-from watch.observer import Observer
-from watch.services import Engines, Services
 from worker.main import WORKFLOWS, activities_of
 from worker.temporal import keep_prepared, prepare
 
@@ -177,23 +178,23 @@ class World:
         """Everything that reads time, makes ids or asks a Flink is ours meanwhile."""
         before = clock.use(self.clock)
         kept = (
-            uuid.uuid4, engine.http.new_client, engine.flink_rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,
-            engine.git.resolve, engine.git.check_local, engine.git.checkout, Builder._make, sys.unraisablehook,
-            engine.fence.jar,
+            uuid.uuid4, clusters.flink.http.new_client, clusters.flink.rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,
+            builds.git.resolve, builds.git.check_local, builds.git.checkout, Builder._make, sys.unraisablehook,
+            clusters.flink.fence.jar,
         )  # fmt: skip
         logging = structlog.get_config()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
         state = random.getstate()
         random.seed(f"module {self.seed}")
         uuid.uuid4 = lambda: uuid.UUID(int=self.ids.getrandbits(128), version=4)
-        engine.http.new_client = lambda timeout: Client(self.network, timeout)  # type: ignore[assignment,return-value]
-        engine.flink_rest.RUN_TIMEOUT = RUN_TIMEOUT
+        clusters.flink.http.new_client = lambda timeout: Client(self.network, timeout)  # type: ignore[assignment,return-value]
+        clusters.flink.rest.RUN_TIMEOUT = RUN_TIMEOUT
         Artifacts.jar = lambda artifacts, sha256: self.shared.jar  # type: ignore[method-assign]
         Artifacts.scratch = lambda artifacts: contextlib.nullcontext(HOME)  # type: ignore[method-assign,assignment]
-        engine.git.resolve = self._resolve
-        engine.git.check_local = lambda source, roots: None
-        engine.git.checkout = _checkout
-        engine.fence.jar = self._fence_jar
+        builds.git.resolve = self._resolve
+        builds.git.check_local = lambda source, roots: None
+        builds.git.checkout = _checkout
+        clusters.flink.fence.jar = self._fence_jar
         Builder._make = self._make  # type: ignore[method-assign,assignment]
         sys.unraisablehook = lambda _: None
         try:
@@ -201,9 +202,9 @@ class World:
         finally:
             clock.use(before)
             (
-                uuid.uuid4, engine.http.new_client, engine.flink_rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,  # type: ignore[misc,method-assign]
-                engine.git.resolve, engine.git.check_local, engine.git.checkout, Builder._make, sys.unraisablehook,  # type: ignore[method-assign]
-                engine.fence.jar,
+                uuid.uuid4, clusters.flink.http.new_client, clusters.flink.rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,  # type: ignore[misc,method-assign]
+                builds.git.resolve, builds.git.check_local, builds.git.checkout, Builder._make, sys.unraisablehook,  # type: ignore[method-assign]
+                clusters.flink.fence.jar,
             ) = kept  # fmt: skip
             random.setstate(state)
             structlog.configure(**logging)
@@ -377,7 +378,7 @@ class World:
             main=float(options.get("--main", "0")),
             ends_after=float(ends) if ends else None,
             fails_after=float(fails) if fails else None,
-            does_nothing=body.get("entryClass") == engine.fence.ENTRY_CLASS,
+            does_nothing=body.get("entryClass") == clusters.flink.fence.ENTRY_CLASS,
         )
 
     async def _fence_jar(self, folder: Path) -> Path:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from core.plan import read
-from core.restore import RestoreKind, RestorePoint, RestoreRequest
-from core.verdict import Verdict, compare, from_one
-from engine.base import Rejected
+from core.effects import Rejected
+from core.jobs.restore import RestoreKind, RestorePoint, RestoreRequest
+from core.sql.plan import read
+from core.sql.verdict import Verdict, compare, from_one
 from sql.compiling import PlanOfAttempt, judge, ran_like, row_of
 from sql.environment import Environment
 from store import attempts, plans
@@ -21,7 +21,7 @@ from store.database import Database
 from store.tables import Attempt, Job, Version
 from tests.store.test_store import T0, add_attempt, add_job
 
-PLANS = Path(__file__).parent.parent / "core" / "plans"
+PLANS = Path(__file__).parent.parent / "core" / "sql" / "plans"
 OURS, FOREIGN = "file:///s/{}/savepoints/1-a/savepoint-1", "file:///elsewhere/savepoint-1"
 
 

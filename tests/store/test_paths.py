@@ -12,13 +12,13 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, select, text
 
-from core.restore import RestoreKind, RestorePoint
+from core.jobs.restore import RestoreKind, RestorePoint
+from observation import points
 from store import attempts, plans
 from store.database import Database
 from store.migrate import config, upgrade
 from store.tables import Attempt, RestorePointRow
 from tests.store.test_store import T0, add_attempt, add_job
-from watch import points
 
 PATH = "file:///s/j/savepoints/1-a/savepoint-1"
 SPELLINGS = [

@@ -7,17 +7,17 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
-from core.observations import EngineState
-from core.records import AttemptChange, JobChange, NewPoint, Record
-from core.restore import RestoreKind
-from core.states import RESTING, AttemptState, JobState
-from engine.base import JobSeen, Overview
+from clusters.protocol import JobSeen, Overview
+from core.jobs.observations import EngineState
+from core.jobs.records import AttemptChange, JobChange, NewPoint, Record
+from core.jobs.restore import RestoreKind
+from core.jobs.states import RESTING, AttemptState, JobState
+from observation.orphans import OrphanWatch
 from store import attempts, clusters, jobs, orphans
 from store.database import Database
 from store.record import apply
 from store.tables import Attempt, Cluster, Job
 from tests.store.test_store import T0, add_attempt, add_job
-from watch.orphans import OrphanWatch
 
 
 def state(job: Job, state: JobState, current: int, revision: int = 1) -> Record:

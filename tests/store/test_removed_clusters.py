@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import pytest
 
+from clusters.protocol import JobSeen, Overview
 from core.errors import NotFound
-from core.observations import EngineState
-from engine.base import JobSeen, Overview
+from core.jobs.observations import EngineState
+from observation.orphans import OrphanWatch
 from store import clusters, jobs, orphans
 from store.database import Database
 from store.tables import Cluster, Job, Orphan, Preview
 from tests.store.test_store import T0, add_attempt, add_job
-from watch.orphans import OrphanWatch
 
 
 async def removed(database: Database) -> Job:

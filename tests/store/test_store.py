@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import inspect, select
 
 from core.errors import InvalidInput, NotFound
-from core.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
-from core.restore import RestoreKind
-from core.states import AttemptState, CommandState, JobState
+from core.jobs.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
+from core.jobs.restore import RestoreKind
+from core.jobs.states import AttemptState, CommandState, JobState
 from store import attempts, clusters, commands, jobs
 from store.database import Database
 from store.migrate import upgrade

@@ -29,13 +29,13 @@ from temporalio.worker import Worker
 
 from activities import contracts as c
 from core import search
-from core.observations import EngineState, Observation
-from core.policy import RestartPolicy
+from core.jobs.observations import EngineState, Observation
+from core.jobs.policy import RestartPolicy
+from core.jobs.records import Record
+from core.jobs.restore import RestoreKind, RestorePoint
+from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot
+from core.jobs.states import CommandKind
 from core.queues import Queues
-from core.records import Record
-from core.restore import RestoreKind, RestorePoint
-from core.snapshot import GENERATION, CommandRequest, JobSnapshot
-from core.states import CommandKind
 from stack.parts import Parts
 from worker.main import runner
 from workflows.job import JobWorkflow

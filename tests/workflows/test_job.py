@@ -8,10 +8,10 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from activities import contracts as c
-from core.observations import EngineState
-from core.policy import RestartPolicy
-from core.restore import RestoreRequest
-from core.snapshot import GENERATION
+from core.jobs.observations import EngineState
+from core.jobs.policy import RestartPolicy
+from core.jobs.restore import RestoreRequest
+from core.jobs.snapshot import GENERATION
 from tests.workflows.conftest import Cluster, point
 
 FAST = RestartPolicy(
@@ -40,7 +40,7 @@ class TestStart:
     async def test_a_command_counts_once_however_often_it_comes(self, start):
         cluster = Cluster()
         life = await running(start, cluster)
-        from core.snapshot import CommandRequest
+        from core.jobs.snapshot import CommandRequest
 
         again = CommandRequest(id="c#1", number=1, kind="start")
         await life.handle.execute_update("command", again, id="another-update")

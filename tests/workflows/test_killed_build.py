@@ -21,11 +21,11 @@ from temporalio.worker import Worker
 
 from activities import contracts as c
 from activities.build import Builder
+from services import Services
 from settings import Settings
 from store.tables import Version
 from tests.real.conftest import GitRepository
 from tests.store.test_store import T0, add_job
-from watch.services import Services
 from worker.main import BEATS, runner
 from workflows import calls
 from workflows.build import BuildWorkflow

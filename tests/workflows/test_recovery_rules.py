@@ -9,11 +9,11 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from activities import contracts as c
-from core.observations import EngineState, Lost, Observation, Trouble
-from core.policy import RestartPolicy
-from core.restore import RestoreRequest
-from core.retention import SavepointPolicy
-from core.snapshot import CommandRequest
+from core.jobs.observations import EngineState, Lost, Observation, Trouble
+from core.jobs.policy import RestartPolicy
+from core.jobs.restore import RestoreRequest
+from core.jobs.retention import SavepointPolicy
+from core.jobs.snapshot import CommandRequest
 from tests.workflows.conftest import Cluster, point
 
 NOW = RestartPolicy(initial_backoff=0, jitter=0, max_restarts=20, restore_tries=2)

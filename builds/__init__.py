@@ -1,0 +1,1 @@
+"""What jobs are made from: source by Git, jars by Maven, Python environments, and what was built, kept."""

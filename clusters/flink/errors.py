@@ -1,0 +1,107 @@
+"""Finding the useful line in a Java stack, and the place in a SQL text that it speaks of."""
+
+from __future__ import annotations
+
+import re
+
+from core.jobs.observations import Trouble
+
+MAX_MESSAGE = 1200
+_CAUSE = re.compile(r"^(?:Caused by: |\[CIRCULAR REFERENCE: ?)?((?:[a-z_][\w$]*\.)+[A-Z][\w$]*)(?:: (.*))?$")
+_NOISE = re.compile(
+    r"^(Failed to fetchResults\.?|Failed to execute the operation [0-9a-f-]+\.?|Internal server error\.?|"
+    r"Could not execute application\.?|Failed to execute job.*|Recovery is suppressed by .*|null|)$"
+)
+_WRAPPERS = ("CompletionException", "ExecutionException", "InvocationTargetException", "RestHandlerException")
+_PLACE = re.compile(r"[Aa]t line (\d+), column (\d+)|[Ff]rom line (\d+), column (\d+)")
+# What a Python function raised, at the end of its own traceback.
+_PYTHON = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Warning|Interrupt|Exit)(?:: .*)?)$", re.MULTILINE)
+
+
+# As Flink 1.20 and 2.3 word it (seen by restoring a changed query, a changed graph, a truncated `_metadata`
+# and a checkpoint whose state file is gone).
+_DOES_NOT_MAP = (
+    "Cannot map checkpoint/savepoint state",
+    "There is no operator for the state",
+    "StateMigrationException",
+    "Max parallelism mismatch",
+)
+_CANNOT_READ = (
+    "Could not restore keyed state backend",
+    "Could not restore operator state backend",
+    "Exception while creating StreamOperatorStateContext",
+    "Failed when trying to restore",
+    "Failed to rollback to checkpoint/savepoint",
+    "Cannot find checkpoint or savepoint",
+    "Cannot find meta data file",
+)
+# The JobMaster reads `_metadata` while it starts, and says no more than which exception that gave.
+_AT_START = "Could not start the JobMaster"
+_READING = ("EOFException", "FileNotFoundException", "IOException", "CorruptedException", "unexpected magic number")
+
+
+def restore_trouble(stack: str) -> Trouble | None:
+    """Whether a failure of an attempt that was restored from somewhere is one of the restore itself."""
+    if any(word in stack for word in _DOES_NOT_MAP):
+        return Trouble.UNMAPPABLE
+    at_start = _AT_START in stack and any(word.lower() in stack.lower() for word in _READING)
+    if at_start or any(word in stack for word in _CANNOT_READ):
+        return Trouble.UNREADABLE
+    return None
+
+
+def causes(stack: str) -> list[tuple[str, str]]:
+    """(exception class, message) of each cause in a Java stack, outermost first. Messages keep their lines."""
+    found: list[tuple[str, list[str]]] = []
+    reading = False
+    for line in stack.splitlines():
+        if line.startswith(("\tat ", "\t...", "\tSuppressed", "End of exception")) or line.lstrip().startswith("at "):
+            reading = False
+            continue
+        match = _CAUSE.match(line.strip().removeprefix("<Exception on server side:"))
+        if match:
+            found.append((match.group(1), [match.group(2) or ""]))
+            reading = True
+        elif reading:
+            found[-1][1].append(line.rstrip())
+    return [(name, "\n".join(lines).strip()) for name, lines in found]
+
+
+def root_cause(stack: str) -> str:
+    """One message for a person: the deepest cause that says something, with its exception class where
+    the message alone would not be understood."""
+    told = [(n, m) for n, m in causes(stack) if m and not _NOISE.match(m.splitlines()[0])]
+    if not told:
+        names = [n for n, _ in causes(stack)]
+        first = stack.strip().splitlines()[0] if stack.strip() else "no reason given"
+        return names[-1] if names else first[:MAX_MESSAGE]
+    name, message = told[-1]
+    if raised := _PYTHON.findall(message):
+        return _short(raised[-1])
+    short = name.rpartition(".")[2]
+    text = _short(message)
+    speaks = short.endswith(("ValidationException", "ParseException", "ParserException", "ValidatorException"))
+    if speaks or short in _WRAPPERS or short == "CalciteException" or text.startswith(short):
+        return text
+    return f"{short}: {text}"
+
+
+def place(stack: str) -> tuple[int, int] | None:
+    """Line and column that the deepest message with a place speaks of, counted from 1."""
+    found = None
+    for _, message in causes(stack):
+        match = _PLACE.search(message)
+        if match:
+            line, column = (g for g in match.groups() if g is not None)
+            found = int(line), int(column)
+    return found
+
+
+def _short(message: str) -> str:
+    head, sep, tail = message.partition("\nWas expecting")
+    if sep:
+        expected = re.findall(r'"[^"]+"|<[A-Z_]+>', tail)[:8]
+        message = f"{head.strip()} Expected one of: {', '.join(expected)}, ..." if expected else head
+    message = re.sub(r"(SQL validation failed\. )+", "SQL validation failed. ", message)
+    message = re.sub(r"\n\s*\n+", "\n", message).strip()
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"

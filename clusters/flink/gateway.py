@@ -1,0 +1,348 @@
+"""Flink's SQL gateway (REST v2 and later): sessions, statements, results, compiled plans."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from clusters import state_files
+from clusters.flink.errors import place, root_cause
+from clusters.flink.http import Http, Refused
+from clusters.protocol import SqlProgram, Unreachable
+from core.effects import EngineError, Rejected, Tell
+from core.sql.operators import Json, table_in
+from core.sql.references import literal, options_in
+from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
+from settings import clock
+
+FIRST_PAUSE = 0.005
+LONGEST_PAUSE = 0.25
+STATEMENT_TIMEOUT = 300.0
+
+
+class StatementFailed(EngineError):
+    """Flink says no to a statement; the message is Flink's own."""
+
+
+class NoPlan(EngineError):
+    """A plan was compiled, and the file that it was written to cannot be read here."""
+
+
+class SessionGone(EngineError):
+    """The gateway does not know the session: it was restarted, or the session was idle for too long."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A page of rows. `next` is the token of the next page, None at the end; `ready` is whether there may be more
+    now."""
+
+    columns: list[Json]
+    rows: list[Json]
+    next: int | None
+    ready: bool
+    job_id: str | None
+    kind: str
+
+
+class SqlGateway:
+    """One gateway. A session lives on one gateway only."""
+
+    def __init__(self, url: str):
+        self.url = url.rstrip("/")
+        self.http = Http([url], "SQL gateway")
+
+    async def answers(self) -> bool:
+        try:
+            await self.http.call("GET", "/info")
+        except EngineError:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def session(self, properties: Mapping[str, str]) -> AsyncIterator[str]:
+        """A session that is closed at the end, whatever happens. Raises `Unreachable` or `Refused`."""
+        handle = await self.open(properties)
+        try:
+            yield handle
+        finally:
+            await asyncio.shield(self.close(handle))
+
+    async def open(self, properties: Mapping[str, str]) -> str:
+        body = await self.http.call("POST", "/v2/sessions", json={"properties": dict(properties)})
+        return str(body["sessionHandle"])
+
+    async def close(self, handle: str) -> None:
+        try:
+            await self.http.call("DELETE", f"/v2/sessions/{handle}")
+        except EngineError:
+            return  # the gateway is gone, or has forgotten the session: then it is closed
+
+    async def heartbeat(self, handle: str) -> None:
+        """Keep a session from being idle. Raises `SessionGone`."""
+        try:
+            await self.http.call("POST", f"/v2/sessions/{handle}/heartbeat")
+        except Refused as error:
+            raise _failed(error) from error
+
+    async def start(self, session: str, statement: str, config: Mapping[str, str] | None = None) -> str:
+        """Send a statement; returns its operation. Raises `SessionGone` and `StatementFailed`."""
+        body: Json = {"statement": statement}
+        if config:
+            body["executionConfig"] = dict(config)
+        try:
+            answer = await self.http.call("POST", f"/v2/sessions/{session}/statements", json=body)
+        except Refused as error:
+            raise _failed(error) from error
+        return str(answer["operationHandle"])
+
+    async def page(self, session: str, operation: str, token: int) -> Result:
+        """A page of an operation's result. Raises `StatementFailed` with Flink's words."""
+        try:
+            body = await self.http.call(
+                "GET", f"/v2/sessions/{session}/operations/{operation}/result/{token}", params={"rowFormat": "JSON"}
+            )
+        except Refused as error:
+            raise _failed(error) from error
+        found = body.get("results") or {}
+        following = str(body.get("nextResultUri") or "")
+        return Result(
+            columns=found.get("columns") or [],
+            rows=found.get("data") or [],
+            next=int(following.rpartition("/")[2].partition("?")[0]) if following else None,
+            ready=body.get("resultType") != "NOT_READY",
+            job_id=body.get("jobID"),
+            kind=str(body.get("resultKind") or ""),
+        )
+
+    async def cancel(self, session: str, operation: str) -> None:
+        """Stop an operation; fine when it is gone."""
+        try:
+            await self.http.call("DELETE", f"/v2/sessions/{session}/operations/{operation}/close")
+        except EngineError:
+            return
+
+    async def execute(
+        self,
+        session: str,
+        statement: str,
+        *,
+        timeout: float = STATEMENT_TIMEOUT,
+        config: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run one statement and wait for its first result. Raises `StatementFailed` with Flink's words, and
+        `Unreachable`."""
+        operation = await self.start(session, statement, config)
+        deadline = clock.monotonic() + timeout
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                result = await self.page(session, operation, 0)
+            except Unreachable as error:  # whatever became of this question: the statement was sent
+                raise Unreachable(error.message) from error
+            if result.ready:
+                return result
+            if clock.monotonic() > deadline:
+                raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.5)
+
+    async def rows(self, session: str, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> list[list[Any]]:
+        """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
+        operation = await self.start(session, statement)
+        found: list[list[Any]] = []
+        token: int | None = 0
+        deadline = clock.monotonic() + timeout
+        while token is not None:
+            result = await self.page(session, operation, token)
+            found += [row["fields"] for row in result.rows]
+            if not result.ready:
+                if clock.monotonic() > deadline:
+                    raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
+                await asyncio.sleep(FIRST_PAUSE)
+            token = result.next
+        return found
+
+    async def complete(self, session: str, statement: str, position: int) -> list[str]:
+        """What may stand at a position of a statement, as Flink's own completer says."""
+        try:
+            body = await self.http.call(
+                "GET",
+                f"/v2/sessions/{session}/complete-statement",
+                json={"statement": statement, "position": position},
+            )
+        except Refused as error:
+            raise _failed(error) from error
+        return [str(c) for c in body.get("candidates") or []]
+
+    async def compile(self, session: str, text: str, scratch: str) -> Json:
+        """The compiled plan of INSERTs, with the options of their tables. Raises `StatementFailed`, `NoPlan`."""
+        path = f"{scratch.rstrip('/')}/{uuid.uuid4().hex}.json"
+        try:
+            await state_files.make_folder(scratch)
+            await self.execute(
+                session,
+                f"COMPILE PLAN '{path}' FOR {text}",
+                # Options may hold secrets: they are not written to a file, but asked for below.
+                config={"table.plan.compile.catalog-objects": "SCHEMA"},
+            )
+            body: Json = json.loads(await _read(path))
+        finally:
+            with contextlib.suppress(Unreachable):
+                await state_files.remove(path)
+        await self._add_options(session, body)
+        return body
+
+    async def _add_options(self, session: str, plan: Json) -> None:
+        known: dict[str, dict[str, str]] = {}
+        for table in filter(None, map(table_in, plan["nodes"])):
+            name = str(table.get("identifier") or "")
+            if name and name not in known:
+                known[name] = await self.options(session, name)
+            if name and isinstance(table.get("resolvedTable"), dict):
+                table["resolvedTable"]["options"] = known[name]
+
+    async def options(self, session: str, table: str) -> dict[str, str]:
+        """The options of a table (its name quoted), as the session has them; empty for what has none."""
+        try:
+            found = await self.rows(session, f"SHOW CREATE TABLE {table}")
+        except StatementFailed:
+            return {}
+        parts = list(tokens(str(found[0][0]))) if found else []
+        start = max((i for i, t in enumerate(parts) if t.word == "WITH"), default=len(parts))
+        return {literal(key.text): literal(value.text) for key, value in options_in(parts[start:])}
+
+    async def run(self, session: str, program: SqlProgram, tell: Tell) -> None:
+        """Run a program as one Flink job. Raises `Rejected` with the statement, its line and column, and
+        Flink's message; Flink's stack goes to `tell`."""
+        await self.prepare(session, program.before, tell)
+        await self.set_up(session, program.script, tell)
+        for statement in program.script.inserts:
+            tell(f"statement {statement.number}: {first_line(statement)}")
+        plan = program.plan
+        if plan is None and program.planner is not None and program.scratch:
+            plan = await self._planned(session, program, tell)
+        if plan is not None and program.scratch:
+            await self._run_plan(session, plan, program.scratch)
+            return
+        text = as_one_job(program.script.inserts)
+        try:
+            await self.execute(session, text)
+        except StatementFailed as error:
+            shift = 1 if text.startswith(STATEMENT_SET_HEAD) else 0
+            culprit = await self.culprit(session, program.script.inserts, error, shift)
+            raise rejected(culprit, error, tell, shift=shift) from error
+
+    async def _planned(self, session: str, program: SqlProgram, tell: Tell) -> Json | None:
+        assert program.planner is not None
+        assert program.scratch is not None
+        try:
+            compiled = await self.compile(session, as_set(program.script.inserts), program.scratch)
+        except (StatementFailed, NoPlan) as error:
+            # What is wrong with the text the text itself will say; what cannot be a plan runs without one.
+            return await program.planner(None, error.message)
+        return await program.planner(compiled, "")
+
+    async def _run_plan(self, session: str, plan: Json, scratch: str) -> None:
+        path = f"{scratch.rstrip('/')}/{uuid.uuid4().hex}.json"
+        await state_files.make_folder(scratch)
+        await state_files.write(path, json.dumps(plan))
+        try:
+            await self.execute(
+                session, f"EXECUTE PLAN '{path}'", config={"table.plan.restore.catalog-objects": "IDENTIFIER"}
+            )
+        except StatementFailed as error:
+            raise Rejected(error.message, stack=error.stack) from error
+        finally:
+            await state_files.remove(path)
+
+    async def prepare(self, session: str, before: list[str], tell: Tell) -> None:
+        """What Penstock puts in front of a script. Raises `Rejected`."""
+        for statement in before:
+            try:
+                await self.execute(session, statement)
+            except StatementFailed as error:
+                head = " ".join(statement.split("(", 1)[0].split())[:120]
+                for line in (error.stack or "").splitlines():
+                    tell("  " + line)
+                raise Rejected(f"{head}: {error.message}", stack=error.stack) from error
+
+    async def set_up(self, session: str, script: Script, tell: Tell) -> None:
+        for statement in script.setup:
+            tell(f"statement {statement.number}: {first_line(statement)}")
+            try:
+                await self.execute(session, placed(statement))
+            except StatementFailed as error:
+                raise rejected(statement, error, tell) from error
+
+    async def culprit(self, session: str, inserts: list[Statement], error: StatementFailed, shift: int) -> Statement:
+        """Which INSERT an error is about: by its place, or by asking Flink to explain each alone."""
+        if (where := place(error.stack or "")) is not None:
+            before = [s for s in inserts if (s.line, s.column) <= (where[0] - shift, where[1])]
+            return before[-1] if before else inserts[0]
+        for statement in inserts if len(inserts) > 1 else []:
+            try:
+                await self.execute(session, f"EXPLAIN {without_execute(statement.text)}", timeout=30)
+            except StatementFailed:
+                return statement
+            except Unreachable:
+                break
+        return inserts[0]
+
+
+async def _read(path: str) -> str:
+    try:
+        return await state_files.read(path)
+    except Unreachable as error:
+        raise NoPlan(
+            f"The gateway wrote a plan that cannot be read here ({error.message}); state_dir of the cluster has to be "
+            "the same for both."
+        ) from error
+
+
+def as_set(inserts: list[Statement]) -> str:
+    """All INSERTs as what COMPILE PLAN takes."""
+    if len(inserts) == 1:
+        return without_execute(inserts[0].text)
+    return "STATEMENT SET BEGIN\n" + "\n".join(f"{s.text};" for s in inserts) + "\nEND"
+
+
+def _failed(error: Refused) -> EngineError:
+    stack = error.stack or error.message
+    if "Session '" in stack and "does not exist" in stack:
+        return SessionGone("The SQL gateway has forgotten the session.", stack=stack)
+    return StatementFailed(error.message, stack=stack)
+
+
+def rejected(statement: Statement, error: StatementFailed, tell: Tell, *, shift: int = 0) -> Rejected:
+    stack = error.stack or error.message
+    line, column, message = told(statement, error, shift=shift)
+    tell("Flink's answer in full:")
+    for text in stack.splitlines():
+        tell("  " + text)
+    return Rejected(f"Statement {statement.number}, line {line}, column {column}: {message}", stack=stack)
+
+
+def told(statement: Statement, error: StatementFailed, *, shift: int = 0) -> tuple[int, int, str]:
+    """Line, column and message of an error, in places of the script; `shift` lines were put in front of it."""
+    stack = error.stack or error.message
+    where = place(stack)
+    line, column = (where[0] - shift, where[1]) if where else (statement.line, statement.column)
+    message = root_cause(stack)
+    if where and shift:
+        message = message.replace(f"line {where[0]}, column {where[1]}", f"line {line}, column {column}")
+    return line, column, message
+
+
+def first_line(statement: Statement) -> str:
+    """The head of a statement for the log; option values, which may hold secrets, are left out."""
+    head = " ".join(statement.text.split("(", 1)[0].split())
+    if statement.kind == "set":
+        head = head.split("=", 1)[0]
+    return head[:100]

@@ -1,0 +1,97 @@
+"""HTTP to a Flink or a gateway: which answers are answers, and which are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from clusters.flink.errors import root_cause
+from clusters.protocol import Unreachable
+from core.effects import EngineError
+
+LIMITS = httpx.Limits(max_connections=40, max_keepalive_connections=20)
+
+
+class Refused(EngineError):
+    """An answer of the server itself that says no: `status` is the HTTP status, `stack` its full text."""
+
+    def __init__(self, status: int, message: str, stack: str):
+        super().__init__(message, stack=stack)
+        self.status = status
+
+
+def new_client(timeout: float) -> httpx.AsyncClient:
+    """What all requests to Flink go through: the one place for a simulation to take hold of them."""
+    return httpx.AsyncClient(timeout=httpx.Timeout(timeout, connect=5), limits=LIMITS, trust_env=False)
+
+
+class Http:
+    """A client of one server that may answer at several addresses. `what` names it in messages, for example
+    `JobManager`. The address that answered last is asked first."""
+
+    def __init__(self, urls: Sequence[str], what: str, *, timeout: float = 15):
+        self._urls = [url.rstrip("/") for url in urls]
+        self._client = new_client(timeout)
+        self._what = what
+
+    @property
+    def url(self) -> str:
+        """The address that answered last."""
+        return self._urls[0]
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def call(self, method: str, path: str, **more: Any) -> Any:
+        """The JSON answer. Raises `Unreachable` when there is none of a leader, `Refused` on its no.
+
+        Another address is tried only when nothing can have happened at the one before: nothing was sent, or
+        it was a GET.
+        """
+        sent, first = False, None
+        for url in list(self._urls):
+            try:
+                body = await self._ask(url, method, path, **more)
+                if url != self._urls[0]:
+                    self._urls = [url, *(u for u in self._urls if u != url)]
+                return body
+            except Unreachable as error:
+                first, sent = first or error, sent or error.sent
+                if error.sent and method != "GET":
+                    break
+        assert first is not None
+        raise Unreachable(first.message, sent=sent) from first
+
+    async def _ask(self, url: str, method: str, path: str, **more: Any) -> Any:
+        what = f"{self._what} {url}"
+        try:
+            response = await self._client.request(method, url + path, **more)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Unreachable(f"{what} cannot be reached: {_words(error)}", sent=False) from error
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{what} did not answer: {_words(error)}") from error
+        try:
+            body = response.json()
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise Unreachable(
+                f"{what} answered {response.status_code} with something that is not JSON; "
+                "a proxy or another server may be in its place"
+            ) from None
+        if response.status_code == 503 or response.status_code in (301, 302, 307, 308, 429, 502, 504):
+            raise Unreachable(f"{what} has no leader at the moment (HTTP {response.status_code})")
+        if response.status_code >= 400:
+            stack = _errors(body)
+            raise Refused(response.status_code, root_cause(stack), stack)
+        return body
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _errors(body: Any) -> str:
+    errors = body.get("errors") if isinstance(body, dict) else None
+    return "\n".join(str(e) for e in errors) if isinstance(errors, list) else json.dumps(body)[:4000]

@@ -1,0 +1,140 @@
+"""Submitting a Python program: Flink's own client in a process of its own.
+
+The JobManager could run the program itself through its REST API in a tenth of the time, but two
+submissions at once then share one Python gateway, and run with each other's environment and job id
+(seen on 2.3.0; `docs/decisions/0005-pyflink-by-client.md`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from clusters.flink.errors import root_cause
+from clusters.flink.programs import ClientStopped
+from clusters.protocol import PythonProgram, Submission
+from core.effects import Rejected, Tell
+from processes.child import ProcessFailed, run, scrubbed
+from processes.scratch import temporary
+
+DRIVER = "org.apache.flink.client.python.PythonDriver"
+TIMEOUT = 300.0
+_ABORTED = "ProgramAbortException"  # from here on the client tells that Python has ended
+_EXIT = re.compile(r"Python process exits with code: (-?\d+)")
+OUTPUT_LIMIT = 16 * 1024 * 1024
+
+
+async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: Tell) -> None:
+    """Run the program's main file against the cluster, detached. `home` is FLINK_HOME of the cluster's
+    version on this machine. Raises `Rejected` with Python's or Flink's own words when the client fails;
+    what the cluster knows by then is another question."""
+    program = submission.program
+    assert isinstance(program, PythonProgram)
+    driver = next(iter((home / "opt").glob("flink-python-*.jar")), None)
+    if driver is None:
+        raise Rejected(
+            "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
+        )
+    with temporary() as conf:
+        _write(conf, configuration(jobmanager_url, submission, program))
+        command = [
+            "java", *java_options(home), "-Xmx512m", "-cp", f"{home}/lib/*",
+            "org.apache.flink.client.cli.CliFrontend", "run", "-t", "remote", "-d",
+            *_run_options(submission), "-c", DRIVER, str(driver), *arguments(program),
+        ]  # fmt: skip
+        env = scrubbed(
+            [],
+            {
+                "FLINK_CONF_DIR": str(conf), "FLINK_HOME": str(home), "FLINK_LIB_DIR": f"{home}/lib",
+                "FLINK_OPT_DIR": f"{home}/opt", "FLINK_PLUGINS_DIR": f"{home}/plugins", "FLINK_BIN_DIR": f"{home}/bin",
+                "PYTHONUNBUFFERED": "1",
+            },
+        )  # fmt: skip
+        tell(f"running {program.entry_file or program.module}")
+        try:
+            await run(command, cwd=conf, env=env, tell=tell, timeout=TIMEOUT, output_limit=OUTPUT_LIMIT)
+        except ProcessFailed as error:
+            kind = ClientStopped if error.stopped else Rejected
+            raise kind(why(error), stack="\n".join(error.lines), sent=error.stopped) from error
+
+
+def configuration(jobmanager_url: str, submission: Submission, program: PythonProgram) -> dict[str, str]:
+    address = urlsplit(jobmanager_url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    return {
+        **submission.config,
+        "rest.address": address.hostname or "",
+        "rest.port": str(port),
+        "rest.retry.max-attempts": "0",  # as for SQL (`clusters.flink.session.NO_RETRIES`): only Penstock sends again
+        "$internal.pipeline.job-id": submission.ref.flink_job_id,
+        "pipeline.name": submission.name,
+        "python.executable": str(program.python),
+        "python.client.executable": str(program.python),
+    }
+
+
+def _write(folder: Path, config: Mapping[str, str]) -> None:
+    """A file, not -D options: the values may hold secrets, and other users can see a process's options."""
+    path = folder / "config.yaml"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{json.dumps(key)}: {json.dumps(value)}\n" for key, value in config.items()))
+
+
+def _run_options(submission: Submission) -> list[str]:
+    options = [f"-D$internal.pipeline.job-id={submission.ref.flink_job_id}"]
+    if submission.parallelism:
+        options += ["-p", str(submission.parallelism)]
+    if submission.restore_path:
+        options += ["-s", submission.restore_path]
+        if submission.allow_non_restored_state:
+            options.append("-n")
+    return options
+
+
+def arguments(program: PythonProgram) -> list[str]:
+    """Arguments of Flink's Python driver; what follows the entry belongs to the program."""
+    python = str(program.python)
+    entry = ["-py", str(program.root / program.entry_file)] if program.entry_file else ["-pym", str(program.module)]
+    return ["-pyclientexec", python, "-pyexec", python, "-pyfs", str(program.root), *entry, *program.args]
+
+
+def why(error: ProcessFailed) -> str:
+    """Python's last error when there is a traceback, else the root of Flink's stack."""
+    if error.stopped:
+        return f"The program had not ended: {error.message}"
+    lines = [line for line in error.lines if line.strip()]
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].startswith("Traceback (most recent call last)"):
+            said = [line for line in lines[number:] if not line.startswith((" ", "\t", "Traceback"))]
+            if said:
+                return f"The program failed: {_by_java(said) or said[0][:1000]}"
+    if codes := _EXIT.findall("\n".join(lines)):
+        return f"The program failed: Python ended with exit code {codes[-1]}"
+    return f"The program was not submitted: {root_cause(chr(10).join(lines))}" if lines else error.message
+
+
+def _by_java(said: list[str]) -> str | None:
+    """Flink's own words, where Python's error is only that a call of Java failed."""
+    if "Py4JJavaError" not in said[0] or len(said) < 2:
+        return None
+    stack: list[str] = []
+    for line in said[1:]:
+        if _ABORTED in line:
+            break
+        stack.append(line.removeprefix(": "))
+    return root_cause("\n".join(stack))
+
+
+def java_options(home: Path) -> list[str]:
+    """The module openings that Flink's own configuration gives its JVMs for Java 17, in either file layout."""
+    for name in ("config.yaml", "flink-conf.yaml"):
+        path = home / "conf" / name
+        for line in path.read_text().splitlines() if path.exists() else []:
+            text = line.strip()
+            if text.startswith(("all: --add", "env.java.opts.all: --add")):
+                return text.partition(": ")[2].split()
+    return os.environ.get("PENSTOCK_FLINK_JAVA_OPTS", "").split()

@@ -1,0 +1,401 @@
+"""Flink's own REST API, one method an endpoint that we use (docs: ops/rest_api of Flink 1.20 and 2.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from clusters.flink.errors import restore_trouble, root_cause
+from clusters.flink.http import Http, Refused
+from clusters.protocol import (
+    Course,
+    Failure,
+    JobSeen,
+    Leader,
+    Origin,
+    PointSeen,
+    Progress,
+    TriggerState,
+    TriggerStatus,
+    Unclear,
+    Unreachable,
+    Vertex,
+)
+from core.effects import Rejected
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind
+
+_STATES = {
+    "INITIALIZING": EngineState.STARTING,
+    "CREATED": EngineState.STARTING,
+    "RUNNING": EngineState.RUNNING,
+    "FAILING": EngineState.RECOVERING,
+    "RESTARTING": EngineState.RECOVERING,
+    "RECONCILING": EngineState.RECOVERING,
+    "SUSPENDED": EngineState.RECOVERING,
+    "CANCELLING": EngineState.STOPPING,
+    "CANCELED": EngineState.CANCELED,
+    "FINISHED": EngineState.FINISHED,
+    "FAILED": EngineState.FAILED,
+}
+UNKNOWN: Mapping[str, str] = {}
+RUN_TIMEOUT = 300.0
+UPLOAD_TIMEOUT = 30.0  # once all is sent; and a second per megabyte, for a proxy that keeps it first
+DISPOSE_SECONDS = 60.0
+EXCEPTIONS = 100
+REMEMBERED = 16  # Flink's default of web.exception-history-size
+HEARTBEAT_SECONDS = 50.0  # Flink's default of heartbeat.timeout
+_DURATION = re.compile(r"^(\d+)\s*(ms|s|min|h)?[a-z]*$")
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+class FlinkRest:
+    def __init__(self, urls: Sequence[str]):
+        self.http = Http(urls, "JobManager")
+
+    async def overview(self) -> dict[str, JobSeen]:
+        """All jobs, running and ended, with their task counts: GET /jobs/overview."""
+        body = await self.http.call("GET", "/jobs/overview")
+        try:
+            return {job["jid"]: _seen(job) for job in body["jobs"]}
+        except (KeyError, TypeError) as error:
+            raise Unreachable("What answered in the JobManager's place is not a Flink JobManager") from error
+
+    async def cluster(self) -> dict[str, Any]:
+        body: dict[str, Any] = await self.http.call("GET", "/overview")
+        return body
+
+    async def jars(self) -> dict[str, str]:
+        """Ids of uploaded jars by the name that each was uploaded with."""
+        body = await self.http.call("GET", "/jars")
+        return {file["name"]: file["id"] for file in body["files"]}
+
+    async def upload(self, path: Path, name: str) -> str:
+        with open(path, "rb") as handle:
+            body = await self.http.call(
+                "POST",
+                "/jars/upload",
+                files={"jarfile": (name, handle, "application/java-archive")},
+                timeout=UPLOAD_TIMEOUT + path.stat().st_size / 1e6,
+            )
+        return str(body["filename"]).rpartition("/")[2]
+
+    async def run(self, jar_id: str, body: Mapping[str, Any], *, timeout: float = RUN_TIMEOUT) -> str:
+        """POST /jars/:id/run. Runs the program's main method inside the JobManager before it answers."""
+        answer = await self.http.call("POST", f"/jars/{jar_id}/run", json=dict(body), timeout=timeout)
+        return str(answer["jobid"])
+
+    async def leader(self) -> Leader:
+        """From GET /jobmanager/config: its `web.tmpdir` has a random part that each JobManager process
+        chooses at its start (ClusterEntrypoint). Who it is beside that: `cluster_identity`."""
+        try:
+            body = await self.http.call("GET", "/jobmanager/config")
+            config = {item["key"]: str(item["value"]) for item in body}
+        except (Refused, KeyError, TypeError) as error:
+            raise Unreachable(f"The JobManager does not tell its configuration: {error}") from error
+        ha = config.get("high-availability.type", config.get("high-availability", "NONE")).lower() not in ("none", "")
+        return Leader(
+            identity=config.get("web.tmpdir"),
+            ha=ha,
+            silence=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
+            forgets=ha and config.get("job-result-store.delete-on-commit", "true").lower() == "true",
+            cluster=cluster_identity(config, await self._options(config)),
+        )
+
+    async def _options(self, config: Mapping[str, str]) -> list[str]:
+        """The JVM's options: GET /jobmanager/environment. Not needed of a cluster that has a name of its own."""
+        if named_cluster(config):
+            return []
+        try:
+            body = await self.http.call("GET", "/jobmanager/environment")
+            return [str(option) for option in body["jvm"]["options"]]
+        except (Refused, KeyError, TypeError):
+            return []
+
+    async def holders(self, job_id: str) -> list[str]:
+        """Task managers with slots allocated to a job: GET /taskmanagers/:id, `allocatedSlots`."""
+        body = await self.http.call("GET", "/taskmanagers")
+        found = []
+        for manager in body["taskmanagers"]:
+            try:
+                details = await self.http.call("GET", f"/taskmanagers/{manager['id']}")
+            except Refused:
+                continue  # it has just gone
+            if any(slot.get("jobId") == job_id for slot in details.get("allocatedSlots") or []):
+                found.append(str(manager["id"]))
+        return found
+
+    async def dispose(self, path: str) -> None:
+        """POST /savepoint-disposal, followed to its end. Raises `Rejected` with Flink's reason."""
+        body = await self.http.call("POST", "/savepoint-disposal", json={"savepoint-path": path})
+        trigger, waited = body["request-id"], 0.0
+        while waited < DISPOSE_SECONDS:
+            body = await self.http.call("GET", f"/savepoint-disposal/{trigger}")
+            if body["status"]["id"] == "COMPLETED":
+                stack = str(((body.get("operation") or {}).get("failure-cause") or {}).get("stack-trace") or "")
+                if stack:
+                    raise Rejected(root_cause(stack), stack=stack)
+                return
+            await asyncio.sleep(0.1)
+            waited += 0.1
+        raise Unclear(f"Flink has not deleted {path} after {DISPOSE_SECONDS:.0f} s")
+
+    async def exceptions(self, job_id: str) -> Failure | None:
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": 1})
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        entries = (body.get("exceptionHistory") or {}).get("entries") or []
+        stack = (entries[0].get("stacktrace") if entries else None) or body.get("root-exception")
+        return Failure(root_cause(stack), restore_trouble(stack)) if stack else None
+
+    async def course(self, job_id: str, *, whole: bool) -> Course | None:
+        """From GET /jobs/:id/exceptions, where each entry is a restart (16 are kept, `web.exception-history-size`);
+        from /checkpoints and its /config; and `numRestarts` of the job's metrics, which counts all of them."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": EXCEPTIONS})
+            entries = (body.get("exceptionHistory") or {}).get("entries") or []
+            failures = sorted((moment(_at(entry)) for entry in entries), reverse=True)
+            if not entries and not whole:
+                return Course(failures=[])
+            stack = str(max(entries, key=_at)["stacktrace"]) if entries else ""
+            counted = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
+            config = await self._interval(job_id)
+            restarts = await self._restarts(job_id) if len(entries) >= REMEMBERED else len(entries)
+        except Refused as error:
+            if error.status in (400, 404):
+                return None
+            raise
+        counts, latest = counted.get("counts") or {}, (counted.get("latest") or {}).get("completed")
+        return Course(
+            failures=failures,
+            failure=Failure(root_cause(stack), restore_trouble(stack)) if stack else None,
+            restarts=restarts,
+            completed=int(counts.get("completed", 0)),
+            failed=_failed_since(counted, latest),
+            completed_at=moment(int(latest["latest_ack_timestamp"])) if latest else None,
+            interval=config,
+        )
+
+    async def _interval(self, job_id: str) -> float | None:
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        interval = int(body.get("interval", 0))
+        return interval / 1000 if 0 < interval < 2**62 else None
+
+    async def _restarts(self, job_id: str) -> int | None:
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/metrics", params={"get": "numRestarts"})
+            return max((int(metric["value"]) for metric in body if metric["id"] == "numRestarts"), default=None)
+        except (Refused, KeyError, TypeError, ValueError):
+            return None
+
+    async def vertices(self, job_id: str) -> list[Vertex]:
+        """The tasks of a job with what they have read and written: GET /jobs/:id. Empty when it is not known."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}")
+        except Refused as error:
+            if error.status in (400, 404):
+                return []
+            raise
+        return [
+            Vertex(
+                name=str(v["name"]),
+                state=str(v["status"]),
+                parallelism=int(v["parallelism"]),
+                read=int(v["metrics"].get("read-records") or 0),
+                written=int(v["metrics"].get("write-records") or 0),
+            )
+            for v in body.get("vertices") or []
+        ]
+
+    async def progress(self, job_id: str) -> Progress | None:
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
+        except Refused as error:
+            if error.status in (400, 404):
+                return None
+            raise
+        counts = body["counts"]
+        # `restored` counts the restores after failures, and the first one too where there was one.
+        return Progress(completed=int(counts["completed"]), restarts=max(0, int(counts["restored"]) - 1))
+
+    async def checkpoints(self, job_id: str) -> list[PointSeen]:
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
+        except Refused as error:
+            if error.status in (400, 404):
+                return []
+            raise
+        latest = body.get("latest") or {}
+        entries = [*(body.get("history") or []), latest.get("completed"), latest.get("savepoint")]
+        points: dict[str, PointSeen] = {}
+        for entry in entries:
+            if not entry or entry.get("status") != "COMPLETED" or not entry.get("external_path"):
+                continue
+            path = str(entry["external_path"])
+            if path.startswith("<"):  # "<checkpoint-not-externally-addressable>"
+                continue
+            kind = RestoreKind.SAVEPOINT if entry.get("is_savepoint") else RestoreKind.CHECKPOINT
+            points[path] = PointSeen(
+                kind, path, moment(entry.get("latest_ack_timestamp") or entry["trigger_timestamp"])
+            )
+        return list(points.values())
+
+    async def user_config(self, job_id: str) -> Mapping[str, str] | None:
+        """The global job parameters of a job: GET /jobs/:id/config. `UNKNOWN` when the job is, None while Flink
+        initializes it."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/config")
+        except Refused as error:
+            if error.status in (400, 404):
+                return UNKNOWN
+            raise
+        config = body.get("execution-config")
+        return None if config is None else {str(k): str(v) for k, v in (config.get("user-config") or {}).items()}
+
+    async def origin(self, job_id: str) -> Origin | None:
+        """GET /jobs/:id/checkpoints (`latest.restored`) and /jobs/:id/checkpoints/config (`externalization`,
+        `checkpoint_storage`)."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
+            config = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
+        except Refused as error:
+            if error.status in (400, 404):
+                return None
+            raise
+        restored = ((body.get("latest") or {}).get("restored") or {}).get("external_path")
+        kept = config.get("externalization") or {}
+        keeps = bool(kept.get("enabled")) and not kept.get("delete_on_cancellation") if kept else None
+        path = str(restored) if restored and not str(restored).startswith("<") else None
+        on_files = config.get("checkpoint_storage") == "FileSystemCheckpointStorage"
+        return Origin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files)
+
+    async def checkpoint_config(self, job_id: str) -> bool | None:
+        """Whether the job takes periodic checkpoints; None when the job is not known."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
+        except Refused as error:
+            # 404 stands for an unknown job and for one without checkpointing; the message tells them apart.
+            if error.status == 404 and "not been enabled" in (error.stack or ""):
+                return False
+            if error.status in (400, 404):
+                return None
+            raise
+        return 0 < int(body.get("interval", 0)) < 2**62
+
+    async def trigger(self, job_id: str, operation: str, body: Mapping[str, Any]) -> None:
+        """POST /jobs/:id/stop or /savepoints with a `triggerId` of ours."""
+        await self.http.call("POST", f"/jobs/{job_id}/{operation}", json=dict(body))
+
+    async def trigger_status(self, job_id: str, trigger_id: str) -> TriggerStatus:
+        """GET /jobs/:id/savepoints/:trigger, for savepoints and stops alike."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}/savepoints/{trigger_id}")
+        except Refused as error:
+            if error.status == 404:
+                return TriggerStatus(TriggerState.UNKNOWN)
+            raise Unclear(f"The JobManager cannot tell about the savepoint: {error.message}") from error
+        if body["status"]["id"] != "COMPLETED":
+            return TriggerStatus(TriggerState.IN_PROGRESS)
+        operation = body.get("operation") or {}
+        if path := operation.get("location"):
+            return TriggerStatus(TriggerState.COMPLETED, path=str(path))
+        stack = str((operation.get("failure-cause") or {}).get("stack-trace") or "")
+        return TriggerStatus(TriggerState.FAILED, why=root_cause(stack) if stack else "Flink gave no reason")
+
+    async def cancel(self, job_id: str) -> None:
+        try:
+            await self.http.call("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"})
+        except Refused as error:
+            if error.status not in (404, 409):
+                raise
+
+
+def _at(entry: Mapping[str, Any]) -> int:
+    return int(entry.get("timestamp") or 0)
+
+
+def _failed_since(body: Mapping[str, Any], latest: Mapping[str, Any] | None) -> int:
+    """Failed checkpoints since the `latest` completed one. Ids grow by one with each that is tried."""
+    counts, history = body.get("counts") or {}, body.get("history") or []
+    if latest is None:
+        return int(counts.get("failed", 0))
+    newer = [c for c in history if int(c["id"]) > int(latest["id"]) and c.get("status") == "FAILED"]
+    newest = (body.get("latest") or {}).get("failed")
+    between = int(newest["id"]) - int(latest["id"]) if newest and int(newest["id"]) > int(latest["id"]) else 0
+    return max(len(newer), min(between, int(counts.get("failed", 0))))
+
+
+def _seen(job: Mapping[str, Any]) -> JobSeen:
+    tasks: Mapping[str, int] = job["tasks"]
+    state = _STATES.get(job["state"], EngineState.STARTING)
+    counted = tasks.get("running", 0) + tasks.get("finished", 0)
+    if state is EngineState.RUNNING and counted < tasks["total"]:
+        state = EngineState.STARTING
+    detail = f"{job['state']}, {tasks.get('running', 0)} of {tasks['total']} tasks running"
+    return JobSeen(
+        handle=job["jid"],
+        state=state,
+        name=job.get("name", ""),
+        detail=detail,
+        started_at=moment(job["start-time"]) if job.get("start-time", -1) > 0 else None,
+        modified_at=int(job.get("last-modification") or 0),
+    )
+
+
+_FOLDERS = ("-Dlog.file=", "-Dlog4j.configuration=", "-Dlog4j.configurationFile=")
+
+
+def named_cluster(config: Mapping[str, str]) -> str | None:
+    """What a cluster that is known to somebody else is called there: its id on Kubernetes or YARN, or where its
+    JobManagers meet with high availability. They may have any address."""
+    for key in ("kubernetes.cluster-id", "yarn.application.id"):
+        if config.get(key):
+            return " ".join([key, config.get("kubernetes.namespace", ""), config[key]]).replace("  ", " ")
+    kind = config.get("high-availability.type", config.get("high-availability", "NONE"))
+    if kind.lower() in ("none", ""):
+        return None
+    keys = ("cluster-id", "storageDir", "zookeeper.quorum", "zookeeper.path.root")
+    return " ".join(["high availability", kind, *(v for k in keys if (v := config.get(f"high-availability.{k}")))])
+
+
+def cluster_identity(config: Mapping[str, str], options: Sequence[str]) -> str | None:
+    """What stays the same when a cluster's JobManager is started again, and differs for another Flink.
+
+    Seen on 2.3.0: a JobManager that is started again shows the same configuration but for `web.tmpdir` and
+    `blob.server.port`, and the same options of its JVM, in which start scripts name the folders of its log and its
+    configuration. Two Flinks that have all of that in common cannot be told apart.
+    """
+    if named := named_cluster(config):
+        return named
+    if "jobmanager.rpc.address" not in config:
+        return None
+    where = f"{config['jobmanager.rpc.address']}:{config.get('jobmanager.rpc.port', '6123')}"
+    web = f"{config.get('rest.address', '')}:{config.get('rest.port', '8081')}"
+    found = {_folder(option) for option in options if option.startswith(_FOLDERS)}
+    return ", ".join([f"JobManager {where}", f"web {web}", *(f"folder {folder}" for folder in sorted(found))])
+
+
+def _folder(option: str) -> str:
+    return option.partition("=")[2].removeprefix("file:").rpartition("/")[0]
+
+
+def seconds(text: str | None, default: float) -> float:
+    """A duration as Flink's configuration has it (`20 s`, `20000`, `1 min`) in seconds."""
+    match = _DURATION.match((text or "").strip().lower())
+    return int(match.group(1)) * _UNITS[match.group(2) or "ms"] if match else default

@@ -1,0 +1,419 @@
+"""A Flink session cluster: jars through its REST API, SQL through its gateway, Python through Flink's client."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clusters.flink import fence, programs, pyflink
+from clusters.flink.gateway import SqlGateway
+from clusters.flink.http import Refused
+from clusters.flink.rest import RUN_TIMEOUT, FlinkRest
+from clusters.protocol import (
+    AnotherFlink,
+    Course,
+    Failure,
+    Health,
+    JarProgram,
+    JobSeen,
+    Leader,
+    Origin,
+    Overview,
+    PointSeen,
+    Progress,
+    Ref,
+    SqlProgram,
+    Submission,
+    TriggerStatus,
+    Unclear,
+    Unreachable,
+    Vertex,
+)
+from core.effects import EngineError, Rejected, Tell, quiet
+from core.jobs.observations import ENDED, EngineState
+
+_DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
+# A client of Flink's sends a job again and again to whoever leads by then (20 times, 3 s apart), and closing its
+# session does not end that (seen on 2.3.0). Ours is the only one that sends again: it asks first.
+NO_RETRIES = {"rest.retry.max-attempts": "0"}
+FORGETS = (
+    "job-result-store.delete-on-commit is true: this highly available Flink forgets which jobs have ended, and may "
+    "take the id of one again; set it to false (on 2.3 application-result-store.delete-on-commit, too)"
+)
+_SENDING = ("RestClusterClient", "JobSubmissionException")
+FENCE_TIMEOUT, FENCE_PAUSE = 30.0, 0.1
+FORGOTTEN_LOOKS, FORGOTTEN_PAUSE = 5, 2.0
+_JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
+
+
+class FlinkSession:
+    """Implements `clusters.protocol.Engine`. `flink_home` is an installation of the cluster's Flink version on this
+    machine; only Python programs need it. `built` is a folder for the jar that spends ids."""
+
+    def __init__(
+        self,
+        jobmanager_url: str,
+        gateways: Sequence[str],
+        *,
+        standby_urls: Sequence[str] = (),
+        flink_home: Path | None = None,
+        built: Path | None = None,
+    ):
+        self._rest = FlinkRest([jobmanager_url, *standby_urls])
+        self.gateways = [SqlGateway(url) for url in gateways]
+        self._flink_home = flink_home
+        self._built = built or Path(tempfile.gettempdir())
+        self._marks = programs.Marks(self._rest)
+        self._uploads: dict[str, asyncio.Lock] = {}
+        self._jar_ids: dict[str, str] = {}
+        self.expected: str | None = None
+        """`Leader.cluster` of the Flink that was registered; None takes whichever answers."""
+
+    async def close(self) -> None:
+        await self._rest.http.close()
+        for gateway in self.gateways:
+            await gateway.http.close()
+
+    async def reserve(self, flink_job_id: str) -> str:
+        return flink_job_id
+
+    # Submission -----------------------------------------------------------------------------
+
+    async def submit(self, submission: Submission, tell: Tell) -> None:
+        await self._check_leader()
+        sending = programs.Sending(submission, self._marks, self.overview)
+        submission = sending.submission
+        await sending.begin()
+        try:
+            if isinstance(submission.program, SqlProgram):
+                await self._submit_sql(submission, submission.program, tell)
+            elif isinstance(submission.program, JarProgram):
+                await self._submit_jar(submission, submission.program, tell)
+            else:
+                await self._submit_python(submission, sending.listening(tell))
+            await sending.ended_well()
+        except (Rejected, Refused) as error:
+            await sending.failed(error)
+            if await self._has_it_after_all(submission.ref, error):
+                tell("the cluster has this attempt")
+                return
+            if isinstance(error, Rejected):
+                error.sent = error.sent or _was_on_its_way(error)
+                raise
+            for line in (error.stack or "").splitlines():
+                tell("  " + line)
+            raise Rejected(error.message, stack=error.stack, sent=_was_on_its_way(error)) from error
+        except Unreachable as error:
+            if not error.sent:
+                raise
+            # It may have arrived. What runs under this id is for the next question, not for a guess.
+            raise Unclear(error.message) from error
+
+    async def _check_leader(self) -> None:
+        """Nothing is sent to a stranger. Raises `Unreachable`."""
+        if self.expected is None:
+            return
+        try:
+            await self.leader()
+        except Unreachable as error:
+            raise Unreachable(error.message, sent=False) from error
+
+    async def _has_it_after_all(self, ref: Ref, error: EngineError) -> bool:
+        """Any answer that is not a clear yes is followed by the question whether the cluster knows the id."""
+        try:
+            overview = await self.overview()
+        except Unreachable as unreachable:
+            raise Unclear(f"{error.message}; then {unreachable.message}") from unreachable
+        if ref.handle in overview.fenced:
+            raise Rejected("its id was spent: it was given up before it reached the cluster", stack=error.stack)
+        return ref.handle in overview.jobs or _is_duplicate(error)
+
+    async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: Tell) -> None:
+        properties = {
+            **submission.config,
+            "$internal.pipeline.job-id": submission.ref.flink_job_id,
+            "pipeline.name": submission.name,
+            **NO_RETRIES,
+        }
+        if submission.parallelism:
+            properties["parallelism.default"] = str(submission.parallelism)
+        if submission.restore_path:
+            properties["execution.state-recovery.path"] = submission.restore_path
+            properties["execution.state-recovery.claim-mode"] = "NO_CLAIM"
+            properties["execution.state-recovery.ignore-unclaimed-state"] = str(
+                submission.allow_non_restored_state
+            ).lower()
+        gateway, session = await self.open_session(properties)
+
+        def scrubbed(line: str) -> None:
+            tell(scrub(line, program.secrets))
+
+        try:
+            await gateway.run(session, program, scrubbed)
+        except EngineError as error:
+            error.message = scrub(error.message, program.secrets)
+            error.stack = scrub(error.stack, program.secrets) if error.stack else None
+            raise
+        finally:
+            await asyncio.shield(gateway.close(session))
+
+    async def open_session(self, properties: Mapping[str, str]) -> tuple[SqlGateway, str]:
+        """A session on the first gateway that answers. Raises `Rejected`, `Refused` and `Unreachable`."""
+        if not self.gateways:
+            raise Rejected("The cluster has no SQL gateway; set gateway_url of the cluster.")
+        first: Unreachable | None = None
+        for gateway in list(self.gateways):
+            try:
+                session = await gateway.open(properties)
+            except Unreachable as error:  # a session that was opened and not told of runs nothing
+                first = first or Unreachable(error.message, sent=False)
+                continue
+            if gateway is not self.gateways[0]:
+                self.gateways.sort(key=lambda g: g is not gateway)
+            return gateway, session
+        assert first is not None
+        raise first
+
+    async def _submit_python(self, submission: Submission, tell: Tell) -> None:
+        if self._flink_home is None:
+            raise Rejected(
+                "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
+            )
+        await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell)
+
+    async def _submit_jar(self, submission: Submission, program: JarProgram, tell: Tell) -> None:
+        body = _run_body(submission, program)
+        tell(f"running {body.get('entryClass') or 'the main class'}")
+        await self._run_uploaded(program.path, f"{program.sha256}.jar", body, tell)
+
+    async def _run_uploaded(
+        self, jar: Path, name: str, body: Mapping[str, Any], tell: Tell, *, timeout: float = RUN_TIMEOUT
+    ) -> None:
+        for last in (False, True):
+            jar_id = await self._uploaded(jar, name, tell)
+            try:
+                await self._rest.run(jar_id, body, timeout=timeout)
+                return
+            except Refused as error:
+                # An uploaded jar vanishes with its JobManager.
+                self._jar_ids.pop(name, None)
+                if last or not any(word in (error.stack or "") for word in _JAR_GONE):
+                    raise
+                if jar_id in (await self._rest.jars()).values():
+                    raise
+
+    async def _uploaded(self, jar: Path, name: str, tell: Tell) -> str:
+        """The id of the uploaded jar. Flink opens every uploaded jar to list them, so it is asked once."""
+        async with self._uploads.setdefault(name, asyncio.Lock()):
+            jar_id = self._jar_ids.get(name) or (await self._rest.jars()).get(name)
+            if jar_id is None:
+                tell(f"uploading {jar.name} ({jar.stat().st_size / 1e6:.1f} MB)")
+                jar_id = await self._rest.upload(jar, name)
+            self._jar_ids[name] = jar_id
+            return jar_id
+
+    async def fence(self, ref: Ref) -> bool:
+        overview = await self.overview()
+        if ref.handle not in overview.fenced:
+            if ref.handle in overview.jobs:
+                return False
+            await self._check_memory()
+            # Refused as a duplicate, and not shown: it is old and forgotten, or the attempt is being taken this moment.
+            for _ in range(FORGOTTEN_LOOKS):
+                if not await self._send_fence(ref):
+                    break
+                overview = await self.overview()
+                if ref.handle in overview.fenced or ref.handle in overview.jobs:
+                    break
+                await asyncio.sleep(FORGOTTEN_PAUSE)
+        return await self._see_fence_end(ref)
+
+    async def _check_memory(self) -> None:
+        """Before 2.3 a highly available Flink deletes the result of a job as soon as it has ended, with its defaults,
+        and takes the id again (seen on 1.20.5). Raises `Unclear`."""
+        if not (await self._rest.leader()).forgets:
+            return
+        version = str((await self._rest.cluster()).get("flink-version"))
+        if version.startswith("1.") or version.startswith(("2.0", "2.1", "2.2")):
+            raise Unclear(
+                f"this Flink ({version}, highly available) forgets jobs that have ended, so that an id cannot be spent "
+                "on it; set job-result-store.delete-on-commit to false in its configuration and restart its JobManagers"
+            )
+
+    async def _send_fence(self, ref: Ref) -> bool:
+        """True when the id was refused as a duplicate."""
+        jar = await fence.jar(self._built)
+        name = fence.name_of(ref.flink_job_id)
+        body = {
+            "jobId": ref.flink_job_id,
+            "entryClass": fence.ENTRY_CLASS,
+            "programArgsList": [name],
+            "parallelism": 1,
+            "flinkConfiguration": {"pipeline.name": name},
+        }
+        try:
+            await self._run_uploaded(jar, jar.name, body, quiet, timeout=FENCE_TIMEOUT)
+        except Refused as error:
+            if not _is_duplicate(error):
+                raise Unclear(f"Flink does not take the job that would spend its id: {error.message}") from error
+            return True
+        return False
+
+    async def _see_fence_end(self, ref: Ref) -> bool:
+        """Cancel the fence, and wait until it is at its end: it needs no slot for that."""
+        waited = 0.0
+        while True:
+            jobs = await self._rest.overview()
+            seen = jobs.get(ref.handle)
+            if seen is None:  # the id is used up, and what used it is so old that Flink does not list it any more
+                return True
+            if not fence.is_fence(seen.handle, seen.name):
+                return False
+            if seen.state in ENDED:
+                return True
+            if waited > FENCE_TIMEOUT:
+                raise Unclear("the job that spends its id does not end")
+            await self._rest.cancel(ref.flink_job_id)
+            await asyncio.sleep(FENCE_PAUSE)
+            waited += FENCE_PAUSE
+
+    # Looking --------------------------------------------------------------------------------
+
+    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
+        return await self._marks.started_by(handles)
+
+    async def check_whole(self, ref: Ref) -> None:
+        jobs = (await self.overview()).jobs
+        if others := await self._marks.others(ref.flink_job_id, jobs):
+            raise programs.several([*([ref.handle] if ref.handle in jobs else []), *others])
+
+    async def overview(self) -> Overview:
+        found = await self._rest.overview()
+        fenced = frozenset(h for h, seen in found.items() if fence.is_fence(h, seen.name))
+        return Overview({h: seen for h, seen in found.items() if h not in fenced}, fenced)
+
+    async def look(self, ref: Ref) -> JobSeen:
+        seen = (await self.overview()).jobs.get(ref.handle)
+        return seen or JobSeen(handle=ref.handle, state=EngineState.MISSING, detail="unknown to the JobManager")
+
+    async def failure(self, ref: Ref) -> Failure | None:
+        return await self._rest.exceptions(ref.flink_job_id)
+
+    async def progress(self, ref: Ref) -> Progress | None:
+        return await self._rest.progress(ref.flink_job_id)
+
+    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
+        return await self._rest.course(ref.flink_job_id, whole=whole)
+
+    async def vertices(self, ref: Ref) -> list[Vertex]:
+        return await self._rest.vertices(ref.flink_job_id)
+
+    async def leader(self) -> Leader:
+        """Raises `AnotherFlink` when it leads another cluster than the expected one."""
+        leader = await self._rest.leader()
+        if self.expected is not None and leader.cluster is not None and leader.cluster != self.expected:
+            raise AnotherFlink(
+                f"What answers at {self._rest.http.url} is another Flink ({leader.cluster}), not the one that was "
+                f"registered ({self.expected})",
+                sent=False,
+            )
+        return leader
+
+    async def remains(self, ref: Ref) -> list[str]:
+        return await self._rest.holders(ref.flink_job_id)
+
+    async def dispose(self, path: str) -> None:
+        try:
+            await self._rest.dispose(path)
+        except Refused as error:
+            raise Rejected(error.message, stack=error.stack) from error
+
+    async def checkpoints(self, ref: Ref) -> list[PointSeen]:
+        return await self._rest.checkpoints(ref.flink_job_id)
+
+    async def origin(self, ref: Ref) -> Origin | None:
+        return await self._rest.origin(ref.flink_job_id)
+
+    async def takes_checkpoints(self, ref: Ref) -> bool | None:
+        return await self._rest.checkpoint_config(ref.flink_job_id)
+
+    async def health(self) -> Health:
+        body = await self._rest.cluster()
+        leader = await self.leader()
+        return Health(
+            leader=leader.identity,
+            cluster=leader.cluster,
+            ha=leader.ha,
+            flink_version=body.get("flink-version"),
+            taskmanagers=body.get("taskmanagers"),
+            slots_total=body.get("slots-total"),
+            slots_available=body.get("slots-available"),
+            jobs_running=body.get("jobs-running"),
+            gateway=any([await g.answers() for g in self.gateways]) if self.gateways else None,
+            notes=[FORGETS] if leader.forgets else [],
+        )
+
+    # Stopping -------------------------------------------------------------------------------
+
+    async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        body = {"triggerId": trigger_id, "targetDirectory": directory, "drain": False}
+        await self._trigger(ref, "stop", body)
+
+    async def savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        body = {"triggerId": trigger_id, "target-directory": directory, "cancel-job": False}
+        await self._trigger(ref, "savepoints", body)
+
+    async def _trigger(self, ref: Ref, operation: str, body: Mapping[str, Any]) -> None:
+        try:
+            await self._rest.trigger(ref.flink_job_id, operation, body)
+        except Refused as error:
+            raise Rejected(error.message, stack=error.stack) from error
+
+    async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus:
+        return await self._rest.trigger_status(ref.flink_job_id, trigger_id)
+
+    async def cancel(self, ref: Ref) -> None:
+        try:
+            await self._rest.cancel(ref.flink_job_id)
+        except Refused as error:
+            raise Rejected(error.message, stack=error.stack) from error
+
+
+def _is_duplicate(error: EngineError) -> bool:
+    return any(word in (error.stack or "") for word in _DUPLICATE)
+
+
+def _was_on_its_way(error: EngineError) -> bool:
+    """Whether a job was being sent to the JobManager when it failed, by a client (the gateway's, or Flink's own) or by
+    a JobManager that is at odds with itself: it may arrive yet."""
+    server = isinstance(error, Refused) and error.status >= 500
+    return server or isinstance(error, programs.ClientStopped) or any(word in (error.stack or "") for word in _SENDING)
+
+
+def scrub(text: str, secrets: Sequence[str]) -> str:
+    """`text` without the values of secrets, also as SQL writes them."""
+    values = {v for secret in secrets for v in (secret, secret.replace("'", "''"))}
+    for value in sorted(values, key=len, reverse=True):
+        if value:
+            text = text.replace(value, "******")
+    return text
+
+
+def _run_body(submission: Submission, program: JarProgram) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "jobId": submission.ref.flink_job_id,
+        "programArgsList": program.args,
+        "flinkConfiguration": {**submission.config, "pipeline.name": submission.name},
+    }
+    if program.entry_class:
+        body["entryClass"] = program.entry_class
+    if submission.parallelism:
+        body["parallelism"] = submission.parallelism
+    if submission.restore_path:
+        body["savepointPath"] = submission.restore_path
+        body["claimMode"] = "NO_CLAIM"
+        body["allowNonRestoredState"] = submission.allow_non_restored_state
+    return body

@@ -1,0 +1,130 @@
+"""A Flink session cluster with its SQL gateway, as processes on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clusters.flink.pyflink import java_options
+from processes.supervised import Port, Spec, http_ok
+
+
+@dataclass(frozen=True)
+class Flink:
+    """`home` is FLINK_HOME of an installed version, `folder` where configuration, logs and state go."""
+
+    home: Path
+    folder: Path
+    rest_port: int
+    rpc_port: int
+    gateway_port: int
+    slots: int = 16
+    jobmanager_memory: str = "1100m"
+    taskmanager_memory: str = "1728m"
+    extra: dict[str, str] = field(default_factory=dict)
+    state: str | None = None  # URI of the folder for checkpoints and savepoints; below `folder` by default
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.rest_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway_port}"
+
+    @property
+    def state_dir(self) -> str:
+        """Where checkpoints and savepoints go, as a URI."""
+        return self.state or (self.folder / "state").as_uri()
+
+    def configuration(self) -> dict[str, str]:
+        temporary = self.folder / "tmp"
+        return {
+            "jobmanager.rpc.address": "127.0.0.1",
+            "jobmanager.rpc.port": str(self.rpc_port),
+            "jobmanager.bind-host": "127.0.0.1",
+            "jobmanager.memory.process.size": self.jobmanager_memory,
+            "jobmanager.execution.failover-strategy": "region",
+            "taskmanager.host": "127.0.0.1",
+            "taskmanager.bind-host": "127.0.0.1",
+            "taskmanager.memory.process.size": self.taskmanager_memory,
+            "taskmanager.numberOfTaskSlots": str(self.slots),
+            "taskmanager.memory.network.min": "128mb",
+            "rest.address": "127.0.0.1",
+            "rest.bind-address": "127.0.0.1",
+            "rest.port": str(self.rest_port),
+            "web.upload.dir": str(self.folder / "upload"),
+            "web.refresh-interval": "2000",
+            # How long task managers run on without their JobManager, and so how long a restart has to wait
+            # when it died (activities/looking.py). Flink's default is 50 s.
+            "heartbeat.interval": "4000",
+            "heartbeat.timeout": "20000",
+            "jobstore.expiration-time": "604800",  # seconds that an ended job can still be asked about
+            "io.tmp.dirs": str(temporary),
+            "execution.checkpointing.dir": self.state_dir,
+            # A session whose worker died is closed by the gateway.
+            "sql-gateway.session.idle-timeout": "60 s",
+            "sql-gateway.session.check-interval": "10 s",
+            "sql-gateway.endpoint.rest.address": "127.0.0.1",
+            "sql-gateway.endpoint.rest.bind-address": "127.0.0.1",
+            "sql-gateway.endpoint.rest.port": str(self.gateway_port),
+            **self.extra,
+        }
+
+    def write(self) -> Path:
+        """Write the configuration folder; returns it."""
+        conf = self.folder / "conf"
+        for path in (
+            conf,
+            self.folder / "log",
+            self.folder / "tmp",
+            self.folder / "upload",
+            self.folder / "state",
+        ):
+            path.mkdir(parents=True, exist_ok=True)
+        for source in (self.home / "conf").glob("*.properties"):
+            (conf / source.name).write_bytes(source.read_bytes())
+        lines = [f"{key}: {json.dumps(value)}" for key, value in self.configuration().items()]
+        opens = " ".join(java_options(self.home))
+        (conf / "config.yaml").write_text("\n".join([*lines, f"env.java.opts.all: {json.dumps(opens)}", ""]))
+        return conf
+
+    def _spec(self, name: str, arguments: list[str], ports: list[Port], ready_url: str | None) -> Spec:
+        conf = self.write()
+        env = {
+            "FLINK_CONF_DIR": str(conf),
+            "FLINK_LOG_DIR": str(self.folder / "log"),
+            "FLINK_PID_DIR": str(self.folder / "tmp"),
+            "FLINK_HOME": str(self.home),
+        }
+        command = ["bash", *arguments]
+        return Spec(
+            name=name,
+            command=command,
+            env=env,
+            ports=ports,
+            ready=http_ok(ready_url) if ready_url else (lambda: True),
+            fingerprint=(conf / "config.yaml").read_text() + " ".join(command),
+        )
+
+    def jobmanager(self) -> Spec:
+        return self._spec(
+            "jobmanager",
+            [str(self.home / "bin" / "jobmanager.sh"), "start-foreground"],
+            [Port(self.rest_port, "PENSTOCK_FLINK_PORT"), Port(self.rpc_port, "PENSTOCK_FLINK_RPC_PORT")],
+            f"{self.url}/overview",
+        )
+
+    def taskmanager(self, number: int = 1, *more: str) -> Spec:
+        """`more` are arguments such as `-D`, `key=value`."""
+        name = "taskmanager" if number == 1 else f"taskmanager-{number}"
+        return self._spec(name, [str(self.home / "bin" / "taskmanager.sh"), "start-foreground", *more], [], None)
+
+    def gateway(self) -> Spec:
+        return self._spec(
+            "gateway",
+            [str(self.home / "bin" / "sql-gateway.sh"), "start-foreground"],
+            [Port(self.gateway_port, "PENSTOCK_GATEWAY_PORT")],
+            f"{self.gateway_url}/info",
+        )

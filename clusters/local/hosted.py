@@ -1,0 +1,288 @@
+"""Session clusters that run as processes on this machine: what is on a cluster of kind `processes`.
+
+An attempt is a folder with a keeper (`clusters/local/keeper.py`). Penstock writes what it wants into it, the keeper
+what it sees; so an attempt goes on while workers come and go, and is begun once however often it is submitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from clusters.local.keeper import FENCED, HELD, KEEPER, Seen, Wanted, held
+from clusters.protocol import (
+    ClusterProgram,
+    Course,
+    Failure,
+    Health,
+    JobSeen,
+    Leader,
+    Origin,
+    Overview,
+    PointSeen,
+    Progress,
+    Ref,
+    Submission,
+    TriggerState,
+    TriggerStatus,
+    Unclear,
+    Unreachable,
+)
+from core.effects import Rejected, Tell
+from core.jobs.observations import EngineState
+from processes.child import scrubbed
+from processes.supervised import Processes
+from settings import clock
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = 5  # ended attempts of a cluster whose logs are kept
+BEGIN_SECONDS = 60.0
+_HANDLE = re.compile(r"^[0-9a-f]{32}$")
+
+
+class HostedClusters:
+    """Implements `clusters.protocol.Engine`. `root` holds a folder for each attempt, `address` is `host://NAME` of the
+    machine that has them and `host` the name of this one; `flink_home` finds an installed version."""
+
+    def __init__(self, root: Path, address: str, host: str, flink_home: Callable[[str], Path | None], env: list[str]):
+        self._root = root
+        self._address = address
+        self._host = host
+        self._flink_home = flink_home
+        self._env = env
+
+    async def close(self) -> None:
+        return None
+
+    async def reserve(self, flink_job_id: str) -> str:
+        return flink_job_id
+
+    def _here(self) -> None:
+        """Raises `Unreachable` on another machine than the one whose processes these are: this one cannot tell."""
+        if self._address != f"host://{self._host}":
+            raise Unreachable(
+                f"its processes are kept by workers on {self._address.removeprefix('host://')}, and this is "
+                f"{self._host} (PENSTOCK_HOST)",
+                sent=False,
+            )
+
+    def _folder(self, ref: Ref) -> Path | None:
+        self._here()
+        folder = self._root / ref.handle
+        return folder if _HANDLE.match(ref.handle) and (folder / "wanted.json").exists() else None
+
+    # Submission -----------------------------------------------------------------------------
+
+    async def submit(self, submission: Submission, tell: Tell) -> None:
+        self._here()
+        program = submission.program
+        if not isinstance(program, ClusterProgram):
+            raise Rejected("Only session clusters run here; give the job a cluster of kind flink-session.")
+        home = self._flink_home(program.flink_version)
+        if home is None:
+            raise Rejected(
+                f"Flink {program.flink_version} is not installed on {self._host}; "
+                f"run `penstock flink install {program.flink_version}` there."
+            )
+        wanted = Wanted(name=submission.name, home=home, program=program, config=dict(submission.config))
+        await asyncio.to_thread(self._begin, submission.ref.handle, wanted)
+        seen = Seen.read(self._root / submission.ref.handle / "seen.json")
+        if seen is not None and seen.detail == FENCED:
+            raise Rejected(FENCED)
+        tell(f"its processes are kept in {self._root / submission.ref.handle}")
+
+    def _begin(self, handle: str, wanted: Wanted) -> None:
+        if not _HANDLE.match(handle):
+            raise Rejected(f"{handle[:60]!r} is not the id of an attempt.")
+        folder = self._root / handle
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "wanted.json").exists():
+            self._prune(wanted.name)
+            wanted.create(folder / "wanted.json")
+        log = folder / "keeper.log"
+        child: subprocess.Popen[bytes] | None = None
+        deadline = clock.monotonic() + BEGIN_SECONDS
+        while not _has_begun(folder):
+            if child is None:
+                with open(log, "ab") as out:
+                    child = subprocess.Popen(
+                        [sys.executable, "-m", "clusters.local.keeper", str(folder)],
+                        cwd=ROOT,
+                        env=scrubbed(self._env, {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}),
+                        stdin=subprocess.DEVNULL,
+                        stdout=out,
+                        stderr=out,
+                        start_new_session=True,
+                    )
+            if child.poll() not in (None, 0, HELD):
+                raise Rejected("Its keeper did not begin: " + (log.read_text(errors="replace").strip() or "?")[-500:])
+            if clock.monotonic() > deadline:
+                raise Unclear(f"its keeper has not begun after {BEGIN_SECONDS:.0f} s; see {log}")
+            time.sleep(0.05)
+
+    def _prune(self, name: str) -> None:
+        ended = []
+        for folder in _attempts(self._root):
+            wanted, seen = Wanted.read(folder / "wanted.json"), Seen.read(folder / "seen.json")
+            if wanted is not None and wanted.name == name and seen is not None and seen.ended and not _alive(folder):
+                ended.append(folder)
+        for folder in sorted(ended, key=lambda f: (f / "seen.json").stat().st_mtime, reverse=True)[KEPT - 1 :]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def scale(self, ref: Ref, taskmanagers: int) -> None:
+        """Have so many task managers from now on. Raises `Rejected` when the cluster does not run."""
+        folder = self._folder(ref)
+        if folder is None or _state(folder).state not in (EngineState.STARTING, EngineState.RUNNING):
+            raise Rejected("The cluster does not run.")
+        wanted = Wanted.read(folder / "wanted.json")
+        assert wanted is not None
+        program = replace(wanted.program, taskmanagers=taskmanagers)
+        wanted.model_copy(update={"program": program}).write(folder / "wanted.json")
+
+    async def fence(self, ref: Ref) -> bool:
+        self._here()
+        return await asyncio.to_thread(self._fence, ref.handle)
+
+    def _fence(self, handle: str) -> bool:
+        """Say in the attempt's folder that it has ended, in the place of the keeper that would have begun it."""
+        if not _HANDLE.match(handle):
+            return True
+        folder = self._root / handle
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder) as mine:
+            if not mine:
+                return False
+            seen = Seen.read(folder / "seen.json")
+            if seen is None:
+                Seen(state=EngineState.CANCELED, detail=FENCED).write(folder / "seen.json")
+            return seen is None or seen.detail == FENCED
+
+    # Asking ---------------------------------------------------------------------------------
+
+    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
+        return {}
+
+    async def check_whole(self, ref: Ref) -> None:
+        return None
+
+    async def overview(self) -> Overview:
+        self._here()
+        found = [_state(folder) for folder in _attempts(self._root)]
+        fenced = frozenset(seen.handle for seen in found if seen.detail == FENCED)
+        there = {s.handle: s for s in found if s.state is not EngineState.MISSING and s.handle not in fenced}
+        return Overview(there, fenced)
+
+    async def look(self, ref: Ref) -> JobSeen:
+        folder = self._folder(ref)
+        seen = _state(folder) if folder else None
+        if seen is None or seen.detail == FENCED:
+            return JobSeen(ref.handle, EngineState.MISSING, detail="not known")
+        return seen
+
+    async def failure(self, ref: Ref) -> Failure | None:
+        folder = self._folder(ref)
+        seen = _state(folder) if folder else None
+        return Failure(seen.detail) if seen is not None and seen.state is EngineState.FAILED else None
+
+    async def progress(self, ref: Ref) -> Progress | None:
+        return None
+
+    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
+        return None
+
+    async def leader(self) -> Leader:
+        self._here()
+        return Leader(identity=self._host, ha=False, silence=0.0)
+
+    async def remains(self, ref: Ref) -> list[str]:
+        self._here()
+        return _alive(self._root / ref.handle)
+
+    async def cancel(self, ref: Ref) -> None:
+        folder = self._folder(ref)
+        wanted = Wanted.read(folder / "wanted.json") if folder else None
+        if folder is None or wanted is None:
+            return
+        if not wanted.stop:
+            wanted.model_copy(update={"stop": True}).write(folder / "wanted.json")
+
+    async def health(self) -> Health:
+        running = [s for s in (await self.overview()).jobs.values() if s.state is EngineState.RUNNING]
+        return Health(jobs_running=len(running), leader=self._host)
+
+    # What a cluster has not: state of its own ------------------------------------------------
+
+    async def dispose(self, path: str) -> None:
+        raise Rejected("Nothing here has savepoints.")
+
+    async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        raise Rejected("A session cluster has no savepoint; its jobs have.")
+
+    async def savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        raise Rejected("A session cluster has no savepoint; its jobs have.")
+
+    async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus:
+        return TriggerStatus(TriggerState.UNKNOWN)
+
+    async def checkpoints(self, ref: Ref) -> list[PointSeen]:
+        return []
+
+    async def origin(self, ref: Ref) -> Origin | None:
+        return None
+
+    async def takes_checkpoints(self, ref: Ref) -> bool | None:
+        return False
+
+
+def stop_all(root: Path) -> int:
+    """Stop the processes of all attempts on this machine, not for good: the restart policies of their jobs answer it.
+    Returns how many there were."""
+    return sum(Processes(folder).stop(KEEPER, grace=60) for folder in _attempts(root))
+
+
+def _attempts(root: Path) -> list[Path]:
+    return sorted(path.parent for path in root.glob("*/wanted.json") if _HANDLE.match(path.parent.name))
+
+
+def _has_begun(folder: Path) -> bool:
+    return (folder / "seen.json").exists()
+
+
+def _alive(folder: Path) -> list[str]:
+    """Names of processes of an attempt that are there."""
+    if not folder.exists():
+        return []
+    processes = Processes(folder)
+    return [name for name in processes.names() if processes.find(name) is not None]
+
+
+def _state(folder: Path) -> JobSeen:
+    handle = folder.name
+    try:
+        wanted, seen = Wanted.read(folder / "wanted.json"), Seen.read(folder / "seen.json")
+        alive = _alive(folder)
+    except (OSError, ValueError, psutil.Error) as error:
+        raise Unreachable(f"{folder} cannot be read: {error}", sent=False) from error
+    name = wanted.name if wanted else ""
+    if seen is None:
+        # Not begun, or begun this moment: then its keeper is there.
+        state = EngineState.STARTING if alive else EngineState.MISSING
+        return JobSeen(handle, state, name, detail="its keeper is starting")
+    if seen.ended or KEEPER in alive:
+        count = wanted.program.taskmanagers if wanted else seen.of
+        if seen.state is EngineState.RUNNING and seen.of != count:
+            words = f"{seen.of} task managers run, and {count} are wanted"
+            return JobSeen(handle, EngineState.STARTING, name, detail=words)
+        return JobSeen(handle, seen.state, name, detail=seen.detail)
+    if alive:
+        return JobSeen(handle, EngineState.STOPPING, name, detail=f"its keeper died; {len(alive)} processes are ending")
+    return JobSeen(handle, EngineState.FAILED, name, detail="its keeper was killed, and its processes with it")

@@ -1,0 +1,318 @@
+"""Keeps the processes of one session cluster: `python -m clusters.local.keeper FOLDER`, one keeper an attempt.
+
+It starts JobManager, task managers and SQL gateway, starts the latter two again when they die, and has as many task
+managers as `wanted.json` says. It ends, and all of them with it, when the JobManager dies, when `wanted.json` says
+stop, or when it is killed itself: its processes are bound to it. What it sees stands in `seen.json`; one that has
+ended is never begun again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+import httpx
+from pydantic import BaseModel
+
+from clusters.local.flink_processes import Flink
+from clusters.protocol import ClusterProgram
+from core.errors import PenstockError
+from core.jobs.observations import ENDED, EngineState
+from processes.supervised import Port, Processes, Spec, free_port
+
+KEEPER, JOBMANAGER, GATEWAY = "keeper", "jobmanager", "gateway"
+HELD = 3  # exit code: another keeper holds this folder
+FENCED = "never begun: it was given up before it could be"
+TICK = 0.5
+LOOK_SECONDS = 5.0
+LONG_LIFE = 60.0  # seconds after which a death counts as the first one
+LONGEST_PAUSE = 30.0
+START_SECONDS = 180.0
+
+
+class _File(BaseModel):
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: Path) -> None:
+        self._half(path).replace(path)
+
+    def create(self, path: Path) -> None:
+        """Write it unless it is there; of several that do so at once one wins."""
+        half = self._half(path)
+        with contextlib.suppress(FileExistsError):
+            os.link(half, path)
+        half.unlink()
+
+    def _half(self, path: Path) -> Path:
+        half = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        half.write_text(self.model_dump_json(indent=1))
+        return half
+
+
+class Wanted(_File):
+    """What Penstock wants of a keeper: `wanted.json`. `home` is FLINK_HOME."""
+
+    name: str
+    home: Path
+    program: ClusterProgram
+    config: dict[str, str]
+    stop: bool = False
+
+
+class Seen(_File):
+    """What a keeper sees: `seen.json`. `of` is how many task managers were wanted then."""
+
+    state: EngineState
+    detail: str
+    of: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+class _End(Exception):
+    def __init__(self, state: EngineState, why: str):
+        super().__init__(why)
+        self.state = state
+
+
+@dataclass
+class _Life:
+    """Of a process that is started again when it dies."""
+
+    spec: Spec
+    began: float = 0.0
+    deaths: int = 0
+    next: float = 0.0
+    trouble: str = ""
+
+
+@dataclass
+class Keeper:
+    folder: Path
+    signalled: str = ""
+    _lives: dict[str, _Life] = field(default_factory=dict)
+    _seen: Seen | None = None
+    _looked: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.processes = Processes(self.folder)
+        wanted = Wanted.read(self.folder / "wanted.json")
+        assert wanted is not None
+        self._flink = Flink(
+            home=wanted.home,
+            folder=self.folder / "flink",
+            rest_port=wanted.program.rest_port,
+            rpc_port=free_port(),
+            gateway_port=wanted.program.gateway_port,
+            slots=wanted.program.slots,
+            jobmanager_memory=wanted.program.jobmanager_memory,
+            taskmanager_memory=wanted.program.taskmanager_memory,
+            extra=wanted.config,
+            state=wanted.program.state_dir,
+        )
+        self._http = httpx.Client(timeout=2, trust_env=False)
+
+    def keep(self) -> None:
+        """Until the end of the cluster."""
+        try:
+            self._say(EngineState.STARTING, "its JobManager is starting")
+            self._begin()
+            while True:
+                self._go_on(self._wanted().program.taskmanagers)
+                time.sleep(TICK)
+        except _End as end:
+            self._stop_all()
+            self._say(end.state, str(end))
+
+    def _begin(self) -> None:
+        try:
+            spec = _bound(self._flink.jobmanager())
+            self.processes.start(spec, timeout=START_SECONDS, note=lambda _: self._still_wanted())
+        except PenstockError as error:
+            raise _End(EngineState.FAILED, str(error)) from error
+        self._lives[GATEWAY] = _Life(_unwaited(self._flink.gateway()))
+
+    def _still_wanted(self) -> None:
+        self._wanted()
+
+    def _wanted(self) -> Wanted:
+        """What is wanted now. Raises `_End`."""
+        wanted = Wanted.read(self.folder / "wanted.json")
+        if wanted is None:
+            raise _End(EngineState.FAILED, f"{self.folder} has gone")
+        if wanted.stop:
+            self._say(EngineState.STOPPING, "being stopped")
+            raise _End(EngineState.CANCELED, "stopped")
+        if self.signalled:
+            raise _End(EngineState.FAILED, f"it was stopped on its machine ({self.signalled}), not by Penstock")
+        return wanted
+
+    def _go_on(self, count: int) -> None:
+        if self.processes.find(JOBMANAGER) is None:
+            raise _End(EngineState.FAILED, f"its JobManager died: {self._last_words(JOBMANAGER)}")
+        self._have(count)
+        for name, life in self._lives.items():
+            self._see_to(name, life)
+        seen = self._seen
+        steady = seen is not None and seen.state is EngineState.RUNNING and seen.of == count
+        if not steady or time.monotonic() - self._looked > LOOK_SECONDS:
+            self._look(count)
+
+    def _have(self, count: int) -> None:
+        """As many task managers as `count`; those that go first are dead, then idle, then the youngest."""
+        mine = [name for name in self._lives if name != GATEWAY]
+        number = 0
+        while len(mine) < count:
+            number += 1
+            spec = self._flink.taskmanager(number, "-D", f"taskmanager.resource-id=tm-{number}")
+            if spec.name not in self._lives:
+                self._lives[spec.name] = _Life(_unwaited(spec))
+                mine.append(spec.name)
+        if len(mine) > count:
+            idle = self._registered() or {}
+            mine.sort(
+                key=lambda name: (self.processes.find(name) is None, idle.get(_resource(name), False), _number(name))
+            )
+            going = mine[count:]
+            self.processes.stop(*going, grace=15)
+            for name in going:
+                del self._lives[name]
+
+    def _see_to(self, name: str, life: _Life) -> None:
+        if self.processes.find(name) is not None:
+            return
+        now = time.monotonic()
+        if life.began:
+            life.deaths = 1 if now - life.began > LONG_LIFE else life.deaths + 1
+            life.trouble = f"{name} died: {self._last_words(name)}"
+            life.next = now + min(LONGEST_PAUSE, 2.0 ** (life.deaths - 1)) - 1
+            life.began = self._looked = 0.0
+        if now < life.next:
+            return
+        try:
+            self.processes.start(life.spec)
+            life.began = now
+        except (PenstockError, OSError) as error:
+            life.trouble, life.next = f"{name}: {error}", now + LONGEST_PAUSE / 2
+
+    def _look(self, count: int) -> None:
+        self._looked = time.monotonic()
+        gateway = False
+        alive = {_resource(name) for name in self._lives if self.processes.find(name) is not None}
+        found = self._registered()
+        registered, answers = len((found or {}).keys() & alive), found is not None
+        with contextlib.suppress(httpx.HTTPError):
+            gateway = self._http.get(f"{self._flink.gateway_url}/info").status_code == 200
+        words = [f"{registered} of {count} task managers", f"gateway {'up' if gateway else 'not up'}"]
+        if not answers:
+            words = ["its JobManager runs and does not answer"]
+        runs = answers and gateway and registered == count
+        if runs:  # as long as that is so the words stay the same: they are told when the state changes
+            words = ["JobManager, task managers and gateway are up"]
+        else:
+            words += [life.trouble for life in self._lives.values() if life.trouble]
+        for life in self._lives.values():
+            life.trouble = "" if runs else life.trouble
+        self._say(EngineState.RUNNING if runs else EngineState.STARTING, "; ".join(words), count)
+
+    def _registered(self) -> dict[str, bool] | None:
+        """Task managers by resource id, and whether each runs nothing; None when the JobManager does not answer."""
+        try:
+            found = self._http.get(f"{self._flink.url}/taskmanagers").json()["taskmanagers"]
+            return {t["id"]: t["freeSlots"] == t["slotsNumber"] for t in found}
+        except (httpx.HTTPError, ValueError, KeyError):
+            return None
+
+    def _last_words(self, name: str) -> str:
+        """The last line of its log that names an error, else the last one."""
+        try:
+            with open(self.processes.log(name), "rb") as log:
+                log.seek(max(0, os.path.getsize(log.name) - 20_000))
+                lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            return "no log"
+        errors = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line]
+        return (errors or lines or ["its log is empty"])[-1][:300]
+
+    def _say(self, state: EngineState, detail: str, of: int = 0) -> None:
+        seen = Seen(state=state, detail=detail, of=of)
+        if seen != self._seen and self.folder.exists():
+            self._seen = seen
+            seen.write(self.folder / "seen.json")
+
+    def _stop_all(self) -> None:
+        """Gateway and task managers before the JobManager, so that it can take leave of them."""
+        self.processes.stop(*self._lives, grace=10)
+        self.processes.stop(JOBMANAGER, grace=10)
+
+
+def _bound(spec: Spec) -> Spec:
+    return replace(spec, bound=True, ports=[Port(port.number) for port in spec.ports])
+
+
+def _unwaited(spec: Spec) -> Spec:
+    return replace(_bound(spec), ready=lambda: True)
+
+
+def _number(name: str) -> int:
+    return int(name.partition("-")[2] or 1)
+
+
+def _resource(name: str) -> str:
+    """The id under which a task manager registers."""
+    return f"tm-{_number(name)}" if name != GATEWAY else ""
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Hold the lock of an attempt's folder; False when a keeper has it."""
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def main(folder: Path) -> int:
+    with held(folder) as mine:
+        if not mine:
+            return HELD
+        before = Seen.read(folder / "seen.json")
+        if before is not None:  # one that has ended, or whose keeper has died: it is never begun again
+            return 0
+        if os.fork():  # nobody's child: who stops a worker with all that it has started does not mean a cluster
+            return 0
+        os.setsid()
+        keeper = Keeper(folder)
+        keeper.processes.write_down(KEEPER, os.getpid())
+
+        def told(number: int, _: FrameType | None) -> None:
+            keeper.signalled = signal.Signals(number).name
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, told)
+        keeper.keep()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]).resolve()))

@@ -1,0 +1,350 @@
+"""How Penstock speaks to a cluster: the protocol that every kind of cluster implements.
+
+One contract test suite (`tests/real/test_engine_contract.py`) holds every implementation to it. What is
+above this file knows neither REST paths nor YARN applications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from core.effects import EngineError, Tell
+from core.jobs.observations import EngineState, Trouble
+from core.jobs.restore import RestoreKind
+from core.sql.script import Script
+
+
+class Unreachable(EngineError):
+    """The cluster could not be asked: refused, timed out, no leader, or no answer of a Flink.
+
+    `sent` tells whether the request may have arrived all the same.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True):
+        super().__init__(message)
+        self.sent = sent
+
+
+class AnotherFlink(Unreachable):
+    """What answers is not the cluster that was asked: nothing of what it says is about the attempts there."""
+
+
+class AliveElsewhere(Unreachable):
+    """The cluster does not know an attempt that goes on writing: it is alive where nobody can ask."""
+
+
+class ProgramFailed(EngineError):
+    """The program of an attempt failed after it had started its Flink job, or started more than one. `jobs` are the
+    ids of all that the cluster shows of it: they are to be cancelled, and nothing else of it will run."""
+
+    def __init__(self, message: str, *, jobs: Sequence[str], code: str, stack: str | None = None):
+        super().__init__(message, stack=stack)
+        self.jobs = list(jobs)
+        self.code = code
+
+
+class Unclear(EngineError):
+    """It was sent, and the cluster cannot say yet what became of it."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An attempt on a cluster. `handle` is what `reserve` gave: on a session cluster the Flink job id again,
+    elsewhere the id of an application."""
+
+    flink_job_id: str
+    handle: str
+
+
+Plan = dict[str, Any]
+"""A compiled plan of Flink, as JSON."""
+
+Planner = Callable[[Plan | None, str], Awaitable[Plan | None]]
+"""Given the compiled plan of a script, or None and why there is none: the plan to run, None for the text."""
+
+
+@dataclass(frozen=True)
+class SqlProgram:
+    """`before` are statements that make what the script names; `secrets` are values that no message may show.
+
+    With `plan` that plan is run. Else `planner` is asked with what the script compiles to, before anything
+    is sent that starts a job. `scratch` is a folder that the gateway and this process both see.
+    """
+
+    script: Script
+    before: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+    plan: Plan | None = None
+    planner: Planner | None = None
+    scratch: str | None = None
+
+
+@dataclass(frozen=True)
+class JarProgram:
+    """`sha256` names the content of `path`."""
+
+    path: Path
+    sha256: str
+    entry_class: str | None
+    args: list[str]
+
+
+@dataclass(frozen=True)
+class PythonProgram:
+    """`root` is the checked-out program, `python` the interpreter with its requirements."""
+
+    root: Path
+    entry_file: str | None
+    module: str | None
+    args: list[str]
+    python: Path
+
+
+@dataclass(frozen=True)
+class ClusterProgram:
+    """A session cluster to run. The ports stay the same from attempt to attempt, so that its address does;
+    memory is that of a whole process, in Flink's words (`1728m`)."""
+
+    flink_version: str
+    rest_port: int
+    gateway_port: int
+    state_dir: str
+    taskmanagers: int
+    slots: int
+    jobmanager_memory: str
+    taskmanager_memory: str
+
+
+Program = SqlProgram | JarProgram | PythonProgram | ClusterProgram
+
+
+@dataclass(frozen=True)
+class Submission:
+    """`maybe_sent`: an earlier send of it may have arrived, or may yet."""
+
+    ref: Ref
+    name: str
+    program: Program
+    config: Mapping[str, str]
+    parallelism: int | None
+    restore_path: str | None
+    allow_non_restored_state: bool
+    maybe_sent: bool = False
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """One job as a cluster shows it. `detail` is the engine's own wording, with task counts."""
+
+    handle: str
+    state: EngineState
+    name: str = ""
+    detail: str = ""
+    started_at: datetime | None = None
+    modified_at: int = 0
+    """Changes with every change of the job or one of its tasks; 0 when the engine does not tell."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All jobs of a cluster, by handle, from one question. `fenced` are handles whose id is spent on nothing: no
+    job of theirs is in `jobs`, and none will ever run."""
+
+    jobs: Mapping[str, JobSeen]
+    fenced: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class PointSeen:
+    """A completed checkpoint or savepoint that the engine tells of; whether it is still there is another question."""
+
+    kind: RestoreKind
+    path: str
+    completed_at: datetime
+
+
+class TriggerState(StrEnum):
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"  # the trigger id is not (or no longer) known
+
+
+@dataclass(frozen=True)
+class TriggerStatus:
+    state: TriggerState
+    path: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed: the root cause in a line, with the engine's own words; `trouble` when it is one
+    of restoring its state."""
+
+    message: str
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of one attempt: checkpoints completed, and how often the engine has restarted its tasks."""
+
+    completed: int
+    restarts: int
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one attempt has fared: `failures` are the moments at which its engine restarted it, newest first, as far back
+    as it remembers; `restarts` all of them, None when it does not count. `completed` and `failed` are checkpoints,
+    `completed_at` the newest, `interval` the seconds between two, None without."""
+
+    failures: list[datetime]
+    failure: Failure | None = None
+    restarts: int | None = None
+    completed: int = 0
+    failed: int = 0
+    completed_at: datetime | None = None
+    interval: float | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What Flink says an attempt was really restored from last (None: nothing, or not known), whether its checkpoints
+    outlive a cancel (None: it takes none, or it is not known), and whether they are written to files from the
+    beginning. A program may have set each itself."""
+
+    restored_from: str | None
+    keeps_checkpoints: bool | None
+    on_files: bool
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """A task of a job: records read and written so far, all its subtasks together."""
+
+    name: str
+    state: str
+    parallelism: int
+    read: int
+    written: int
+
+
+@dataclass(frozen=True)
+class Leader:
+    """Who leads the cluster. `identity` changes with the process that leads; None when it cannot be told.
+    With `ha` jobs survive that. `silence` is after how many seconds without its leader a task manager has
+    given up every task. `forgets`: results of jobs that have ended are deleted, and their ids may be taken again.
+    `cluster` is what stays the same when the same cluster is led anew, and differs for another one; None when it cannot
+    be told."""
+
+    identity: str | None
+    ha: bool
+    silence: float
+    forgets: bool = False
+    cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    flink_version: str | None = None
+    taskmanagers: int | None = None
+    slots_total: int | None = None
+    slots_available: int | None = None
+    jobs_running: int | None = None
+    gateway: bool | None = None
+    leader: str | None = None
+    ha: bool = False
+    cluster: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Engine(Protocol):
+    """Methods raise `Unreachable` when the cluster could not be asked; that is never an answer."""
+
+    async def reserve(self, flink_job_id: str) -> str:
+        """The handle to record before `submit`. Has no effect on the cluster that matters if it is lost."""
+        ...
+
+    async def submit(self, submission: Submission, tell: Tell) -> None:
+        """Returns when the cluster has the attempt; also when it had it already from an earlier call with
+        the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have, and
+        `ProgramFailed` when it has, and the program it came from has not ended well, or has started more."""
+        ...
+
+    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
+        """Of these jobs, those that a program of an attempt has started, with the Flink job id of that attempt."""
+        ...
+
+    async def check_whole(self, ref: Ref) -> None:
+        """Of an attempt that the cluster has. Raises `ProgramFailed` when its program has started other jobs too."""
+        ...
+
+    async def fence(self, ref: Ref) -> bool:
+        """Spend the id: True when nothing will ever run under it from now on, whatever of an earlier `submit` is
+        still under way; False when the cluster has, or had, the attempt itself. Doing it again is safe. Raises
+        `Unclear` and `Unreachable` when it cannot be told."""
+        ...
+
+    async def overview(self) -> Overview: ...
+
+    async def look(self, ref: Ref) -> JobSeen:
+        """One attempt; state MISSING only when a leader answers and does not know it."""
+        ...
+
+    async def failure(self, ref: Ref) -> Failure | None:
+        """The last failure of an attempt; None when there was none, or the engine does not know the attempt."""
+        ...
+
+    async def progress(self, ref: Ref) -> Progress | None:
+        """None when the engine does not know the attempt."""
+        ...
+
+    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
+        """How it has fared; unless `whole`, without its checkpoints when it has never failed. None when the engine does
+        not know the attempt, or restarts nothing by itself."""
+        ...
+
+    async def leader(self) -> Leader: ...
+
+    async def remains(self, ref: Ref) -> list[str]:
+        """Task managers that still hold something of an attempt, also when the leader does not know it."""
+        ...
+
+    async def dispose(self, path: str) -> None:
+        """Delete a savepoint with all that belongs to it. Raises `Rejected` with the engine's reason."""
+        ...
+
+    async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        """Ask for it; the same `trigger_id` asks for the same. Raises `Rejected` when the job cannot be stopped."""
+        ...
+
+    async def savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None: ...
+
+    async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus: ...
+
+    async def cancel(self, ref: Ref) -> None:
+        """Ask for it; fine when the job is already at its end or gone."""
+        ...
+
+    async def checkpoints(self, ref: Ref) -> list[PointSeen]:
+        """What the engine remembers of completed restore points; empty when it does not know the attempt."""
+        ...
+
+    async def origin(self, ref: Ref) -> Origin | None:
+        """None when the engine does not know the attempt."""
+        ...
+
+    async def takes_checkpoints(self, ref: Ref) -> bool | None:
+        """Whether the attempt really takes checkpoints; None when the engine does not know the attempt."""
+        ...
+
+    async def health(self) -> Health: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,261 @@
+"""Restore points as files: is `_metadata` there, what lies in an attempt's folder.
+
+fsspec reads any file system that has a driver installed (file, hdfs, s3, gs, ...).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import fsspec
+
+from clusters.protocol import PointSeen, Unreachable
+from core import paths
+from core.jobs.restore import RestoreKind
+from core.paths import STATE_SCHEMES, WITH_FOLDERS, normal, of_point
+
+_HEAD = struct.Struct(">IIq")  # magic, version of the format, number of the checkpoint
+_MAGIC = 0x4960672D
+
+
+def _open(path: str) -> tuple[Any, str]:
+    one = normal(path)
+    if one.startswith("file://") and paths.local(one) is None:
+        raise Unreachable(f"{path} names another machine; Flink reads file:// paths on its own only.")
+    if not paths.is_state_scheme(one):
+        raise Unreachable(
+            f"{path[:200]} is not on a file system that keeps state ({', '.join(sorted(STATE_SCHEMES))})."
+        )
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(one)
+        return found
+    except Exception as error:  # a driver may connect, and fail as it likes
+        raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
+
+
+async def is_complete(path: str) -> bool:
+    """Whether `path` is a completed restore point: its `_metadata` is there. Raises `Unreachable`."""
+    return await asyncio.to_thread(_is_complete, path)
+
+
+def _is_complete(path: str) -> bool:
+    files, local = _open(of_point(path))
+    try:
+        files.invalidate_cache()
+        return bool(files.exists(f"{local}/_metadata"))
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+async def number_of(path: str) -> int | None:
+    """Flink's number of a completed restore point, which the head of its `_metadata` tells; None where it does not.
+    Raises `Unreachable`.
+
+    Checkpoints and savepoints of one job share a counter, and a job that was restored goes on from the number of the
+    point it came from. The head is the same in all versions (Flink's `Checkpoints` and `MetadataSerializer`s;
+    looked at in files of 1.20.5 and 2.3.0).
+    """
+
+    def work() -> int | None:
+        files, local = _open(of_point(path))
+        try:
+            magic, _, number = _HEAD.unpack_from(files.cat_file(f"{local}/_metadata", start=0, end=_HEAD.size))
+        except struct.error:
+            return None
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        return int(number) if magic == _MAGIC else None
+
+    return await asyncio.to_thread(work)
+
+
+async def real(path: str) -> str:
+    """The path without symbolic links, where it lies on this machine; other paths, and those that cannot be followed,
+    as they are."""
+    here = paths.local(path)
+    if here is None:
+        return of_point(path)
+    try:
+        return of_point(await asyncio.to_thread(os.path.realpath, here))
+    except (OSError, ValueError):
+        return of_point(path)
+
+
+async def scan(folder: str, kind: RestoreKind) -> list[PointSeen]:
+    """Completed restore points below `folder` (`chk-N/_metadata`, `savepoint-*/_metadata`), with the time
+    at which `_metadata`, the last file of each, was written. Raises `Unreachable`."""
+    return await asyncio.to_thread(_scan, folder, kind)
+
+
+def _scan(folder: str, kind: RestoreKind) -> list[PointSeen]:
+    files, local = _open(folder)
+    name = "chk-*" if kind is RestoreKind.CHECKPOINT else "savepoint-*"
+    try:
+        files.invalidate_cache()
+        found = files.glob(f"{local}/{name}/_metadata")
+        return [
+            PointSeen(kind, normal(files.unstrip_protocol(p.rpartition("/")[0])), _written(files, p)) for p in found
+        ]
+    except Exception as error:
+        raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _written(files: Any, path: str) -> datetime:
+    at: datetime = files.modified(path)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """`changed_at` is when something in it was last written."""
+
+    path: str
+    changed_at: datetime
+
+
+async def folders(path: str) -> list[Folder]:
+    """The folders directly below `path`; none when it is not there. Raises `Unreachable`."""
+    return await asyncio.to_thread(_folders, path)
+
+
+def _folders(path: str) -> list[Folder]:
+    files, local = _open(path)
+    try:
+        files.invalidate_cache()
+        if not files.exists(local):
+            return []
+        found = [item for item in files.ls(local, detail=True) if item["type"] == "directory"]
+        return [Folder(normal(files.unstrip_protocol(f["name"])), _last_change(files, f["name"])) for f in found]
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+async def is_folder(path: str) -> bool | None:
+    """Whether a folder is there; None where that cannot be told: an object store has no empty ones."""
+    if normal(path).partition("://")[0] not in WITH_FOLDERS:
+        return None
+    try:
+        files, local = await asyncio.to_thread(_open, path)
+        return bool(await asyncio.to_thread(files.isdir, local))
+    except Exception:  # `Unreachable`, or a driver that fails as it likes
+        return None
+
+
+async def names(path: str) -> list[str]:
+    """The names of the folders directly below `path`, links not among them; none when it is not there. Raises
+    `Unreachable`."""
+
+    def work() -> list[str]:
+        files, local = _open(path)
+        try:
+            files.invalidate_cache()
+            found = files.ls(local, detail=True) if files.exists(local) else []
+            return sorted(
+                str(f["name"]).rstrip("/").rpartition("/")[2]
+                for f in found
+                if f["type"] == "directory" and not f.get("islink")
+            )
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+    return await asyncio.to_thread(work)
+
+
+async def changed_at(folder: str) -> datetime:
+    """When anything in a folder was last written. Raises `Unreachable`."""
+
+    def work() -> datetime:
+        files, local = _open(folder)
+        try:
+            files.invalidate_cache()
+            return _last_change(files, local)
+        except Exception as error:
+            raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
+
+    return await asyncio.to_thread(work)
+
+
+def _last_change(files: Any, folder: str) -> datetime:
+    times = [_written(files, p) for p in [folder, *files.find(folder)]]
+    return max(times)
+
+
+async def written(path: str) -> dict[str, str]:
+    """What lies below `path`, two folders deep, with a word for each file that changes when it is written to; empty
+    when there is no such folder. Raises `Unreachable`."""
+    return await asyncio.to_thread(_written_below, path)
+
+
+def _written_below(path: str) -> dict[str, str]:
+    files, local = _open(path)
+    try:
+        files.invalidate_cache()
+        if not files.exists(local):
+            return {}
+        found = files.find(local, maxdepth=2, detail=True)
+        return {
+            name: f"{item.get('size')} {item.get('mtime') or item.get('LastModified')}" for name, item in found.items()
+        }
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+async def read(path: str) -> str:
+    """The text of a file. Raises `Unreachable`."""
+
+    def work() -> str:
+        files, local = _open(path)
+        try:
+            return str(files.cat_file(local).decode())
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+    return await asyncio.to_thread(work)
+
+
+async def write(path: str, text: str) -> None:
+    """Write a file whole. Raises `Unreachable`."""
+
+    def work() -> None:
+        files, local = _open(path)
+        try:
+            files.pipe_file(local, text.encode())
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be written: {type(error).__name__}: {error}") from error
+
+    await asyncio.to_thread(work)
+
+
+async def make_folder(path: str) -> None:
+    """Make a folder; fine when it is there. Raises `Unreachable`."""
+
+    def work() -> None:
+        files, local = _open(path)
+        try:
+            files.makedirs(local, exist_ok=True)
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be made: {type(error).__name__}: {error}") from error
+
+    await asyncio.to_thread(work)
+
+
+async def remove(path: str) -> None:
+    """Delete a folder with all that is in it; fine when it is not there. Raises `Unreachable`."""
+    await asyncio.to_thread(_remove, path)
+
+
+def _remove(path: str) -> None:
+    files, local = _open(path)
+    try:
+        files.invalidate_cache()
+        if files.exists(local):
+            files.rm(local, recursive=True)
+    except FileNotFoundError:
+        return
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be deleted: {type(error).__name__}: {error}") from error

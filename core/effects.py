@@ -1,0 +1,30 @@
+"""What everything that acts outside of Penstock has in common: where its words go, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Tell = Callable[[str], None]
+"""Takes one line for the log of the command."""
+
+
+def quiet(_: str) -> None:
+    """Where nobody reads along."""
+
+
+class EngineError(Exception):
+    """Base of what an engine raises, or a program that is run for one. The message is one that a person can read."""
+
+    def __init__(self, message: str, *, stack: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.stack = stack
+
+
+class Rejected(EngineError):
+    """A no: sending the same again gives the same answer. `sent` tells whether a job may have been on its way to the
+    JobManager when it failed; without it nothing runs under this id."""
+
+    def __init__(self, message: str, *, stack: str | None = None, sent: bool = False):
+        super().__init__(message, stack=stack)
+        self.sent = sent

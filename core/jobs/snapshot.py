@@ -1,0 +1,170 @@
+"""All that a job's workflow knows, in one serializable model.
+
+It is carried over continue-as-new, and written beside the job's row, so that a workflow that was lost
+is started again where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.jobs.blocked import Blocked
+from core.jobs.observations import Intent, Observation, Trouble
+from core.jobs.policy import RestartPolicy
+from core.jobs.restore import Accepted, Basis, Lineage, RestoreRequest
+from core.jobs.retention import SavepointPolicy
+from core.jobs.states import CommandKind, JobState, is_stateless
+from core.paths import PointPath
+
+GENERATION = 1
+"""Of the workflow's code: what a run does differently from an earlier one. A history begins with the generation that it
+was made by, and is replayed so; a run of an earlier generation goes over to this one at its next step, by continuing
+as new. 1: an attempt that was perhaps sent is fenced."""
+
+
+class CommandRequest(BaseModel):
+    """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once. `job_id` is
+    the job that it is for: the workflow of another one refuses it. From `expires_at` on it is not taken any more. Both
+    are None in what was sent before there were any."""
+
+    id: str
+    number: int
+    kind: CommandKind
+    restore: RestoreRequest | None = None
+    version: int | None = None
+    rollback_within: float | None = None
+    flink_job_id: str | None = None
+    job_id: str | None = None
+    expires_at: datetime | None = None
+
+
+class AttemptSnapshot(BaseModel):
+    number: int
+    flink_job_id: str
+    version: int
+    ended: bool = False
+    unresolved: bool = False
+    """It was perhaps sent, and nothing clear has been heard of it: that the cluster does not know it says nothing."""
+    build_key: str | None = None
+    commit: str | None = None
+    running_since: datetime | None = None
+    restored_from: PointPath | None = None
+    accepted: Accepted = Accepted()
+    """What a person has accepted of the state that it was started from; goes on with that state."""
+    leader: str | None = None
+    """Identity of the JobManager that took it."""
+    before: int | None = None
+    """The version of the attempt before it."""
+
+    @property
+    def program(self) -> str:
+        return program(self.version, self.commit)
+
+
+def program(version: int, commit: str | None) -> str:
+    """What runs, in words: a version that names a branch is another program with each commit."""
+    return f"version {version} (commit {commit[:7]})" if commit else f"version {version}"
+
+
+class StopSnapshot(BaseModel):
+    """A stop that was asked for: remembered, so that an end that is seen later is understood."""
+
+    intent: Intent
+    trigger_id: str | None = None
+    directory: str | None = None
+    trouble: Trouble | None = None
+    why: str | None = None
+    at: datetime | None = None
+    withdrawn: bool = False
+    """It was told to have failed, and the job was seen running since: only a savepoint that it completes yet counts."""
+    unstable: bool = False
+    """It was restarted all the time by its engine: what it ran forgives no restart."""
+
+
+class JobSnapshot(BaseModel):
+    generation: int = 0
+    job_id: str
+    project: str
+    name: str
+    type: str
+    cluster: str
+    state_dir: str
+    state: JobState = JobState.CREATED
+    reason: str = ""
+    version: int = 1
+    basis: Basis = Basis.FRESH
+    lineage: Lineage = Lineage()
+    attempt: AttemptSnapshot | None = None
+    attempts: int = 0
+    others_alive: bool = False
+    """An earlier attempt, which had been taken for ended, was seen alive."""
+    sequence: int = 0
+    stop: StopSnapshot | None = None
+    policy: RestartPolicy = RestartPolicy()
+    savepoints: SavepointPolicy = SavepointPolicy()
+    savepoint_at: datetime | None = None
+    retain_due: bool = False
+    """A savepoint has been taken since retention last looked."""
+    checkpoints_at: datetime | None = None
+    """When old checkpoints are looked for again."""
+    restarts: list[datetime] = []
+    restart_at: datetime | None = None
+    failed_restores: dict[PointPath, int] = {}
+    """How often in a row each path has failed to restore, since a person last started the job."""
+    unusable: list[PointPath] = []
+    """Paths that the policy passes over."""
+    blocked: Blocked | None = None
+    command: CommandRequest | None = None
+    """The command that is being carried out: were the workflow lost, its successor ends it."""
+    check_at: datetime | None = None
+    check_interval: float = 600
+    queue: list[CommandRequest] = []
+    seen: Observation | None = None
+    """The newest observation that has not been looked at yet; older ones have nothing to say beside it."""
+    handled: list[str] = []
+    revision: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.project}:{self.name}"
+
+    @property
+    def stateless(self) -> bool:
+        return is_stateless(self.type)
+
+
+def lineage_of(snapshot: Mapping[str, Any] | None) -> Lineage:
+    """The lineage in a snapshot as it is kept beside the job's row; of a job that never ran the one it begins with."""
+    return Lineage.model_validate((snapshot or {}).get("lineage") or {})
+
+
+def renewed(snapshot: JobSnapshot) -> JobSnapshot:
+    """The snapshot as a run of this generation takes it over: an attempt that an earlier one has not seen running was
+    perhaps sent, for all that it knew."""
+    attempt = snapshot.attempt
+    if snapshot.generation < 1 and attempt is not None and not attempt.ended and attempt.running_since is None:
+        attempt = attempt.model_copy(update={"unresolved": True})
+    return snapshot.model_copy(update={"generation": GENERATION, "attempt": attempt})
+
+
+def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:
+    """A folder of its own for each savepoint that is asked for, so that it is found when the answer is lost."""
+    return f"{savepoint_root(state_dir, job_id)}/{attempt}-{trigger_id}"
+
+
+def savepoint_root(state_dir: str, job_id: str) -> str:
+    return f"{state_dir.rstrip('/')}/{job_id}/savepoints"
+
+
+def checkpoint_directory(state_dir: str, job_id: str) -> str:
+    """Flink adds a folder for each attempt, named by its Flink job id."""
+    return f"{state_dir.rstrip('/')}/{job_id}/checkpoints"
+
+
+def attempt_checkpoints(state_dir: str, job_id: str, flink_job_id: str) -> str:
+    """The folder that an attempt's checkpoints lie in: known before it starts."""
+    return f"{checkpoint_directory(state_dir, job_id)}/{flink_job_id}"

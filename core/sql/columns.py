@@ -1,0 +1,397 @@
+"""What every column of every operator of a plan is made of: one rule a kind of operator.
+
+A kind that is not known here is not guessed at: its columns come from all that went in, and are not exact. The fields
+are those of Flink 1.20 and 2.3 (seen by compiling: tests/core/sql/plans, tests/real/lineage_queries.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.sql.operators import Column, Json, Node, Origin, TableName, fields_of, type_text
+
+Nodes = Mapping[int, Node]
+_LONG = 160
+
+
+def columns_of(nodes: Nodes) -> dict[int, list[Column]]:
+    """The columns that each operator gives. Every node comes after its inputs."""
+    made: dict[int, list[Column]] = {}
+    for node in nodes.values():
+        made[node.id] = _columns(nodes, node, made)
+    return made
+
+
+_PASS = frozenset(
+    [
+        "watermark-assigner", "exchange", "drop-update-before", "changelog-normalize", "mini-batch-assigner",
+        "deduplicate", "sort", "limit", "sort-limit", "temporal-sort", "sink", "upsert-materialize",
+    ]
+)  # fmt: skip
+_JOINS = frozenset(["join", "interval-join", "temporal-join", "window-join", "delta-join"])
+_AGGREGATES = frozenset(["group-aggregate", "group-window-aggregate", "window-aggregate", "python-group-aggregate"])
+_LOCAL = frozenset(["local-group-aggregate", "local-window-aggregate"])
+_GLOBAL = frozenset(["global-group-aggregate", "global-window-aggregate"])
+
+
+def _columns(nodes: Nodes, node: Node, made: Mapping[int, list[Column]]) -> list[Column]:
+    named = fields_of(node.body.get("outputType"))
+    rule = _rule(node.kind)
+    given = [made[i] for i in node.inputs]
+    found = rule(At(nodes, node, given, made, [n for n, _ in named])) if rule else None
+    if found is None or len(found) != len(named):
+        every = [c for columns in given for c in columns]
+        origins = frozenset(o for c in every for o in c.origins)
+        meaning = _short(f"{node.kind}?({';'.join(c.meaning for c in every)})")
+        return [Column(n, t, f"{meaning}.{n}", origins, exact=False) for n, t in named]
+    return [Column(n, t, _short(c.meaning), c.origins, c.exact) for (n, t), c in zip(named, found, strict=True)]
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a rule is: an operator, the columns of each input, those of all operators before, the names it gives."""
+
+    nodes: Nodes
+    node: Node
+    given: list[list[Column]]
+    made: Mapping[int, list[Column]]
+    names: list[str]
+
+
+Rule = Callable[[At], "list[Column] | None"]
+
+
+def _rule(kind: str) -> Rule | None:
+    if kind in _PASS:
+        return lambda at: at.given[0]
+    if kind in _JOINS:
+        return _join
+    if kind in _AGGREGATES or kind in _LOCAL or kind in _GLOBAL:
+        return _aggregate
+    return _RULES.get(kind)
+
+
+def _scan(at: At) -> list[Column]:
+    table = at.node.table or TableName("", "", at.node.description)
+    keys = {
+        str(c.get("metadataKey") or c["name"]): str(c["name"]) for c in at.node.schema if c.get("kind") == "METADATA"
+    }
+    known = {str(c["name"]) for c in at.node.schema}
+    paths = _pushed(at.node)
+    found = []
+    for i, name in enumerate(at.names):
+        column = keys.get(name.removeprefix("$metadata$"), name) if name.startswith("$metadata$") else name
+        if column not in known and i < len(paths) and paths[i]:
+            column = paths[i]
+        found.append(Column(name, "", f"{table}.{column}", frozenset([Origin(table, column)])))
+    return found
+
+
+def _pushed(node: Node) -> list[str]:
+    """Which field of which column each output is, where fields of ROWs were pushed into the source."""
+    schema = [c for c in node.schema if c.get("kind") in (None, "PHYSICAL")]
+    for ability in node.body["scanTableSource"].get("abilities") or []:
+        if ability.get("type") == "ProjectPushDown":
+            return [_path(schema, [int(i) for i in path]) for path in ability.get("projectedFields") or []]
+    return []
+
+
+def _path(schema: Sequence[Json], path: Sequence[int]) -> str:
+    if not path or path[0] >= len(schema):
+        return ""
+    column = schema[path[0]]
+    parts, kind = [str(column["name"])], column.get("dataType")
+    for index in path[1:]:
+        fields = fields_of(kind)
+        if index >= len(fields):
+            break
+        parts.append(fields[index][0])
+        kind = fields[index][1]
+    return ".".join(parts)
+
+
+def _calc(at: At) -> list[Column]:
+    if at.node.body.get("projection") is None:
+        return at.given[0]
+    return [_rex(expression, at.given[0]) for expression in at.node.body["projection"]]
+
+
+def _join(at: At) -> list[Column]:
+    spec = at.node.body.get("joinSpec") or (at.node.body.get("intervalJoinSpec") or {}).get("joinSpec") or {}
+    left = at.given[0]
+    return left if spec.get("joinType") in ("SEMI", "ANTI") else [*left, *(at.given[1] if len(at.given) > 1 else [])]
+
+
+def _lookup(at: At) -> list[Column]:
+    table = at.node.table or TableName("", "", "lookup")
+    if at.node.body.get("joinType") in ("SEMI", "ANTI"):
+        return at.given[0]
+    kept = [n for n, _ in fields_of((at.node.body.get("temporalTable") or {}).get("outputType"))]
+    right = [Column(n, "", f"{table}.{n}", frozenset([Origin(table, n)])) for n in kept]
+    projection = at.node.body.get("projectionOnTemporalTable")
+    return [*at.given[0], *([_rex(e, right) for e in projection] if projection else right)]
+
+
+def _aggregate(at: At) -> list[Column] | None:
+    """Grouping, then aggregates, then properties of the window. Of a two-phase aggregate the second phase names
+    columns of what the first one was given."""
+    rows = at.given[0]
+    inner = rows
+    if at.node.kind in _GLOBAL:
+        local = _upstream(at.nodes, at.node, _LOCAL)
+        if local is None:
+            return None
+        inner = at.made[local.inputs[0]]
+        if (between := _upstream(at.nodes, at.node, frozenset(["incremental-group-aggregate"]))) is not None:
+            # The first phase's aggregates are what this one aggregates.
+            groups = at.made[between.inputs[0]]
+            calls = [_call(c, inner) for c in between.body.get("partialOriginalAggCalls") or []]
+            inner = [*(groups[i] for i in between.body.get("partialAggGrouping") or []), *calls]
+    grouping = [rows[i] for i in at.node.body.get("grouping") or []]
+    calls = [_call(c, inner) for c in at.node.body.get("aggCalls") or []]
+    if at.node.kind in _LOCAL:
+        return _accumulators(at.node, rows, grouping, calls, at.names)
+    time = _time(at.node, rows)
+    properties = [
+        Column("", "", f"{p['property']['kind']}({time.meaning};{_window(at.node)})", time.origins, time.exact)
+        for p in at.node.body.get("namedWindowProperties") or []
+    ]
+    return [*grouping, *calls, *properties]
+
+
+def _accumulators(
+    node: Node, rows: list[Column], grouping: list[Column], calls: list[Column], names: list[str]
+) -> list[Column]:
+    """The output of a first phase: accumulators, of which one call may have several, and the end of the slice."""
+    every = frozenset(o for c in calls for o in c.origins)
+    meaning = ";".join(c.meaning for c in calls)
+    made = list(grouping)
+    for name in names[len(grouping) :]:
+        if name == "$slice_end":
+            time = _time(node, rows)
+            made.append(Column(name, "", f"slice({time.meaning};{_window(node)})", time.origins, time.exact))
+        else:
+            made.append(Column(name, "", f"{name}({meaning})", every))
+    return made
+
+
+def _window(node: Node) -> str:
+    return json.dumps(_plain(node.body.get("windowing") or node.body.get("window") or {}), sort_keys=True)
+
+
+def _plain(window: Any) -> Any:
+    """A window without the places of columns, which change with the columns beside them."""
+    left_out = ("timeAttributeIndex", "sliceEnd", "windowStart", "windowEnd", "fieldIndex", "inputIndex")
+    if not isinstance(window, dict):
+        return window
+    return {k: _plain(v) for k, v in window.items() if k not in left_out}
+
+
+def _time(node: Node, rows: Sequence[Column]) -> Column:
+    """The column that a window is made from."""
+    windowing = node.body.get("windowing") or {}
+    index = next((windowing[k] for k in ("timeAttributeIndex", "sliceEnd", "windowEnd") if k in windowing), None)
+    if index is None and (name := (node.body.get("window") or {}).get("timeField")):
+        index = name.get("fieldIndex")
+    if index is None or index >= len(rows):
+        return Column("", "", "time", exact=False)
+    return rows[int(index)]
+
+
+def _call(call: Json, rows: Sequence[Column]) -> Column:
+    arguments = [rows[i] for i in call.get("argList") or [] if i < len(rows)]
+    words = [_function(call), *(["DISTINCT"] if call.get("distinct") else [])]
+    if (guard := call.get("filterArg", -1)) >= 0:
+        words.append(f"FILTER {rows[guard].meaning}")
+    return Column(
+        "",
+        "",
+        f"{' '.join(words)}({','.join(a.meaning for a in arguments)})",
+        frozenset(o for a in arguments for o in a.origins),
+        all(a.exact for a in arguments),
+    )
+
+
+def _over(at: At) -> list[Column]:
+    spec, rows = at.node.body["overSpec"], at.given[0]
+    # Places behind the columns are those of constants.
+    more = [*rows, *(_rex(c, rows) for c in spec.get("constants") or [])]
+    by = ",".join(rows[i].meaning for i in (spec.get("partition") or {}).get("fields") or [])
+    calls = []
+    for group in spec.get("groups") or []:
+        bounds = json.dumps([group.get("isRows"), *(_bound(group.get(k), more) for k in ("lowerBound", "upperBound"))])
+        for call in group.get("aggCalls") or []:
+            one = _call(call, more)
+            calls.append(Column("", "", f"{one.meaning} OVER ({by};{bounds})", one.origins, one.exact))
+    return [*rows, *calls]
+
+
+def _bound(bound: Any, rows: Sequence[Column]) -> str:
+    found = dict(bound or {})
+    if "offset" in found:
+        found["offset"] = _rex(found["offset"], rows).meaning
+    return json.dumps(found, sort_keys=True)
+
+
+def _incremental(at: At) -> list[Column]:
+    """Grouping of the second phase, then accumulators of it."""
+    rows = at.given[0]
+    first = len(at.node.body.get("partialAggGrouping") or [])
+    rest = _merged(rows[first:])
+    grouping = [rows[i] for i in at.node.body.get("finalAggGrouping") or []]
+    return [*grouping, *([rest] * (len(at.names) - len(grouping)))]
+
+
+def _rank(at: At) -> list[Column]:
+    rows = at.given[0]
+    fields = (at.node.body.get("partition") or at.node.body.get("partitionSpec") or {}).get("fields") or []
+    number = Column("", "", f"{at.node.body.get('rankType')}({','.join(rows[i].meaning for i in fields)})")
+    return [*rows, number] if len(at.names) > len(rows) else rows
+
+
+def _match(at: At) -> list[Column]:
+    spec, rows = at.node.body["matchSpec"], at.given[0]
+    keys = [rows[i] for i in (spec.get("partition") or {}).get("fields") or []]
+    measures = spec.get("measures") or {}
+    pattern = _short(json.dumps([spec.get("pattern"), spec.get("patternDefinitions")], sort_keys=True))
+    found = []
+    for i, name in enumerate(at.names):
+        if name not in measures:
+            found.append(keys[i] if i < len(keys) else Column(name, "", name, exact=False))
+            continue
+        one = _rex(measures[name], rows)
+        found.append(Column("", "", f"{one.meaning} MATCH {pattern}", one.origins, one.exact))
+    return found
+
+
+def _correlate(at: At) -> list[Column]:
+    rows = at.given[0]
+    one = _rex(at.node.body.get("functionCall") or at.node.body.get("invocation") or {}, rows)
+    more = [Column(n, "", f"{one.meaning}.{i}", one.origins, one.exact) for i, n in enumerate(at.names[len(rows) :])]
+    return [*rows, *more]
+
+
+def _merged(columns: Iterable[Column]) -> Column:
+    every = list(columns)
+    meanings = sorted({c.meaning for c in every})
+    return Column(
+        "",
+        "",
+        meanings[0] if len(meanings) == 1 else f"any({';'.join(meanings)})",
+        frozenset(o for c in every for o in c.origins),
+        all(c.exact for c in every),
+    )
+
+
+def _union(at: At) -> list[Column]:
+    return [_merged(side[i] for side in at.given) for i in range(len(at.names))]
+
+
+def _expand(at: At) -> list[Column]:
+    projects = at.node.body["projects"]
+    return [_merged(_rex(project[i], at.given[0]) for project in projects) for i in range(len(at.names))]
+
+
+def _values(at: At) -> list[Column]:
+    rows = _short(json.dumps(at.node.body.get("tuples"), sort_keys=True))
+    return [Column(n, "", f"values({rows}).{n}") for n in at.names]
+
+
+def _window_function(at: At) -> list[Column]:
+    rows = at.given[0]
+    time = _time(at.node, rows)
+    more = [Column(n, "", f"{n}({time.meaning};{_window(at.node)})", time.origins) for n in at.names[len(rows) :]]
+    return [*rows, *more]
+
+
+_RULES: dict[str, Rule] = {
+    "table-source-scan": _scan,
+    "calc": _calc,
+    "python-calc": _calc,
+    "async-calc": _calc,
+    "lookup-join": _lookup,
+    "incremental-group-aggregate": _incremental,
+    "over-aggregate": _over,
+    "rank": _rank,
+    "window-rank": _rank,
+    "window-deduplicate": _rank,
+    "match": _match,
+    "correlate": _correlate,
+    "python-correlate": _correlate,
+    "union": _union,
+    "expand": _expand,
+    "values": _values,
+    "window-table-function": _window_function,
+}
+
+
+def _upstream(nodes: Nodes, node: Node, kinds: frozenset[str]) -> Node | None:
+    """The nearest node of one of the kinds, through what only passes rows on."""
+    while len(node.inputs) == 1:
+        node = nodes[node.inputs[0]]
+        if node.kind in kinds:
+            return node
+        if node.kind not in _PASS and node.kind != "incremental-group-aggregate":
+            return None
+    return None
+
+
+# Expressions and types ------------------------------------------------------------------------
+
+
+def _function(call: Json) -> str:
+    for key in ("internalName", "catalogName", "systemName", "class", "sqlKind"):
+        if call.get(key):
+            return re.sub(r"\$\d+$", "", str(call[key])).strip("$")
+    return "?"
+
+
+def _rex(expression: Any, rows: Sequence[Column]) -> Column:
+    """What an expression of the plan is made of."""
+    if not isinstance(expression, dict):
+        return Column("", "", json.dumps(expression))
+    kind = expression.get("kind")
+    if kind in ("INPUT_REF", "PATTERN_INPUT_REF"):
+        index = int(expression["inputIndex"])
+        if index >= len(rows):
+            return Column("", "", f"constant {index}")
+        row, alpha = rows[index], expression.get("alpha")
+        return row if alpha is None else Column("", "", f"{alpha}.{row.meaning}", row.origins, row.exact)
+    if kind == "LITERAL":
+        value = expression.get("value", expression.get("sarg"))
+        return Column("", "", f"{json.dumps(value, sort_keys=True)}:{type_text(expression.get('type'))}")
+    if kind == "FIELD_ACCESS":
+        return _field(expression, rows)
+    if kind == "CORREL_VARIABLE":
+        return _merged(rows)
+    operands = [_rex(o, rows) for o in expression.get("operands") or []]
+    name = _function(expression)
+    tail = f":{type_text(expression.get('type'))}" if "CAST" in name else ""
+    return Column(
+        "",
+        "",
+        _short(f"{name}({','.join(o.meaning for o in operands)}){tail}"),
+        frozenset(o for operand in operands for o in operand.origins),
+        all(o.exact for o in operands),
+    )
+
+
+def _field(expression: Json, rows: Sequence[Column]) -> Column:
+    name, inner = str(expression["name"]), expression.get("expr") or {}
+    if inner.get("kind") == "CORREL_VARIABLE":
+        found = next((c for c in rows if c.name == name), None)
+        return found or Column("", "", name, exact=False)
+    of = _rex(inner, rows)
+    direct = len(of.origins) == 1 and of.meaning == str(next(iter(of.origins)))
+    origins = frozenset(Origin(o.table, f"{o.column}.{name}") for o in of.origins) if direct else of.origins
+    return Column("", "", f"{of.meaning}.{name}", origins, of.exact)
+
+
+def _short(text: str) -> str:
+    """Meanings grow with the depth of a plan: long ones are told apart by their hash."""
+    return text if len(text) <= _LONG else f"{text[:40]}…{hashlib.sha256(text.encode()).hexdigest()[:24]}"

@@ -1,0 +1,177 @@
+"""What a job reads and writes, by table and by column, and how jobs hang together by that.
+
+Two jobs meet in a place (a Kafka topic, a database table, a folder), not in a name: each gives it a name of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, Field
+
+from core.sql.operators import Node
+from core.sql.plan import Plan
+from core.sql.references import is_sensitive
+from core.sql.verdict import PLACES
+
+_NOWHERE = frozenset(["datagen", "blackhole", "print", "values", "faker", ""])
+
+
+class TableUse(BaseModel):
+    """`place` is the same for everybody who reads or writes the same thing; null when nobody else can."""
+
+    table: str = Field(description="Name in the job, in full", examples=["default_catalog.default_database.orders"])
+    place: str | None = Field(examples=["kafka:properties.bootstrap.servers=broker:9092;topic=orders"])
+    connector: str | None
+
+
+class ColumnUse(BaseModel):
+    """A column of a sink and the columns that its values come from. Not `exact`: an operator on the way is not
+    known, so it may come from fewer."""
+
+    table: str
+    column: str
+    sources: list[tuple[str, str]] = Field(description="[table, column]; `addr.city` for a field of a ROW")
+    exact: bool
+
+
+class Lineage(BaseModel):
+    reads: list[TableUse] = []
+    writes: list[TableUse] = []
+    columns: list[ColumnUse] = []
+
+
+def place(node: Node) -> str | None:
+    """Where a table lies, from its options; null for what is made or lost on the spot."""
+    return place_of_options(node.options)
+
+
+def place_of_options(options: Mapping[str, str]) -> str | None:
+    connector = options.get("connector", "")
+    if connector in _NOWHERE:
+        return None
+    where = {k: v for k, v in options.items() if k in PLACES and not is_sensitive(k)}
+    kind = connector.removeprefix("upsert-").removesuffix("-cdc")
+    return f"{kind}:" + ";".join(f"{k}={where[k].rstrip('/')}" for k in sorted(where)) if where else None
+
+
+def of(plan: Plan) -> Lineage:
+    columns = []
+    for sink in plan.sinks:
+        for column in plan.written(sink):
+            sources = sorted({(str(o.table), o.column) for o in column.origins})
+            columns.append(ColumnUse(table=str(sink.table), column=column.name, sources=sources, exact=column.exact))
+    return Lineage(reads=_uses(plan.sources), writes=_uses(plan.sinks), columns=columns)
+
+
+def _uses(nodes: Iterable[Node]) -> list[TableUse]:
+    found = {str(n.table): n for n in nodes if n.table}
+    return [
+        TableUse(table=name, place=place(node), connector=node.options.get("connector"))
+        for name, node in sorted(found.items())
+    ]
+
+
+# Across jobs ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JobLineage:
+    job: str
+    lineage: Lineage
+
+
+class GraphEdge(BaseModel):
+    """A job that reads or writes a place."""
+
+    job: str
+    place: str
+    access: str = Field(examples=["read"])
+    table: str
+
+
+class GraphView(BaseModel):
+    """Jobs and the places between them. Tables without a place of their own are `<job>/<table>`."""
+
+    jobs: list[str]
+    places: list[str]
+    edges: list[GraphEdge]
+
+
+class ColumnReach(BaseModel):
+    job: str
+    place: str
+    table: str
+    column: str
+    distance: int = Field(description="How many jobs are between")
+    exact: bool
+
+
+def _key(job: str, use: TableUse) -> str:
+    return use.place or f"{job}/{use.table}"
+
+
+def graph(jobs: Sequence[JobLineage]) -> GraphView:
+    edges = [
+        GraphEdge(job=one.job, place=_key(one.job, use), access=access, table=use.table)
+        for one in jobs
+        for access, uses in (("read", one.lineage.reads), ("write", one.lineage.writes))
+        for use in uses
+    ]
+    return GraphView(jobs=sorted({one.job for one in jobs}), places=sorted({e.place for e in edges}), edges=edges)
+
+
+def around(view: GraphView, start: str, *, up: bool) -> GraphView:
+    """What is upstream (`up`) or downstream of a job or a place."""
+    nexts: dict[str, set[str]] = defaultdict(set)
+    for edge in view.edges:
+        into, out = (edge.place, edge.job) if edge.access == "read" else (edge.job, edge.place)
+        if up:
+            nexts[out].add(into)
+        else:
+            nexts[into].add(out)
+    seen, waiting = {start}, [start]
+    while waiting:
+        for following in nexts[waiting.pop()]:
+            if following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return GraphView(
+        jobs=[j for j in view.jobs if j in seen],
+        places=[p for p in view.places if p in seen],
+        edges=[e for e in view.edges if e.job in seen and e.place in seen],
+    )
+
+
+def impact(jobs: Sequence[JobLineage], where: str, column: str) -> list[ColumnReach]:
+    """Every column that values of `column` of the place `where` come to, through any number of jobs."""
+    found: list[ColumnReach] = []
+    seen: set[tuple[str, str, str]] = set()
+    waiting = [(where, column, 0, True)]
+    while waiting:
+        at, name, distance, exact = waiting.pop(0)
+        for one in jobs:
+            tables = {u.table for u in one.lineage.reads if _key(one.job, u) == at}
+            for use in one.lineage.columns:
+                if not any(t in tables and _touches(c, name) for t, c in use.sources):
+                    continue
+                written = next((u for u in one.lineage.writes if u.table == use.table), None)
+                to = _key(one.job, written) if written else use.table
+                if (one.job, to, use.column) in seen:
+                    continue
+                seen.add((one.job, to, use.column))
+                found.append(
+                    ColumnReach(
+                        job=one.job, place=to, table=use.table, column=use.column, distance=distance,
+                        exact=exact and use.exact,
+                    )
+                )  # fmt: skip
+                waiting.append((to, use.column, distance + 1, exact and use.exact))
+    return found
+
+
+def _touches(origin: str, changed: str) -> bool:
+    """Whether a change of `changed` changes `origin`: the same column, or one inside the other."""
+    return origin == changed or origin.startswith(f"{changed}.") or changed.startswith(f"{origin}.")

@@ -1,0 +1,257 @@
+"""One question to a cluster, compared with what is known, told to whom it concerns.
+
+The watch activity, a job's own check and a page that someone opens all come through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from temporalio.service import RPCError
+
+from clusters.protocol import AnotherFlink, JobSeen, Overview
+from clusters.registry import SESSION
+from core.effects import EngineError
+from core.jobs.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
+from core.jobs.states import JobState
+from core.names import old_job_workflow_id
+from observation import previews
+from observation.condition import Conditions
+from observation.orphans import OrphanWatch
+from services import Services
+from settings import clock
+from store import attempts, clusters
+from store.tables import Cluster
+
+log = structlog.get_logger()
+
+HEALTH_SECONDS = 30.0
+TELL_AGAIN_SECONDS = 30.0
+LONGEST_TELL_AGAIN = 600.0  # a signal is four events in a history, and a workflow may be busy for hours
+SETTLE_SECONDS = 5.0  # that a workflow gets to write down what another process has told it
+_IN_TRANSITION = frozenset({"DEPLOYING", "DEPLOYED"})
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one question gave: `busy` when something on the cluster is in transition."""
+
+    at: datetime
+    reachable: bool
+    busy: bool
+    changed: int = 0
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the workflow of an attempt was told last, when (monotonic seconds), and how long that is left to work."""
+
+    state: EngineState
+    at: float
+    wait: float
+
+
+class Told:
+    """When a workflow is told what its cluster says: at once when that changes, and again as long as what the
+    workflow has written says otherwise. Of a signal that could not be sent nothing is kept."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, int], _Told] = {}
+        self._failed: set[tuple[str, int]] = set()
+
+    def is_due(self, row: Mapping[str, Any], seen: Observation) -> bool:
+        key = (row["job_id"], row["number"])
+        if key in self._failed or seen.state.value != row["seen"]:
+            return True
+        if row["number"] != row["current_attempt"] or not disagrees(seen, JobState(row["job_state"]), row["reason"]):
+            return False
+        last = self._told.get(key)
+        if last is not None and last.state is seen.state:
+            return clock.monotonic() - last.at >= last.wait
+        written = in_order(int(row["sequence"]), seen.sequence)
+        return seen.sequence == written or seen.sequence - written >= SETTLE_SECONDS * 1000
+
+    def sent(self, row: Mapping[str, Any], seen: Observation) -> None:
+        key = (row["job_id"], row["number"])
+        last = self._told.get(key)
+        again = last is not None and last.state is seen.state
+        wait = min(LONGEST_TELL_AGAIN, last.wait * 2) if last is not None and again else TELL_AGAIN_SECONDS
+        self._told[key] = _Told(seen.state, clock.monotonic(), wait)
+        self._failed.discard(key)
+
+    def not_sent(self, row: Mapping[str, Any]) -> None:
+        key = (row["job_id"], row["number"])
+        self._told.pop(key, None)
+        self._failed.add(key)
+
+    def only(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Forget all attempts but these."""
+        keys = {(row["job_id"], row["number"]) for row in rows}
+        self._told = {key: told for key, told in self._told.items() if key in keys}
+        self._failed &= keys
+
+
+class Observer:
+    """`reports`: also says on the timelines what a look shows beside the jobs: a cluster that has not answered
+    for long, and Flink jobs that nobody owns. The watch does; a page that is opened does not."""
+
+    def __init__(self, services: Services, *, reports: bool = False):
+        self._services = services
+        self._reports = reports
+        self._orphans = OrphanWatch(services.database)
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._last: dict[str, tuple[float, Look]] = {}
+        self._health: dict[str, float] = {}
+        self._told: dict[str, Told] = {}
+        self._conditions: dict[str, Conditions] = {}
+
+    async def observe(self, cluster: str, *, not_older_than: float = 0.0) -> Look:
+        """Ask `cluster` once and write down what changed. Callers at the same time share one question;
+        one that was asked less than `not_older_than` seconds ago is taken for an answer."""
+        asked = clock.monotonic()
+        async with self._locks.setdefault(cluster, asyncio.Lock()):
+            last = self._last.get(cluster)
+            if last is not None and (last[0] >= asked or asked - last[0] < not_older_than):
+                return last[1]
+            began = clock.monotonic()
+            look = await self._ask(cluster)
+            self._last[cluster] = (began, look)
+            return look
+
+    async def _ask(self, name: str) -> Look:
+        services = self._services
+        async with services.database.read() as session:
+            cluster = await clusters.get(session, name)
+            known = await attempts.open_on(session, name)
+        now = clock.now()
+        engine = services.engines.get(cluster)
+        try:
+            overview = await engine.overview()
+            health = await self._fresh_health(cluster)
+            if health is None and any(_is_suddenly_missing(row, overview) for row in known):
+                # Before that is believed: is it the Flink that was asked before? (raises `AnotherFlink`)
+                await engine.leader()
+        except EngineError as error:
+            await self._unreachable(cluster, known, now, error)
+            return Look(at=now, reachable=False, busy=False)
+        sequence = int(now.timestamp() * 1000)
+        told = self._told.setdefault(name, Told())
+        told.only(known)
+        changes = [(row, seen) for row, seen in compare(known, overview, sequence) if told.is_due(row, seen)]
+        # First told, then written: were we to die in between, the next look tells it again.
+        await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes))
+        if self._reports:
+            fares = self._conditions.setdefault(name, Conditions(services.database))
+            # After what was told above: the workflow takes one observation of a moment.
+            hopeless = await fares.look(engine, known, overview, sequence + 1)
+            await asyncio.gather(*(self._tell(told, row, seen) for row, seen in hopeless))
+            looked_at = await previews.look(services.database, engine, name, overview, now)
+            owned = {row["handle"] for row in known} | looked_at
+            for ref in await self._orphans.look(name, overview, owned, now, engine.started_by):
+                with contextlib.suppress(EngineError):  # it is reported, too
+                    await engine.cancel(ref)
+        async with services.database.write() as session:
+            await attempts.observe(session, [_row(row, seen) for row, seen in changes])
+            if cluster.cannot_tell_at is not None:
+                await clusters.tell_jobs(session, cluster, known, now, back=True)
+            await clusters.answered(session, name, now, health)
+            if cluster.identity is None and health is not None and health["cluster"] is not None:
+                await clusters.identified(session, cluster, health["cluster"])
+        if cluster.unreachable_since is not None:
+            log.info("cluster answers again", cluster=name)
+        busy = any(row["job_state"] in _IN_TRANSITION or row["busy"] for row in known)
+        return Look(at=now, reachable=True, busy=busy or bool(changes), changed=len(changes))
+
+    async def _fresh_health(self, cluster: Cluster) -> dict[str, Any] | None:
+        """Slots and task managers, and who leads, asked for now and then, not with every look. Raises
+        `AnotherFlink`."""
+        known = cluster.health or {"slots_total": 0}  # a cluster without slots is starting, or in trouble
+        asked = known.get("slots_total") != 0 and cluster.unreachable_since is None
+        asked = asked and (cluster.identity is not None or cluster.kind != SESSION)
+        if asked and clock.monotonic() - self._health.get(cluster.name, -1e9) < HEALTH_SECONDS:
+            return None
+        self._health[cluster.name] = clock.monotonic()
+        try:
+            return asdict(await self._services.engines.get(cluster).health())
+        except AnotherFlink:
+            raise
+        except EngineError:
+            return None
+
+    async def _unreachable(
+        self, cluster: Cluster, known: Sequence[Mapping[str, Any]], now: datetime, error: EngineError
+    ) -> None:
+        if cluster.unreachable_since is None:
+            log.warning("cluster cannot be asked", cluster=cluster.name, why=error.message)
+            async with self._services.database.write() as session:
+                await clusters.did_not_answer(session, cluster.name, now, error.message)
+
+        self._told.pop(cluster.name, None)  # what it says when it answers again is told anew
+        since = cluster.unreachable_since
+        if not self._reports or since is None or cluster.cannot_tell_at is not None:
+            return
+        if (now - since).total_seconds() >= self._services.settings.cannot_tell_after:
+            async with self._services.database.write() as session:
+                await clusters.tell_jobs(session, cluster, known, now, back=False)
+
+    async def _tell(self, told: Told, row: Mapping[str, Any], seen: Observation) -> None:
+        handle = self._services.client.get_workflow_handle(
+            row["workflow_id"] or old_job_workflow_id(row["project"], row["name"])
+        )
+        try:
+            await handle.signal("observed", seen)
+            told.sent(row, seen)
+        except (RPCError, RuntimeError) as error:
+            # A job without a workflow is for the recovery schedule; Temporal away: the next look tells it.
+            told.not_sent(row)
+            log.warning("could not tell a job", job=f"{row['project']}:{row['name']}", why=str(error))
+
+
+def compare(
+    known: Sequence[Mapping[str, Any]], overview: Overview, sequence: int
+) -> list[tuple[Mapping[str, Any], Observation]]:
+    """What `overview` says of each attempt, where it can be believed.
+
+    An attempt that was only just recorded, and never seen, may not have been sent yet: that it is missing says nothing.
+    A look that was begun before a later one was written down is old, unless what it saw is final. A final state stays
+    what is said, also when the cluster has forgotten the attempt since.
+    """
+    changes = []
+    for row in known:
+        seen = overview.jobs.get(row["handle"]) or JobSeen(row["handle"], EngineState.MISSING, detail="not known")
+        if seen.state is EngineState.MISSING and row["seen"] is None and row["state"] in ("RECORDED", "UNKNOWN"):
+            continue
+        at = sequence
+        if seen.state not in FINAL and row["seen"] in FINAL:
+            seen, at = JobSeen(row["handle"], EngineState(row["seen"]), detail=row["detail"] or ""), row["sequence"]
+        elif seen.state not in FINAL and sequence <= in_order(row["sequence"], sequence):
+            continue
+        observation = Observation(
+            attempt=row["number"],
+            flink_job_id=row["flink_job_id"],
+            sequence=at,
+            state=seen.state,
+            detail=seen.detail or None,
+        )
+        changes.append((row, observation))
+    return changes
+
+
+def _is_suddenly_missing(row: Mapping[str, Any], overview: Overview) -> bool:
+    return row["handle"] not in overview.jobs and row["seen"] is not None and row["seen"] not in ENDED
+
+
+def _row(row: Mapping[str, Any], seen: Observation) -> dict[str, Any]:
+    return {
+        "job": row["job_id"],
+        "attempt": seen.attempt,
+        "saw": seen.state.value,
+        "told": seen.detail,
+        "seq": seen.sequence,
+    }

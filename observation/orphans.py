@@ -1,0 +1,155 @@
+"""Seeing Flink jobs that nobody owns. Costs nothing beside the look that the watch takes anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import datetime
+
+import structlog
+
+from clusters.protocol import JobSeen, Overview, Ref
+from core.effects import EngineError
+from core.jobs.blocked import adopt
+from core.jobs.observations import ENDED
+from core.jobs.states import AttemptState
+from store import orphans, previews
+from store.database import Database
+from store.tables import Attempt, Event, Job, Orphan
+
+log = structlog.get_logger()
+
+StartedBy = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
+"""`Engine.started_by`: jobs that a program of ours has started, with the Flink job id of its attempt."""
+
+
+class OrphanWatch:
+    """A job counts as an orphan when two looks in a row show it alive without an owner: between one look's
+    question and its rows an attempt may have been opened."""
+
+    def __init__(self, database: Database):
+        self._database = database
+        self._suspects: dict[str, set[str]] = {}
+        self._reported: dict[str, set[str]] = {}
+        self._given_up: dict[str, set[Ref]] = {}
+
+    async def look(
+        self, cluster: str, overview: Overview, owned: set[str], now: datetime, started_by: StartedBy | None = None
+    ) -> list[Ref]:
+        """Returns attempts that were given up before they had reached the cluster, and are alive all the same: nobody
+        can want them to run on."""
+        alive = {h: seen for h, seen in overview.jobs.items() if seen.state not in ENDED and h not in owned}
+        if cluster not in self._reported:
+            async with self._database.read() as session:
+                self._reported[cluster] = {o.flink_job_id for o in await orphans.all_(session, cluster)}
+                known = await orphans.owners(session, self._reported[cluster])
+            self._given_up[cluster] = {
+                Ref(attempt.flink_job_id, handle)
+                for handle, (attempt, _) in known.items()
+                if attempt.state == AttemptState.NOT_SUBMITTED
+            }
+        reported = self._reported[cluster]
+        new = {h for h in alive if h in self._suspects.get(cluster, set()) and h not in reported}
+        gone = reported - alive.keys()
+        self._suspects[cluster] = set(alive)
+        given_up = self._given_up.setdefault(cluster, set())
+        if new or gone:
+            origins = await _origins(started_by, new)
+            given_up.update(await self._write(cluster, {h: alive[h] for h in new}, origins, gone, now))
+        given_up.intersection_update(ref for ref in given_up if ref.handle in alive)
+        return sorted(given_up, key=lambda ref: ref.handle)
+
+    async def _write(
+        self,
+        cluster: str,
+        new: Mapping[str, JobSeen],
+        origins: Mapping[str, str],
+        gone: set[str],
+        now: datetime,
+    ) -> list[Ref]:
+        # One Flink may be two clusters of ours: what is an attempt or a preview on the other one is no orphan here.
+        async with self._database.read() as session:
+            owners = await orphans.owners(session, {*new, *origins.values()})
+            elsewhere = await previews.known(session, new.keys())
+            owned = elsewhere | {h for h in new if h in owners and _is_open(*owners[h])}
+        if not gone and not new.keys() - owned:
+            return []
+        given_up: list[Ref] = []
+        async with self._database.write() as session:
+            owners = await orphans.owners(session, {*new, *origins.values()})
+            open_ = {h for h in new if h in owners and _is_open(*owners[h])}
+            open_ |= elsewhere
+            # A program that is being submitted: who submits it deals with what it starts.
+            open_ |= {h for h, origin in origins.items() if origin in owners and _is_being_sent(*owners[origin])}
+            for handle, seen in new.items():
+                if handle in open_:
+                    continue
+                attempt, job = owners.get(handle, (None, None))
+                detail, program = seen.detail, handle not in owners and origins.get(handle) in owners
+                if program:
+                    attempt, job = owners[origins[handle]]
+                    whose = f"{job.project}:{job.name}, attempt {attempt.number}"
+                    detail = f"started by the program of {whose}, beside its job; {seen.detail}"
+                elif attempt is not None and attempt.state == AttemptState.NOT_SUBMITTED:
+                    given_up.append(Ref(attempt.flink_job_id, handle))
+                row = Orphan(
+                    cluster=cluster,
+                    flink_job_id=handle,
+                    name=seen.name,
+                    detail=detail,
+                    job_id=job.id if job else None,
+                    attempt=attempt.number if attempt else None,
+                    first_seen_at=now,
+                )
+                if await orphans.report(session, row):
+                    log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=handle, name=seen.name)
+                    if attempt is not None and job is not None and job.deleted_at is None:
+                        session.add(_alert(handle, job, attempt, cluster, now, program=program))
+            if gone:
+                await orphans.gone(session, cluster, gone, now)
+        self._reported[cluster] = (self._reported[cluster] | (new.keys() - open_)) - gone
+        return given_up
+
+
+async def _origins(started_by: StartedBy | None, handles: Collection[str]) -> Mapping[str, str]:
+    try:
+        return await started_by(handles) if handles and started_by else {}
+    except EngineError:
+        return {}
+
+
+def _is_open(attempt: Attempt, job: Job) -> bool:
+    return attempt.ended_at is None and job.deleted_at is None
+
+
+def _is_being_sent(attempt: Attempt, job: Job) -> bool:
+    return _is_open(attempt, job) and attempt.state == AttemptState.RECORDED
+
+
+def _alert(handle: str, job: Job, attempt: Attempt, cluster: str, now: datetime, *, program: bool) -> Event:
+    """`program`: it is not the attempt itself, but was started by the attempt's program."""
+    actions: list[dict[str, object]] = [{"stop": f"/clusters/{cluster}/orphans/{handle}/stop"}]
+    if program:
+        message = (
+            f"the program of attempt {attempt.number} has started a second Flink job, {handle}, on {cluster}: nobody "
+            "pauses, restarts or restores it; stop it, and have the program submit one job"
+        )
+    elif attempt.state == AttemptState.NOT_SUBMITTED:
+        message = (
+            f"attempt {attempt.number}, which was given up before it had reached {cluster}, is alive there all the "
+            "same: it is cancelled"
+        )
+    else:
+        message = (
+            f"attempt {attempt.number}, which was seen to end ({attempt.state}), is alive on {cluster}: adopt it, "
+            "or stop it"
+        )
+        actions.insert(0, adopt(attempt.flink_job_id))
+    return Event(
+        key=f"{job.id}/orphan/{handle}/{now.isoformat()}",
+        job_id=job.id,
+        at=now,
+        kind="alert",
+        message=message,
+        attempt=attempt.number,
+        data={"actions": actions},
+    )

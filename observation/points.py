@@ -1,0 +1,162 @@
+"""Restore points of a job: gathered from Flink and from the files, and each one verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from clusters import state_files
+from clusters.protocol import PointSeen, Ref, Unreachable
+from core.effects import EngineError
+from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind, RestorePoint, newest_first
+from core.jobs.snapshot import checkpoint_directory, lineage_of
+from core.paths import is_path, of_point
+from services import Services
+from settings import clock
+from store import attempts, clusters
+from store.tables import Attempt, Cluster, Job, RestorePointRow
+
+LOOK_BACK = 20
+"""Attempts whose folders are searched again; points of older ones are known from their rows."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """`unread` says why some could not be read; then there may be newer ones than those in `points`.
+    `vanished` are known ones whose files are gone now."""
+
+    points: list[RestorePoint]
+    unread: str | None = None
+    vanished: list[RestorePoint] = field(default_factory=list)
+
+
+async def gather(services: Services, job_id: str) -> Found:
+    """All restore points of a job whose `_metadata` is there now, newest first; writes them down."""
+    async with services.database.read() as session:
+        job = await session.get(Job, job_id)
+        assert job is not None
+        cluster = await clusters.get(session, job.cluster)
+        last = await attempts.recent(session, job_id, LOOK_BACK)
+        recent = [attempt for attempt in last if attempts.gives_points(attempt)]
+        without = {attempt.number for attempt in last} - {attempt.number for attempt in recent}
+        rows = [row for row in await attempts.points(session, job_id) if row.attempt not in without]
+    unread: str | None = None
+    seen: dict[str, tuple[PointSeen, Attempt]] = {}
+    for attempt in recent:
+        try:
+            for point in await _of_attempt(services, cluster, attempt):
+                seen.setdefault(of_point(point.path), (point, attempt))
+        except Unreachable as error:
+            unread = error.message
+    known = {of_point(row.path): row for row in rows}
+    gone: list[str] = []
+    points: dict[str, RestorePoint] = {}
+    for path, (point, attempt) in seen.items():
+        try:
+            if path not in known and await state_files.is_complete(path):
+                points[path] = _point(job_id, path, point, attempt, await state_files.number_of(path))
+        except Unreachable as error:
+            unread = error.message
+    for path, row in known.items():
+        try:
+            if await state_files.is_complete(path):
+                points[path] = await _known(row)
+            else:
+                gone.append(path)
+        except Unreachable as error:
+            unread = error.message
+    async with services.database.write() as session:
+        await _write(session, job_id, points, known.keys(), gone, recent)
+    ordered = newest_first(points.values(), lineage_of(job.snapshot).taken_up)
+    vanished = [attempts.as_point(known[path]) for path in gone]
+    return Found(points=ordered, unread=unread, vanished=vanished)
+
+
+async def named(services: Services, point: str) -> str:
+    """The spelling under which a restore point is known that somebody names: also by a way through symbolic links, on
+    either side. One that nobody knows, and an id, are given back in their one spelling."""
+    point = of_point(point)
+    if not is_path(point) or "\x00" in point:
+        return point
+    real = await state_files.real(point)
+    async with services.database.read() as session:
+        rows = [*await attempts.points_at(session, point), *await attempts.points_at(session, real)]
+    if any(of_point(row.path) == point for row in rows):
+        return point
+    for row in rows:
+        if await state_files.real(row.path) == real:
+            return of_point(row.path)
+    return point
+
+
+async def _write(
+    session: AsyncSession,
+    job_id: str,
+    points: dict[str, RestorePoint],
+    known: object,
+    gone: list[str],
+    recent: list[Attempt],
+) -> None:
+    for point in points.values():
+        await attempts.add_point(session, job_id, point)
+    for path in gone:
+        row = await session.get(RestorePointRow, attempts.point_id(job_id, path))
+        if row is not None:
+            row.gone_at = clock.now()
+    # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
+    # until then Flink's own restart goes back to it, whatever savepoints have been taken since.
+    own = (p for p in points.values() if recent and p.attempt == recent[0].number)
+    if any(p.kind is RestoreKind.CHECKPOINT for p in own):
+        await attempts.pin(session, job_id, None)
+
+
+async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) -> list[PointSeen]:
+    """From the files always; from Flink while the attempt has not been seen to end."""
+    base = checkpoint_directory(cluster.state_dir, attempt.job_id)
+    found = await state_files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
+    savepoints = f"{cluster.state_dir.rstrip('/')}/{attempt.job_id}/savepoints/{attempt.number}-*"
+    found += await state_files.scan(savepoints, RestoreKind.SAVEPOINT)
+    if attempt.ended_at is None:
+        try:
+            asked = await services.engines.get(cluster).checkpoints(Ref(attempt.flink_job_id, attempt.handle))
+            found = [*asked, *found]  # Flink knows the time better than the file does
+        except EngineError:
+            pass  # the files have told
+    return found
+
+
+async def _known(row: RestorePointRow) -> RestorePoint:
+    point = attempts.as_point(row)
+    return (
+        point
+        if point.number is not None
+        else point.model_copy(update={"number": await state_files.number_of(row.path)})
+    )
+
+
+def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt, number: int | None) -> RestorePoint:
+    return RestorePoint(
+        id=attempts.point_id(job_id, path),
+        kind=point.kind,
+        path=path,
+        completed_at=point.completed_at,
+        attempt=attempt.number,
+        version=attempt.version,
+        number=number,
+    )
+
+
+async def untouched(services: Services, cluster: Cluster, attempt: Attempt, seen: EngineState) -> bool:
+    """Whether it is certain that an attempt completed no checkpoint: Flink still knows it and tells of
+    none, or it never took any. Not certain is False."""
+    engine = services.engines.get(cluster)
+    ref = Ref(attempt.flink_job_id, attempt.handle)
+    try:
+        if seen is EngineState.MISSING:
+            return False
+        takes = await engine.takes_checkpoints(ref)
+        return takes is not None and not await engine.checkpoints(ref)
+    except EngineError:
+        return False

@@ -1,0 +1,1 @@
+"""Processes on this machine: what they are started with, known by, and stopped as."""

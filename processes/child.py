@@ -1,0 +1,123 @@
+"""Running a program of someone else's: no shell, a scrubbed environment, limits on time and output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.effects import EngineError, Tell
+
+# What a build or a pip may see of our environment: how to find programs and certificates, nothing that
+# may hold a secret. More can be let through by name with PENSTOCK_BUILD_ENV.
+PASSED = (
+    "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "JAVA_HOME", "M2_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_FIND_LINKS", "GIT_SSL_CAINFO",
+    "SSH_AUTH_SOCK",
+)  # fmt: skip
+_CREDENTIALS = re.compile(r"(://)[^/\s:@]+:[^/\s@]+@")
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+MAX_LINE = 4000
+
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def die_with_parent() -> None:
+    """In the child: be killed by the kernel when the worker dies, so that nothing is left behind."""
+    if _libc is not None:
+        _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
+
+
+class ProcessFailed(EngineError):
+    """It ended with a status other than 0, or was `stopped` at a limit. `lines` are the last of its output."""
+
+    def __init__(self, message: str, lines: list[str], *, stopped: bool = False):
+        super().__init__(message)
+        self.lines = lines
+        self.stopped = stopped
+
+
+def scrubbed(extra: list[str], more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a program of someone else's."""
+    passed = {name: os.environ[name] for name in (*PASSED, *extra) if name in os.environ}
+    return {**passed, **(more or {})}
+
+
+def clean_line(line: str) -> str:
+    """A line fit for a log: no colours, no credentials of a URL, not endless."""
+    return _CREDENTIALS.sub(r"\1***@", _ANSI.sub("", line).rstrip())[:MAX_LINE]
+
+
+async def run(
+    command: list[str],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str],
+    tell: Tell,
+    timeout: float,
+    output_limit: int,
+    keep: int = 400,
+) -> list[str]:
+    """Run `command` (never through a shell) in a process group of its own; returns its last lines.
+
+    `timeout` is in seconds, `output_limit` in bytes. Raises `ProcessFailed`. When the caller is
+    cancelled the whole group is killed.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        env=dict(env),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        limit=1024 * 1024,
+        preexec_fn=die_with_parent,
+    )
+    lines: list[str] = []
+    try:
+        async with asyncio.timeout(timeout):
+            await _read(process, lines, tell, output_limit, keep)
+            code = await process.wait()
+    except TimeoutError:
+        raise ProcessFailed(
+            f"{command[0]} was stopped: it took longer than {timeout:.0f} s", lines, stopped=True
+        ) from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(Exception):
+            await asyncio.shield(process.wait())
+    if code != 0:
+        raise ProcessFailed(f"{Path(command[0]).name} ended with status {code}", lines)
+    return lines
+
+
+async def _read(
+    process: asyncio.subprocess.Process, lines: list[str], tell: Tell, output_limit: int, keep: int
+) -> None:
+    assert process.stdout is not None
+    size = 0
+    rest = b""
+    while chunk := await process.stdout.read(65536):
+        size += len(chunk)
+        if size > output_limit:
+            raise ProcessFailed(f"it was stopped: its output is larger than {output_limit} bytes", lines, stopped=True)
+        *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MAX_LINE:
+            whole, rest = [*whole, rest], b""
+        for raw in whole:
+            line = clean_line(raw.decode(errors="replace"))
+            lines.append(line)
+            del lines[:-keep]
+            tell(line)
+    if rest:
+        lines.append(clean_line(rest.decode(errors="replace")))
+        tell(lines[-1])

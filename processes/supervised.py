@@ -1,0 +1,211 @@
+"""Processes on this machine: started in a session of their own, known by pid and identity."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from core.errors import PenstockError
+from processes.child import die_with_parent
+from processes.identity import identity, writes_to
+
+PORT_PATIENCE = 3.0
+
+
+class StartFailed(PenstockError):
+    def __init__(self, name: str, why: str, log: Path):
+        tail = log.read_text(errors="replace").splitlines()[-12:] if log.exists() else []
+        super().__init__(f"{name} {why}\n" + "\n".join(tail) + "\n", code="start_failed", remedy=f"See {log}.")
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that a process listens on, and the setting that changes it, if one does."""
+
+    number: int
+    setting: str = ""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A process to run. `ready` says whether it answers; `fingerprint` changes when it has to be started anew.
+    With `bound` it is killed when the thread that started it ends, however that comes (Linux)."""
+
+    name: str
+    command: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    ports: list[Port] = field(default_factory=list)
+    ready: Callable[[], bool] = lambda: True
+    fingerprint: str = ""
+    cwd: Path | None = None
+    bound: bool = False
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that the kernel gives to outgoing connections: one of
+    these could be taken while the server that it belongs to is being started again."""
+    while True:
+        port = random.randint(15_000, 30_000)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def http_ok(url: str) -> Callable[[], bool]:
+    def ask() -> bool:
+        try:
+            return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    return ask
+
+
+def listens(port: int, host: str = "127.0.0.1") -> Callable[[], bool]:
+    def ask() -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex((host, port)) == 0
+
+    return ask
+
+
+class Processes:
+    """`folder` holds a record and a log for each process."""
+
+    def __init__(self, folder: Path):
+        self._records = folder / "run"
+        self._logs = folder / "logs"
+        for path in (self._records, self._logs):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _record(self, name: str) -> dict[str, Any]:
+        try:
+            loaded: dict[str, Any] = json.loads((self._records / f"{name}.json").read_text())
+            return loaded
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def find(self, name: str) -> psutil.Process | None:
+        """The running process of this name: the pid of the record, if that pid is still the same process."""
+        record = self._record(name)
+        try:
+            process = psutil.Process(record["pid"])
+            same = self._is_of(record, name, process) and process.status() != psutil.STATUS_ZOMBIE
+        except (KeyError, psutil.NoSuchProcess):
+            return None
+        return process if same else None
+
+    def _is_of(self, record: dict[str, Any], name: str, process: psutil.Process) -> bool:
+        if "identity" in record:
+            return bool(record["identity"] == identity(process.pid))
+        # Of a version that knew a process by the wall clock: when that was set since, by the log that it writes.
+        if abs(process.create_time() - record["created"]) < 2:
+            return True
+        return any(writes_to(process.pid, log) for log in (self.log(name), self._records.parent / f"{name}.log"))
+
+    def write_down(self, name: str, pid: int, fingerprint: str = "") -> None:
+        """Make `pid` the process of this name."""
+        created = psutil.Process(pid).create_time()  # for workers of a version that goes by the clock
+        record = {"pid": pid, "identity": identity(pid), "created": created, "fingerprint": fingerprint}
+        half = self._records / f"{name}.json.{os.getpid()}"
+        half.write_text(json.dumps(record))
+        half.replace(self._records / f"{name}.json")
+
+    def names(self) -> list[str]:
+        """Of all that have been started and not stopped since."""
+        return sorted(path.stem for path in self._records.glob("*.json"))
+
+    def is_current(self, spec: Spec) -> bool:
+        return self.find(spec.name) is not None and self._record(spec.name).get("fingerprint") == spec.fingerprint
+
+    def start(self, spec: Spec, *, timeout: float = 120, note: Callable[[str], None] = lambda _: None) -> bool:
+        """Start `spec` unless it runs already; wait until it is ready. Returns whether it was started.
+
+        Raises `StartFailed` when a port is taken, the process ends, or it is not ready in `timeout` seconds.
+        """
+        log = self.log(spec.name)
+        started = False
+        if not self.is_current(spec):
+            self.stop(spec.name)
+            self._check_ports(spec)
+            with open(log, "ab") as out:
+                child = subprocess.Popen(
+                    spec.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **spec.env},
+                    cwd=spec.cwd,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent if spec.bound else None,
+                )
+            self.write_down(spec.name, child.pid, spec.fingerprint)
+            started = True
+        deadline = time.monotonic() + timeout
+        while not spec.ready():
+            if self.find(spec.name) is None:
+                raise StartFailed(spec.name, "ended while it was starting.", log)
+            if time.monotonic() > deadline:
+                raise StartFailed(spec.name, f"is not ready after {timeout:.0f} s.", log)
+            note("waiting until it answers")
+            time.sleep(0.1)
+        return started
+
+    def _check_ports(self, spec: Spec) -> None:
+        for port in spec.ports:
+            # The sockets of a process that has just been killed live on until the last of its threads is gone.
+            deadline = time.monotonic() + PORT_PATIENCE
+            while listens(port.number)() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if listens(port.number)():
+                raise PenstockError(
+                    f"Port {port.number}, which {spec.name} needs, is taken{_holder(port.number)}.",
+                    code="port_taken",
+                    remedy=f"Stop that process{f', or set {port.setting} to a free port' if port.setting else ''}.",
+                )
+
+    def stop(self, *names: str, grace: float = 20) -> bool:
+        """Stop processes and what they started, politely and then for good. Returns whether one ran."""
+        processes = [found for name in names if (found := self.find(name)) is not None]
+        family = [*processes]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family += process.children(recursive=True)
+                process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=grace)
+        for left in [*alive, *(p for p in family if p.is_running())]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+        psutil.wait_procs(family, timeout=10)
+        for name in names:
+            (self._records / f"{name}.json").unlink(missing_ok=True)
+        return bool(processes)
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,) and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        return ""
+    return ""

@@ -1,0 +1,42 @@
+"""The configuration that a version of a job runs with, and where each key of it comes from."""
+
+from __future__ import annotations
+
+from core import config as rules
+from core.jobs.snapshot import checkpoint_directory
+from core.jobs.states import is_stateless
+from core.sql.script import parse_script
+from store.tables import Cluster, Job, Project, Version
+
+
+def effective_config(job: Job, cluster: Cluster, project: Project, version: Version) -> dict[str, rules.Effective]:
+    """The configuration of a version of a job on its cluster, each key with the layer it comes from."""
+    spec = version.spec
+    if is_stateless(job.type):
+        # A cluster's own configuration: what jobs get, they get when they are started on it.
+        return rules.merge(
+            {
+                rules.Layer.CLUSTER: cluster.config,
+                rules.Layer.PROJECT: project.config,
+                rules.Layer.JOB: job.config,
+                rules.Layer.VERSION: dict(spec.get("config") or {}),
+            }
+        )
+    own = dict(spec.get("config") or {})
+    if spec.get("parallelism"):
+        own["parallelism.default"] = str(spec["parallelism"])
+    if spec["type"] == "sql":
+        own |= parse_script(spec["sql"]).settings
+    return rules.merge(
+        {
+            rules.Layer.PLATFORM: rules.PLATFORM_DEFAULTS,
+            rules.Layer.CLUSTER: cluster.config,
+            rules.Layer.PROJECT: project.config,
+            rules.Layer.JOB: job.config,
+            rules.Layer.VERSION: own,
+            rules.Layer.PENSTOCK: {
+                "execution.checkpointing.dir": checkpoint_directory(cluster.state_dir, job.id),
+                "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+            },
+        }
+    )

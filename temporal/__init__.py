@@ -1,0 +1,1 @@
+"""Speaking to Temporal: a client, and commands that are brought to job workflows."""

@@ -1,0 +1,213 @@
+"""Bringing commands to job workflows, and starting workflows that ought to be there."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio.client import (
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from core import search
+from core.errors import Conflict
+from core.jobs.policy import RestartPolicy
+from core.jobs.restore import RestoreRequest
+from core.jobs.retention import SavepointPolicy
+from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
+from core.jobs.states import CommandKind
+from core.names import old_job_workflow_id
+from services import Services
+from settings import Settings
+from store import jobs
+from store.tables import Cluster, Command, Job
+
+ANSWER_TIMEOUT = timedelta(seconds=5)
+NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
+"""What Temporal's client raises when Temporal is away, or a workflow does not answer in time."""
+
+
+def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
+    """Where a job's workflow begins: at the last snapshot that was written, or at the very start."""
+    if job.snapshot:
+        kept = renewed(JobSnapshot.model_validate(job.snapshot))
+        return kept.model_copy(
+            update={
+                "queue": [],
+                "seen": None,
+                "check_at": None,
+                "revision": job.revision,
+                "policy": RestartPolicy.model_validate(job.policy),
+                "savepoints": SavepointPolicy.model_validate(job.savepoints or {}),
+            }
+        )
+    return JobSnapshot(
+        generation=GENERATION,
+        job_id=job.id,
+        project=job.project,
+        name=job.name,
+        type=job.type,
+        cluster=job.cluster,
+        state_dir=cluster.state_dir,
+        version=job.version,
+        policy=RestartPolicy.model_validate(job.policy),
+        savepoints=SavepointPolicy.model_validate(job.savepoints or {}),
+        check_interval=settings.check_interval,
+    )
+
+
+def expires_at(command: Command, settings: Settings) -> datetime:
+    """From then on its workflow does not take it."""
+    return command.created_at + timedelta(seconds=settings.command_expiry)
+
+
+def request_of(command: Command, settings: Settings) -> CommandRequest:
+    return CommandRequest(
+        id=command.id,
+        number=command.number,
+        kind=CommandKind(command.kind),
+        restore=RestoreRequest.model_validate(command.restore) if command.restore else None,
+        version=command.version,
+        rollback_within=command.rollback_within,
+        flink_job_id=command.flink_job_id,
+        job_id=command.job_id,
+        expires_at=expires_at(command, settings),
+    )
+
+
+def _start_arguments(services: Services, job: Job, snapshot: JobSnapshot) -> dict[str, Any]:
+    keys = {
+        search.PROJECT: snapshot.project,
+        search.JOB: snapshot.name,
+        search.STATE: snapshot.state.value,
+        search.TYPE: snapshot.type,
+        search.CLUSTER: snapshot.cluster,
+    }
+    pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(k), v) for k, v in keys.items()]
+    return {
+        "id": jobs.workflow_id(job),
+        "task_queue": services.installation.queues.main,
+        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+        "search_attributes": TypedSearchAttributes(pairs),
+        "static_summary": f"{snapshot.type} job {snapshot.project}:{snapshot.name} on {snapshot.cluster}",
+    }
+
+
+async def deliver(services: Services, job: Job, cluster: Cluster, command: Command) -> None:
+    """Bring a command to its job's workflow, which is started if it is not there. Doing it again is safe.
+
+    Raises `Conflict` when the workflow does not take it, and one of `NO_ANSWER` when Temporal or the workflow did not
+    answer: then it may have been taken, or be taken later.
+    """
+    snapshot, request = snapshot_of(job, cluster, services.settings), request_of(command, services.settings)
+    start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+        "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot)
+    )
+    try:
+        await services.client.execute_update_with_start_workflow(
+            "command", request, start_workflow_operation=start, id=request.id, rpc_timeout=ANSWER_TIMEOUT
+        )
+    except WorkflowUpdateFailedError as error:
+        raise _refusal(error) from error
+
+
+async def ask(services: Services, job: Job, command: Command) -> bool:
+    """The same, but no workflow is started for it: False when there is none. True: it has the command, now or since
+    before."""
+    request = request_of(command, services.settings)
+    handle = services.client.get_workflow_handle(jobs.workflow_id(job))
+    try:
+        await handle.execute_update("command", request, id=request.id, rpc_timeout=ANSWER_TIMEOUT)
+    except WorkflowUpdateFailedError as error:
+        raise _refusal(error) from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+async def was_taken(services: Services, job: Job, command: Command) -> bool:
+    """Whether a workflow has taken a command, as Temporal knows also of one that does not answer."""
+    handle = services.client.get_workflow_handle(jobs.workflow_id(job)).get_update_handle(command.id)
+    try:
+        await handle.result(rpc_timeout=ANSWER_TIMEOUT)
+    except (RPCTimeoutOrCancelledError, WorkflowUpdateFailedError):  # it waits to be looked at, or was refused
+        return False
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+def _refusal(error: WorkflowUpdateFailedError) -> Conflict:
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return Conflict(str(cause))
+    allowed = cause.details[0] if cause.details else None
+    return Conflict(str(cause.message), code=cause.type or "conflict", allowed=allowed)
+
+
+async def retire(services: Services, job: Job) -> None:
+    """End the workflow of a job that is being deleted; one that is not there has ended.
+
+    Raises `Conflict` when it refuses, as something of the job may run, and one of `NO_ANSWER` as `deliver` does.
+    """
+    id_ = jobs.workflow_id(job)
+    handle = services.client.get_workflow_handle(id_)
+    try:
+        if id_ == old_job_workflow_id(job.project, job.name):
+            # It may be the workflow of an earlier job of this name.
+            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+            if snapshot.job_id != job.id:
+                return
+        await handle.execute_update("retire", rpc_timeout=ANSWER_TIMEOUT)
+    except WorkflowUpdateFailedError as error:
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
+            return
+        message = cause.message if isinstance(cause, ApplicationError) else str(cause)
+        raise Conflict(str(message), code="job_not_deletable", remedy="Kill it first.") from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+
+
+async def start_job(services: Services, job: Job, cluster: Cluster) -> None:
+    """Start a job's workflow without a command, where it was lost."""
+    snapshot = snapshot_of(job, cluster, services.settings)
+    await services.client.start_workflow(
+        "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot), rpc_timeout=ANSWER_TIMEOUT
+    )
+
+
+async def stop_watch(services: Services, cluster: str) -> None:
+    """A cluster whose row is gone is watched no longer. Where Temporal is away the watch ends by itself."""
+    with contextlib.suppress(*NO_ANSWER):
+        handle = services.client.get_workflow_handle(services.installation.cluster_workflow_id(cluster))
+        await handle.cancel(rpc_timeout=ANSWER_TIMEOUT)
+
+
+async def start_watch(services: Services, cluster: str) -> None:
+    """See that a cluster is watched."""
+    await services.client.start_workflow(
+        "ClusterWorkflow",
+        cluster,
+        id=services.installation.cluster_workflow_id(cluster),
+        task_queue=services.installation.queues.main,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"watch of cluster {cluster}",
+        rpc_timeout=ANSWER_TIMEOUT,
+    )

@@ -1,0 +1,214 @@
+"""Columns and verdicts from plans that a real Flink compiled (tests/core/sql/plans; 2.3.0 where no other is named). What a restore really does
+with each class of verdict is in tests/real/test_verdict.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.jobs.restore import Accepted
+from core.sql.lineage import JobLineage, Lineage, TableUse, around, graph, of, place_of_options
+from core.sql.operators import TableName, fields_of
+from core.sql.plan import NotAPlan, Plan, read, renumbered
+from core.sql.verdict import Change, OperatorChange, StateVerdict, Verdict, compare, from_one, objection
+
+FOLDER = Path(__file__).parent / "plans"
+
+
+def plan(name: str) -> Plan:
+    return from_one(read(json.loads((FOLDER / f"{name}.json").read_text())))
+
+
+class TestReading:
+    def test_tables_and_columns(self):
+        found = plan("count-sum")
+        assert [t.name for t in found.reads] == ["src"]
+        assert [t.name for t in found.writes] == ["snk"]
+        (sink,) = found.sinks
+        assert {c.name: {o.column for o in c.origins} for c in found.written(sink)} == {"name": {"name"}, "c": {"amt"}}
+
+    def test_ids_count_from_one(self):
+        assert sorted(plan("count").nodes) == list(range(1, len(plan("count").nodes) + 1))
+
+    def test_an_operator_that_is_not_known_makes_its_columns_inexact(self):
+        body = json.loads((FOLDER / "count.json").read_text())
+        for node in body["nodes"]:
+            node["type"] = node["type"].replace("group-aggregate", "dream-aggregate")
+        found = read(body)
+        columns = found.written(found.sinks[0])
+        assert not any(c.exact for c in columns)
+        assert {o.column for c in columns for o in c.origins} == {"name"}
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"nodes": []}, {"nodes": [{"id": 1}], "edges": []}, {"flinkVersion": "2", "nodes": [
+            {"id": 1, "type": "stream-exec-calc_1"}], "edges": [{"source": 1, "target": 1}]},
+            {"flinkVersion": "2", "nodes": [{"id": 1, "type": "odd"}], "edges": []}],
+    )  # fmt: skip
+    def test_what_is_no_plan(self, body):
+        with pytest.raises(NotAPlan):
+            read(body)
+
+    def test_a_table_that_is_looked_up(self):
+        """From JDBC, which takes filter and projection into itself (compiled with flink-connector-jdbc 4.0.0-2.0)."""
+        found = plan("lookup")
+        assert [t.name for t in found.reads] == ["dim", "o"]
+        columns = found.written(found.sinks[0])
+        assert {c.name: {f"{o.table.name}.{o.column}" for o in c.origins} for c in columns} == {
+            "id": {"o.id"}, "a": {"dim.name"}, "b": {"dim.city"},
+        }  # fmt: skip
+        assert all(c.exact for c in columns)
+
+    def test_row_types_in_both_writings(self):
+        assert fields_of("ROW<`a` INT, `b``c` ROW<`x` DECIMAL(10, 2), `y` MAP<STRING, INT>> NOT NULL>") == [
+            ("a", "INT"),
+            ("b`c", "ROW<`x` DECIMAL(10, 2), `y` MAP<STRING, INT>> NOT NULL"),
+        ]
+        assert fields_of({"type": "ROW", "fields": [{"name": "a", "fieldType": "INT"}]}) == [("a", "INT")]
+
+    def test_names_with_backticks(self):
+        assert TableName.parse("`c`.`d`.`odd``name`") == TableName("c", "d", "odd`name")
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("old", "new", "verdict", "words"),
+        [
+            ("count", "count", Verdict.COMPATIBLE, "All state goes on"),
+            ("count", "count-filtered", Verdict.COMPATIBLE, "All state goes on"),
+            ("count", "count-two", Verdict.COMPATIBLE, "begins empty"),
+            ("count-two", "count", Verdict.WITH_LOSS, "ids"),
+            ("count", "ids", Verdict.WITH_LOSS, "GroupAggregate"),
+            ("count", "count-sum", Verdict.INCOMPATIBLE, "SUM"),
+            ("count", "count-upper", Verdict.INCOMPATIBLE, "UPPER"),
+            # The same types in the same places, and yet another sum: mixing the two would be silently wrong.
+            ("sum", "sum-other", Verdict.INCOMPATIBLE, "aggregates"),
+            ("join", "join-more", Verdict.INCOMPATIBLE, "rows of input 1"),
+            ("top", "top5", Verdict.INCOMPATIBLE, "rankRange"),
+            ("count", "count-ttl", Verdict.UNKNOWN, "time to live"),
+        ],
+    )
+    def test_the_class(self, old: str, new: str, verdict: Verdict, words: str):
+        found = compare(plan(old), plan(new)).verdict
+        assert found.verdict is verdict, found
+        assert words in found.summary
+
+    def test_what_keeps_its_state_keeps_its_id(self):
+        old, new = plan("count"), renumbered(plan("count-filtered"), {n: n + 500 for n in plan("count-filtered").nodes})
+        aligned = compare(old, new).aligned
+
+        def ids(of_plan: Plan) -> dict[str, int]:
+            return {n.kind: n.id for n in of_plan.nodes.values() if n.kind != "calc"}
+
+        for kind in ("table-source-scan", "group-aggregate", "sink"):
+            assert ids(aligned)[kind] == ids(old)[kind]
+        assert len(set(aligned.nodes)) == len(new.nodes)
+
+    def test_what_cannot_go_on_gets_an_id_of_its_own(self):
+        old = plan("count")
+        aligned = compare(old, plan("count-sum")).aligned
+        (changed,) = [n.id for n in aligned.nodes.values() if n.kind == "group-aggregate"]
+        assert changed not in old.nodes
+
+    def test_aligned_twice_is_the_same_plan(self):
+        old, new = plan("count"), plan("count-filtered")
+        once = compare(old, new).aligned
+        assert compare(old, renumbered(new, {n: n + 90 for n in new.nodes})).aligned.digest() == once.digest()
+        assert compare(once, new).aligned.digest() != ""
+        assert compare(once, new).verdict.verdict is Verdict.COMPATIBLE
+
+    def test_a_source_that_reads_from_elsewhere_is_not_known(self):
+        body = json.loads((FOLDER / "count.json").read_text())
+        for node in body["nodes"]:
+            if "scanTableSource" in node:
+                node["scanTableSource"]["table"]["resolvedTable"]["options"]["topic"] = "other"
+        found = compare(plan("count"), read(body)).verdict
+        assert found.verdict is Verdict.UNKNOWN
+        assert "topic" in found.summary
+
+    def test_another_connector_cannot_take_its_positions(self):
+        body = json.loads((FOLDER / "count.json").read_text())
+        for node in body["nodes"]:
+            if "scanTableSource" in node:
+                node["scanTableSource"]["table"]["resolvedTable"]["options"]["connector"] = "kafka"
+        assert compare(plan("count"), read(body)).verdict.verdict is Verdict.INCOMPATIBLE
+
+    def test_what_an_older_flink_left_unsaid_is_no_change(self):
+        """Plans of 1.20.5 do not have `outputInsertOnly`; 2.3.0 says it of every deduplication."""
+        found = compare(plan("deduplicate-1.20"), plan("deduplicate-2.3")).verdict
+        assert found.verdict is Verdict.COMPATIBLE, found
+
+    def test_state_goes_on_in_the_implementation_that_made_it(self):
+        """2.3.0 has a second one of unbounded OVERs, and would take it for state of 1.20.5, too."""
+        old, new = plan("over-unbounded-1.20"), plan("over-unbounded-2.3")
+
+        def manner(found: Plan) -> list[object]:
+            return [n.body.get("unboundedOverVersion") for n in found.nodes.values() if n.kind == "over-aggregate"]
+
+        assert (manner(old), manner(new)) == ([None], [2])
+        found = compare(old, new)
+        assert found.verdict.verdict is Verdict.COMPATIBLE
+        assert manner(found.aligned) == [None]
+        assert manner(compare(new, new).aligned) == [2]
+        # What begins empty begins in the new one.
+        assert manner(compare(plan("count"), new).aligned) == [2]
+
+
+KEPT, CHANGED, DROPPED, UNSURE = Change.KEPT, Change.CHANGED, Change.DROPPED, Change.UNSURE
+
+
+class TestObjection:
+    """What has to be accepted before a state is given to a version, each for itself."""
+
+    @pytest.mark.parametrize(
+        ("verdict", "changes", "asks"),
+        [
+            (Verdict.COMPATIBLE, [KEPT], []),
+            (Verdict.WITH_LOSS, [KEPT, DROPPED], ["loss"]),
+            (Verdict.INCOMPATIBLE, [CHANGED], ["change"]),
+            (Verdict.INCOMPATIBLE, [CHANGED, DROPPED], ["change", "loss"]),
+            (Verdict.INCOMPATIBLE, [CHANGED, UNSURE], ["change", "unknown"]),
+            (Verdict.UNKNOWN, [UNSURE], ["unknown"]),
+            (Verdict.UNKNOWN, [UNSURE, DROPPED], ["unknown", "loss"]),
+            (Verdict.UNKNOWN, [], ["unknown"]),
+        ],
+    )
+    @given(loss=st.booleans(), change=st.booleans(), unknown=st.booleans())
+    def test_table(self, verdict, changes, asks, loss, change, unknown):
+        operators = [OperatorChange(change=c, kind="k", old="o", new="n") for c in changes]
+        found = StateVerdict(verdict=verdict, summary="s", operators=operators)
+        accepted = Accepted(loss=loss, change=change, unknown=unknown)
+        missing = [word for word in asks if not getattr(accepted, word)]
+        codes = {"loss": "state_loss", "change": "state_incompatible", "unknown": "state_unknown"}
+        said = objection(found, accepted)
+        assert (said[0] if said else None) in ([codes[word] for word in missing] or [None])
+
+
+class TestGraph:
+    def test_places_are_the_same_whatever_the_table_is_called(self):
+        one = place_of_options({"connector": "kafka", "topic": "orders", "properties.bootstrap.servers": "b:9092"})
+        other = place_of_options(
+            {"connector": "upsert-kafka", "topic": "orders", "properties.bootstrap.servers": "b:9092", "format": "json"}
+        )
+        assert one == other == "kafka:properties.bootstrap.servers=b:9092;topic=orders"
+        assert place_of_options({"connector": "datagen"}) is None
+
+    def test_up_and_down(self):
+        def job(name: str, reads: str, writes: str) -> JobLineage:
+            def use(place: str) -> TableUse:
+                return TableUse(table="t", place=place, connector="kafka")
+
+            return JobLineage(name, Lineage(reads=[use(reads)], writes=[use(writes)]))
+
+        view = graph([job("p:a", "k:1", "k:2"), job("p:b", "k:2", "k:3"), job("p:c", "k:9", "k:8")])
+        assert around(view, "p:a", up=False).jobs == ["p:a", "p:b"]
+        assert around(view, "p:b", up=True).places == ["k:1", "k:2"]
+
+    def test_a_table_without_a_place_is_its_jobs_own(self):
+        found = of(plan("count"))
+        assert found.reads[0].place is None
+        view = graph([JobLineage("p:a", found), JobLineage("p:b", found)])
+        assert around(view, "p:a", up=False).jobs == ["p:a"]

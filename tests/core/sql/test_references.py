@@ -1,0 +1,124 @@
+"""Names and secrets in a SQL text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InvalidInput
+from core.sql.references import (
+    bent,
+    check_script,
+    created,
+    in_clear,
+    named,
+    quoted,
+    quoted_name,
+    resolved_sql,
+    secrets_in,
+)
+from core.sql.script import tokens
+
+
+class TestNames:
+    def test_every_name_and_every_chain(self):
+        found = named("SELECT o.id FROM `team-a`.orders AS o -- not.this\n WHERE x = 'nor.this'")
+        assert {("o", "id"), ("team-a", "orders"), ("o",)} <= found
+        assert not any("not" in c or "nor" in c for c in found)
+
+    @pytest.mark.parametrize(
+        ("text", "names"),
+        [
+            ("CREATE TABLE a (x INT) WITH ('connector'='x')", {("a",)}),
+            ("CREATE TEMPORARY TABLE IF NOT EXISTS `a`.b (x INT)", {("a", "b")}),
+            ("CREATE OR REPLACE TEMPORARY VIEW v AS SELECT 1", {("v",)}),
+            ("CREATE CATALOG c WITH ('type'='x'); DROP TABLE z", set()),
+        ],
+    )
+    def test_what_a_script_makes(self, text, names):
+        assert created(text) == names
+
+    @given(st.text(max_size=40))
+    def test_quoting_keeps_everything_inside(self, text):
+        (name,) = list(tokens(quoted_name(text)))
+        assert name.kind == "name"
+        (value,) = list(tokens(quoted(text)))
+        assert value.kind == "string"
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(
+        "text",
+        ["SELECT '${secret:a}'", "INSERT INTO t VALUES ('${secret:a}')", "CREATE VIEW v AS SELECT '${secret:a}'",
+         "SELECT 1 FROM t WHERE 'a' = '${secret:a}'"],
+    )  # fmt: skip
+    def test_where_it_would_be_seen_it_is_refused(self, text):
+        with pytest.raises(InvalidInput):
+            resolved_sql(text, {"a": "x"})
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("CREATE TABLE a (LIKE b)", [("LIKE", ("b",))]),
+            ("CREATE TABLE a WITH ('x'='y') LIKE `p`.b (EXCLUDING OPTIONS)", [("LIKE", ("p", "b"))]),
+            ("SELECT * FROM t WHERE a LIKE 'x'", []),
+            ("ALTER TABLE IF EXISTS p.b SET ('x'='y')", [("ALTER TABLE", ("p", "b"))]),
+            ("SELECT * FROM c.p.b /*+ OPTIONS('x'='y') */ AS z", [("an OPTIONS hint", ("c", "p", "b"))]),
+            ("SELECT /*+ BROADCAST(b) */ * FROM b", []),
+        ],
+    )
+    def test_definitions_that_are_taken_or_changed(self, text, found):
+        assert [(how, chain) for how, chain, _ in bent(text)] == found
+
+    def test_references_are_replaced_in_options_only(self):
+        text = "CREATE TABLE t (`${secret:a}` INT) WITH ('p' = '${secret:a}') -- ${secret:a}"
+        assert resolved_sql(text, {"a": "it's"}) == (
+            "CREATE TABLE t (`${secret:a}` INT) WITH ('p' = 'it''s') -- ${secret:a}"
+        )
+        assert secrets_in(text) == {"a"}
+
+    @given(st.text(min_size=1, max_size=40))
+    def test_no_secret_breaks_out_of_its_string(self, secret):
+        made = resolved_sql("SET 'k' = '${secret:a}'", {"a": secret})
+        shape = [t.kind for t in tokens(made)]
+        assert shape == ["word", "string", "other", "string"]
+
+    def test_a_malformed_one_is_refused(self):
+        with pytest.raises(InvalidInput):
+            secrets_in("'${secret:Not A Name}'")
+
+    @pytest.mark.parametrize(
+        ("key", "value", "clear"),
+        [
+            ("password", "x", True),
+            ("password", "${secret:x}", False),
+            ("password", "", False),
+            ("properties.ssl.keystore.password", "x", True),
+            ("properties.ssl.keystore.location", "/x", False),
+            ("secret-key", "x", True),
+            ("aws.access-key-id", "AKIA", True),
+            ("scan.token", "x", True),
+            ("url", "jdbc:postgresql://h/d", False),
+            ("url", "jdbc:postgresql://h/d?user=a&password=b", True),
+            ("url", "https://a:b@h/", True),
+            ("url", "https://a:${secret:x}@h/", False),
+            ("properties.sasl.jaas.config", 'x required username="a" password="b";', True),
+            ("properties.sasl.jaas.config", 'x required username="a" password="${secret:b}";', False),
+            ("topic", "passwords", False),
+        ],
+    )
+    def test_what_is_a_secret_in_clear(self, key, value, clear):
+        assert in_clear(key, value) is clear
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "CREATE TABLE t (x INT) WITH ('connector'='jdbc', 'password' = 'a')",
+            "SET 'my.secret' = 'a'",
+            "SELECT 1\nFROM t /*+ OPTIONS('password'='a') */",
+        ],
+    )
+    def test_in_a_script_it_is_refused_with_its_place(self, text):
+        with pytest.raises(InvalidInput) as error:
+            check_script(text)
+        assert "Line " in error.value.message
+        assert "penstock secrets set" in (error.value.remedy or "")

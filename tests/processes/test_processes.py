@@ -1,0 +1,143 @@
+"""A process is known by what does not move with the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from clusters.local.keeper import JOBMANAGER, KEEPER, Seen, Wanted
+from clusters.protocol import ClusterProgram
+from core.jobs.observations import EngineState
+from processes.scratch import sweep, temporary
+from processes.supervised import Processes
+
+ROOT = Path(__file__).parent.parent.parent
+# What another process says of a folder's processes and of what its own keeper would do next.
+ASK = """
+import json, sys
+from pathlib import Path
+from clusters.local import hosted
+from clusters.local.keeper import Keeper
+from processes.supervised import Processes
+folder = Path(sys.argv[1])
+processes = Processes(folder)
+keeper = object.__new__(Keeper)
+keeper.folder, keeper.processes, keeper._lives, keeper._seen, keeper.signalled = folder, processes, {}, None, ""
+keeper._have = keeper._look = lambda count: None
+end = ""
+try:
+    keeper._go_on(0)
+except Exception as error:
+    end = str(error)
+found = {name: processes.find(name) is not None for name in processes.names()}
+print(json.dumps({"found": found, "state": hosted._state(folder).state.value, "end": end}))
+"""
+SWEEP = "import sys; from pathlib import Path; from processes.scratch import sweep; print(sweep(Path(sys.argv[1])))"
+
+
+def as_if_the_clock_were_set(seconds: int, code: str, *arguments: object) -> str:
+    """Run `code` where the boot of the machine is `seconds` later, as it is after the clock was set: in a mount
+    namespace with a /proc/stat of its own."""
+    script = (
+        f'sed "s/^btime.*/btime $(($(awk \'/^btime/ {{print $2}}\' /proc/stat) + {seconds}))/" /proc/stat > "$1" && '
+        'mount --bind "$1" /proc/stat && shift && exec "$@"'
+    )
+    fake = Path(str(arguments[0])).parent / "stat"
+    command = ["unshare", "-m", "sh", "-c", script, "sh", fake, sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    if done.returncode and ("unshare" in done.stderr or "mount" in done.stderr):
+        pytest.skip(f"no mount namespace to be had: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def sleeping(log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as out:
+        child = subprocess.Popen(["sleep", "60"], stdout=out)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / ("a" * 32)
+    made.mkdir()
+    program = ClusterProgram("2.3.0", 1, 2, "s", 1, 1, "1m", "1m")
+    Wanted(name="x", home=Path("/"), program=program, config={}).write(made / "wanted.json")
+    Seen(state=EngineState.RUNNING, detail="up", of=1).write(made / "seen.json")
+    return made
+
+
+@pytest.mark.parametrize("step", [0, 3, -3, 86_400])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_clock_that_is_set_ends_no_cluster(folder: Path, step: int, older: bool):
+    processes = Processes(folder)
+    with sleeping(folder / "keeper.log") as keeper, sleeping(processes.log(JOBMANAGER)) as jobmanager:
+        for name, child in ((KEEPER, keeper), (JOBMANAGER, jobmanager)):
+            processes.write_down(name, child.pid)
+            if older:  # as the version before wrote it
+                path = folder / "run" / f"{name}.json"
+                record = json.loads(path.read_text())
+                path.write_text(json.dumps({k: v for k, v in record.items() if k != "identity"}))
+        said = json.loads(as_if_the_clock_were_set(step, ASK, folder))
+        assert said == {"found": {KEEPER: True, JOBMANAGER: True}, "state": "RUNNING", "end": ""}
+    said = json.loads(as_if_the_clock_were_set(step, ASK, folder))
+    assert said["found"] == {KEEPER: False, JOBMANAGER: False}
+    assert said["state"] == "FAILED"
+    assert said["end"].startswith("its JobManager died")
+
+
+def test_a_pid_that_another_process_has_is_not_ours(tmp_path: Path):
+    processes = Processes(tmp_path)
+    with sleeping(tmp_path / "log") as child:
+        processes.write_down("it", child.pid)
+        path = tmp_path / "run" / "it.json"
+        record = json.loads(path.read_text())
+        boot, _, ticks = record["identity"].partition(".")
+        for other in (f"{boot}.{int(ticks) - 1}", f"{'0' * 32}.{ticks}"):
+            path.write_text(json.dumps({**record, "identity": other}))
+            assert processes.find("it") is None
+        assert not processes.stop("it")
+        assert child.poll() is None
+        # An old record of a process that has gone, and whose pid a stranger has now.
+        path.write_text(json.dumps({"pid": child.pid, "created": record["created"] - 100, "fingerprint": ""}))
+        assert processes.find("it") is None
+
+
+@pytest.mark.parametrize("step", [0, 3, -3, 86_400])
+def test_a_clock_that_is_set_deletes_no_folder_in_use(tmp_path: Path, step: int):
+    parent = tmp_path / "scratch"
+    parent.mkdir()
+    with temporary(parent) as mine:
+        prefix, _, _ = mine.name.rpartition("-")[0].rpartition("-")
+        older = parent / f"{prefix}-{int(psutil.Process().create_time())}-x"
+        older.mkdir()
+        assert as_if_the_clock_were_set(step, SWEEP, parent).strip() == "0"
+        assert mine.exists()
+        assert older.exists()
+
+
+def test_the_folder_of_a_process_that_has_gone_is_deleted(tmp_path: Path):
+    code = "import sys, os; from pathlib import Path; from processes.scratch import temporary\n"
+    code += "with temporary(Path(sys.argv[1])) as made: os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, tmp_path], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    left = list(tmp_path.iterdir())
+    assert len(left) == 1
+    started = time.monotonic()
+    assert sweep(tmp_path) == 1
+    assert time.monotonic() - started < 5
+    assert list(tmp_path.iterdir()) == []
