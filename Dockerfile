@@ -6,8 +6,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/penstock
-COPY requirements.lock ./
-RUN pip install --no-cache-dir -r requirements.lock
+COPY requirements.lock requirements-build.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements.lock -r requirements-build.lock
 COPY pyproject.toml README.md ./
 COPY activities activities
 COPY api api
@@ -21,7 +21,7 @@ COPY store store
 COPY watch watch
 COPY worker worker
 COPY workflows workflows
-RUN pip install --no-cache-dir --no-deps . \
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
     && useradd --create-home --uid 9999 penstock \
     && mkdir -p /var/lib/penstock /var/lib/flink/state /var/cache/penstock \
     && chown -R penstock /var/lib/penstock /var/lib/flink /var/cache/penstock
