@@ -8,7 +8,7 @@ RUN apt-get update \
 WORKDIR /opt/penstock
 COPY requirements.lock requirements-build.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.lock -r requirements-build.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY activities activities
 COPY api api
 COPY cli cli

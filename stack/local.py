@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 from core.search import ATTRIBUTES
 from engine.flink_processes import Flink
 from engine.processes import Port, Processes, Spec, http_ok, listens
-from settings import ApiSettings, Settings, StackSettings, local_stack_roots
+from settings import ApiSettings, Settings, StackSettings, code, local_stack_roots
+from settings.code import ROOT
 from stack.parts import Parts
 
-ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = Path(__file__).with_name("examples")
 ORDER = ["temporal", "jobmanager", "taskmanager", "gateway", "api", "worker"]
 
 
@@ -93,7 +93,7 @@ class LocalStack:
 
     def _python(self, name: str, arguments: list[str], **more: object) -> Spec:
         env = {
-            "PYTHONPATH": str(ROOT),
+            **code.environment(),
             "PYTHONUNBUFFERED": "1",
             "PENSTOCK_HOME": str(self.settings.home),
             "PENSTOCK_CACHE": str(self.settings.cache),
@@ -104,7 +104,7 @@ class LocalStack:
         if not self.settings.git_local_roots and "PENSTOCK_GIT_LOCAL_ROOTS" not in env:
             roots = ",".join(f'"{root}"' for root in local_stack_roots())
             env["PENSTOCK_GIT_LOCAL_ROOTS"] = f"[{roots}]"
-        command = [sys.executable, "-m", *arguments]
+        command = code.command(*arguments)
         fingerprint = f"{command} {sorted(env.items())} {_source_hash()} {self.settings!r}"
         return Spec(
             name=name,
