@@ -216,14 +216,14 @@ def compare(
 ) -> list[tuple[Mapping[str, Any], Observation]]:
     """What `overview` says of each attempt, where it can be believed.
 
-    An attempt that was only just recorded may not have been sent yet: that it is missing says nothing. A look that
-    was begun before a later one was written down is old, unless what it saw is final. A final state stays what is
-    said, also when the cluster has forgotten the attempt since.
+    An attempt that was only just recorded, and never seen, may not have been sent yet: that it is missing says nothing.
+    A look that was begun before a later one was written down is old, unless what it saw is final. A final state stays
+    what is said, also when the cluster has forgotten the attempt since.
     """
     changes = []
     for row in known:
         seen = overview.jobs.get(row["handle"]) or JobSeen(row["handle"], EngineState.MISSING, detail="not known")
-        if seen.state is EngineState.MISSING and row["state"] in ("RECORDED", "UNKNOWN"):
+        if seen.state is EngineState.MISSING and row["seen"] is None and row["state"] in ("RECORDED", "UNKNOWN"):
             continue
         at = sequence
         if seen.state not in FINAL and row["seen"] in FINAL:

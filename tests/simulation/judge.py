@@ -373,6 +373,9 @@ class Judge:
                     job_id,
                 )
                 known = told is not None and told[0] is None
+                known = known and not any(
+                    j.owner == job_id and not j.final and self.was_under_way(j) for j in self.jobs
+                )
                 if known and state in ALIVE_STATES and not self.alive(job_id) and now - since > world.view_bound:
                     self.broken(
                         "whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive"

@@ -65,6 +65,22 @@ async def test_a_reason_that_is_over_is_told_by_level(world: World):
     assert world.temporal.told == ["RUNNING"]
 
 
+@pytest.mark.parametrize(("seen", "said"), [(None, []), ("RUNNING", ["MISSING"])])
+async def test_that_an_unclear_attempt_is_missing_counts_once_it_was_seen(
+    world: World, seen: str | None, said: list[str]
+):
+    """Found by the simulation: its row said RUNNING for ten minutes, and a check of the job believed it."""
+    async with world.database.write() as session:
+        row = await session.get(Attempt, (world.job_id, 1))
+        assert row is not None
+        row.state, row.seen = "UNKNOWN", seen
+    world.flink.state = E.MISSING
+    world.time.go_on(60)
+    await world.observer().observe("local")
+    assert world.temporal.told == said
+    assert (await world.attempt()).seen == (said[0] if said else None)
+
+
 async def test_many_attempts_are_written_at_once(world: World):
     """A final state stays, whatever else is written with it."""
     other = await add_job(world.database, name="other", state="RUNNING")
