@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from settings import ApiSettings, Settings
-from stack.local import ROOT
+from settings.code import ROOT
 
 FILE = ROOT / "docker-compose.yml"
 
