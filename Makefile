@@ -34,4 +34,13 @@ simulate: ## Search with the simulation; ARGS="--seconds 3600 --seed 7", "--repl
 bench: ## Measure, and write docs/benchmarks.md
 	@PYTHONPATH=. "$$(bin/environment test)" -m benchmarks
 
-.PHONY: help demo up down status test check lint faults simulate bench
+# The versions that are locked stay while they fit. UV_CUSTOM_COMPILE_COMMAND is what the files name as their maker.
+compile = UV_CUSTOM_COMPILE_COMMAND="make lock" "$$(bin/environment test)" -m uv pip compile --quiet --universal \
+  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS)
+
+lock: ## Write the locks anew from pyproject.toml; ARGS="--upgrade", "--upgrade-package NAME"
+	@$(compile) pyproject.toml -o requirements.lock >/dev/null
+	@$(compile) pyproject.toml --extra test -c requirements.lock -o requirements-test.lock >/dev/null
+	@$(compile) --group build -c requirements-test.lock -o requirements-build.lock >/dev/null
+
+.PHONY: help demo up down status test check lint faults simulate bench lock

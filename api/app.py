@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import structlog
@@ -29,6 +28,7 @@ from api.security import caller, check_address
 from api.sql.router import router as sql_router
 from api.sql.sessions import router as sessions_router
 from api.sql.tests import router as tests_router
+from core import __version__
 from observation.observer import Observer
 from services import Services
 from settings import ApiSettings, Settings, clock
@@ -72,7 +72,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
 
     app = FastAPI(
         title="Penstock",
-        version=_version(),
+        version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url="/docs",
@@ -126,13 +126,6 @@ def _describe(app: FastAPI) -> None:
         return made
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _version() -> str:
-    try:
-        return version("penstock")
-    except PackageNotFoundError:
-        return "0.1.0"
 
 
 def serve(settings: Settings, api: ApiSettings) -> None:

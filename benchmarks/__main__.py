@@ -26,7 +26,7 @@ from benchmarks import recovery
 from benchmarks.simulated import SimulatedFlink
 from processes.supervised import free_port
 from settings import Settings
-from stack.local import ROOT
+from settings.code import ROOT
 from stack.parts import Parts
 from tests.real.conftest import GitRepository, Stack
 from tests.real.sse import events

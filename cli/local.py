@@ -21,7 +21,8 @@ from clusters.local.hosted import stop_all
 from core.errors import PenstockError
 from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings
-from stack.local import ORDER, ROOT, LocalStack
+from settings.code import COMMAND
+from stack.local import EXAMPLES, ORDER, LocalStack
 from stack.parts import Parts
 from stack.progress import step
 
@@ -58,7 +59,7 @@ def _need(*programs: str) -> None:
         raise PenstockError(
             f"This machine lacks: {', '.join(missing)}.",
             code="missing_program",
-            remedy="Install Java 17, Maven and Git (see README), then run this again.",
+            remedy="Install Java 17, Maven and Git, then run this again.",
         )
 
 
@@ -186,7 +187,7 @@ def demo(
     ready = time.monotonic()
     names = ["demo-sql", "demo-jar"]
     wanted: dict[str, dict[str, Any]] = {
-        "demo-sql": {"type": "sql", "sql": (ROOT / "examples" / "sql" / "orders.sql").read_text()},
+        "demo-sql": {"type": "sql", "sql": (EXAMPLES / "sql" / "orders.sql").read_text()},
         "demo-jar": {
             "type": "jar",
             "git": {"url": str(repository), "ref": "main", "subdirectory": "clicks"},
@@ -207,11 +208,11 @@ def demo(
     addresses(found)
     out.print(
         "\nTry next:\n"
-        "  bin/penstock jobs show demo-sql\n"
-        "  bin/penstock jobs pause demo-sql --wait\n"
-        "  bin/penstock jobs start demo-sql --wait      # goes on from its savepoint\n"
-        "  bin/penstock jobs timeline demo-sql\n"
-        "  make down",
+        f"  {COMMAND} jobs show demo-sql\n"
+        f"  {COMMAND} jobs pause demo-sql --wait\n"
+        f"  {COMMAND} jobs start demo-sql --wait      # goes on from its savepoint\n"
+        f"  {COMMAND} jobs timeline demo-sql\n"
+        f"  {COMMAND} down",
         highlight=False,
     )
 
@@ -249,12 +250,10 @@ def _wait_running(api: Api, name: str, patience: float, note: Any) -> None:
             raise PenstockError(
                 f"{name} is {job['state']}: {job['reason']}",
                 code="demo_failed",
-                remedy=f"See `bin/penstock jobs log {name}`.",
+                remedy=f"See `{COMMAND} jobs log {name}`.",
             )
         if time.monotonic() > deadline:
-            raise PenstockError(
-                f"{name} is still {job['state']}.", code="demo_slow", remedy="See `bin/penstock status`."
-            )
+            raise PenstockError(f"{name} is still {job['state']}.", code="demo_slow", remedy=f"See `{COMMAND} status`.")
         note(f"{job['state']} {job['reason']} {_last_line(api, name)}")
         time.sleep(0.3)
 
@@ -269,8 +268,8 @@ def _last_line(api: Api, name: str) -> str:
 
 
 def _repository(folder: Path) -> Path:
-    """The example jobs as a Git repository of their own, so that a checkout without .git works too."""
-    source = ROOT / "examples" / "repository"
+    """The example jobs as a Git repository of their own: a user's are in one, too."""
+    source = EXAMPLES / "repository"
     if not (folder / ".git").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

@@ -10,6 +10,7 @@ import typer
 import cli.history  # noqa: F401 - puts its commands beside those of cli.jobs
 from cli import clusters, jobs, local, orphans, resources, sql
 from cli.client import USAGE, err, out
+from core import __version__
 from core.errors import PenstockError
 from core.queues import KINDS
 
@@ -36,6 +37,19 @@ app.command()(local.up)
 app.command()(local.down)
 app.command()(local.status)
 app.command()(local.demo)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"penstock {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print it")] = False,
+) -> None:
+    del version
 
 
 @app.command()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
 from clusters.local.flink_processes import Flink
 from core.search import ATTRIBUTES
 from processes.supervised import Port, Processes, Spec, http_ok, listens
-from settings import ApiSettings, Settings, StackSettings, local_stack_roots
+from settings import ApiSettings, Settings, StackSettings, code, local_stack_roots
+from settings.code import ROOT
 from stack.parts import Parts
 
-ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = Path(__file__).with_name("examples")
 ORDER = ["temporal", "jobmanager", "taskmanager", "gateway", "api", "worker"]
 
 
@@ -94,7 +94,7 @@ class LocalStack:
 
     def _python(self, name: str, arguments: list[str], **more: object) -> Spec:
         env = {
-            "PYTHONPATH": str(ROOT),
+            **code.environment(),
             "PYTHONUNBUFFERED": "1",
             "PENSTOCK_HOME": str(self.settings.home),
             "PENSTOCK_CACHE": str(self.settings.cache),
@@ -105,7 +105,7 @@ class LocalStack:
         if not self.settings.git_local_roots and "PENSTOCK_GIT_LOCAL_ROOTS" not in env:
             roots = ",".join(f'"{root}"' for root in local_stack_roots())
             env["PENSTOCK_GIT_LOCAL_ROOTS"] = f"[{roots}]"
-        command = [sys.executable, "-m", *arguments]
+        command = code.command(*arguments)
         fingerprint = f"{command} {sorted(env.items())} {_source_hash()} {self.settings!r}"
         return Spec(
             name=name,
@@ -129,8 +129,8 @@ class LocalStack:
 
 def _source_hash() -> str:
     """Changes when our own code does, so that `up` after an edit or a pull starts the new code."""
-    if not (ROOT / "pyproject.toml").exists():  # installed: the folders beside ours are others' packages
-        return str(distribution("penstock").read_text("RECORD"))
+    if not code.CHECKOUT:  # installed: the folders beside ours are others' packages
+        return str(distribution("penstock-flink").read_text("RECORD"))
     digest = hashlib.sha256()
     for folder in packages():
         for path in sorted(folder.rglob("*.py")):

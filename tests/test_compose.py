@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from settings import ApiSettings, Settings
-from stack.local import ROOT, packages
+from settings.code import ROOT
+from stack.local import packages
 
 FILE = ROOT / "docker-compose.yml"
 

@@ -10,7 +10,6 @@ import asyncio
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -41,9 +40,8 @@ from core.effects import Rejected, Tell
 from core.jobs.observations import EngineState
 from processes.child import scrubbed
 from processes.supervised import Processes
-from settings import clock
+from settings import clock, code
 
-ROOT = Path(__file__).resolve().parents[2]
 KEPT = 5  # ended attempts of a cluster whose logs are kept
 BEGIN_SECONDS = 60.0
 _HANDLE = re.compile(r"^[0-9a-f]{32}$")
@@ -115,9 +113,9 @@ class HostedClusters:
             if child is None:
                 with open(log, "ab") as out:
                     child = subprocess.Popen(
-                        [sys.executable, "-m", "clusters.local.keeper", str(folder)],
-                        cwd=ROOT,
-                        env=scrubbed(self._env, {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}),
+                        code.command("clusters.local.keeper", str(folder)),
+                        cwd=code.ROOT,
+                        env=scrubbed(self._env, {**code.environment(), "PYTHONUNBUFFERED": "1"}),
                         stdin=subprocess.DEVNULL,
                         stdout=out,
                         stderr=out,

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.local import ROOT
+from settings.code import ROOT
 from tests.real.conftest import GitRepository, Stack
 
 pytestmark = pytest.mark.real

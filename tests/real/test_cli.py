@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.local import ROOT
+from settings.code import ROOT
 from tests.real.conftest import SQL, Stack
 
 pytestmark = pytest.mark.real
