@@ -198,8 +198,9 @@ class Observing:
 
     @activity.defn(name=c.PROVE)
     async def prove(self, wanted: c.ProveIn) -> c.Proven:
-        """Wait until an attempt is healthy (all tasks run, a checkpoint of its own has completed), has ended,
-        or the time is over."""
+        """Wait until an attempt is healthy (all tasks run, a checkpoint of its own has completed; or it has come to its
+        end), has ended otherwise, or the time is over. Nothing is decided while the cluster cannot be asked, for up to
+        two minutes more."""
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
             attempt, cluster = await self._attempt(wanted)
             engine = self._services.engines.get(cluster)
@@ -208,11 +209,21 @@ class Observing:
             tell(f"waiting until it is healthy: all tasks running, and one checkpoint completed ({wanted.within:g} s)")
             proven, since = c.Proven(healthy=False, why="not seen yet"), clock.monotonic()
             while True:
+                answered = True
                 try:
                     asked = now_ms()
                     seen = await engine.look(ref)
+                    if seen.state is EngineState.MISSING:
+                        # Its tasks may run on without their JobManager: what follows may start another attempt.
+                        there = await self._look(wanted, attempt, cluster)
+                        if there.state is not EngineState.MISSING:
+                            continue
+                        return c.Proven(healthy=False, why="the cluster has lost it", observation=there)
                     progress = await engine.progress(ref)
                     proven = c.Proven(healthy=False, why=seen.detail, observation=observation(attempt, seen, asked))
+                    if seen.state is EngineState.FINISHED:
+                        tell("it has come to its end")
+                        return proven.model_copy(update={"healthy": True, "why": "it has come to its end"})
                     if seen.state in ENDED:
                         failure = await engine.failure(ref)
                         proven.why = failure.message if failure else seen.detail
@@ -230,8 +241,8 @@ class Observing:
                     else:
                         proven.why = "all its tasks run, but no checkpoint has completed"
                 except EngineError as error:
-                    proven = c.Proven(healthy=False, why=error.message)
-                if clock.now() > deadline:
+                    proven, answered = c.Proven(healthy=False, why=error.message), False
+                if clock.now() > deadline + timedelta(seconds=0 if answered else UNREACHABLE_SECONDS):
                     return proven
                 await asyncio.sleep(LONGEST_PAUSE)
 

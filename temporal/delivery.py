@@ -29,7 +29,7 @@ from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
 from core.jobs.states import CommandKind
 from core.names import old_job_workflow_id
 from services import Services
-from settings import Settings
+from settings import Settings, clock
 from store import jobs
 from store.tables import Cluster, Command, Job
 
@@ -46,7 +46,7 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
             update={
                 "queue": [],
                 "seen": None,
-                "check_at": None,
+                "check_at": clock.now(),  # what its predecessor was told, and had not written, it has not heard
                 "revision": job.revision,
                 "policy": RestartPolicy.model_validate(job.policy),
                 "savepoints": SavepointPolicy.model_validate(job.savepoints or {}),

@@ -312,6 +312,8 @@ class JobWorkflow:
         of the job is known by now; the command ends, so that nobody waits for it for ever."""
         book = self._book
         book.command = command
+        if self._steps.is_between_attempts() and workflow.patched("between-two-attempts"):
+            self._steps.take_up(command)
         why = f"Its workflow was lost while it was carried out; the job is {self._s.state.value} now."
         book.note("command", f"{command.kind.value} failed: {why}")
         await self._write_end(command, (CommandState.FAILED, why, "workflow_lost"))

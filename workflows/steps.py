@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
+from temporalio import workflow
+
 from activities import contracts as c
 from core.errors import InvalidInput
 from core.jobs.condition import NO_SAVEPOINT_NEEDED
@@ -102,6 +104,20 @@ class Steps(Deploying):
             await self._prove(command, way_back)
         book.note("command", f"{command.kind.value} done")
 
+    def is_between_attempts(self) -> bool:
+        """A command had ended the attempt, and the next one was never made: its job is shown alive, and nothing of it
+        is. Only a workflow that was lost leaves a job so."""
+        s = self.book.s
+        return s.state in (JobState.RUNNING, JobState.DEPLOYED) and s.attempt is not None and s.attempt.ended
+
+    def take_up(self, command: CommandRequest) -> None:
+        """What becomes of such a job: the restart policy goes on with it, unless it was to be killed."""
+        if command.kind is CommandKind.KILL:
+            self.book.s.basis = Basis.DECIDE
+            self.book.set(JobState.KILLED, killed(self.book.s.stateless))
+            return
+        self._by_policy(f"its workflow was lost after {command.kind.value} had ended it, and before the next attempt")
+
     async def _named_is_there(self, request: RestoreRequest) -> None:
         """Before anything is stopped for it. Raises `Failed`; the job runs on."""
         with self._may_leave():
@@ -171,8 +187,11 @@ class Steps(Deploying):
             await self.observe(proven.observation)
         if proven.healthy:
             what = s.attempt.program if s.attempt else f"version {s.version}"
-            self.book.note("command", f"{what} is healthy: it has completed a checkpoint")
+            self.book.note("command", f"{what} is healthy: {proven.why or 'it has completed a checkpoint'}")
             return
+        if s.state in (JobState.KILLED, JobState.BLOCKED) and workflow.patched("proven-to-have-ended-otherwise"):
+            # Somebody cancelled it on the cluster, or nobody knows how it ended: that starts nothing.
+            raise Failed(f"It is not rolled back: {s.reason}", s.blocked.code if s.blocked else "ended_otherwise")
         why = f"not healthy within {command.rollback_within:g} s: {proven.why}"
         await self._roll_back(way_back, s.version, why)
 

@@ -221,6 +221,15 @@ class Sending:
         return mark.send == self.mark.send if mark is not None else not self.submission.maybe_sent
 
 
+def own_id(flink_job_id: str) -> ProgramFailed:
+    return ProgramFailed(
+        f"The program gives its Flink job an id of its own ({flink_job_id}), under which Penstock would not find it: "
+        "take `$internal.pipeline.job-id` out of its configuration.",
+        jobs=[flink_job_id],
+        code="own_job_id",
+    )
+
+
 def several(jobs: Collection[str], stack: str | None = None) -> ProgramFailed:
     return ProgramFailed(
         f"The program submits more than one Flink job: {ADVICE}.", jobs=list(jobs), code=SEVERAL_JOBS, stack=stack

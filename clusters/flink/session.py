@@ -187,23 +187,25 @@ class FlinkSession:
     async def _submit_jar(self, submission: Submission, program: JarProgram, tell: Tell) -> None:
         body = _run_body(submission, program)
         tell(f"running {body.get('entryClass') or 'the main class'}")
-        await self._run_uploaded(program.path, f"{program.sha256}.jar", body, tell)
+        ran = await self._run_uploaded(program.path, f"{program.sha256}.jar", body, tell)
+        if ran != submission.ref.flink_job_id:
+            raise programs.own_id(ran)
 
     async def _run_uploaded(
         self, jar: Path, name: str, body: Mapping[str, Any], tell: Tell, *, timeout: float = RUN_TIMEOUT
-    ) -> None:
-        for last in (False, True):
-            jar_id = await self._uploaded(jar, name, tell)
-            try:
-                await self._rest.run(jar_id, body, timeout=timeout)
-                return
-            except Refused as error:
-                # An uploaded jar vanishes with its JobManager.
-                self._jar_ids.pop(name, None)
-                if last or not any(word in (error.stack or "") for word in _JAR_GONE):
-                    raise
-                if jar_id in (await self._rest.jars()).values():
-                    raise
+    ) -> str:
+        """The id of the Flink job that it has become."""
+        jar_id = await self._uploaded(jar, name, tell)
+        try:
+            return await self._rest.run(jar_id, body, timeout=timeout)
+        except Refused as error:
+            # An uploaded jar vanishes with its JobManager.
+            self._jar_ids.pop(name, None)
+            if not any(word in (error.stack or "") for word in _JAR_GONE):
+                raise
+            if jar_id in (await self._rest.jars()).values():
+                raise
+        return await self._rest.run(await self._uploaded(jar, name, tell), body, timeout=timeout)
 
     async def _uploaded(self, jar: Path, name: str, tell: Tell) -> str:
         """The id of the uploaded jar. Flink opens every uploaded jar to list them, so it is asked once."""

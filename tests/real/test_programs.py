@@ -292,6 +292,23 @@ class TestJob:
         assert "call execute() once" in stack.do(job, "start", "FAILED")["error"]
         assert self.alive(stack) == set()
 
+    def test_a_jar_with_an_id_of_its_own(self, stack: Stack, repository: GitRepository):
+        """Found by an attack: it ran unowned, while its job was said to have ended."""
+        files = clicks("app")
+        source = next(name for name in files if name.endswith("Clicks.java"))
+        own = """org.apache.flink.configuration.Configuration c = new org.apache.flink.configuration.Configuration();
+            c.setString("$internal.pipeline.job-id", java.util.UUID.randomUUID().toString().replace("-", ""));
+            c.setString("pipeline.global-job-parameters", "its:own");
+            StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment(c);"""
+        usual = "StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment();"
+        assert usual in files[source]
+        repository.write({**files, source: files[source].replace(usual, own)})
+        before = self.alive(stack)
+        job = stack.create(jar(repository, "app"))
+        command = stack.do(job, "start", "FAILED")
+        assert "an id of its own" in command["error"]
+        assert self.alive(stack) == before
+
     def test_a_second_job_later_is_an_orphan_that_tells_its_program(self, stack: Stack):
         job = stack.create()
         stack.do(job, "start")

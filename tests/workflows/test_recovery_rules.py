@@ -326,6 +326,42 @@ class TestRollback:
         assert cluster.opened[2].restore_path == savepoint.path
         assert cluster.asked.count("cancel") == 1, "the unhealthy one was ended first"
 
+    async def test_one_that_comes_to_its_end_meanwhile_is_done(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.diagnosis = lambda _: c.Diagnosis()
+        cluster.proves = lambda a: c.Proven(
+            healthy=True, why="it has come to its end", observation=cluster.observation(a.number, EngineState.FINISHED)
+        )
+        ended = await life.do("resubmit", version=2, restore=RestoreRequest(mode="none"), rollback_within=60)
+        assert ended.state == "SUCCEEDED"
+        assert await life.state() == "FINISHED"
+        assert [o.version for o in cluster.opened] == [1, 2]
+
+    async def test_one_that_a_person_cancels_on_the_cluster_starts_nothing(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.diagnosis = lambda _: c.Diagnosis()
+        cluster.proves = lambda a: c.Proven(
+            healthy=False, why="CANCELED", observation=cluster.observation(a.number, EngineState.CANCELED)
+        )
+        ended = await life.do("resubmit", version=2, restore=RestoreRequest(mode="none"), rollback_within=60)
+        assert (ended.state, ended.error_code) == ("FAILED", "ended_otherwise")
+        assert await life.state() == "KILLED"
+        assert [o.version for o in cluster.opened] == [1, 2]
+
+    async def test_one_of_which_nobody_saw_the_end_starts_nothing(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.FORGOTTEN, points=cluster.points)
+        cluster.proves = lambda a: c.Proven(
+            healthy=False, why="lost", observation=cluster.observation(a.number, EngineState.MISSING)
+        )
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert ended.error_code == "end_not_seen"
+        assert await life.state() == "BLOCKED"
+        assert [o.version for o in cluster.opened] == [1, 2]
+
     @pytest.mark.parametrize("version", [1, 2])
     async def test_what_ran_is_a_commit_and_not_a_branch(self, start, version):
         """The branch has gone on: the attempt before ran another commit of it."""
