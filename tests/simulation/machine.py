@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.simulation.story import FAULTS, Step, Story, Teller, step
+from tests.simulation.story import FAULTS, MOMENTS, Moment, Step, Story, Teller, step, timed
 from tests.simulation.world import World
 
 JOBS = st.sampled_from([0, 0, 0, 1])
@@ -126,10 +126,12 @@ class Penstock(RuleBasedStateMachine):
         job=JOBS,
         wait=WAITS,
         kind=st.sampled_from(sorted(set(FAULTS) - {"patch_cluster"})),
+        at=st.one_of(st.none(), st.builds(Moment, st.sampled_from(MOMENTS), edge=st.sampled_from(["begins", "ends"]))),
         random=st.randoms(use_true_random=False),
     )
-    def fault(self, job: int, wait: float, kind: str, random: Any) -> None:
-        self._take(FAULTS[kind](random, job, wait))
+    def fault(self, job: int, wait: float, kind: str, at: Moment | None, random: Any) -> None:
+        made = FAULTS[kind](random, job, wait)
+        self._take(made if at is None else timed(made, at))
 
     @invariant()
     def nothing_is_broken(self) -> None:

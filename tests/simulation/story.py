@@ -14,6 +14,7 @@ import pydantic
 from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
+from activities import contracts as c
 from api.clusters import router as clusters_api
 from api.clusters.schemas import ClusterPatch, NewCluster
 from api.commands import service as commands_api
@@ -27,28 +28,52 @@ from core.jobs.snapshot import JobSnapshot
 from core.jobs.states import CommandKind, JobState
 from tests.simulation.flink import Job, Program
 from tests.simulation.judge import Sent, Violation
+from tests.simulation.temporal import ActivityRun
 from tests.simulation.world import Died, World
 
 STATE = "sim://state"
+WHO_DOES_IT = "who does it"
+"""In the place of a worker's name: the one on which the activity runs at whose moment a step is done."""
 COMMANDS = ("start", "pause", "kill", "restart", "resubmit", "savepoint")
 
 
 @dataclass(frozen=True)
+class Moment:
+    """`later` seconds after an activity `begins` or `ends` (its `edge`) for the `nth` time, whoever it is for: some faults
+    matter only in a window that the clock hits by luck."""
+
+    activity: str
+    edge: str = "begins"
+    nth: int = 1
+    later: float = 0.0
+
+    def words(self) -> str:
+        often = {1: "", 2: " for the second time", 3: " for the third time"}[self.nth]
+        return (f"{self.later:g} s after " if self.later else "as soon as ") + f"{self.activity} {self.edge}{often}"
+
+
+@dataclass(frozen=True)
 class Step:
-    """After `wait` seconds: `verb`, about job number `job`, with `args`."""
+    """After `wait` seconds: `verb`, about job number `job`, with `args`. With a moment `at` it is done when that moment
+    comes next, and the story goes on meanwhile."""
 
     verb: str
     job: int = 0
     wait: float = 0.0
     args: tuple[tuple[str, Any], ...] = ()
+    at: Moment | None = None
 
     def __getitem__(self, name: str) -> Any:
         return dict(self.args).get(name)
 
+    def having(self, **args: Any) -> Step:
+        return replace(self, args=tuple({**dict(self.args), **args}.items()))
+
     def words(self) -> str:
         shown = ", ".join(f"{k} {v}" for k, v in self.args if v is not None)
         about = f" job {self.job}" if self.verb in _ABOUT_JOBS else ""
-        return f"after {self.wait:g} s: {self.verb.replace('_', ' ')}{about}" + (f" ({shown})" if shown else "")
+        when = f"after {self.wait:g} s" + (f", {self.at.words()}" if self.at else "")
+        return f"{when}: {self.verb.replace('_', ' ')}{about}" + (f" ({shown})" if shown else "")
 
 
 _SQL = {"count": "COUNT(*)", "sum": "SUM(amt)", "double": "SUM(amt * 2)"}
@@ -101,6 +126,10 @@ class Teller:
         self.world, self.story = world, story
         self.ids: dict[int, str] = {}
         self.pending: list[asyncio.Task[None]] = []
+        self.healed = False
+        self.armed: list[tuple[Step, int]] = []
+        """Steps whose moment is still to come, and how often it has to."""
+        world.temporal.on_activity = self._activity
 
     async def tell(self) -> None:
         await self.begin()
@@ -122,9 +151,34 @@ class Teller:
         if self.world.judge.violations:
             return
         self.world.tell(f"* {one.words()}")
+        if one.at is not None:
+            self.armed.append((one, one.at.nth))
+            return
         task = self.world.loop.spawn(self._do(one), None)
         self.pending.append(task)
         await asyncio.wait([task], timeout=one["beside"] if one["beside"] is not None else 30.0)
+
+    def _activity(self, run: ActivityRun, edge: str) -> None:
+        """An activity begins or ends: what has waited for that is done."""
+        waiting, self.armed = self.armed, []
+        for one, times in waiting:
+            assert one.at is not None
+            if (run.activity.name, edge) != (one.at.activity, one.at.edge):
+                self.armed.append((one, times))
+            elif times > 1:
+                self.armed.append((one, times - 1))
+            else:
+                if one["name"] == WHO_DOES_IT:
+                    one = one.having(name=run.worker.process.name)
+                self.pending.append(self.world.loop.spawn(self._later(one), None))
+
+    async def _later(self, one: Step) -> None:
+        assert one.at is not None
+        if one.at.later:
+            await asyncio.sleep(one.at.later)
+        if not self.healed:
+            self.world.tell(f"* now: {replace(one, at=None).words().partition(': ')[2]}")
+            await self._do(one)
 
     async def _cluster(self, name: str, url: str) -> None:
         gateway = url.replace("flink", "gateway").replace("8081", "8083")
@@ -173,6 +227,7 @@ class Teller:
     def heal(self) -> None:
         world = self.world
         world.tell("* everything is well from here on")
+        self.healed, self.armed = True, []
         world.chance.quiet = True
         world.disk.broken, world.disk.full, world.store.away = None, False, None
         for endpoint in world.network.endpoints.values():
@@ -521,10 +576,14 @@ def play(seed: int | str, story: Story, *, log: bool = False) -> Outcome:
 
 def invent(seed: int | str) -> Story:
     """A story: one or two jobs, some commands, some faults. What kinds of faults there are is drawn once for it. Every
-    sixth begins as one that went wrong before (`SKELETONS`)."""
+    sixth begins as one that went wrong before (`SKELETONS`), every sixth has a part going away in the middle of an
+    activity (`_at_a_moment`)."""
     random = Random(f"story {seed}")
-    if random.random() < 1 / 6:
+    kind = random.random()
+    if kind < 1 / 6:
         return random.choice(SKELETONS)(random)
+    if kind < 1 / 3:
+        return _at_a_moment(random)
     jobs = 1 if random.random() < 0.85 else 2
     clusters = 2 if random.random() < 0.1 else 1
     steps: list[Step] = []
@@ -537,7 +596,8 @@ def invent(seed: int | str) -> Story:
     for _ in range(random.choice([2, 3, 4, 5, 6])):
         wait = _wait(random)
         if random.random() < 0.5 and kinds:
-            steps.append(FAULTS[random.choice(kinds)](random, random.randrange(jobs), wait))
+            fault = FAULTS[random.choice(kinds)](random, random.randrange(jobs), wait)
+            steps.append(timed(fault, _moment(random)) if random.random() < 0.2 else fault)
         else:
             steps.extend(_asked(random, random.randrange(jobs), wait, sql=sql))
     return Story(tuple(steps), ha=random.random() < 0.3, clusters=clusters, calm=random.random() < 0.25)
@@ -689,6 +749,52 @@ def _ends_unseen(random: Random) -> Story:
     return Story(tuple(steps), ha=random.random() < 0.3)
 
 
+_FOLLOW = {
+    "kill_jobmanager": (c.LOOK, c.DIAGNOSE, c.DIAGNOSE, c.RECORD, c.OPEN_ATTEMPT, c.SUBMIT, c.AWAIT_RUNNING),
+    "fails": (c.DIAGNOSE, c.RECORD, c.OPEN_ATTEMPT, c.SUBMIT, c.AWAIT_RUNNING),
+    "finishes": (c.DIAGNOSE, c.RECORD),
+    "settle": (c.STOP, c.CANCEL, c.CANCEL_ALL, c.SAVEPOINT, c.GATHER, c.DIAGNOSE, c.SUBMIT, c.AWAIT_RUNNING, c.RECORD),
+}
+"""What is done once something has happened to a job; last what is done for commands only."""
+
+
+def _at_a_moment(random: Random) -> Story:
+    """A part goes away in the middle of an activity that follows from something, often for longer than any command may
+    take, and people want something of the job meanwhile."""
+    away, long = round(random.uniform(1, 200), 1), round(random.uniform(750, 1500), 1)
+    cut = step(
+        "network", mode=random.choice(["refuse", "hang", "503", "drop"]), back=random.choice([away, long, long, long])
+    )
+    other = random.choice([
+        step("database_away", back=round(away / 4, 1)),
+        step("temporal_away", back=away),
+        step("kill_worker", name=WHO_DOES_IT, back=away),
+        step("freeze_worker", name=WHO_DOES_IT, back=away),
+        step("disk_away", back=random.choice([away, long])),
+        step("kill_jobmanager"),
+    ])  # fmt: skip
+    cause = random.choice(["kill_jobmanager"] * 3 + ["fails", "finishes", "settle"])
+    at = Moment(
+        random.choice(_FOLLOW[cause]),
+        edge=random.choice(["begins", "begins", "begins", "ends"]),
+        nth=random.choice([1, 1, 1, 1, 2]),
+        later=random.choice([0.0, 0.0, round(random.uniform(0, 0.05), 3), round(random.uniform(0, 5), 2)]),
+    )
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=random.choice([1, 5])),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("settle", 0, 8.0, most=60, beside=65.0),
+        replace(random.choice([cut, cut, other]), wait=round(random.uniform(0, 10), 1), at=at),
+        step(cause, 0, round(random.uniform(0, 3), 1)),
+        *(
+            step("command", 0, round(random.uniform(0, 100), 1), kind=kind, again=True)
+            for kind in random.choice([(random.choice(COMMANDS),), (random.choice(COMMANDS), "kill")])
+        ),
+        step("settle", 0, 1.0, most=900, beside=905.0),
+    ]
+    return Story(tuple(steps), ha=random.random() < 0.2, calm=random.random() < 0.5)
+
+
 def _workers_die(random: Random) -> Story:
     """Workers die again and again while something takes long."""
     steps = [
@@ -824,6 +930,27 @@ FAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+MOMENTS = (
+    c.DIAGNOSE, c.LOOK, c.SUBMIT, c.FENCE, c.STOP, c.CANCEL, c.AWAIT_RUNNING, c.RECORD, c.OPEN_ATTEMPT, c.GATHER,
+    c.SAVEPOINT, c.CANCEL_ALL, c.RETAIN, c.RECOVER, c.PROVE, "check",
+)  # fmt: skip
+"""Activities at which any fault may be timed."""
+
+
+def _moment(random: Random) -> Moment:
+    return Moment(
+        random.choice(MOMENTS),
+        edge=random.choice(["begins", "begins", "ends"]),
+        nth=random.choice([1, 1, 1, 2, 3]),
+        later=random.choice([0.0, 0.0, round(random.uniform(0, 0.05), 3), round(random.uniform(0, 20), 2)]),
+    )
+
+
+def timed(fault: Step, at: Moment) -> Step:
+    """A fault at a moment. A worker that is meant by its name is the one that the moment is about."""
+    return replace(fault.having(name=WHO_DOES_IT) if fault["name"] else fault, at=at)
+
+
 # Making them short --------------------------------------------------------------------------------
 
 
@@ -865,6 +992,12 @@ def _shorter(story: Story) -> list[Story]:
     if story.ha:
         found.append(replace(story, ha=False))
     for n, one in enumerate(steps):
+        plainer: list[Moment | None] = [] if one.at is None else [Moment(one.at.activity), replace(one.at, later=0.0)]
+        if one.at is not None and one["name"] != WHO_DOES_IT:
+            plainer.insert(0, None)
+        found += [
+            replace(story, steps=(*steps[:n], replace(one, at=at), *steps[n + 1 :])) for at in plainer if at != one.at
+        ]
         for key, value in one.args:
             plain = {
                 "savepoints": None,

@@ -397,6 +397,8 @@ class Temporal:
         self.troubles: list[str] = []
         self.traces: list[str] = []
         self.refuse_tasks: set[str] = set()
+        self.on_activity: Callable[[ActivityRun, str], None] | None = None
+        """Told of every try of an activity, with "begins" or "ends", before the first is done and the last is told."""
         self._ids = 0
 
     def uuid(self) -> uuid.UUID:
@@ -674,6 +676,7 @@ class Temporal:
             return
         run.context = self._activity_context(run)
         temporalio.activity._Context.set(run.context)
+        self._came_to(run, "begins")
         try:
             argument = _arguments(function, activity.argument)
             result = await function(*argument)
@@ -686,6 +689,10 @@ class Temporal:
             await self._answer(run, error=ApplicationError(str(error), type=type(error).__name__))
         else:
             await self._answer(run, result=result)
+
+    def _came_to(self, run: ActivityRun, edge: str) -> None:
+        if self.on_activity is not None:
+            self.on_activity(run, edge)
 
     def _activity_context(self, run: ActivityRun) -> Any:
         activity, loop = run.activity, self.loop
@@ -755,6 +762,7 @@ class Temporal:
         run.last_beat = self.loop.time()
 
     async def _answer(self, run: ActivityRun, *, result: Any = None, error: BaseException | None = None) -> None:
+        self._came_to(run, "ends")
         await asyncio.sleep(self.chance.rpc())
         while self.down:
             await self.back.wait()

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.simulation.machine import Penstock
-from tests.simulation.mutations import MUTATIONS
-from tests.simulation.story import Story, invent, play, shrink, step
+from tests.simulation.mutations import MUTATIONS, put_in
+from tests.simulation.story import WHO_DOES_IT, Moment, Step, Story, invent, play, shrink, step, timed, told
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = float(os.environ.get("PENSTOCK_SIMULATION_SECONDS", "30"))
@@ -79,6 +79,51 @@ def test_a_story_is_made_short():
         Judge.on_commit = kept  # type: ignore[method-assign]
     assert [s.verb for s in short.story.steps] == ["create", "command"]
     assert short.log
+
+
+STARTED = (
+    step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=5),
+    step("command", 0, 0.1, kind="start", again=True),
+)
+
+
+def test_a_fault_comes_at_the_moment_of_an_activity():
+    fault = step("kill_worker", 0, 1.0, name="worker-1", back=3.0)
+    steps = (timed(fault, Moment("submit", nth=2)), *STARTED, step("settle", 0, 5.0, most=60, beside=65.0))
+    again = (*steps, step("fails", 0, 5.0), step("settle", 0, 40.0))
+    assert not any("now: kill worker" in line for line in play("moment", Story(steps, calm=True), log=True).log)
+    outcome = play("moment", Story(again, calm=True), log=True)
+    assert not outcome.violations
+    assert any("now: kill worker" in line for line in outcome.log)
+    assert f"as soon as submit begins for the second time: kill worker (name {WHO_DOES_IT}" in told(outcome)
+
+
+def _goes_away_before_the_diagnosis() -> tuple[Step, ...]:
+    away = step("network", 0, 5.0, mode="refuse", back=1000.0)
+    return (
+        *STARTED,
+        timed(away, Moment("diagnose", later=0.002)),
+        step("read", 0, 1.0),
+        step("kill_jobmanager", 0, 1.0),
+        step("command", 0, 80.0, kind="kill", again=True),
+        step("settle", 0, 1.0, most=900, beside=905.0),
+    )
+
+
+def test_a_cluster_that_goes_away_before_the_diagnosis(monkeypatch: pytest.MonkeyPatch):
+    """With the mend all ends in time; without it the story is made short, and the moment stays what it hangs on."""
+    from activities.observe import Observing
+
+    story = Story(_goes_away_before_the_diagnosis(), calm=True)
+    assert not play("away", story).violations
+    monkeypatch.setattr(Observing, "_lost", Observing._lost)
+    put_in("a_diagnosis_waits_for_ever")
+    outcome = play("away", story)
+    assert outcome.kinds == {"every command ends in bounded time"}
+    short = shrink(outcome, tries=1, seconds=600)
+    kept = [s for s in short.story.steps if s.at]
+    assert [(s.verb, s.at) for s in kept] == [("network", Moment("diagnose"))]
+    assert "read" not in [s.verb for s in short.story.steps]
 
 
 def test_the_state_machine_finds_nothing_either():
