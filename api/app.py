@@ -32,6 +32,7 @@ from api.sql.tests import router as tests_router
 from settings import ApiSettings, Settings, clock
 from sql.runs import Runs
 from sql.sessions import Sessions
+from store.database import noting
 from store.tables import Project
 from watch.connect import connect
 from watch.observer import Observer
@@ -97,10 +98,13 @@ async def _default_project(services: Services) -> None:
 
 
 def _count_requests(app: FastAPI) -> None:
+    """And note what each of them writes: an error tells it."""
+
     @app.middleware("http")
     async def measure(request: Request, following: Callable[[Request], Awaitable[Response]]) -> Response:
         began = time.perf_counter()
-        response = await following(request)
+        with noting() as request.state.written:
+            response = await following(request)
         app.state.metrics.count(request, response.status_code, time.perf_counter() - began)
         return response
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from engine import files
 from engine.base import Rejected, quiet
 from engine.gateway import SqlGateway, StatementFailed, told
 from engine.session import scrub
+from settings.waits import planning
 from sql.compiling import scratch_of
 from sql.environment import Environment, environment, python_properties
 from sql.runs import Limits, Run, Runs, Stream
@@ -97,7 +97,7 @@ async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
     run: Run | None = None
     rows = f"{scratch_of(cluster)}/rows/{session}"
     try:
-        async with asyncio.timeout(services.settings.plan_timeout):
+        async with planning(services.settings, "Preparing the preview"):
             await _set_up(gateway, session, made, opened)
             if wanted.sources is not None:
                 streams = await _debug(gateway, session, made, opened, wanted.sources, rows)

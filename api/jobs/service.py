@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.clusters import hosting
 from api.jobs import schemas as out
+from api.temporal import asking
 from core import config as rules
 from core.blocked import Blocked
 from core.errors import Conflict, InvalidInput
@@ -37,6 +38,7 @@ from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
 from watch import deletion, points
+from watch.delivery import ANSWER_TIMEOUT
 from watch.effective import effective_config
 from watch.observer import Observer
 from watch.services import Services
@@ -237,14 +239,16 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
 async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) -> None:
     """A workflow that is not there takes them from the row when it is started."""
     handle = services.client.get_workflow_handle(jobs.workflow_id(job))
-    try:
-        if changes.restart_policy is not None:
-            await handle.signal("policy", changes.restart_policy)
-        if changes.savepoint_policy is not None:
-            await handle.signal("savepoints", changes.savepoint_policy)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
+    written = f"The change of {job.project}:{job.name} is written down, and its workflow has not been told."
+    with asking(written, remedy="Send the same again: that is safe, and tells it. Until then the old policy counts."):
+        try:
+            if changes.restart_policy is not None:
+                await handle.signal("policy", changes.restart_policy, rpc_timeout=ANSWER_TIMEOUT)
+            if changes.savepoint_policy is not None:
+                await handle.signal("savepoints", changes.savepoint_policy, rpc_timeout=ANSWER_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
 
 
 async def delete(services: Services, ref: str) -> None:

@@ -12,6 +12,7 @@ from temporalio.client import WorkflowFailureError
 
 from api.deps import Page, Parts, Strict
 from api.problems import responses
+from api.temporal import asking
 from core.errors import Conflict
 from engine.base import EngineError, Ref
 from store import clusters, orphans
@@ -64,15 +65,18 @@ async def run_recovery(wanted: Recover, parts: Parts) -> Findings:
     """What the recovery schedule does every minute: commands not delivered, jobs without a workflow, workflows
     without a job, clusters without a watch, attempts that two sources disagree about, Flink jobs that nobody
     owns. Mends what is safe to mend."""
+    id_ = f"{parts.installation.recovery_id}-{uuid.uuid4()}"
     try:
-        found: Findings = await parts.client.execute_workflow(
-            "RecoveryWorkflow",
-            wanted,
-            id=f"{parts.installation.recovery_id}-{uuid.uuid4()}",
-            task_queue=parts.installation.queues.main,
-            execution_timeout=LIMIT,
-            result_type=Findings,
-        )
+        remedy = f"Send it again, that is safe; or look at {id_} in the Temporal UI."
+        with asking("It is not known whether the recovery was begun.", remedy=remedy):
+            found: Findings = await parts.client.execute_workflow(
+                "RecoveryWorkflow",
+                wanted,
+                id=id_,
+                task_queue=parts.installation.queues.main,
+                execution_timeout=LIMIT,
+                result_type=Findings,
+            )
     except WorkflowFailureError as error:
         raise Conflict(
             f"The recovery did not end: {error.cause}",
