@@ -267,16 +267,8 @@ async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.
                 field="spec.type",
                 remedy="Create another job.",
             )
-        version = Version(
-            job_id=job.id,
-            number=await jobs.latest_version(session, job.id) + 1,
-            spec=new.spec.model_dump(mode="json"),
-            note=new.note,
-            created_at=clock.now(),
-        )
-        session.add(version)
-        await session.flush()
-        return show_version(version)
+        spec = new.spec.model_dump(mode="json")
+        return show_version(await jobs.add_version(session, job, spec, new.note, clock.now()))
 
 
 def show_version(version: Version, commit: str | None = None) -> out.VersionOut:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from core.errors import TooSlow
 from engine.artifacts import Artifacts
 from settings.waits import within
-from store import jobs
+from store import commands, jobs
 from store.database import Database, DatabaseUnavailable, noting
 from store.tables import Command, Job, Project
 from tests.api.conftest import client_of, create
@@ -218,6 +218,27 @@ class TestTemporal:
         await create(services)
         answer = await http.post("/jobs/default:j/commands", json={"kind": "start"})
         assert (answer.status_code, answer.json()["state"], answer.json()["number"]) == (202, "PENDING", 1)
+
+    async def test_and_so_it_says_when_the_database_goes_away_after_it(self, services: Services):
+        await create(services)
+        async with services.database.read() as session:
+            before = await commands.next_number(session, (await jobs.get(session, "default:j")).id)
+        for after in range(20):
+            async with switched_off(services, after) as http:
+                answer = await http.post(
+                    "/jobs/default:j/commands", json={"kind": "start"}, headers={"Idempotency-Key": "k"}
+                )
+            async with services.database.read() as session:
+                job = await jobs.get(session, "default:j")
+                written = await commands.by_key(session, job.id, "k")
+            if written is not None:
+                break
+            assert answer.json()["code"] == "database_unavailable"
+            assert "Nothing was written" in answer.json()["remedy"]
+        body = answer.json()
+        assert (answer.status_code, body["code"]) == (503, "command_written")
+        assert f"Command {before} (start) of default:j is written down" in body["detail"]
+        assert f"/jobs/default:j/commands/{before}" in body["remedy"]
 
     async def test_a_policy_is_kept_and_not_told(self, services: Services, http: httpx.AsyncClient):
         job = await create(services)
