@@ -13,6 +13,7 @@ from datetime import timedelta
 import structlog
 from temporalio import activity
 from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities import contracts as c
 from activities.logs import heartbeats
@@ -122,17 +123,38 @@ class _Run:
         return finding.done
 
     async def watches(self) -> None:
-        async with self._services.database.read() as session:
-            names = [row.name for row in await clusters.all_(session)]
         client = self._services.client
         running = {w.id async for w in client.list_workflows(self._own("ClusterWorkflow"), rpc_timeout=LIST_TIMEOUT)}
-        await asyncio.gather(
-            *(
-                self._found("watch", name, "the cluster is not watched", "start its watch", self._watch(name))
-                for name in names
-                if self._services.installation.cluster_workflow_id(name) not in running
-            )
-        )
+        expected = await self._watches()
+        what, action = "the cluster is not watched", "start its watch"
+        lost = [name for id_, name in expected.items() if id_ not in running]
+        await asyncio.gather(*(self._found("watch", name, what, action, self._watch(name)) for name in lost))
+        # A watch ends by itself when its cluster is gone, but not while no worker serves its queue.
+        what, action = "a watch runs whose cluster is gone", "end it"
+        left = sorted(running - expected.keys())
+        await asyncio.gather(*(self._found("watch", id_, what, action, self._end_watch(id_)) for id_ in left))
+
+    async def _watches(self) -> dict[str, str]:
+        """The name of each cluster, by the id of its watch."""
+        async with self._services.database.read() as session:
+            return {
+                self._services.installation.cluster_workflow_id(row.name): row.name
+                for row in await clusters.all_(session)
+            }
+
+    def _end_watch(self, id_: str) -> Mend:
+        async def mend() -> str | None:
+            if id_ in await self._watches():
+                return "its cluster has been registered again"
+            try:
+                await self._services.client.get_workflow_handle(id_).cancel(rpc_timeout=ANSWER_TIMEOUT)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                return "it has ended"
+            return None
+
+        return mend
 
     def _own(self, type_: str) -> str:
         """A query of this installation's running workflows of a type."""

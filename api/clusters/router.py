@@ -142,7 +142,7 @@ def _check_address(row: Cluster, given: Mapping[str, Any]) -> None:
 
 
 @router.delete("/clusters/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Forget a cluster")
-async def delete_cluster(name: ClusterName, parts: Parts) -> None:
+async def delete_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> None:
     """Only when no job is on it. The cluster itself is left alone, its name can be registered again; SQL sessions on it
     end."""
     async with parts.database.write() as session:
@@ -166,6 +166,8 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
                 remedy="Stop them, or wait until they have ended.",
             )
         await clusters.remove(session, row, clock.now())
+    watcher.forget(name)
+    parts.engines.forget(name)
     await stop_watch(parts, name)
 
 

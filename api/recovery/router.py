@@ -63,7 +63,7 @@ class StopOrphan(Strict):
 @router.post("/recovery", responses=responses(422, 503), summary="Run the recovery now")
 async def run_recovery(wanted: Recover, parts: Parts) -> Findings:
     """What the recovery schedule does every minute: commands not delivered, jobs without a workflow, workflows
-    without a job, clusters without a watch, attempts that two sources disagree about, Flink jobs that nobody
+    without a job, clusters without a watch, watches without a cluster, attempts that two sources disagree about, Flink jobs that nobody
     owns. Mends what is safe to mend."""
     id_ = f"{parts.installation.recovery_id}-{uuid.uuid4()}"
     try:
