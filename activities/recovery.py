@@ -7,25 +7,39 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from temporalio import activity
-from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedError
+from temporalio.client import RPCTimeoutOrCancelledError, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import contracts as c
 from activities.logs import heartbeats
 from core.errors import Conflict
+from core.policy import RestartPolicy
 from core.records import NewEvent, Record
+from core.retention import SavepointPolicy
+from core.snapshot import JobSnapshot
 from core.states import RESTING
 from settings import clock
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
 from watch import deletion
-from watch.delivery import ANSWER_TIMEOUT, NO_ANSWER, ask, deliver, expires_at, start_job, start_watch, was_taken
+from watch.delivery import (
+    ANSWER_TIMEOUT,
+    NO_ANSWER,
+    ask,
+    deliver,
+    expires_at,
+    policies_of,
+    start_job,
+    start_watch,
+    was_taken,
+)
 from watch.services import Services
 
 UNDELIVERED_SECONDS = 15
@@ -61,7 +75,8 @@ class Recovery:
             # Equal counts may hide a lost workflow beside one too many: now and then all are compared.
             full = wanted.dry_run or clock.monotonic() - self._compared > COMPARE_SECONDS
             run = _Run(self._services, dry=wanted.dry_run, full=full)
-            for step in (run.watches, run.workflows, run.deletions, run.undelivered, run.disagreements, run.orphans):
+            steps = (run.watches, run.workflows, run.policies, run.deletions, run.undelivered, run.disagreements)
+            for step in (*steps, run.orphans):
                 await run.contained(step)
             if full and run.compared:
                 self._compared = clock.monotonic()
@@ -206,6 +221,43 @@ class _Run:
 
         return mend
 
+    async def policies(self) -> None:
+        """Policies that a workflow does not have as they are now: it could not be told, or a default was changed."""
+        if not self._full:
+            return
+        async with self._services.database.read() as session:
+            rows = [job for job in await jobs.lived(session) if not _has_policies(job, job.snapshot or {})]
+        # A record may be older than what its workflow was told last.
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(self._asked(job)) for job in rows]
+        what, action = "its workflow has another policy than the job", "tell it"
+        found = [job for job, task in zip(rows, asked, strict=True) if task.result()]
+        await asyncio.gather(*(self._found("policy", _label(j), what, action, self._tell_policies(j)) for j in found))
+
+    async def _asked(self, job: Job) -> bool:
+        """Whether the workflow of a job says that it has other policies; one that does not answer is for the others."""
+        handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
+        try:
+            async with self._slots:
+                snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+        except (*NO_ANSWER, WorkflowQueryFailedError):
+            return False
+        return not _has_policies(job, snapshot.model_dump())
+
+    def _tell_policies(self, job: Job) -> Mend:
+        async def mend() -> None:
+            handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
+            async with self._services.database.read() as session:
+                now = await jobs.by_id(session, job.id)  # it may have been changed, and told, meanwhile
+            policy, savepoints = policies_of(now or job)
+            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+            if snapshot.policy != policy:
+                await handle.signal("policy", policy, rpc_timeout=ANSWER_TIMEOUT)
+            if snapshot.savepoints != savepoints:  # it begins its intervals anew
+                await handle.signal("savepoints", savepoints, rpc_timeout=ANSWER_TIMEOUT)
+
+        return mend
+
     async def _cluster(self, job: Job) -> Cluster:
         async with self._services.database.read() as session:
             return await clusters.get(session, job.cluster)
@@ -322,6 +374,12 @@ class _Refused(Exception):
     def __init__(self, why: str, action: str):
         super().__init__(why)
         self.action = action
+
+
+def _has_policies(job: Job, snapshot: Mapping[str, Any]) -> bool:
+    has = RestartPolicy.model_validate(snapshot.get("policy") or {})
+    has_savepoints = SavepointPolicy.model_validate(snapshot.get("savepoints") or {})
+    return (has, has_savepoints) == policies_of(job)
 
 
 def _label(job: Job) -> str:

@@ -76,8 +76,8 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
         reason="",
         version=1,
         labels=new.labels,
-        policy=new.restart_policy.model_dump(),
-        savepoints=new.savepoint_policy.model_dump(),
+        policy=chosen(new.restart_policy),
+        savepoints=chosen(new.savepoint_policy),
         config=new.config,
         actions=[],
         revision=0,
@@ -98,6 +98,11 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
         session.add(Version(job_id=job.id, number=1, spec=spec, note=new.note, created_at=now))
     async with services.database.read() as session:
         return (await show(session, [job]))[0]
+
+
+def chosen(policy: RestartPolicy | SavepointPolicy) -> dict[str, Any]:
+    """What is kept of a policy: only what somebody has chosen, so that a default that is changed counts."""
+    return policy.model_dump(exclude_unset=True)
 
 
 def _exists(new: out.NewJob) -> Conflict:
@@ -226,9 +231,9 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
         if changes.config is not None:
             job.config = {k: job.config.get(k, v) if v == "******" else v for k, v in changes.config.items()}
         if changes.restart_policy is not None:
-            job.policy = changes.restart_policy.model_dump()
+            job.policy = chosen(changes.restart_policy)
         if changes.savepoint_policy is not None:
-            job.savepoints = changes.savepoint_policy.model_dump()
+            job.savepoints = chosen(changes.savepoint_policy)
         job.updated_at = clock.now()
     if job.revision:
         await _tell_policies(services, job, changes)
@@ -240,7 +245,8 @@ async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) ->
     """A workflow that is not there takes them from the row when it is started."""
     handle = services.client.get_workflow_handle(jobs.workflow_id(job))
     written = f"The change of {job.project}:{job.name} is written down, and its workflow has not been told."
-    with asking(written, remedy="Send the same again: that is safe, and tells it. Until then the old policy counts."):
+    remedy = "The recovery tells it within the hour. Send the same again to tell it at once: that is safe."
+    with asking(written, remedy=remedy):
         try:
             if changes.restart_policy is not None:
                 await handle.signal("policy", changes.restart_policy, rpc_timeout=ANSWER_TIMEOUT)

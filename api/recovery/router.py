@@ -29,7 +29,7 @@ class Recover(Strict):
 
 
 class Finding(BaseModel):
-    kind: str = Field(description="watch, workflow, row, deletion, command, attempt or orphan")
+    kind: str = Field(description="watch, workflow, row, policy, deletion, command, attempt or orphan")
     subject: str
     what: str
     action: str = Field(description="What is done about it, or what a person can do")
@@ -63,8 +63,8 @@ class StopOrphan(Strict):
 @router.post("/recovery", responses=responses(422, 503), summary="Run the recovery now")
 async def run_recovery(wanted: Recover, parts: Parts) -> Findings:
     """What the recovery schedule does every minute: commands not delivered, jobs without a workflow, workflows
-    without a job, clusters without a watch, watches without a cluster, attempts that two sources disagree about, Flink jobs that nobody
-    owns. Mends what is safe to mend."""
+    without a job, clusters without a watch, watches without a cluster, policies that a workflow was not told, attempts
+    that two sources disagree about, Flink jobs that nobody owns. Mends what is safe to mend."""
     id_ = f"{parts.installation.recovery_id}-{uuid.uuid4()}"
     try:
         remedy = f"Send it again, that is safe; or look at {id_} in the Temporal UI."
