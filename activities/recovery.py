@@ -1,6 +1,7 @@
 """What the recovery schedule finds: it mends what is safe to mend, and reports the rest.
 
-With nothing to do a run costs a few counts, whatever the number of jobs (`make bench`).
+With nothing to do a run costs a few counts, whatever the number of jobs (`make bench`); once an hour it looks at all
+of them, and at what is old (`activities/forget.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from temporalio.client import RPCTimeoutOrCancelledError, WorkflowQueryFailedErr
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import contracts as c
+from activities.forget import Forgetting
 from activities.logs import heartbeats
 from core.errors import Conflict
 from core.policy import RestartPolicy
@@ -64,6 +66,7 @@ class Recovery:
     def __init__(self, services: Services):
         self._services = services
         self._compared = 0.0
+        self._forgetting = Forgetting(services)
 
     @activity.defn(name=c.RECOVER)
     async def recover(self, wanted: c.RecoverIn) -> c.Recovered:
@@ -78,6 +81,8 @@ class Recovery:
             steps = (run.watches, run.workflows, run.policies, run.deletions, run.undelivered, run.disagreements)
             for step in (*steps, run.orphans):
                 await run.contained(step)
+            if not wanted.dry_run:
+                await run.contained(self._forgetting.past)
             if full and run.compared:
                 self._compared = clock.monotonic()
             if mended := [f.kind for f in run.findings if f.done]:

@@ -16,6 +16,7 @@ from fastapi.openapi.utils import get_openapi
 from api import system
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
+from api.defaults import router as defaults_router
 from api.deps import Bench
 from api.history.router import router as history_router
 from api.jobs.router import router as jobs_router
@@ -41,7 +42,7 @@ from watch.services import Services
 PREFIX = "/api/v1"
 ROUTERS = (
     jobs_router, commands_router, history_router, clusters_router, recovery_router, lineage_router, sql_router,
-    sessions_router, tests_router, inference_router, resources_router, libraries_router,
+    sessions_router, tests_router, inference_router, resources_router, libraries_router, defaults_router,
 )  # fmt: skip
 log = structlog.get_logger()
 

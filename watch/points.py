@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.history import SEARCHED
 from core.observations import EngineState
 from core.paths import is_path, of_point
 from core.restore import RestoreKind, RestorePoint, newest_first
@@ -17,7 +18,7 @@ from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job, RestorePointRow
 from watch.services import Services
 
-LOOK_BACK = 20
+LOOK_BACK = SEARCHED
 """Attempts whose folders are searched again; points of older ones are known from their rows."""
 
 

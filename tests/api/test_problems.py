@@ -310,3 +310,11 @@ class TestWaits:
         assert (body["status"], body["code"]) == (503, "flink_too_slow"), body
         assert "Checking the script took longer than 0.1 s" in body["detail"]
         assert "PENSTOCK_PLAN_TIMEOUT" in body["remedy"]
+
+
+async def test_settings_are_shown(http: httpx.AsyncClient):
+    body = (await http.get("/settings")).json()
+    assert body["history"]["attempts_days"] == 180
+    assert body["history"]["keep_last"] == 50
+    assert body["restart_policy"]["max_restarts"] == 10
+    assert body["savepoint_policy"]["keep_for"] == 604_800
