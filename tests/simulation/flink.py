@@ -192,10 +192,11 @@ class Flink:
         self.jars.clear()
         self.disposals.clear()
         self.task_managers_known = False
-        left = [job for job in self.jobs.values() if not job.final]
+        # What it had not recovered yet is written down still, for the next one.
+        left = [*self.coming, *(job for job in self.jobs.values() if not job.final)]
         for job in left:
             job.generation += 1
-            if job.tasks:
+            if job.tasks and job not in self.zombies:
                 self.zombies.append(job)
                 if not self.ha:
                     self._later(self.heartbeat_timeout * self.random.uniform(0.9, 1.0), self._give_up, job)
