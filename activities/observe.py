@@ -329,8 +329,10 @@ class Observing:
                 try:
                     look = await self._observer.observe(cluster)
                     busy = look.busy
-                except NotFound:
-                    return  # the cluster has been removed
+                except NotFound:  # the cluster has been removed
+                    self._observer.forget(cluster)
+                    self._services.engines.forget(cluster)
+                    return
                 except Exception as error:  # the database may be away: then it is asked again, not given up
                     log.warning("the watch could not look", cluster=cluster, why=f"{type(error).__name__}: {error}")
                     async with self._services.database.read() as session:

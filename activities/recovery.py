@@ -1,23 +1,30 @@
 """What the recovery schedule finds: it mends what is safe to mend, and reports the rest.
 
-With nothing to do a run costs a few counts, whatever the number of jobs (`make bench`).
+With nothing to do a run costs a few counts, whatever the number of jobs (`make bench`); once an hour it looks at all
+of them, and at what is old (`activities/forget.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from temporalio import activity
-from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedError
+from temporalio.client import RPCTimeoutOrCancelledError, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities import contracts as c
+from activities.forget import Forgetting
 from activities.logs import heartbeats
 from core.errors import Conflict
+from core.jobs.policy import RestartPolicy
 from core.jobs.records import NewEvent, Record
+from core.jobs.retention import SavepointPolicy
+from core.jobs.snapshot import JobSnapshot
 from core.jobs.states import RESTING
 from observation import deletion
 from services import Services
@@ -25,7 +32,17 @@ from settings import clock
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
-from temporal.delivery import ANSWER_TIMEOUT, NO_ANSWER, ask, deliver, expires_at, start_job, start_watch, was_taken
+from temporal.delivery import (
+    ANSWER_TIMEOUT,
+    NO_ANSWER,
+    ask,
+    deliver,
+    expires_at,
+    policies_of,
+    start_job,
+    start_watch,
+    was_taken,
+)
 
 UNDELIVERED_SECONDS = 15
 UNFINISHED_SECONDS = 15
@@ -49,6 +66,7 @@ class Recovery:
     def __init__(self, services: Services):
         self._services = services
         self._compared = 0.0
+        self._forgetting = Forgetting(services)
 
     @activity.defn(name=c.RECOVER)
     async def recover(self, wanted: c.RecoverIn) -> c.Recovered:
@@ -60,8 +78,11 @@ class Recovery:
             # Equal counts may hide a lost workflow beside one too many: now and then all are compared.
             full = wanted.dry_run or clock.monotonic() - self._compared > COMPARE_SECONDS
             run = _Run(self._services, dry=wanted.dry_run, full=full)
-            for step in (run.watches, run.workflows, run.deletions, run.undelivered, run.disagreements, run.orphans):
+            steps = (run.watches, run.workflows, run.policies, run.deletions, run.undelivered, run.disagreements)
+            for step in (*steps, run.orphans):
                 await run.contained(step)
+            if not wanted.dry_run:
+                await run.contained(self._forgetting.past)
             if full and run.compared:
                 self._compared = clock.monotonic()
             if mended := [f.kind for f in run.findings if f.done]:
@@ -122,17 +143,38 @@ class _Run:
         return finding.done
 
     async def watches(self) -> None:
-        async with self._services.database.read() as session:
-            names = [row.name for row in await clusters.all_(session)]
         client = self._services.client
         running = {w.id async for w in client.list_workflows(self._own("ClusterWorkflow"), rpc_timeout=LIST_TIMEOUT)}
-        await asyncio.gather(
-            *(
-                self._found("watch", name, "the cluster is not watched", "start its watch", self._watch(name))
-                for name in names
-                if self._services.installation.cluster_workflow_id(name) not in running
-            )
-        )
+        expected = await self._watches()
+        what, action = "the cluster is not watched", "start its watch"
+        lost = [name for id_, name in expected.items() if id_ not in running]
+        await asyncio.gather(*(self._found("watch", name, what, action, self._watch(name)) for name in lost))
+        # A watch ends by itself when its cluster is gone, but not while no worker serves its queue.
+        what, action = "a watch runs whose cluster is gone", "end it"
+        left = sorted(running - expected.keys())
+        await asyncio.gather(*(self._found("watch", id_, what, action, self._end_watch(id_)) for id_ in left))
+
+    async def _watches(self) -> dict[str, str]:
+        """The name of each cluster, by the id of its watch."""
+        async with self._services.database.read() as session:
+            return {
+                self._services.installation.cluster_workflow_id(row.name): row.name
+                for row in await clusters.all_(session)
+            }
+
+    def _end_watch(self, id_: str) -> Mend:
+        async def mend() -> str | None:
+            if id_ in await self._watches():
+                return "its cluster has been registered again"
+            try:
+                await self._services.client.get_workflow_handle(id_).cancel(rpc_timeout=ANSWER_TIMEOUT)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                return "it has ended"
+            return None
+
+        return mend
 
     def _own(self, type_: str) -> str:
         """A query of this installation's running workflows of a type."""
@@ -181,6 +223,43 @@ class _Run:
             except WorkflowUpdateFailedError as error:
                 action = "look at it in the Temporal UI; restore the row from a backup, or kill its job"
                 raise _Refused(str(error.cause), action) from error
+
+        return mend
+
+    async def policies(self) -> None:
+        """Policies that a workflow does not have as they are now: it could not be told, or a default was changed."""
+        if not self._full:
+            return
+        async with self._services.database.read() as session:
+            rows = [job for job in await jobs.lived(session) if not _has_policies(job, job.snapshot or {})]
+        # A record may be older than what its workflow was told last.
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(self._asked(job)) for job in rows]
+        what, action = "its workflow has another policy than the job", "tell it"
+        found = [job for job, task in zip(rows, asked, strict=True) if task.result()]
+        await asyncio.gather(*(self._found("policy", _label(j), what, action, self._tell_policies(j)) for j in found))
+
+    async def _asked(self, job: Job) -> bool:
+        """Whether the workflow of a job says that it has other policies; one that does not answer is for the others."""
+        handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
+        try:
+            async with self._slots:
+                snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+        except (*NO_ANSWER, WorkflowQueryFailedError):
+            return False
+        return not _has_policies(job, snapshot.model_dump())
+
+    def _tell_policies(self, job: Job) -> Mend:
+        async def mend() -> None:
+            handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
+            async with self._services.database.read() as session:
+                now = await jobs.by_id(session, job.id)  # it may have been changed, and told, meanwhile
+            policy, savepoints = policies_of(now or job)
+            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+            if snapshot.policy != policy:
+                await handle.signal("policy", policy, rpc_timeout=ANSWER_TIMEOUT)
+            if snapshot.savepoints != savepoints:  # it begins its intervals anew
+                await handle.signal("savepoints", savepoints, rpc_timeout=ANSWER_TIMEOUT)
 
         return mend
 
@@ -300,6 +379,12 @@ class _Refused(Exception):
     def __init__(self, why: str, action: str):
         super().__init__(why)
         self.action = action
+
+
+def _has_policies(job: Job, snapshot: Mapping[str, Any]) -> bool:
+    has = RestartPolicy.model_validate(snapshot.get("policy") or {})
+    has_savepoints = SavepointPolicy.model_validate(snapshot.get("savepoints") or {})
+    return (has, has_savepoints) == policies_of(job)
 
 
 def _label(job: Job) -> str:

@@ -15,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from api import system
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
+from api.defaults import router as defaults_router
 from api.deps import Bench
 from api.history.router import router as history_router
 from api.jobs.router import router as jobs_router
@@ -34,13 +35,14 @@ from services import Services
 from settings import ApiSettings, Settings, clock
 from sql.runs import Runs
 from sql.sessions import Sessions
+from store.database import noting
 from store.tables import Project
 from temporal.client import connect
 
 PREFIX = "/api/v1"
 ROUTERS = (
     jobs_router, commands_router, history_router, clusters_router, recovery_router, lineage_router, sql_router,
-    sessions_router, tests_router, inference_router, resources_router, libraries_router,
+    sessions_router, tests_router, inference_router, resources_router, libraries_router, defaults_router,
 )  # fmt: skip
 log = structlog.get_logger()
 
@@ -97,10 +99,13 @@ async def _default_project(services: Services) -> None:
 
 
 def _count_requests(app: FastAPI) -> None:
+    """And note what each of them writes: an error tells it."""
+
     @app.middleware("http")
     async def measure(request: Request, following: Callable[[Request], Awaitable[Response]]) -> Response:
         began = time.perf_counter()
-        response = await following(request)
+        with noting() as request.state.written:
+            response = await following(request)
         app.state.metrics.count(request, response.status_code, time.perf_counter() - began)
         return response
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
@@ -19,6 +19,7 @@ from clusters.protocol import Unreachable
 from core.effects import EngineError
 from core.errors import Conflict, PenstockError
 from core.specs import JobType
+from store.database import DatabaseUnavailable, Written
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()
@@ -103,54 +104,40 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(EngineError)
     async def engine(_: Request, error: EngineError) -> JSONResponse:
         if isinstance(error, Unreachable | SessionGone):
-            return answer(
-                503,
-                f"{error.message}.",
-                "cluster_unreachable",
-                remedy="Nothing was started; try again when it answers.",
-            )
+            sent = isinstance(error, Unreachable) and error.sent
+            what = "What was sent may have arrived: look" if sent else "Nothing was sent: try again"
+            return answer(503, f"{error.message}.", "cluster_unreachable", remedy=f"{what} when it answers.")
         return answer(422, error.message, "flink_refused")
 
-    @app.exception_handler(TimeoutError)
-    async def slow(_: Request, error: TimeoutError) -> JSONResponse:
-        return answer(
-            503,
-            "Flink did not come to an end with this in time.",
-            "flink_too_slow",
-            remedy="It may be too large, or the gateway too busy; PENSTOCK_PLAN_TIMEOUT is how long it may take.",
-        )
-
     @app.exception_handler(RPCError)
-    async def temporal(_: Request, error: RPCError) -> JSONResponse:
+    async def temporal(request: Request, error: RPCError) -> JSONResponse:
         log.warning("temporal does not answer", why=str(error))
-        return answer(
-            503,
-            "Temporal does not answer.",
-            "temporal_unavailable",
-            remedy="Try again shortly, with the same Idempotency-Key where there was one.",
-        )
+        return answer(503, "Temporal does not answer.", "temporal_unavailable", remedy=_so_far(request))
 
     @app.exception_handler(RPCTimeoutOrCancelledError)
-    async def unanswered(_: Request, error: RPCTimeoutOrCancelledError) -> JSONResponse:
+    async def unanswered(request: Request, error: RPCTimeoutOrCancelledError) -> JSONResponse:
         log.warning("a workflow does not answer", why=type(error).__name__)
         return answer(
             503,
             "A workflow did not answer in time; it may answer this later.",
             "workflow_unanswered",
             remedy="Is a worker running? The Temporal UI shows a workflow whose tasks fail: mend or roll back the "
-            "worker, and it goes on. Look at the job before you send this again.",
+            f"worker, and it goes on. {_so_far(request)}",
         )
 
-    @app.exception_handler(OperationalError)
+    @app.exception_handler(DatabaseUnavailable)
+    async def database(request: Request, error: DatabaseUnavailable) -> JSONResponse:
+        log.error("the database cannot be used", why=error.why, exc_info=error)
+        return answer(503, f"{error}.", "database_unavailable", remedy=_so_far(request))
+
+    @app.exception_handler(TimeoutError)
     @app.exception_handler(OSError)
-    async def database(_: Request, error: Exception) -> JSONResponse:
-        log.error("database does not answer", why=type(error).__name__, exc_info=error)
-        return answer(
-            503,
-            "The database does not answer.",
-            "database_unavailable",
-            remedy="Nothing was changed; try again shortly.",
-        )
+    async def machine(request: Request, error: OSError) -> JSONResponse:
+        """Who knows more says more, where it happens."""
+        log.error("the machine refuses something", exc_info=error)
+        words = error.strerror or ("it took too long" if isinstance(error, TimeoutError) else type(error).__name__)
+        detail = f"The machine of the API could not do its part: {words}. The API's log has the details."
+        return answer(503, detail, "machine_trouble", remedy=_so_far(request))
 
     @app.exception_handler(IntegrityError)
     async def race(_: Request, error: IntegrityError) -> JSONResponse:
@@ -159,7 +146,18 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.exception("request failed", path=request.url.path, exc_info=error)
-        return answer(500, "This is a defect of Penstock; the API's log has the details.", "internal")
+        detail = "This is a defect of Penstock; the API's log has the details."
+        return answer(500, detail, "internal", remedy=_so_far(request))
+
+
+def _so_far(request: Request) -> str:
+    """What a request that failed has written by then, and what to do."""
+    written: Written = getattr(request.state, "written", Written())
+    if written.unclear:
+        return "Whether the last change was kept is not known: look before you send it again."
+    if written.kept:
+        return "What was written before that stays: look at it before you send this again."
+    return "Nothing was written; try again shortly."
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -51,9 +51,16 @@ class Engines:
                 flink_home=self._flink_home(cluster.flink_version),
                 built=self._settings.cache / "fence",
             )
+            self.forget(cluster.name)
             self._made[cluster.name] = made = (key, engine)
         made[1].expected = cluster.identity
         return made[1]
+
+    def forget(self, name: str) -> None:
+        """Of a cluster that is removed, or has another address now. Whoever uses its engine in this moment ends what it
+        has begun; then the connections are closed."""
+        if name in self._made:
+            self._made.pop(name)[1].close_when_unused()
 
     def flink_python(self, version: str) -> Path:
         """Interpreter with PyFlink of an installed Flink version."""

@@ -41,6 +41,10 @@ class Unavailable(PenstockError):
     status = 503
 
 
+class TooSlow(Unavailable):
+    """Something was waited for as long as it may take. The message says what."""
+
+
 class Conflict(PenstockError):
     """The thing is not in a state that allows this. `allowed` lists what is."""
 

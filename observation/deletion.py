@@ -18,6 +18,7 @@ from core.jobs.states import DELETABLE, JobState, allowed, is_stateless
 from services import Services
 from settings import clock
 from store import attempts, clusters, commands, jobs
+from store.database import DatabaseUnavailable
 from store.tables import Job
 from temporal.delivery import NO_ANSWER, retire, stop_watch
 
@@ -36,6 +37,13 @@ async def delete(services: Services, ref: str) -> None:
             code="deletion_unfinished",
             remedy="The job takes no commands meanwhile. As soon as its workflow answers the recovery finishes the "
             "deletion, or takes it back. Send DELETE again, or look at the job, to see what came of it.",
+        ) from error
+    except DatabaseUnavailable as error:
+        raise Unavailable(
+            f"The deletion of {job.project}:{job.name} has begun, and could not be written down to its end: {error}.",
+            code="deletion_unfinished",
+            remedy="The recovery finishes it, or takes it back, as soon as the database answers. Send DELETE again, or "
+            "look at the job, to see what came of it.",
         ) from error
 
 

@@ -124,6 +124,11 @@ class Observer:
             self._last[cluster] = (began, look)
             return look
 
+    def forget(self, cluster: str) -> None:
+        """It has been removed: nothing of it is kept."""
+        for kept in (self._locks, self._last, self._health, self._told, self._conditions):
+            kept.pop(cluster, None)
+
     async def _ask(self, name: str) -> Look:
         services = self._services
         async with services.database.read() as session:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from clusters import state_files
 from clusters.protocol import PointSeen, Ref, Unreachable
 from core.effects import EngineError
+from core.history import SEARCHED
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint, newest_first
 from core.jobs.snapshot import checkpoint_directory, lineage_of
@@ -18,7 +19,7 @@ from settings import clock
 from store import attempts, clusters
 from store.tables import Attempt, Cluster, Job, RestorePointRow
 
-LOOK_BACK = 20
+LOOK_BACK = SEARCHED
 """Attempts whose folders are searched again; points of older ones are known from their rows."""
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.history import SEARCHED, HistoryPolicy
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -26,7 +28,7 @@ def _home() -> Path:
 
 
 class Settings(BaseSettings):
-    """Of every process. Durations are in seconds, sizes in bytes."""
+    """Of every process. Durations are in seconds, those that end in `_days` in days, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore")
 
@@ -72,11 +74,39 @@ class Settings(BaseSettings):
         "for all processes",
     )
     recovery_interval: float = Field(default=60, description="Seconds between two runs of the recovery schedule")
+    keep_events_days: float = Field(default=90, ge=0, description="Days that timelines reach back; 0: for ever")
+    keep_log_lines_days: float = Field(default=30, ge=0, description="Days that logs are kept; 0: for ever")
+    keep_commands_days: float = Field(
+        default=90,
+        ge=0,
+        description="Days that commands are kept after their end, and their Idempotency-Keys; 0: for ever",
+    )
+    keep_attempts_days: float = Field(
+        default=180, ge=0, description="Days that attempts are kept after their end; 0: for ever"
+    )
+    keep_previews_days: float = Field(
+        default=7, ge=0, description="Days that previews are kept after their end; 0: for ever"
+    )
+    keep_last: int = Field(
+        default=50,
+        ge=SEARCHED,
+        description="Of each job the last so many events, commands and attempts are kept for ever",
+    )
     log_format: str = Field(default="console", pattern="^(console|json)$")
     log_level: str = "INFO"
 
     def url_of_database(self) -> str:
         return self.database_url or f"sqlite+aiosqlite:///{self.home / 'penstock.db'}"
+
+    def history(self) -> HistoryPolicy:
+        return HistoryPolicy(
+            events_days=self.keep_events_days,
+            log_lines_days=self.keep_log_lines_days,
+            commands_days=self.keep_commands_days,
+            attempts_days=self.keep_attempts_days,
+            previews_days=self.keep_previews_days,
+            keep_last=self.keep_last,
+        )
 
     def artifact_root(self) -> Path:
         return self.artifacts or self.home / "artifacts"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from core.sql.script import Script, parse_script, placed, without_execute
 from services import Services
 from services.effective import effective_config
 from settings import clock
+from settings.waits import planning
 from sql.environment import Environment, environment, python_properties
 from store import attempts, clusters, jobs, plans
 from store.tables import Attempt, Cluster, Job, PlanRow, Version
@@ -351,7 +351,7 @@ async def _text(services: Services, session: AsyncSession, job: Job, number: int
 
 async def _compile(services: Services, text: _Text) -> Plan:
     """Raises what `compiled` raises, and `InvalidInput` for tables that may not be used."""
-    async with asyncio.timeout(services.settings.plan_timeout):
+    async with planning(services.settings, "Compiling the plan of the version"):
         plan = await compiled(services.engines.session(text.cluster), text.cluster, text.environment, text.properties)
     text.environment.check(plan.reads, plan.writes)
     return plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from core.sql.references import Chain, chain_at, check_script, quoted_name
 from core.sql.rewriting import Described, Sink, as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
 from core.sql.script import Script, Statement, placed, sort_script, tokens
 from services import Services
+from settings.waits import planning
 from sql.compiling import scratch_of
 from sql.environment import Environment, environment, python_properties
 from sql.runs import Limits, Run, Runs, Stream
@@ -97,7 +97,7 @@ async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
     run: Run | None = None
     rows = f"{scratch_of(cluster)}/rows/{session}"
     try:
-        async with asyncio.timeout(services.settings.plan_timeout):
+        async with planning(services.settings, "Preparing the preview"):
             await _set_up(gateway, session, made, opened)
             if wanted.sources is not None:
                 streams = await _debug(gateway, session, made, opened, wanted.sources, rows)

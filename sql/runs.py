@@ -30,6 +30,7 @@ from core.sql.operators import Json
 from observation.previews import LEASE
 from services import Services
 from settings import clock
+from settings.waits import planning
 from store import previews
 from store.tables import Preview
 
@@ -143,9 +144,9 @@ class Run:
         return self._task is not None
 
     async def start(self, project: str) -> None:
-        """Send the queries, and wait until the gateway has taken each. Raises `StatementFailed`, `TimeoutError`."""
+        """Send the queries, and wait until the gateway has taken each. Raises `StatementFailed`, `TooSlow`."""
         try:
-            async with asyncio.timeout(self._services.settings.plan_timeout):
+            async with planning(self._services.settings, "Planning the queries of the preview"):
                 firsts = await asyncio.gather(*(self._send(stream, project) for stream in self.streams))
         except BaseException:
             self._task = asyncio.create_task(self._finish(Ended.FAILED, "it was refused"))

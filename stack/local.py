@@ -128,9 +128,7 @@ class LocalStack:
 
 
 def _source_hash() -> str:
-    """Changes when our own code does, so that `up` after an edit or a pull starts the new code."""
-    if not code.CHECKOUT:  # installed: the folders beside ours are others' packages
-        return str(distribution("penstock-flink").read_text("RECORD"))
+    """Changes when our own code does, so that `up` after an edit, a pull or an upgrade starts the new code."""
     digest = hashlib.sha256()
     for folder in packages():
         for path in sorted(folder.rglob("*.py")):
@@ -140,6 +138,9 @@ def _source_hash() -> str:
 
 
 def packages() -> list[Path]:
-    """The folders of a checkout that are installed, as in pyproject.toml."""
+    """The folders of our packages: those of a checkout that are installed, as in pyproject.toml, or what was installed
+    (the folders beside it are others')."""
+    if not code.CHECKOUT:
+        return sorted(ROOT / name for name in str(distribution("penstock-flink").read_text("top_level.txt")).split())
     found = {path.parent for path in ROOT.glob("*/__init__.py")}
     return sorted(folder for folder in found if folder.name not in ("tests", "benchmarks"))

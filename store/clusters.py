@@ -15,8 +15,9 @@ from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
 
 
 async def get(session: AsyncSession, name: str) -> Cluster:
+    """Raises `NotFound` also for one that is there for the record only."""
     found = await session.get(Cluster, name) if "\x00" not in name else None
-    if found is None or found.deleted_at is not None:
+    if found is None or await is_left(session, found):
         raise NotFound(f"There is no cluster {name[:200]}.", code="cluster_not_found", field="cluster")
     return found
 

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, make_url
+from sqlalchemy import event, exc, make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 BUSY_MILLISECONDS = 15_000
+# Of PostgreSQL: no connection, no room, interrupted by an operator, trouble with its machine.
+_AWAY = ("08", "53", "57", "58")
+
+
+class DatabaseUnavailable(Exception):
+    """The database did not carry out what it was asked: it is away, full, or busy for too long. `why` is its own word
+    for it. No error for a user by itself: activities that meet it are tried again."""
+
+    def __init__(self, why: str):
+        super().__init__(f"The database cannot be used: {why}")
+        self.why = why
+
+
+@dataclass
+class Written:
+    """What was written since `noting` began: `kept` is how many transactions were committed; `unclear`: the answer to a
+    COMMIT was lost, so that nobody knows whether that one was."""
+
+    kept: int = 0
+    unclear: bool = False
+
+
+_written: ContextVar[Written | None] = ContextVar("written", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[Written]:
+    """Notes what the code inside, and whatever it calls, writes to databases."""
+    made = Written()
+    token = _written.set(made)
+    try:
+        yield made
+    finally:
+        _written.reset(token)
 
 
 class Database:
@@ -27,24 +63,83 @@ class Database:
         self.engine = create_async_engine(parsed, pool_size=pool_size, max_overflow=pool_size, **more)
         if self.is_sqlite:
             _prepare_sqlite(self.engine.sync_engine)
+        _name_refusals(self.engine.sync_engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        async with self._sessions() as session:
-            yield session
+        """Raises `DatabaseUnavailable`, at the first statement or later."""
+        with _named():
+            async with self._sessions() as session:
+                yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """A transaction: committed at the end, rolled back on an error."""
-        async with self._sessions() as session:
-            # SQLite: take the write lock at once, so that two writers wait instead of failing half way.
-            await session.connection(execution_options={"penstock_write": True})
-            yield session
+        """A transaction: committed at the end, rolled back on an error. Raises `DatabaseUnavailable`."""
+        with _named():
+            async with self._sessions() as session:
+                # SQLite: take the write lock at once, so that two writers wait instead of failing half way.
+                with _named(OSError):
+                    await session.connection(execution_options={"penstock_write": True})
+                yield session
+                await session.flush()
+                with _named(OSError):
+                    await self._commit(session)
+
+    async def _commit(self, session: AsyncSession) -> None:
+        written = _written.get()
+        try:
             await session.commit()
+        except BaseException:
+            # A COMMIT of SQLite that fails has written nothing; of PostgreSQL only the answer may be lost.
+            if written is not None and not self.is_sqlite:
+                written.unclear = True
+            raise
+        if written is not None:
+            written.kept += 1
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+@contextmanager
+def _named(*also: type[Exception]) -> Iterator[None]:
+    """Errors of SQLAlchemy that say that the database is away become ours; `also` are others that, inside, can mean
+    nothing else."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise DatabaseUnavailable("all connections to it are in use") from error
+    except exc.StatementError as error:
+        if not _is_away(error):
+            raise
+        raise DatabaseUnavailable(_words(error.orig or error)) from error
+    except also as error:
+        raise DatabaseUnavailable(_words(error)) from error
+
+
+def _is_away(error: exc.StatementError) -> bool:
+    if isinstance(error, exc.OperationalError | exc.InterfaceError) or isinstance(error.orig, OSError):
+        return True
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(_AWAY)
+
+
+def _words(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def _name_refusals(engine: Any) -> None:
+    """The driver of PostgreSQL raises what the operating system says when it cannot connect (`OSError`, and time-outs
+    are some): only here it is certain that it was the database."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _: Any, arguments: Any, named: Any) -> Any:
+        try:
+            return dialect.connect(*arguments, **named)
+        except OSError as error:
+            raise DatabaseUnavailable(_words(error)) from error
 
 
 def _prepare_sqlite(engine: Any) -> None:

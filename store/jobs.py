@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import delete as delete_from
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import InvalidInput, NotFound
 from core.jobs.condition import kind
 from core.names import old_job_workflow_id
 from store import paging
-from store.tables import Attempt, Event, Job, Project, Version
+from store.tables import Attempt, Command, Event, Job, Project, SqlTest, Version
 
 SORTS: dict[str, tuple[Any, type]] = {
     "name": (Job.name, str),
@@ -129,6 +130,26 @@ async def version(session: AsyncSession, job: Job, number: int) -> Version:
             f"Job {job.project}:{job.name} has no version {number}.", code="version_not_found", field="version"
         )
     return found
+
+
+async def add_version(session: AsyncSession, job: Job, spec: dict[str, Any], note: str, now: datetime) -> Version:
+    made = Version(
+        job_id=job.id, number=await latest_version(session, job.id) + 1, spec=spec, note=note, created_at=now
+    )  # fmt: skip
+    session.add(made)
+    await session.flush()
+    return made
+
+
+async def take_back(session: AsyncSession, job_id: str, number: int) -> None:
+    """Delete a version that was made for a command which was refused, unless anything names it by now."""
+    named = [
+        select(table.job_id).where(table.job_id == job_id, table.version == number)
+        for table in (Attempt, Command, SqlTest)
+    ]
+    newest = select(func.max(Version.number)).where(Version.job_id == job_id).scalar_subquery()
+    query = delete_from(Version).where(Version.job_id == job_id, Version.number == number, Version.number == newest)
+    await session.execute(query.where(*(~rows.exists() for rows in named)))
 
 
 async def latest_version(session: AsyncSession, job_id: str) -> int:

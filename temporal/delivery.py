@@ -38,8 +38,15 @@ NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
 """What Temporal's client raises when Temporal is away, or a workflow does not answer in time."""
 
 
+def policies_of(job: Job) -> tuple[RestartPolicy, SavepointPolicy]:
+    """What a person has chosen for a job, and the defaults of now for the rest. A workflow is told them whole: what it
+    does must not depend on the defaults of whoever replays it."""
+    return RestartPolicy.model_validate(job.policy), SavepointPolicy.model_validate(job.savepoints or {})
+
+
 def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
     """Where a job's workflow begins: at the last snapshot that was written, or at the very start."""
+    policy, savepoints = policies_of(job)
     if job.snapshot:
         kept = renewed(JobSnapshot.model_validate(job.snapshot))
         return kept.model_copy(
@@ -48,8 +55,8 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
                 "seen": None,
                 "check_at": clock.now(),  # what its predecessor was told, and had not written, it has not heard
                 "revision": job.revision,
-                "policy": RestartPolicy.model_validate(job.policy),
-                "savepoints": SavepointPolicy.model_validate(job.savepoints or {}),
+                "policy": policy,
+                "savepoints": savepoints,
             }
         )
     return JobSnapshot(
@@ -61,8 +68,8 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
         cluster=job.cluster,
         state_dir=cluster.state_dir,
         version=job.version,
-        policy=RestartPolicy.model_validate(job.policy),
-        savepoints=SavepointPolicy.model_validate(job.savepoints or {}),
+        policy=policy,
+        savepoints=savepoints,
         check_interval=settings.check_interval,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -69,8 +70,9 @@ async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) ->
         )
 
 
-async def check_command(services: Services, job: Job, new: NewCommand) -> None:
-    """A session cluster does not end while jobs run on it, unless that is asked for with `force`. Raises `Conflict`."""
+async def check_command(services: Services, job: Job, new: NewCommand, adding: dict[str, Any] | None = None) -> None:
+    """A session cluster does not end while jobs run on it, unless that is asked for with `force`. `adding` is the spec
+    of a version that the command brings along. Raises `Conflict`."""
     if new.rollback_within is not None:
         raise InvalidInput(
             "A session cluster has no state to go back to.", code="field_unused", field="rollback_within"
@@ -80,9 +82,9 @@ async def check_command(services: Services, job: Job, new: NewCommand) -> None:
     async with services.database.read() as session:
         row = await clusters.managed_by(session, job.id)
         on_it = await clusters.live_jobs_on(session, row.name) if row else []
-        latest = new.version or await jobs.latest_version(session, job.id)
         old = (await jobs.version(session, job, job.version)).spec
-        wanted = (await jobs.version(session, job, latest)).spec
+        latest = new.version or await jobs.latest_version(session, job.id)
+        wanted = adding or (await jobs.version(session, job, latest)).spec
     if row is None:
         return
     if new.kind is CommandKind.RESUBMIT and JobState(job.state) in _UP and only_scales(old, wanted):

@@ -26,7 +26,6 @@ from api.commands import service as command_service
 from api.commands.router import Key
 from api.commands.schemas import CommandOut, NewCommand
 from api.deps import Page, Parts, Watcher
-from api.jobs import service as job_service
 from api.jobs.schemas import NewVersion
 from api.problems import responses
 from clusters.registry import PROCESSES, SESSION
@@ -143,7 +142,7 @@ def _check_address(row: Cluster, given: Mapping[str, Any]) -> None:
 
 
 @router.delete("/clusters/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Forget a cluster")
-async def delete_cluster(name: ClusterName, parts: Parts) -> None:
+async def delete_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> None:
     """Only when no job is on it. The cluster itself is left alone, its name can be registered again; SQL sessions on it
     end."""
     async with parts.database.write() as session:
@@ -167,6 +166,8 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
                 remedy="Stop them, or wait until they have ended.",
             )
         await clusters.remove(session, row, clock.now())
+    watcher.forget(name)
+    parts.engines.forget(name)
     await stop_watch(parts, name)
 
 
@@ -176,7 +177,8 @@ async def delete_cluster(name: ClusterName, parts: Parts) -> None:
 )  # fmt: skip
 async def scale_cluster(name: ClusterName, wanted: NewScale, parts: Parts, key: Key = None) -> CommandOut:
     """Gives its job a version with so many task managers, and sends a `resubmit` of it: the cluster goes on running.
-    Task managers that run nothing are stopped first. Follow the command at the job."""
+    Task managers that run nothing are stopped first. Follow the command at the job. What is refused (409) leaves no
+    version behind."""
     async with parts.database.read() as session:
         row = await clusters.get(session, name)
         job = await hosting.manager_of(session, row)
@@ -187,15 +189,14 @@ async def scale_cluster(name: ClusterName, wanted: NewScale, parts: Parts, key: 
         if known.kind != CommandKind.RESUBMIT or before.spec.get("taskmanagers") != wanted.taskmanagers:
             raise command_service.reused(known, str(key))
         return command_service.show(known)
-    number, spec = job.version, {**version.spec, "taskmanagers": wanted.taskmanagers}
-    if spec != version.spec or number != latest:
-        if not wanted.force:
-            await hosting.check_slots(parts, row, wanted.taskmanagers * int(spec["slots"]))
+    spec = {**version.spec, "taskmanagers": wanted.taskmanagers}
+    command = NewCommand(kind=CommandKind.RESUBMIT, version=job.version, force=wanted.force, reason=wanted.reason)
+    adding = None
+    if spec != version.spec or job.version != latest:
         note = f"scaled to {wanted.taskmanagers} task managers"
-        made = await job_service.add_version(parts, job.id, NewVersion.model_validate({"spec": spec, "note": note}))
-        number = made.number
-    command = NewCommand(kind=CommandKind.RESUBMIT, version=number, force=wanted.force, reason=wanted.reason)
-    return await command_service.send(parts, job.id, command, key)
+        adding = NewVersion.model_validate({"spec": spec, "note": note})
+        command = command.model_copy(update={"version": None})
+    return await command_service.send(parts, job.id, command, key, adding=adding)
 
 
 def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:

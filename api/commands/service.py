@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.clusters import hosting
 from api.commands.schemas import CommandOut, LogLineOut, NewCommand
-from core.errors import Conflict, InvalidInput
+from api.jobs.schemas import NewVersion
+from core.errors import Conflict, InvalidInput, Unavailable
 from core.jobs.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
 from core.jobs.snapshot import JobSnapshot
 from core.jobs.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed, is_stateless
@@ -24,6 +25,7 @@ from services import Services
 from settings import clock
 from sql.compiling import REMEDIES, judge
 from store import attempts, clusters, commands, jobs
+from store.database import DatabaseUnavailable
 from store.tables import Cluster, Command, Job
 from temporal.delivery import NO_ANSWER, deliver
 
@@ -39,16 +41,20 @@ RACES = 5
 log = structlog.get_logger()
 
 
-async def send(services: Services, ref: str, new: NewCommand, key: str | None) -> CommandOut:
-    """Check a command, write it down and deliver it. The same `key` gives the same command.
+async def send(
+    services: Services, ref: str, new: NewCommand, key: str | None, *, adding: NewVersion | None = None
+) -> CommandOut:
+    """Check a command, write it down and deliver it. The same `key` gives the same command. `adding` is a version that
+    is made for it: it is written down with the command, and gone with it when the command is refused.
 
-    When Temporal is away the command stays PENDING, and the recovery schedule delivers it.
+    When Temporal is away the command stays PENDING, and the recovery schedule delivers it. Raises `Unavailable` with
+    its number when it is written down, and what became of it could not be.
     """
     found, new = await _judged(services, ref, new, key)
-    await _hosted(services, ref, new, key)
+    await _hosted(services, ref, new, key, adding)
     for _ in range(RACES):
         try:
-            written = await _write(services, ref, new, key)
+            written = await _write(services, ref, new, key, adding)
             break
         except IntegrityError:  # another command took the number, or the key, at the same moment
             continue
@@ -58,6 +64,25 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
         return written
     command, job, cluster = written
     try:
+        shown = await _bring(services, command, job, cluster, adding)
+    except DatabaseUnavailable as error:
+        label = f"{job.project}:{job.name}"
+        raise Unavailable(
+            f"Command {command.number} ({command.kind}) of {label} is written down, and what became of it could not "
+            f"be: {error}.",
+            code="command_written",
+            remedy="It has been delivered, or will be, and is carried out once: do not send another. "
+            f"GET /jobs/{label}/commands/{command.number} tells what became of it.",
+        ) from error
+    shown.state_verdict = found
+    return shown
+
+
+async def _bring(
+    services: Services, command: Command, job: Job, cluster: Cluster, adding: NewVersion | None
+) -> CommandOut:
+    """Deliver a command that is written down, and show it. Raises `Conflict` when its workflow does not take it."""
+    try:
         await deliver(services, job, cluster, command)
     except Conflict as error:
         async with services.database.write() as session:
@@ -65,17 +90,17 @@ async def send(services: Services, ref: str, new: NewCommand, key: str | None) -
                 await commands.refuse(session, command.id, at=clock.now(), error=error.message, code=error.code)
             else:
                 await commands.remove(session, command.id)
+                if adding is not None and command.version is not None:
+                    await jobs.take_back(session, job.id, command.version)
         if error.code != "expired":
             raise
     except NO_ANSWER as error:
-        log.warning("command not delivered yet", job=ref, command=command.number, why=str(error))
+        log.warning("command not delivered yet", job=job.id, command=command.number, why=str(error))
         async with services.database.write() as session:
             note = f"It could not be delivered yet ({error}); it is kept, and delivered as soon as that is possible."
             await commands.append(session, commands.scope(command.id), [(clock.now(), note)])
     async with services.database.read() as session:
-        shown = show(await commands.by_id(session, command.id) or command)
-    shown.state_verdict = found
-    return shown
+        return show(await commands.by_id(session, command.id) or command)
 
 
 async def _judged(
@@ -123,7 +148,9 @@ async def _judged(
     return found if shown else None, new
 
 
-async def _hosted(services: Services, ref: str, new: NewCommand, key: str | None) -> None:
+async def _hosted(
+    services: Services, ref: str, new: NewCommand, key: str | None, adding: NewVersion | None = None
+) -> None:
     if new.kind not in hosting.ENDS and new.rollback_within is None:
         return
     async with services.database.read() as session:
@@ -132,11 +159,11 @@ async def _hosted(services: Services, ref: str, new: NewCommand, key: str | None
             return
         known = key is not None and await commands.by_key(session, job.id, key)
     if not known:
-        await hosting.check_command(services, job, new)
+        await hosting.check_command(services, job, new, adding.spec.model_dump(mode="json") if adding else None)
 
 
 async def _write(
-    services: Services, ref: str, new: NewCommand, key: str | None
+    services: Services, ref: str, new: NewCommand, key: str | None, adding: NewVersion | None = None
 ) -> CommandOut | tuple[Command, Job, Cluster]:
     """The command that this key was used for before, or a new one, written down. Under the lock of the job's row:
     of this and a DELETE at the same moment one is refused."""
@@ -147,6 +174,10 @@ async def _write(
             # Perhaps nobody has delivered it yet: the API died after it had written it down.
             waiting = known.state == CommandState.PENDING.value
             return (known, job, await clusters.get(session, job.cluster)) if waiting else shown
+        if adding is not None:
+            spec = adding.spec.model_dump(mode="json")
+            made = await jobs.add_version(session, job, spec, adding.note, clock.now())
+            new = new.model_copy(update={"version": made.number})
         version = await _check(session, job, new)
         command = Command(
             id=str(uuid.uuid4()),

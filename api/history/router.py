@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from core.jobs.snapshot import lineage_of
 from core.jobs.states import AttemptState
 from observation import points
 from services import Services
+from settings.waits import within
 from store import attempts, jobs
 from store.tables import RestorePointRow
 
@@ -99,7 +99,8 @@ async def list_restore_points(ref: JobRef, parts: Parts) -> Page[RestorePointOut
     async with parts.database.read() as session:
         job = await jobs.get(session, ref)
     if job.current_attempt:
-        async with asyncio.timeout(GATHER_TIMEOUT):
+        remedy = "The cluster, or the files that it writes, are slow to read. Try again."
+        async with within(GATHER_TIMEOUT, "Gathering the restore points", code="points_too_slow", remedy=remedy):
             await points.gather(parts, job.id)
     async with parts.database.read() as session:
         rows = await attempts.points(session, job.id)

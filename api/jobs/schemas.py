@@ -90,8 +90,9 @@ class NewJob(Strict):
 
 
 class JobPatch(Strict):
-    """What is left out stays. `labels` and `config` are replaced as a whole; `config` counts from the
-    next attempt on, its `table.*` options from the next resubmit on: they are in the compiled plan."""
+    """What is left out stays. `labels`, `config` and each policy are replaced as a whole; `config` counts from the
+    next attempt on, its `table.*` options from the next resubmit on: they are in the compiled plan. A field of a policy
+    that is not given follows the default (GET /settings), also one that is changed later."""
 
     labels: Labels | None = None
     restart_policy: RestartPolicy | None = None

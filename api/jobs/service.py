@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.clusters import hosting
 from api.jobs import schemas as out
+from api.temporal import asking
 from builds import git
 from core import config as rules
 from core.effects import Rejected
@@ -40,6 +41,7 @@ from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job, Version
+from temporal.delivery import ANSWER_TIMEOUT
 
 STALE_SECONDS = 2.0
 REFRESH_TIMEOUT = 3.0
@@ -74,8 +76,8 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
         reason="",
         version=1,
         labels=new.labels,
-        policy=new.restart_policy.model_dump(),
-        savepoints=new.savepoint_policy.model_dump(),
+        policy=chosen(new.restart_policy),
+        savepoints=chosen(new.savepoint_policy),
         config=new.config,
         actions=[],
         revision=0,
@@ -96,6 +98,11 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
         session.add(Version(job_id=job.id, number=1, spec=spec, note=new.note, created_at=now))
     async with services.database.read() as session:
         return (await show(session, [job]))[0]
+
+
+def chosen(policy: RestartPolicy | SavepointPolicy) -> dict[str, Any]:
+    """What is kept of a policy: only what somebody has chosen, so that a default that is changed counts."""
+    return policy.model_dump(exclude_unset=True)
 
 
 def _exists(new: out.NewJob) -> Conflict:
@@ -224,9 +231,9 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
         if changes.config is not None:
             job.config = {k: job.config.get(k, v) if v == "******" else v for k, v in changes.config.items()}
         if changes.restart_policy is not None:
-            job.policy = changes.restart_policy.model_dump()
+            job.policy = chosen(changes.restart_policy)
         if changes.savepoint_policy is not None:
-            job.savepoints = changes.savepoint_policy.model_dump()
+            job.savepoints = chosen(changes.savepoint_policy)
         job.updated_at = clock.now()
     if job.revision:
         await _tell_policies(services, job, changes)
@@ -237,14 +244,17 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
 async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) -> None:
     """A workflow that is not there takes them from the row when it is started."""
     handle = services.client.get_workflow_handle(jobs.workflow_id(job))
-    try:
-        if changes.restart_policy is not None:
-            await handle.signal("policy", changes.restart_policy)
-        if changes.savepoint_policy is not None:
-            await handle.signal("savepoints", changes.savepoint_policy)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
+    written = f"The change of {job.project}:{job.name} is written down, and its workflow has not been told."
+    remedy = "The recovery tells it within the hour. Send the same again to tell it at once: that is safe."
+    with asking(written, remedy=remedy):
+        try:
+            if changes.restart_policy is not None:
+                await handle.signal("policy", changes.restart_policy, rpc_timeout=ANSWER_TIMEOUT)
+            if changes.savepoint_policy is not None:
+                await handle.signal("savepoints", changes.savepoint_policy, rpc_timeout=ANSWER_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
 
 
 async def delete(services: Services, ref: str) -> None:
@@ -263,16 +273,8 @@ async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.
                 field="spec.type",
                 remedy="Create another job.",
             )
-        version = Version(
-            job_id=job.id,
-            number=await jobs.latest_version(session, job.id) + 1,
-            spec=new.spec.model_dump(mode="json"),
-            note=new.note,
-            created_at=clock.now(),
-        )
-        session.add(version)
-        await session.flush()
-        return show_version(version)
+        spec = new.spec.model_dump(mode="json")
+        return show_version(await jobs.add_version(session, job, spec, new.note, clock.now()))
 
 
 def show_version(version: Version, commit: str | None = None) -> out.VersionOut:

@@ -12,6 +12,7 @@ from temporalio.client import WorkflowFailureError
 
 from api.deps import Page, Parts, Strict
 from api.problems import responses
+from api.temporal import asking
 from clusters.protocol import Ref
 from core.effects import EngineError
 from core.errors import Conflict
@@ -29,7 +30,7 @@ class Recover(Strict):
 
 
 class Finding(BaseModel):
-    kind: str = Field(description="watch, workflow, row, deletion, command, attempt or orphan")
+    kind: str = Field(description="watch, workflow, row, policy, deletion, command, attempt or orphan")
     subject: str
     what: str
     action: str = Field(description="What is done about it, or what a person can do")
@@ -63,17 +64,20 @@ class StopOrphan(Strict):
 @router.post("/recovery", responses=responses(422, 503), summary="Run the recovery now")
 async def run_recovery(wanted: Recover, parts: Parts) -> Findings:
     """What the recovery schedule does every minute: commands not delivered, jobs without a workflow, workflows
-    without a job, clusters without a watch, attempts that two sources disagree about, Flink jobs that nobody
-    owns. Mends what is safe to mend."""
+    without a job, clusters without a watch, watches without a cluster, policies that a workflow was not told, attempts
+    that two sources disagree about, Flink jobs that nobody owns. Mends what is safe to mend."""
+    id_ = f"{parts.installation.recovery_id}-{uuid.uuid4()}"
     try:
-        found: Findings = await parts.client.execute_workflow(
-            "RecoveryWorkflow",
-            wanted,
-            id=f"{parts.installation.recovery_id}-{uuid.uuid4()}",
-            task_queue=parts.installation.queues.main,
-            execution_timeout=LIMIT,
-            result_type=Findings,
-        )
+        remedy = f"Send it again, that is safe; or look at {id_} in the Temporal UI."
+        with asking("It is not known whether the recovery was begun.", remedy=remedy):
+            found: Findings = await parts.client.execute_workflow(
+                "RecoveryWorkflow",
+                wanted,
+                id=id_,
+                task_queue=parts.installation.queues.main,
+                execution_timeout=LIMIT,
+                result_type=Findings,
+            )
     except WorkflowFailureError as error:
         raise Conflict(
             f"The recovery did not end: {error.cause}",

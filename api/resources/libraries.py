@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path as Path_
 from typing import Annotated
 
@@ -16,14 +19,17 @@ from activities.library import scope
 from api.deps import Page, Parts
 from api.problems import responses
 from api.resources.schemas import FileOut, LibraryOut
+from api.temporal import asking
 from builds import git
+from builds.artifacts import Artifacts
 from core.effects import Rejected
-from core.errors import Conflict, InvalidInput
+from core.errors import Conflict, InvalidInput, Unavailable
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
 from services import Services
 from settings import clock
 from store import commands, jobs, resources
 from store.tables import Library
+from temporal.delivery import ANSWER_TIMEOUT
 
 router = APIRouter(prefix="/projects/{project}/libraries", tags=["libraries"])
 Project = Annotated[str, Path(max_length=80)]
@@ -72,15 +78,18 @@ async def add_library(project: Project, new: NewLibrary, parts: Parts, response:
 
 
 async def _fetch(parts: Services, row: Library) -> None:
-    await parts.client.start_workflow(
-        "LibraryWorkflow",
-        FetchLibrary(project=row.project, name=row.name, version=row.version),
-        id=parts.installation.library_workflow_id(row.project, row.name, row.version),
-        task_queue=parts.installation.queues.main,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        static_summary=f"library {row.name} {row.version}",
-    )
+    written = f"{row.name} {row.version} is written down, and it is not certain that anybody fetches it."
+    with asking(written, remedy="Ask for this version again (GET) when Temporal answers: that begins it."):
+        await parts.client.start_workflow(
+            "LibraryWorkflow",
+            FetchLibrary(project=row.project, name=row.name, version=row.version),
+            id=parts.installation.library_workflow_id(row.project, row.name, row.version),
+            task_queue=parts.installation.queues.main,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            static_summary=f"library {row.name} {row.version}",
+            rpc_timeout=ANSWER_TIMEOUT,
+        )
 
 
 @router.get("/{name}/{version}", responses=_ALL, summary="One version of a library")
@@ -127,7 +136,7 @@ async def put_content(project: Project, name: Name, version: Name, request: Requ
             remedy="Add another version with the source `upload`.",
         )
     file = str(row.source["file"])
-    with parts.artifacts.scratch() as folder:
+    with _keeping(), parts.artifacts.scratch() as folder:
         path = folder / "content"
         size = 0
         with open(path, "wb") as out:
@@ -136,14 +145,32 @@ async def put_content(project: Project, name: Name, version: Name, request: Requ
                 if size > MAX_UPLOAD:
                     raise InvalidInput("The content is larger than 512 MB.", code="too_large", field="body")
                 out.write(chunk)
-        _check(path, file)
-        keep = parts.artifacts.put_jar(path) if row.kind == "jar" else parts.artifacts.put_python(path, file)
+        keep = await asyncio.to_thread(_kept, parts.artifacts, path, row.kind, file)
     async with parts.database.write() as session:
         row = await resources.library(session, project, name, version)
         row.files = [{"sha256": keep[0], "size": keep[1], "name": file}]
         row.state = LibraryState.READY.value
         await session.flush()
         return _show(row)
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"The content could not be kept: {error.strerror or type(error).__name__}.",
+            code="artifacts_unwritable",
+            remedy="Is there room where the artifacts lie (PENSTOCK_ARTIFACTS), and may the API write there? The "
+            "version waits for its content as before: send it again then.",
+        ) from error
+
+
+def _kept(artifacts: Artifacts, path: Path_, kind: str, file: str) -> tuple[str, int]:
+    """In a thread: to read and hash 512 MB takes a second or more, in which nobody else would be answered."""
+    _check(path, file)
+    return artifacts.put_jar(path) if kind == "jar" else artifacts.put_python(path, file)
 
 
 def _check(path: os.PathLike[str], file: str) -> None:

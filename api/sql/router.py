@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
@@ -17,6 +16,7 @@ from core.config import check_config
 from core.effects import Rejected
 from core.errors import InvalidInput
 from services import Services
+from settings.waits import planning
 from sql.complete import candidates
 from sql.environment import environment, python_properties
 from sql.layout import formatted
@@ -48,7 +48,7 @@ async def validate_script(body: s.ValidateBody, parts: Parts) -> Validation:
         made = await environment(parts, session, body.project, body.sql, uses=body.libraries, open_secrets=secrets)
     properties = {**body.config, **python_properties(parts, cluster, made)}
     try:
-        async with asyncio.timeout(parts.settings.plan_timeout):
+        async with planning(parts.settings, "Checking the script"):
             return await validate(parts.engines.session(cluster), made, properties, queries=body.queries)
     except Rejected as error:
         raise InvalidInput(error.message, code="sql_invalid", field="sql") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +47,11 @@ class Http:
     async def close(self) -> None:
         await self._client.aclose()
 
+    def close_when_unused(self) -> None:
+        """As `close`, as soon as nothing refers to this any more. Called in the loop that it is used in."""
+        closing = weakref.finalize(self, _close_soon, asyncio.get_running_loop(), self._client)
+        closing.atexit = False  # then the loop is gone, and the process with its connections
+
     async def call(self, method: str, path: str, **more: Any) -> Any:
         """The JSON answer. Raises `Unreachable` when there is none of a leader, `Refused` on its no.
 
@@ -86,6 +93,23 @@ class Http:
             stack = _errors(body)
             raise Refused(response.status_code, root_cause(stack), stack)
         return body
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
+    """Whatever thread it is that has let go of it last."""
+
+    def close() -> None:
+        task = loop.create_task(client.aclose())
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+
+    if asyncio._get_running_loop() is loop:
+        loop.call_soon(close)
+    elif loop.is_running():
+        loop.call_soon_threadsafe(close)
 
 
 def _words(error: Exception) -> str:

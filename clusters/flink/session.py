@@ -77,6 +77,11 @@ class FlinkSession:
         for gateway in self.gateways:
             await gateway.http.close()
 
+    def close_when_unused(self) -> None:
+        """As `close`, once nobody uses it, or a gateway of it, any more."""
+        for http in (self._rest.http, *(gateway.http for gateway in self.gateways)):
+            http.close_when_unused()
+
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id
 

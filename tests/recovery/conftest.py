@@ -71,6 +71,9 @@ class _Engines:
 
     session = get
 
+    def forget(self, _: str) -> None:
+        return
+
 
 class House:
     """One installation: services over a database, a worker whose record is real, and whose cluster is scripted."""

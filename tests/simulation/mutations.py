@@ -97,8 +97,8 @@ def a_kill_waits_for_a_submission() -> None:
 def a_diagnosis_waits_for_ever() -> None:
     """Finding 10a: why an attempt is missing is asked until the cluster answers."""
     from activities.observe import Observing
-    from core.observations import Lost
-    from engine.base import Engine
+    from clusters.protocol import Engine
+    from core.jobs.observations import Lost
 
     bounded = Observing._lost
 

@@ -1,0 +1,152 @@
+"""Queries that find and delete rows of the past, some at a time. What may go is decided in `core.history`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.history import PastAttempt, links
+from core.jobs.snapshot import lineage_of
+from core.jobs.states import COMMAND_ENDED
+from store import commands
+from store.tables import Attempt, Cluster, Command, Event, Job, LogLine, Orphan, Preview, RestorePointRow
+
+_ENDED = [state.value for state in COMMAND_ENDED]
+
+
+async def jobs_after(session: AsyncSession, id_: str, limit: int) -> list[str]:
+    """Ids of jobs, deleted ones too, in order."""
+    return list(await session.scalars(select(Job.id).where(Job.id > id_).order_by(Job.id).limit(limit)))
+
+
+async def old_events(session: AsyncSession, *, job_id: str, before: datetime, keep: int, limit: int) -> list[int]:
+    """The oldest of a job's timeline up to the first that is younger, the last `keep` never."""
+    own = Event.job_id == job_id
+    first = await session.scalar(select(Event.id).where(own).order_by(Event.id.desc()).offset(keep - 1).limit(1))
+    if first is None:
+        return []
+    rows = await session.execute(
+        select(Event.id, Event.at).where(own, Event.id < first).order_by(Event.id).limit(limit)
+    )
+    return _until_young(rows.all(), before)
+
+
+async def delete_events(session: AsyncSession, ids: Sequence[int]) -> None:
+    await session.execute(delete(Event).where(Event.id.in_(ids)))
+
+
+async def old_commands(session: AsyncSession, *, job_id: str, before: datetime, keep: int, limit: int) -> list[str]:
+    """Commands of a job that ended before a moment, the last `keep` never."""
+    last = await session.scalar(select(func.max(Command.number)).where(Command.job_id == job_id))
+    own = (Command.job_id == job_id) & (Command.number <= (last or 0) - keep)
+    query = select(Command.id).where(own, Command.finished_at < before, Command.state.in_(_ENDED))
+    return list(await session.scalars(query.order_by(Command.number).limit(limit)))
+
+
+async def delete_commands(session: AsyncSession, ids: Sequence[str]) -> None:
+    """With their logs."""
+    await session.execute(delete(LogLine).where(LogLine.scope.in_([commands.scope(id_) for id_ in ids])))
+    await session.execute(delete(Command).where(Command.id.in_(ids), Command.state.in_(_ENDED)))
+
+
+async def old_attempts(
+    session: AsyncSession, *, job_id: str, before: datetime, keep: int, after: int, limit: int
+) -> list[PastAttempt]:
+    """Attempts of a job behind number `after` that ended before a moment, oldest first, the last `keep` never."""
+    last = await session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id))
+    own = (Attempt.job_id == job_id) & (Attempt.number > after) & (Attempt.number <= (last or 0) - keep)
+    return await _past(session, own, Attempt.ended_at < before, order=Attempt.number, limit=limit)
+
+
+async def needed(session: AsyncSession, job: Job) -> set[int]:
+    """Numbers of attempts that something names: the job, a restore point that exists, a Flink job without an owner; and
+    the last one of each version, which tells the commit that the version runs with again."""
+    points = select(RestorePointRow.attempt).where(RestorePointRow.job_id == job.id, RestorePointRow.gone_at.is_(None))
+    orphans = select(Orphan.attempt).where(
+        Orphan.job_id == job.id, Orphan.gone_at.is_(None), Orphan.attempt.is_not(None)
+    )
+    versions = select(func.max(Attempt.number)).where(Attempt.job_id == job.id).group_by(Attempt.version)
+    found = {job.current_attempt, *lineage_of(job.snapshot).taken_up}
+    for query in (points.distinct(), orphans, versions):
+        found |= set(await session.scalars(query))
+    return {number for number in found if number is not None}
+
+
+async def of_flink_jobs(session: AsyncSession, job_id: str, flink_job_ids: Sequence[str]) -> set[int]:
+    """Numbers of a job's attempts by these Flink job ids."""
+    query = select(Attempt.number).where(Attempt.job_id == job_id, Attempt.flink_job_id.in_(flink_job_ids))
+    return set(await session.scalars(query))
+
+
+async def staying(session: AsyncSession, job_id: str, numbers: set[int], *, keep: int) -> dict[int, PastAttempt]:
+    """The last `keep` attempts of a job, those by these numbers, those that have not ended, and what any of them was
+    to run like."""
+    last = await session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id))
+    which = (Attempt.number > (last or 0) - keep) | Attempt.ended_at.is_(None) | Attempt.number.in_(numbers)
+    found = {a.number: a for a in await _past(session, Attempt.job_id == job_id, which)}
+    while more := await _past(session, Attempt.job_id == job_id, Attempt.number.in_(links(found))):
+        found |= {a.number: a for a in more}
+    return found
+
+
+async def _past(session: AsyncSession, *which: Any, order: Any = None, limit: int | None = None) -> list[PastAttempt]:
+    sql, like = Attempt.config["sql"].as_string(), Attempt.config["like"].as_string()
+    query = select(Attempt.number, Attempt.flink_job_id, Attempt.ended_at, like, sql, Attempt.plan).where(*which)
+    rows = (await session.execute(query.order_by(order).limit(limit))).all()
+    return [
+        PastAttempt(number, flink_job_id, ended_at, int(like) if like else None, bool(sql or plan))
+        for number, flink_job_id, ended_at, like, sql, plan in rows
+    ]
+
+
+async def delete_attempts(session: AsyncSession, job_id: str, numbers: Sequence[int]) -> None:
+    """Unless one has been opened again meanwhile."""
+    own = (Attempt.job_id == job_id) & Attempt.number.in_(numbers)
+    await session.execute(delete(Attempt).where(own, Attempt.ended_at.is_not(None)))
+
+
+async def state_dir(session: AsyncSession, job: Job) -> str | None:
+    """Of the job's cluster, removed or not."""
+    found: str | None = await session.scalar(select(Cluster.state_dir).where(Cluster.name == job.cluster))
+    return found
+
+
+async def old_lines(session: AsyncSession, before: datetime, *, after: int, limit: int) -> tuple[list[int], int | None]:
+    """Lines of logs behind line `after` that are older, but for those of commands that have not ended; and the line to
+    go on behind, None at the first that is young, or at the end."""
+    query = select(LogLine.id, LogLine.at, LogLine.scope).where(LogLine.id > after).order_by(LogLine.id).limit(limit)
+    rows = (await session.execute(query)).all()
+    old = set(_until_young(rows, before))
+    live = {
+        commands.scope(id_) for id_ in await session.scalars(select(Command.id).where(Command.state.not_in(_ENDED)))
+    }
+    going = [id_ for id_, _, scope in rows if id_ in old and scope not in live]
+    return going, rows[-1][0] if len(old) == limit else None
+
+
+async def delete_lines(session: AsyncSession, ids: Sequence[int]) -> None:
+    await session.execute(delete(LogLine).where(LogLine.id.in_(ids)))
+
+
+async def old_previews(session: AsyncSession, *, before: datetime, limit: int) -> list[str]:
+    """Previews that ended before a moment, and whose Flink job has been seen to be gone."""
+    query = select(Preview.id).where(Preview.ended_at < before, Preview.gone_at.is_not(None)).limit(limit)
+    return list(await session.scalars(query))
+
+
+async def delete_previews(session: AsyncSession, ids: Sequence[str]) -> None:
+    await session.execute(delete(Preview).where(Preview.id.in_(ids)))
+
+
+def _until_young(rows: Sequence[Any], before: datetime) -> list[Any]:
+    """Ids rise with time, or nearly so: at the first that is young the rest is left for another time."""
+    found = []
+    for row in rows:
+        if row[1] >= before:
+            break
+        found.append(row[0])
+    return found

@@ -1,0 +1,127 @@
+"""A scaling that is refused leaves nothing behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from clusters.protocol import Health, Unreachable
+from core.errors import Conflict
+from services import Services
+from store.database import Database
+from store.jobs import take_back
+from store.tables import Cluster, Command, Job, Version
+from tests.store.test_store import T0, add_attempt, add_job
+
+SPEC: dict[str, Any] = {
+    "type": "session-cluster", "flink_version": "2.3.0", "taskmanagers": 3, "slots": 2, "jobmanager_memory": "1100m",
+    "taskmanager_memory": "1728m", "config": {},
+}  # fmt: skip
+
+
+@pytest.fixture
+async def studio(services: Services, monkeypatch: pytest.MonkeyPatch) -> Services:
+    """A session cluster that runs, with three task managers of two slots each, of which four are taken."""
+    async with services.database.write() as session:
+        session.add(
+            Job(
+                id="s", project="default", name="studio", type="session-cluster", cluster="local", state="RUNNING",
+                version=1, labels={}, policy={}, config={}, actions=[], created_at=T0, updated_at=T0, workflow_id="w",
+            )
+        )  # fmt: skip
+        await session.flush()
+        session.add(Version(job_id="s", number=1, spec=SPEC, created_at=T0))
+        session.add(
+            Cluster(
+                name="studio", kind="flink-session", jobmanager_url="http://y", flink_version="2.3.0", managed_by="s",
+                state_dir="file:///s", config={}, created_at=T0,
+            )
+        )  # fmt: skip
+
+    async def health(_: Any) -> Health:
+        return Health(slots_total=6, slots_available=2)
+
+    monkeypatch.setattr("tests.recovery.conftest._Engine.health", health)
+    return services
+
+
+async def versions(services: Services) -> list[int]:
+    async with services.database.read() as session:
+        return sorted(await session.scalars(select(Version.number).where(Version.job_id == "s")))
+
+
+async def sent(services: Services) -> int:
+    async with services.database.read() as session:
+        return len((await session.scalars(select(Command).where(Command.job_id == "s"))).all())
+
+
+async def scale(http: httpx.AsyncClient, count: int, key: str | None = None, **more: Any) -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return await http.post("/clusters/studio/scale", json={"taskmanagers": count, **more}, headers=headers)
+
+
+async def test_one_that_is_taken_has_its_version(studio: Services, http: httpx.AsyncClient):
+    answer = await scale(http, 4, key="a")
+    assert (answer.status_code, answer.json()["version"]) == (202, 2), answer.text
+    assert (await scale(http, 4, key="a")).json()["number"] == answer.json()["number"]
+    assert (await versions(studio), await sent(studio)) == ([1, 2], 1)
+    async with studio.database.read() as session:
+        made = await session.get(Version, ("s", 2))
+        assert made is not None
+        assert (made.spec, made.note) == ({**SPEC, "taskmanagers": 4}, "scaled to 4 task managers")
+
+
+async def test_of_slots_that_are_taken(studio: Services, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch):
+    assert (await scale(http, 1)).json()["code"] == "slots_in_use"
+
+    async def away(_: Any) -> Health:
+        raise Unreachable("refused")
+
+    monkeypatch.setattr("tests.recovery.conftest._Engine.health", away)
+    assert (await scale(http, 2)).json()["code"] == "cluster_unreachable"
+    assert (await versions(studio), await sent(studio)) == ([1], 0)
+    assert (await scale(http, 1, force=True)).status_code == 202
+    assert await versions(studio) == [1, 2]
+
+
+async def test_of_a_command_that_is_not_allowed_now(studio: Services, http: httpx.AsyncClient):
+    async with studio.database.write() as session:
+        await session.execute(update(Job).where(Job.id == "s").values(deleting_at=T0))
+    assert (await scale(http, 4)).json()["code"] == "job_being_deleted"
+    assert (await versions(studio), await sent(studio)) == ([1], 0)
+
+
+async def test_of_a_workflow_that_does_not_take_it(
+    studio: Services, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+):
+    async def refuses(*_: Any) -> None:
+        raise Conflict("It is busy.", code="command_not_allowed")
+
+    monkeypatch.setattr("api.commands.service.deliver", refuses)
+    assert (await scale(http, 4)).json()["code"] == "command_not_allowed"
+    assert (await versions(studio), await sent(studio)) == ([1], 0)
+
+
+async def test_a_version_that_something_names_stays(database: Database):
+    job = await add_job(database)
+    other = await add_job(database, "other")
+    async with database.write() as session:
+        for number in (2, 3):
+            session.add(Version(job_id=job.id, number=number, spec={}, created_at=T0))
+        await session.flush()
+        await take_back(session, job.id, 2)  # it is not the newest
+        await take_back(session, job.id, 3)
+        await take_back(session, other.id, 3)
+        left = set(await session.scalars(select(Version.number).where(Version.job_id == job.id)))
+        assert left == {1, 2}
+        session.add(Command(id="c", job_id=job.id, number=1, kind="resubmit", state="FAILED", version=2, created_at=T0))
+        await session.flush()
+        await take_back(session, job.id, 2)
+        assert await session.get(Version, (job.id, 2)) is not None
+    await add_attempt(database, other)
+    async with database.write() as session:
+        await take_back(session, other.id, 1)
+        assert await session.get(Version, (other.id, 1)) is not None
