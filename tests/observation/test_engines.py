@@ -6,7 +6,6 @@ import asyncio
 import gc
 from typing import Any
 
-import engine.http
 import httpx
 import pytest
 

@@ -11,9 +11,10 @@ from temporalio.client import WorkflowUpdateFailedError
 from activities import contracts as c
 from core.jobs.observations import EngineState, Lost, Observation, Trouble
 from core.jobs.policy import RestartPolicy
-from core.jobs.restore import RestoreRequest
+from core.jobs.restore import Basis, RestoreRequest
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import CommandRequest
+from core.jobs.snapshot import AttemptSnapshot, CommandRequest
+from core.jobs.states import CommandKind, JobState
 from tests.workflows.conftest import Cluster, point
 
 NOW = RestartPolicy(initial_backoff=0, jitter=0, max_restarts=20, restore_tries=2)
@@ -300,6 +301,30 @@ class TestRestoreThatFails:
         assert (await life.do("start")).error_code == "attempt_failed"
         await life.until(lambda: len(cluster.opened) == 2)
         assert cluster.opened[1].restore_path == cluster.points[0].path
+
+
+class TestBetweenTwoAttempts:
+    """Found by the simulation: Temporal was wiped after a resubmit had ended the attempt, and before the next one was made."""
+
+    def left(self, kind: str) -> dict:
+        attempt = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1, ended=True)
+        command = CommandRequest(id="lost", number=1, kind=CommandKind(kind))
+        return {"state": JobState.RUNNING, "attempt": attempt, "attempts": 1, "command": command, "basis": Basis.NEWEST}
+
+    async def test_the_restart_policy_goes_on(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await start(cluster, policy=NOW, **self.left("resubmit"))
+        await life.until(lambda: cluster.opened)
+        assert (cluster.opened[0].number, cluster.opened[0].restore_path) == (2, cluster.points[0].path)
+        ended = [change for record in cluster.records for change in record.commands if change.id == "lost"]
+        assert [(e.state, e.error_code) for e in ended] == [("FAILED", "workflow_lost")]
+
+    async def test_what_was_to_be_killed_is_not_started_again(self, start):
+        cluster = Cluster()
+        life = await start(cluster, policy=NOW, **self.left("kill"))
+        await life.until(lambda: job(cluster) and job(cluster).state == "KILLED")
+        assert cluster.opened == []
 
 
 class TestRollback:
