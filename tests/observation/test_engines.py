@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from clusters.flink import http
 from services import Engines
 from settings import Settings
 from store.tables import Cluster
@@ -31,7 +32,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> list[httpx.AsyncClient]:
         made.append(httpx.AsyncClient())
         return made[-1]
 
-    monkeypatch.setattr(engine.http, "new_client", new_client)
+    monkeypatch.setattr(http, "new_client", new_client)
     return made
 
 
