@@ -329,12 +329,22 @@ class Judge:
                 continue
             gone = flink_job.final or (flink_job.lost and flink_job not in self.writing)
             since = self.ended_at.get(flink_job.id, self.lost_running.get(flink_job.id, now))
-            if gone and state in ALIVE_STATES and now - since > world.view_bound:
+            since = max(since, self.last_command.get(job_id, 0.0))
+            if gone and self._can_be_known(job_id) and state in ALIVE_STATES and now - since > world.view_bound:
                 self.broken(
                     "whatever Flink says, our view says",
                     f"{name} is shown {state} ({reason}), and {self.name(flink_job)} has been "
                     f"{'lost' if flink_job.lost else flink_job.state} for {now - since:.0f} s",
                 )
+
+    def _can_be_known(self, job_id: str) -> bool:
+        """Beside the state it is shown whether the cluster can be asked; that is said of a stranger, too. And what has
+        gone to a stranger unseen may live there."""
+        told = self.world.row(
+            "SELECT c.unreachable_since FROM clusters c JOIN jobs j ON j.cluster = c.name WHERE j.id = ?", job_id
+        )
+        elsewhere = any(j.owner == job_id and not j.final and self.was_under_way(j) for j in self.jobs)
+        return told is not None and told[0] is None and not elsewhere
 
     def at_rest(self) -> None:
         """Long after the last fault."""
@@ -367,16 +377,12 @@ class Judge:
                 ended = [self.ended_at.get(j.id, 0.0) for j in self.jobs if j.owner == job_id]
                 # While a command is carried out, it looks, and nobody else.
                 since = max([*ended, self.last_command.get(job_id, 0.0)])
-                # Beside the state it is shown whether the cluster can be asked: that is said of a stranger, too.
-                told = world.row(
-                    "SELECT c.unreachable_since FROM clusters c JOIN jobs j ON j.cluster = c.name WHERE j.id = ?",
-                    job_id,
-                )
-                known = told is not None and told[0] is None
-                known = known and not any(
-                    j.owner == job_id and not j.final and self.was_under_way(j) for j in self.jobs
-                )
-                if known and state in ALIVE_STATES and not self.alive(job_id) and now - since > world.view_bound:
+                if (
+                    self._can_be_known(job_id)
+                    and state in ALIVE_STATES
+                    and not self.alive(job_id)
+                    and now - since > world.view_bound
+                ):
                     self.broken(
                         "whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive"
                     )
