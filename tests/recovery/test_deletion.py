@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from datetime import timedelta
 
@@ -205,6 +206,9 @@ class TestCutOff:
         assert error.value.code == "deletion_unfinished"
         assert (await house.job(job.id)).deleting_at is not None
         await house.start()
-        await house.delete(job)
+        for _ in range(12):  # a worker that has just begun, on a machine that is busy, may not answer within 5 s
+            with contextlib.suppress(Unavailable):
+                await house.delete(job)
+                break
         async with house.services.database.read() as session:
             assert await jobs.find(session, "default", job.name) is None
