@@ -23,7 +23,7 @@ from core.jobs.states import is_stateless
 from core.paths import normal
 from services import Services
 from settings import clock
-from store import history
+from store import attempts, history
 from store.tables import Job
 
 AGAIN_SECONDS = 3600.0
@@ -142,7 +142,7 @@ class Forgetting:
             return
         async with database.read() as session:
             needed = await history.needed(session, job) | left.numbers
-            needed |= await history.of_flink_jobs(session, id_, left.flink_job_ids)
+            needed |= {a.number for a in (await attempts.of_flink_jobs(session, id_, left.flink_job_ids)).values()}
             kept = await history.staying(session, id_, needed, keep=keep)
         while page:
             going = attempts_to_forget(page, before=before, kept=kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from temporalio import activity
 
@@ -239,16 +240,13 @@ class _Trigger:
         if self._path is None and not await self._in_folder():
             return None
         assert self._path is not None
-        number = None
-        try:
+        at = number = None  # where it cannot be read from here; Flink says that it is complete
+        with contextlib.suppress(Unreachable):
             if not await state_files.is_complete(self._path):
                 return None
             number = await state_files.number_of(self._path)
-            at = next(
-                (p.completed_at for p in await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)), None
-            )
-        except Unreachable:
-            at = None  # cannot be read from here; Flink says that it is complete
+            seen = await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
+            at = seen[0].completed_at if seen else None
         return RestorePoint(
             id=attempts.point_id(self._attempt.job_id, self._path),
             kind=RestoreKind.SAVEPOINT,

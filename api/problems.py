@@ -130,10 +130,9 @@ def install(app: FastAPI) -> None:
         log.error("the database cannot be used", why=error.why, exc_info=error)
         return answer(503, f"{error}.", "database_unavailable", remedy=_so_far(request))
 
-    @app.exception_handler(TimeoutError)
     @app.exception_handler(OSError)
     async def machine(request: Request, error: OSError) -> JSONResponse:
-        """Who knows more says more, where it happens."""
+        """Time-outs are some. Who knows more says more, where it happens."""
         log.error("the machine refuses something", exc_info=error)
         words = error.strerror or ("it took too long" if isinstance(error, TimeoutError) else type(error).__name__)
         detail = f"The machine of the API could not do its part: {words}. The API's log has the details."

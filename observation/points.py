@@ -129,12 +129,11 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
 
 
 async def _known(row: RestorePointRow) -> RestorePoint:
+    """With its number, also where it was written down without."""
     point = attempts.as_point(row)
-    return (
-        point
-        if point.number is not None
-        else point.model_copy(update={"number": await state_files.number_of(row.path)})
-    )
+    if point.number is not None:
+        return point
+    return point.model_copy(update={"number": await state_files.number_of(row.path)})
 
 
 def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt, number: int | None) -> RestorePoint:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.history import PastAttempt, links
 from core.jobs.snapshot import lineage_of
 from core.jobs.states import COMMAND_ENDED
-from store import commands
+from store import attempts, commands
 from store.tables import Attempt, Cluster, Command, Event, Job, LogLine, Orphan, Preview, RestorePointRow
 
 _ENDED = [state.value for state in COMMAND_ENDED]
@@ -57,8 +57,8 @@ async def old_attempts(
     session: AsyncSession, *, job_id: str, before: datetime, keep: int, after: int, limit: int
 ) -> list[PastAttempt]:
     """Attempts of a job behind number `after` that ended before a moment, oldest first, the last `keep` never."""
-    last = await session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id))
-    own = (Attempt.job_id == job_id) & (Attempt.number > after) & (Attempt.number <= (last or 0) - keep)
+    last = await attempts.last_number(session, job_id)
+    own = (Attempt.job_id == job_id) & (Attempt.number > after) & (Attempt.number <= last - keep)
     return await _past(session, own, Attempt.ended_at < before, order=Attempt.number, limit=limit)
 
 
@@ -76,17 +76,11 @@ async def needed(session: AsyncSession, job: Job) -> set[int]:
     return {number for number in found if number is not None}
 
 
-async def of_flink_jobs(session: AsyncSession, job_id: str, flink_job_ids: Sequence[str]) -> set[int]:
-    """Numbers of a job's attempts by these Flink job ids."""
-    query = select(Attempt.number).where(Attempt.job_id == job_id, Attempt.flink_job_id.in_(flink_job_ids))
-    return set(await session.scalars(query))
-
-
 async def staying(session: AsyncSession, job_id: str, numbers: set[int], *, keep: int) -> dict[int, PastAttempt]:
     """The last `keep` attempts of a job, those by these numbers, those that have not ended, and what any of them was
     to run like."""
-    last = await session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id))
-    which = (Attempt.number > (last or 0) - keep) | Attempt.ended_at.is_(None) | Attempt.number.in_(numbers)
+    last = await attempts.last_number(session, job_id)
+    which = (Attempt.number > last - keep) | Attempt.ended_at.is_(None) | Attempt.number.in_(numbers)
     found = {a.number: a for a in await _past(session, Attempt.job_id == job_id, which)}
     while more := await _past(session, Attempt.job_id == job_id, Attempt.number.in_(links(found))):
         found |= {a.number: a for a in more}

@@ -17,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -179,13 +180,11 @@ class Sending:
         if not self._is_program:
             return
         ours = self.mark.attempt
-        try:
+        with asking_after("It was submitted"):
             jobs = (await self._overview()).jobs
             others = await self._marks.others(ours, jobs, self._before)
-        except Unreachable as error:
-            raise Unclear(f"It was submitted; then {error.message}") from error
         if others:
-            raise several([*([ours] if ours in jobs else []), *others])
+            raise several(ours, jobs, others)
         python = isinstance(self.submission.program, PythonProgram)
         if python and ours not in jobs and ours not in self._told:
             raise Rejected("The program ended well, and has not started a Flink job: does it call execute()?")
@@ -196,14 +195,12 @@ class Sending:
         if not self._is_program:
             return
         ours = self.mark.attempt
-        try:
+        with asking_after(error.message):
             jobs = (await self._overview()).jobs
             others = await self._marks.others(ours, jobs, self._before)
             started = ours in jobs and await self._has_started(error)
-        except Unreachable as unreachable:
-            raise Unclear(f"{error.message}; then {unreachable.message}") from unreachable
         if others or (started and any(word in _words(error) for word in _TWICE)):
-            raise several([*([ours] if ours in jobs else []), *others], stack=error.stack) from error
+            raise several(ours, jobs, others, stack=error.stack) from error
         if started:
             why = error.message if isinstance(error, Rejected) else f"The program failed: {error.message}"
             raise ProgramFailed(why, jobs=[ours], code="program_failed", stack=error.stack) from error
@@ -221,6 +218,15 @@ class Sending:
         return mark.send == self.mark.send if mark is not None else not self.submission.maybe_sent
 
 
+@contextmanager
+def asking_after(what: str) -> Iterator[None]:
+    """What has become of a send is asked. Raises `Unclear` where nobody answers: `what` came before that, in words."""
+    try:
+        yield
+    except Unreachable as error:
+        raise Unclear(f"{what}; then {error.message}") from error
+
+
 def own_id(flink_job_id: str) -> ProgramFailed:
     return ProgramFailed(
         f"The program gives its Flink job an id of its own ({flink_job_id}), under which Penstock would not find it: "
@@ -230,9 +236,11 @@ def own_id(flink_job_id: str) -> ProgramFailed:
     )
 
 
-def several(jobs: Collection[str], stack: str | None = None) -> ProgramFailed:
+def several(ours: str, known: Collection[str], others: Collection[str], stack: str | None = None) -> ProgramFailed:
+    """The job under the attempt's id, if the cluster has it among those that are `known`, and others."""
+    jobs = [*([ours] if ours in known else []), *others]
     return ProgramFailed(
-        f"The program submits more than one Flink job: {ADVICE}.", jobs=list(jobs), code=SEVERAL_JOBS, stack=stack
+        f"The program submits more than one Flink job: {ADVICE}.", jobs=jobs, code=SEVERAL_JOBS, stack=stack
     )
 
 

@@ -128,10 +128,8 @@ class FlinkSession:
 
     async def _has_it_after_all(self, ref: Ref, error: EngineError) -> bool:
         """Any answer that is not a clear yes is followed by the question whether the cluster knows the id."""
-        try:
+        with programs.asking_after(error.message):
             overview = await self.overview()
-        except Unreachable as unreachable:
-            raise Unclear(f"{error.message}; then {unreachable.message}") from unreachable
         if ref.handle in overview.fenced:
             raise Rejected("its id was spent: it was given up before it reached the cluster", stack=error.stack)
         return ref.handle in overview.jobs or _is_duplicate(error)
@@ -295,7 +293,7 @@ class FlinkSession:
     async def check_whole(self, ref: Ref) -> None:
         jobs = (await self.overview()).jobs
         if others := await self._marks.others(ref.flink_job_id, jobs):
-            raise programs.several([*([ref.handle] if ref.handle in jobs else []), *others])
+            raise programs.several(ref.handle, jobs, others)
 
     async def overview(self) -> Overview:
         found = await self._rest.overview()

@@ -108,25 +108,22 @@ class TestAProgramThatChoosesItsState:
         assert stack.job(second)["state"] == "BLOCKED"
         assert set(alive(stack)) <= before
 
-    def test_one_whose_checkpoints_would_go_with_a_cancel_is_not_run(
-        self, stack: Stack, program: GitRepository, tmp_path: Path
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("execution.checkpointing.externalized-checkpoint-retention", "DELETE_ON_CANCELLATION"),
+            ("execution.checkpointing.dir", "{folder}/elsewhere"),
+        ],
+    )
+    def test_one_whose_checkpoints_would_not_be_found_is_not_run(
+        self, stack: Stack, program: GitRepository, tmp_path: Path, key: str, value: str
     ):
+        """They would go with a cancel; or nobody would find them after a loss of the JobManager, and an older point
+        would be taken for the newest."""
         file = tmp_path / "main"
         let_go(file)
         before = set(alive(stack))
-        key = "execution.checkpointing.externalized-checkpoint-retention"
-        job = job_of(stack, program, str(file), f"{key}=DELETE_ON_CANCELLATION")
-        command = stack.do(job, "start", "FAILED")
-        assert (command["error_code"], key in command["error"]) == ("program_overrides", True)
-        assert set(alive(stack)) <= before
-
-    def test_one_whose_checkpoints_go_elsewhere_is_not_run(self, stack: Stack, program: GitRepository, tmp_path: Path):
-        """After a loss of the JobManager nobody would find them, and an older point would be taken for the newest."""
-        file = tmp_path / "main"
-        let_go(file)
-        before = set(alive(stack))
-        key = "execution.checkpointing.dir"
-        job = job_of(stack, program, str(file), f"{key}={(tmp_path / 'elsewhere').as_uri()}")
+        job = job_of(stack, program, str(file), f"{key}={value.format(folder=tmp_path.as_uri())}")
         command = stack.do(job, "start", "FAILED")
         assert (command["error_code"], key in command["error"]) == ("program_overrides", True)
         assert set(alive(stack)) <= before

@@ -351,40 +351,27 @@ class TestRollback:
         assert cluster.opened[2].restore_path == savepoint.path
         assert cluster.asked.count("cancel") == 1, "the unhealthy one was ended first"
 
-    async def test_one_that_comes_to_its_end_meanwhile_is_done(self, start):
+    @pytest.mark.parametrize(
+        ("seen", "lost", "ends", "code", "job_is"),
+        [
+            (EngineState.FINISHED, None, "SUCCEEDED", None, "FINISHED"),  # it has done its work
+            (EngineState.CANCELED, None, "FAILED", "ended_otherwise", "KILLED"),  # by a person, on the cluster
+            (EngineState.MISSING, Lost.FORGOTTEN, "FAILED", "end_not_seen", "BLOCKED"),  # nobody saw how
+        ],
+    )
+    @pytest.mark.parametrize("restore", [NEWEST, RestoreRequest(mode="none")])
+    async def test_one_that_ends_by_itself_meanwhile_starts_nothing(
+        self, start, seen, lost, ends, code, job_is, restore
+    ):
         cluster = Cluster()
         life = await running(start, cluster)
-        cluster.diagnosis = lambda _: c.Diagnosis()
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=lost, points=cluster.points)
         cluster.proves = lambda a: c.Proven(
-            healthy=True, why="it has come to its end", observation=cluster.observation(a.number, EngineState.FINISHED)
+            healthy=seen is EngineState.FINISHED, why=seen.value, observation=cluster.observation(a.number, seen)
         )
-        ended = await life.do("resubmit", version=2, restore=RestoreRequest(mode="none"), rollback_within=60)
-        assert ended.state == "SUCCEEDED"
-        assert await life.state() == "FINISHED"
-        assert [o.version for o in cluster.opened] == [1, 2]
-
-    async def test_one_that_a_person_cancels_on_the_cluster_starts_nothing(self, start):
-        cluster = Cluster()
-        life = await running(start, cluster)
-        cluster.diagnosis = lambda _: c.Diagnosis()
-        cluster.proves = lambda a: c.Proven(
-            healthy=False, why="CANCELED", observation=cluster.observation(a.number, EngineState.CANCELED)
-        )
-        ended = await life.do("resubmit", version=2, restore=RestoreRequest(mode="none"), rollback_within=60)
-        assert (ended.state, ended.error_code) == ("FAILED", "ended_otherwise")
-        assert await life.state() == "KILLED"
-        assert [o.version for o in cluster.opened] == [1, 2]
-
-    async def test_one_of_which_nobody_saw_the_end_starts_nothing(self, start):
-        cluster = Cluster()
-        life = await running(start, cluster)
-        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.FORGOTTEN, points=cluster.points)
-        cluster.proves = lambda a: c.Proven(
-            healthy=False, why="lost", observation=cluster.observation(a.number, EngineState.MISSING)
-        )
-        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
-        assert ended.error_code == "end_not_seen"
-        assert await life.state() == "BLOCKED"
+        ended = await life.do("resubmit", version=2, restore=restore, rollback_within=60)
+        assert (ended.state, ended.error_code) == (ends, code)
+        assert await life.state() == job_is
         assert [o.version for o in cluster.opened] == [1, 2]
 
     @pytest.mark.parametrize("version", [1, 2])
