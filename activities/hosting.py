@@ -79,11 +79,18 @@ async def _row(services: Services, job: Job, place: Cluster, version: str, *, ne
             row = await clusters.name_again(
                 session,
                 Cluster(
-                    name=job.name, kind=SESSION, jobmanager_url=_free(None), gateway_url=_free(None),
-                    flink_version=version, state_dir=place.state_dir, config={}, standby_urls=[], gateway_urls=[],
+                    name=job.name,
+                    kind=SESSION,
+                    jobmanager_url=_free(None),
+                    gateway_url=_free(None),
+                    flink_version=version,
+                    state_dir=place.state_dir,
+                    config={},
+                    standby_urls=[],
+                    gateway_urls=[],
                     created_at=clock.now(),
                 ),
-            )  # fmt: skip
+            )
         if new:
             row.identity = None  # it chooses another port inside at each attempt
             row.jobmanager_url = _free(row.jobmanager_url)

@@ -41,9 +41,20 @@ from temporal.client import connect
 
 PREFIX = "/api/v1"
 ROUTERS = (
-    jobs_router, commands_router, history_router, clusters_router, recovery_router, lineage_router, sql_router,
-    sessions_router, tests_router, inference_router, resources_router, libraries_router, defaults_router,
-)  # fmt: skip
+    jobs_router,
+    commands_router,
+    history_router,
+    clusters_router,
+    recovery_router,
+    lineage_router,
+    sql_router,
+    sessions_router,
+    tests_router,
+    inference_router,
+    resources_router,
+    libraries_router,
+    defaults_router,
+)
 log = structlog.get_logger()
 
 DESCRIPTION = """Keeps Apache Flink jobs running with their state.

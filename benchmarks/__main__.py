@@ -315,14 +315,22 @@ class Bench:
             others = sum(flink.calls.values()) - asked
         added = parked - empty
         self.add(
-            f"{len(jobs)} parked RUNNING jobs, CPU they add", f"{empty:.3f} cores", f"{parked:.3f} cores",
-            f"{added * 100:.1f} % of a core", "< 5 %", added < 0.05,
-        )  # fmt: skip
+            f"{len(jobs)} parked RUNNING jobs, CPU they add",
+            f"{empty:.3f} cores",
+            f"{parked:.3f} cores",
+            f"{added * 100:.1f} % of a core",
+            "< 5 %",
+            added < 0.05,
+        )
         intervals = QUIET_SECONDS / 10
         self.add(
-            "questions to the cluster a watch interval (10 s)", "", f"{asked} for all jobs, {others} other (health)",
-            f"{asked / intervals:.2f}", "1, not 500", asked <= intervals * 1.3,
-        )  # fmt: skip
+            "questions to the cluster a watch interval (10 s)",
+            "",
+            f"{asked} for all jobs, {others} other (health)",
+            f"{asked / intervals:.2f}",
+            "1, not 500",
+            asked <= intervals * 1.3,
+        )
         self.add("starts a second, 8 at a time (simulated cluster)", "", f"{starts:.1f}", "", "", True)
 
     def recovery(self) -> None:
@@ -336,9 +344,13 @@ class Bench:
             quiet = self.quiet()
         share = cpu / 60
         self.add(
-            f"a recovery with nothing to do at {MANY:,} jobs", "", f"{seconds:.3f} s, {cpu:.3f} s of CPU",
-            f"{share * 100:.2f} % of a core, once a minute", "< 1 %", share < 0.01,
-        )  # fmt: skip
+            f"a recovery with nothing to do at {MANY:,} jobs",
+            "",
+            f"{seconds:.3f} s, {cpu:.3f} s of CPU",
+            f"{share * 100:.2f} % of a core, once a minute",
+            "< 1 %",
+            share < 0.01,
+        )
         self.add(f"{MANY:,} parked RUNNING jobs, CPU of all", "", f"{quiet:.3f} cores", "", "", True)
 
     def _park(self) -> str:

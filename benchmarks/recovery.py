@@ -35,10 +35,18 @@ async def fill(stack: Stack, flink: SimulatedFlink, cluster: str, many: int) -> 
         for number in range(many):
             jid, job_id = uuid.uuid4().hex, str(uuid.uuid4())
             snapshot = JobSnapshot(
-                job_id=job_id, project="default", name=f"parked-{number}", type="sql", cluster=cluster,
-                state_dir="file:///nowhere", state=JobState.RUNNING, basis=Basis.NEWEST, attempts=1, revision=1,
+                job_id=job_id,
+                project="default",
+                name=f"parked-{number}",
+                type="sql",
+                cluster=cluster,
+                state_dir="file:///nowhere",
+                state=JobState.RUNNING,
+                basis=Basis.NEWEST,
+                attempts=1,
+                revision=1,
                 attempt=AttemptSnapshot(number=1, flink_job_id=jid, version=1, running_since=now),
-            )  # fmt: skip
+            )
             snapshots.append(snapshot)
             flink._add(jid, snapshot.label)
             rows.append(

@@ -65,8 +65,17 @@ async def ensure(
         wanted = half / "requirements.txt"
         wanted.write_text(requirements)
         tell("installing the program's requirements")
-        await step(str(flink_python), "-m", "pip", "--python", str(half / "bin" / "python"), "install",
-                   "--progress-bar=off", "-r", str(wanted))  # fmt: skip
+        await step(
+            str(flink_python),
+            "-m",
+            "pip",
+            "--python",
+            str(half / "bin" / "python"),
+            "install",
+            "--progress-bar=off",
+            "-r",
+            str(wanted),
+        )
         (half / COMPLETE).touch()
         try:
             os.rename(half, folder)

@@ -66,9 +66,15 @@ def add_cluster(
 ) -> None:
     """Register a Flink session cluster."""
     body: dict[str, Any] = {
-        "name": name, "jobmanager_url": jobmanager_url, "flink_version": flink_version, "state_dir": state_dir,
-        "gateway_url": gateway_url, "standby_urls": standby_url or [], "config": jobs.pairs(config), "force": force,
-    }  # fmt: skip
+        "name": name,
+        "jobmanager_url": jobmanager_url,
+        "flink_version": flink_version,
+        "state_dir": state_dir,
+        "gateway_url": gateway_url,
+        "standby_urls": standby_url or [],
+        "config": jobs.pairs(config),
+        "force": force,
+    }
     Api().call("POST", "/clusters", json=body)
     out.print(f"Registered {name}.")
 
@@ -105,9 +111,13 @@ def start(
 ) -> None:
     """Start a session cluster with a SQL gateway; the first time it is made, as a job of type session-cluster."""
     given = {
-        "taskmanagers": taskmanagers, "slots": slots, "taskmanager_memory": taskmanager_memory,
-        "jobmanager_memory": jobmanager_memory, "flink_version": flink_version, "config": jobs.pairs(config) or None,
-    }  # fmt: skip
+        "taskmanagers": taskmanagers,
+        "slots": slots,
+        "taskmanager_memory": taskmanager_memory,
+        "jobmanager_memory": jobmanager_memory,
+        "flink_version": flink_version,
+        "config": jobs.pairs(config) or None,
+    }
     spec = {k: v for k, v in given.items() if v is not None}
     project, _, short = jobs.ref(name).partition(":")
     api = Api()
@@ -119,8 +129,9 @@ def start(
         err.print(
             f"{project}:{short} is there already; what is set with {', '.join(sorted(spec))} counts for a new one. "
             f"Use `penstock clusters scale {short} N`, or `penstock jobs add-version {short} -f FILE` and resubmit.",
-            style="red", markup=False,
-        )  # fmt: skip
+            style="red",
+            markup=False,
+        )
         raise typer.Exit(USAGE)
     jobs.send(api, f"{project}:{short}", {"kind": "start"}, wait=wait, as_json=as_json)
 

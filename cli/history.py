@@ -48,10 +48,17 @@ _lister(
     "attempts",
     "Attempts of a job.",
     {
-        "NUMBER": "number", "STATE": "state", "FLINK JOB": "flink_job_id", "VERSION": "version", "COMMIT": "commit",
-        "STARTED": "started_at", "ENDED": "ended_at", "CAUSE": "cause", "RESTORED FROM": "restored_from",
+        "NUMBER": "number",
+        "STATE": "state",
+        "FLINK JOB": "flink_job_id",
+        "VERSION": "version",
+        "COMMIT": "commit",
+        "STARTED": "started_at",
+        "ENDED": "ended_at",
+        "CAUSE": "cause",
+        "RESTORED FROM": "restored_from",
     },
-)  # fmt: skip
+)
 _lister(
     "restore-points",
     "Savepoints and checkpoints a job can start from.",

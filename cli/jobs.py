@@ -22,9 +22,17 @@ Job = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the command until it has ended")]
 STYLES = {
-    "RUNNING": "green", "SUCCEEDED": "green", "FINISHED": "green", "FAILED": "red", "DEPLOY_FAILED": "red",
-    "BLOCKED": "bold red", "RESTARTING": "yellow", "DEPLOYING": "cyan", "DEPLOYED": "cyan", "PAUSED": "blue",
-}  # fmt: skip
+    "RUNNING": "green",
+    "SUCCEEDED": "green",
+    "FINISHED": "green",
+    "FAILED": "red",
+    "DEPLOY_FAILED": "red",
+    "BLOCKED": "bold red",
+    "RESTARTING": "yellow",
+    "DEPLOYING": "cyan",
+    "DEPLOYED": "cyan",
+    "PAUSED": "blue",
+}
 
 
 def ref(job: str) -> str:
@@ -312,10 +320,13 @@ def _starter(kind: str, help_: str) -> None:
         as_json: Json = False,
     ) -> None:
         body = {
-            "kind": kind, "version": version, "reason": reason,
+            "kind": kind,
+            "version": version,
+            "reason": reason,
             "restore": restore_of(restore, allow_non_restored_state=allow, accept_unknown_state=unknown),
-            "rollback_within": rollback_within, "force": force or None,
-        }  # fmt: skip
+            "rollback_within": rollback_within,
+            "force": force or None,
+        }
         send(Api(), ref(job), {k: v for k, v in body.items() if v is not None}, wait=wait, as_json=as_json, key=key)
 
 

@@ -176,11 +176,15 @@ def list_libraries(project: Project = "default") -> None:
     found = Api().call("GET", f"/projects/{project}/libraries")["items"]
     rows = [
         [
-            x["name"], x["version"], x["kind"], x["state"], f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB",
+            x["name"],
+            x["version"],
+            x["kind"],
+            x["state"],
+            f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB",
             ", ".join(f["name"] for f in x["functions"]),
         ]
         for x in found
-    ]  # fmt: skip
+    ]
     jobs.table(["NAME", "VERSION", "KIND", "STATE", "SIZE", "FUNCTIONS"], rows, empty="No libraries.")
 
 
@@ -210,8 +214,13 @@ def add_library(
         where = {"url": git, "ref": ref, **({"subdirectory": subdirectory} if subdirectory else {})}
         source = {"type": "git", "git": where, **({"file": python_file} if python_file else {})}
     functions = [{"name": n, "class": c} for n, c in jobs.pairs(function).items()]
-    body = {"name": name, "version": version, "kind": "python" if python else "jar", "source": source,
-            "functions": functions}  # fmt: skip
+    body = {
+        "name": name,
+        "version": version,
+        "kind": "python" if python else "jar",
+        "source": source,
+        "functions": functions,
+    }
     api = Api()
     api.call("POST", f"/projects/{project}/libraries", json=body)
     path = f"/projects/{project}/libraries/{name}/{version}"

@@ -51,9 +51,12 @@ def script(
     path: str, project: str, cluster: str, library: list[str] | None, config: list[str] | None
 ) -> dict[str, Any]:
     return {
-        "project": project, "cluster": cluster, "sql": read(path), "libraries": uses(library),
+        "project": project,
+        "cluster": cluster,
+        "sql": read(path),
+        "libraries": uses(library),
         "config": jobs.pairs(config),
-    }  # fmt: skip
+    }
 
 
 @app.command()
@@ -203,9 +206,10 @@ def debug(
 ) -> None:
     """Run a job's script without writing anything: shows what each INSERT would write."""
     body = {
-        **script(file, project, cluster, library, config), "sources": given(source),
+        **script(file, project, cluster, library, config),
+        "sources": given(source),
         "limits": {"rows": rows, "seconds": seconds},
-    }  # fmt: skip
+    }
     api = Api()
     follow(api, api.call("POST", "/sql/debug", json=body), as_json=as_json, table=table)
 
@@ -311,9 +315,14 @@ def sample(
 ) -> None:
     """Take rows from live sources and keep them."""
     body = {
-        "project": project, "cluster": cluster, "sql": read(file) if file else "", "libraries": uses(library),
-        "tables": table, "rows": rows, "seconds": seconds,
-    }  # fmt: skip
+        "project": project,
+        "cluster": cluster,
+        "sql": read(file) if file else "",
+        "libraries": uses(library),
+        "tables": table,
+        "rows": rows,
+        "seconds": seconds,
+    }
     made = Api().call("POST", f"/projects/{project}/test-sets/{name}/sample", json=body, timeout=None)
     for name_, found in made["tables"].items():
         out.print(f"{name_}: {len(found)} rows", markup=False)

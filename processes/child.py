@@ -17,10 +17,23 @@ from core.effects import EngineError, Tell
 # What a build or a pip may see of our environment: how to find programs and certificates, nothing that
 # may hold a secret. More can be let through by name with PENSTOCK_BUILD_ENV.
 PASSED = (
-    "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "JAVA_HOME", "M2_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_FIND_LINKS", "GIT_SSL_CAINFO",
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "JAVA_HOME",
+    "M2_HOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_FIND_LINKS",
+    "GIT_SSL_CAINFO",
     "SSH_AUTH_SOCK",
-)  # fmt: skip
+)
 _CREDENTIALS = re.compile(r"(://)[^/\s:@]+:[^/\s@]+@")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MAX_LINE = 4000

@@ -107,9 +107,16 @@ async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
                     await explained(gateway, session, [query], made)
                 streams = [Stream("", placed(query))]
         run = Run(
-            services, engine, gateway, session, streams, wanted.limits,
-            secrets=made.secrets, materialize=wanted.materialize or debugging, folder=rows if debugging else None,
-        )  # fmt: skip
+            services,
+            engine,
+            gateway,
+            session,
+            streams,
+            wanted.limits,
+            secrets=made.secrets,
+            materialize=wanted.materialize or debugging,
+            folder=rows if debugging else None,
+        )
         runs.add(run)
         await run.write_down(wanted.project, cluster.name, wanted.request)
         await run.start(wanted.project)

@@ -132,11 +132,19 @@ class Run:
                 stream.id = f"{self.id}:{number:02d}"
                 session.add(
                     Preview(
-                        id=stream.id, project=project, cluster=cluster, stream=stream.name,
-                        flink_job_id=stream.flink_job_id, run=self.id, request=dict(request), state="RUNNING",
-                        rows=0, lease_until=lease, created_at=now,
+                        id=stream.id,
+                        project=project,
+                        cluster=cluster,
+                        stream=stream.name,
+                        flink_job_id=stream.flink_job_id,
+                        run=self.id,
+                        request=dict(request),
+                        state="RUNNING",
+                        rows=0,
+                        lease_until=lease,
+                        created_at=now,
                     )
-                )  # fmt: skip
+                )
 
     @property
     def sent(self) -> bool:

@@ -116,10 +116,20 @@ class Sessions:
         check_config(config, "config")
         now = clock.now()
         row = SqlSession(
-            id=str(uuid.uuid4()), project=project, cluster=cluster, name=name, config=config,
-            libraries=[u.model_dump() for u in libraries], setup=[], settings={}, gateway_url=None, handle=None,
-            generation=0, created_at=now, used_at=now,
-        )  # fmt: skip
+            id=str(uuid.uuid4()),
+            project=project,
+            cluster=cluster,
+            name=name,
+            config=config,
+            libraries=[u.model_dump() for u in libraries],
+            setup=[],
+            settings={},
+            gateway_url=None,
+            handle=None,
+            generation=0,
+            created_at=now,
+            used_at=now,
+        )
         async with self._services.database.write() as session:
             await jobs.project(session, project)
             await clusters.get(session, cluster)
@@ -232,9 +242,16 @@ class Sessions:
         async with self._services.database.read() as session:
             engine = self._services.engines.session(await clusters.get(session, row.cluster))
         run = Run(
-            self._services, engine, gateway, handle, [Stream("", made.text)], limits,
-            secrets=made.secrets, materialize=materialize, owns_session=False,
-        )  # fmt: skip
+            self._services,
+            engine,
+            gateway,
+            handle,
+            [Stream("", made.text)],
+            limits,
+            secrets=made.secrets,
+            materialize=materialize,
+            owns_session=False,
+        )
         self._runs.add(run)
         try:
             await run.write_down(

@@ -89,18 +89,26 @@ def of_text(text: str, *, queries: bool) -> tuple[Script | None, Report]:
         s = item.statement
         report.errors.append(
             ScriptError(
-                statement=s.number, line=s.line, column=s.column, message=item.error.message, code=item.error.code,
+                statement=s.number,
+                line=s.line,
+                column=s.column,
+                message=item.error.message,
+                code=item.error.code,
                 remedy=item.error.remedy,
             )
-        )  # fmt: skip
+        )
     if not script.inserts and not queries and not report.errors:
         line, column = place_of(text, max(0, len(text.rstrip()) - 1))
         report.errors.append(
             ScriptError(
-                statement=0, line=line, column=column, message="The script has no INSERT, so there is nothing to run.",
-                code="sql_no_insert", remedy="Add INSERT INTO <table> SELECT ....",
+                statement=0,
+                line=line,
+                column=column,
+                message="The script has no INSERT, so there is nothing to run.",
+                code="sql_no_insert",
+                remedy="Add INSERT INTO <table> SELECT ....",
             )
-        )  # fmt: skip
+        )
     return script, report
 
 
@@ -206,10 +214,14 @@ def _failed(statement: Statement, error: StatementFailed, report: Report, *, shi
     missing = _MISSING.search(message)
     report.errors.append(
         ScriptError(
-            statement=statement.number, line=line, column=column, message=message, code="sql_invalid",
+            statement=statement.number,
+            line=line,
+            column=column,
+            message=message,
+            code="sql_invalid",
             caused_by=report.failed.get(missing.group(1) or missing.group(2)) if missing else None,
         )
-    )  # fmt: skip
+    )
     for chain in created(statement.text):
         report.failed[chain[-1]] = statement.number
 

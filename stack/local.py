@@ -69,16 +69,31 @@ class LocalStack:
 
     def temporal(self) -> Spec:
         command = [
-            str(self.parts.temporal()), "server", "start-dev", "--ip", "127.0.0.1",
-            "--port", str(self.stack.temporal_port), "--ui-port", str(self.stack.temporal_ui_port),
-            "--db-filename", str(self.settings.home / "temporal.db"),
-            "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL",
-            "--log-level", "warn",
+            str(self.parts.temporal()),
+            "server",
+            "start-dev",
+            "--ip",
+            "127.0.0.1",
+            "--port",
+            str(self.stack.temporal_port),
+            "--ui-port",
+            str(self.stack.temporal_ui_port),
+            "--db-filename",
+            str(self.settings.home / "temporal.db"),
+            "--sqlite-pragma",
+            "journal_mode=WAL",
+            "--sqlite-pragma",
+            "synchronous=NORMAL",
+            "--log-level",
+            "warn",
             # An activity of a queue that the worker serves itself comes back with the workflow task's answer.
-            "--dynamic-config-value", "system.enableActivityEagerExecution=true",
-            "--dynamic-config-value", "matching.numTaskqueueReadPartitions=1",
-            "--dynamic-config-value", "matching.numTaskqueueWritePartitions=1",
-        ]  # fmt: skip
+            "--dynamic-config-value",
+            "system.enableActivityEagerExecution=true",
+            "--dynamic-config-value",
+            "matching.numTaskqueueReadPartitions=1",
+            "--dynamic-config-value",
+            "matching.numTaskqueueWritePartitions=1",
+        ]
         for name in ATTRIBUTES:
             command += ["--search-attribute", f"{name}=Keyword"]
         return Spec(

@@ -153,10 +153,19 @@ class Parts:
                 self._venv(folder)
                 self.say(f"downloading Flink {version}, about 350 MB")
                 code, lines = _run(
-                    [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-input", "--progress-bar=off",
-                     "--disable-pip-version-check", f"apache-flink=={version}", "setuptools<81"],
+                    [
+                        str(folder / "bin" / "python"),
+                        "-m",
+                        "pip",
+                        "install",
+                        "--no-input",
+                        "--progress-bar=off",
+                        "--disable-pip-version-check",
+                        f"apache-flink=={version}",
+                        "setuptools<81",
+                    ],
                     self.say,
-                )  # fmt: skip
+                )
                 if code != 0:
                     raise InstallFailed(
                         f"Flink {version}",
@@ -202,10 +211,18 @@ class Parts:
         if not target.exists():
             folder.mkdir(parents=True, exist_ok=True)
             code, lines = _run(
-                ["mvn", "-B", "-ntp", "-q", f"{DEPENDENCY_PLUGIN}:copy", f"-Dartifact={coordinates}",
-                 f"-DoutputDirectory={folder}", "-Dmdep.overWriteReleases=true"],
+                [
+                    "mvn",
+                    "-B",
+                    "-ntp",
+                    "-q",
+                    f"{DEPENDENCY_PLUGIN}:copy",
+                    f"-Dartifact={coordinates}",
+                    f"-DoutputDirectory={folder}",
+                    "-Dmdep.overWriteReleases=true",
+                ],
                 self.say,
-            )  # fmt: skip
+            )
             if code != 0 or not target.exists():
                 raise InstallFailed(coordinates, lines, "Check that Maven can reach its repository.")
         return target
@@ -219,10 +236,19 @@ class Parts:
                 jars = folder / "jars"
                 pom = self._pom(folder, TEST_SERVER)
                 code, lines = _run(
-                    ["mvn", "-B", "-ntp", "-q", "-f", str(pom), f"{DEPENDENCY_PLUGIN}:copy-dependencies",
-                     f"-DoutputDirectory={jars}", "-DincludeScope=runtime"],
+                    [
+                        "mvn",
+                        "-B",
+                        "-ntp",
+                        "-q",
+                        "-f",
+                        str(pom),
+                        f"{DEPENDENCY_PLUGIN}:copy-dependencies",
+                        f"-DoutputDirectory={jars}",
+                        "-DincludeScope=runtime",
+                    ],
                     self.say,
-                )  # fmt: skip
+                )
                 if code != 0:
                     raise InstallFailed("Temporal's test server", lines, "Check that Maven can reach its repository.")
                 half = script.with_suffix(".half")

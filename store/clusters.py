@@ -113,8 +113,11 @@ async def ever_used(session: AsyncSession, name: str) -> bool:
 
 async def answered(session: AsyncSession, name: str, at: datetime, health: dict[str, Any] | None) -> None:
     values: dict[str, Any] = {
-        "observed_at": at, "unreachable_since": None, "unreachable_why": None, "cannot_tell_at": None
-    }  # fmt: skip
+        "observed_at": at,
+        "unreachable_since": None,
+        "unreachable_why": None,
+        "cannot_tell_at": None,
+    }
     if health is not None:
         values["health"] = health
     await session.execute(update(Cluster).where(Cluster.name == name).values(**values))

@@ -135,7 +135,7 @@ async def version(session: AsyncSession, job: Job, number: int) -> Version:
 async def add_version(session: AsyncSession, job: Job, spec: dict[str, Any], note: str, now: datetime) -> Version:
     made = Version(
         job_id=job.id, number=await latest_version(session, job.id) + 1, spec=spec, note=note, created_at=now
-    )  # fmt: skip
+    )
     session.add(made)
     await session.flush()
     return made

@@ -156,9 +156,12 @@ async def retain(wanted: c.RetainIn) -> c.Retained:
 
 async def rescale(wanted: c.RescaleIn) -> c.Rescaled:
     return await _call(
-        c.RESCALE, wanted, c.Rescaled, f"scale attempt {wanted.number} to version {wanted.version}",
+        c.RESCALE,
+        wanted,
+        c.Rescaled,
+        f"scale attempt {wanted.number} to version {wanted.version}",
         limit=timedelta(minutes=15),
-    )  # fmt: skip
+    )
 
 
 async def adoptable(wanted: c.AdoptIn) -> c.Adoptable:

@@ -172,9 +172,11 @@ async def delete_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> N
 
 
 @router.post(
-    "/clusters/{name}/scale", status_code=202, responses=responses(404, 409, 422, 503),
+    "/clusters/{name}/scale",
+    status_code=202,
+    responses=responses(404, 409, 422, 503),
     summary="Start or stop task managers of a cluster that Penstock runs",
-)  # fmt: skip
+)
 async def scale_cluster(name: ClusterName, wanted: NewScale, parts: Parts, key: Key = None) -> CommandOut:
     """Gives its job a version with so many task managers, and sends a `resubmit` of it: the cluster goes on running.
     Task managers that run nothing are stopped first. Follow the command at the job. What is refused (409) leaves no

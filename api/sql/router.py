@@ -82,9 +82,15 @@ async def create_preview(body: s.PreviewBody, parts: Parts, bench: Workbench, re
     ends with it, also when nobody listens for 15 seconds, or this process dies."""
     check_config(body.config, "config")
     wanted = Wanted(
-        project=body.project, cluster=body.cluster, sql=body.sql, libraries=body.libraries, limits=body.limits,
-        materialize=body.materialize, config=body.config, request={"kind": "preview", **body.model_dump(mode="json")},
-    )  # fmt: skip
+        project=body.project,
+        cluster=body.cluster,
+        sql=body.sql,
+        libraries=body.libraries,
+        limits=body.limits,
+        materialize=body.materialize,
+        config=body.config,
+        request={"kind": "preview", **body.model_dump(mode="json")},
+    )
     return await _started(parts, bench, wanted, response)
 
 
@@ -96,10 +102,16 @@ async def debug(body: s.DebugBody, parts: Parts, bench: Workbench, response: Res
     side; no sink is opened. Sources are read live, or stand for rows that you give."""
     check_config(body.config, "config")
     wanted = Wanted(
-        project=body.project, cluster=body.cluster, sql=body.sql, libraries=body.libraries, limits=body.limits,
-        materialize=True, config=body.config, request={"kind": "debug", **body.model_dump(mode="json")},
+        project=body.project,
+        cluster=body.cluster,
+        sql=body.sql,
+        libraries=body.libraries,
+        limits=body.limits,
+        materialize=True,
+        config=body.config,
+        request={"kind": "debug", **body.model_dump(mode="json")},
         sources={name: await rows_of(parts, body.project, name, source) for name, source in body.sources.items()},
-    )  # fmt: skip
+    )
     return await _started(parts, bench, wanted, response)
 
 
@@ -239,6 +251,10 @@ def _elsewhere(shown: s.PreviewOut) -> Event:
         why = "another API process streams it: ask that one, or run it again"
     else:
         why = shown.streams[0].why or "it has ended, and its rows are not kept"
-    data = {"run": shown.id, "state": shown.state if shown.ended_at else "INTERRUPTED", "why": why,
-            "resume": f"POST /api/v1/sql/previews/{shown.id}/resume"}  # fmt: skip
+    data = {
+        "run": shown.id,
+        "state": shown.state if shown.ended_at else "INTERRUPTED",
+        "why": why,
+        "resume": f"POST /api/v1/sql/previews/{shown.id}/resume",
+    }
     return Event(id=1, event="end", data=data)

@@ -81,9 +81,15 @@ async def sample(
             raise InvalidInput(f"{table[:100]!r} is not a table's name.", code="bad_table", field="tables")
         query = f"{setup}\nSELECT * FROM {quoted_name(*chain)}"
         wanted = Wanted(
-            project=project, cluster=body.cluster, sql=query, libraries=body.libraries, config=body.config,
-            limits=Limits(rows=body.rows, seconds=body.seconds), materialize=True, request={"kind": "sample"},
-        )  # fmt: skip
+            project=project,
+            cluster=body.cluster,
+            sql=query,
+            libraries=body.libraries,
+            config=body.config,
+            limits=Limits(rows=body.rows, seconds=body.seconds),
+            materialize=True,
+            request={"kind": "sample"},
+        )
         run = await start(parts, bench.runs, wanted)
         async for _ in run.listen():
             pass

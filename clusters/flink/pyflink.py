@@ -42,18 +42,34 @@ async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: 
     with temporary() as conf:
         _write(conf, configuration(jobmanager_url, submission, program))
         command = [
-            "java", *java_options(home), "-Xmx512m", "-cp", f"{home}/lib/*",
-            "org.apache.flink.client.cli.CliFrontend", "run", "-t", "remote", "-d",
-            *_run_options(submission), "-c", DRIVER, str(driver), *arguments(program),
-        ]  # fmt: skip
+            "java",
+            *java_options(home),
+            "-Xmx512m",
+            "-cp",
+            f"{home}/lib/*",
+            "org.apache.flink.client.cli.CliFrontend",
+            "run",
+            "-t",
+            "remote",
+            "-d",
+            *_run_options(submission),
+            "-c",
+            DRIVER,
+            str(driver),
+            *arguments(program),
+        ]
         env = scrubbed(
             [],
             {
-                "FLINK_CONF_DIR": str(conf), "FLINK_HOME": str(home), "FLINK_LIB_DIR": f"{home}/lib",
-                "FLINK_OPT_DIR": f"{home}/opt", "FLINK_PLUGINS_DIR": f"{home}/plugins", "FLINK_BIN_DIR": f"{home}/bin",
+                "FLINK_CONF_DIR": str(conf),
+                "FLINK_HOME": str(home),
+                "FLINK_LIB_DIR": f"{home}/lib",
+                "FLINK_OPT_DIR": f"{home}/opt",
+                "FLINK_PLUGINS_DIR": f"{home}/plugins",
+                "FLINK_BIN_DIR": f"{home}/bin",
                 "PYTHONUNBUFFERED": "1",
             },
-        )  # fmt: skip
+        )
         tell(f"running {program.entry_file or program.module}")
         try:
             await run(command, cwd=conf, env=env, tell=tell, timeout=TIMEOUT, output_limit=OUTPUT_LIMIT)

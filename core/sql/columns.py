@@ -29,10 +29,20 @@ def columns_of(nodes: Nodes) -> dict[int, list[Column]]:
 
 _PASS = frozenset(
     [
-        "watermark-assigner", "exchange", "drop-update-before", "changelog-normalize", "mini-batch-assigner",
-        "deduplicate", "sort", "limit", "sort-limit", "temporal-sort", "sink", "upsert-materialize",
+        "watermark-assigner",
+        "exchange",
+        "drop-update-before",
+        "changelog-normalize",
+        "mini-batch-assigner",
+        "deduplicate",
+        "sort",
+        "limit",
+        "sort-limit",
+        "temporal-sort",
+        "sink",
+        "upsert-materialize",
     ]
-)  # fmt: skip
+)
 _JOINS = frozenset(["join", "interval-join", "temporal-join", "window-join", "delta-join"])
 _AGGREGATES = frozenset(["group-aggregate", "group-window-aggregate", "window-aggregate", "python-group-aggregate"])
 _LOCAL = frozenset(["local-group-aggregate", "local-window-aggregate"])

@@ -164,14 +164,25 @@ def json_options(columns: Iterable[ColumnDefinition]) -> dict[str, str]:
 # Avro -----------------------------------------------------------------------------------------
 
 _AVRO = {
-    "boolean": "BOOLEAN", "int": "INT", "long": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "string": "STRING",
-    "bytes": "BYTES", "null": "STRING",
-}  # fmt: skip
+    "boolean": "BOOLEAN",
+    "int": "INT",
+    "long": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "string": "STRING",
+    "bytes": "BYTES",
+    "null": "STRING",
+}
 _LOGICAL = {
-    "date": "DATE", "time-millis": "TIME(3)", "time-micros": "TIME(6)", "timestamp-millis": "TIMESTAMP(3)",
-    "timestamp-micros": "TIMESTAMP(6)", "local-timestamp-millis": "TIMESTAMP(3)",
-    "local-timestamp-micros": "TIMESTAMP(6)", "uuid": "STRING",
-}  # fmt: skip
+    "date": "DATE",
+    "time-millis": "TIME(3)",
+    "time-micros": "TIME(6)",
+    "timestamp-millis": "TIMESTAMP(3)",
+    "timestamp-micros": "TIMESTAMP(6)",
+    "local-timestamp-millis": "TIMESTAMP(3)",
+    "local-timestamp-micros": "TIMESTAMP(6)",
+    "uuid": "STRING",
+}
 
 
 def of_avro(text: str) -> tuple[list[ColumnDefinition], list[str]]:
@@ -274,9 +285,13 @@ def _json_schema(schema: Any, root: Any, where: str, notes: list[str], depth: in
     if kinds[0] == "object":
         if schema.get("properties"):
             fields = schema["properties"].items()
-            return "ROW<" + ", ".join(
-                f"{quoted_name(n)} {_json_schema(s, root, f'{where}.{n}', notes, depth + 1)}" for n, s in fields
-            ) + ">"  # fmt: skip
+            return (
+                "ROW<"
+                + ", ".join(
+                    f"{quoted_name(n)} {_json_schema(s, root, f'{where}.{n}', notes, depth + 1)}" for n, s in fields
+                )
+                + ">"
+            )
         return f"MAP<STRING, {_json_schema(schema.get('additionalProperties'), root, where, notes, depth + 1)}>"
     return _FORMATS.get(str(schema.get("format")), _JSON[kinds[0]]) if kinds[0] == "string" else _JSON[kinds[0]]
 
@@ -315,12 +330,31 @@ def of_database(columns: Iterable[tuple[str, str, bool]]) -> tuple[list[ColumnDe
 
 
 _DATABASE = {
-    "SMALLINT": "SMALLINT", "SMALLSERIAL": "SMALLINT", "INTEGER": "INT", "INT": "INT", "SERIAL": "INT",
-    "BIGINT": "BIGINT", "BIGSERIAL": "BIGINT", "REAL": "FLOAT", "FLOAT": "DOUBLE", "DOUBLE PRECISION": "DOUBLE",
-    "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN", "DATE": "DATE", "BYTEA": "BYTES", "BLOB": "BYTES", "TEXT": "STRING",
-    "VARCHAR": "STRING", "CHAR": "STRING", "CHARACTER VARYING": "STRING", "CHARACTER": "STRING", "UUID": "STRING",
-    "JSON": "STRING", "JSONB": "STRING", "TINYINT": "TINYINT",
-}  # fmt: skip
+    "SMALLINT": "SMALLINT",
+    "SMALLSERIAL": "SMALLINT",
+    "INTEGER": "INT",
+    "INT": "INT",
+    "SERIAL": "INT",
+    "BIGINT": "BIGINT",
+    "BIGSERIAL": "BIGINT",
+    "REAL": "FLOAT",
+    "FLOAT": "DOUBLE",
+    "DOUBLE PRECISION": "DOUBLE",
+    "DOUBLE": "DOUBLE",
+    "BOOLEAN": "BOOLEAN",
+    "DATE": "DATE",
+    "BYTEA": "BYTES",
+    "BLOB": "BYTES",
+    "TEXT": "STRING",
+    "VARCHAR": "STRING",
+    "CHAR": "STRING",
+    "CHARACTER VARYING": "STRING",
+    "CHARACTER": "STRING",
+    "UUID": "STRING",
+    "JSON": "STRING",
+    "JSONB": "STRING",
+    "TINYINT": "TINYINT",
+}
 
 
 def _database(kind: str, where: str, notes: list[str]) -> str:

@@ -164,10 +164,14 @@ def impact(jobs: Sequence[JobLineage], where: str, column: str) -> list[ColumnRe
                 seen.add((one.job, to, use.column))
                 found.append(
                     ColumnReach(
-                        job=one.job, place=to, table=use.table, column=use.column, distance=distance,
+                        job=one.job,
+                        place=to,
+                        table=use.table,
+                        column=use.column,
+                        distance=distance,
                         exact=exact and use.exact,
                     )
-                )  # fmt: skip
+                )
                 waiting.append((to, use.column, distance + 1, exact and use.exact))
     return found
 

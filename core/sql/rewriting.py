@@ -106,9 +106,12 @@ def stand_in(table: Chain, columns: list[Described], path: str) -> str:
             lines.append(f"{quoted_name(c.name)} {c.extras}")
     lines += [f"WATERMARK FOR {quoted_name(c.name)} AS {c.watermark}" for c in columns if c.watermark]
     options = {
-        "connector": "filesystem", "path": path, "format": "json", "json.timestamp-format.standard": "ISO-8601",
+        "connector": "filesystem",
+        "path": path,
+        "format": "json",
+        "json.timestamp-format.standard": "ISO-8601",
         "json.fail-on-missing-field": "false",
-    }  # fmt: skip
+    }
     with_ = ", ".join(f"{quoted(k)} = {quoted(v)}" for k, v in options.items())
     return f"CREATE TEMPORARY TABLE {quoted_name(*table)} (\n  " + ",\n  ".join(lines) + f"\n) WITH ({with_})"
 

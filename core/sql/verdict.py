@@ -22,32 +22,73 @@ from core.sql.plan import Plan, read, renumbered
 # What keeps nothing between two rows that a savepoint would have to hold.
 _STATELESS = frozenset(
     [
-        "calc", "python-calc", "exchange", "union", "expand", "values", "correlate", "python-correlate",
-        "watermark-assigner", "mini-batch-assigner", "drop-update-before", "local-group-aggregate",
+        "calc",
+        "python-calc",
+        "exchange",
+        "union",
+        "expand",
+        "values",
+        "correlate",
+        "python-correlate",
+        "watermark-assigner",
+        "mini-batch-assigner",
+        "drop-update-before",
+        "local-group-aggregate",
         "local-window-aggregate",
     ]
-)  # fmt: skip
+)
 # What keeps accumulators and no whole rows: columns beside those it uses may change.
 _AGGREGATES = frozenset(
     [
-        "group-aggregate", "global-group-aggregate", "incremental-group-aggregate", "window-aggregate",
-        "global-window-aggregate", "group-window-aggregate",
+        "group-aggregate",
+        "global-group-aggregate",
+        "incremental-group-aggregate",
+        "window-aggregate",
+        "global-window-aggregate",
+        "group-window-aggregate",
     ]
-)  # fmt: skip
+)
 _ROWS = frozenset(
     [
-        "join", "interval-join", "temporal-join", "window-join", "lookup-join", "rank", "window-rank", "deduplicate",
-        "window-deduplicate", "over-aggregate", "match", "changelog-normalize", "sort-limit", "temporal-sort", "limit",
+        "join",
+        "interval-join",
+        "temporal-join",
+        "window-join",
+        "lookup-join",
+        "rank",
+        "window-rank",
+        "deduplicate",
+        "window-deduplicate",
+        "over-aggregate",
+        "match",
+        "changelog-normalize",
+        "sort-limit",
+        "temporal-sort",
+        "limit",
         "window-table-function",
     ]
-)  # fmt: skip
+)
 _NOISE = frozenset(
     [
-        "id", "type", "description", "outputType", "inputProperties", "configuration", "state", "scanTableSource",
-        "dynamicTableSink", "localAggInputRowType", "aggCalls", "grouping", "namedWindowProperties", "inputUpsertKey",
-        "inputChangelogMode", "rightUpsertKeys", "leftUpsertKeys",
+        "id",
+        "type",
+        "description",
+        "outputType",
+        "inputProperties",
+        "configuration",
+        "state",
+        "scanTableSource",
+        "dynamicTableSink",
+        "localAggInputRowType",
+        "aggCalls",
+        "grouping",
+        "namedWindowProperties",
+        "inputUpsertKey",
+        "inputChangelogMode",
+        "rightUpsertKeys",
+        "leftUpsertKeys",
     ]
-)  # fmt: skip
+)
 # What an older Flink did where its plans do not say so.
 _BEFORE: Json = {"outputInsertOnly": False}
 # Which implementation of an operator is meant: what goes on goes on in the one that made its state. That another one
@@ -56,10 +97,24 @@ _MANNER = ("unboundedOverVersion",)
 # Options that say where a source reads. Its positions are kept in its state.
 PLACES = frozenset(
     [
-        "topic", "topic-pattern", "topics", "path", "url", "table-name", "hostname", "port", "database-name",
-        "schema-name", "stream", "stream.arn", "service-url", "properties.bootstrap.servers", "index", "collection",
+        "topic",
+        "topic-pattern",
+        "topics",
+        "path",
+        "url",
+        "table-name",
+        "hostname",
+        "port",
+        "database-name",
+        "schema-name",
+        "stream",
+        "stream.arn",
+        "service-url",
+        "properties.bootstrap.servers",
+        "index",
+        "collection",
     ]
-)  # fmt: skip
+)
 
 
 class Verdict(StrEnum):

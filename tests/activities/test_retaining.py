@@ -64,11 +64,19 @@ class World:
             for n in range(1, 9):
                 session.add(
                     Attempt(
-                        job_id=self.job.id, number=n, flink_job_id=f"{n:032x}", handle=f"{n:032x}", cluster="local",
-                        version=1, state="FAILED", cause="test", config={}, started_at=now - timedelta(days=40),
+                        job_id=self.job.id,
+                        number=n,
+                        flink_job_id=f"{n:032x}",
+                        handle=f"{n:032x}",
+                        cluster="local",
+                        version=1,
+                        state="FAILED",
+                        cause="test",
+                        config={},
+                        started_at=now - timedelta(days=40),
                         ended_at=None if n == 8 else now - timedelta(days=30),
                     )
-                )  # fmt: skip
+                )
                 self.write(n)
         return self
 
@@ -117,10 +125,19 @@ async def test_only_folders_of_this_jobs_own_attempts(world: World, tmp_path: Pa
         (await attempts.get(session, world.job.id, 1)).flink_job_id = "f" * 32  # what lies there is nobody's
         session.add(
             Attempt(
-                job_id=other.id, number=1, flink_job_id=f"{1:032x}", handle="h", cluster="local", version=1,
-                state="FAILED", cause="test", config={}, started_at=clock.now(), ended_at=clock.now(),
+                job_id=other.id,
+                number=1,
+                flink_job_id=f"{1:032x}",
+                handle="h",
+                cluster="local",
+                version=1,
+                state="FAILED",
+                cause="test",
+                config={},
+                started_at=clock.now(),
+                ended_at=clock.now(),
             )
-        )  # fmt: skip
+        )
     elsewhere = tmp_path / "elsewhere"
     world.folder(2).rename(elsewhere)
     world.folder(2).symlink_to(elsewhere)
@@ -142,10 +159,19 @@ async def test_what_is_pinned_kept_or_in_use_stays(world: World, tmp_path: Path)
         points[1].kept = True
         session.add(
             Attempt(
-                job_id=other.id, number=1, flink_job_id="e" * 32, handle="h", cluster="local", version=1,
-                state="RUNNING", cause="test", config={}, started_at=clock.now(), restored_from=f"file://{link}",
+                job_id=other.id,
+                number=1,
+                flink_job_id="e" * 32,
+                handle="h",
+                cluster="local",
+                version=1,
+                state="RUNNING",
+                cause="test",
+                config={},
+                started_at=clock.now(),
+                restored_from=f"file://{link}",
             )
-        )  # fmt: skip
+        )
         (await attempts.get(session, world.job.id, 8)).restored_from = f"file://{world.folder(3)}/chk-7"
     assert (await world.retain()).checkpoints == {}
     async with world.database.write() as session:
@@ -166,11 +192,20 @@ async def test_a_job_that_waits_for_its_restart_still_needs_what_it_came_from(wo
         row.state, row.current_attempt = "RESTARTING", 1
         session.add(
             Attempt(
-                job_id=other.id, number=1, flink_job_id="e" * 32, handle="h", cluster="local", version=1,
-                state="FAILED", cause="test", config={}, started_at=clock.now(), ended_at=clock.now(),
+                job_id=other.id,
+                number=1,
+                flink_job_id="e" * 32,
+                handle="h",
+                cluster="local",
+                version=1,
+                state="FAILED",
+                cause="test",
+                config={},
+                started_at=clock.now(),
+                ended_at=clock.now(),
                 restored_from=f"file://{world.folder(2)}/chk-7",
             )
-        )  # fmt: skip
+        )
     assert sorted((await world.retain()).checkpoints) == [1, 3]
 
 

@@ -17,9 +17,14 @@ from store.tables import Cluster, Command, Job, Version
 from tests.store.test_store import T0, add_attempt, add_job
 
 SPEC: dict[str, Any] = {
-    "type": "session-cluster", "flink_version": "2.3.0", "taskmanagers": 3, "slots": 2, "jobmanager_memory": "1100m",
-    "taskmanager_memory": "1728m", "config": {},
-}  # fmt: skip
+    "type": "session-cluster",
+    "flink_version": "2.3.0",
+    "taskmanagers": 3,
+    "slots": 2,
+    "jobmanager_memory": "1100m",
+    "taskmanager_memory": "1728m",
+    "config": {},
+}
 
 
 @pytest.fixture
@@ -28,18 +33,36 @@ async def studio(services: Services, monkeypatch: pytest.MonkeyPatch) -> Service
     async with services.database.write() as session:
         session.add(
             Job(
-                id="s", project="default", name="studio", type="session-cluster", cluster="local", state="RUNNING",
-                version=1, labels={}, policy={}, config={}, actions=[], created_at=T0, updated_at=T0, workflow_id="w",
+                id="s",
+                project="default",
+                name="studio",
+                type="session-cluster",
+                cluster="local",
+                state="RUNNING",
+                version=1,
+                labels={},
+                policy={},
+                config={},
+                actions=[],
+                created_at=T0,
+                updated_at=T0,
+                workflow_id="w",
             )
-        )  # fmt: skip
+        )
         await session.flush()
         session.add(Version(job_id="s", number=1, spec=SPEC, created_at=T0))
         session.add(
             Cluster(
-                name="studio", kind="flink-session", jobmanager_url="http://y", flink_version="2.3.0", managed_by="s",
-                state_dir="file:///s", config={}, created_at=T0,
+                name="studio",
+                kind="flink-session",
+                jobmanager_url="http://y",
+                flink_version="2.3.0",
+                managed_by="s",
+                state_dir="file:///s",
+                config={},
+                created_at=T0,
             )
-        )  # fmt: skip
+        )
 
     async def health(_: Any) -> Health:
         return Health(slots_total=6, slots_available=2)

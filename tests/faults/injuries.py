@@ -13,9 +13,17 @@ from tests.faults.sampler import Sampler
 from tests.faults.world import MEMORY, World
 
 KILLS = (
-    "api", "worker-1", "worker-2", "worker-1", "worker-2", "temporal", "jobmanager", "taskmanager", "gateway",
+    "api",
+    "worker-1",
+    "worker-2",
+    "worker-1",
+    "worker-2",
+    "temporal",
+    "jobmanager",
+    "taskmanager",
+    "gateway",
     "database",
-)  # fmt: skip
+)
 BROKEN = tuple(m for m in Mode if m not in (Mode.PASS, Mode.DELAY))
 CUTS = [("jobmanager", m) for m in BROKEN] + [("gateway", m) for m in BROKEN]
 CUTS += [(p, m) for p in ("temporal", "database", "api") for m in (Mode.REFUSE, Mode.HANG, Mode.DROP)]

@@ -28,9 +28,15 @@ QUESTION = 2.0
 """Seconds that two questions may take on a loaded machine."""
 TRIES = 4
 ENGINE = {
-    "INITIALIZING": "RUNNING", "CREATED": "RUNNING", "RUNNING": "RUNNING", "FAILING": "RECOVERING",
-    "RESTARTING": "RECOVERING", "RECONCILING": "RECOVERING", "SUSPENDED": "RECOVERING", "CANCELLING": "STOPPING",
-}  # fmt: skip
+    "INITIALIZING": "RUNNING",
+    "CREATED": "RUNNING",
+    "RUNNING": "RUNNING",
+    "FAILING": "RECOVERING",
+    "RESTARTING": "RECOVERING",
+    "RECONCILING": "RECOVERING",
+    "SUSPENDED": "RECOVERING",
+    "CANCELLING": "STOPPING",
+}
 """Flink's states of what lives, in our words; not all tasks running counts as running here."""
 ORDINARY = ("sql", "jar", "sql", "own-name")
 ROLES = (*ORDINARY, "sums", "again", "adopted", "fails")

@@ -132,7 +132,12 @@ class TestSwaps:
         return history
 
     def judged(self, history: History) -> list[str]:
-        return judged(history, [chk(A, 2, 105.0)], [Attempt(A, 1, 99), Attempt(B, 2, 106, chk(A, 2, 105.0).path)], units={"big": BIG})  # fmt: skip
+        return judged(
+            history,
+            [chk(A, 2, 105.0)],
+            [Attempt(A, 1, 99), Attempt(B, 2, 106, chk(A, 2, 105.0).path)],
+            units={"big": BIG},
+        )
 
     def test_each_goes_on_with_its_own_is_fine(self):
         assert self.judged(self.sums(21, 21 * BIG)) == []

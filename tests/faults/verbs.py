@@ -110,9 +110,11 @@ class Verbs:
             answers[name] = self._world.insist(method, path, **more).status_code
 
         threads = [
-            threading.Thread(target=ask, args=("start", "POST", f"/jobs/{racing.ref}/commands"), kwargs={"json": {"kind": "start"}}),
+            threading.Thread(
+                target=ask, args=("start", "POST", f"/jobs/{racing.ref}/commands"), kwargs={"json": {"kind": "start"}}
+            ),
             threading.Thread(target=ask, args=("delete", "DELETE", f"/jobs/{racing.ref}")),
-        ]  # fmt: skip
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -262,10 +262,23 @@ class World:
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             as_user = ["setpriv", "--reuid=pgserver", "--regid=pgserver", "--clear-groups"]
         command = [
-            *as_user, str(POSTGRES_BIN_PATH / "postgres"), "-D", str(data), "-h", "127.0.0.1",
-            "-p", str(self.ports["database"]), "-c", "max_connections=200", "-k", "",
-            "-c", "max_wal_size=96MB", "-c", "min_wal_size=32MB",
-        ]  # fmt: skip
+            *as_user,
+            str(POSTGRES_BIN_PATH / "postgres"),
+            "-D",
+            str(data),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.ports["database"]),
+            "-c",
+            "max_connections=200",
+            "-k",
+            "",
+            "-c",
+            "max_wal_size=96MB",
+            "-c",
+            "min_wal_size=32MB",
+        ]
         return Spec(name="database", command=command, cwd=data, ready=listens(self.ports["database"]))
 
     def up(self) -> None:

@@ -165,10 +165,20 @@ async def world(database: Database, time: Time) -> World:
     async with database.write() as session:
         session.add(
             Attempt(
-                job_id=job.id, number=1, flink_job_id=ID, handle=ID, cluster="local", version=1, state="RUNNING",
-                cause="test", config={}, started_at=time.now(), seen="RUNNING", sequence=1,
+                job_id=job.id,
+                number=1,
+                flink_job_id=ID,
+                handle=ID,
+                cluster="local",
+                version=1,
+                state="RUNNING",
+                cause="test",
+                config={},
+                started_at=time.now(),
+                seen="RUNNING",
+                sequence=1,
             )
-        )  # fmt: skip
+        )
     made = World(database, Flink(), Temporal(), time, job.id)
     await made.write(current_attempt=1)
     return made

@@ -18,9 +18,16 @@ from tests.store.test_store import T0
 
 def row(**more: Any) -> Cluster:
     given: dict[str, Any] = {
-        "name": "c", "kind": "flink-session", "jobmanager_url": "http://a", "flink_version": "2.3.0", "state_dir": "s",
-        "gateway_url": "http://g", "config": {}, "created_at": T0, **more,
-    }  # fmt: skip
+        "name": "c",
+        "kind": "flink-session",
+        "jobmanager_url": "http://a",
+        "flink_version": "2.3.0",
+        "state_dir": "s",
+        "gateway_url": "http://g",
+        "config": {},
+        "created_at": T0,
+        **more,
+    }
     return Cluster(**given)
 
 

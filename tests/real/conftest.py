@@ -74,9 +74,13 @@ class Stack:
     def specs(self) -> dict[str, Spec]:
         flink = self.local.flink()
         made = [
-            self.local.temporal(), flink.jobmanager(), flink.taskmanager(), flink.gateway(),
-            self.local.api_process(), self.local.worker(),
-        ]  # fmt: skip
+            self.local.temporal(),
+            flink.jobmanager(),
+            flink.taskmanager(),
+            flink.gateway(),
+            self.local.api_process(),
+            self.local.worker(),
+        ]
         return {spec.name: spec for spec in made}
 
     def start(self, *names: str) -> None:
@@ -91,9 +95,14 @@ class Stack:
 
     def add_cluster(self, name: str, **changes: Any) -> None:
         body = {
-            "name": name, "jobmanager_url": self.flink_url, "gateway_url": self.gateway_url,
-            "flink_version": self.local.stack.flink_version, "state_dir": self.state_dir, "force": name != "local", **changes,
-        }  # fmt: skip
+            "name": name,
+            "jobmanager_url": self.flink_url,
+            "gateway_url": self.gateway_url,
+            "flink_version": self.local.stack.flink_version,
+            "state_dir": self.state_dir,
+            "force": name != "local",
+            **changes,
+        }
         response = self.http.post("/clusters", json=body)
         assert response.status_code in (201, 409), response.text
 

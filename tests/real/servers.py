@@ -30,18 +30,30 @@ def kafka_jars(parts: Parts) -> Path:
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
-            wanted = [("org.apache.kafka", "kafka_2.13", KAFKA), ("org.apache.kafka", "kafka-tools", KAFKA),
-                      ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.1")]  # fmt: skip
+            wanted = [
+                ("org.apache.kafka", "kafka_2.13", KAFKA),
+                ("org.apache.kafka", "kafka-tools", KAFKA),
+                ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.1"),
+            ]
             items = "".join(
                 f"<dependency><groupId>{g}</groupId><artifactId>{a}</artifactId><version>{v}</version></dependency>"
                 for g, a, v in wanted
             )
             (folder / "pom.xml").write_text(_POM.format(items))
             subprocess.run(
-                ["mvn", "-B", "-ntp", "-q", "-f", str(folder / "pom.xml"), f"{DEPENDENCY_PLUGIN}:copy-dependencies",
-                 f"-DoutputDirectory={folder / 'jars'}", "-DincludeScope=runtime"],
+                [
+                    "mvn",
+                    "-B",
+                    "-ntp",
+                    "-q",
+                    "-f",
+                    str(folder / "pom.xml"),
+                    f"{DEPENDENCY_PLUGIN}:copy-dependencies",
+                    f"-DoutputDirectory={folder / 'jars'}",
+                    "-DincludeScope=runtime",
+                ],
                 check=True,
-            )  # fmt: skip
+            )
             (folder / "complete").touch()
     return folder / "jars"
 
@@ -70,8 +82,9 @@ group.initial.rebalance.delay.ms=0
     cluster = uuid.uuid4().hex[:22]
     subprocess.run(
         [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     with open(folder / "kafka.log", "wb") as log:
         process = subprocess.Popen(
             [*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -98,10 +111,23 @@ group.initial.rebalance.delay.ms=0
 
 def produce(parts: Parts, broker: str, topic: str, lines: list[str]) -> None:
     subprocess.run(
-        ["java", "-Xmx128m", "-cp", f"{kafka_jars(parts)}/*", "org.apache.kafka.tools.ConsoleProducer",
-         "--bootstrap-server", broker, "--topic", topic],
-        input="\n".join(lines) + "\n", text=True, check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
+        [
+            "java",
+            "-Xmx128m",
+            "-cp",
+            f"{kafka_jars(parts)}/*",
+            "org.apache.kafka.tools.ConsoleProducer",
+            "--bootstrap-server",
+            broker,
+            "--topic",
+            topic,
+        ],
+        input="\n".join(lines) + "\n",
+        text=True,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
 
 
 @contextmanager
@@ -128,6 +154,9 @@ def psql(folder: Path, port: int, password: str, sql: str) -> str:
     binary = Path(pgserver.__file__).parent / "pginstall" / "bin" / "psql"
     done = subprocess.run(
         [str(binary), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-At", "-c", sql],
-        env={**os.environ, "PGPASSWORD": password}, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        env={**os.environ, "PGPASSWORD": password},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return done.stdout.strip()

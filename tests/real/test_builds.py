@@ -204,10 +204,19 @@ class TestPyFlink:
             }
         )
         git = {"url": str(repository.folder), "ref": "main"}
-        first = {"type": "pyflink", "git": {**git, "subdirectory": "a"}, "entry_file": "job.py",
-                 "requirements": "requirements.txt", "args": ["--x", "a b"]}  # fmt: skip
-        second = {"type": "pyflink", "git": {**git, "subdirectory": "b/inner"}, "module": "run",
-                  "requirements": ["toolz==0.12.1"]}  # fmt: skip
+        first = {
+            "type": "pyflink",
+            "git": {**git, "subdirectory": "a"},
+            "entry_file": "job.py",
+            "requirements": "requirements.txt",
+            "args": ["--x", "a b"],
+        }
+        second = {
+            "type": "pyflink",
+            "git": {**git, "subdirectory": "b/inner"},
+            "module": "run",
+            "requirements": ["toolz==0.12.1"],
+        }
         jobs = [stack.create(first), stack.create(second)]
         numbers = [stack.send(job, "start").json()["number"] for job in jobs]
         for job, number in zip(jobs, numbers, strict=True):
@@ -221,8 +230,12 @@ class TestPyFlink:
 
     def test_requirements_that_cannot_be_had(self, stack: Stack, repository: GitRepository):
         repository.write({"job.py": "print(1)"})
-        spec = {"type": "pyflink", "git": {"url": str(repository.folder)}, "entry_file": "job.py",
-                "requirements": ["penstock-there-is-no-such-package==1"]}  # fmt: skip
+        spec = {
+            "type": "pyflink",
+            "git": {"url": str(repository.folder)},
+            "entry_file": "job.py",
+            "requirements": ["penstock-there-is-no-such-package==1"],
+        }
         job = stack.create(spec)
         error = stack.do(job, "start", "FAILED")["error"]
         assert "penstock-there-is-no-such-package" in error

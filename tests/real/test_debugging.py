@@ -128,10 +128,13 @@ class TestTests:
 
     def test_one_that_does_not_end_says_why(self, stack: Stack, tmp_path: Path):
         job = stack.create(
-            script(tmp_path).replace("FROM orders GROUP", "FROM orders JOIN live ON TRUE GROUP").replace(
-                "EXECUTE STATEMENT", "CREATE TABLE live (x INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1');\nEXECUTE STATEMENT"
+            script(tmp_path)
+            .replace("FROM orders GROUP", "FROM orders JOIN live ON TRUE GROUP")
+            .replace(
+                "EXECUTE STATEMENT",
+                "CREATE TABLE live (x INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1');\nEXECUTE STATEMENT",
             )
-        )  # fmt: skip
+        )
         body = {"inputs": {"orders": {"rows": ROWS}}, "expected": {"totals": []}}
         stack.http.put(f"/jobs/{job}/versions/1/tests/endless", json=body)
         (result,) = stack.http.post(f"/jobs/{job}/versions/1/tests/run", params={"seconds": 5}).json()["items"]

@@ -76,9 +76,15 @@ async def subject(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory
         await engine.close()
         return
     flink = Flink(
-        home=parts.flink(request.param), folder=folder / "flink", rest_port=free_port(), rpc_port=free_port(),
-        gateway_port=free_port(), slots=8, jobmanager_memory="1g", taskmanager_memory="1500m",
-    )  # fmt: skip
+        home=parts.flink(request.param),
+        folder=folder / "flink",
+        rest_port=free_port(),
+        rpc_port=free_port(),
+        gateway_port=free_port(),
+        slots=8,
+        jobmanager_memory="1g",
+        taskmanager_memory="1500m",
+    )
     processes = Processes(folder)
     specs = [flink.jobmanager(), flink.taskmanager(), flink.gateway()]
     try:

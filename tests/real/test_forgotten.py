@@ -31,10 +31,16 @@ class Forgetful:
 def forgetful(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forgetful]:
     folder: Path = tmp_path_factory.mktemp("forgetful")
     flink = Flink(
-        home=stack.local.parts.flink_home("2.3.0"), folder=folder, rest_port=free_port(), rpc_port=free_port(),
-        gateway_port=free_port(), slots=2, jobmanager_memory="900m", taskmanager_memory="1400m",
+        home=stack.local.parts.flink_home("2.3.0"),
+        folder=folder,
+        rest_port=free_port(),
+        rpc_port=free_port(),
+        gateway_port=free_port(),
+        slots=2,
+        jobmanager_memory="900m",
+        taskmanager_memory="1400m",
         extra={"jobstore.expiration-time": "2", "completed-application-store.expiration-time": "2 s"},
-    )  # fmt: skip
+    )
     specs = {
         f"forgetful-{spec.name}": dataclasses.replace(spec, name=f"forgetful-{spec.name}", ports=[])
         for spec in (flink.jobmanager(), flink.taskmanager(), flink.gateway())
@@ -46,9 +52,11 @@ def forgetful(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             stack.local.processes.start(spec, timeout=240)
         stack.until(lambda: http.get("/overview").json()["slots-total"] > 0, "the TaskManager has registered")
         stack.add_cluster(
-            "forgetful", jobmanager_url=f"http://127.0.0.1:{proxy.port}", gateway_url=flink.gateway_url,
+            "forgetful",
+            jobmanager_url=f"http://127.0.0.1:{proxy.port}",
+            gateway_url=flink.gateway_url,
             state_dir=flink.state_dir,
-        )  # fmt: skip
+        )
         yield Forgetful(flink, proxy, http)
     finally:
         for name in specs:

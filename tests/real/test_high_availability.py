@@ -56,9 +56,15 @@ class HighlyAvailable(Stack):
         standby = dataclasses.replace(self.second.jobmanager(), name="standby", ports=[Port(self.standby_port, "")])
         leader = dataclasses.replace(self.first.jobmanager(), ports=[Port(self.first.rest_port, "")])
         made = [
-            self._zookeeper(), self.local.temporal(), leader, standby, self.first.taskmanager(), self.first.gateway(),
-            self.local.api_process(), self.local.worker(),
-        ]  # fmt: skip
+            self._zookeeper(),
+            self.local.temporal(),
+            leader,
+            standby,
+            self.first.taskmanager(),
+            self.first.gateway(),
+            self.local.api_process(),
+            self.local.worker(),
+        ]
         return {spec.name: spec for spec in made}
 
     def asked(self) -> list[dict]:

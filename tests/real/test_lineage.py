@@ -11,11 +11,16 @@ from core.sql.plan import Plan, read
 from tests.real.conftest import Stack
 from tests.real.lineage_queries import QUERIES, TABLES
 
-CONFIGS = {"default": {}, "mini-batch": {
-    "table.exec.mini-batch.enabled": "true", "table.exec.mini-batch.allow-latency": "1 s",
-    "table.exec.mini-batch.size": "100", "table.optimizer.agg-phase-strategy": "TWO_PHASE",
-    "table.optimizer.distinct-agg.split.enabled": "true",
-}}  # fmt: skip
+CONFIGS = {
+    "default": {},
+    "mini-batch": {
+        "table.exec.mini-batch.enabled": "true",
+        "table.exec.mini-batch.allow-latency": "1 s",
+        "table.exec.mini-batch.size": "100",
+        "table.optimizer.agg-phase-strategy": "TWO_PHASE",
+        "table.optimizer.distinct-agg.split.enabled": "true",
+    },
+}
 
 
 async def compile_all(url: str, scratch: str, config: dict[str, str]) -> dict[str, Plan | str]:
@@ -78,11 +83,19 @@ class TestAcrossJobs:
         for job in (first, second, third):
             stack.do(job, "start")
         assert stack.http.get(f"/jobs/{third}/lineage").json()["columns"] == [
-            {"table": "default_catalog.default_database.nowhere", "column": "x", "exact": True,
-             "sources": [["default_catalog.default_database.shouting", "loud"]]},
-            {"table": "default_catalog.default_database.nowhere", "column": "y", "exact": True,
-             "sources": [["default_catalog.default_database.shouting", "n"]]},
-        ]  # fmt: skip
+            {
+                "table": "default_catalog.default_database.nowhere",
+                "column": "x",
+                "exact": True,
+                "sources": [["default_catalog.default_database.shouting", "loud"]],
+            },
+            {
+                "table": "default_catalog.default_database.nowhere",
+                "column": "y",
+                "exact": True,
+                "sources": [["default_catalog.default_database.shouting", "n"]],
+            },
+        ]
         people = f"filesystem:path=file://{tmp_path}/people"
         down = stack.http.get("/lineage", params={"job": first, "direction": "downstream"}).json()
         assert set(down["jobs"]) == {first, second, third}
@@ -94,9 +107,10 @@ class TestAcrossJobs:
 
     def test_a_jar_declares_its_own(self, stack: Stack, tmp_path):
         spec = {
-            "type": "jar", "git": {"url": "https://example.com/x.git"},
+            "type": "jar",
+            "git": {"url": "https://example.com/x.git"},
             "lineage": {"reads": ["kafka:topic=orders"], "writes": ["kafka:topic=bills"]},
-        }  # fmt: skip
+        }
         job = stack.create(spec)
         found = stack.http.get("/lineage", params={"place": "kafka:topic=orders"}).json()
         assert job in found["jobs"]

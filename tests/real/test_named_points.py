@@ -78,9 +78,15 @@ def test_no_spelling_swaps_the_state_of_two_aggregates(stack: Stack, sums: Sums,
     raw = path.removeprefix("file://")
     os.symlink(Path(raw).parent, tmp_path / "link")
     spellings = [
-        path, raw, f"file:{raw}", f"{path}/", f"file://localhost{raw}", raw.replace("/savepoints/", "//savepoints/./"),
-        f"{raw}/_metadata", f"{tmp_path}/link/{Path(raw).name}",
-    ]  # fmt: skip
+        path,
+        raw,
+        f"file:{raw}",
+        f"{path}/",
+        f"file://localhost{raw}",
+        raw.replace("/savepoints/", "//savepoints/./"),
+        f"{raw}/_metadata",
+        f"{tmp_path}/link/{Path(raw).name}",
+    ]
     for spelling in spellings:
         before = sums.count()
         command = stack.do(sums.job, "resubmit", version=2, restore={"mode": "point", "point": spelling})

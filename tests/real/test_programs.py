@@ -109,9 +109,14 @@ class Subject:
         flink_job_id = uuid.uuid4().hex
         ref = ref or Ref(flink_job_id, flink_job_id)
         submission = Submission(
-            ref=ref, name="default:program", program=what, config={}, parallelism=None, restore_path=None,
+            ref=ref,
+            name="default:program",
+            program=what,
+            config={},
+            parallelism=None,
+            restore_path=None,
             allow_non_restored_state=False,
-        )  # fmt: skip
+        )
         await self.engine.submit(replace(submission, **more), self.lines.append)
         return ref
 
@@ -129,9 +134,15 @@ class Subject:
 async def flink(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) -> AsyncIterator[Subject]:
     folder, home = tmp_path_factory.mktemp("programs"), parts.flink(request.param)
     flink = Flink(
-        home=home, folder=folder / "flink", rest_port=free_port(), rpc_port=free_port(), gateway_port=free_port(),
-        slots=8, jobmanager_memory="1g", taskmanager_memory="1500m",
-    )  # fmt: skip
+        home=home,
+        folder=folder / "flink",
+        rest_port=free_port(),
+        rpc_port=free_port(),
+        gateway_port=free_port(),
+        slots=8,
+        jobmanager_memory="1g",
+        taskmanager_memory="1500m",
+    )
     processes = Processes(folder)
     specs = [flink.jobmanager(), flink.taskmanager()]
     try:

@@ -96,8 +96,9 @@ def forget(stack: Stack, jid: str) -> None:
     import sqlite3
 
     with sqlite3.connect(stack.home / "penstock.db", timeout=30) as database:
-        database.execute("UPDATE attempts SET ended_at = '2026-01-01 00:00:00', state = 'GONE' WHERE flink_job_id = ?",
-                         (jid,))  # fmt: skip
+        database.execute(
+            "UPDATE attempts SET ended_at = '2026-01-01 00:00:00', state = 'GONE' WHERE flink_job_id = ?", (jid,)
+        )
 
 
 def orphan_alert(stack: Stack, job: str, jid: str) -> bool:

@@ -17,9 +17,10 @@ from tests.real.sse import rows, whole
 PASSWORD = "geheim'; it-is"
 KAFKA_JAR = "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2"
 JDBC_JARS = [
-    "org.apache.flink:flink-connector-jdbc-core:4.0.0-2.0", "org.apache.flink:flink-connector-jdbc-postgres:4.0.0-2.0",
+    "org.apache.flink:flink-connector-jdbc-core:4.0.0-2.0",
+    "org.apache.flink:flink-connector-jdbc-postgres:4.0.0-2.0",
     "org.postgresql:postgresql:42.7.4",
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -42,8 +43,14 @@ def register(stack: Stack, project: str, name: str, definition: dict, status: in
     return response.json()
 
 
-NUMBERS = table("id BIGINT", connector="datagen", number_of_rows="5", fields__id__kind="sequence",
-                fields__id__start="1", fields__id__end="5")  # fmt: skip
+NUMBERS = table(
+    "id BIGINT",
+    connector="datagen",
+    number_of_rows="5",
+    fields__id__kind="sequence",
+    fields__id__start="1",
+    fields__id__end="5",
+)
 
 
 def validate(stack: Stack, project: str, sql: str, **more) -> dict:
@@ -100,9 +107,12 @@ class TestTables:
 
     def test_quotes_in_names_and_options_stay_inside(self, stack: Stack, project: str):
         definition = {
-            "columns": [{"name": "odd`; DROP", "type": "STRING", "comment": "it's"}, {"name": "pt", "expression": "PROCTIME()"}],
+            "columns": [
+                {"name": "odd`; DROP", "type": "STRING", "comment": "it's"},
+                {"name": "pt", "expression": "PROCTIME()"},
+            ],
             "options": {"connector": "datagen", "number-of-rows": "1"},
-        }  # fmt: skip
+        }
         register(stack, project, "odd", definition)
         made = stack.http.post("/sql/previews", json={"project": project, "sql": "SELECT `odd``; DROP` FROM odd"})
         assert made.status_code == 201, made.text
@@ -189,9 +199,13 @@ class TestGrants:
 class TestSecrets:
     @pytest.mark.parametrize(
         "sql",
-        ["SELECT '${secret:mine}'", "SELECT CONCAT('k', '${secret:mine}')", "SELECT 'a' = '${secret:mine}'",
-         "CREATE VIEW v AS SELECT '${secret:mine}' AS x;\nSELECT x FROM v"],
-    )  # fmt: skip
+        [
+            "SELECT '${secret:mine}'",
+            "SELECT CONCAT('k', '${secret:mine}')",
+            "SELECT 'a' = '${secret:mine}'",
+            "CREATE VIEW v AS SELECT '${secret:mine}' AS x;\nSELECT x FROM v",
+        ],
+    )
     def test_it_cannot_be_selected(self, stack: Stack, project: str, sql: str):
         stack.http.put(f"/projects/{project}/secrets/mine", json={"value": PASSWORD})
         response = stack.http.post("/sql/previews", json={"project": project, "sql": sql})
@@ -264,10 +278,15 @@ class TestKafka:
         made = library(stack, project, {"name": "kafka", "version": "5.0.0", "kind": "jar", "source": source})
         assert made["files"][0]["size"] > 1_000_000
         uses = [{"name": "kafka", "version": "5.0.0"}]
-        produce(parts, broker, "orders", [
-            '{"id": 1, "who": "ann", "at": "2026-01-01T10:00:00Z", "address": {"city": "Ulm", "zip": null}, "tags": ["a"]}',
-            '{"id": 2, "who": "bob", "at": "2026-01-01T10:00:01.5Z", "address": {"city": "Bonn", "zip": "53"}, "tags": []}',
-        ])  # fmt: skip
+        produce(
+            parts,
+            broker,
+            "orders",
+            [
+                '{"id": 1, "who": "ann", "at": "2026-01-01T10:00:00Z", "address": {"city": "Ulm", "zip": null}, "tags": ["a"]}',
+                '{"id": 2, "who": "bob", "at": "2026-01-01T10:00:01.5Z", "address": {"city": "Bonn", "zip": "53"}, "tags": []}',
+            ],
+        )
         start = "CREATE TABLE t (a INT) WITH ('connector' = 'kafka', 'format' = 'json', '"
         asked = {"project": project, "sql": start, "position": len(start)}
         for more, its in (({}, True), ({"libraries": uses}, True), ({"project": "default"}, False)):
@@ -280,19 +299,33 @@ class TestKafka:
         assert inferred.status_code == 200, inferred.text
         found = inferred.json()
         assert {c["name"]: c["type"] for c in found["columns"]} == {
-            "id": "BIGINT", "who": "STRING", "at": "TIMESTAMP_LTZ(3)",
-            "address": "ROW<`city` STRING, `zip` STRING>", "tags": "ARRAY<STRING>",
-        }  # fmt: skip
+            "id": "BIGINT",
+            "who": "STRING",
+            "at": "TIMESTAMP_LTZ(3)",
+            "address": "ROW<`city` STRING, `zip` STRING>",
+            "tags": "ARRAY<STRING>",
+        }
         definition = {
             "columns": found["columns"],
             "options": {**found["options"], "scan.startup.mode": "earliest-offset"},
             "watermark": {"column": "at", "expression": "`at` - INTERVAL '1' SECOND"},
         }
         register(stack, project, "orders", definition)
-        upper = table("who STRING", "city STRING", connector="kafka", topic="people", format="json",
-                      properties__bootstrap__servers=broker)  # fmt: skip
-        upper["options"] = {"connector": "kafka", "topic": "people", "format": "json", "properties.bootstrap.servers": broker,
-                            "scan.startup.mode": "earliest-offset"}  # fmt: skip
+        upper = table(
+            "who STRING",
+            "city STRING",
+            connector="kafka",
+            topic="people",
+            format="json",
+            properties__bootstrap__servers=broker,
+        )
+        upper["options"] = {
+            "connector": "kafka",
+            "topic": "people",
+            "format": "json",
+            "properties.bootstrap.servers": broker,
+            "scan.startup.mode": "earliest-offset",
+        }
         register(stack, project, "people", upper)
         sql = "INSERT INTO people SELECT UPPER(who), o.address.city FROM orders o"
         spec = {"type": "sql", "sql": sql, "libraries": uses}
@@ -322,9 +355,13 @@ class TestKafka:
         options = {"topic": "once", "properties.bootstrap.servers": broker}
         bad = stack.http.post(f"/projects/{project}/resources/infer", json={**body, "options": options})
         assert bad.json()["code"] == "bad_sample"
-        without = stack.http.post("/sql/previews", json={
-            "project": project, "sql": "CREATE TABLE t (v STRING) WITH ('connector'='kafka','topic'='t','format'='raw');SELECT * FROM t"
-        })  # fmt: skip
+        without = stack.http.post(
+            "/sql/previews",
+            json={
+                "project": project,
+                "sql": "CREATE TABLE t (v STRING) WITH ('connector'='kafka','topic'='t','format'='raw');SELECT * FROM t",
+            },
+        )
         assert without.status_code == 422
         assert "kafka" in without.json()["detail"]
 
@@ -356,9 +393,13 @@ class TestDatabase:
             assert answer.status_code == 200, answer.text
             found = answer.json()
             assert {c["name"]: c["type"] for c in found["columns"]} == {
-                "id": "BIGINT NOT NULL", "name": "VARCHAR(50) NOT NULL", "since": "TIMESTAMP(6)", "tags": "ARRAY<STRING>",
-                "worth": "DECIMAL(10, 2)", "extra": "STRING",
-            }  # fmt: skip
+                "id": "BIGINT NOT NULL",
+                "name": "VARCHAR(50) NOT NULL",
+                "since": "TIMESTAMP(6)",
+                "tags": "ARRAY<STRING>",
+                "worth": "DECIMAL(10, 2)",
+                "extra": "STRING",
+            }
             assert found["primary_key"] == ["id"]
             assert PASSWORD not in answer.text
             clear = stack.http.post(f"/projects/{project}/resources/infer", json={**body, "password": PASSWORD})
@@ -424,8 +465,13 @@ class TestFunctions:
         for version, mark in (("1", "!"), ("2", "?")):
             commit = repository.write({"pom.xml": UDF_POM, "src/main/java/t/Shout.java": UDF % mark})
             source = {"type": "git", "git": {"url": str(repository.folder), "ref": commit}}
-            body = {"name": "text", "version": version, "kind": "jar", "source": source,
-                    "functions": [{"name": "shout", "class": "t.Shout"}]}  # fmt: skip
+            body = {
+                "name": "text",
+                "version": version,
+                "kind": "jar",
+                "source": source,
+                "functions": [{"name": "shout", "class": "t.Shout"}],
+            }
             library(stack, project, body)
         again = stack.http.post(f"/projects/{project}/libraries", json=body)
         assert (again.status_code, again.json()["code"]) == (409, "library_exists")
@@ -453,8 +499,13 @@ class TestFunctions:
             assert {line.strip('"')[-1] for line in "".join(found).split()} == {mark}
 
     def test_a_python_function_that_is_uploaded(self, stack: Stack, project: str):
-        body = {"name": "py", "version": "1", "kind": "python", "source": {"type": "upload", "file": "texts.py"},
-                "functions": [{"name": "twice", "class": "texts.twice"}]}  # fmt: skip
+        body = {
+            "name": "py",
+            "version": "1",
+            "kind": "python",
+            "source": {"type": "upload", "file": "texts.py"},
+            "functions": [{"name": "twice", "class": "texts.twice"}],
+        }
         library(stack, project, body, "WAITING")
         path = f"/projects/{project}/libraries/py/1/content"
         broken = stack.http.put(path, content=b"def (")

@@ -24,9 +24,17 @@ from tests.real.conftest import Stack
 from tests.real.lineage_queries import QUERIES, TABLES
 
 KINDS = [
-    "aggregate", "left join", "interval join", "temporal join", "tumble", "window join", "over rows", "top n",
-    "deduplicate", "match recognize",
-]  # fmt: skip
+    "aggregate",
+    "left join",
+    "interval join",
+    "temporal join",
+    "tumble",
+    "window join",
+    "over rows",
+    "top n",
+    "deduplicate",
+    "match recognize",
+]
 NAMES = list(QUERIES) if os.environ.get("PENSTOCK_TEST_ALL_QUERIES") else KINDS
 SLOW = "'connector'='datagen','rows-per-second'='20'"
 
@@ -63,14 +71,20 @@ async def run(engine: FlinkSession, state: str, sql: str, planner, restore: str 
     flink_job_id = uuid.uuid4().hex
     ref = Ref(flink_job_id, flink_job_id)
     config = {
-        "execution.checkpointing.interval": "500 ms", "execution.checkpointing.dir": f"{state}/restored",
+        "execution.checkpointing.interval": "500 ms",
+        "execution.checkpointing.dir": f"{state}/restored",
         "restart-strategy.type": "disable",
-    }  # fmt: skip
+    }
     program = SqlProgram(parse_script(sql), planner=planner, scratch=f"{state}/restored-plans")
     submission = Submission(
-        ref=ref, name="restored", program=program, config=config, parallelism=None, restore_path=restore,
+        ref=ref,
+        name="restored",
+        program=program,
+        config=config,
+        parallelism=None,
+        restore_path=restore,
         allow_non_restored_state=False,
-    )  # fmt: skip
+    )
     await engine.submit(submission, lambda line: None)
     return ref
 

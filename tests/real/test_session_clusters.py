@@ -413,9 +413,14 @@ async def test_however_often_it_is_submitted_it_is_one(stack: Stack, tmp_path: P
     ref = Ref(uuid.uuid4().hex, "")
     ref = Ref(ref.flink_job_id, await engine().reserve(ref.flink_job_id))
     submission = Submission(
-        ref=ref, name="p:one", program=program, config={}, parallelism=None, restore_path=None,
+        ref=ref,
+        name="p:one",
+        program=program,
+        config={},
+        parallelism=None,
+        restore_path=None,
         allow_non_restored_state=False,
-    )  # fmt: skip
+    )
     assert (await engine().look(ref)).state is EngineState.MISSING
     await asyncio.gather(*(engine().submit(submission, lambda _: None) for _ in range(6)))
 

@@ -111,9 +111,12 @@ def second(stack: Stack):
     port = free_port()
     api = stack.local.api_process()
     api = replace(
-        api, name="api-2", env={**api.env, "PENSTOCK_API_PORT": str(port)}, ports=[Port(port, "PENSTOCK_API_PORT")],
+        api,
+        name="api-2",
+        env={**api.env, "PENSTOCK_API_PORT": str(port)},
+        ports=[Port(port, "PENSTOCK_API_PORT")],
         ready=http_ok(f"http://127.0.0.1:{port}/readyz"),
-    )  # fmt: skip
+    )
     try:
         stack.local.processes.start(spec, timeout=240)
         stack.local.processes.start(api, timeout=240)

@@ -67,8 +67,10 @@ def place(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Place]:
     made.turn_to(stack.ports["flink"])
     for job in stack.http.get("/jobs", params={"cluster": made.name}).json()["items"]:
         stack.send(job["id"], "kill")
-    stack.until(lambda: not made.stack.http.get("/jobs", params={"cluster": made.name, "state": "RUNNING"}).json()["items"],
-                "its jobs have ended")  # fmt: skip
+    stack.until(
+        lambda: not made.stack.http.get("/jobs", params={"cluster": made.name, "state": "RUNNING"}).json()["items"],
+        "its jobs have ended",
+    )
     made.proxy.close()
 
 
@@ -140,9 +142,11 @@ def test_one_that_was_moved_by_force_and_goes_on_writing_is_alive(stack: Stack, 
 
 def test_a_flink_has_one_name(stack: Stack):
     body = {
-        "name": "second-name", "jobmanager_url": stack.flink_url, "flink_version": "2.3.0",
+        "name": "second-name",
+        "jobmanager_url": stack.flink_url,
+        "flink_version": "2.3.0",
         "state_dir": stack.state_dir,
-    }  # fmt: skip
+    }
     response = stack.http.post("/clusters", json=body)
     assert (response.status_code, response.json()["code"]) == (409, "cluster_known"), response.text
     assert "second-name" not in [c["name"] for c in stack.http.get("/clusters").json()["items"]]
@@ -159,7 +163,12 @@ def test_a_cluster_that_had_a_job_is_removed_and_its_name_is_free(stack: Stack):
     assert stack.http.delete("/clusters/had-a-job").status_code == 204
     assert stack.http.get("/clusters/had-a-job").status_code == 404
     assert "had-a-job" not in [c["name"] for c in stack.http.get("/clusters").json()["items"]]
-    assert stack.http.post("/jobs", json={"name": "x", "cluster": "had-a-job", "spec": {"type": "sql", "sql": SQL}}).status_code == 404  # fmt: skip
+    assert (
+        stack.http.post(
+            "/jobs", json={"name": "x", "cluster": "had-a-job", "spec": {"type": "sql", "sql": SQL}}
+        ).status_code
+        == 404
+    )
     stack.add_cluster("had-a-job")
     again = stack.create(SQL, cluster="had-a-job")
     stack.do(again, "start")

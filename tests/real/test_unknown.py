@@ -76,8 +76,9 @@ class TestWhenItComesBackTheTruthIsTakenFromIt:
         assert len(stack.items(job, "attempts")) == 1
 
     def test_it_has_finished(self, stack: Stack, proxy: Proxy):
-        job = stack.create(BOUNDED.replace("'20', 'number-of-rows' = '20'", "'5', 'number-of-rows' = '25'"),
-                           cluster="proxied")  # fmt: skip
+        job = stack.create(
+            BOUNDED.replace("'20', 'number-of-rows' = '20'", "'5', 'number-of-rows' = '25'"), cluster="proxied"
+        )
         stack.do(job, "start")
         self.outage(stack, proxy, job, lambda: stack.until(lambda: not stack.alive(job), "it has finished"))
         stack.state(job, "FINISHED")

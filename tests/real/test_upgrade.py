@@ -166,9 +166,12 @@ class House:
         self.flink = flink
         self.home = home
         env = {
-            "PENSTOCK_API_PORT": str(self.ports["api"]), "PENSTOCK_WATCH_INTERVAL": "1",
-            "PENSTOCK_WATCH_INTERVAL_BUSY": "0.3", "PENSTOCK_RECOVERY_INTERVAL": "5", "PENSTOCK_LOST_GRACE": "1",
-        }  # fmt: skip
+            "PENSTOCK_API_PORT": str(self.ports["api"]),
+            "PENSTOCK_WATCH_INTERVAL": "1",
+            "PENSTOCK_WATCH_INTERVAL_BUSY": "0.3",
+            "PENSTOCK_RECOVERY_INTERVAL": "5",
+            "PENSTOCK_LOST_GRACE": "1",
+        }
         self.local = LocalStack(
             Settings(home=home),
             StackSettings(temporal_port=self.ports["temporal"], temporal_ui_port=self.ports["ui"]),
@@ -268,9 +271,12 @@ def test_from_an_older_worker_to_ours_under_load(house: House, tmp_path: Path):
     house.start("worker", old)
     house.start("api", old)
     body = {
-        "name": "local", "jobmanager_url": house.flink.url, "gateway_url": house.flink.url, "flink_version": "2.3.0",
+        "name": "local",
+        "jobmanager_url": house.flink.url,
+        "gateway_url": house.flink.url,
+        "flink_version": "2.3.0",
         "state_dir": f"file://{tmp_path}/state",
-    }  # fmt: skip
+    }
     assert house.insist("POST", "/clusters", json=body).status_code == 201
     jobs = [house.create(f"load-{n}") for n in range(JOBS)]
     sent: list[tuple[str, int]] = []

@@ -79,10 +79,18 @@ def test_what_is_wrong_before_flink_is_asked_and_after(stack: Stack, sql: str, c
 
 @pytest.mark.parametrize(
     "statement",
-    ["EXECUTE PLAN '/tmp/x.json'", "ANALYZE TABLE src COMPUTE STATISTICS", "REPLACE TABLE src AS SELECT 1 AS id",
-     "CREATE MATERIALIZED TABLE m FRESHNESS = INTERVAL '1' MINUTE AS SELECT 1 AS id", "ALTER MATERIALIZED TABLE m RESUME",
-     "CALL sys.run()", "STOP JOB 'x'", "CREATE TABLE c AS SELECT 1 AS id", "CREATE OR REPLACE TABLE c AS SELECT 1 AS id"],
-)  # fmt: skip
+    [
+        "EXECUTE PLAN '/tmp/x.json'",
+        "ANALYZE TABLE src COMPUTE STATISTICS",
+        "REPLACE TABLE src AS SELECT 1 AS id",
+        "CREATE MATERIALIZED TABLE m FRESHNESS = INTERVAL '1' MINUTE AS SELECT 1 AS id",
+        "ALTER MATERIALIZED TABLE m RESUME",
+        "CALL sys.run()",
+        "STOP JOB 'x'",
+        "CREATE TABLE c AS SELECT 1 AS id",
+        "CREATE OR REPLACE TABLE c AS SELECT 1 AS id",
+    ],
+)
 def test_what_would_run_a_job_of_its_own_is_not_even_tried(stack: Stack, statement: str):
     before = len(stack.flink.get("/jobs/overview").json()["jobs"])
     for queries in (True, False):
@@ -175,8 +183,12 @@ def test_lists_in_messages_of_flink():
 
 @pytest.mark.parametrize(
     "sql",
-    ["select a,b from t where x=1 -- why\n;insert into s select * from t", "SELECT 'it''s; fine', `a;b` FROM t", "create table t (a int) with ('A'='b')"],
-)  # fmt: skip
+    [
+        "select a,b from t where x=1 -- why\n;insert into s select * from t",
+        "SELECT 'it''s; fine', `a;b` FROM t",
+        "create table t (a int) with ('A'='b')",
+    ],
+)
 def test_laying_out_changes_no_meaning(stack: Stack, sql: str):
     made = stack.http.post("/sql/format", json={"sql": sql}).json()["sql"]
     again = stack.http.post("/sql/format", json={"sql": made}).json()["sql"]

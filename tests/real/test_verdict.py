@@ -143,9 +143,10 @@ class TestIncompatible:
             gateway = SqlGateway(stack.gateway_url)
             flink_job = uuid.uuid4().hex
             properties = {
-                "$internal.pipeline.job-id": flink_job, "execution.state-recovery.path": point,
+                "$internal.pipeline.job-id": flink_job,
+                "execution.state-recovery.path": point,
                 "table.plan.restore.catalog-objects": "IDENTIFIER",
-            }  # fmt: skip
+            }
             async with gateway.session(properties) as session:
                 for statement in new_text.split(";\n")[:4]:
                     await gateway.execute(session, statement)

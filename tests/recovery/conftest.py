@@ -185,12 +185,21 @@ async def services_of(client: Client, database: Database, settings: Settings | N
         session.add(Project(name="default", config={}, created_at=T0))
         session.add(
             Cluster(
-                name="local", kind="flink-session", jobmanager_url="http://x", flink_version="2.3.0",
-                state_dir="file:///s", config={}, created_at=T0,
+                name="local",
+                kind="flink-session",
+                jobmanager_url="http://x",
+                flink_version="2.3.0",
+                state_dir="file:///s",
+                config={},
+                created_at=T0,
             )
-        )  # fmt: skip
+        )
     services = Services(
-        settings=settings, database=database, engines=cast(Engines, _Engines()), artifacts=cast(Any, None),
-        vault=cast(Any, None), client=client,
-    )  # fmt: skip
+        settings=settings,
+        database=database,
+        engines=cast(Engines, _Engines()),
+        artifacts=cast(Any, None),
+        vault=cast(Any, None),
+        client=client,
+    )
     return await services.ready()

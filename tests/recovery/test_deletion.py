@@ -64,8 +64,9 @@ class TestRace:
             if isinstance(start, REFUSED):
                 assert row.deleted_at is not None
                 assert await status(house.services.client, str(row.workflow_id)) in (
-                    None, WorkflowExecutionStatus.COMPLETED,
-                )  # fmt: skip
+                    None,
+                    WorkflowExecutionStatus.COMPLETED,
+                )
             else:
                 assert (await house.ended(start.id)).state == "SUCCEEDED"
                 row = await house.job(job.id)

@@ -48,12 +48,21 @@ async def with_attempts(services: Services, count: int, *, days: float = 400, **
     async with services.database.write() as session:
         rows = [
             {
-                "job_id": job.id, "number": n, "flink_job_id": uuid.uuid4().hex, "handle": f"h{n}", "cluster": "local",
-                "version": 1, "state": "FAILED", "cause": "test", "config": {}, "started_at": ago(days), "sequence": 0,
+                "job_id": job.id,
+                "number": n,
+                "flink_job_id": uuid.uuid4().hex,
+                "handle": f"h{n}",
+                "cluster": "local",
+                "version": 1,
+                "state": "FAILED",
+                "cause": "test",
+                "config": {},
+                "started_at": ago(days),
+                "sequence": 0,
                 "ended_at": ago(days),
             }
             for n in range(1, count + 1)
-        ]  # fmt: skip
+        ]
         await session.execute(insert(Attempt), rows)
         await session.execute(update(Job).where(Job.id == job.id).values({"current_attempt": count, **of_job}))
     return job
@@ -104,13 +113,19 @@ class TestAttempts:
         await change(services, job, 12, config={"like": 11})
         await change(services, job, 11, config={"sql": "hash", "like": 10})
         point: dict[str, Any] = {
-            "job_id": job.id, "version": 1, "kind": RestoreKind.CHECKPOINT.value, "completed_at": ago(400)
-        }  # fmt: skip
-        await add(services, [
-            RestorePointRow(id="rp-5", attempt=5, path="file:///s/5", **point),
-            RestorePointRow(id="rp-6", attempt=6, path="file:///s/6", gone_at=ago(300), **point),
-            Orphan(cluster="local", flink_job_id="o", name="x", job_id=job.id, attempt=8, first_seen_at=ago(1)),
-        ])  # fmt: skip
+            "job_id": job.id,
+            "version": 1,
+            "kind": RestoreKind.CHECKPOINT.value,
+            "completed_at": ago(400),
+        }
+        await add(
+            services,
+            [
+                RestorePointRow(id="rp-5", attempt=5, path="file:///s/5", **point),
+                RestorePointRow(id="rp-6", attempt=6, path="file:///s/6", gone_at=ago(300), **point),
+                Orphan(cluster="local", flink_job_id="o", name="x", job_id=job.id, attempt=8, first_seen_at=ago(1)),
+            ],
+        )
         await Forgetting(services).past()
         assert await numbers(services, job) == LAST | {1, 2, 3, 4, 5, 7, 8, 11, 12}
 
@@ -145,9 +160,14 @@ class TestAttempts:
 
 def command(job: Job, number: int, state: str = "SUCCEEDED", days: float = 400) -> Command:
     return Command(
-        id=f"{job.id}-{number}", job_id=job.id, number=number, kind="start", state=state, created_at=ago(days),
+        id=f"{job.id}-{number}",
+        job_id=job.id,
+        number=number,
+        kind="start",
+        state=state,
+        created_at=ago(days),
         finished_at=ago(days) if state == "SUCCEEDED" else None,
-    )  # fmt: skip
+    )
 
 
 def line(scope: str, days: float) -> LogLine:
@@ -206,10 +226,20 @@ async def test_previews(services: Services):
 
     def preview(id_: str, ended: float | None, gone: float | None) -> Preview:
         return Preview(
-            id=id_, project="default", cluster="local", stream="s", flink_job_id=uuid.uuid4().hex, run=id_, request={},
-            state="X", lease_until=ago(9), created_at=ago(9), rows=0,
-            ended_at=ago(ended) if ended else None, gone_at=ago(gone) if gone else None,
-        )  # fmt: skip
+            id=id_,
+            project="default",
+            cluster="local",
+            stream="s",
+            flink_job_id=uuid.uuid4().hex,
+            run=id_,
+            request={},
+            state="X",
+            lease_until=ago(9),
+            created_at=ago(9),
+            rows=0,
+            ended_at=ago(ended) if ended else None,
+            gone_at=ago(gone) if gone else None,
+        )
 
     rows = [preview("old", 8, 8), preview("young", 6, 6), preview("alive", None, None), preview("not-gone", 8, None)]
     await add(services, rows)

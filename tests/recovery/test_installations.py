@@ -104,10 +104,19 @@ class TestUnknownJob:
         assert (error.value.type, error.value.non_retryable) == ("unknown_job", False)
         assert house.services.installation.id in str(error.value)
         opened = c.OpenAttempt(
-            job_id="of-another-database", number=1, flink_job_id=uuid.uuid4().hex, cluster="local", version=1,
-            restore_path=None, restore_why="", allow_non_restored_state=False, cause="x", build_key=None, commit=None,
+            job_id="of-another-database",
+            number=1,
+            flink_job_id=uuid.uuid4().hex,
+            cluster="local",
+            version=1,
+            restore_path=None,
+            restore_why="",
+            allow_non_restored_state=False,
+            cause="x",
+            build_key=None,
+            commit=None,
             record=Record(job_id="of-another-database"),
-        )  # fmt: skip
+        )
         with pytest.raises(ApplicationError) as error:
             await ActivityEnvironment().run(recorder.open_attempt, opened)
         assert (error.value.type, error.value.non_retryable) == ("unknown_job", False)

@@ -178,9 +178,14 @@ class Gateway:
                 handle = f"operation-{len(session.operations)}"
                 session.operations[handle] = operation = Operation()
                 self.loop.call_later(
-                    0.002 + 0.05 * self.random.random() ** 4, self._execute, session, operation, str(body["statement"]),
-                    self.generation, context=NEUTRAL,
-                )  # fmt: skip
+                    0.002 + 0.05 * self.random.random() ** 4,
+                    self._execute,
+                    session,
+                    operation,
+                    str(body["statement"]),
+                    self.generation,
+                    context=NEUTRAL,
+                )
                 return 200, {"operationHandle": handle}
             case ("GET", "operations", handle, "result", _):
                 operation = session.operations[handle]

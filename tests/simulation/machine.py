@@ -42,10 +42,15 @@ class Penstock(RuleBasedStateMachine):
         self.play(self.teller.take(one))
 
     @rule(
-        job=JOBS, sql=st.booleans(), main=st.sampled_from([0.2, 0.2, 20.0, 150.0]), checkpoints=st.sampled_from([5, 30]),
-        operators=st.sampled_from(["count", "count,sum", "sum,double"]), ends_after=st.sampled_from([None, None, 40.0]),
-        fails_after=st.sampled_from([None, None, 2.0]), savepoints=st.sampled_from([None, 30]),
-    )  # fmt: skip
+        job=JOBS,
+        sql=st.booleans(),
+        main=st.sampled_from([0.2, 0.2, 20.0, 150.0]),
+        checkpoints=st.sampled_from([5, 30]),
+        operators=st.sampled_from(["count", "count,sum", "sum,double"]),
+        ends_after=st.sampled_from([None, None, 40.0]),
+        fails_after=st.sampled_from([None, None, 2.0]),
+        savepoints=st.sampled_from([None, 30]),
+    )
     def create(self, job: int, sql: bool, **more: Any) -> None:
         self.created.add(job)
         self._take(step("recreate", job, 0.0, sql=sql or None, backoff=5, **more))

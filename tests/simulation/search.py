@@ -104,9 +104,17 @@ def search(
 
 
 def _work(
-    results: multiprocessing.Queue[Report], enough: object, number: int, processes: int, seed: int, seconds: float, stories: int,
-    until_broken: bool, prepare: Callable[[], None] | None, wanted: str | None,
-) -> None:  # fmt: skip
+    results: multiprocessing.Queue[Report],
+    enough: object,
+    number: int,
+    processes: int,
+    seed: int,
+    seconds: float,
+    stories: int,
+    until_broken: bool,
+    prepare: Callable[[], None] | None,
+    wanted: str | None,
+) -> None:
     if prepare is not None:
         prepare()
     made = one(number, processes, seed, seconds, stories, until_broken, wanted, enough)
@@ -114,9 +122,15 @@ def _work(
 
 
 def one(
-    number: int, processes: int, seed: int, seconds: float, stories: int = 3, until_broken: bool = False, wanted: str | None = None,
+    number: int,
+    processes: int,
+    seed: int,
+    seconds: float,
+    stories: int = 3,
+    until_broken: bool = False,
+    wanted: str | None = None,
     enough: object | None = None,
-) -> Report:  # fmt: skip
+) -> Report:
     report, outcomes = Report(), []
     play("warm", invent("warm"))
     begun = time.monotonic()

@@ -78,9 +78,19 @@ class Step:
 
 _SQL = {"count": "COUNT(*)", "sum": "SUM(amt)", "double": "SUM(amt * 2)"}
 _ABOUT_JOBS = {
-    "create", "command", "delete", "version", "patch_job", "fails", "finishes", "doomed", "lose_workflow", "by_hand", "adopt",
+    "create",
+    "command",
+    "delete",
+    "version",
+    "patch_job",
+    "fails",
+    "finishes",
+    "doomed",
+    "lose_workflow",
+    "by_hand",
+    "adopt",
     "recreate",
-}  # fmt: skip
+}
 
 
 def step(verb: str, job: int = 0, wait: float = 0.0, **args: Any) -> Step:
@@ -686,14 +696,29 @@ def _two_at_once(random: Random) -> Story:
     first = random.choice(["start", "restart"])
     steps = [
         _creation("create", 0, random, sql=False),
-        *([step("command", 0, 0.1, kind="start", again=True), step("settle", 0, 3.0, most=90, beside=95.0),
-           step("command", 0, 5.0, kind=random.choice(["pause", "kill"]), again=True),
-           step("settle", 0, 1.0, most=90, beside=95.0)] if random.random() < 0.5 else []),
-        step("command", 0, 0.2, kind=first, restore=random.choice([None, "newest", "none"]), again=True, beside=round(random.uniform(0, 0.03), 4)),
+        *(
+            [
+                step("command", 0, 0.1, kind="start", again=True),
+                step("settle", 0, 3.0, most=90, beside=95.0),
+                step("command", 0, 5.0, kind=random.choice(["pause", "kill"]), again=True),
+                step("settle", 0, 1.0, most=90, beside=95.0),
+            ]
+            if random.random() < 0.5
+            else []
+        ),
+        step(
+            "command",
+            0,
+            0.2,
+            kind=first,
+            restore=random.choice([None, "newest", "none"]),
+            again=True,
+            beside=round(random.uniform(0, 0.03), 4),
+        ),
         step("delete", 0),
         _creation("recreate", 0, random, sql=False),
         step("command", 0, round(random.uniform(0, 3), 2), kind="start", again=True),
-    ]  # fmt: skip
+    ]
     return Story(tuple(steps), calm=random.random() < 0.6)
 
 
@@ -724,10 +749,12 @@ def _fails_at_once(random: Random) -> Story:
 
 def _ends_unseen(random: Random) -> Story:
     """A job ends while nobody can be told, or the cluster cannot be asked."""
-    away = random.choice([
-        step("temporal_away", 0, round(random.uniform(5, 25), 1), back=round(random.uniform(11, 60), 1)),
-        step("network", 0, round(random.uniform(5, 25), 1), mode="hang", back=round(random.uniform(11, 200), 1)),
-    ])  # fmt: skip
+    away = random.choice(
+        [
+            step("temporal_away", 0, round(random.uniform(5, 25), 1), back=round(random.uniform(11, 60), 1)),
+            step("network", 0, round(random.uniform(5, 25), 1), mode="hang", back=round(random.uniform(11, 200), 1)),
+        ]
+    )
     end = random.choice(["finishes", "fails", "kill_jobmanager"])
     steps = [
         step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=5),
@@ -765,14 +792,16 @@ def _at_a_moment(random: Random) -> Story:
     cut = step(
         "network", mode=random.choice(["refuse", "hang", "503", "drop"]), back=random.choice([away, long, long, long])
     )
-    other = random.choice([
-        step("database_away", back=round(away / 4, 1)),
-        step("temporal_away", back=away),
-        step("kill_worker", name=WHO_DOES_IT, back=away),
-        step("freeze_worker", name=WHO_DOES_IT, back=away),
-        step("disk_away", back=random.choice([away, long])),
-        step("kill_jobmanager"),
-    ])  # fmt: skip
+    other = random.choice(
+        [
+            step("database_away", back=round(away / 4, 1)),
+            step("temporal_away", back=away),
+            step("kill_worker", name=WHO_DOES_IT, back=away),
+            step("freeze_worker", name=WHO_DOES_IT, back=away),
+            step("disk_away", back=random.choice([away, long])),
+            step("kill_jobmanager"),
+        ]
+    )
     cause = random.choice(["kill_jobmanager"] * 3 + ["fails", "finishes", "settle"])
     at = Moment(
         random.choice(_FOLLOW[cause]),
@@ -812,8 +841,14 @@ def _workers_die(random: Random) -> Story:
 
 
 SKELETONS: list[Callable[[Random], Story]] = [
-    _late_loss, _clock_between, _run_by_hand, _two_at_once, _fails_at_once, _ends_unseen, _workers_die,
-]  # fmt: skip
+    _late_loss,
+    _clock_between,
+    _run_by_hand,
+    _two_at_once,
+    _fails_at_once,
+    _ends_unseen,
+    _workers_die,
+]
 
 
 def _wait(random: Random) -> float:
@@ -827,7 +862,9 @@ def _wait(random: Random) -> float:
 
 def _creation(verb: str, job: int, random: Random, *, sql: bool) -> Step:
     return step(
-        verb, job, 0.0,
+        verb,
+        job,
+        0.0,
         sql=sql or None,
         main=round(random.choice([0.2, 0.2, 0.2, 1.0, 20.0, 90.0, 150.0]), 1),
         operators=random.choice(["count", "count", "count,sum", "sum,double"]),
@@ -836,7 +873,7 @@ def _creation(verb: str, job: int, random: Random, *, sql: bool) -> Step:
         savepoints=random.choice([None, None, None, 30]),
         checkpoints=random.choice([5, 10, 30]),
         backoff=random.choice([1, 5, 20]),
-    )  # fmt: skip
+    )
 
 
 def _asked(random: Random, job: int, wait: float, *, sql: bool) -> list[Step]:
@@ -906,34 +943,60 @@ def _back(random: Random) -> float:
 
 FAULTS: dict[str, Any] = {
     "kill_worker": lambda r, j, w: step("kill_worker", 0, w, name=r.choice(["worker-1", "worker-2"]), back=_back(r)),
-    "freeze_worker": lambda r, j, w: step("freeze_worker", 0, w, name=r.choice(["worker-1", "worker-2"]), back=_back(r)),
+    "freeze_worker": lambda r, j, w: step(
+        "freeze_worker", 0, w, name=r.choice(["worker-1", "worker-2"]), back=_back(r)
+    ),
     "kill_api": lambda r, j, w: step("kill_api", 0, w),
     "temporal_away": lambda r, j, w: step("temporal_away", 0, w, back=_back(r)),
     "wipe_temporal": lambda r, j, w: step("wipe_temporal", 0, w),
     "lose_workflow": lambda r, j, w: step("lose_workflow", j, w),
     "database_away": lambda r, j, w: step("database_away", 0, w, back=round(r.uniform(0.5, 30), 1)),
-    "network": lambda r, j, w: step("network", 0, w, mode=r.choice(["refuse", "hang", "503", "html", "drop"]), back=_back(r)),
+    "network": lambda r, j, w: step(
+        "network", 0, w, mode=r.choice(["refuse", "hang", "503", "html", "drop"]), back=_back(r)
+    ),
     "kill_jobmanager": lambda r, j, w: step("kill_jobmanager", 0, w),
     "kill_gateway": lambda r, j, w: step("kill_gateway", 0, w),
     "slow_gateway": lambda r, j, w: step("slow_gateway", 0, w, seconds=r.choice([5.0, 70.0, 200.0]), back=_back(r)),
-    "gateway_network": lambda r, j, w: step("network", 0, w, to="gateway-a:8083", mode=r.choice(["refuse", "hang", "503", "drop"]), back=_back(r)),
+    "gateway_network": lambda r, j, w: step(
+        "network", 0, w, to="gateway-a:8083", mode=r.choice(["refuse", "hang", "503", "drop"]), back=_back(r)
+    ),
     "kill_taskmanager": lambda r, j, w: step("kill_taskmanager", 0, w),
     "fails": lambda r, j, w: step("fails", j, w, restarts=r.random() < 0.3),
     "finishes": lambda r, j, w: step("finishes", j, w),
     "doomed": lambda r, j, w: step("doomed", j, w),
-    "clock": lambda r, j, w: step("clock", 0, w, of=r.choice(["flink", "flink", "temporal", "worker-1"]), by=round(r.choice([-1, 1]) * r.uniform(3, 400), 1)),
+    "clock": lambda r, j, w: step(
+        "clock",
+        0,
+        w,
+        of=r.choice(["flink", "flink", "temporal", "worker-1"]),
+        by=round(r.choice([-1, 1]) * r.uniform(3, 400), 1),
+    ),
     "disk_away": lambda r, j, w: step("disk_away", 0, w, back=_back(r)),
     "disk_full": lambda r, j, w: step("disk_full", 0, w, back=_back(r)),
     "stranger": lambda r, j, w: step("stranger", 0, w, back=_back(r)),
     "by_hand": lambda r, j, w: step("by_hand", j, w),
     "patch_cluster": lambda r, j, w: step("patch_cluster", 0, w, cluster="a", to=r.choice("ab")),
-}  # fmt: skip
+}
 
 
 MOMENTS = (
-    c.DIAGNOSE, c.LOOK, c.SUBMIT, c.FENCE, c.STOP, c.CANCEL, c.AWAIT_RUNNING, c.RECORD, c.OPEN_ATTEMPT, c.GATHER,
-    c.SAVEPOINT, c.CANCEL_ALL, c.RETAIN, c.RECOVER, c.PROVE, "check",
-)  # fmt: skip
+    c.DIAGNOSE,
+    c.LOOK,
+    c.SUBMIT,
+    c.FENCE,
+    c.STOP,
+    c.CANCEL,
+    c.AWAIT_RUNNING,
+    c.RECORD,
+    c.OPEN_ATTEMPT,
+    c.GATHER,
+    c.SAVEPOINT,
+    c.CANCEL_ALL,
+    c.RETAIN,
+    c.RECOVER,
+    c.PROVE,
+    "check",
+)
 """Activities at which any fault may be timed."""
 
 

@@ -178,10 +178,18 @@ class World:
         """Everything that reads time, makes ids or asks a Flink is ours meanwhile."""
         before = clock.use(self.clock)
         kept = (
-            uuid.uuid4, clusters.flink.http.new_client, clusters.flink.rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,
-            builds.git.resolve, builds.git.check_local, builds.git.checkout, Builder._make, sys.unraisablehook,
+            uuid.uuid4,
+            clusters.flink.http.new_client,
+            clusters.flink.rest.RUN_TIMEOUT,
+            Artifacts.jar,
+            Artifacts.scratch,
+            builds.git.resolve,
+            builds.git.check_local,
+            builds.git.checkout,
+            Builder._make,
+            sys.unraisablehook,
             clusters.flink.fence.jar,
-        )  # fmt: skip
+        )
         logging = structlog.get_config()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
         state = random.getstate()
@@ -202,10 +210,18 @@ class World:
         finally:
             clock.use(before)
             (
-                uuid.uuid4, clusters.flink.http.new_client, clusters.flink.rest.RUN_TIMEOUT, Artifacts.jar, Artifacts.scratch,  # type: ignore[misc,method-assign]
-                builds.git.resolve, builds.git.check_local, builds.git.checkout, Builder._make, sys.unraisablehook,  # type: ignore[method-assign]
+                uuid.uuid4,
+                clusters.flink.http.new_client,
+                clusters.flink.rest.RUN_TIMEOUT,
+                Artifacts.jar,
+                Artifacts.scratch,  # type: ignore[misc,method-assign]
+                builds.git.resolve,
+                builds.git.check_local,
+                builds.git.checkout,
+                Builder._make,
+                sys.unraisablehook,  # type: ignore[method-assign]
                 clusters.flink.fence.jar,
-            ) = kept  # fmt: skip
+            ) = kept
             random.setstate(state)
             structlog.configure(**logging)
 

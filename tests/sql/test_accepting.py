@@ -48,10 +48,18 @@ class World:
         await add_attempt(database, world.job)
         async with database.write() as session:
             session.add(Version(job_id=world.job.id, number=2, spec={"type": "sql"}, created_at=T0))
-            await attempts.add_point(session, world.job.id, RestorePoint(
-                id=attempts.point_id(world.job.id, world.ours), kind=RestoreKind.SAVEPOINT, path=world.ours, completed_at=T0,
-                attempt=1, version=1,
-            ))  # fmt: skip
+            await attempts.add_point(
+                session,
+                world.job.id,
+                RestorePoint(
+                    id=attempts.point_id(world.job.id, world.ours),
+                    kind=RestoreKind.SAVEPOINT,
+                    path=world.ours,
+                    completed_at=T0,
+                    attempt=1,
+                    version=1,
+                ),
+            )
             row = None
             if made_by is not None:
                 row = row_of(from_one(read(body(made_by))), environment("one"), "2.3.0")

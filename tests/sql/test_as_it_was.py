@@ -37,10 +37,17 @@ async def services(database: Database) -> SimpleNamespace:
         session.add(Secret(project="other", name="word", sealed="first", created_at=T0, updated_at=T0))
         session.add(
             Library(
-                project="mine", name="lib", version="1", kind="jar", source={}, state="READY", created_at=T0,
-                files=[{"sha256": "a" * 64, "size": 1, "name": "a.jar"}], functions=[{"name": "f", "class": "x.F"}],
+                project="mine",
+                name="lib",
+                version="1",
+                kind="jar",
+                source={},
+                state="READY",
+                created_at=T0,
+                files=[{"sha256": "a" * 64, "size": 1, "name": "a.jar"}],
+                functions=[{"name": "f", "class": "x.F"}],
             )
-        )  # fmt: skip
+        )
         await session.flush()
         session.add(Grant(project="other", resource="theirs", grantee="mine", read=True, write=False, created_at=T0))
     return SimpleNamespace(

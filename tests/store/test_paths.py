@@ -31,9 +31,13 @@ SPELLINGS = [
 
 def savepoint(path: str = PATH, *, attempt: int = 1, seconds: int = 0) -> RestorePoint:
     return RestorePoint(
-        id="rp-" + uuid.uuid4().hex[:16], kind=RestoreKind.SAVEPOINT, path=path,
-        completed_at=T0 + timedelta(seconds=seconds), attempt=attempt, version=1,
-    )  # fmt: skip
+        id="rp-" + uuid.uuid4().hex[:16],
+        kind=RestoreKind.SAVEPOINT,
+        path=path,
+        completed_at=T0 + timedelta(seconds=seconds),
+        attempt=attempt,
+        version=1,
+    )
 
 
 @pytest.mark.parametrize("written", SPELLINGS)
@@ -126,8 +130,10 @@ async def test_rows_of_before_have_one_spelling_after_the_upgrade(tmp_path: Path
     async with made.read() as session:
         rows = (await session.scalars(select(RestorePointRow).order_by(RestorePointRow.path))).all()
         assert {(r.job_id, r.path, r.pinned) for r in rows} == {
-            (job.id, "file:///s/1", True), (job.id, PATH, True), (other.id, "s3://b/x", False),
-        }  # fmt: skip
+            (job.id, "file:///s/1", True),
+            (job.id, PATH, True),
+            (other.id, "s3://b/x", False),
+        }
         assert all(r.id == attempts.point_id(r.job_id, r.path) for r in rows if r.job_id == job.id and r.path != PATH)
         restored = (await session.scalars(select(Attempt.restored_from).order_by(Attempt.number))).all()
         assert restored == ["file:///s/1", None]

@@ -42,9 +42,16 @@ async def test_it_is_nowhere_any_more(database: Database):
 async def test_its_name_can_be_registered_again_and_nothing_of_it_is_left(database: Database):
     await removed(database)
     new = Cluster(
-        name="local", kind="flink-session", jobmanager_url="http://other", flink_version="1.20.5", standby_urls=[],
-        gateway_urls=[], state_dir="file:///t", config={}, created_at=T0 + timedelta(days=1),
-    )  # fmt: skip
+        name="local",
+        kind="flink-session",
+        jobmanager_url="http://other",
+        flink_version="1.20.5",
+        standby_urls=[],
+        gateway_urls=[],
+        state_dir="file:///t",
+        config={},
+        created_at=T0 + timedelta(days=1),
+    )
     async with database.write() as session:
         old = await session.get(Cluster, "local")
         assert old is not None
@@ -66,10 +73,15 @@ async def test_one_that_nothing_names_leaves_no_row(database: Database):
     async with database.write() as session:
         session.add(
             Cluster(
-                name="unused", kind="flink-session", jobmanager_url="http://y", flink_version="2.3.0",
-                state_dir="file:///s", config={}, created_at=T0,
+                name="unused",
+                kind="flink-session",
+                jobmanager_url="http://y",
+                flink_version="2.3.0",
+                state_dir="file:///s",
+                config={},
+                created_at=T0,
             )
-        )  # fmt: skip
+        )
     async with database.write() as session:
         await clusters.remove(session, await clusters.get(session, "unused"), T0)
     async with database.read() as session:
@@ -95,10 +107,18 @@ async def test_what_is_an_attempt_or_a_preview_of_one_name_is_no_orphan_of_the_o
     async with database.write() as session:
         session.add(
             Preview(
-                id="p", project="default", cluster="local", stream="x", flink_job_id="preview", run="r", request={},
-                state="RUNNING", lease_until=T0, created_at=T0,
+                id="p",
+                project="default",
+                cluster="local",
+                stream="x",
+                flink_job_id="preview",
+                run="r",
+                request={},
+                state="RUNNING",
+                lease_until=T0,
+                created_at=T0,
             )
-        )  # fmt: skip
+        )
     watch = OrphanWatch(database)
     seen = {h: JobSeen(h, EngineState.RUNNING, name=h) for h in ("h1", "preview", "stranger")}
     for _ in range(3):

@@ -24,19 +24,35 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 async def add_job(database: Database, name: str = "j", *, project: str = "default", state: str = "CREATED") -> Job:
     job = Job(
-        id=str(uuid.uuid4()), project=project, name=name, type="sql", cluster="local", state=state, version=1,
-        labels={}, policy={}, config={}, actions=[], created_at=T0, updated_at=T0,
-    )  # fmt: skip
+        id=str(uuid.uuid4()),
+        project=project,
+        name=name,
+        type="sql",
+        cluster="local",
+        state=state,
+        version=1,
+        labels={},
+        policy={},
+        config={},
+        actions=[],
+        created_at=T0,
+        updated_at=T0,
+    )
     async with database.write() as session:
         if await session.get(Project, project) is None:
             session.add(Project(name=project, config={}, created_at=T0))
         if await session.get(Cluster, "local") is None:
             session.add(
                 Cluster(
-                    name="local", kind="flink-session", jobmanager_url="http://x", flink_version="2.3.0",
-                    state_dir="file:///s", config={}, created_at=T0,
+                    name="local",
+                    kind="flink-session",
+                    jobmanager_url="http://x",
+                    flink_version="2.3.0",
+                    state_dir="file:///s",
+                    config={},
+                    created_at=T0,
                 )
-            )  # fmt: skip
+            )
         await session.flush()
         session.add(job)
         await session.flush()
@@ -48,10 +64,18 @@ async def add_attempt(database: Database, job: Job, number: int = 1) -> None:
     async with database.write() as session:
         session.add(
             Attempt(
-                job_id=job.id, number=number, flink_job_id=uuid.uuid4().hex, handle=f"h{number}", cluster="local",
-                version=1, state="RECORDED", cause="test", config={}, started_at=T0,
+                job_id=job.id,
+                number=number,
+                flink_job_id=uuid.uuid4().hex,
+                handle=f"h{number}",
+                cluster="local",
+                version=1,
+                state="RECORDED",
+                cause="test",
+                config={},
+                started_at=T0,
             )
-        )  # fmt: skip
+        )
 
 
 def change(revision: int, state: JobState = JobState.RUNNING) -> JobChange:

@@ -86,9 +86,13 @@ async def _time_skipping(path: str) -> WorkflowEnvironment:
 def point(attempt: int = 1, kind: RestoreKind = RestoreKind.CHECKPOINT, n: int = 1) -> RestorePoint:
     path = f"file:///s/{attempt}/{kind.value}-{n}"
     return RestorePoint(
-        id=f"rp-{attempt}-{n}", kind=kind, path=path, completed_at=datetime(2026, 1, 1, 0, attempt, n, tzinfo=UTC),
-        attempt=attempt, version=1,
-    )  # fmt: skip
+        id=f"rp-{attempt}-{n}",
+        kind=kind,
+        path=path,
+        completed_at=datetime(2026, 1, 1, 0, attempt, n, tzinfo=UTC),
+        attempt=attempt,
+        version=1,
+    )
 
 
 class Cluster:
@@ -234,9 +238,24 @@ class Cluster:
             return await answer("build", self.builds, wanted)
 
         return [
-            record, open_attempt, submit, await_running, look, check, diagnose, gather, stop, cancel, build,
-            savepoint, prove, retain, adoptable, cancel_all, fence,
-        ]  # fmt: skip
+            record,
+            open_attempt,
+            submit,
+            await_running,
+            look,
+            check,
+            diagnose,
+            gather,
+            stop,
+            cancel,
+            build,
+            savepoint,
+            prove,
+            retain,
+            adoptable,
+            cancel_all,
+            fence,
+        ]
 
 
 class Life:
@@ -294,10 +313,15 @@ async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[...,
             stack.append(worker)
         name = f"j-{uuid.uuid4().hex[:8]}"
         snapshot = JobSnapshot(
-            job_id=str(uuid.uuid4()), project="p", name=name, type=type_, cluster="c", state_dir="file:///s",
+            job_id=str(uuid.uuid4()),
+            project="p",
+            name=name,
+            type=type_,
+            cluster="c",
+            state_dir="file:///s",
             policy=policy or RestartPolicy(),
             **{"generation": GENERATION, "check_interval": 3600 * 24 * 365, **more},
-        )  # fmt: skip
+        )
         keys = [SearchAttributePair(SearchAttributeKey.for_keyword(search.STATE), "CREATED")]
         handle = await client.start_workflow(
             JobWorkflow.run,

@@ -75,10 +75,12 @@ async def followers(environment: WorkflowEnvironment, builds: Builds) -> AsyncIt
     async with (
         Worker(environment.client, task_queue=queue, workflows=[BuildWorkflow], workflow_runner=runner()),
         Worker(
-            environment.client, task_queue=f"{queue}-build", activities=[builds.run],
+            environment.client,
+            task_queue=f"{queue}-build",
+            activities=[builds.run],
             max_heartbeat_throttle_interval=BEATS,
         ),
-    ):  # fmt: skip
+    ):
         yield Followers(environment.client, queue)
         builds.done.set()
 

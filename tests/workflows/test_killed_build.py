@@ -108,14 +108,18 @@ async def world(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterat
     builder, queues = Builder(services), services.installation.queues
     async with (
         Worker(
-            environment.client, task_queue=queues.main, workflows=[WaitsForBuild, BuildWorkflow],
+            environment.client,
+            task_queue=queues.main,
+            workflows=[WaitsForBuild, BuildWorkflow],
             workflow_runner=runner(),
         ),
         Worker(
-            environment.client, task_queue=queues.build, activities=[builder.build, builder.run_build],
+            environment.client,
+            task_queue=queues.build,
+            activities=[builder.build, builder.run_build],
             max_heartbeat_throttle_interval=BEATS,
         ),
-    ):  # fmt: skip
+    ):
         made = World(services, environment, GitRepository(tmp_path / "repository"))
         yield made
         for handle in made.waiting:

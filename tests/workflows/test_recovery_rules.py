@@ -393,8 +393,10 @@ class TestRollback:
         assert ended.error_code == "rolled_back"
         assert f"Version {version} (commit bbbbbbb) was rolled back to version 1 (commit aaaaaaa)" in ended.error
         assert [(o.version, o.commit, o.build_key) for o in cluster.opened] == [
-            (1, "a" * 40, "key-a"), (version, "b" * 40, "key-b"), (1, "a" * 40, "key-a"),
-        ]  # fmt: skip
+            (1, "a" * 40, "key-a"),
+            (version, "b" * 40, "key-b"),
+            (1, "a" * 40, "key-a"),
+        ]
         assert len(built) == 2, "what ran is not built anew"
         assert (await life.snapshot()).attempt.commit == "a" * 40
         assert any("commit aaaaaaa" in line for line in cluster.events("attempt"))
@@ -583,17 +585,21 @@ async def test_what_was_accepted_of_a_state_goes_on_with_it(start):
     named = RestoreRequest(mode="point", point="/elsewhere/savepoint-1", accept_unknown_state=True)
     assert (await life.do("restart", restore=named)).state == "SUCCEEDED"
     assert (cluster.opened[1].restore_path, cluster.opened[1].accept_unknown_state) == (
-        "file:///elsewhere/savepoint-1", True,
-    )  # fmt: skip
+        "file:///elsewhere/savepoint-1",
+        True,
+    )
     cluster.diagnosis = lambda _: c.Diagnosis(cause="boom", untouched=True)
     await life.observe(EngineState.FAILED)
     await life.until(lambda: len(cluster.opened) == 3)
     again = cluster.opened[2]
     assert (again.restore_path, again.accept_unknown_state, again.automatic) == (
-        "file:///elsewhere/savepoint-1", True, True,
-    )  # fmt: skip
+        "file:///elsewhere/savepoint-1",
+        True,
+        True,
+    )
     await life.until(lambda: cluster.asked.count("await") == 3)
     assert (await life.do("restart")).state == "SUCCEEDED"
     assert (cluster.opened[3].restore_path == again.restore_path, cluster.opened[3].accept_unknown_state) == (
-        False, False,
-    )  # fmt: skip
+        False,
+        False,
+    )

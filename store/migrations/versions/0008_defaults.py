@@ -12,9 +12,18 @@ depends_on = None
 
 # As they were when they were copied. Who has chosen one of these cannot be told from who has chosen nothing.
 POLICY: dict[str, Any] = {
-    "enabled": True, "max_restarts": 10, "window": 3600, "initial_backoff": 10, "multiplier": 2, "max_backoff": 300,
-    "jitter": 0.1, "reset_after": 600, "restore_tries": 2, "max_engine_restarts": 10, "fall_back": False,
-}  # fmt: skip
+    "enabled": True,
+    "max_restarts": 10,
+    "window": 3600,
+    "initial_backoff": 10,
+    "multiplier": 2,
+    "max_backoff": 300,
+    "jitter": 0.1,
+    "reset_after": 600,
+    "restore_tries": 2,
+    "max_engine_restarts": 10,
+    "fall_back": False,
+}
 SAVEPOINTS: dict[str, Any] = {"interval": None, "keep_last": None, "keep_for": 604_800, "keep_attempts": 5}
 
 

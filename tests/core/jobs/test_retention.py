@@ -15,9 +15,13 @@ DAY = 86_400.0
 
 def point(days_old: float, kind: str = "savepoint") -> RestorePoint:
     return RestorePoint(
-        id=f"rp-{kind}-{days_old}", kind=RestoreKind(kind), path=f"file:///s/{kind}-{days_old}",
-        completed_at=NOW - timedelta(days=days_old), attempt=1, version=1,
-    )  # fmt: skip
+        id=f"rp-{kind}-{days_old}",
+        kind=RestoreKind(kind),
+        path=f"file:///s/{kind}-{days_old}",
+        completed_at=NOW - timedelta(days=days_old),
+        attempt=1,
+        version=1,
+    )
 
 
 SIX = [point(d) for d in (1, 2, 3, 4, 5, 6)]
@@ -77,9 +81,13 @@ def folder(attempt: int, *, ended: float | None = 30, changed: float = 30) -> Ch
 def checkpoint(attempt: int, days_old: float = 30, n: int = 7) -> RestorePoint:
     path = f"{folder(attempt).path}/chk-{n}"
     return RestorePoint(
-        id=f"rp-{attempt}-{n}", kind=RestoreKind.CHECKPOINT, path=path, completed_at=NOW - timedelta(days=days_old),
-        attempt=attempt, version=1,
-    )  # fmt: skip
+        id=f"rp-{attempt}-{n}",
+        kind=RestoreKind.CHECKPOINT,
+        path=path,
+        completed_at=NOW - timedelta(days=days_old),
+        attempt=attempt,
+        version=1,
+    )
 
 
 EIGHT = [folder(n) for n in range(1, 8)] + [folder(8, ended=None, changed=0)]
@@ -96,7 +104,14 @@ WEEK = SavepointPolicy()
         ("more than there are", SavepointPolicy(keep_attempts=8), EIGHT, POINTS, [], []),
         ("what is young stays", WEEK, [folder(1, ended=6), folder(2, ended=30, changed=6), folder(3)], POINTS, [], [3]),
         ("so does a young checkpoint", WEEK, EIGHT, [checkpoint(1, 6, n=8), *POINTS], [], [2, 3]),
-        ("what has just ended may write", SavepointPolicy(keep_for=0), [folder(1, changed=0), *EIGHT[1:]], POINTS, [], [2, 3]),
+        (
+            "what has just ended may write",
+            SavepointPolicy(keep_for=0),
+            [folder(1, changed=0), *EIGHT[1:]],
+            POINTS,
+            [],
+            [2, 3],
+        ),
         ("what has not ended stays", WEEK, [folder(1, ended=None), *EIGHT[1:]], POINTS, [], [2, 3]),
         ("in use by its path", WEEK, EIGHT, POINTS, [POINTS[0].path], [2, 3]),
         ("in use by its id", WEEK, EIGHT, POINTS, [POINTS[1].id], [1, 3]),
@@ -106,7 +121,7 @@ WEEK = SavepointPolicy()
         ("the newest point is in it", WEEK, EIGHT, POINTS[:2], [], [1]),
         ("no later attempt has completed any", WEEK, EIGHT, POINTS[:1], [], []),
     ],
-)  # fmt: skip
+)
 def test_every_rule_of_checkpoints(case, policy, folders, points, in_use, gone):
     found = folders_to_delete(policy, folders, points, NOW, attempts=8, in_use=in_use)
     assert [f.attempt for f in found] == gone, case

@@ -44,10 +44,19 @@ class TestReading:
         assert {o.column for c in columns for o in c.origins} == {"name"}
 
     @pytest.mark.parametrize(
-        "body", [{}, {"nodes": []}, {"nodes": [{"id": 1}], "edges": []}, {"flinkVersion": "2", "nodes": [
-            {"id": 1, "type": "stream-exec-calc_1"}], "edges": [{"source": 1, "target": 1}]},
-            {"flinkVersion": "2", "nodes": [{"id": 1, "type": "odd"}], "edges": []}],
-    )  # fmt: skip
+        "body",
+        [
+            {},
+            {"nodes": []},
+            {"nodes": [{"id": 1}], "edges": []},
+            {
+                "flinkVersion": "2",
+                "nodes": [{"id": 1, "type": "stream-exec-calc_1"}],
+                "edges": [{"source": 1, "target": 1}],
+            },
+            {"flinkVersion": "2", "nodes": [{"id": 1, "type": "odd"}], "edges": []},
+        ],
+    )
     def test_what_is_no_plan(self, body):
         with pytest.raises(NotAPlan):
             read(body)
@@ -58,8 +67,10 @@ class TestReading:
         assert [t.name for t in found.reads] == ["dim", "o"]
         columns = found.written(found.sinks[0])
         assert {c.name: {f"{o.table.name}.{o.column}" for o in c.origins} for c in columns} == {
-            "id": {"o.id"}, "a": {"dim.name"}, "b": {"dim.city"},
-        }  # fmt: skip
+            "id": {"o.id"},
+            "a": {"dim.name"},
+            "b": {"dim.city"},
+        }
         assert all(c.exact for c in columns)
 
     def test_row_types_in_both_writings(self):

@@ -48,9 +48,13 @@ class TestNames:
 class TestSecrets:
     @pytest.mark.parametrize(
         "text",
-        ["SELECT '${secret:a}'", "INSERT INTO t VALUES ('${secret:a}')", "CREATE VIEW v AS SELECT '${secret:a}'",
-         "SELECT 1 FROM t WHERE 'a' = '${secret:a}'"],
-    )  # fmt: skip
+        [
+            "SELECT '${secret:a}'",
+            "INSERT INTO t VALUES ('${secret:a}')",
+            "CREATE VIEW v AS SELECT '${secret:a}'",
+            "SELECT 1 FROM t WHERE 'a' = '${secret:a}'",
+        ],
+    )
     def test_where_it_would_be_seen_it_is_refused(self, text):
         with pytest.raises(InvalidInput):
             resolved_sql(text, {"a": "x"})

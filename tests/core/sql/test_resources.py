@@ -89,8 +89,12 @@ class TestSamples:
     def test_what_does_not_go_together_is_text_and_said(self):
         columns, notes = of_json(['{"a": 1, "b": {"c": 1}, "n": null, "e": [], "o": {}}', '{"a": "x", "b": 2}'])
         assert {c.name: c.type for c in columns} == {
-            "a": "STRING", "b": "STRING", "n": "STRING", "e": "ARRAY<STRING>", "o": "MAP<STRING, STRING>",
-        }  # fmt: skip
+            "a": "STRING",
+            "b": "STRING",
+            "n": "STRING",
+            "e": "ARRAY<STRING>",
+            "o": "MAP<STRING, STRING>",
+        }
         assert any(note.startswith("a is") for note in notes)
         assert any(note.startswith("n is null") for note in notes)
 
@@ -103,10 +107,22 @@ class TestSamples:
         with pytest.raises(InvalidInput):
             of_json([bad])
 
-    @given(st.dictionaries(st.text(min_size=1, max_size=8), st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3), max_leaves=8,
-    ), min_size=1, max_size=5))  # fmt: skip
+    @given(
+        st.dictionaries(
+            st.text(min_size=1, max_size=8),
+            st.recursive(
+                st.none()
+                | st.booleans()
+                | st.integers()
+                | st.floats(allow_nan=False, allow_infinity=False)
+                | st.text(max_size=8),
+                lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+                max_leaves=8,
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    )
     def test_any_json_object_gives_columns_that_are_types(self, value):
         try:
             columns, _ = of_json([json.dumps(value)])
@@ -119,33 +135,59 @@ class TestSamples:
 class TestSchemas:
     def test_avro(self):
         schema = {
-            "type": "record", "name": "R", "fields": [
-                {"name": "id", "type": "long"}, {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+            "type": "record",
+            "name": "R",
+            "fields": [
+                {"name": "id", "type": "long"},
+                {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
                 {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
-                {"name": "who", "type": ["null", {"type": "record", "name": "W", "fields": [{"name": "n", "type": "string"}]}]},
-                {"name": "again", "type": ["null", "W"]}, {"name": "m", "type": {"type": "map", "values": "int"}},
+                {
+                    "name": "who",
+                    "type": ["null", {"type": "record", "name": "W", "fields": [{"name": "n", "type": "string"}]}],
+                },
+                {"name": "again", "type": ["null", "W"]},
+                {"name": "m", "type": {"type": "map", "values": "int"}},
                 {"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A"]}},
-                {"name": "l", "type": {"type": "array", "items": "W"}}, {"name": "u", "type": ["int", "string"]},
+                {"name": "l", "type": {"type": "array", "items": "W"}},
+                {"name": "u", "type": ["int", "string"]},
             ],
-        }  # fmt: skip
+        }
         assert types(of_avro(json.dumps(schema))) == {
-            "id": "BIGINT", "at": "TIMESTAMP(3)", "price": "DECIMAL(9, 2)", "who": "ROW<`n` STRING>",
-            "again": "ROW<`n` STRING>", "m": "MAP<STRING, INT>", "e": "STRING", "l": "ARRAY<ROW<`n` STRING>>", "u": "STRING",
-        }  # fmt: skip
+            "id": "BIGINT",
+            "at": "TIMESTAMP(3)",
+            "price": "DECIMAL(9, 2)",
+            "who": "ROW<`n` STRING>",
+            "again": "ROW<`n` STRING>",
+            "m": "MAP<STRING, INT>",
+            "e": "STRING",
+            "l": "ARRAY<ROW<`n` STRING>>",
+            "u": "STRING",
+        }
 
     def test_json_schema(self):
         schema = {
             "properties": {
-                "id": {"type": "integer"}, "at": {"type": "string", "format": "date-time"}, "n": {"type": ["null", "number"]},
-                "who": {"$ref": "#/$defs/who"}, "l": {"type": "array", "items": {"type": "boolean"}},
-                "m": {"type": "object", "additionalProperties": {"type": "integer"}}, "x": {"enum": ["a"]}, "any": {},
+                "id": {"type": "integer"},
+                "at": {"type": "string", "format": "date-time"},
+                "n": {"type": ["null", "number"]},
+                "who": {"$ref": "#/$defs/who"},
+                "l": {"type": "array", "items": {"type": "boolean"}},
+                "m": {"type": "object", "additionalProperties": {"type": "integer"}},
+                "x": {"enum": ["a"]},
+                "any": {},
             },
             "$defs": {"who": {"type": "object", "properties": {"name": {"type": "string"}}}},
-        }  # fmt: skip
+        }
         assert types(of_json_schema(json.dumps(schema))) == {
-            "id": "BIGINT", "at": "TIMESTAMP_LTZ(3)", "n": "DOUBLE", "who": "ROW<`name` STRING>", "l": "ARRAY<BOOLEAN>",
-            "m": "MAP<STRING, BIGINT>", "x": "STRING", "any": "STRING",
-        }  # fmt: skip
+            "id": "BIGINT",
+            "at": "TIMESTAMP_LTZ(3)",
+            "n": "DOUBLE",
+            "who": "ROW<`name` STRING>",
+            "l": "ARRAY<BOOLEAN>",
+            "m": "MAP<STRING, BIGINT>",
+            "x": "STRING",
+            "any": "STRING",
+        }
 
     @pytest.mark.parametrize(
         "schema",
@@ -163,22 +205,39 @@ class TestSchemas:
 
     @pytest.mark.parametrize(
         "schema",
-        ["long", {"type": "record", "name": "R", "fields": [{"name": "a", "type": "R"}]},
-         {"type": "record", "name": "R", "fields": [{"name": "a", "type": "nothing"}]}],
-    )  # fmt: skip
+        [
+            "long",
+            {"type": "record", "name": "R", "fields": [{"name": "a", "type": "R"}]},
+            {"type": "record", "name": "R", "fields": [{"name": "a", "type": "nothing"}]},
+        ],
+    )
     def test_bad_avro(self, schema):
         with pytest.raises(InvalidInput):
             of_avro(json.dumps(schema))
 
     def test_database(self):
         found, notes = of_database(
-            [("a", "BIGINT", False), ("b", "NUMERIC(10, 2)", True), ("c", "TIMESTAMP WITH TIME ZONE", True), ("d", "TEXT[]", True),
-             ("e", "NUMERIC", True), ("f", "MONEY", True), ("g", "VARCHAR(20)", True), ("h", "TIMESTAMP(3) WITHOUT TIME ZONE", True)]
-        )  # fmt: skip
+            [
+                ("a", "BIGINT", False),
+                ("b", "NUMERIC(10, 2)", True),
+                ("c", "TIMESTAMP WITH TIME ZONE", True),
+                ("d", "TEXT[]", True),
+                ("e", "NUMERIC", True),
+                ("f", "MONEY", True),
+                ("g", "VARCHAR(20)", True),
+                ("h", "TIMESTAMP(3) WITHOUT TIME ZONE", True),
+            ]
+        )
         assert [c.type for c in found] == [
-            "BIGINT NOT NULL", "DECIMAL(10, 2)", "TIMESTAMP(6)", "ARRAY<STRING>", "DECIMAL(38, 18)", "STRING", "VARCHAR(20)",
+            "BIGINT NOT NULL",
+            "DECIMAL(10, 2)",
+            "TIMESTAMP(6)",
+            "ARRAY<STRING>",
+            "DECIMAL(38, 18)",
+            "STRING",
+            "VARCHAR(20)",
             "TIMESTAMP(3)",
-        ]  # fmt: skip
+        ]
         assert len(notes) == 2
 
 
@@ -209,9 +268,12 @@ class TestRewriting:
 
     def test_a_stand_in_has_the_same_columns(self):
         columns = described(
-            [["id", "BIGINT", False, "PRI(id)", None, None], ["at", "TIMESTAMP(3) *ROWTIME*", True, None, "METADATA FROM 'timestamp'", "`at` - INTERVAL '1' SECOND"],
-             ["pt", "TIMESTAMP_LTZ(3) *PROCTIME*", False, None, "AS PROCTIME()", None]]
-        )  # fmt: skip
+            [
+                ["id", "BIGINT", False, "PRI(id)", None, None],
+                ["at", "TIMESTAMP(3) *ROWTIME*", True, None, "METADATA FROM 'timestamp'", "`at` - INTERVAL '1' SECOND"],
+                ["pt", "TIMESTAMP_LTZ(3) *PROCTIME*", False, None, "AS PROCTIME()", None],
+            ]
+        )
         made = stand_in(("db", "t"), columns, "file:///x")
         assert "`id` BIGINT NOT NULL" in made
         assert "`at` TIMESTAMP(3),\n" in made
