@@ -47,6 +47,9 @@ from store.tables import Attempt, Cluster
 
 PAUSE = 2.0
 LAST_SEND_SECONDS = 30.0
+LAST_TRIES = 3
+"""Of one submission, whose workers died each time: when its time is over as well, a later try sends nothing. After a
+long outage of all workers the second try sends once more."""
 CANCEL_PAUSE = 0.3
 
 
@@ -113,6 +116,8 @@ class Submitter:
                     if known is not None:
                         tell(known.error or "the cluster has this attempt already")
                         return known
+                    if activity.info().attempt > LAST_TRIES and clock.monotonic() > deadline:
+                        raise Unclear(why or "the workers that sent it died, and its time is over")
                 if (other := _other(attempt, overview, ours)) is not None:
                     return await self._occupied(other, attempt, cluster, tell, pulse) if maybe_sent else other
                 pulse.check()

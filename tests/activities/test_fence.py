@@ -120,6 +120,16 @@ async def test_a_send_that_is_not_answered_ends_with_the_time_of_the_submission(
     assert (answer.state, answer.code) == (c.SubmitState.UNCLEAR, "submission_unclear")
 
 
+@pytest.mark.parametrize(("attempt", "sends"), [(2, 1), (submission.LAST_TRIES, 1), (submission.LAST_TRIES + 1, 0)])
+async def test_of_workers_that_die_again_and_again_the_last_sends_nothing(tmp_path, attempt, sends):
+    """After a long outage the next try sends once more; when the workers of three tries died, its time is what counts:
+    a start would have no end while workers die more often than a submission takes (seen in the simulation)."""
+    flink = Flink(Unclear("did not answer"))
+    answer = await answer_to(flink, tmp_path, attempt=attempt, timeout=0)
+    assert (answer.state, answer.code) == (c.SubmitState.UNCLEAR, "submission_unclear")
+    assert flink.sent == sends
+
+
 class TestANo:
     async def test_of_the_first_send_is_one(self, tmp_path):
         flink = Flink(NO)
