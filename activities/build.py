@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from activities import contracts as c
 from activities.logs import bind, command_log, heartbeats, log_of
 from activities.submit import requirements_of
-from builds import git, maven, pyenv
+from builds import git, jars, maven, pyenv
 from core.effects import EngineError, Rejected, Tell
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
 from services import Services
@@ -61,9 +61,25 @@ class Builder:
             key = build_key(spec, commit)
             if await self._is_built(key):
                 tell("this commit is built already with these settings")
-                return c.Built(key=key, commit=commit)
+                return await self._checked(spec, c.Built(key=key, commit=commit), tell)
             run = c.RunBuild(key=key, commit=commit, cluster_flink_version=cluster.flink_version, spec=raw)
-            return await self._shared(run, tell)
+            return await self._checked(spec, await self._shared(run, tell), tell)
+
+    async def _checked(self, spec: JarSpec | PyFlinkSpec, built: c.Built, tell: Tell) -> c.Built:
+        """Whether the class to run is in the jar that was built: said now, before anything is stopped for it. It is no
+        part of the build: the same jar is built once for all its classes."""
+        if built.error or built.key is None or not isinstance(spec, JarSpec):
+            return built
+        async with self._services.database.read() as session:
+            row = await attempts.build(session, built.key)
+        if row is None or row.sha256 is None:
+            return built
+        try:
+            await asyncio.to_thread(jars.check_entry_class, self._services.artifacts.jar(row.sha256), spec.entry_class)
+        except Rejected as error:
+            tell(error.message)
+            return c.Built(error=error.message, code="entry_class_not_found")
+        return built
 
     async def _pinned(self, wanted: c.BuildIn) -> str | None:
         """The commit that it has to be, wherever the branch is now."""

@@ -16,7 +16,7 @@ from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of
 from builds import pyenv
-from builds.maven import main_class
+from builds.jars import main_class
 from clusters.flink.programs import SEVERAL_JOBS
 from clusters.protocol import (
     Engine,

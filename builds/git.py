@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from processes.child import clean_line
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
 TIMEOUT = 300
+PROGRAMS = ("pom.xml", "*.py", "build.gradle", "build.gradle.kts", "build.sbt")
 
 # Git is told never to run anything that a URL, a repository or a user's configuration may name.
 _ENV = {
@@ -34,6 +36,17 @@ _ENV = {
     "GIT_CONFIG_KEY_4": "safe.directory",
     "GIT_CONFIG_VALUE_4": "*",
 }
+
+_SSH_SAYS = (
+    "Permission denied",
+    "Host key verification failed",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED",
+    "Connection closed",
+    "Connection reset",
+    "Connection timed out",
+    "Too many authentication failures",
+    "no mutual signature algorithm",
+)
 
 
 class GitFailed(EngineError):
@@ -83,7 +96,24 @@ async def checkout(source: GitSource, commit: str, target: Path, tell: Tell) -> 
         raise GitFailed(f"{commit[:60]!r} is not a commit")
     tell(f"fetching {commit[:12]} of {source.url}")
     await asyncio.to_thread(_fetch, source.url, commit, target)
-    return inside(target, source.subdirectory) if source.subdirectory else target
+    if source.subdirectory is None:
+        return target
+    if not (target / source.subdirectory).exists():
+        raise GitFailed(await asyncio.to_thread(_no_folder, target, source.subdirectory))
+    return inside(target, source.subdirectory)
+
+
+def _no_folder(root: Path, subdirectory: str) -> str:
+    """What to say of a subdirectory that is not there: with the folders that could be meant, those that something can
+    be built or run from."""
+    of_programs = {p.parent for pattern in PROGRAMS for p in root.rglob(pattern) if ".git" not in p.parts}
+    folders = sorted(str(p.relative_to(root)) for p in of_programs if p != root)
+    last = {name.rpartition("/")[2]: name for name in folders}
+    close = difflib.get_close_matches(subdirectory, folders, n=5, cutoff=0.6)
+    close += [last[n] for n in difflib.get_close_matches(subdirectory.rpartition("/")[2], list(last), n=5, cutoff=0.6)]
+    shown = list(dict.fromkeys([*close, *folders]))[:10]
+    said = f"{subdirectory} is not in the repository."
+    return f"{said} Set git.subdirectory to one of: {', '.join(shown)}." if shown else said
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -124,6 +154,8 @@ def _fetch(url: str, commit: str, target: Path) -> None:
         try:
             repo.git.checkout("--detach", "--force", commit)
         except git.GitCommandError as error:
+            if any(words in str(error.stderr) for words in ("not a tree", "unable to read tree", "did not match")):
+                raise GitFailed(f"{url} has no commit {commit} on any of its branches.") from error
             raise _failed(error) from error
 
 
@@ -140,4 +172,6 @@ def _failed(error: git.GitCommandError) -> GitFailed:
     said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ")
     lines = [clean_line(line) for line in said.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))] or lines[-3:]
-    return GitFailed("Git: " + " ".join(fatal)[:800])
+    # Git itself knows only that ssh has ended; ssh has said why, on a line of its own.
+    of_ssh = [line for line in lines if line.startswith("ssh:") or any(words in line for words in _SSH_SAYS)]
+    return GitFailed("Git: " + " ".join(dict.fromkeys([*of_ssh, *fatal]))[:800])

@@ -1,19 +1,22 @@
-"""Building a jar with Maven, and choosing the one to run."""
+"""Building a jar with Maven."""
 
 from __future__ import annotations
 
+import asyncio
 import re
-import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from builds.git import inside
+from builds import jars, maven_log
 from core.effects import Rejected, Tell
 from core.specs import MavenBuild
 from processes.child import ProcessFailed, run, scrubbed
 
-_SIDE = re.compile(r"-(sources|javadoc|tests|test-sources|test-javadoc)\.jar$")
-MAX_REASON_LINES = 25
+_DEPENDENCY = re.compile(r"<dependency>(.*?)</dependency>", re.DOTALL)
+_ARTIFACT = re.compile(r"<artifactId>\s*([^<\s]+)\s*</artifactId>")
+_INNER = re.compile(r"<(parent|dependencies|dependencyManagement|build|profiles|reporting)>.*?</\1>", re.DOTALL)
+_PROFILE_ID = re.compile(r"<profile>\s*(?:<!--.*?-->\s*)*<id>\s*([^<\s]+)\s*</id>", re.DOTALL)
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
@@ -31,8 +34,9 @@ class MavenSettings:
 async def build(root: Path, folder: Path, how: MavenBuild, settings: MavenSettings, tell: Tell) -> Path:
     """Run `mvn package` for `folder`, a module of the checkout `root`; returns the jar to run.
 
-    A module with a parent in the same checkout is built from that parent, with the modules it needs.
-    Raises `Rejected` with the lines of the log that say why.
+    A module with a parent in the same checkout is built from that parent, with the modules it needs. When Maven cannot
+    read one of the others, and the module needs none of them, it is built alone. Raises `Rejected` with the lines of
+    the log that say why, the cause first; also for a profile that exists nowhere, which Maven would pass over.
     """
     if not (folder / "pom.xml").exists():
         poms = sorted(str(p.parent.relative_to(root)) for p in root.rglob("pom.xml"))[:20]
@@ -41,21 +45,81 @@ async def build(root: Path, folder: Path, how: MavenBuild, settings: MavenSettin
             f"There is no pom.xml in {'the repository' if str(where) == '.' else where}. "
             + (f"Set git.subdirectory to one of: {', '.join(poms)}." if poms else "It is not a Maven project.")
         )
-    reactor = _reactor_root(root.resolve(), folder.resolve())
+    root, folder = root.resolve(), folder.resolve()
+    reactor = _reactor_root(root, folder)
+    try:
+        lines = await _package(reactor, folder, how, settings, tell)
+    except ProcessFailed as error:
+        if reactor == folder or not maven_log.unreadable_projects(error.lines):
+            raise _failed(error, root) from error
+        needed = await asyncio.to_thread(_siblings_needed, reactor, folder)
+        if needed:
+            raise _failed(
+                error, root, f"The module needs others of the repository: {', '.join(needed[:10])}."
+            ) from error
+        tell("Maven cannot read all modules of the repository; this one needs none of them and is built alone")
+        try:
+            lines = await _package(folder, folder, how, settings, tell)
+        except ProcessFailed as alone:
+            raise _failed(alone, root, "(Built alone, for Maven cannot read all modules.)") from alone
+    if unknown := maven_log.unknown_profiles(lines):
+        known = await asyncio.to_thread(_profiles, reactor, folder)
+        raise Rejected(
+            f"No pom has the profile {', '.join(unknown)}. "
+            + (f"build.profiles can be: {', '.join(known)}." if known else "There are no profiles in this repository.")
+        )
+    return jars.choose(folder, how.artifact)
+
+
+async def _package(reactor: Path, folder: Path, how: MavenBuild, settings: MavenSettings, tell: Tell) -> list[str]:
+    """The last lines of the log. Raises `ProcessFailed`."""
     command = ["mvn", "-B", "-ntp", "-Dstyle.color=never", "-DskipTests"]
-    if reactor != folder.resolve():
-        command += ["-f", str(reactor / "pom.xml"), "-pl", str(folder.resolve().relative_to(reactor)), "-am"]
+    if reactor != folder:
+        command += ["-f", str(reactor / "pom.xml"), "-pl", str(folder.relative_to(reactor)), "-am"]
     command += _where(settings)
     if how.profiles:
         command.append("-P" + ",".join(how.profiles))
     command += [f"-D{key}={value}" for key, value in sorted(how.properties.items())]
     command.append("package")
     tell("$ mvn " + " ".join([*command[4:-1], "package"]))
-    try:
-        await _run(command, reactor, settings, tell)
-    except ProcessFailed as error:
-        raise Rejected(f"The Maven build failed: {error.message}.\n{_why(error.lines)}") from error
-    return choose(folder, how.artifact)
+    return await _run(command, reactor, settings, tell)
+
+
+def _failed(error: ProcessFailed, root: Path, more: str = "") -> Rejected:
+    if error.stopped:
+        return Rejected(f"The Maven build failed: {error.message}.\n" + "\n".join(error.lines[-10:]))
+    why = maven_log.reason(error.lines, root) or error.message
+    return Rejected(f"The Maven build failed: {why}" + (f"\n{more}" if more else ""))
+
+
+def _siblings_needed(reactor: Path, folder: Path) -> list[str]:
+    """Artifacts of other modules in the same checkout that the module or a pom above it names as a dependency. Names
+    alone are compared: one too many only means that the module is not built alone."""
+    own = [folder / "pom.xml", *(above / "pom.xml" for above in folder.parents if above.is_relative_to(reactor))]
+    texts = {pom: _text(pom) for pom in reactor.rglob("pom.xml")}
+    siblings = {name for pom, text in texts.items() if pom not in own and (name := _artifact(text))}
+    named = {
+        name for pom in own for part in _DEPENDENCY.findall(texts.get(pom, "")) for name in _ARTIFACT.findall(part)
+    }
+    return sorted(siblings & named)
+
+
+def _artifact(pom: str) -> str | None:
+    """The artifact that a pom is of."""
+    match = _ARTIFACT.search(_INNER.sub("", pom))
+    return match[1] if match else None
+
+
+def _profiles(reactor: Path, folder: Path) -> list[str]:
+    poms: Iterable[Path] = (
+        reactor / "pom.xml",
+        *(p / "pom.xml" for p in (folder, *folder.parents) if p.is_relative_to(reactor)),
+    )
+    return sorted({name for pom in poms for name in _PROFILE_ID.findall(_text(pom))})
+
+
+def _text(pom: Path) -> str:
+    return pom.read_text(errors="replace") if pom.exists() else ""
 
 
 async def fetch(coordinates: str, folder: Path, settings: MavenSettings, tell: Tell) -> Path:
@@ -71,8 +135,8 @@ async def fetch(coordinates: str, folder: Path, settings: MavenSettings, tell: T
     try:
         await _run(command, folder, settings, tell)
     except ProcessFailed as error:
-        said = [line for line in error.lines if line.startswith("[ERROR]")][:3] or error.lines[-5:]
-        raise Rejected(f"{coordinates} cannot be fetched.\n" + "\n".join(said)) from error
+        said = maven_log.reason(error.lines, folder).splitlines()[:3]
+        raise Rejected(f"{coordinates} cannot be fetched: " + "\n".join(said)) from error
     found = list(folder.glob("*.jar"))
     if len(found) != 1:
         raise Rejected(f"Maven gave no jar for {coordinates}.")
@@ -85,16 +149,27 @@ def _where(settings: MavenSettings) -> list[str]:
     return [*found, f"-Dmaven.repo.local={settings.repository}"] if settings.repository else found
 
 
-async def _run(command: list[str], cwd: Path, settings: MavenSettings, tell: Tell) -> None:
-    """Raises `ProcessFailed`."""
-    await run(
-        command,
-        cwd=cwd,
-        env=scrubbed(settings.build_env),
-        tell=tell,
-        timeout=settings.timeout,
-        output_limit=settings.output_limit,
-    )
+async def _run(command: list[str], cwd: Path, settings: MavenSettings, tell: Tell) -> list[str]:
+    """The last lines of the log. When Maven remembers that an artifact was not to be had, it is asked to look again:
+    somebody may have published it since. Raises `ProcessFailed`."""
+
+    async def once(command: list[str]) -> list[str]:
+        return await run(
+            command,
+            cwd=cwd,
+            env=scrubbed(settings.build_env),
+            tell=tell,
+            timeout=settings.timeout,
+            output_limit=settings.output_limit,
+        )
+
+    try:
+        return await once(command)
+    except ProcessFailed as error:
+        if error.stopped or not maven_log.misses_remembered(error.lines):
+            raise
+        tell("an artifact was not to be had some time ago; the repositories are asked again (mvn -U)")
+        return await once([command[0], "-U", *command[1:]])
 
 
 def _reactor_root(root: Path, folder: Path) -> Path:
@@ -110,84 +185,3 @@ def _reactor_root(root: Path, folder: Path) -> Path:
             reactor = above
         here = above
     return reactor
-
-
-def _why(lines: list[str]) -> str:
-    """The lines of a Maven log that say why it failed: its [ERROR] lines without the advice at the end."""
-    errors = [line.removeprefix("[ERROR]").strip() for line in lines if line.startswith("[ERROR]")]
-    noise = (
-        "To see the full stack trace",
-        "Re-run Maven",
-        "For more information",
-        "[Help 1]",
-        "After correcting",
-    )
-    kept: list[str] = []
-    for line in errors:
-        if line and not line.startswith(noise) and line not in kept:
-            kept.append(line)
-    return "\n".join(kept[:MAX_REASON_LINES] or [line for line in lines if line][-10:])
-
-
-def choose(folder: Path, artifact: str | None) -> Path:
-    """The jar of a built module. `artifact` is a path or glob below `folder`.
-
-    Without it: the only jar; else the only one that carries its dependencies (shaded or assembled).
-    Raises `Rejected` with the candidates when that leaves none or several.
-    """
-    candidates = sorted(
-        p
-        for target in {folder / "target", *folder.glob("**/target")}
-        for p in target.glob("*.jar")
-        if not p.name.startswith("original-") and not _SIDE.search(p.name)
-    )
-    if artifact:
-        wanted = [p for p in folder.glob(artifact) if p.is_file()]
-        wanted = wanted or [p for p in candidates if p.match(artifact)]
-        candidates_shown = candidates
-        candidates = wanted
-        if len(wanted) == 1:
-            return inside(folder, str(wanted[0].relative_to(folder)))
-        if not wanted:
-            raise Rejected(f"build.artifact {artifact!r} matches no jar. {_listed(folder, candidates_shown)}")
-    if len(candidates) == 1:
-        return candidates[0]
-    if not candidates:
-        raise Rejected(
-            f"The build made no jar in {folder.name}/target. Is the packaging `pom`? "
-            "Set git.subdirectory to the module to run."
-        )
-    shaded = _shaded(candidates)
-    if len(shaded) == 1 and not artifact:
-        return shaded[0]
-    raise Rejected(
-        f"{len(candidates)} jars could be meant{' by ' + repr(artifact) if artifact else ''}; "
-        f"set build.artifact. {_listed(folder, candidates)}"
-    )
-
-
-def _shaded(candidates: list[Path]) -> list[Path]:
-    """Those that were shaded (Maven keeps the `original-` beside it) or assembled with dependencies."""
-    return [
-        p
-        for p in candidates
-        if (p.parent / f"original-{p.name}").exists()
-        or re.search(r"-(shaded|jar-with-dependencies|all|uber|fat)\.jar$", p.name)
-    ]
-
-
-def _listed(folder: Path, jars: list[Path]) -> str:
-    names = ", ".join(str(p.relative_to(folder)) for p in jars[:20])
-    return f"Candidates: {names}." if names else "The build made no jar."
-
-
-def main_class(jar: Path) -> str | None:
-    """Main class of the jar's manifest, None when it has none."""
-    with zipfile.ZipFile(jar) as archive:
-        try:
-            manifest = archive.read("META-INF/MANIFEST.MF").decode(errors="replace")
-        except KeyError:
-            return None
-    unfolded = re.sub(r"\r?\n ", "", manifest)
-    match = re.search(r"^(?:program-class|Main-Class):\s*(\S+)", unfolded, re.MULTILINE)
-    return match.group(1) if match else None

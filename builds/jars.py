@@ -1,0 +1,116 @@
+"""The jars that a build has made: which one is to be run, and what is in it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zipfile
+from pathlib import Path
+
+from builds.git import inside
+from core.effects import Rejected
+
+_SIDE = re.compile(r"-(sources|javadoc|tests|test-sources|test-javadoc)\.jar$")
+_MAIN = b"([Ljava/lang/String;)V"
+MAX_CLASS_BYTES = 1 << 20
+
+
+def choose(folder: Path, artifact: str | None) -> Path:
+    """The jar of a built module. `artifact` is a path or glob below `folder`.
+
+    Without it: the only jar; else the only one that carries its dependencies (shaded or assembled).
+    Raises `Rejected` with the candidates when that leaves none or several.
+    """
+    candidates = sorted(
+        p
+        for target in {folder / "target", *folder.glob("**/target")}
+        for p in target.glob("*.jar")
+        if not p.name.startswith("original-") and not _SIDE.search(p.name)
+    )
+    if artifact:
+        named = [p for p in folder.glob(artifact) if p.is_file()] or [p for p in candidates if p.match(artifact)]
+        if len(named) == 1:
+            return inside(folder, str(named[0].relative_to(folder)))
+        if not named:
+            raise Rejected(f"build.artifact {artifact!r} matches no jar. {_listed(folder, candidates)}")
+        candidates = named
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise Rejected(
+            f"The build made no jar in {folder.name}/target. Is the packaging `pom`? "
+            "Set git.subdirectory to the module to run."
+        )
+    shaded = _shaded(candidates)
+    if len(shaded) == 1 and not artifact:
+        return shaded[0]
+    raise Rejected(
+        f"{len(candidates)} jars could be meant{' by ' + repr(artifact) if artifact else ''}; "
+        f"set build.artifact. {_listed(folder, candidates)}"
+    )
+
+
+def main_class(jar: Path) -> str | None:
+    """Main class of the jar's manifest, None when it has none."""
+    with zipfile.ZipFile(jar) as archive:
+        try:
+            manifest = archive.read("META-INF/MANIFEST.MF").decode(errors="replace")
+        except KeyError:
+            return None
+    unfolded = re.sub(r"\r?\n ", "", manifest)
+    match = re.search(r"^(?:program-class|Main-Class):\s*(\S+)", unfolded, re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def check_entry_class(jar: Path, entry_class: str | None) -> None:
+    """Raise `Rejected` when `entry_class` is not in the jar, or none was given and the manifest names none; with the
+    classes that have a `main`. Flink's own classes may come from the cluster."""
+    name = entry_class or main_class(jar)
+    if name is not None and name.startswith("org.apache.flink."):
+        return
+    with zipfile.ZipFile(jar) as archive:
+        names = {n.removesuffix(".class").replace("/", ".") for n in archive.namelist() if n.endswith(".class")}
+        if name is not None and name in names:
+            return
+        programs = _programs(archive)
+    if name is None:
+        said = f"The manifest of {jar.name} names no main class, and none is given."
+    else:
+        given = "entry_class" if entry_class else "the main class of its manifest"
+        said = f"{given[0].upper()}{given[1:]} {name} is not in {jar.name}."
+    if not programs:
+        raise Rejected(f"{said} No class in it has a main method.")
+    close = difflib.get_close_matches(name, programs, n=10, cutoff=0.5) if name else []
+    shown = [*close, *(p for p in programs if p not in close)][:10]
+    more = f", and {len(programs) - len(shown)} more" if len(programs) > len(shown) else ""
+    raise Rejected(f"{said} Set entry_class to one of: {', '.join(shown)}{more}.")
+
+
+def _programs(archive: zipfile.ZipFile) -> list[str]:
+    """Classes with a `main` of the right signature, those of the program's own package first, as far as that can be
+    told: libraries that are shaded in have some, too. By the names in the constant pool, not by reading byte code."""
+    found = []
+    for entry in archive.infolist():
+        if not entry.filename.endswith(".class") or entry.file_size > MAX_CLASS_BYTES or "$" in entry.filename:
+            continue
+        if entry.filename.startswith(("META-INF/", "org/apache/", "akka/", "com/fasterxml/", "scala/", "kotlin/")):
+            continue
+        data = archive.read(entry)
+        if b"\x01\x00\x04main" in data and _MAIN in data:
+            found.append(entry.filename.removesuffix(".class").replace("/", "."))
+    return sorted(found)
+
+
+def _shaded(candidates: list[Path]) -> list[Path]:
+    """Those that were shaded (Maven keeps the `original-` beside it) or assembled with dependencies."""
+    return [
+        p
+        for p in candidates
+        if (p.parent / f"original-{p.name}").exists()
+        or re.search(r"-(shaded|jar-with-dependencies|all|uber|fat)\.jar$", p.name)
+    ]
+
+
+def _listed(folder: Path, jars: list[Path]) -> str:
+    names = ", ".join(str(p.relative_to(folder)) for p in jars[:20])
+    return f"Candidates: {names}." if names else "The build made no jar."
