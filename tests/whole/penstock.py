@@ -5,6 +5,7 @@ Tests are plain functions: a request is made, and time goes on until it is answe
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import io
@@ -59,6 +60,8 @@ class WholeWorld(World):
     def __init__(self, home: Path, **more: Any):
         self.programs = Programs(self)
         super().__init__(f"whole {home.name}", calm=True, home=home, **more)
+
+    gateways: dict[str, QueryingGateway]  # type: ignore[assignment]
 
     def add_flink(self, name: str, *, ha: bool = False) -> Flink:
         made = super().add_flink(name, ha=ha)
@@ -192,30 +195,41 @@ class Penstock:
 
     # The command line -------------------------------------------------------------------------
 
-    def cli(self, *arguments: str, text: str = "") -> Said:
-        """`penstock ...` in this process."""
-        out, err = io.StringIO(), io.StringIO()
+    def cli(self, *arguments: str, text: str = "", away: bool = False) -> Said:
+        """`penstock ...` in this process. With `away` nobody listens where it looks for the API."""
         bridge = Bridge(self)
+
+        def carry(_: Any, request: httpx.Request) -> httpx.Response:
+            if away:
+                raise httpx.ConnectError("Connection refused", request=request)
+            return bridge.handle_request(request)
+
         with (
-            mock.patch.object(httpx.HTTPTransport, "handle_request", lambda _, request: bridge.handle_request(request)),
-            mock.patch.object(sys, "argv", ["penstock", *arguments]),
-            mock.patch.object(sys, "stdin", io.StringIO(text)),
+            mock.patch.object(httpx.HTTPTransport, "handle_request", carry),
             mock.patch.object(time, "sleep", self.wait),
             mock.patch.dict("os.environ", {"PENSTOCK_URL": "http://127.0.0.1:8000"}),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
         ):
-            try:
-                main()
-                code = 0
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        return Said(code, out.getvalue(), err.getvalue())
+            return said(*arguments, text=text)
+
+
+def said(*arguments: str, text: str = "") -> Said:
+    """`penstock ...` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["penstock", *arguments]),
+        mock.patch.object(sys, "stdin", io.StringIO(text)),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 async def _sleep(seconds: float) -> None:
-    import asyncio
-
     await asyncio.sleep(seconds)
 
 
