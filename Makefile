@@ -19,7 +19,7 @@ status: ## What of the local stack is up
 test: ## All tests, with lint and type checks
 	@tests/run
 
-check: ## Lint, types, and the tests that need no JVM; about a minute
+check: ## Lint, types, and all tests that need no JVM and no network, with their coverage; 90 s
 	@tests/run check
 
 lint: ## Format, lint, types, import rules

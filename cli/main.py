@@ -9,7 +9,7 @@ import typer
 
 import cli.history  # noqa: F401 - puts its commands beside those of cli.jobs
 from cli import clusters, jobs, local, orphans, resources, sql
-from cli.client import USAGE, err, out
+from cli.client import FAILED, USAGE, err, out
 from core import __version__
 from core.errors import PenstockError
 from core.queues import KINDS
@@ -87,16 +87,25 @@ def worker(
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema. The API and workers do it at their start as well."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from settings import settings
     from store.database import Database
     from store.migrate import upgrade
 
     async def run() -> None:
         database = Database(settings().url_of_database())
-        await upgrade(database)
-        await database.close()
+        try:
+            await upgrade(database)
+        finally:
+            await database.close()
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except (SQLAlchemyError, OSError) as error:
+        why = getattr(error, "orig", None) or error
+        err.print(f"The database was not migrated: {why}", style="red", markup=False, highlight=False)
+        raise typer.Exit(FAILED) from error
     out.print("The database has the newest schema.")
 
 
@@ -121,6 +130,9 @@ def main() -> None:
         app(prog_name="penstock")
     except PenstockError as error:
         err.print(str(error), style="red", markup=False, highlight=False)
-        raise SystemExit(1) from error
+        raise SystemExit(FAILED) from error
+    except OSError as error:  # of a file or a folder of this machine
+        err.print(str(error), style="red", markup=False, highlight=False)
+        raise SystemExit(FAILED) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -16,9 +18,26 @@ from stack.parts import Parts
 from store.database import Database
 from store.migrate import upgrade
 
+if TYPE_CHECKING:
+    from tests.whole.penstock import Penstock
+
 # Machines are small and shared: no test fails for being slow.
 hypothesis.settings.register_profile("penstock", deadline=None)
-hypothesis.settings.load_profile("penstock")
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "penstock"))
+
+
+@pytest.fixture(scope="module")
+def penstock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
+    """A whole Penstock in this process and in virtual time; one for all tests of a module."""
+    from tests.simulation.world import collect
+    from tests.whole.penstock import whole
+
+    with whole(tmp_path_factory.mktemp("penstock")) as made:
+        yield made
+    collect()
+    gc.unfreeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

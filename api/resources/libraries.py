@@ -23,7 +23,7 @@ from api.temporal import asking
 from builds import git
 from builds.artifacts import Artifacts
 from core.effects import Rejected
-from core.errors import Conflict, InvalidInput, Unavailable
+from core.errors import Conflict, InvalidInput, PenstockError, Unavailable
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
 from services import Services
 from settings import clock
@@ -36,6 +36,10 @@ Project = Annotated[str, Path(max_length=80)]
 Name = Annotated[str, Path(max_length=80)]
 MAX_UPLOAD = 512 * 1024 * 1024
 _ALL = responses(404, 422, 503)
+
+
+class TooLarge(PenstockError):
+    status = 413
 
 
 @router.get("", responses=_ALL, summary="Libraries of a project")
@@ -143,7 +147,7 @@ async def put_content(project: Project, name: Name, version: Name, request: Requ
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > MAX_UPLOAD:
-                    raise InvalidInput("The content is larger than 512 MB.", code="too_large", field="body")
+                    raise TooLarge("The content is larger than 512 MB.", code="too_large", field="body")
                 out.write(chunk)
         keep = await asyncio.to_thread(_kept, parts.artifacts, path, row.kind, file)
     async with parts.database.write() as session:

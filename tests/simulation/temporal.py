@@ -833,9 +833,15 @@ class SimClient:
     namespace: str = "default"
     rpc_patience: float = 10.0
     operator_service: Any = field(init=False)
+    service_client: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.operator_service = _Operator(self)
+
+        async def check_health() -> bool:
+            return bool(await self.call("health", lambda: True))
+
+        self.service_client = SimpleNamespace(check_health=check_health)
 
     async def call(self, what: str, function: Callable[[], Any], *, timeout: float | None = None) -> Any:
         """Bring a request to the server, and its answer back. Raises `RPCError` when one of them was lost."""
@@ -903,12 +909,17 @@ class SimClient:
     ) -> SimHandle:
         name = workflow if isinstance(workflow, str) else workflow.__temporal_workflow_definition.name
         args = [] if arg is None else [copied(arg)]
-        made = await self.call(
-            "start",
-            lambda: self._start(
+        signal, told = more.get("start_signal"), [copied(a) for a in more.get("start_signal_args") or []]
+
+        def go() -> Instance:
+            instance = self._start(
                 name, args, id, task_queue, more.get("id_conflict_policy"), more.get("search_attributes")
-            ),
-        )
+            )
+            if signal is not None:
+                self.server.send(instance, signal, told)
+            return instance
+
+        made = await self.call("start", go)
         return SimHandle(self, id, made, more.get("result_type"))
 
     async def execute_workflow(self, workflow: Any, arg: Any = None, **more: Any) -> Any:

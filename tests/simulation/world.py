@@ -113,7 +113,7 @@ class Host:
             settings=world.settings,
             database=world.shared.database,
             engines=Engines(world.settings),
-            artifacts=Artifacts(HOME / "artifacts"),
+            artifacts=Artifacts(world.settings.artifact_root()),
             vault=Vault(SETTINGS.secret_key.get_secret_value(), HOME / "secret.key"),
             client=SimClient(world.temporal),  # type: ignore[arg-type]
             installation=INSTALLATION,
@@ -123,17 +123,29 @@ class Host:
 class World:
     runs = 0
 
-    """`seed` decides everything that is left to chance. `ha` of the first Flink; `clusters` is how many there are."""
+    """`seed` decides everything that is left to chance. `ha` of the first Flink; `clusters` is how many there are.
+    `home` is a folder for what is built: then it is built, where otherwise a build is a wait and a hash."""
 
-    def __init__(self, seed: int | str, *, ha: bool = False, clusters: int = 1, calm: bool = False, log: bool = False):
+    def __init__(
+        self,
+        seed: int | str,
+        *,
+        ha: bool = False,
+        clusters: int = 1,
+        calm: bool = False,
+        log: bool = False,
+        home: Path | None = None,
+    ):
         self.shared = Shared.get()
         self.seed = seed
         self.log: list[str] = []
         self.logs = log
         self.chance = Chance(seed, calm=calm)
         # Looks are most of what a run costs: few runs look as often as in production.
+        self.builds = home is not None
         self.settings = SETTINGS.model_copy(
             update={
+                **({"home": home, "cache": home / "cache", "git_local_roots": [home]} if home else {}),
                 "watch_interval": self.chance.random.choice([10.0, 30.0, 30.0]),
                 "watch_interval_busy": self.chance.random.choice([1.0, 5.0, 10.0]),
                 "recovery_interval": self.chance.random.choice([60.0, 120.0]),
@@ -197,13 +209,14 @@ class World:
         uuid.uuid4 = lambda: uuid.UUID(int=self.ids.getrandbits(128), version=4)
         clusters.flink.http.new_client = lambda timeout: Client(self.network, timeout)  # type: ignore[assignment,return-value]
         clusters.flink.rest.RUN_TIMEOUT = RUN_TIMEOUT
-        Artifacts.jar = lambda artifacts, sha256: self.shared.jar  # type: ignore[method-assign]
-        Artifacts.scratch = lambda artifacts: contextlib.nullcontext(HOME)  # type: ignore[method-assign,assignment]
-        builds.git.resolve = self._resolve
-        builds.git.check_local = lambda source, roots: None
-        builds.git.checkout = _checkout
         clusters.flink.fence.jar = self._fence_jar
-        Builder._make = self._make  # type: ignore[method-assign,assignment]
+        if not self.builds:
+            Artifacts.jar = lambda artifacts, sha256: self.shared.jar  # type: ignore[method-assign]
+            Artifacts.scratch = lambda artifacts: contextlib.nullcontext(HOME)  # type: ignore[method-assign,assignment]
+            builds.git.resolve = self._resolve
+            builds.git.check_local = lambda source, roots: None
+            builds.git.checkout = _checkout
+            Builder._make = self._make  # type: ignore[method-assign,assignment]
         sys.unraisablehook = lambda _: None
         try:
             yield

@@ -1,0 +1,165 @@
+"""The simulated SQL gateway, with what people do who work on SQL: queries, EXPLAIN, DESCRIBE, completion.
+
+A query gives the rows of the one table that it reads: those of a file, if the table has a `path`; two at a time for
+ever, if its connector is `datagen`; none otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.simulation.flink import Answer, Operator, Program, error
+from tests.simulation.gateway import Gateway, Invalid, Operation, Session, _short
+from tests.simulation.loop import NEUTRAL
+
+_FROM = re.compile(r"\bFROM\s+([`\w.]+)", re.IGNORECASE)
+_INTO = re.compile(r"\bINSERT\s+INTO\s+([`\w.]+)", re.IGNORECASE)
+_COLUMN = re.compile(r"[(,]\s*`?(\w+)`?\s+(BIGINT|INT|STRING|DOUBLE|TIMESTAMP\(3\))", re.IGNORECASE)
+_NAMED = re.compile(r"AS\s+`sink`\s*\(([^)]*)\)", re.IGNORECASE)
+_FACTORIES = "Available factory identifiers are:\n\nblackhole\ndatagen\nkafka\n"
+_OPTIONS = "Unsupported options.\n\nSupported options:\n\nconnector\nnumber-of-rows\nrows-per-second\n"
+
+
+@dataclass
+class Query:
+    """What a statement gives: columns, rows, and whether there are ever more of them."""
+
+    columns: list[Any]
+    rows: list[list[Any]]
+    endless: bool = False
+    given_at: float = -1.0
+
+
+class QueryingGateway(Gateway):
+    """`refuses` are words for which a statement fails, each with what is said against it."""
+
+    def __init__(self, flink: Any):
+        super().__init__(flink)
+        self.refuses: dict[str, str] = {}
+        self.queries: dict[int, Query] = {}
+        self.configs: dict[int, dict[str, str]] = {}
+        self.kept: list[Operation] = []
+        """All of them: what is known by its `id` must not make room for another."""
+
+    def _in(self, session: Session, method: str, rest: list[str], body: Mapping[str, Any]) -> Any:
+        match (method, *rest):
+            case ("GET", "complete-statement"):
+                return 200, {"candidates": ["SELECT", "SUM(", "sources"]}
+            case ("POST", "statements"):
+                answer = super()._in(session, method, rest, body)
+                operation = session.operations[answer[1]["operationHandle"]]
+                self.kept.append(operation)
+                self.configs[id(operation)] = dict(body.get("executionConfig") or {})
+                return answer
+            case ("GET", "operations", handle, "result", token):
+                operation = session.operations[handle]
+                if operation.ready and not operation.failure and id(operation) in self.queries:
+                    return self._page(operation, int(token))
+        return super()._in(session, method, rest, body)
+
+    def _execute(self, session: Session, operation: Operation, statement: str, generation: int) -> None:
+        words = statement.strip().upper()
+        try:
+            for word, why in self.refuses.items():
+                if word.upper() in words:
+                    raise Invalid(why)
+            if words.startswith(("SELECT", "WITH", "VALUES")):
+                self._query(session, operation, statement)
+            elif words.startswith("EXPLAIN"):
+                operation.rows = [[self._explained(session, statement)]]
+            elif words.startswith(("DESCRIBE", "DESC ")):
+                operation.rows = [
+                    [n, t, "TRUE", None, None, None] for n, t in self._columns(session, statement.split()[-1])
+                ]
+            elif words.startswith("SHOW TABLES"):
+                self.queries[id(operation)] = Query([{"name": "table name"}], [[n] for n in sorted(session.tables)])
+            elif words.startswith("DROP"):
+                session.tables.pop(_short(statement.split()[-1].rstrip(";")), None)
+            else:
+                super()._execute(session, operation, statement, generation)
+                return
+        except Invalid as reason:
+            operation.failure = f"org.apache.flink.table.api.ValidationException: {reason}"
+        operation.ready = True
+
+    def _columns(self, session: Session, table: str) -> list[tuple[str, str]]:
+        found = session.tables.get(_short(table.rstrip(";")))
+        if found is None:
+            raise Invalid(f"Object '{_short(table)}' not found")
+        return [(name, kind.upper()) for name, kind in _COLUMN.findall(found)]
+
+    def _explained(self, session: Session, statement: str) -> str:
+        reads, writes = _FROM.findall(statement), _INTO.findall(statement)
+        for table in (*reads, *writes):
+            text = session.tables.get(_short(table))
+            if text is None:
+                raise Invalid(f"Object '{_short(table)}' not found")
+            if "penstock.unknown" in text:
+                raise Invalid(_OPTIONS if "'datagen'" in text else _FACTORIES)
+        lines = [f"LogicalSink(table=[default_catalog.default_database.{_short(t)}], fields=[id])" for t in writes]
+        lines += [f"  TableScan(table=[[default_catalog, default_database, {_short(t)}]])" for t in reads]
+        return "\n".join([*lines, "advice[1]: [ADVICE] It is a small plan."])
+
+    def _query(self, session: Session, operation: Operation, statement: str) -> None:
+        tables = _FROM.findall(statement)
+        table = _short(tables[-1]) if tables else ""
+        columns = self._columns(session, table) if table else [("x", "INT")]
+        text = session.tables.get(table, "")
+        if named := _NAMED.search(statement):
+            wanted = [n.strip(" `") for n in named.group(1).split(",")]
+            columns = [(n, dict(columns).get(n, "BIGINT")) for n in wanted]
+        rows: list[list[Any]] = [] if table else [[1]]
+        if path := re.search(r"'path'\s*=\s*'([^']+)'", text):
+            for line in self.flink.disk.read(f"{path.group(1)}/rows.json").decode().splitlines():
+                rows.append([json.loads(line).get(name) for name, _ in columns])
+        elif "'kafka'" in text:
+            rows = [['{"id": 1}'], ['{"id": 2}']]
+        shown = [{"name": n, "logicalType": _logical(kind)} for n, kind in columns]
+        self.queries[id(operation)] = Query(shown, rows, "'datagen'" in text)
+        config = self.configs.get(id(operation), {})
+        job_id = config.get("$internal.pipeline.job-id", f"{self.random.getrandbits(128):032x}")
+        self.flink.judge.by_hand.add(job_id)
+        operation.job_id = job_id
+        program = Program((Operator("source", f"Source: {table}", stateful=False),), output="")
+        self.flink.accept(job_id, config.get("pipeline.name", "collect"), program, config, None, False)
+
+    def _page(self, operation: Operation, token: int) -> Answer:
+        query = self.queries[id(operation)]
+        columns, rows = query.columns, query.rows
+        job = self.flink.jobs.get(operation.job_id or "")
+        if query.endless:
+            if job is None or job.final:
+                return error(
+                    500, "SqlExecutionException", "Caused by: org.apache.flink.JobCancelledException: cancelled"
+                )
+            if self.loop.time() - query.given_at < 0.4:
+                return self._result(operation, columns, [], token)
+            query.given_at = self.loop.time()
+            rows = [
+                [f"{token}-{n}" if c["logicalType"]["type"] == "VARCHAR" else token for c in columns] for n in (1, 2)
+            ]
+            return self._result(operation, columns, rows, token + 1)
+        if token == 0:
+            return self._result(operation, columns, rows, 1 if rows else None)
+        if job is not None and not job.final:
+            self.loop.call_later(0, self.flink.finish, job, context=NEUTRAL)
+        return self._result(operation, columns, [], None)
+
+    def _result(self, operation: Operation, columns: list[Any], rows: list[list[Any]], following: int | None) -> Answer:
+        body = {
+            "resultType": "EOS" if following is None else "PAYLOAD",
+            "resultKind": "SUCCESS_WITH_CONTENT",
+            "jobID": operation.job_id,
+            "results": {"columns": columns, "data": [{"kind": "INSERT", "fields": row} for row in rows]},
+        }
+        return 200, body if following is None else {**body, "nextResultUri": f"/v2/x/result/{following}?rowFormat=JSON"}
+
+
+def _logical(kind: str) -> dict[str, Any]:
+    if kind == "STRING":
+        return {"type": "VARCHAR", "length": 2147483647, "nullable": True}
+    return {"type": kind, "nullable": kind != "BIGINT"}
