@@ -13,8 +13,7 @@ from clusters.protocol import Ref, Unreachable
 from core.jobs.observations import ENDED, Observation
 from services import Services
 from settings import clock
-from store import attempts, clusters
-from store.tables import Job
+from store import attempts, clusters, jobs
 
 PATIENCE_SECONDS = 60.0
 
@@ -29,11 +28,11 @@ class Adopting:
         bind(job=wanted.job_id, command=wanted.command_id)
         async with heartbeats():
             async with self._services.database.read() as session:
-                job = await session.get(Job, wanted.job_id)
+                job = await jobs.by_id(session, wanted.job_id)
                 assert job is not None
                 cluster = await clusters.get(session, job.cluster)
                 own = await attempts.by_flink_job(session, wanted.flink_job_id)
-                owner = await session.get(Job, own.job_id) if own else None
+                owner = await jobs.by_id(session, own.job_id) if own else None
             if own is not None and owner is not None and own.job_id != wanted.job_id:
                 return c.Adoptable(
                     error=f"Flink job {wanted.flink_job_id} is attempt {own.number} of {owner.project}:{owner.name}; "

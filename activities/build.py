@@ -23,7 +23,7 @@ from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
 from services import Services
 from settings import Settings, clock
 from store import attempts, clusters, commands, jobs
-from store.tables import Build, Job
+from store.tables import Build
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ class Builder:
         services = self._services
         async with log_of(services.database, wanted.command_id) as tell, heartbeats():
             async with services.database.read() as session:
-                job = await session.get(Job, wanted.job_id)
+                job = await jobs.by_id(session, wanted.job_id)
                 assert job is not None
                 cluster = await clusters.get(session, job.cluster)
                 raw = (await jobs.version(session, job, wanted.version)).spec

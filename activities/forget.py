@@ -13,7 +13,6 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from clusters import state_files
 from clusters.protocol import Unreachable
@@ -23,16 +22,16 @@ from core.jobs.states import is_stateless
 from core.paths import normal
 from services import Services
 from settings import clock
-from store import attempts, history
-from store.tables import Job
+from store import attempts, history, jobs
+from store.database import Session
 
 AGAIN_SECONDS = 3600.0
 RUN_SECONDS = 5.0
 BATCH = 500
 JOBS = 100
 T = TypeVar("T", int, str)
-Find = Callable[[AsyncSession], Awaitable[Sequence[T]]]
-Delete = Callable[[AsyncSession, Sequence[T]], Awaitable[None]]
+Find = Callable[[Session], Awaitable[Sequence[T]]]
+Delete = Callable[[Session, Sequence[T]], Awaitable[None]]
 log = structlog.get_logger()
 
 
@@ -132,7 +131,7 @@ class Forgetting:
         old = partial(history.old_attempts, job_id=id_, before=before, keep=keep, limit=BATCH)
         database = self._services.database
         async with database.read() as session:
-            job = await session.get(Job, id_)
+            job = await jobs.by_id(session, id_)
             page = await old(session, after=after)
             state_dir = await history.state_dir(session, job) if job else None
         if job is None or not page:

@@ -29,8 +29,8 @@ from observation.growth import Growth
 from observation.observer import Observer
 from services import Services
 from settings import clock
-from store import attempts, clusters
-from store.tables import Attempt, Cluster, Job
+from store import attempts, clusters, jobs
+from store.tables import Attempt, Cluster
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 STEADY_SECONDS = 10.0
@@ -84,7 +84,7 @@ class Observing:
         attempt, cluster = await self._attempt(wanted)
         seen = await self._checked(wanted, attempt, cluster)
         async with self._services.database.read() as session:
-            job = await session.get(Job, wanted.job_id)
+            job = await jobs.by_id(session, wanted.job_id)
             assert job is not None
             policy = SavepointPolicy.model_validate(job.savepoints or {})
             if policy.keep_attempts is not None and not is_stateless(job.type):

@@ -14,9 +14,9 @@ from core.jobs.records import Record
 from services import Services
 from services.effective import effective_config
 from settings import clock
-from store import attempts
+from store import attempts, jobs
 from store.record import UnknownJob, apply
-from store.tables import Attempt, Job
+from store.tables import Attempt
 
 UNKNOWN_RETRY = timedelta(seconds=30)
 log = structlog.get_logger()
@@ -72,7 +72,8 @@ class Recorder:
             handle = await self._services.engines.get(found.cluster).reserve(wanted.flink_job_id)
         async with database.write() as session:
             if existing is None:
-                session.add(
+                await attempts.add(
+                    session,
                     Attempt(
                         job_id=wanted.job_id,
                         number=wanted.number,
@@ -96,9 +97,8 @@ class Recorder:
                             "leader": (found.cluster.health or {}).get("leader"),
                         },
                         started_at=clock.now(),
-                    )
+                    ),
                 )
-                await session.flush()
             await apply(session, wanted.record)
             return c.Opened()
 
@@ -106,7 +106,7 @@ class Recorder:
         """The workflow has forgotten attempts: Temporal was restored from a backup, or the workflow was reset."""
         async with self._services.database.read() as session:
             newest = (await attempts.recent(session, wanted.job_id, 1))[0]
-            job = await session.get(Job, wanted.job_id)
+            job = await jobs.by_id(session, wanted.job_id)
             assert job is not None
         return c.Opened(
             conflict=True,

@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel
-from sqlalchemy import text
 from temporalio.service import RPCError
 
 from api.deps import Parts
@@ -47,8 +46,8 @@ async def readyz(parts: Parts, response: Response) -> Ready:
 
 async def _database(parts: Services) -> str:
     try:
-        async with asyncio.timeout(5), parts.database.read() as session:
-            await session.execute(text("SELECT 1"))
+        async with asyncio.timeout(5):
+            await parts.database.ping()
     except Exception as error:
         return type(error).__name__
     return "ok"

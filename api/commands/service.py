@@ -7,12 +7,10 @@ import uuid
 from collections.abc import AsyncIterator
 
 import structlog
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.clusters import hosting
+from api import hosting
 from api.commands.schemas import CommandOut, LogLineOut, NewCommand
-from api.jobs.schemas import NewVersion
+from api.versions import NewVersion
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.jobs.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
 from core.jobs.snapshot import JobSnapshot
@@ -25,7 +23,7 @@ from services import Services
 from settings import clock
 from sql.compiling import REMEDIES, judge
 from store import attempts, clusters, commands, jobs
-from store.database import DatabaseUnavailable
+from store.database import DatabaseUnavailable, Session, Taken
 from store.tables import Cluster, Command, Job
 from temporal.delivery import NO_ANSWER, deliver
 
@@ -56,7 +54,7 @@ async def send(
         try:
             written = await _write(services, ref, new, key, adding)
             break
-        except IntegrityError:  # another command took the number, or the key, at the same moment
+        except Taken:  # another command took the number, or the key, at the same moment
             continue
     else:
         raise Conflict("Other commands were sent to this job at the same moment.", remedy="Send it again.")
@@ -221,7 +219,7 @@ def reused(known: Command, key: str) -> InvalidInput:
     )
 
 
-async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None:
+async def _check(session: Session, job: Job, new: NewCommand) -> int | None:
     """The version that the command works with. Raises when the job's state or the input does not allow it."""
     label = f"{job.project}:{job.name}"
     state = JobState(job.state)
@@ -262,7 +260,7 @@ def _basis(job: Job) -> Basis:
     return JobSnapshot.model_validate(job.snapshot).basis if job.snapshot else Basis.FRESH
 
 
-async def _check_adoption(session: AsyncSession, job: Job, new: NewCommand) -> int | None:
+async def _check_adoption(session: Session, job: Job, new: NewCommand) -> int | None:
     if new.flink_job_id is None:
         raise InvalidInput(
             "adopt needs `flink_job_id`.",
@@ -283,7 +281,7 @@ async def _check_adoption(session: AsyncSession, job: Job, new: NewCommand) -> i
     return new.version
 
 
-async def _check_point(session: AsyncSession, job: Job, restore: RestoreRequest | None) -> None:
+async def _check_point(session: Session, job: Job, restore: RestoreRequest | None) -> None:
     if restore is None or restore.point is None:
         return
     if "\x00" in restore.point:

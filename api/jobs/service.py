@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.clusters import hosting
+from api import hosting
 from api.jobs import schemas as out
 from api.temporal import asking
+from api.versions import NewVersion
 from builds import git
 from core import config as rules
 from core.effects import Rejected
@@ -40,6 +39,7 @@ from services.effective import effective_config
 from settings import clock
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
+from store.database import Session, Taken
 from store.tables import Attempt, Cluster, Job, Version
 from temporal.delivery import ANSWER_TIMEOUT
 
@@ -86,16 +86,19 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
     )
     async with services.database.write() as session:
         await jobs.project(session, new.project)
-        await hosting.check_new_job(session, new, await clusters.get(session, new.cluster))
+        await hosting.check_new_job(
+            session,
+            await clusters.get(session, new.cluster),
+            name=new.name,
+            type_=new.spec.type,
+            takes_savepoints=new.savepoint_policy.interval is not None,
+        )
         if await jobs.find(session, new.project, new.name):
             raise _exists(new)
-        session.add(job)
         try:
-            await session.flush()
-        except IntegrityError as error:
+            await jobs.add(session, job, new.spec.model_dump(mode="json"), new.note)
+        except Taken as error:
             raise _exists(new) from error
-        spec = new.spec.model_dump(mode="json")
-        session.add(Version(job_id=job.id, number=1, spec=spec, note=new.note, created_at=now))
     async with services.database.read() as session:
         return (await show(session, [job]))[0]
 
@@ -113,7 +116,7 @@ def _exists(new: out.NewJob) -> Conflict:
     )
 
 
-async def show(session: AsyncSession, found: Sequence[Job]) -> list[out.JobOut]:
+async def show(session: Session, found: Sequence[Job]) -> list[out.JobOut]:
     """Jobs as they are shown; a fixed number of queries for any number of them."""
     current = await attempts.current(session, found)
     rows = await clusters.by_names(session, {job.cluster for job in found})
@@ -262,7 +265,7 @@ async def delete(services: Services, ref: str) -> None:
     await deletion.delete(services, ref)
 
 
-async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.VersionOut:
+async def add_version(services: Services, ref: str, new: NewVersion) -> out.VersionOut:
     check_spec(new.spec, services)
     async with services.database.write() as session:
         job = await jobs.get(session, ref)
