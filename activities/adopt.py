@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from temporalio import activity
 
 from activities import contracts as c
@@ -12,10 +10,9 @@ from activities.looking import now_ms
 from clusters.protocol import Ref, Unreachable
 from core.jobs.observations import ENDED, Observation
 from services import Services
-from settings import clock
+from settings import waits
+from settings.polling import poll
 from store import attempts, clusters, jobs
-
-PATIENCE_SECONDS = 60.0
 
 
 class Adopting:
@@ -40,7 +37,7 @@ class Adopting:
                     code="not_adoptable",
                 )
             engine = self._services.engines.get(cluster)
-            deadline = clock.monotonic() + PATIENCE_SECONDS
+            polling = poll(waits.UNREACHABLE_PACE, seconds=waits.ADOPTION_SECONDS)
             while True:
                 try:
                     asked = now_ms()
@@ -48,9 +45,8 @@ class Adopting:
                     leader = await engine.leader()
                     break
                 except Unreachable as error:
-                    if clock.monotonic() > deadline:
+                    if not await polling.again():
                         return c.Adoptable(error=error.message, code="cluster_unreachable")
-                    await asyncio.sleep(2)
             if seen.state in ENDED:
                 return c.Adoptable(
                     error=f"There is nothing to adopt: on {cluster.name}, Flink job {wanted.flink_job_id} is "

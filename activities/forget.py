@@ -21,12 +21,10 @@ from core.jobs.snapshot import checkpoint_directory, savepoint_root
 from core.jobs.states import is_stateless
 from core.paths import normal
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import attempts, history, jobs
 from store.database import Session
 
-AGAIN_SECONDS = 3600.0
-RUN_SECONDS = 5.0
 BATCH = 500
 JOBS = 100
 T = TypeVar("T", int, str)
@@ -51,8 +49,8 @@ class Forgetting:
     async def past(self) -> None:
         """Go on for some seconds. Raises what the database raises; the next run goes on."""
         now = clock.monotonic()
-        deadline = now + RUN_SECONDS
-        if self._begun is None or (self._is_through() and now - self._begun >= AGAIN_SECONDS):
+        deadline = now + waits.FORGET_RUN_SECONDS
+        if self._begun is None or (self._is_through() and now - self._begun >= waits.FORGET_EVERY_SECONDS):
             self._begun, self._job, self._line = now, "", 0
             await self._previews(clock.now(), deadline)
         while not self._is_through() and clock.monotonic() < deadline:

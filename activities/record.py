@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -13,12 +11,11 @@ from activities.logs import bind
 from core.jobs.records import Record
 from services import Services
 from services.effective import effective_config
-from settings import clock
+from settings import clock, waits
 from store import attempts, jobs
 from store.record import UnknownJob, apply
 from store.tables import Attempt
 
-UNKNOWN_RETRY = timedelta(seconds=30)
 log = structlog.get_logger()
 
 
@@ -51,7 +48,7 @@ class Recorder:
             f"The database {where} of installation {installation} has no job {job_id}. Give the workers on queue "
             f"{queue} the database that has it; if none has, terminate this workflow and cancel what it runs.",
             type="unknown_job",
-            next_retry_delay=UNKNOWN_RETRY,
+            next_retry_delay=waits.RECORD_UNKNOWN_RETRY,
         )
 
     @activity.defn(name=c.OPEN_ATTEMPT)

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from api.deps import Parts
 from core.jobs.states import RESTING, JobState
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import clusters, jobs, orphans
 
 router = APIRouter(tags=["system"])
@@ -46,7 +46,7 @@ async def readyz(parts: Parts, response: Response) -> Ready:
 
 async def _database(parts: Services) -> str:
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(waits.READY_SECONDS):
             await parts.database.ping()
     except Exception as error:
         return type(error).__name__
@@ -55,7 +55,7 @@ async def _database(parts: Services) -> str:
 
 async def _temporal(parts: Services) -> str:
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(waits.READY_SECONDS):
             return "ok" if await parts.client.service_client.check_health() else "not serving"
     except (RPCError, RuntimeError, TimeoutError) as error:
         return type(error).__name__

@@ -12,9 +12,9 @@ import git
 from core.effects import EngineError, Rejected, Tell
 from core.specs import GitSource, check_git_ref, check_git_url, check_inner_path, local_git_path
 from processes.child import clean_line
+from settings import waits
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
-TIMEOUT = 300
 
 # Git is told never to run anything that a URL, a repository or a user's configuration may name.
 _ENV = {
@@ -109,7 +109,7 @@ def _fetch(url: str, commit: str, target: Path) -> None:
                 "--",
                 url,
                 commit,
-                kill_after_timeout=TIMEOUT,
+                kill_after_timeout=waits.GIT_SECONDS,
             )
         except git.GitCommandError as error:
             # A server may refuse to give a commit by its id (uploadpack.allowReachableSHA1InWant): take all.
@@ -117,7 +117,7 @@ def _fetch(url: str, commit: str, target: Path) -> None:
                 raise _failed(error) from error
             try:
                 repo.git.fetch(
-                    "--no-tags", "--", url, "+refs/heads/*:refs/remotes/origin/*", kill_after_timeout=TIMEOUT
+                    "--no-tags", "--", url, "+refs/heads/*:refs/remotes/origin/*", kill_after_timeout=waits.GIT_SECONDS
                 )
             except git.GitCommandError as second:
                 raise _failed(second) from second
@@ -131,7 +131,7 @@ def _git(*arguments: str) -> str:
     command = git.Git()
     command.update_environment(**_ENV)
     try:
-        return str(command.execute(["git", *arguments], kill_after_timeout=TIMEOUT))
+        return str(command.execute(["git", *arguments], kill_after_timeout=waits.GIT_SECONDS))
     except git.GitCommandError as error:
         raise _failed(error) from error
 

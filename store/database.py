@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from sqlalchemy import event, exc, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-BUSY_MILLISECONDS = 15_000
+from settings import waits
+
 # Of PostgreSQL: no connection, no room, interrupted by an operator, trouble with its machine.
 _AWAY = ("08", "53", "57", "58")
 
@@ -163,7 +164,7 @@ def _prepare_sqlite(engine: Any) -> None:
             "journal_mode=WAL",
             "synchronous=NORMAL",
             "foreign_keys=ON",
-            f"busy_timeout={BUSY_MILLISECONDS}",
+            f"busy_timeout={waits.DATABASE_BUSY_SECONDS * 1000:.0f}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -21,12 +21,11 @@ from core.errors import Conflict, InvalidInput
 from core.jobs.states import CommandKind, JobState
 from observation.observer import Observer
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import attempts, clusters, commands, jobs, previews
 from store.tables import Cluster, Job
 from temporal.delivery import NO_ANSWER, start_watch, stop_watch
 
-FRESH_SECONDS = 2.0
 _OF_SESSIONS = {"standby_urls", "gateway_url", "gateway_urls"}
 log = structlog.get_logger()
 
@@ -73,8 +72,8 @@ async def get(services: Services, observer: Observer, name: str) -> ClusterOut:
     async with services.database.read() as session:
         row = await clusters.get(session, name)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(3):
-            await observer.observe(row.name, not_older_than=FRESH_SECONDS)
+        async with asyncio.timeout(waits.REFRESH_SECONDS):
+            await observer.observe(row.name, not_older_than=waits.FRESH_SECONDS)
     async with services.database.read() as session:
         row = await clusters.get(session, name)
         return _show(row, await clusters.keepers(session, [row]))

@@ -20,7 +20,7 @@ from core.sql.verdict import StateVerdict
 from core.sql.verdict import objection as objection_to
 from observation import points
 from services import Services
-from settings import clock
+from settings import clock, waits
 from sql.compiling import REMEDIES, judge
 from store import attempts, clusters, commands, jobs
 from store.database import DatabaseUnavailable, Session, Taken
@@ -34,7 +34,6 @@ _FIELDS = {
     "rollback_within": (CommandKind.RESUBMIT,),
     "flink_job_id": (CommandKind.ADOPT,),
 }
-FOLLOW_SECONDS = 0.4
 RACES = 5
 log = structlog.get_logger()
 
@@ -363,7 +362,7 @@ async def follow(services: Services, command_id: str, *, wait: bool, after: int 
             continue
         if not wait or command is None or CommandState(command.state) in COMMAND_ENDED:
             return
-        await asyncio.sleep(FOLLOW_SECONDS)
+        await asyncio.sleep(waits.FOLLOW_SECONDS)
 
 
 async def ended(services: Services, command_id: str) -> CommandOut | None:

@@ -8,11 +8,10 @@ from core.jobs.snapshot import lineage_of
 from core.jobs.states import AttemptState
 from observation import points
 from services import Services
+from settings import waits
 from settings.waits import within
 from store import attempts, jobs
 from store.tables import Attempt, RestorePointRow
-
-GATHER_TIMEOUT = 10.0
 
 
 async def attempts_of(
@@ -49,7 +48,7 @@ async def restore_points(services: Services, ref: str) -> list[RestorePointOut]:
         job = await jobs.get(session, ref)
     if job.current_attempt:
         remedy = "The cluster, or the files that it writes, are slow to read. Try again."
-        async with within(GATHER_TIMEOUT, "Gathering the restore points", code="points_too_slow", remedy=remedy):
+        async with within(waits.GATHER_SECONDS, "Gathering the restore points", code="points_too_slow", remedy=remedy):
             await points.gather(services, job.id)
     async with services.database.read() as session:
         rows = await attempts.points(session, job.id)

@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from core.errors import InvalidInput
+from settings import waits
 
-DATABASE_SECONDS = 15.0
 Columns = list[tuple[str, str, bool]]
 """Name, type, and whether it may be null."""
 
@@ -34,9 +34,9 @@ async def describe(place: Place, name: str) -> tuple[Columns, list[str]]:
     database's words when it cannot be read."""
     url = URL.create("postgresql+asyncpg", place.user, place.password, place.host, place.port, place.database)
     schema, _, table = name.rpartition(".")
-    engine = create_async_engine(url, connect_args={"timeout": DATABASE_SECONDS})
+    engine = create_async_engine(url, connect_args={"timeout": waits.USER_DATABASE_SECONDS})
     try:
-        async with asyncio.timeout(DATABASE_SECONDS), engine.connect() as connection:
+        async with asyncio.timeout(waits.USER_DATABASE_SECONDS), engine.connect() as connection:
             return await connection.run_sync(lambda c: _reflected(c, schema or None, table))
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         words = str(getattr(error, "orig", None) or error) or type(error).__name__

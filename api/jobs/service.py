@@ -36,15 +36,13 @@ from observation import deletion, points
 from observation.observer import Observer
 from services import Services
 from services.effective import effective_config
-from settings import clock
+from settings import clock, waits
+from settings.polling import poll
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
 from store.database import Session, Taken
 from store.tables import Attempt, Cluster, Job, Version
-from temporal.delivery import ANSWER_TIMEOUT
 
-STALE_SECONDS = 2.0
-REFRESH_TIMEOUT = 3.0
 log = structlog.get_logger()
 
 
@@ -204,11 +202,11 @@ async def get(services: Services, observer: Observer, ref: str) -> out.JobOut:
     if attempt is None or attempt.ended_at is not None:
         return shown
     seen = shown.last_observed_at
-    if seen is not None and (clock.now() - seen).total_seconds() < STALE_SECONDS:
+    if seen is not None and (clock.now() - seen).total_seconds() < waits.FRESH_SECONDS:
         return shown
     try:
-        async with asyncio.timeout(REFRESH_TIMEOUT):
-            look = await observer.observe(job.cluster, not_older_than=STALE_SECONDS)
+        async with asyncio.timeout(waits.REFRESH_SECONDS):
+            look = await observer.observe(job.cluster, not_older_than=waits.FRESH_SECONDS)
             if look.changed:
                 await _settle(services, job)
     except TimeoutError:
@@ -219,8 +217,8 @@ async def get(services: Services, observer: Observer, ref: str) -> out.JobOut:
 
 async def _settle(services: Services, job: Job) -> None:
     """Give the job's workflow a moment to write down what it has just been told."""
-    for _ in range(10):
-        await asyncio.sleep(0.05)
+    polling = poll(waits.WRITTEN_PACE, seconds=waits.WRITTEN_SECONDS)
+    while await polling.again():
         async with services.database.read() as session:
             if (await jobs.get(session, job.id)).revision != job.revision:
                 return
@@ -252,9 +250,9 @@ async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) ->
     with asking(written, remedy=remedy):
         try:
             if changes.restart_policy is not None:
-                await handle.signal("policy", changes.restart_policy, rpc_timeout=ANSWER_TIMEOUT)
+                await handle.signal("policy", changes.restart_policy, rpc_timeout=waits.ANSWER_TIMEOUT)
             if changes.savepoint_policy is not None:
-                await handle.signal("savepoints", changes.savepoint_policy, rpc_timeout=ANSWER_TIMEOUT)
+                await handle.signal("savepoints", changes.savepoint_policy, rpc_timeout=waits.ANSWER_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

@@ -21,10 +21,9 @@ from core.effects import Rejected
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import commands, jobs, resources
 from store.tables import Library
-from temporal.delivery import ANSWER_TIMEOUT
 
 MAX_UPLOAD = 512 * 1024 * 1024
 
@@ -75,7 +74,7 @@ async def _fetch(services: Services, row: Library) -> None:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             static_summary=f"library {row.name} {row.version}",
-            rpc_timeout=ANSWER_TIMEOUT,
+            rpc_timeout=waits.ANSWER_TIMEOUT,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 
 from temporalio.client import WorkflowFailureError
 
@@ -13,10 +12,9 @@ from clusters.protocol import Ref
 from core.effects import EngineError
 from core.errors import Conflict
 from services import Services
+from settings import waits
 from store import clusters, jobs, orphans
 from store.tables import Cluster, Job, Orphan
-
-LIMIT = timedelta(minutes=5)
 
 
 async def run(services: Services, wanted: Recover) -> Findings:
@@ -31,7 +29,7 @@ async def run(services: Services, wanted: Recover) -> Findings:
                 wanted,
                 id=id_,
                 task_queue=services.installation.queues.main,
-                execution_timeout=LIMIT,
+                execution_timeout=waits.RECOVERY_RUN,
                 result_type=Findings,
             )
     except WorkflowFailureError as error:

@@ -12,7 +12,7 @@ from core.specs import SqlSpec
 from core.sql.references import chain_at, quoted_name
 from core.sql.script import sort_script, tokens
 from services import Services
-from settings import clock
+from settings import clock, waits
 from sql import testing
 from sql.previews import Wanted, start
 from sql.runs import Ended, Limits
@@ -134,7 +134,7 @@ async def put_test(
     inputs = {t: (await rows_of(services, job.project, t, source)).rows for t, source in body.inputs.items()}
     expected = body.expected
     if expected is None:
-        made = await testing.finished(services, bench.runs, job, spec, inputs, 120)
+        made = await testing.finished(services, bench.runs, job, spec, inputs, waits.TEST_OUTPUT_SECONDS)
         if wrong := next((x for x in made.streams if x.ended is not Ended.FINISHED), None):
             raise InvalidInput(
                 f"The script did not come to its end with these rows: {wrong.name}: {wrong.why}.",

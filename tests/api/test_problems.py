@@ -296,7 +296,7 @@ class TestWaits:
             await asyncio.sleep(5)
 
         monkeypatch.setattr("api.history.service.points.gather", slow)
-        monkeypatch.setattr("api.history.service.GATHER_TIMEOUT", 0.01)
+        monkeypatch.setattr("settings.waits.GATHER_SECONDS", 0.01)
         body = (await http.get("/jobs/default:j/restore-points")).json()
         assert (body["status"], body["code"]) == (503, "points_too_slow")
         assert "PLAN_TIMEOUT" not in body["remedy"]
