@@ -31,6 +31,9 @@ faults: ## Kill, freeze and cut off every part, at every step and at random; abo
 simulate: ## Search with the simulation; ARGS="--seconds 3600 --seed 7", "--replay SEED", "--mutations"
 	@PYTHONPATH=. "$$(bin/environment test)" -m tests.simulation $(ARGS)
 
+docs: ## Draw the rooms in docs/architecture.md anew
+	@PYTHONPATH=. "$$(bin/environment test)" -m tests.drawing
+
 bench: ## Measure, and write docs/benchmarks.md
 	@PYTHONPATH=. "$$(bin/environment test)" -m benchmarks
 
@@ -43,4 +46,4 @@ lock: ## Write the locks anew from pyproject.toml; ARGS="--upgrade", "--upgrade-
 	@$(compile) pyproject.toml --extra test -c requirements.lock -o requirements-test.lock >/dev/null
 	@$(compile) --group build -c requirements-test.lock -o requirements-build.lock >/dev/null
 
-.PHONY: help demo up down status test check lint faults simulate bench lock
+.PHONY: help demo up down status test check lint faults simulate docs bench lock

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from temporalio import activity
 
 from activities import contracts as c
@@ -12,11 +10,9 @@ from activities.looking import now_ms
 from clusters.protocol import Ref, Unreachable
 from core.jobs.observations import ENDED, Observation
 from services import Services
-from settings import clock
-from store import attempts, clusters
-from store.tables import Job
-
-PATIENCE_SECONDS = 60.0
+from settings import waits
+from settings.polling import poll
+from store import attempts, clusters, jobs
 
 
 class Adopting:
@@ -29,11 +25,11 @@ class Adopting:
         bind(job=wanted.job_id, command=wanted.command_id)
         async with heartbeats():
             async with self._services.database.read() as session:
-                job = await session.get(Job, wanted.job_id)
+                job = await jobs.by_id(session, wanted.job_id)
                 assert job is not None
                 cluster = await clusters.get(session, job.cluster)
                 own = await attempts.by_flink_job(session, wanted.flink_job_id)
-                owner = await session.get(Job, own.job_id) if own else None
+                owner = await jobs.by_id(session, own.job_id) if own else None
             if own is not None and owner is not None and own.job_id != wanted.job_id:
                 return c.Adoptable(
                     error=f"Flink job {wanted.flink_job_id} is attempt {own.number} of {owner.project}:{owner.name}; "
@@ -41,7 +37,7 @@ class Adopting:
                     code="not_adoptable",
                 )
             engine = self._services.engines.get(cluster)
-            deadline = clock.monotonic() + PATIENCE_SECONDS
+            polling = poll(waits.UNREACHABLE_PACE, seconds=waits.ADOPTION_SECONDS)
             while True:
                 try:
                     asked = now_ms()
@@ -49,9 +45,8 @@ class Adopting:
                     leader = await engine.leader()
                     break
                 except Unreachable as error:
-                    if clock.monotonic() > deadline:
+                    if not await polling.again():
                         return c.Adoptable(error=error.message, code="cluster_unreachable")
-                    await asyncio.sleep(2)
             if seen.state in ENDED:
                 return c.Adoptable(
                     error=f"There is nothing to adopt: on {cluster.name}, Flink job {wanted.flink_job_id} is "

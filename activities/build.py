@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,12 @@ from builds import git, jars, maven, pyenv
 from core.effects import EngineError, Rejected, Tell
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
 from services import Services
-from settings import Settings, clock
+from settings import Settings, clock, waits
 from store import attempts, clusters, commands, jobs
-from store.tables import Build, Job
+from store.tables import Build
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 log = structlog.get_logger()
-
-FOLLOW_SECONDS = 0.5
-LEAVE_TIMEOUT = timedelta(seconds=10)
 
 
 class Builder:
@@ -44,7 +40,7 @@ class Builder:
         services = self._services
         async with log_of(services.database, wanted.command_id) as tell, heartbeats():
             async with services.database.read() as session:
-                job = await session.get(Job, wanted.job_id)
+                job = await jobs.by_id(session, wanted.job_id)
                 assert job is not None
                 cluster = await clusters.get(session, job.cluster)
                 raw = (await jobs.version(session, job, wanted.version)).spec
@@ -132,7 +128,7 @@ class Builder:
     async def _leave(self, key: str, who: str) -> None:
         handle = self._services.client.get_workflow_handle(self._services.installation.build_workflow_id(key))
         try:
-            await handle.signal("leave", who, rpc_timeout=LEAVE_TIMEOUT)
+            await handle.signal("leave", who, rpc_timeout=waits.LEAVE_TIMEOUT)
         except RPCError as error:  # it has ended, or goes on to its end
             log.warning("could not leave a build", build=key[:12], why=str(error))
 
@@ -151,7 +147,7 @@ class Builder:
                 if done and len(rows) < 1000:
                     built: c.Built = result.result()
                     return built
-                await asyncio.wait([result], timeout=FOLLOW_SECONDS)
+                await asyncio.wait([result], timeout=waits.FOLLOW_BUILD_SECONDS)
         except WorkflowFailureError as error:
             return c.Built(error=f"The build was ended from outside: {error.cause}", code="build_failed")
         finally:

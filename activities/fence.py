@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from temporalio import activity
 
 from activities import contracts as c
@@ -17,12 +15,10 @@ from core.jobs.restore import RestoreKind
 from core.jobs.snapshot import attempt_checkpoints
 from observation.growth import Growth
 from services import Services
-from settings import clock
+from settings import waits
+from settings.polling import poll
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
-
-PATIENCE_SECONDS = 90.0
-PAUSE = 1.0
 
 
 class Fencer:
@@ -53,7 +49,7 @@ async def spend(
     has to be the one that was fenced (`docs/decisions/0020-a-model-of-the-fence.md`).
     """
     ref = Ref(attempt.flink_job_id, attempt.handle)
-    deadline = clock.monotonic() + PATIENCE_SECONDS
+    polling = poll(waits.FENCE_PACE, seconds=waits.FENCE_SECONDS)
     why = ""
     while True:
         try:
@@ -74,12 +70,11 @@ async def spend(
             if error.message != why:
                 tell(f"whether attempt {attempt.number} can still reach the cluster cannot be told: {error.message}")
             why = error.message
-        if clock.monotonic() > deadline:
+        if not await polling.again():
             return c.Fenced(
                 error=f"It cannot be made sure that attempt {attempt.number} never runs: {why or 'no clear answer'}",
                 code="submission_unresolved",
             )
-        await asyncio.sleep(PAUSE)
 
 
 async def _remainder(

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from clusters import state_files
 from clusters.protocol import Unreachable
@@ -22,17 +21,15 @@ from core.jobs.snapshot import checkpoint_directory, savepoint_root
 from core.jobs.states import is_stateless
 from core.paths import normal
 from services import Services
-from settings import clock
-from store import attempts, history
-from store.tables import Job
+from settings import clock, waits
+from store import attempts, history, jobs
+from store.database import Session
 
-AGAIN_SECONDS = 3600.0
-RUN_SECONDS = 5.0
 BATCH = 500
 JOBS = 100
 T = TypeVar("T", int, str)
-Find = Callable[[AsyncSession], Awaitable[Sequence[T]]]
-Delete = Callable[[AsyncSession, Sequence[T]], Awaitable[None]]
+Find = Callable[[Session], Awaitable[Sequence[T]]]
+Delete = Callable[[Session, Sequence[T]], Awaitable[None]]
 log = structlog.get_logger()
 
 
@@ -52,8 +49,8 @@ class Forgetting:
     async def past(self) -> None:
         """Go on for some seconds. Raises what the database raises; the next run goes on."""
         now = clock.monotonic()
-        deadline = now + RUN_SECONDS
-        if self._begun is None or (self._is_through() and now - self._begun >= AGAIN_SECONDS):
+        deadline = now + waits.FORGET_RUN_SECONDS
+        if self._begun is None or (self._is_through() and now - self._begun >= waits.FORGET_EVERY_SECONDS):
             self._begun, self._job, self._line = now, "", 0
             await self._previews(clock.now(), deadline)
         while not self._is_through() and clock.monotonic() < deadline:
@@ -132,7 +129,7 @@ class Forgetting:
         old = partial(history.old_attempts, job_id=id_, before=before, keep=keep, limit=BATCH)
         database = self._services.database
         async with database.read() as session:
-            job = await session.get(Job, id_)
+            job = await jobs.by_id(session, id_)
             page = await old(session, after=after)
             state_dir = await history.state_dir(session, job) if job else None
         if job is None or not page:

@@ -73,7 +73,7 @@ async def _row(services: Services, job: Job, place: Cluster, version: str, *, ne
     async with services.database.write() as session:
         row = await clusters.managed_by(session, job.id)
         if row is None:
-            row = await session.get(Cluster, job.name)
+            row = await clusters.find(session, job.name)
             if row is not None and not await clusters.is_left(session, row):
                 raise Rejected(f"There is a cluster {job.name} already; give this job another name.")
             row = await clusters.name_again(

@@ -12,12 +12,9 @@ import structlog
 from temporalio import activity
 
 from core.effects import Tell
-from settings import clock
+from settings import clock, waits
 from store import commands
 from store.database import Database
-
-FLUSH_SECONDS = 0.3
-STANDSTILL_SECONDS = 8.0  # below the heartbeat time-out of workflows/calls.py
 
 
 @asynccontextmanager
@@ -40,7 +37,7 @@ async def command_log(database: Database, scope: str | None) -> AsyncIterator[Te
         while not last:
             last = stop.is_set()  # one more batch after the end was told: the lines that came meanwhile
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), FLUSH_SECONDS)
+                await asyncio.wait_for(stop.wait(), waits.FLUSH_SECONDS)
             try:
                 await flush()
             except Exception as error:  # tried again with the next batch
@@ -81,7 +78,7 @@ class Pulse:
         activity.heartbeat()
 
     def check_time(self) -> None:
-        self._lost = self._lost or clock.monotonic() - self._last > STANDSTILL_SECONDS + self._seconds
+        self._lost = self._lost or clock.monotonic() - self._last > waits.STANDSTILL_SECONDS + self._seconds
 
     def check(self) -> None:
         """Just before something is sent that must not be sent late. Raises `Stale`."""
@@ -91,7 +88,7 @@ class Pulse:
 
 
 @asynccontextmanager
-async def heartbeats(seconds: float = 2.0) -> AsyncIterator[Pulse]:
+async def heartbeats(seconds: float = waits.HEARTBEAT_SECONDS) -> AsyncIterator[Pulse]:
     """Beats in the background as long as the block runs."""
     pulse = Pulse(seconds)
 

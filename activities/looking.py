@@ -9,12 +9,9 @@ from temporalio import activity
 from clusters.protocol import Engine, Failure, JobSeen, Ref, Unreachable
 from core.jobs.observations import EngineState, Observation
 from observation.growth import Growth
-from settings import clock
+from settings import clock, waits
+from settings.polling import poll
 from store.tables import Attempt
-
-PAUSE = 1.0
-CERTAIN_SECONDS = 240.0  # more than any heartbeat time-out that we have seen
-CACHE_SECONDS = 5.0  # more than Flink's web.refresh-interval, 3 s by default
 
 
 def now_ms() -> int:
@@ -51,7 +48,7 @@ async def certain(
     (seen on 2.3.0: the new JobManager answered after 4 s, the old tasks went on writing for 45 s). A
     successor that is started before would run beside them.
     """
-    deadline = clock.monotonic() + CERTAIN_SECONDS
+    deadline = clock.monotonic() + waits.CERTAIN_SECONDS
     asked = now_ms()
     seen = await engine.look(ref)
     if seen.state is not EngineState.MISSING:
@@ -62,7 +59,7 @@ async def certain(
     began = clock.monotonic()
     wait = grace if first.ha or first.identity == leader else max(grace, first.silence)
     while True:
-        await asyncio.sleep(min(PAUSE, wait))
+        await asyncio.sleep(min(waits.CERTAIN_PAUSE_SECONDS, wait))
         asked = now_ms()
         seen = await engine.look(ref)
         if seen.state is not EngineState.MISSING:
@@ -80,15 +77,14 @@ async def certain(
                 raise Unreachable(
                     f"the JobManager does not know it, and task managers still hold slots of it: {', '.join(holders)}"
                 )
-            wait = max(wait, PAUSE)
+            wait = max(wait, waits.CERTAIN_PAUSE_SECONDS)
 
 
 async def why_ended(engine: Engine, ref: Ref, seen: EngineState) -> Failure | None:
     """Why an attempt ended. The JobManager answers from a copy of the job that may be older than its end
     (web.refresh-interval), so one that failed without a failure is asked again. Raises `EngineError`."""
-    deadline = clock.monotonic() + CACHE_SECONDS
+    polling = poll(waits.FAILURE_CACHE_PACE, seconds=waits.FAILURE_CACHE_SECONDS)
     while True:
         failure = await engine.failure(ref)
-        if failure is not None or seen is not EngineState.FAILED or clock.monotonic() > deadline:
+        if failure is not None or seen is not EngineState.FAILED or not await polling.again():
             return failure
-        await asyncio.sleep(min(0.3, PAUSE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from datetime import timedelta
 
@@ -28,14 +29,12 @@ from observation.condition import assess
 from observation.growth import Growth
 from observation.observer import Observer
 from services import Services
-from settings import clock
-from store import attempts, clusters
-from store.tables import Attempt, Cluster, Job
+from settings import clock, waits
+from settings.polling import poll
+from store import attempts, clusters, jobs
+from store.tables import Attempt, Cluster
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
-STEADY_SECONDS = 10.0
 RESTORE_TRIES = 3  # of Flink's own restarts, before a restore that fails is given up
-UNREACHABLE_SECONDS = 120.0
 log = structlog.get_logger()
 
 
@@ -68,14 +67,13 @@ class Observing:
         """What the cluster says about an attempt now; asks for up to two minutes when it does not answer."""
         async with heartbeats():
             attempt, cluster = await self._attempt(wanted)
-            deadline = clock.monotonic() + UNREACHABLE_SECONDS
+            polling = poll(waits.UNREACHABLE_PACE, seconds=waits.UNREACHABLE_SECONDS)
             while True:
                 try:
                     return c.Seen(observation=await self._look(wanted, attempt, cluster))
                 except Unreachable as error:
-                    if isinstance(error, AliveElsewhere) or clock.monotonic() > deadline:
+                    if isinstance(error, AliveElsewhere) or not await polling.again():
                         return c.Seen(why=error.message)
-                    await asyncio.sleep(2)
 
     @activity.defn(name="check")
     async def check(self, wanted: c.AttemptIn) -> c.Seen:
@@ -84,7 +82,7 @@ class Observing:
         attempt, cluster = await self._attempt(wanted)
         seen = await self._checked(wanted, attempt, cluster)
         async with self._services.database.read() as session:
-            job = await session.get(Job, wanted.job_id)
+            job = await jobs.by_id(session, wanted.job_id)
             assert job is not None
             policy = SavepointPolicy.model_validate(job.savepoints or {})
             if policy.keep_attempts is not None and not is_stateless(job.type):
@@ -129,10 +127,11 @@ class Observing:
             attempt, cluster = await self._attempt(wanted)
             engine = self._services.engines.get(cluster)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            deadline = clock.monotonic() + min(self._services.settings.running_timeout, wanted.patience or float("inf"))
-            pause, told, last = FIRST_PAUSE, "", c.Seen(why="not seen yet")
+            limit = min(self._services.settings.running_timeout, wanted.patience or math.inf)
+            polling = poll(waits.STARTING_PACE, seconds=limit)
+            told, last = "", c.Seen(why="not seen yet")
             # A job takes this long at the least; asking sooner only takes time from the one who deploys it.
-            await asyncio.sleep(pause)
+            await asyncio.sleep(waits.STARTING_PACE.first)
             while True:
                 try:
                     asked = now_ms()
@@ -160,10 +159,8 @@ class Observing:
                 if words != told:
                     told = words
                     tell(words)
-                if state is EngineState.RUNNING or state in ENDED or clock.monotonic() > deadline:
+                if state is EngineState.RUNNING or state in ENDED or not await polling.again():
                     return last
-                await asyncio.sleep(pause)
-                pause = min(LONGEST_PAUSE, pause * 1.25)
 
     async def _overridden(self, engine: Engine, attempt: Attempt, cluster: Cluster) -> str | None:
         """Whether a program has chosen its state in the place of Penstock. A SQL script cannot."""
@@ -235,16 +232,19 @@ class Observing:
                     elif progress is not None and progress.completed > 0:
                         tell("it is healthy")
                         return c.Proven(healthy=True, observation=proven.observation)
-                    elif clock.monotonic() - since > STEADY_SECONDS and await engine.takes_checkpoints(ref) is False:
+                    elif (
+                        clock.monotonic() - since > waits.STEADY_SECONDS
+                        and await engine.takes_checkpoints(ref) is False
+                    ):
                         tell("it takes no checkpoints, and has run steadily")
                         return c.Proven(healthy=True, observation=proven.observation)
                     else:
                         proven.why = "all its tasks run, but no checkpoint has completed"
                 except EngineError as error:
                     proven, answered = c.Proven(healthy=False, why=error.message), False
-                if clock.now() > deadline + timedelta(seconds=0 if answered else UNREACHABLE_SECONDS):
+                if clock.now() > deadline + timedelta(seconds=0 if answered else waits.UNREACHABLE_SECONDS):
                     return proven
-                await asyncio.sleep(LONGEST_PAUSE)
+                await asyncio.sleep(waits.PROVING_PAUSE_SECONDS)
 
     @activity.defn(name=c.DIAGNOSE)
     async def diagnose(self, wanted: c.DiagnoseIn) -> c.Diagnosis:
@@ -279,14 +279,13 @@ class Observing:
     async def _lost(self, engine: Engine, took_it: str | None) -> tuple[Lost | None, bool, str | None]:
         """Why an attempt is missing, and whether the cluster is highly available; or why that cannot be told: on this
         it depends whether it may be started again."""
-        deadline = clock.monotonic() + UNREACHABLE_SECONDS
+        polling = poll(waits.UNREACHABLE_PACE, seconds=waits.UNREACHABLE_SECONDS)
         while True:
             try:
                 leader = await engine.leader()
             except EngineError as error:
-                if clock.monotonic() > deadline:
+                if not await polling.again():
                     return None, False, error.message
-                await asyncio.sleep(2)
                 continue
             same = leader.identity == took_it or took_it is None
             return (Lost.FORGOTTEN if leader.ha or same else Lost.CLUSTER), leader.ha, None
@@ -323,7 +322,7 @@ class Observing:
         something on it is in transition. Ends only by cancellation or when the cluster's row is gone."""
         settings = self._services.settings
         structlog.contextvars.bind_contextvars(cluster=cluster)
-        async with heartbeats(5):
+        async with heartbeats(waits.WATCH_HEARTBEAT_SECONDS):
             while True:
                 began = clock.monotonic()
                 try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -13,12 +11,11 @@ from activities.logs import bind
 from core.jobs.records import Record
 from services import Services
 from services.effective import effective_config
-from settings import clock
-from store import attempts
+from settings import clock, waits
+from store import attempts, jobs
 from store.record import UnknownJob, apply
-from store.tables import Attempt, Job
+from store.tables import Attempt
 
-UNKNOWN_RETRY = timedelta(seconds=30)
 log = structlog.get_logger()
 
 
@@ -51,7 +48,7 @@ class Recorder:
             f"The database {where} of installation {installation} has no job {job_id}. Give the workers on queue "
             f"{queue} the database that has it; if none has, terminate this workflow and cancel what it runs.",
             type="unknown_job",
-            next_retry_delay=UNKNOWN_RETRY,
+            next_retry_delay=waits.RECORD_UNKNOWN_RETRY,
         )
 
     @activity.defn(name=c.OPEN_ATTEMPT)
@@ -72,7 +69,8 @@ class Recorder:
             handle = await self._services.engines.get(found.cluster).reserve(wanted.flink_job_id)
         async with database.write() as session:
             if existing is None:
-                session.add(
+                await attempts.add(
+                    session,
                     Attempt(
                         job_id=wanted.job_id,
                         number=wanted.number,
@@ -96,9 +94,8 @@ class Recorder:
                             "leader": (found.cluster.health or {}).get("leader"),
                         },
                         started_at=clock.now(),
-                    )
+                    ),
                 )
-                await session.flush()
             await apply(session, wanted.record)
             return c.Opened()
 
@@ -106,7 +103,7 @@ class Recorder:
         """The workflow has forgotten attempts: Temporal was restored from a backup, or the workflow was reset."""
         async with self._services.database.read() as session:
             newest = (await attempts.recent(session, wanted.job_id, 1))[0]
-            job = await session.get(Job, wanted.job_id)
+            job = await jobs.by_id(session, wanted.job_id)
             assert job is not None
         return c.Opened(
             conflict=True,

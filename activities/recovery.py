@@ -28,12 +28,11 @@ from core.jobs.snapshot import JobSnapshot
 from core.jobs.states import RESTING
 from observation import deletion
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
 from temporal.delivery import (
-    ANSWER_TIMEOUT,
     NO_ANSWER,
     ask,
     deliver,
@@ -44,13 +43,7 @@ from temporal.delivery import (
     was_taken,
 )
 
-UNDELIVERED_SECONDS = 15
-UNFINISHED_SECONDS = 15
-COMPARE_SECONDS = 3600.0
-MEND_SECONDS = 30
 AT_ONCE = 20
-LIST_TIMEOUT = timedelta(seconds=20)
-EXPIRY_MARGIN = timedelta(seconds=60)  # clocks of this machine and of Temporal may differ
 EXPIRED = (
     "It could not be delivered within {:.0f} s, as Temporal or the job's workflow did not answer. It was not carried "
     "out. Send it again, if it is still wanted."
@@ -74,9 +67,9 @@ class Recovery:
 
         What cannot be looked at, or mended, is a finding, and keeps nothing else from being mended.
         """
-        async with heartbeats(10):
+        async with heartbeats(waits.RECOVERY_HEARTBEAT_SECONDS):
             # Equal counts may hide a lost workflow beside one too many: now and then all are compared.
-            full = wanted.dry_run or clock.monotonic() - self._compared > COMPARE_SECONDS
+            full = wanted.dry_run or clock.monotonic() - self._compared > waits.COMPARE_SECONDS
             run = _Run(self._services, dry=wanted.dry_run, full=full)
             steps = (run.watches, run.workflows, run.policies, run.deletions, run.undelivered, run.disagreements)
             for step in (*steps, run.orphans):
@@ -129,7 +122,7 @@ class _Run:
         if mend is None or self._dry:
             return True
         try:
-            async with self._slots, asyncio.timeout(MEND_SECONDS):
+            async with self._slots, asyncio.timeout(waits.MEND_SECONDS):
                 told = await mend()
         except _Refused as error:
             finding.what += f" (not mended: {error})"
@@ -144,7 +137,8 @@ class _Run:
 
     async def watches(self) -> None:
         client = self._services.client
-        running = {w.id async for w in client.list_workflows(self._own("ClusterWorkflow"), rpc_timeout=LIST_TIMEOUT)}
+        listed = client.list_workflows(self._own("ClusterWorkflow"), rpc_timeout=waits.LIST_TIMEOUT)
+        running = {workflow.id async for workflow in listed}
         expected = await self._watches()
         what, action = "the cluster is not watched", "start its watch"
         lost = [name for id_, name in expected.items() if id_ not in running]
@@ -167,7 +161,7 @@ class _Run:
             if id_ in await self._watches():
                 return "its cluster has been registered again"
             try:
-                await self._services.client.get_workflow_handle(id_).cancel(rpc_timeout=ANSWER_TIMEOUT)
+                await self._services.client.get_workflow_handle(id_).cancel(rpc_timeout=waits.ANSWER_TIMEOUT)
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
@@ -192,9 +186,9 @@ class _Run:
         client, own = self._services.client, self._own("JobWorkflow")
         async with self._services.database.read() as session:
             expected = await jobs.count_lived(session)
-        if not self._full and (await client.count_workflows(own, rpc_timeout=LIST_TIMEOUT)).count == expected:
+        if not self._full and (await client.count_workflows(own, rpc_timeout=waits.LIST_TIMEOUT)).count == expected:
             return
-        running = {w.id async for w in client.list_workflows(own, rpc_timeout=LIST_TIMEOUT)}
+        running = {w.id async for w in client.list_workflows(own, rpc_timeout=waits.LIST_TIMEOUT)}
         async with self._services.database.read() as session:
             lived = {jobs.workflow_id(job): job for job in await jobs.lived(session)}
             known = await jobs.workflow_ids(session)
@@ -219,7 +213,7 @@ class _Run:
         async def mend() -> None:
             handle = self._services.client.get_workflow_handle(id_)
             try:
-                await handle.execute_update("retire", rpc_timeout=ANSWER_TIMEOUT)
+                await handle.execute_update("retire", rpc_timeout=waits.ANSWER_TIMEOUT)
             except WorkflowUpdateFailedError as error:
                 action = "look at it in the Temporal UI; restore the row from a backup, or kill its job"
                 raise _Refused(str(error.cause), action) from error
@@ -244,7 +238,7 @@ class _Run:
         handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
         try:
             async with self._slots:
-                snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+                snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=waits.ANSWER_TIMEOUT)
         except (*NO_ANSWER, WorkflowQueryFailedError):
             return False
         return not _has_policies(job, snapshot.model_dump())
@@ -255,11 +249,11 @@ class _Run:
             async with self._services.database.read() as session:
                 now = await jobs.by_id(session, job.id)  # it may have been changed, and told, meanwhile
             policy, savepoints = policies_of(now or job)
-            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=waits.ANSWER_TIMEOUT)
             if snapshot.policy != policy:
-                await handle.signal("policy", policy, rpc_timeout=ANSWER_TIMEOUT)
+                await handle.signal("policy", policy, rpc_timeout=waits.ANSWER_TIMEOUT)
             if snapshot.savepoints != savepoints:  # it begins its intervals anew
-                await handle.signal("savepoints", savepoints, rpc_timeout=ANSWER_TIMEOUT)
+                await handle.signal("savepoints", savepoints, rpc_timeout=waits.ANSWER_TIMEOUT)
 
         return mend
 
@@ -269,7 +263,7 @@ class _Run:
 
     async def deletions(self) -> None:
         """Jobs whose deletion was cut off: finished, or taken back when the workflow refuses."""
-        before = clock.now() - timedelta(seconds=UNFINISHED_SECONDS)
+        before = clock.now() - timedelta(seconds=waits.UNFINISHED_SECONDS)
         async with self._services.database.read() as session:
             rows = await jobs.deleting(session, before)
         what, action = "its deletion was not finished", "finish it, or take it back when something of it runs"
@@ -286,7 +280,7 @@ class _Run:
         return mend
 
     async def undelivered(self) -> None:
-        before = clock.now() - timedelta(seconds=UNDELIVERED_SECONDS)
+        before = clock.now() - timedelta(seconds=waits.UNDELIVERED_SECONDS)
         async with self._services.database.read() as session:
             waiting = await commands.undelivered(session, before)
         of_jobs: dict[str, list[tuple[Command, Job]]] = {}
@@ -328,7 +322,7 @@ class _Run:
                 await self._refused(command, str(error), error.code)
                 return f"refused: {error.message}"
             except NO_ANSWER:
-                if clock.now() < expires_at(command, self._services.settings) + EXPIRY_MARGIN:
+                if clock.now() < expires_at(command, self._services.settings) + waits.EXPIRY_MARGIN:
                     raise
                 # It takes it no more, if it ever goes on. What it took before Temporal knows without it.
                 if await was_taken(self._services, job, command):

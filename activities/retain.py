@@ -22,7 +22,7 @@ from core.paths import normal
 from observation import points
 from services import Services
 from settings import clock
-from store import attempts, clusters
+from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job
 
 
@@ -42,7 +42,7 @@ class Retaining:
                 made.refused.append(f"all savepoints, because not all restore points can be read: {found.unread}")
                 return made
             async with services.database.read() as session:
-                job = await session.get(Job, wanted.job_id)
+                job = await jobs.by_id(session, wanted.job_id)
                 assert job is not None
                 cluster = await clusters.get(session, job.cluster)
                 in_use = await attempts.in_use(session, wanted.job_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 from temporalio import activity
@@ -18,12 +17,10 @@ from core.jobs.restore import RestoreKind, RestorePoint
 from core.paths import of_point
 from observation.growth import Growth
 from services import Services
-from settings import Settings, clock
+from settings import Settings, clock, waits
+from settings.polling import poll
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.03, 1.0
-STILL_RUNNING_SECONDS = 60.0
 
 
 class Stopper:
@@ -60,8 +57,8 @@ class Stopper:
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
             attempt, cluster, engine = await self._find(wanted)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            deadline = deadline_of(self._services.settings.submit_timeout)
-            pause, why, asked_for = FIRST_PAUSE, "", False
+            polling = poll(waits.STOP_PACE, until=deadline_of(self._services.settings.submit_timeout))
+            why, asked_for = "", False
             while True:
                 try:
                     if not asked_for:
@@ -80,10 +77,8 @@ class Stopper:
                     if why != error.message:
                         tell(error.message)
                     why = error.message
-                if clock.monotonic() > deadline:
+                if not await polling.again():
                     return c.Stopped(error=f"It cannot be told whether it was cancelled: {why}", code="cancel_unclear")
-                await asyncio.sleep(pause)
-                pause = min(LONGEST_PAUSE, pause * 1.3)
 
     @activity.defn(name=c.CANCEL_ALL)
     async def cancel_all(self, wanted: c.AttemptIn) -> c.Stopped:
@@ -94,8 +89,8 @@ class Stopper:
             *_, engine = await self._find(wanted)
             async with self._services.database.read() as session:
                 ours = {handle: (n, id_) for n, id_, handle in await attempts.handles(session, wanted.job_id)}
-            deadline = deadline_of(self._services.settings.submit_timeout)
-            pause, why = FIRST_PAUSE, ""
+            polling = poll(waits.STOP_PACE, until=deadline_of(self._services.settings.submit_timeout))
+            why = ""
             while True:
                 try:
                     jobs = (await engine.overview()).jobs
@@ -109,10 +104,8 @@ class Stopper:
                 except EngineError as error:
                     why = error.message
                 tell(why)
-                if clock.monotonic() > deadline:
+                if not await polling.again():
                     return c.Stopped(error=f"It cannot be told whether all of it ended: {why}", code="cancel_unclear")
-                await asyncio.sleep(pause)
-                pause = min(LONGEST_PAUSE, pause * 1.3)
 
     async def _find(self, wanted: c.AttemptIn) -> tuple[Attempt, Cluster, Engine]:
         async with self._services.database.read() as session:
@@ -141,13 +134,13 @@ class _Trigger:
         self._wanted = wanted
         self._tell = tell
         self._grace = settings.lost_grace
-        self._deadline = deadline_of(settings.stop_timeout)
+        self._polling = poll(waits.STOP_PACE, until=deadline_of(settings.stop_timeout))
         self._pulse = pulse
         self._growth = growth
         self._path: str | None = None
 
     async def stop(self) -> c.Stopped:
-        why, pause, completed_at = "", FIRST_PAUSE, None
+        why, completed_at = "", None
         while True:
             try:
                 failed = None if self._path else await self._savepoint(self._engine.stop_with_savepoint)
@@ -166,7 +159,7 @@ class _Trigger:
                     return c.Stopped(state=seen.state, sequence=asked, error=error, code="savepoint_failed")
                 if self._path:
                     completed_at = completed_at or clock.monotonic()
-                    if clock.monotonic() - completed_at > STILL_RUNNING_SECONDS:
+                    if clock.monotonic() - completed_at > waits.STILL_RUNNING_SECONDS:
                         error = f"The savepoint {self._path} is complete, but the job did not stop and runs on."
                         return c.Stopped(
                             state=seen.state,
@@ -180,13 +173,11 @@ class _Trigger:
                 if why != error.message:
                     self._tell(error.message)
                 why = error.message
-            if clock.monotonic() > self._deadline:
+            if not await self._polling.again():
                 return c.Stopped(error=f"It cannot be told whether it was stopped: {why}", code="stop_unclear")
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 1.3)
 
     async def savepoint(self) -> c.Stopped:
-        why, pause = "", FIRST_PAUSE
+        why = ""
         while True:
             try:
                 failed = await self._savepoint(self._engine.savepoint)
@@ -198,12 +189,10 @@ class _Trigger:
                 if why != error.message:
                     self._tell(error.message)
                 why = error.message
-            if clock.monotonic() > self._deadline:
+            if not await self._polling.again():
                 return c.Stopped(
                     error=f"It cannot be told whether the savepoint was taken: {why}", code="savepoint_unclear"
                 )
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 1.3)
 
     async def _savepoint(self, trigger) -> str | None:  # type: ignore[no-untyped-def]
         """One step: sets `_path` when the savepoint is complete; returns why it failed, if it did.

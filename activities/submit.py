@@ -39,18 +39,12 @@ from core.specs import SqlSpec, is_hosted_key
 from core.sql.script import parse_script
 from observation.growth import Growth
 from services import Services
-from settings import clock
+from settings import clock, waits
+from settings.polling import poll
 from sql.compiling import PlanOfAttempt, ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
 from store import attempts
 from store.tables import Attempt, Cluster
-
-PAUSE = 2.0
-LAST_SEND_SECONDS = 30.0
-LAST_TRIES = 3
-"""Of one submission, whose workers died each time: when its time is over as well, a later try sends nothing. After a
-long outage of all workers the second try sends once more."""
-CANCEL_PAUSE = 0.3
 
 
 class ArtifactMissing(Rejected):
@@ -104,7 +98,7 @@ class Submitter:
         maybe_sent: bool,
     ) -> c.Submitted:
         engine = self._services.engines.get(cluster)
-        deadline = deadline_of(self._services.settings.submit_timeout)
+        polling = poll(waits.SUBMIT_PACE, until=deadline_of(self._services.settings.submit_timeout))
         # A second try of this activity does not know what the first one sent, but who led before it.
         sent_to, why = attempt.config.get("leader"), ""
         while True:
@@ -116,7 +110,7 @@ class Submitter:
                     if known is not None:
                         tell(known.error or "the cluster has this attempt already")
                         return known
-                    if activity.info().attempt > LAST_TRIES and clock.monotonic() > deadline:
+                    if activity.info().attempt > waits.LAST_TRIES and clock.monotonic() > polling.until:
                         raise Unclear(why or "the workers that sent it died, and its time is over")
                 if (other := _other(attempt, overview, ours)) is not None:
                     return await self._occupied(other, attempt, cluster, tell, pulse) if maybe_sent else other
@@ -126,7 +120,7 @@ class Submitter:
                 leader = asyncio.create_task(_leader(engine, sent_to))
                 sending = True
                 try:
-                    async with asyncio.timeout(max(LAST_SEND_SECONDS, deadline - clock.monotonic())):
+                    async with asyncio.timeout(max(waits.LAST_SEND_SECONDS, polling.until - clock.monotonic())):
                         await engine.submit(replace(submission, maybe_sent=maybe_sent), tell)
                 except EngineError:
                     leader.cancel()
@@ -146,10 +140,9 @@ class Submitter:
             except Unreachable as error:
                 maybe_sent, why = maybe_sent or (sending and error.sent), error.message
             tell(f"{why}; asking again")
-            if clock.monotonic() > deadline:
+            if not await polling.again():
                 state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
                 return c.Submitted(state=state, error=why, code=f"submission_{state.value}")
-            await asyncio.sleep(PAUSE)
 
     async def _handles(self, job_id: str) -> Sequence[Any]:
         async with self._services.database.read() as session:
@@ -224,7 +217,7 @@ class Submitter:
         if error.code == SEVERAL_JOBS:
             async with self._services.database.write() as session:
                 await attempts.refuse_points(session, attempt.job_id, attempt.number, SEVERAL_JOBS)
-        deadline = deadline_of(self._services.settings.submit_timeout)
+        polling = poll(waits.CANCEL_PACE, until=deadline_of(self._services.settings.submit_timeout))
         alive, ended, why = set(error.jobs), dict[str, EngineState](), ""
         while alive:
             try:
@@ -237,10 +230,9 @@ class Submitter:
                     await engine.cancel(Ref(job, job))
             except EngineError as asked:
                 why = asked.message
-            if alive and clock.monotonic() > deadline:
+            if alive and not await polling.again():
                 left = f"{error.message} Flink jobs of it were not seen to end: {', '.join(sorted(alive))}. {why}"
                 return c.Submitted(state=c.SubmitState.UNCLEAR, error=left.strip(), code="submission_unclear")
-            await asyncio.sleep(CANCEL_PAUSE if alive else 0)
         message = f"{error.message} {_what_ended(error.jobs, ended)}"
         tell(message)
         if attempt.handle not in error.jobs:  # its own id is not used up

@@ -18,25 +18,27 @@ from api.commands.router import router as commands_router
 from api.defaults import router as defaults_router
 from api.deps import Bench
 from api.history.router import router as history_router
+from api.inference.router import router as inference_router
 from api.jobs.router import router as jobs_router
+from api.libraries.router import router as libraries_router
 from api.lineage.router import router as lineage_router
+from api.previews.router import router as previews_router
 from api.problems import Problem, install, responses
+from api.projects.router import router as projects_router
 from api.recovery.router import router as recovery_router
-from api.resources.inference import router as inference_router
-from api.resources.libraries import router as libraries_router
 from api.resources.router import router as resources_router
 from api.security import caller, check_address
+from api.sessions.router import router as sessions_router
 from api.sql.router import router as sql_router
-from api.sql.sessions import router as sessions_router
-from api.sql.tests import router as tests_router
+from api.testing.router import router as testing_router
 from core import __version__
 from observation.observer import Observer
 from services import Services
 from settings import ApiSettings, Settings, clock
 from sql.runs import Runs
 from sql.sessions import Sessions
+from store import jobs
 from store.database import noting
-from store.tables import Project
 from temporal.client import connect
 
 PREFIX = "/api/v1"
@@ -45,11 +47,13 @@ ROUTERS = (
     commands_router,
     history_router,
     clusters_router,
+    projects_router,
     recovery_router,
     lineage_router,
     sql_router,
+    previews_router,
     sessions_router,
-    tests_router,
+    testing_router,
     inference_router,
     resources_router,
     libraries_router,
@@ -105,8 +109,8 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
 
 async def _default_project(services: Services) -> None:
     async with services.database.write() as session:
-        if await session.get(Project, "default") is None:
-            session.add(Project(name="default", config={}, created_at=clock.now()))
+        if await jobs.find_project(session, "default") is None:
+            await jobs.add_project(session, "default", {}, clock.now())
 
 
 def _count_requests(app: FastAPI) -> None:

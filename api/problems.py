@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
@@ -19,7 +18,7 @@ from clusters.protocol import Unreachable
 from core.effects import EngineError
 from core.errors import Conflict, PenstockError
 from core.specs import JobType
-from store.database import DatabaseUnavailable, Written
+from store.database import DatabaseUnavailable, Taken, Written
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()
@@ -138,8 +137,8 @@ def install(app: FastAPI) -> None:
         detail = f"The machine of the API could not do its part: {words}. The API's log has the details."
         return answer(503, detail, "machine_trouble", remedy=_so_far(request))
 
-    @app.exception_handler(IntegrityError)
-    async def race(_: Request, error: IntegrityError) -> JSONResponse:
+    @app.exception_handler(Taken)
+    async def race(_: Request, error: Taken) -> JSONResponse:
         return answer(409, "Someone else was changing the same thing.", "conflict", remedy="Look at it and try again.")
 
     @app.exception_handler(Exception)

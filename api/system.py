@@ -9,13 +9,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel
-from sqlalchemy import text
 from temporalio.service import RPCError
 
 from api.deps import Parts
 from core.jobs.states import RESTING, JobState
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import clusters, jobs, orphans
 
 router = APIRouter(tags=["system"])
@@ -47,8 +46,8 @@ async def readyz(parts: Parts, response: Response) -> Ready:
 
 async def _database(parts: Services) -> str:
     try:
-        async with asyncio.timeout(5), parts.database.read() as session:
-            await session.execute(text("SELECT 1"))
+        async with asyncio.timeout(waits.READY_SECONDS):
+            await parts.database.ping()
     except Exception as error:
         return type(error).__name__
     return "ok"
@@ -56,7 +55,7 @@ async def _database(parts: Services) -> str:
 
 async def _temporal(parts: Services) -> str:
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(waits.READY_SECONDS):
             return "ok" if await parts.client.service_client.check_health() else "not serving"
     except (RPCError, RuntimeError, TimeoutError) as error:
         return type(error).__name__

@@ -13,9 +13,9 @@ import git
 from core.effects import EngineError, Rejected, Tell
 from core.specs import GitSource, check_git_ref, check_git_url, check_inner_path, local_git_path
 from processes.child import clean_line
+from settings import waits
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
-TIMEOUT = 300
 PROGRAMS = ("pom.xml", "*.py", "build.gradle", "build.gradle.kts", "build.sbt")
 
 # Git is told never to run anything that a URL, a repository or a user's configuration may name.
@@ -139,7 +139,7 @@ def _fetch(url: str, commit: str, target: Path) -> None:
                 "--",
                 url,
                 commit,
-                kill_after_timeout=TIMEOUT,
+                kill_after_timeout=waits.GIT_SECONDS,
             )
         except git.GitCommandError as error:
             # A server may refuse to give a commit by its id (uploadpack.allowReachableSHA1InWant): take all.
@@ -147,7 +147,7 @@ def _fetch(url: str, commit: str, target: Path) -> None:
                 raise _failed(error) from error
             try:
                 repo.git.fetch(
-                    "--no-tags", "--", url, "+refs/heads/*:refs/remotes/origin/*", kill_after_timeout=TIMEOUT
+                    "--no-tags", "--", url, "+refs/heads/*:refs/remotes/origin/*", kill_after_timeout=waits.GIT_SECONDS
                 )
             except git.GitCommandError as second:
                 raise _failed(second) from second
@@ -163,7 +163,7 @@ def _git(*arguments: str) -> str:
     command = git.Git()
     command.update_environment(**_ENV)
     try:
-        return str(command.execute(["git", *arguments], kill_after_timeout=TIMEOUT))
+        return str(command.execute(["git", *arguments], kill_after_timeout=waits.GIT_SECONDS))
     except git.GitCommandError as error:
         raise _failed(error) from error
 

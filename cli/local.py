@@ -20,13 +20,12 @@ from cli.jobs import show_jobs, styled
 from clusters.local.hosted import stop_all
 from core.errors import PenstockError
 from processes.supervised import Spec
-from settings import ApiSettings, StackSettings, settings
+from settings import ApiSettings, StackSettings, settings, waits
 from settings.code import COMMAND
+from settings.polling import poll
 from stack.local import EXAMPLES, ORDER, LocalStack
 from stack.parts import Parts
 from stack.progress import step
-
-DEMO_PATIENCE = 600.0
 
 
 def parts() -> Parts:
@@ -175,7 +174,7 @@ def status() -> None:
 
 
 def demo(
-    keep_waiting: Annotated[float, typer.Option(help="Seconds to wait for the jobs to run")] = DEMO_PATIENCE,
+    keep_waiting: Annotated[float, typer.Option(help="Seconds to wait for the jobs to run")] = waits.DEMO_SECONDS,
 ) -> None:
     """The local stack with two example jobs: SQL text, and a jar built from a Git repository."""
     found = stack()
@@ -239,8 +238,8 @@ def _differs(api: Api, job: dict[str, Any], spec: dict[str, Any]) -> bool:
     return any(last.get(key) != value for key, value in spec.items() if key != "git")
 
 
-def _wait_running(api: Api, name: str, patience: float, note: Any) -> None:
-    deadline = time.monotonic() + patience
+def _wait_running(api: Api, name: str, seconds: float, note: Any) -> None:
+    polling = poll(waits.DEMO_PACE, seconds=seconds)
     while True:
         job = api.call("GET", f"/jobs/default:{name}")
         attempt = job["current_attempt"] or {}
@@ -252,10 +251,9 @@ def _wait_running(api: Api, name: str, patience: float, note: Any) -> None:
                 code="demo_failed",
                 remedy=f"See `{COMMAND} jobs log {name}`.",
             )
-        if time.monotonic() > deadline:
-            raise PenstockError(f"{name} is still {job['state']}.", code="demo_slow", remedy=f"See `{COMMAND} status`.")
         note(f"{job['state']} {job['reason']} {_last_line(api, name)}")
-        time.sleep(0.3)
+        if not polling.again_in_thread():
+            raise PenstockError(f"{name} is still {job['state']}.", code="demo_slow", remedy=f"See `{COMMAND} status`.")
 
 
 def _last_line(api: Api, name: str) -> str:

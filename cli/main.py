@@ -87,10 +87,8 @@ def worker(
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema. The API and workers do it at their start as well."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     from settings import settings
-    from store.database import Database
+    from store.database import Database, DatabaseUnavailable
     from store.migrate import upgrade
 
     async def run() -> None:
@@ -102,9 +100,8 @@ def migrate() -> None:
 
     try:
         asyncio.run(run())
-    except (SQLAlchemyError, OSError) as error:
-        why = getattr(error, "orig", None) or error
-        err.print(f"The database was not migrated: {why}", style="red", markup=False, highlight=False)
+    except DatabaseUnavailable as error:
+        err.print(f"The database was not migrated: {error.why}", style="red", markup=False, highlight=False)
         raise typer.Exit(FAILED) from error
     out.print("The database has the newest schema.")
 

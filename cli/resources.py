@@ -13,6 +13,7 @@ import typer
 from cli import jobs
 from cli.client import FAILED, USAGE, Api, err, out, show_json
 from cli.sql import read, uses
+from settings import waits
 
 app = typer.Typer(no_args_is_help=True, help="Registered tables of a project, and who may use them.")
 secrets = typer.Typer(no_args_is_help=True, help="Secrets of a project; written ${secret:name} where they are used.")
@@ -229,7 +230,7 @@ def add_library(
     lines = 0
     while (found := api.call("GET", path))["state"] == "FETCHING":
         lines = _tell(api, path, lines)
-        time.sleep(1)
+        time.sleep(waits.LIBRARY_PAUSE_SECONDS)
     _tell(api, path, lines)
     if found["state"] != "READY":
         err.print(str(found["why"]), style="red", markup=False)

@@ -12,13 +12,10 @@ from core.effects import EngineError
 from core.jobs.condition import Condition, is_hopeless, warning
 from core.jobs.observations import ENDED, EngineState, Observation
 from core.jobs.policy import RestartPolicy
-from settings import clock
+from settings import clock, waits
 from store import attempts, jobs
 from store.database import Database
 
-ASK_AGAIN_SECONDS = 10.0
-TROUBLED_SECONDS = 30.0  # a checkpoint that completes changes nothing that the look at all jobs would show
-TELL_AGAIN_SECONDS = 30.0
 AT_ONCE = 8
 Row = Mapping[str, Any]
 
@@ -93,13 +90,13 @@ class Conditions:
         key, now = (row["job_id"], row["number"]), clock.monotonic()
         before = self._modified.get(key)
         waited = now - self._asked.get(key, -1e9)
-        if seen.state in ENDED or row["number"] != row["current_attempt"] or waited < ASK_AGAIN_SECONDS:
+        if seen.state in ENDED or row["number"] != row["current_attempt"] or waited < waits.ASK_AGAIN_SECONDS:
             return False
         self._modified[key] = seen.modified_at
         changed = before is not None and before != seen.modified_at
         # Of a process that has just begun nobody knows whether what it sees has changed: what runs is taken as it is.
         unknown = before is None and seen.state is not EngineState.RUNNING
-        if changed or unknown or (row["warning"] is not None and waited >= TROUBLED_SECONDS):
+        if changed or unknown or (row["warning"] is not None and waited >= waits.TROUBLED_SECONDS):
             self._asked[key] = now
             return True
         return False
@@ -107,7 +104,7 @@ class Conditions:
     def _hopeless(self, row: Row, seen: JobSeen, found: Condition, sequence: int) -> Observation | None:
         key, now = (row["job_id"], row["number"]), clock.monotonic()
         limit = RestartPolicy.model_validate(row["policy"]).max_engine_restarts
-        if not is_hopeless(found.restarts, limit) or now - self._told.get(key, -1e9) < TELL_AGAIN_SECONDS:
+        if not is_hopeless(found.restarts, limit) or now - self._told.get(key, -1e9) < waits.TELL_AGAIN_PACE.first:
             return None
         self._told[key] = now
         return Observation(

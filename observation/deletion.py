@@ -11,14 +11,13 @@ Whatever ends in between leaves `deleting_at`; the recovery goes on from there.
 from __future__ import annotations
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, Unavailable
 from core.jobs.states import DELETABLE, JobState, allowed, is_stateless
 from services import Services
 from settings import clock
 from store import attempts, clusters, commands, jobs
-from store.database import DatabaseUnavailable
+from store.database import DatabaseUnavailable, Session
 from store.tables import Job
 from temporal.delivery import NO_ANSWER, retire, stop_watch
 
@@ -56,7 +55,7 @@ async def _begin(services: Services, ref: str) -> Job:
         return job
 
 
-async def _check(session: AsyncSession, job: Job) -> None:
+async def _check(session: Session, job: Job) -> None:
     """Raise `Conflict` when the rows say that the job cannot be deleted."""
     label, state = f"{job.project}:{job.name}", JobState(job.state)
     if is_stateless(job.type):
@@ -82,7 +81,7 @@ async def _check(session: AsyncSession, job: Job) -> None:
         )
 
 
-async def _check_unused(session: AsyncSession, job: Job) -> None:
+async def _check_unused(session: Session, job: Job) -> None:
     row = await clusters.managed_by(session, job.id)
     if row is not None and (count := await clusters.jobs_on(session, row.name)):
         raise Conflict(
@@ -108,7 +107,7 @@ async def finish(services: Services, job: Job) -> None:
     async with services.database.write() as session:
         if not await jobs.delete(session, job.id, begun, clock.now()):
             # Somebody else went on with it at the same moment: finished it, or was refused and took it back.
-            row = await session.get(Job, job.id)
+            row = await jobs.by_id(session, job.id)
             if row is not None and row.deleted_at is not None:
                 return
             raise Conflict(
@@ -121,7 +120,7 @@ async def finish(services: Services, job: Job) -> None:
         await stop_watch(services, left)
 
 
-async def _forget_cluster(session: AsyncSession, job: Job) -> str | None:
+async def _forget_cluster(session: Session, job: Job) -> str | None:
     """Forget the cluster that the job ran; its row stays while something that is kept names it. Gives its name, None
     when there was none."""
     row = await clusters.managed_by(session, job.id)

@@ -7,9 +7,8 @@ import asyncio
 from clusters import state_files
 from clusters.protocol import AliveElsewhere, Unreachable
 from core.jobs.snapshot import attempt_checkpoints
+from settings import waits
 from store.tables import Attempt, Cluster
-
-ONCE_MORE_SECONDS = 5.0
 
 
 class Growth:
@@ -39,7 +38,7 @@ class Growth:
         grown = await self._grown()
         if grown and not any(path.endswith("/_metadata") for path in grown):
             await self.begin()
-            await asyncio.sleep(ONCE_MORE_SECONDS)
+            await asyncio.sleep(waits.GROWTH_SECONDS)
             grown = await self._grown()
         if grown:
             raise AliveElsewhere(

@@ -25,16 +25,12 @@ from observation import previews
 from observation.condition import Conditions
 from observation.orphans import OrphanWatch
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import attempts, clusters
 from store.tables import Cluster
 
 log = structlog.get_logger()
 
-HEALTH_SECONDS = 30.0
-TELL_AGAIN_SECONDS = 30.0
-LONGEST_TELL_AGAIN = 600.0  # a signal is four events in a history, and a workflow may be busy for hours
-SETTLE_SECONDS = 5.0  # that a workflow gets to write down what another process has told it
 _IN_TRANSITION = frozenset({"DEPLOYING", "DEPLOYED"})
 
 
@@ -75,13 +71,13 @@ class Told:
         if last is not None and last.state is seen.state:
             return clock.monotonic() - last.at >= last.wait
         written = in_order(int(row["sequence"]), seen.sequence)
-        return seen.sequence == written or seen.sequence - written >= SETTLE_SECONDS * 1000
+        return seen.sequence == written or seen.sequence - written >= waits.SETTLE_SECONDS * 1000
 
     def sent(self, row: Mapping[str, Any], seen: Observation) -> None:
         key = (row["job_id"], row["number"])
         last = self._told.get(key)
         again = last is not None and last.state is seen.state
-        wait = min(LONGEST_TELL_AGAIN, last.wait * 2) if last is not None and again else TELL_AGAIN_SECONDS
+        wait = waits.TELL_AGAIN_PACE.after(last.wait) if last is not None and again else waits.TELL_AGAIN_PACE.first
         self._told[key] = _Told(seen.state, clock.monotonic(), wait)
         self._failed.discard(key)
 
@@ -179,7 +175,7 @@ class Observer:
         known = cluster.health or {"slots_total": 0}  # a cluster without slots is starting, or in trouble
         asked = known.get("slots_total") != 0 and cluster.unreachable_since is None
         asked = asked and (cluster.identity is not None or cluster.kind != SESSION)
-        if asked and clock.monotonic() - self._health.get(cluster.name, -1e9) < HEALTH_SECONDS:
+        if asked and clock.monotonic() - self._health.get(cluster.name, -1e9) < waits.HEALTH_SECONDS:
             return None
         self._health[cluster.name] = clock.monotonic()
         try:

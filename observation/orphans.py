@@ -12,7 +12,7 @@ from core.effects import EngineError
 from core.jobs.blocked import adopt
 from core.jobs.observations import ENDED
 from core.jobs.states import AttemptState
-from store import orphans, previews
+from store import attempts, orphans, previews
 from store.database import Database
 from store.tables import Attempt, Event, Job, Orphan
 
@@ -103,7 +103,7 @@ class OrphanWatch:
                 if await orphans.report(session, row):
                     log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=handle, name=seen.name)
                     if attempt is not None and job is not None and job.deleted_at is None:
-                        session.add(_alert(handle, job, attempt, cluster, now, program=program))
+                        attempts.add_event(session, _alert(handle, job, attempt, cluster, now, program=program))
             if gone:
                 await orphans.gone(session, cluster, gone, now)
         self._reported[cluster] = (self._reported[cluster] | (new.keys() - open_)) - gone

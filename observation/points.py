@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from clusters import state_files
 from clusters.protocol import PointSeen, Ref, Unreachable
 from core.effects import EngineError
@@ -16,8 +14,9 @@ from core.jobs.snapshot import checkpoint_directory, lineage_of
 from core.paths import is_path, of_point
 from services import Services
 from settings import clock
-from store import attempts, clusters
-from store.tables import Attempt, Cluster, Job, RestorePointRow
+from store import attempts, clusters, jobs
+from store.database import Session
+from store.tables import Attempt, Cluster, RestorePointRow
 
 LOOK_BACK = SEARCHED
 """Attempts whose folders are searched again; points of older ones are known from their rows."""
@@ -36,7 +35,7 @@ class Found:
 async def gather(services: Services, job_id: str) -> Found:
     """All restore points of a job whose `_metadata` is there now, newest first; writes them down."""
     async with services.database.read() as session:
-        job = await session.get(Job, job_id)
+        job = await jobs.by_id(session, job_id)
         assert job is not None
         cluster = await clusters.get(session, job.cluster)
         last = await attempts.recent(session, job_id, LOOK_BACK)
@@ -93,7 +92,7 @@ async def named(services: Services, point: str) -> str:
 
 
 async def _write(
-    session: AsyncSession,
+    session: Session,
     job_id: str,
     points: dict[str, RestorePoint],
     known: object,
@@ -103,9 +102,7 @@ async def _write(
     for point in points.values():
         await attempts.add_point(session, job_id, point)
     for path in gone:
-        row = await session.get(RestorePointRow, attempts.point_id(job_id, path))
-        if row is not None:
-            row.gone_at = clock.now()
+        await attempts.point_gone(session, job_id, path, clock.now())
     # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
     # until then Flink's own restart goes back to it, whatever savepoints have been taken since.
     own = (p for p in points.values() if recent and p.attempt == recent[0].number)

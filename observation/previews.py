@@ -6,19 +6,17 @@ and the watch, which sees all jobs of the cluster anyway, cancels what is left.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from clusters.protocol import Engine, Overview, Ref
 from core.effects import EngineError
 from core.jobs.observations import ENDED
+from settings import waits
 from store import previews
 from store.database import Database
 
-LEASE = timedelta(seconds=15)
-# A preview that was written down a moment ago may not have reached the cluster yet.
-YOUNG = timedelta(seconds=60)
 log = structlog.get_logger()
 
 
@@ -38,7 +36,7 @@ async def look(database: Database, engine: Engine, cluster: str, overview: Overv
                 await engine.cancel(Ref(row.flink_job_id, row.flink_job_id))
             except EngineError as error:
                 log.warning("a preview could not be cancelled", flink_job=row.flink_job_id, why=error.message)
-        elif now - row.lease_until > YOUNG or seen is not None:
+        elif now - row.lease_until > waits.SUBMISSION_GRACE or seen is not None:
             gone.append(row.id)
     if gone or lost:
         async with database.write() as session:

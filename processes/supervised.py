@@ -8,7 +8,6 @@ import os
 import random
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,8 @@ import psutil
 from core.errors import PenstockError
 from processes.child import die_with_parent
 from processes.identity import identity, writes_to
-
-PORT_PATIENCE = 3.0
+from settings import waits
+from settings.polling import poll
 
 
 class StartFailed(PenstockError):
@@ -137,7 +136,9 @@ class Processes:
     def is_current(self, spec: Spec) -> bool:
         return self.find(spec.name) is not None and self._record(spec.name).get("fingerprint") == spec.fingerprint
 
-    def start(self, spec: Spec, *, timeout: float = 120, note: Callable[[str], None] = lambda _: None) -> bool:
+    def start(
+        self, spec: Spec, *, timeout: float = waits.START_SECONDS, note: Callable[[str], None] = lambda _: None
+    ) -> bool:
         """Start `spec` unless it runs already; wait until it is ready. Returns whether it was started.
 
         Raises `StartFailed` when a port is taken, the process ends, or it is not ready in `timeout` seconds.
@@ -160,30 +161,29 @@ class Processes:
                 )
             self.write_down(spec.name, child.pid, spec.fingerprint)
             started = True
-        deadline = time.monotonic() + timeout
+        polling = poll(waits.START_PACE, seconds=timeout)
         while not spec.ready():
             if self.find(spec.name) is None:
                 raise StartFailed(spec.name, "ended while it was starting.", log)
-            if time.monotonic() > deadline:
-                raise StartFailed(spec.name, f"is not ready after {timeout:.0f} s.", log)
             note("waiting until it answers")
-            time.sleep(0.1)
+            if not polling.again_in_thread():
+                raise StartFailed(spec.name, f"is not ready after {timeout:.0f} s.", log)
         return started
 
     def _check_ports(self, spec: Spec) -> None:
         for port in spec.ports:
             # The sockets of a process that has just been killed live on until the last of its threads is gone.
-            deadline = time.monotonic() + PORT_PATIENCE
-            while listens(port.number)() and time.monotonic() < deadline:
-                time.sleep(0.1)
-            if listens(port.number)():
+            polling = poll(waits.START_PACE, seconds=waits.PORT_FREE_SECONDS)
+            while listens(port.number)():
+                if polling.again_in_thread():
+                    continue
                 raise PenstockError(
                     f"Port {port.number}, which {spec.name} needs, is taken{_holder(port.number)}.",
                     code="port_taken",
                     remedy=f"Stop that process{f', or set {port.setting} to a free port' if port.setting else ''}.",
                 )
 
-    def stop(self, *names: str, grace: float = 20) -> bool:
+    def stop(self, *names: str, grace: float = waits.STOP_GRACE_SECONDS) -> bool:
         """Stop processes and what they started, politely and then for good. Returns whether one ran."""
         processes = [found for name in names if (found := self.find(name)) is not None]
         family = [*processes]
@@ -195,7 +195,7 @@ class Processes:
         for left in [*alive, *(p for p in family if p.is_running())]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
-        psutil.wait_procs(family, timeout=10)
+        psutil.wait_procs(family, timeout=waits.KILLED_SECONDS)
         for name in names:
             (self._records / f"{name}.json").unlink(missing_ok=True)
         return bool(processes)

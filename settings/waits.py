@@ -1,13 +1,284 @@
-"""Waiting for a bounded time, and saying which wait it was."""
+"""How long things are waited for, and how often they are asked: all numbers that no setting of a person's is.
+
+What a person may choose is in `Settings`. Rules without effects keep their own (`core/jobs/condition.py`,
+`core/jobs/retention.py`, `AHEAD_MS` of `core/jobs/observations.py`), workflows theirs (`workflows/calls.py` has the
+time-outs of activities): what they say is replayed. A name says its unit: seconds, a `timedelta`, or a `Pace`.
+
+Where a number was seen, or follows from another one, its line says so. The others were chosen, and not measured.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 
 from core.errors import TooSlow
 from settings import Settings
+from settings.polling import Pace
+
+# Temporal --------------------------------------------------------------------------------------------------------
+
+CONNECT_SECONDS = 60.0
+"""For a Temporal that is still starting."""
+CONNECT_PACE = Pace(0.5)
+ANSWER_TIMEOUT = timedelta(seconds=5)
+"""For a workflow that answers an update or a query. One whose worker is away answers later: somebody waits for it
+meanwhile, and what is written down is delivered by the recovery."""
+LIST_TIMEOUT = timedelta(seconds=20)
+"""For a page of the list of workflows, of which there may be thousands."""
+LEAVE_TIMEOUT = timedelta(seconds=10)
+"""To tell a build that one who waited for it has gone; a build that is not told only goes on to its end."""
+PREPARE_EVERY_SECONDS = 30.0
+"""Between two looks whether Temporal still has our schedule: half of the recovery's own interval, so that a wiped
+Temporal costs one run of it. With a jitter of a fifth."""
+PREPARE_TIMEOUT_SECONDS = 20.0
+"""Of one such look; below the interval, so that two are never under way."""
+SEARCH_ATTRIBUTES_PACE = Pace(0.5, longest=4.0, growth=2.0)
+SEARCH_ATTRIBUTES_SECONDS = 7.0
+"""For a server that has just begun to take search attributes: five tries."""
+HEARTBEAT_SECONDS = 2.0
+"""Between two heartbeats of an activity; the time-out in `workflows/calls.py` (12 s) stands five that got lost."""
+WATCH_HEARTBEAT_SECONDS = 5.0
+"""The same of a watch, whose time-out is 20 s: there is one per cluster, all the time."""
+RECOVERY_HEARTBEAT_SECONDS = 10.0
+"""The same of the recovery, whose time-out is 30 s."""
+HEARTBEAT_THROTTLE = timedelta(seconds=2)
+"""The SDK sends heartbeats at most so often: not less often than they are made."""
+WATCH_HEARTBEAT_THROTTLE = timedelta(seconds=60)
+"""The default of the SDK, which itself stays below the heartbeat time-out."""
+STANDSTILL_SECONDS = 8.0
+"""A process that gave no heartbeat for longer than this and one interval may have lost its activity to another: it
+sends nothing any more. Below the heartbeat time-out in `workflows/calls.py`."""
+SHUTDOWN_GRACE = timedelta(seconds=10)
+"""For the activities of a worker that is told to stop, to end by themselves."""
+WATCH_SHUTDOWN_GRACE = timedelta(seconds=1)
+"""The same for watches, which lose nothing."""
+RECORD_UNKNOWN_RETRY = timedelta(seconds=30)
+"""Until a record is tried again whose job the database does not have (it was restored from a backup)."""
+
+# Asking a cluster about an attempt ---------------------------------------------------------------------------------
+
+UNREACHABLE_SECONDS = 120.0
+"""For a cluster that does not answer, before an activity gives up: longer than task managers take to miss a JobManager
+(50 s by default)."""
+UNREACHABLE_PACE = Pace(2.0)
+ADOPTION_SECONDS = 60.0
+"""The same while a person waits for the adoption of a Flink job."""
+CERTAIN_PAUSE_SECONDS = 1.0
+"""Between two looks for an attempt that the cluster does not know, until that is believed."""
+CERTAIN_SECONDS = 240.0
+"""For task managers that hold slots of an attempt which their JobManager does not know: more than any heartbeat
+time-out that we have seen (50 s by default)."""
+FAILURE_CACHE_SECONDS = 5.0
+"""For the cause of a failure to show: more than Flink's web.refresh-interval, 3 s by default."""
+FAILURE_CACHE_PACE = Pace(0.3)
+GROWTH_SECONDS = 5.0
+"""Between two looks at files of checkpoints: what tasks that are ending write last is written within it."""
+STARTING_PACE = Pace(0.1, longest=1.0, growth=1.25)
+"""Until all tasks run. A job takes the first pause at the least; asking sooner only takes time from the one who deploys
+it."""
+PROVING_PAUSE_SECONDS = 1.0
+"""Between two looks whether a resubmitted job has proven itself; it has minutes for it."""
+STEADY_SECONDS = 10.0
+"""That a job which takes no checkpoints has to run steadily to be healthy."""
+
+# Submitting, stopping ----------------------------------------------------------------------------------------------
+
+SUBMIT_PACE = Pace(2.0)
+"""Until it is clear what became of a submission: each question is a look at all jobs."""
+LAST_SEND_SECONDS = 30.0
+"""That a send has at the least, when the time of the submission is nearly over."""
+LAST_TRIES = 3
+"""Tries of one submission whose workers died each time: when its time is over as well, a later one sends nothing. After
+a long outage of all workers the second try sends once more."""
+CANCEL_PACE = Pace(0.3)
+"""Until what a failed program has left is seen to end."""
+FENCE_SECONDS = 90.0
+"""To make sure that an attempt never runs: more than a heartbeat time-out (50 s) and a change of JobManagers."""
+FENCE_PACE = Pace(1.0)
+STOP_PACE = Pace(0.03, longest=1.0, growth=1.3)
+"""Until an attempt is stopped, or a savepoint taken: done at once with little state, in minutes with much."""
+STILL_RUNNING_SECONDS = 60.0
+"""That a job may run on after its savepoint for the stop is complete: Flink ends it at once, unless it cannot."""
+
+# Flink itself ------------------------------------------------------------------------------------------------------
+# Beside these `RUN_TIMEOUT` of `clusters/flink/rest.py` and `STATEMENT_TIMEOUT` of the SQL gateway.
+
+UPLOAD_SECONDS = 30.0
+"""For the answer to an upload once all is sent; and a second per megabyte, for a proxy that keeps it first."""
+STATEMENT_PACE = Pace(0.005, longest=0.25, growth=1.5)
+"""Between two questions for the first result of a statement."""
+ROWS_PACE = Pace(0.005)
+"""The same for one whose rows are there at once (SHOW, DESCRIBE, EXPLAIN)."""
+DISPOSE_SECONDS = 60.0
+"""For Flink to delete a savepoint, file by file."""
+DISPOSE_PACE = Pace(0.1)
+INITIALIZING_SECONDS = 20.0
+"""For a job that Flink still initializes to tell its configuration, where it matters."""
+INITIALIZING_SHORT_SECONDS = 2.0
+"""The same in a look at all jobs, which comes again soon."""
+INITIALIZING_PACE = Pace(0.2)
+FENCE_JOB_SECONDS = 30.0
+"""For the job that spends an id to be taken, and to end."""
+FENCE_JOB_PACE = Pace(0.1)
+FORGOTTEN_PAUSE_SECONDS = 2.0
+"""Between two tries to spend an id that Flink refuses and does not show: it is being taken at this moment, or old."""
+COMPILE_SECONDS = 120.0
+"""For javac and jar to build the job that spends ids, once."""
+PYTHON_PROGRAM_SECONDS = 300.0
+"""For a Python program to submit its job: as long as a jar's `main` may take (`RUN_TIMEOUT`)."""
+
+# Session clusters on this machine ----------------------------------------------------------------------------------
+
+KEEPER_BEGIN_SECONDS = 60.0
+"""For the process that keeps a session cluster to begin."""
+KEEPER_PACE = Pace(0.05)
+KEEPER_TICK_SECONDS = 0.5
+"""Between two looks of a keeper at what is wanted of it, and at its processes."""
+KEEPER_LOOK_SECONDS = 5.0
+"""Between two questions to its Flink while nothing changes."""
+FLINK_START_SECONDS = 180.0
+"""For a process of such a Flink to answer."""
+LONG_LIFE_SECONDS = 60.0
+"""After which the death of a process counts as its first one."""
+KEEPER_LONGEST_PAUSE_SECONDS = 30.0
+"""At most, before a process that died is started once more: at once after its first death, then after 1, 3, 7 s."""
+
+# Watching ----------------------------------------------------------------------------------------------------------
+
+HEALTH_SECONDS = 30.0
+"""Between two questions for slots and versions of a cluster, which nobody acts on."""
+TELL_AGAIN_PACE = Pace(30.0, longest=600.0, growth=2.0)
+"""Until a workflow is told again what it has not acted upon: a signal is four events in a history, and a workflow may
+be busy for hours."""
+SETTLE_SECONDS = 5.0
+"""That a workflow gets to write down what another process has told it."""
+ASK_AGAIN_SECONDS = 10.0
+"""Between two questions how a job fares, whatever changes: three requests each, and a job may change every second."""
+TROUBLED_SECONDS = 30.0
+"""The same for one that has a warning, though nothing changes: a checkpoint that completes changes nothing that the
+look at all jobs would show."""
+LEASE = timedelta(seconds=15)
+"""Of a preview: when it has run out the API that streamed it has died. Renewed each third of it."""
+SUBMISSION_GRACE = timedelta(seconds=60)
+"""A preview that was written down a moment ago may not have reached the cluster yet: for so long after its lease it is
+not taken for gone because the cluster does not show it."""
+
+# Recovery ----------------------------------------------------------------------------------------------------------
+
+UNDELIVERED_SECONDS = 15.0
+"""After which a command that is not delivered is delivered by the recovery: the API gives up after `ANSWER_TIMEOUT`."""
+UNFINISHED_SECONDS = 15.0
+"""The same for a deletion that was begun."""
+COMPARE_SECONDS = 3600.0
+"""Between two comparisons of all workflows with all rows; every run compares their counts."""
+MEND_SECONDS = 30.0
+"""For one thing that is mended, so that it keeps no other from it."""
+EXPIRY_MARGIN = timedelta(seconds=60)
+"""That clocks of this machine and of Temporal may differ."""
+FORGET_EVERY_SECONDS = 3600.0
+"""Between two times that all old rows are looked for."""
+FORGET_RUN_SECONDS = 5.0
+"""That one run of the recovery may take for it: the next one goes on."""
+
+# The database ------------------------------------------------------------------------------------------------------
+
+DATABASE_BUSY_SECONDS = 15.0
+"""That a transaction of SQLite waits for the one that writes."""
+
+# Logs --------------------------------------------------------------------------------------------------------------
+
+FLUSH_SECONDS = 0.3
+"""Between two batches of lines of a command's log: a person who follows it sees no delay, and SQLite is not written to
+for each line."""
+FOLLOW_BUILD_SECONDS = 0.5
+"""Between two looks at a build's log that is followed into a command's."""
+FOLLOW_SECONDS = 0.4
+"""Between two looks at a command's log that a person follows."""
+
+# The API -----------------------------------------------------------------------------------------------------------
+
+FRESH_SECONDS = 2.0
+"""A page shows what was seen within it; else its cluster is asked first."""
+REFRESH_SECONDS = 3.0
+"""For that question: then the page shows what was known."""
+WRITTEN_PACE = Pace(0.05)
+WRITTEN_SECONDS = 0.5
+"""For the workflow to write down what that question has told it; a page waits no longer."""
+GATHER_SECONDS = 10.0
+"""For the restore points of a job, when a page asks for them: its files may be slow to list."""
+ADDRESS_SECONDS = 6.0
+"""For whoever answers at an address that a person gives."""
+READY_SECONDS = 5.0
+"""For database and Temporal at /readyz, each."""
+RECOVERY_RUN = timedelta(minutes=5)
+"""For a run of the recovery that a person asks for."""
+USER_DATABASE_SECONDS = 15.0
+"""For a user's own database to describe a table."""
+TEST_OUTPUT_SECONDS = 120.0
+"""For a script that is run to see what a new test has to expect."""
+
+# SQL ---------------------------------------------------------------------------------------------------------------
+
+PREVIEW_PACE = Pace(0.01, longest=0.1, growth=1.3)
+"""Between two questions for rows of a preview, of which there are none."""
+FAST_POLL_SECONDS = 5.0
+"""From its beginning on a preview is asked for its first row at the fastest pace: most have one by then or wait for a
+source."""
+NEXT_ROWS_SECONDS = 3.0
+"""For a gateway that does not answer when it is asked for the next rows, before the preview is interrupted."""
+NEXT_ROWS_PACE = Pace(0.3)
+TABLE_SECONDS = 0.5
+"""Between two times that the whole table of a preview is shown."""
+ABANDONED_SECONDS = 15.0
+"""After which a preview ends that nobody listens to."""
+PREVIEW_KEPT_SECONDS = 120.0
+"""That the rows of an ended preview can still be read."""
+PREVIEW_GONE_SECONDS = 15.0
+"""For a cluster to say that the jobs of an ended preview are gone; then its watch sees to it."""
+PREVIEW_GONE_PACE = Pace(0.3)
+PREVIEW_LOOK_SECONDS = 1.0
+"""Between two looks at a preview's limits, listeners and progress."""
+LISTEN_SECONDS = 5.0
+"""After which a stream to a listener says that there is nothing new."""
+PREVIEWS_END_SECONDS = 5.0
+"""For all previews to end, when the API does."""
+STATEMENT_PAUSE_SECONDS = 0.01
+"""Between two questions for the result of a statement of a session, which is there at once as a rule."""
+SESSION_KEEP_SECONDS = 1800.0
+"""A session that was used within it is kept on its gateway, which forgets idle ones (10 min by default)."""
+SESSION_BEAT_SECONDS = 15.0
+"""Between two signs of life for each."""
+OPTIONS_KEPT_SECONDS = 600.0
+"""That the options of connectors are remembered: they change with a library only."""
+
+# Processes on this machine, and the command line -------------------------------------------------------------------
+
+START_SECONDS = 120.0
+"""For a process of the local stack to answer."""
+START_PACE = Pace(0.1)
+PORT_FREE_SECONDS = 3.0
+"""For a port of a process that was killed: its sockets live on until the last of its threads is gone."""
+STOP_GRACE_SECONDS = 20.0
+"""For a process to end by itself, before it is killed."""
+KILLED_SECONDS = 10.0
+"""For the kernel to have ended what was killed."""
+DOWNLOAD_SECONDS = 120.0
+"""For the download of a Temporal CLI; then it is built."""
+DEMO_SECONDS = 600.0
+"""For the jobs of the demo to run: their first builds download what Maven and pip need."""
+DEMO_PACE = Pace(0.3)
+LIBRARY_PAUSE_SECONDS = 1.0
+"""Between two looks at a library that is fetched or built."""
+QUIET_SECONDS = 10.0
+"""After which the local stack says again what it waits for."""
+GIT_SECONDS = 300.0
+"""For one command of Git that speaks to a server."""
+
+
+# -------------------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager

@@ -17,14 +17,13 @@ from core.errors import PenstockError
 from core.specs import Use
 from core.sql.references import quoted
 from services import Services
-from settings import clock
+from settings import clock, waits
 from sql.environment import environment
 from store import clusters, resources
 from store.tables import Cluster
 
 UNKNOWN = "penstock.unknown"
 ROUNDS = 8
-KEPT_SECONDS = 600.0
 MOST_KEPT = 500
 _READ, _WRITE = "EXPLAIN SELECT * FROM penstock_asked", "EXPLAIN INSERT INTO penstock_asked SELECT 1"
 _LIST = r"((?:\n[\w.<>#*/-]+(?: \([^\n]*\))?)*)"
@@ -58,7 +57,7 @@ async def known(
         *sorted(map(str, asked.items())),
     )
     at, names = _kept.get(key, (0.0, []))
-    if clock.monotonic() - at < KEPT_SECONDS:
+    if clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
         return names
     try:
         names = await _asked(services, project, row, libraries, asked)

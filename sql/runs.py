@@ -27,20 +27,13 @@ from core.errors import Conflict, NotFound
 from core.jobs.observations import ENDED
 from core.sql.changelog import KINDS, Materialized
 from core.sql.operators import Json
-from observation.previews import LEASE
 from services import Services
-from settings import clock
+from settings import clock, waits
+from settings.polling import poll
 from settings.waits import planning
 from store import previews
 from store.tables import Preview
 
-ABANDONED_SECONDS = 15.0  # nobody listens: the run ends
-KEPT_SECONDS = 120.0  # an ended run can still be read
-GONE_SECONDS = 15.0
-RETRY_SECONDS = 3.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
-KEEN_SECONDS = 5.0  # so long it is asked as often as makes sense, until the first row is there
-PAGE_SECONDS = 0.5
 MAX_RUNS = 50
 MAX_SIZE = 32 * 1024 * 1024  # of a stream's values: they are kept until some time after the end
 log = structlog.get_logger()
@@ -126,7 +119,7 @@ class Run:
     async def write_down(self, project: str, cluster: str, request: Mapping[str, Any]) -> None:
         now = clock.now()
         # Until it runs nobody renews it; planning may take its time.
-        lease = now + LEASE + timedelta(seconds=self._services.settings.plan_timeout)
+        lease = now + waits.LEASE + timedelta(seconds=self._services.settings.plan_timeout)
         async with self._services.database.write() as session:
             for number, stream in enumerate(self.streams):
                 stream.id = f"{self.id}:{number:02d}"
@@ -176,7 +169,8 @@ class Run:
             result = await self._gateway.page(self._session, stream.operation, 0)
             if result.ready:
                 return result
-            await asyncio.sleep(FIRST_PAUSE if clock.monotonic() - began < KEEN_SECONDS else LONGEST_PAUSE)
+            is_fast = clock.monotonic() - began < waits.FAST_POLL_SECONDS
+            await asyncio.sleep(waits.PREVIEW_PACE.first if is_fast else waits.PREVIEW_PACE.longest)
 
     # Streaming --------------------------------------------------------------------------------
 
@@ -206,20 +200,20 @@ class Run:
 
     async def _pump(self, stream: Stream, result: Result) -> None:
         """Page by page until the query ends or a limit is met."""
-        pause, slow_until, shown = FIRST_PAUSE, 0.0, 0.0
+        pause, slow_until, shown = waits.PREVIEW_PACE.first, 0.0, 0.0
         changed = False
         while True:
             if result.columns and not stream.columns:
                 stream.columns = [{"name": c["name"], "type": _type(c)} for c in result.columns]
                 await self._tell("columns", {"stream": stream.name, "columns": stream.columns})
             if result.rows:
-                pause, changed = FIRST_PAUSE, True
+                pause, changed = waits.PREVIEW_PACE.first, True
                 for part in self._parts(result.rows):
                     if self.limits.rows_per_second:
                         await asyncio.sleep(max(0, slow_until - clock.monotonic()))
                         slow_until = max(slow_until, clock.monotonic()) + len(part) / self.limits.rows_per_second
                     await self._rows(stream, part)
-            if self._materialize and changed and clock.monotonic() - shown >= PAGE_SECONDS:
+            if self._materialize and changed and clock.monotonic() - shown >= waits.TABLE_SECONDS:
                 shown, changed = clock.monotonic(), False
                 await self._table(stream)
             if stream.rows >= self.limits.rows or stream.size >= MAX_SIZE:
@@ -231,8 +225,8 @@ class Run:
                 await self._ended(stream, Ended.FINISHED, "")
                 return
             await asyncio.sleep(0 if result.rows else pause)
-            if stream.rows or clock.monotonic() - self._began > KEEN_SECONDS:
-                pause = min(LONGEST_PAUSE, pause * 1.3)
+            if stream.rows or clock.monotonic() - self._began > waits.FAST_POLL_SECONDS:
+                pause = waits.PREVIEW_PACE.after(pause)
             following = await self._next(stream, result.next)
             if following is None:
                 return
@@ -245,7 +239,7 @@ class Run:
 
     async def _next(self, stream: Stream, token: int) -> Result | None:
         """The next page, None when the stream has ended without one."""
-        deadline = clock.monotonic() + RETRY_SECONDS
+        polling = poll(waits.NEXT_ROWS_PACE, seconds=waits.NEXT_ROWS_SECONDS)
         while True:
             try:
                 return await self._gateway.page(self._session, stream.operation, token)
@@ -259,10 +253,9 @@ class Run:
                 await self._ended(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
                 return None
             except Unreachable as error:
-                if clock.monotonic() > deadline:
+                if not await polling.again():
                     await self._ended(stream, Ended.INTERRUPTED, error.message)
                     return None
-                await asyncio.sleep(0.3)
 
     async def _rows(self, stream: Stream, found: list[Json]) -> None:
         rows = [[KINDS.get(str(r["kind"]), "+I"), r["fields"]] for r in found][: self.limits.rows - stream.rows]
@@ -282,20 +275,20 @@ class Run:
         """Once a second: limits, listeners, what the jobs do meanwhile; the lease."""
         renewed = 0.0
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(waits.PREVIEW_LOOK_SECONDS)
             now = clock.monotonic()
             if now - self._began > self.limits.seconds:
                 self.stop(Ended.LIMITED, f"the limit of {self.limits.seconds:g} seconds")
-            elif self._listeners == 0 and now - self._alone_since > ABANDONED_SECONDS:
+            elif self._listeners == 0 and now - self._alone_since > waits.ABANDONED_SECONDS:
                 self.stop(Ended.ABANDONED, "nobody was listening")
             for stream in self.streams:
                 if stream.ended is None:
                     await self._progress(stream)
-            if now - renewed > LEASE.total_seconds() / 3:
+            if now - renewed > waits.LEASE.total_seconds() / 3:
                 renewed = now
                 try:
                     async with self._services.database.write() as session:
-                        await previews.renew(session, [self.id], clock.now() + LEASE)
+                        await previews.renew(session, [self.id], clock.now() + waits.LEASE)
                     await self._gateway.heartbeat(self._session)
                 except Exception as error:  # what is wrong with the gateway the stream itself finds out
                     log.warning("a preview's lease was not renewed", run=self.id, why=str(error))
@@ -382,9 +375,9 @@ class Run:
 
     async def _see_gone(self) -> None:
         """The jobs are cancelled until the cluster says that they are gone; else the watch does it."""
-        deadline = clock.monotonic() + GONE_SECONDS
+        polling = poll(waits.PREVIEW_GONE_PACE, seconds=waits.PREVIEW_GONE_SECONDS)
         left = list(self.streams)
-        while left and clock.monotonic() < deadline:
+        while True:
             for stream in list(left):
                 ref = Ref(stream.flink_job_id, stream.flink_job_id)
                 with contextlib.suppress(EngineError):
@@ -392,8 +385,8 @@ class Run:
                         left.remove(stream)
                     else:
                         await self._engine.cancel(ref)
-            if left:
-                await asyncio.sleep(0.3)
+            if not left or not await polling.again():
+                break
         gone = [s.id for s in self.streams if s not in left]
         with contextlib.suppress(Exception):
             async with self._services.database.write() as session:
@@ -421,7 +414,7 @@ class Run:
                         if self.done.is_set():
                             return
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(self._changed.wait(), 5)
+                            await asyncio.wait_for(self._changed.wait(), waits.LISTEN_SECONDS)
                 for event in waiting:
                     after = event.id
                     yield event
@@ -471,7 +464,7 @@ class Runs:
     def _forget(self) -> None:
         now = clock.monotonic()
         for id_, run in list(self._runs.items()):
-            if run.ended_at is not None and now - run.ended_at > KEPT_SECONDS:
+            if run.ended_at is not None and now - run.ended_at > waits.PREVIEW_KEPT_SECONDS:
                 del self._runs[id_]
 
     def find(self, id_: str) -> Run | None:
@@ -488,5 +481,5 @@ class Runs:
         for run in self._runs.values():
             run.stop(Ended.INTERRUPTED, "the API is shutting down")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(waits.PREVIEWS_END_SECONDS):
                 await asyncio.gather(*(r.done.wait() for r in self._runs.values()))

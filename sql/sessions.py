@@ -28,15 +28,13 @@ from core.specs import Use
 from core.sql.references import check_script, literal
 from core.sql.script import Statement, StatementKind, creates_as_query, statements, tokens
 from services import Services
-from settings import clock
+from settings import clock, waits
 from sql.environment import Environment, environment, hidden, python_properties
 from sql.previews import explained, refused
 from sql.runs import Limits, Run, Runs, Stream
 from store import clusters, jobs
 from store.tables import Cluster, SqlSession
 
-KEEP_SECONDS = 1800.0
-BEAT_SECONDS = 15.0
 MAX_RESULT_ROWS = 1000
 _QUERIES = ("SELECT", "WITH", "VALUES")
 _SETUP = ("CREATE", "DROP", "ALTER", "USE", "LOAD", "UNLOAD")
@@ -218,7 +216,7 @@ class Sessions:
         while True:
             page = await gateway.page(handle, operation, token)
             if not page.ready:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(waits.STATEMENT_PAUSE_SECONDS)
                 continue
             answer.columns = answer.columns or [{"name": c["name"]} for c in page.columns]
             answer.rows += [_scrubbed(r["fields"], made.secrets) for r in page.rows]
@@ -359,9 +357,9 @@ class Sessions:
     async def _beat(self) -> None:
         """A session that was used lately does not go idle on its gateway."""
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(waits.SESSION_BEAT_SECONDS)
             now = asyncio.get_running_loop().time()
-            self._kept = {i: at for i, at in self._kept.items() if now - at < KEEP_SECONDS}
+            self._kept = {i: at for i, at in self._kept.items() if now - at < waits.SESSION_KEEP_SECONDS}
             for id_ in list(self._kept):
                 try:
                     async with self._services.database.read() as session:

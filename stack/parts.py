@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import PenstockError
+from settings import waits
 
 TEMPORAL_CLI = "1.5.1"  # the newest tag that `go install` takes: server 1.29.1, UI 2.42.1
 TEST_SERVER = "io.temporal:temporal-test-server:1.32.0"
@@ -94,7 +95,7 @@ class Parts:
         from temporalio.testing import WorkflowEnvironment
 
         async def fetch() -> None:
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(waits.DOWNLOAD_SECONDS):
                 server = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
                 await server.shutdown()
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-QUIET_SECONDS = 10.0
+from settings import waits
 
 
 class Step:
@@ -27,7 +27,7 @@ class Step:
         text = " ".join(text.split())[:90]
         if self._status is not None:
             self._status.update(f"{self._title} [dim]{self.elapsed:.0f} s  {_plain(text)}[/dim]")
-        elif time.monotonic() - self._told >= QUIET_SECONDS:
+        elif time.monotonic() - self._told >= waits.QUIET_SECONDS:
             self._told = time.monotonic()
             self._console.print(f"    {self._title}: {self.elapsed:.0f} s  {_plain(text)}", highlight=False)
 

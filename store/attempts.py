@@ -24,6 +24,12 @@ async def get(session: AsyncSession, job_id: str, number: int) -> Attempt | None
     return await session.get(Attempt, (job_id, number))
 
 
+async def add(session: AsyncSession, attempt: Attempt) -> None:
+    """Write an attempt down. Raises `store.database.Taken` when there is one by its number."""
+    session.add(attempt)
+    await session.flush()
+
+
 @dataclass(frozen=True)
 class Context:
     """An attempt (None before it is written down) with all that its submission depends on."""
@@ -235,6 +241,13 @@ async def add_point(session: AsyncSession, job_id: str, point: RestorePoint) -> 
         row.number = point.number
 
 
+async def point_gone(session: AsyncSession, job_id: str, path: str, now: datetime) -> None:
+    """A restore point is not there any more; one that was never written down is left out."""
+    row = await session.get(RestorePointRow, point_id(job_id, path))
+    if row is not None:
+        row.gone_at = now
+
+
 async def in_use(session: AsyncSession, job_id: str, *, own_source: bool = False) -> set[str]:
     """Paths of restore points that are pinned, kept by a person, named by a command of another job that has not ended,
     or that an attempt of another job came from which lives or is that job's last one: it may have no state but that.
@@ -307,6 +320,11 @@ async def events(
         query = query.where(Event.id < paging.decode(cursor, [int])[0])
     found = list((await session.scalars(query.order_by(Event.id.desc()).limit(limit + 1))).all())
     return found[:limit], paging.encode([found[limit - 1].id]) if len(found) > limit else None
+
+
+def add_event(session: AsyncSession, event: Event) -> None:
+    """Write an event on the timeline of its job."""
+    session.add(event)
 
 
 async def build(session: AsyncSession, key: str) -> Build | None:

@@ -22,6 +22,11 @@ async def get(session: AsyncSession, name: str) -> Cluster:
     return found
 
 
+async def find(session: AsyncSession, name: str) -> Cluster | None:
+    """The row of a cluster, removed or not."""
+    return await session.get(Cluster, name)
+
+
 async def all_(session: AsyncSession) -> Sequence[Cluster]:
     """All but those that have been removed, or whose job has been deleted: their rows are there for the record."""
     query = select(Cluster).outerjoin(Job, Job.id == Cluster.managed_by)

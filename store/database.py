@@ -7,14 +7,22 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import event, exc, make_url
+from sqlalchemy import event, exc, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-BUSY_MILLISECONDS = 15_000
+from settings import waits
+
 # Of PostgreSQL: no connection, no room, interrupted by an operator, trouble with its machine.
 _AWAY = ("08", "53", "57", "58")
+
+
+Session: TypeAlias = AsyncSession
+"""What `Database.read` and `Database.write` give. Others hand it on to functions of the store, and ask it nothing."""
+
+Taken: TypeAlias = exc.IntegrityError
+"""Raised when a row is written whose key somebody else has taken, or which names one that is not there."""
 
 
 class DatabaseUnavailable(Exception):
@@ -67,14 +75,14 @@ class Database:
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
+    async def read(self) -> AsyncIterator[Session]:
         """Raises `DatabaseUnavailable`, at the first statement or later."""
         with _named():
             async with self._sessions() as session:
                 yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
+    async def write(self) -> AsyncIterator[Session]:
         """A transaction: committed at the end, rolled back on an error. Raises `DatabaseUnavailable`."""
         with _named():
             async with self._sessions() as session:
@@ -86,7 +94,7 @@ class Database:
                 with _named(OSError):
                     await self._commit(session)
 
-    async def _commit(self, session: AsyncSession) -> None:
+    async def _commit(self, session: Session) -> None:
         written = _written.get()
         try:
             await session.commit()
@@ -97,6 +105,11 @@ class Database:
             raise
         if written is not None:
             written.kept += 1
+
+    async def ping(self) -> None:
+        """Raises `DatabaseUnavailable` when it does not answer."""
+        async with self.read() as session:
+            await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -151,7 +164,7 @@ def _prepare_sqlite(engine: Any) -> None:
             "journal_mode=WAL",
             "synchronous=NORMAL",
             "foreign_keys=ON",
-            f"busy_timeout={BUSY_MILLISECONDS}",
+            f"busy_timeout={waits.DATABASE_BUSY_SECONDS * 1000:.0f}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -32,6 +32,18 @@ async def project(session: AsyncSession, name: str) -> Project:
     return found
 
 
+async def find_project(session: AsyncSession, name: str) -> Project | None:
+    """The same, None when there is none."""
+    return await session.get(Project, name)
+
+
+async def add_project(session: AsyncSession, name: str, config: dict[str, str], now: datetime) -> Project:
+    """Write a project down. `Taken` is raised, here or later, when somebody else has done so at the same moment."""
+    row = Project(name=name, config=config, created_at=now)
+    session.add(row)
+    return row
+
+
 async def projects(session: AsyncSession) -> Sequence[Project]:
     return (await session.scalars(select(Project).order_by(Project.name))).all()
 
@@ -60,6 +72,13 @@ async def get(session: AsyncSession, ref: str, *, lock: bool = False) -> Job:
 async def by_id(session: AsyncSession, job_id: str, *, lock: bool = False) -> Job | None:
     """The row of a job, deleted or not. `lock` as in `get`."""
     return await session.get(Job, job_id, with_for_update=lock or None, populate_existing=lock)
+
+
+async def add(session: AsyncSession, job: Job, spec: dict[str, Any], note: str) -> None:
+    """Write a job down with its version 1. Raises `store.database.Taken` when its name was taken at this moment."""
+    session.add(job)
+    await session.flush()
+    session.add(Version(job_id=job.id, number=1, spec=spec, note=note, created_at=job.created_at))
 
 
 async def find(session: AsyncSession, project_name: str, name: str) -> Job | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
-from store.database import Database
+from store.database import Database, DatabaseUnavailable
 
 HERE = Path(__file__).resolve().parent
 _ONE_AT_A_TIME = asyncio.Lock()  # Alembic keeps its context in module globals
@@ -23,7 +24,7 @@ def config() -> Config:
 
 
 async def upgrade(database: Database) -> None:
-    """Upgrade to the newest schema. Several processes may do this at once."""
+    """Upgrade to the newest schema. Several processes may do this at once. Raises `DatabaseUnavailable`."""
 
     def run(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
@@ -32,7 +33,10 @@ async def upgrade(database: Database) -> None:
         made.attributes["connection"] = connection
         command.upgrade(made, "head")
 
-    async with _ONE_AT_A_TIME, database.engine.connect() as connection:
-        connection = await connection.execution_options(penstock_write=True)
-        await connection.run_sync(run)
-        await connection.commit()
+    try:
+        async with _ONE_AT_A_TIME, database.engine.connect() as connection:
+            connection = await connection.execution_options(penstock_write=True)
+            await connection.run_sync(run)
+            await connection.commit()
+    except (DBAPIError, OSError) as error:
+        raise DatabaseUnavailable(str(getattr(error, "orig", None) or error)) from error

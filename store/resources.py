@@ -97,6 +97,22 @@ async def library(session: AsyncSession, project: str, name: str, version: str) 
     return found
 
 
+async def find_library(session: AsyncSession, project: str, name: str, version: str) -> Library | None:
+    """The same, None when there is none."""
+    return await session.get(Library, (project, name, version))
+
+
+async def add_library(session: AsyncSession, row: Library) -> None:
+    """Write a library down, or what is changed of one. Raises `store.database.Taken` when somebody else has just done
+    so."""
+    session.add(row)
+    await session.flush()
+
+
+async def remove_library(session: AsyncSession, row: Library) -> None:
+    await session.delete(row)
+
+
 async def users(session: AsyncSession, row: Library) -> list[str]:
     """Jobs of its project one of whose versions is run with a library."""
     query = (

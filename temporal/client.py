@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from settings import Settings, clock
-
-PATIENCE = 60.0
+from settings import Settings, waits
+from settings.polling import poll
 
 
 async def connect(settings: Settings, *, lazy: bool = False) -> Client:
     """Connect, waiting up to a minute for a Temporal that is still starting. `lazy` connects at first use."""
-    deadline = clock.monotonic() + PATIENCE
+    polling = poll(waits.CONNECT_PACE, seconds=waits.CONNECT_SECONDS)
     while True:
         try:
             return await Client.connect(
@@ -24,6 +21,5 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
                 lazy=lazy,
             )
         except RuntimeError:
-            if clock.monotonic() > deadline:
+            if not await polling.again():
                 raise
-            await asyncio.sleep(0.5)

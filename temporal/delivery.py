@@ -30,10 +30,10 @@ from core.jobs.states import CommandKind
 from core.names import old_job_workflow_id
 from services import Services
 from settings import Settings, clock
+from settings.waits import ANSWER_TIMEOUT
 from store import jobs
 from store.tables import Cluster, Command, Job
 
-ANSWER_TIMEOUT = timedelta(seconds=5)
 NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
 """What Temporal's client raises when Temporal is away, or a workflow does not answer in time."""
 

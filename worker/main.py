@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -27,7 +26,7 @@ from activities.submit import Submitter
 from core.queues import KINDS, Kind
 from observation.observer import Observer
 from services import Services
-from settings import Settings
+from settings import Settings, waits
 from worker.temporal import connect, keep_prepared, prepare
 from workflows.build import BuildWorkflow
 from workflows.cluster import ClusterWorkflow
@@ -38,9 +37,7 @@ from workflows.recovery import RecoveryWorkflow
 log = structlog.get_logger()
 
 WORKFLOWS: list[type] = [JobWorkflow, ClusterWorkflow, BuildWorkflow, LibraryWorkflow, RecoveryWorkflow]
-GRACE = timedelta(seconds=10)
 BUILDS_AT_ONCE = 4
-BEATS = timedelta(seconds=2)
 
 # Pure modules and pydantic need no second copy for each workflow: 5 ms a workflow instead of 77 ms.
 PASSED_THROUGH = (
@@ -103,8 +100,10 @@ def make_workers(services: Services, wanted: Sequence[Kind] = KINDS) -> list[Wor
             max_concurrent_activities=slots[kind],
             max_cached_workflows=2000,
             # A cancellation comes with the answer to a heartbeat: what is not wanted any more ends soon.
-            max_heartbeat_throttle_interval=timedelta(seconds=60) if kind == "watch" else BEATS,
-            graceful_shutdown_timeout=timedelta(seconds=1) if kind == "watch" else GRACE,
+            max_heartbeat_throttle_interval=(
+                waits.WATCH_HEARTBEAT_THROTTLE if kind == "watch" else waits.HEARTBEAT_THROTTLE
+            ),
+            graceful_shutdown_timeout=waits.WATCH_SHUTDOWN_GRACE if kind == "watch" else waits.SHUTDOWN_GRACE,
         )
         for kind in wanted
     ]

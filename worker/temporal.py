@@ -23,10 +23,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from core import search
 from services import Services
+from settings import waits
+from settings.polling import poll
 from temporal.client import connect
 
-PREPARE_SECONDS = 30.0
-PREPARE_TIMEOUT = 20.0
 log = structlog.get_logger()
 
 __all__ = ["connect", "keep_prepared", "prepare"]
@@ -51,7 +51,7 @@ async def prepare(services: Services) -> bool:
     return True
 
 
-async def keep_prepared(services: Services, *, every: float = PREPARE_SECONDS) -> None:
+async def keep_prepared(services: Services, *, every: float = waits.PREPARE_EVERY_SECONDS) -> None:
     """The same again and again, as a Temporal may be wiped, or exchanged, while workers run. Two requests each time.
 
     `every` is in seconds, with jitter. Runs until it is cancelled.
@@ -60,7 +60,7 @@ async def keep_prepared(services: Services, *, every: float = PREPARE_SECONDS) -
     while True:
         await asyncio.sleep(every * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
         try:
-            async with asyncio.timeout(PREPARE_TIMEOUT):
+            async with asyncio.timeout(waits.PREPARE_TIMEOUT_SECONDS):
                 if await prepare(services):
                     log.warning("Temporal had no recovery schedule: was it wiped? All is started again from the rows")
             away = False
@@ -73,7 +73,8 @@ async def keep_prepared(services: Services, *, every: float = PREPARE_SECONDS) -
 
 
 async def _search_attributes(client: Client) -> None:
-    for wait in (0.5, 1, 2, 4, 0):
+    polling = poll(waits.SEARCH_ATTRIBUTES_PACE, seconds=waits.SEARCH_ATTRIBUTES_SECONDS)
+    while True:
         try:
             have = await client.operator_service.list_search_attributes(
                 ListSearchAttributesRequest(namespace=client.namespace)
@@ -90,7 +91,6 @@ async def _search_attributes(client: Client) -> None:
         except RPCError as error:
             if error.status is RPCStatusCode.ALREADY_EXISTS:
                 return
-            if not wait:
-                raise
             log.info("waiting for Temporal's search attributes", why=str(error))
-            await asyncio.sleep(wait)
+            if not await polling.again():
+                raise

@@ -17,9 +17,9 @@ from core.effects import EngineError
 from core.errors import Conflict
 from core.jobs.states import AttemptState
 from services import Services
+from settings import waits
 from store.tables import Cluster
 
-ASK_SECONDS = 6.0
 _JOBMANAGERS = ("jobmanager_url", "standby_urls")
 _GATEWAYS = ("gateway_url", "gateway_urls")
 _ON_THEIR_WAY = (AttemptState.RECORDED, AttemptState.UNKNOWN)
@@ -32,7 +32,7 @@ async def who_answers(urls: Iterable[str]) -> list[Leader]:
     async def ask(url: str) -> Leader | None:
         rest = FlinkRest([url])
         try:
-            async with asyncio.timeout(ASK_SECONDS):
+            async with asyncio.timeout(waits.ADDRESS_SECONDS):
                 return await rest.leader()
         except (EngineError, TimeoutError):
             return None
@@ -75,7 +75,7 @@ async def _is_the_same(row: Cluster, urls: Sequence[str]) -> bool:
 async def _check_old_address(services: Services, row: Cluster, open_: OpenAttempts) -> None:
     engine = services.engines.get(row)
     try:
-        async with asyncio.timeout(ASK_SECONDS):
+        async with asyncio.timeout(waits.ADDRESS_SECONDS):
             overview = await engine.overview()
             await engine.leader()
     except (EngineError, TimeoutError) as error:

@@ -1,97 +1,36 @@
-"""/clusters and /projects."""
+"""/clusters."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-import structlog
 from fastapi import APIRouter, Path
 
-from api.clusters import addresses, hosting
-from api.clusters.schemas import (
-    ClusterHealth,
-    ClusterOut,
-    ClusterPatch,
-    ManagedBy,
-    NewCluster,
-    NewProject,
-    NewScale,
-    ProjectOut,
-    ProjectPatch,
-)
-from api.commands import service as command_service
+from api.clusters import service
+from api.clusters.schemas import ClusterOut, ClusterPatch, NewCluster, NewScale
 from api.commands.router import Key
-from api.commands.schemas import CommandOut, NewCommand
+from api.commands.schemas import CommandOut
 from api.deps import Page, Parts, Watcher
-from api.jobs.schemas import NewVersion
 from api.problems import responses
-from clusters.registry import PROCESSES, SESSION
-from core import config as rules
-from core.errors import Conflict, InvalidInput
-from core.jobs.states import CommandKind, JobState
-from settings import clock
-from store import attempts, clusters, commands, jobs, previews
-from store.tables import Cluster, Job, Project
-from temporal.delivery import NO_ANSWER, start_watch, stop_watch
 
 router = APIRouter(tags=["clusters"])
 ClusterName = Annotated[str, Path(max_length=100)]
-FRESH_SECONDS = 2.0
-_OF_SESSIONS = {"standby_urls", "gateway_url", "gateway_urls"}
-log = structlog.get_logger()
 
 
 @router.get("/clusters", responses=responses(422, 503), summary="List clusters")
 async def list_clusters(parts: Parts) -> Page[ClusterOut]:
-    async with parts.database.read() as session:
-        rows = await clusters.all_(session)
-        keepers = await clusters.keepers(session, rows)
-        return Page(items=[_show(row, keepers) for row in rows])
+    return Page(items=await service.all_(parts))
 
 
 @router.post("/clusters", status_code=201, responses=responses(409, 422, 503), summary="Register a cluster")
 async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
     """Refused (`cluster_known`) when the Flink that answers there is a cluster already, under another name."""
-    given = new.model_dump(exclude={"force"}) | {
-        "jobmanager_url": new.jobmanager_url or f"host://{parts.settings.host}"
-    }
-    urls = [given["jobmanager_url"], *new.standby_urls] if new.kind == SESSION else []
-    answers = await addresses.who_answers(urls)
-    row = Cluster(**given, identity=answers[0].cluster if answers else None, created_at=clock.now())
-    async with parts.database.write() as session:
-        before = await session.get(Cluster, new.name)
-        if before is not None and not await clusters.is_left(session, before):
-            raise Conflict(f"There is a cluster {new.name} already.", code="cluster_exists", remedy="PATCH it.")
-        for leader in answers:
-            same = await clusters.same_flink(session, leader.cluster, leader.identity, besides=new.name)
-            if same is not None and not new.force:
-                raise Conflict(
-                    f"The Flink that answers at {new.jobmanager_url} is the cluster {same.name} already.",
-                    code="cluster_known",
-                    remedy=f"Use {same.name}, or change it: PATCH /clusters/{same.name}. With `force` it gets a second "
-                    "name all the same.",
-                )
-        row = await clusters.name_again(session, row)
-    try:
-        await start_watch(parts, new.name)
-    except NO_ANSWER as error:  # the recovery schedule starts it
-        log.warning("the watch is not started yet", cluster=new.name, why=str(error))
-    return _show(row)
+    return await service.create(parts, new)
 
 
 @router.get("/clusters/{name}", responses=responses(404, 422, 503), summary="One cluster with its health, fresh")
 async def get_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> ClusterOut:
-    async with parts.database.read() as session:
-        row = await clusters.get(session, name)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(3):
-            await watcher.observe(row.name, not_older_than=FRESH_SECONDS)
-    async with parts.database.read() as session:
-        row = await clusters.get(session, name)
-        return _show(row, await clusters.keepers(session, [row]))
+    return await service.get(parts, watcher, name)
 
 
 @router.patch("/clusters/{name}", responses=responses(404, 409, 422, 503), summary="Change a cluster")
@@ -102,73 +41,14 @@ async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) 
     same Flink answers there, or the Flink at the old address knows none of them and none is on its way there; `force`
     does it all the same. `"identity": null` accepts the Flink that answers from now on for the one that is meant.
     """
-    given = changes.model_dump(exclude_unset=True)
-    force = bool(given.pop("force", False))
-    given = {k: v for k, v in given.items() if v is not None or k in ("gateway_url", "identity")}
-    async with parts.database.read() as session:
-        row = await clusters.get(session, name)
-        keepers = await clusters.keepers(session, [row])
-        open_ = await attempts.open_on(session, name)
-    if keepers and given.keys() - {"config"}:
-        raise Conflict(
-            f"{name} is run by Penstock, which sets everything of it but `config`.",
-            code="cluster_managed",
-            remedy="Give its job another version.",
-        )
-    _check_address(row, given)
-    another = await addresses.is_another(parts, row, given, open_, force=force)
-    async with parts.database.write() as session:
-        row = await clusters.get(session, name)
-        if given.keys() - {"config", "flink_version"} and not force:
-            addresses.check_still(row, open_, await attempts.open_on(session, name))
-        for field, value in given.items():
-            setattr(row, field, value)
-        if another:
-            row.identity = None
-    return _show(row, keepers)
-
-
-def _check_address(row: Cluster, given: Mapping[str, Any]) -> None:
-    """Raise `InvalidInput` when an address is not one for the kind of cluster."""
-    host = row.kind == PROCESSES
-    if host and (unused := sorted(given.keys() & _OF_SESSIONS)):
-        raise InvalidInput(f"A cluster of kind {row.kind} has no {unused[0]}.", code="field_unused", field=unused[0])
-    if str(given.get("jobmanager_url", row.jobmanager_url)).startswith("host://") != host:
-        raise InvalidInput(
-            f"jobmanager_url of a cluster of kind {row.kind} begins with {'host' if host else 'http'}://.",
-            code="bad_address",
-            field="jobmanager_url",
-        )
+    return await service.patch(parts, name, changes)
 
 
 @router.delete("/clusters/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Forget a cluster")
 async def delete_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> None:
     """Only when no job is on it. The cluster itself is left alone, its name can be registered again; SQL sessions on it
     end."""
-    async with parts.database.write() as session:
-        row = await clusters.get(session, name)
-        if await clusters.keepers(session, [row]):
-            raise Conflict(
-                f"{name} is run by a job of Penstock.", code="cluster_managed", remedy="Stop and delete that job."
-            )
-        if count := await clusters.jobs_on(session, name):
-            raise Conflict(
-                f"{count} jobs are on the cluster {name}.", code="cluster_in_use", remedy="Delete those jobs first."
-            )
-        if open_ := await attempts.open_on(session, name):
-            raise Conflict(
-                f"{len(open_)} attempts on the cluster {name} have not been seen to end.", code="cluster_in_use"
-            )
-        if looked_at := await previews.running(session, name, clock.now()):
-            raise Conflict(
-                f"{looked_at} previews run on the cluster {name}.",
-                code="cluster_in_use",
-                remedy="Stop them, or wait until they have ended.",
-            )
-        await clusters.remove(session, row, clock.now())
-    watcher.forget(name)
-    parts.engines.forget(name)
-    await stop_watch(parts, name)
+    await service.forget(parts, watcher, name)
 
 
 @router.post(
@@ -181,78 +61,4 @@ async def scale_cluster(name: ClusterName, wanted: NewScale, parts: Parts, key: 
     """Gives its job a version with so many task managers, and sends a `resubmit` of it: the cluster goes on running.
     Task managers that run nothing are stopped first. Follow the command at the job. What is refused (409) leaves no
     version behind."""
-    async with parts.database.read() as session:
-        row = await clusters.get(session, name)
-        job = await hosting.manager_of(session, row)
-        version, latest = await jobs.version(session, job, job.version), await jobs.latest_version(session, job.id)
-        known = await commands.by_key(session, job.id, key) if key else None
-        before = await jobs.version(session, job, known.version or 1) if known else None
-    if known is not None and before is not None:
-        if known.kind != CommandKind.RESUBMIT or before.spec.get("taskmanagers") != wanted.taskmanagers:
-            raise command_service.reused(known, str(key))
-        return command_service.show(known)
-    spec = {**version.spec, "taskmanagers": wanted.taskmanagers}
-    command = NewCommand(kind=CommandKind.RESUBMIT, version=job.version, force=wanted.force, reason=wanted.reason)
-    adding = None
-    if spec != version.spec or job.version != latest:
-        note = f"scaled to {wanted.taskmanagers} task managers"
-        adding = NewVersion.model_validate({"spec": spec, "note": note})
-        command = command.model_copy(update={"version": None})
-    return await command_service.send(parts, job.id, command, key, adding=adding)
-
-
-def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
-    keeper = (keepers or {}).get(row.managed_by or "")
-    return ClusterOut(
-        name=row.name,
-        kind=row.kind,
-        jobmanager_url=row.jobmanager_url,
-        standby_urls=row.standby_urls,
-        gateway_url=row.gateway_url,
-        gateway_urls=row.gateway_urls,
-        flink_version=row.flink_version,
-        state_dir=row.state_dir,
-        identity=row.identity,
-        config={k: rules.shown(k, v) for k, v in row.config.items()},
-        managed_by=ManagedBy(job=f"{keeper.project}:{keeper.name}", state=JobState(keeper.state)) if keeper else None,
-        health=ClusterHealth(
-            reachable=row.observed_at is not None and row.unreachable_since is None,
-            last_observed_at=row.observed_at,
-            unreachable_since=row.unreachable_since,
-            why=row.unreachable_why if row.unreachable_since else None,
-            details=row.health,
-        ),
-        created_at=row.created_at,
-    )
-
-
-@router.get("/projects", responses=responses(422, 503), summary="List projects", tags=["projects"])
-async def list_projects(parts: Parts) -> Page[ProjectOut]:
-    async with parts.database.read() as session:
-        return Page(items=[_project(row) for row in await jobs.projects(session)])
-
-
-@router.post(
-    "/projects", status_code=201, responses=responses(409, 422, 503), summary="Create a project", tags=["projects"]
-)
-async def create_project(new: NewProject, parts: Parts) -> ProjectOut:
-    row = Project(name=new.name, config=new.config, created_at=clock.now())
-    async with parts.database.write() as session:
-        if await session.get(Project, new.name):
-            raise Conflict(f"There is a project {new.name} already.", code="project_exists")
-        session.add(row)
-    return _project(row)
-
-
-@router.patch("/projects/{name}", responses=responses(404, 422, 503), summary="Change a project", tags=["projects"])
-async def patch_project(name: ClusterName, changes: ProjectPatch, parts: Parts) -> ProjectOut:
-    async with parts.database.write() as session:
-        row = await jobs.project(session, name)
-        if changes.config is not None:
-            row.config = changes.config
-    return _project(row)
-
-
-def _project(row: Project) -> ProjectOut:
-    shown = {k: rules.shown(k, v) for k, v in row.config.items()}
-    return ProjectOut(name=row.name, config=shown, created_at=row.created_at)
+    return await service.scale(parts, name, wanted, key)

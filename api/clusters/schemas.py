@@ -1,4 +1,4 @@
-"""Shapes of clusters and projects."""
+"""Shapes of clusters."""
 
 from __future__ import annotations
 
@@ -148,23 +148,4 @@ class ClusterOut(BaseModel):
     config: dict[str, str]
     managed_by: ManagedBy | None = Field(description="The job that runs it, when Penstock does")
     health: ClusterHealth
-    created_at: datetime
-
-
-class NewProject(Strict):
-    name: Name
-    config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration of all its jobs")
-
-    _config = field_validator("config")(_checked)
-
-
-class ProjectPatch(Strict):
-    config: dict[str, str] | None = Field(default=None, max_length=200)
-
-    _config = field_validator("config")(_checked)
-
-
-class ProjectOut(BaseModel):
-    name: str
-    config: dict[str, str]
     created_at: datetime

@@ -7,12 +7,10 @@ import uuid
 from collections.abc import AsyncIterator
 
 import structlog
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.clusters import hosting
+from api import hosting
 from api.commands.schemas import CommandOut, LogLineOut, NewCommand
-from api.jobs.schemas import NewVersion
+from api.versions import NewVersion
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.jobs.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
 from core.jobs.snapshot import JobSnapshot
@@ -22,10 +20,10 @@ from core.sql.verdict import StateVerdict
 from core.sql.verdict import objection as objection_to
 from observation import points
 from services import Services
-from settings import clock
+from settings import clock, waits
 from sql.compiling import REMEDIES, judge
 from store import attempts, clusters, commands, jobs
-from store.database import DatabaseUnavailable
+from store.database import DatabaseUnavailable, Session, Taken
 from store.tables import Cluster, Command, Job
 from temporal.delivery import NO_ANSWER, deliver
 
@@ -36,7 +34,6 @@ _FIELDS = {
     "rollback_within": (CommandKind.RESUBMIT,),
     "flink_job_id": (CommandKind.ADOPT,),
 }
-FOLLOW_SECONDS = 0.4
 RACES = 5
 log = structlog.get_logger()
 
@@ -56,7 +53,7 @@ async def send(
         try:
             written = await _write(services, ref, new, key, adding)
             break
-        except IntegrityError:  # another command took the number, or the key, at the same moment
+        except Taken:  # another command took the number, or the key, at the same moment
             continue
     else:
         raise Conflict("Other commands were sent to this job at the same moment.", remedy="Send it again.")
@@ -221,7 +218,7 @@ def reused(known: Command, key: str) -> InvalidInput:
     )
 
 
-async def _check(session: AsyncSession, job: Job, new: NewCommand) -> int | None:
+async def _check(session: Session, job: Job, new: NewCommand) -> int | None:
     """The version that the command works with. Raises when the job's state or the input does not allow it."""
     label = f"{job.project}:{job.name}"
     state = JobState(job.state)
@@ -262,7 +259,7 @@ def _basis(job: Job) -> Basis:
     return JobSnapshot.model_validate(job.snapshot).basis if job.snapshot else Basis.FRESH
 
 
-async def _check_adoption(session: AsyncSession, job: Job, new: NewCommand) -> int | None:
+async def _check_adoption(session: Session, job: Job, new: NewCommand) -> int | None:
     if new.flink_job_id is None:
         raise InvalidInput(
             "adopt needs `flink_job_id`.",
@@ -283,7 +280,7 @@ async def _check_adoption(session: AsyncSession, job: Job, new: NewCommand) -> i
     return new.version
 
 
-async def _check_point(session: AsyncSession, job: Job, restore: RestoreRequest | None) -> None:
+async def _check_point(session: Session, job: Job, restore: RestoreRequest | None) -> None:
     if restore is None or restore.point is None:
         return
     if "\x00" in restore.point:
@@ -365,7 +362,7 @@ async def follow(services: Services, command_id: str, *, wait: bool, after: int 
             continue
         if not wait or command is None or CommandState(command.state) in COMMAND_ENDED:
             return
-        await asyncio.sleep(FOLLOW_SECONDS)
+        await asyncio.sleep(waits.FOLLOW_SECONDS)
 
 
 async def ended(services: Services, command_id: str) -> CommandOut | None:

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path, Query, Response
 
 from api.deps import JobRef, Page, Paging, Parts, Watcher
 from api.jobs import service
-from api.jobs.schemas import ConfigOut, JobOut, JobPatch, NewJob, NewVersion, PlanOut, VersionDiff, VersionOut
+from api.jobs.schemas import ConfigOut, JobOut, JobPatch, NewJob, PlanOut, VersionDiff, VersionOut
 from api.problems import responses
+from api.versions import NewVersion
 from core.jobs.states import JobState
 from core.specs import JobType
 from core.sql.verdict import StateVerdict

@@ -149,11 +149,6 @@ class JobOut(BaseModel):
     updated_at: datetime
 
 
-class NewVersion(Strict):
-    spec: JobSpec
-    note: str = Field(default="", max_length=2000)
-
-
 class VersionOut(BaseModel):
     number: int
     spec: dict[str, Any]

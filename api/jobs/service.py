@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.clusters import hosting
+from api import hosting
 from api.jobs import schemas as out
 from api.temporal import asking
+from api.versions import NewVersion
 from builds import git
 from core import config as rules
 from core.effects import Rejected
@@ -37,14 +36,13 @@ from observation import deletion, points
 from observation.observer import Observer
 from services import Services
 from services.effective import effective_config
-from settings import clock
+from settings import clock, waits
+from settings.polling import poll
 from sql.compiling import judge, plan_of
 from store import attempts, clusters, jobs
+from store.database import Session, Taken
 from store.tables import Attempt, Cluster, Job, Version
-from temporal.delivery import ANSWER_TIMEOUT
 
-STALE_SECONDS = 2.0
-REFRESH_TIMEOUT = 3.0
 log = structlog.get_logger()
 
 
@@ -86,16 +84,19 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
     )
     async with services.database.write() as session:
         await jobs.project(session, new.project)
-        await hosting.check_new_job(session, new, await clusters.get(session, new.cluster))
+        await hosting.check_new_job(
+            session,
+            await clusters.get(session, new.cluster),
+            name=new.name,
+            type_=new.spec.type,
+            takes_savepoints=new.savepoint_policy.interval is not None,
+        )
         if await jobs.find(session, new.project, new.name):
             raise _exists(new)
-        session.add(job)
         try:
-            await session.flush()
-        except IntegrityError as error:
+            await jobs.add(session, job, new.spec.model_dump(mode="json"), new.note)
+        except Taken as error:
             raise _exists(new) from error
-        spec = new.spec.model_dump(mode="json")
-        session.add(Version(job_id=job.id, number=1, spec=spec, note=new.note, created_at=now))
     async with services.database.read() as session:
         return (await show(session, [job]))[0]
 
@@ -113,7 +114,7 @@ def _exists(new: out.NewJob) -> Conflict:
     )
 
 
-async def show(session: AsyncSession, found: Sequence[Job]) -> list[out.JobOut]:
+async def show(session: Session, found: Sequence[Job]) -> list[out.JobOut]:
     """Jobs as they are shown; a fixed number of queries for any number of them."""
     current = await attempts.current(session, found)
     rows = await clusters.by_names(session, {job.cluster for job in found})
@@ -201,11 +202,11 @@ async def get(services: Services, observer: Observer, ref: str) -> out.JobOut:
     if attempt is None or attempt.ended_at is not None:
         return shown
     seen = shown.last_observed_at
-    if seen is not None and (clock.now() - seen).total_seconds() < STALE_SECONDS:
+    if seen is not None and (clock.now() - seen).total_seconds() < waits.FRESH_SECONDS:
         return shown
     try:
-        async with asyncio.timeout(REFRESH_TIMEOUT):
-            look = await observer.observe(job.cluster, not_older_than=STALE_SECONDS)
+        async with asyncio.timeout(waits.REFRESH_SECONDS):
+            look = await observer.observe(job.cluster, not_older_than=waits.FRESH_SECONDS)
             if look.changed:
                 await _settle(services, job)
     except TimeoutError:
@@ -216,8 +217,8 @@ async def get(services: Services, observer: Observer, ref: str) -> out.JobOut:
 
 async def _settle(services: Services, job: Job) -> None:
     """Give the job's workflow a moment to write down what it has just been told."""
-    for _ in range(10):
-        await asyncio.sleep(0.05)
+    polling = poll(waits.WRITTEN_PACE, seconds=waits.WRITTEN_SECONDS)
+    while await polling.again():
         async with services.database.read() as session:
             if (await jobs.get(session, job.id)).revision != job.revision:
                 return
@@ -249,9 +250,9 @@ async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) ->
     with asking(written, remedy=remedy):
         try:
             if changes.restart_policy is not None:
-                await handle.signal("policy", changes.restart_policy, rpc_timeout=ANSWER_TIMEOUT)
+                await handle.signal("policy", changes.restart_policy, rpc_timeout=waits.ANSWER_TIMEOUT)
             if changes.savepoint_policy is not None:
-                await handle.signal("savepoints", changes.savepoint_policy, rpc_timeout=ANSWER_TIMEOUT)
+                await handle.signal("savepoints", changes.savepoint_policy, rpc_timeout=waits.ANSWER_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
@@ -262,7 +263,7 @@ async def delete(services: Services, ref: str) -> None:
     await deletion.delete(services, ref)
 
 
-async def add_version(services: Services, ref: str, new: out.NewVersion) -> out.VersionOut:
+async def add_version(services: Services, ref: str, new: NewVersion) -> out.VersionOut:
     check_spec(new.spec, services)
     async with services.database.write() as session:
         job = await jobs.get(session, ref)

@@ -12,11 +12,11 @@ from pathlib import Path
 from clusters.protocol import Unclear
 from core.effects import quiet
 from processes.child import ProcessFailed, run, scrubbed
+from settings import waits
 
 SOURCE = Path(__file__).with_name("Fence.java")
 ENTRY_CLASS = "dev.penstock.Fence"
 _PREFIX = "penstock-fence-"
-COMPILE_SECONDS = 120.0
 
 
 def name_of(flink_job_id: str) -> str:
@@ -41,7 +41,12 @@ async def jar(folder: Path) -> Path:
         command = [compiler, "--release", "8", "-Xlint:-options", "-d", str(classes), str(SOURCE)]
         try:
             await run(
-                command, cwd=Path(name), env=scrubbed([]), tell=quiet, timeout=COMPILE_SECONDS, output_limit=1_000_000
+                command,
+                cwd=Path(name),
+                env=scrubbed([]),
+                tell=quiet,
+                timeout=waits.COMPILE_SECONDS,
+                output_limit=1_000_000,
             )
         except (ProcessFailed, OSError) as error:
             raise Unclear(f"the job that would spend its id cannot be compiled on this worker: {error}") from error

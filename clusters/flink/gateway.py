@@ -19,10 +19,9 @@ from core.effects import EngineError, Rejected, Tell
 from core.sql.operators import Json, table_in
 from core.sql.references import literal, options_in
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
-from settings import clock
+from settings import waits
+from settings.polling import poll
 
-FIRST_PAUSE = 0.005
-LONGEST_PAUSE = 0.25
 STATEMENT_TIMEOUT = 300.0
 
 
@@ -139,8 +138,7 @@ class SqlGateway:
         """Run one statement and wait for its first result. Raises `StatementFailed` with Flink's words, and
         `Unreachable`."""
         operation = await self.start(session, statement, config)
-        deadline = clock.monotonic() + timeout
-        pause = FIRST_PAUSE
+        polling = poll(waits.STATEMENT_PACE, seconds=timeout)
         while True:
             try:
                 result = await self.page(session, operation, 0)
@@ -148,24 +146,20 @@ class SqlGateway:
                 raise Unreachable(error.message) from error
             if result.ready:
                 return result
-            if clock.monotonic() > deadline:
+            if not await polling.again():
                 raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 1.5)
 
     async def rows(self, session: str, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> list[list[Any]]:
         """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
         operation = await self.start(session, statement)
         found: list[list[Any]] = []
         token: int | None = 0
-        deadline = clock.monotonic() + timeout
+        polling = poll(waits.ROWS_PACE, seconds=timeout)
         while token is not None:
             result = await self.page(session, operation, token)
             found += [row["fields"] for row in result.rows]
-            if not result.ready:
-                if clock.monotonic() > deadline:
-                    raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
-                await asyncio.sleep(FIRST_PAUSE)
+            if not result.ready and not await polling.again():
+                raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
             token = result.next
         return found
 

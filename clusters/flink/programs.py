@@ -35,12 +35,12 @@ from clusters.protocol import (
     Unreachable,
 )
 from core.effects import EngineError, Rejected, Tell
+from settings import waits
+from settings.polling import poll
 
 KEY = "pipeline.global-job-parameters"
 ATTEMPT, SEND = "penstock.attempt", "penstock.send"
-INITIALIZING_SECONDS, PAUSE = 20.0, 0.2
 SLACK = timedelta(minutes=1)  # how far the JobManager's clock may be set back while a program runs
-SHORT_PATIENCE = 2.0
 REMEMBERED, ASKED, ASKED_AT_ONCE = 20_000, 50, 20
 SEVERAL_JOBS = "several_jobs"
 ADVICE = "put its INSERTs into one StatementSet, or call execute() once"
@@ -93,17 +93,15 @@ class Marks:
         self._rest = rest
         self._known: dict[str, Mark | None] = {}
 
-    async def of(self, job_id: str, *, patience: float = INITIALIZING_SECONDS) -> Mark | None:
+    async def of(self, job_id: str, *, seconds: float = waits.INITIALIZING_SECONDS) -> Mark | None:
         """None when the job carries none, is unknown, or does not say: one that Flink initializes is waited for, so
         many seconds."""
         if job_id in self._known:
             return self._known[job_id]
-        waited = 0.0
+        polling = poll(waits.INITIALIZING_PACE, seconds=seconds)
         while (found := await self._rest.user_config(job_id)) is None:
-            if waited >= patience:
+            if not await polling.again():
                 return None
-            await asyncio.sleep(PAUSE)
-            waited += PAUSE
         if found is UNKNOWN:
             return None
         mark = Mark(found[ATTEMPT], found.get(SEND, "")) if ATTEMPT in found else None
@@ -141,7 +139,7 @@ class Marks:
     async def started_by(self, job_ids: Collection[str]) -> dict[str, str]:
         """Of these jobs, those with a mark, with the attempt that it names. Some of many are not asked."""
         asked = list(job_ids)[:ASKED]
-        marks = await asyncio.gather(*(self.of(job_id, patience=SHORT_PATIENCE) for job_id in asked))
+        marks = await asyncio.gather(*(self.of(job_id, seconds=waits.INITIALIZING_SHORT_SECONDS) for job_id in asked))
         return {job_id: mark.attempt for job_id, mark in zip(asked, marks, strict=True) if mark is not None}
 
 

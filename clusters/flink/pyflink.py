@@ -20,9 +20,9 @@ from clusters.protocol import PythonProgram, Submission
 from core.effects import Rejected, Tell
 from processes.child import ProcessFailed, run, scrubbed
 from processes.scratch import temporary
+from settings import waits
 
 DRIVER = "org.apache.flink.client.python.PythonDriver"
-TIMEOUT = 300.0
 _ABORTED = "ProgramAbortException"  # from here on the client tells that Python has ended
 _EXIT = re.compile(r"Python process exits with code: (-?\d+)")
 OUTPUT_LIMIT = 16 * 1024 * 1024
@@ -72,7 +72,9 @@ async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: 
         )
         tell(f"running {program.entry_file or program.module}")
         try:
-            await run(command, cwd=conf, env=env, tell=tell, timeout=TIMEOUT, output_limit=OUTPUT_LIMIT)
+            await run(
+                command, cwd=conf, env=env, tell=tell, timeout=waits.PYTHON_PROGRAM_SECONDS, output_limit=OUTPUT_LIMIT
+            )
         except ProcessFailed as error:
             kind = ClientStopped if error.stopped else Rejected
             raise kind(why(error), stack="\n".join(error.lines), sent=error.stopped) from error

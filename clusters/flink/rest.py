@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,6 +27,8 @@ from clusters.protocol import (
 from core.effects import Rejected
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind
+from settings import waits
+from settings.polling import poll
 
 _STATES = {
     "INITIALIZING": EngineState.STARTING,
@@ -44,8 +45,6 @@ _STATES = {
 }
 UNKNOWN: Mapping[str, str] = {}
 RUN_TIMEOUT = 300.0
-UPLOAD_TIMEOUT = 30.0  # once all is sent; and a second per megabyte, for a proxy that keeps it first
-DISPOSE_SECONDS = 60.0
 EXCEPTIONS = 100
 REMEMBERED = 16  # Flink's default of web.exception-history-size
 HEARTBEAT_SECONDS = 50.0  # Flink's default of heartbeat.timeout
@@ -84,7 +83,7 @@ class FlinkRest:
                 "POST",
                 "/jars/upload",
                 files={"jarfile": (name, handle, "application/java-archive")},
-                timeout=UPLOAD_TIMEOUT + path.stat().st_size / 1e6,
+                timeout=waits.UPLOAD_SECONDS + path.stat().st_size / 1e6,
             )
         return str(body["filename"]).rpartition("/")[2]
 
@@ -136,17 +135,16 @@ class FlinkRest:
     async def dispose(self, path: str) -> None:
         """POST /savepoint-disposal, followed to its end. Raises `Rejected` with Flink's reason."""
         body = await self.http.call("POST", "/savepoint-disposal", json={"savepoint-path": path})
-        trigger, waited = body["request-id"], 0.0
-        while waited < DISPOSE_SECONDS:
+        trigger, polling = body["request-id"], poll(waits.DISPOSE_PACE, seconds=waits.DISPOSE_SECONDS)
+        while True:
             body = await self.http.call("GET", f"/savepoint-disposal/{trigger}")
             if body["status"]["id"] == "COMPLETED":
                 stack = str(((body.get("operation") or {}).get("failure-cause") or {}).get("stack-trace") or "")
                 if stack:
                     raise Rejected(root_cause(stack), stack=stack)
                 return
-            await asyncio.sleep(0.1)
-            waited += 0.1
-        raise Unclear(f"Flink has not deleted {path} after {DISPOSE_SECONDS:.0f} s")
+            if not await polling.again():
+                raise Unclear(f"Flink has not deleted {path} after {waits.DISPOSE_SECONDS:.0f} s")
 
     async def exceptions(self, job_id: str) -> Failure | None:
         try:

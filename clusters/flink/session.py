@@ -34,6 +34,8 @@ from clusters.protocol import (
 )
 from core.effects import EngineError, Rejected, Tell, quiet
 from core.jobs.observations import ENDED, EngineState
+from settings import waits
+from settings.polling import poll
 
 _DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
 # A client of Flink's sends a job again and again to whoever leads by then (20 times, 3 s apart), and closing its
@@ -44,8 +46,7 @@ FORGETS = (
     "take the id of one again; set it to false (on 2.3 application-result-store.delete-on-commit, too)"
 )
 _SENDING = ("RestClusterClient", "JobSubmissionException")
-FENCE_TIMEOUT, FENCE_PAUSE = 30.0, 0.1
-FORGOTTEN_LOOKS, FORGOTTEN_PAUSE = 5, 2.0
+FORGOTTEN_LOOKS = 5
 _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
 
@@ -233,7 +234,7 @@ class FlinkSession:
                 overview = await self.overview()
                 if ref.handle in overview.fenced or ref.handle in overview.jobs:
                     break
-                await asyncio.sleep(FORGOTTEN_PAUSE)
+                await asyncio.sleep(waits.FORGOTTEN_PAUSE_SECONDS)
         return await self._see_fence_end(ref)
 
     async def _check_memory(self) -> None:
@@ -260,7 +261,7 @@ class FlinkSession:
             "flinkConfiguration": {"pipeline.name": name},
         }
         try:
-            await self._run_uploaded(jar, jar.name, body, quiet, timeout=FENCE_TIMEOUT)
+            await self._run_uploaded(jar, jar.name, body, quiet, timeout=waits.FENCE_JOB_SECONDS)
         except Refused as error:
             if not _is_duplicate(error):
                 raise Unclear(f"Flink does not take the job that would spend its id: {error.message}") from error
@@ -269,7 +270,7 @@ class FlinkSession:
 
     async def _see_fence_end(self, ref: Ref) -> bool:
         """Cancel the fence, and wait until it is at its end: it needs no slot for that."""
-        waited = 0.0
+        polling = poll(waits.FENCE_JOB_PACE, seconds=waits.FENCE_JOB_SECONDS)
         while True:
             jobs = await self._rest.overview()
             seen = jobs.get(ref.handle)
@@ -279,11 +280,10 @@ class FlinkSession:
                 return False
             if seen.state in ENDED:
                 return True
-            if waited > FENCE_TIMEOUT:
+            if polling.is_over:
                 raise Unclear("the job that spends its id does not end")
             await self._rest.cancel(ref.flink_job_id)
-            await asyncio.sleep(FENCE_PAUSE)
-            waited += FENCE_PAUSE
+            await polling.again()
 
     # Looking --------------------------------------------------------------------------------
 

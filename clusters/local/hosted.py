@@ -10,7 +10,6 @@ import asyncio
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,10 +39,10 @@ from core.effects import Rejected, Tell
 from core.jobs.observations import EngineState
 from processes.child import scrubbed
 from processes.supervised import Processes
-from settings import clock, code
+from settings import code, waits
+from settings.polling import poll
 
 KEPT = 5  # ended attempts of a cluster whose logs are kept
-BEGIN_SECONDS = 60.0
 _HANDLE = re.compile(r"^[0-9a-f]{32}$")
 
 
@@ -108,7 +107,7 @@ class HostedClusters:
             wanted.create(folder / "wanted.json")
         log = folder / "keeper.log"
         child: subprocess.Popen[bytes] | None = None
-        deadline = clock.monotonic() + BEGIN_SECONDS
+        polling = poll(waits.KEEPER_PACE, seconds=waits.KEEPER_BEGIN_SECONDS)
         while not _has_begun(folder):
             if child is None:
                 with open(log, "ab") as out:
@@ -123,9 +122,8 @@ class HostedClusters:
                     )
             if child.poll() not in (None, 0, HELD):
                 raise Rejected("Its keeper did not begin: " + (log.read_text(errors="replace").strip() or "?")[-500:])
-            if clock.monotonic() > deadline:
-                raise Unclear(f"its keeper has not begun after {BEGIN_SECONDS:.0f} s; see {log}")
-            time.sleep(0.05)
+            if not polling.again_in_thread():
+                raise Unclear(f"its keeper has not begun after {waits.KEEPER_BEGIN_SECONDS:.0f} s; see {log}")
 
     def _prune(self, name: str) -> None:
         ended = []

@@ -29,15 +29,11 @@ from clusters.protocol import ClusterProgram
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from processes.supervised import Port, Processes, Spec, free_port
+from settings import waits
 
 KEEPER, JOBMANAGER, GATEWAY = "keeper", "jobmanager", "gateway"
 HELD = 3  # exit code: another keeper holds this folder
 FENCED = "never begun: it was given up before it could be"
-TICK = 0.5
-LOOK_SECONDS = 5.0
-LONG_LIFE = 60.0  # seconds after which a death counts as the first one
-LONGEST_PAUSE = 30.0
-START_SECONDS = 180.0
 
 
 class _File(BaseModel):
@@ -136,7 +132,7 @@ class Keeper:
             self._begin()
             while True:
                 self._go_on(self._wanted().program.taskmanagers)
-                time.sleep(TICK)
+                time.sleep(waits.KEEPER_TICK_SECONDS)
         except _End as end:
             self._stop_all()
             self._say(end.state, str(end))
@@ -144,7 +140,7 @@ class Keeper:
     def _begin(self) -> None:
         try:
             spec = _bound(self._flink.jobmanager())
-            self.processes.start(spec, timeout=START_SECONDS, note=lambda _: self._still_wanted())
+            self.processes.start(spec, timeout=waits.FLINK_START_SECONDS, note=lambda _: self._still_wanted())
         except PenstockError as error:
             raise _End(EngineState.FAILED, str(error)) from error
         self._lives[GATEWAY] = _Life(_unwaited(self._flink.gateway()))
@@ -172,7 +168,7 @@ class Keeper:
             self._see_to(name, life)
         seen = self._seen
         steady = seen is not None and seen.state is EngineState.RUNNING and seen.of == count
-        if not steady or time.monotonic() - self._looked > LOOK_SECONDS:
+        if not steady or time.monotonic() - self._looked > waits.KEEPER_LOOK_SECONDS:
             self._look(count)
 
     def _have(self, count: int) -> None:
@@ -200,9 +196,9 @@ class Keeper:
             return
         now = time.monotonic()
         if life.began:
-            life.deaths = 1 if now - life.began > LONG_LIFE else life.deaths + 1
+            life.deaths = 1 if now - life.began > waits.LONG_LIFE_SECONDS else life.deaths + 1
             life.trouble = f"{name} died: {self._last_words(name)}"
-            life.next = now + min(LONGEST_PAUSE, 2.0 ** (life.deaths - 1)) - 1
+            life.next = now + min(waits.KEEPER_LONGEST_PAUSE_SECONDS, 2.0 ** (life.deaths - 1)) - 1
             life.began = self._looked = 0.0
         if now < life.next:
             return
@@ -210,7 +206,7 @@ class Keeper:
             self.processes.start(life.spec)
             life.began = now
         except (PenstockError, OSError) as error:
-            life.trouble, life.next = f"{name}: {error}", now + LONGEST_PAUSE / 2
+            life.trouble, life.next = f"{name}: {error}", now + waits.KEEPER_LONGEST_PAUSE_SECONDS / 2
 
     def _look(self, count: int) -> None:
         self._looked = time.monotonic()

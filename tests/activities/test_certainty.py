@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities import looking, stop
 from activities.logs import Pulse, Stale
 from activities.looking import certain, why_ended
 from activities.stop import _Trigger
 from clusters.protocol import Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
 from core.jobs.observations import EngineState
+from settings import waits
 
 REF = Ref("a" * 32, "a" * 32)
 
@@ -58,7 +58,7 @@ class Double:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "PAUSE", 0.05)
+    monkeypatch.setattr(waits, "CERTAIN_PAUSE_SECONDS", 0.05)
 
 
 async def believed_after(engine: Double, *, leader: str | None, grace: float = 0.2) -> float:
@@ -125,7 +125,7 @@ class TestAProcessThatStoodStill:
 
 async def test_4_the_savepoint_is_complete_and_the_job_runs_on(tmp_path, monkeypatch: pytest.MonkeyPatch):
     """A successor may not start: the stop says so, with the savepoint, and the job is still the one that runs."""
-    monkeypatch.setattr(stop, "STILL_RUNNING_SECONDS", 0.3)
+    monkeypatch.setattr(waits, "STILL_RUNNING_SECONDS", 0.3)
     path = tmp_path / "savepoints" / "1-t" / "savepoint-x"
     path.mkdir(parents=True)
     (path / "_metadata").write_text("")

@@ -19,15 +19,14 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
-from activities import fence, looking
-from activities import submit as submission
 from activities.logs import Pulse
 from activities.looking import deadline_of
 from activities.submit import Submitter
 from clusters.protocol import JarProgram, JobSeen, Leader, Overview, Ref, Submission, Unclear, Unreachable
 from core.effects import EngineError, Rejected
 from core.jobs.observations import EngineState
-from settings import clock
+from settings import clock, waits
+from settings.polling import Pace
 
 ID = "a" * 32
 
@@ -73,9 +72,10 @@ class Flink:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (submission, looking, fence):
-        monkeypatch.setattr(module, "PAUSE", 0.02)
-    monkeypatch.setattr(fence, "PATIENCE_SECONDS", 0.3)
+    for name in ("SUBMIT_PACE", "FENCE_PACE"):
+        monkeypatch.setattr(waits, name, Pace(0.02))
+    monkeypatch.setattr(waits, "CERTAIN_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(waits, "FENCE_SECONDS", 0.3)
 
 
 ATTEMPT = SimpleNamespace(job_id="j", number=1, version=1, flink_job_id=ID, handle=ID, config={"leader": "jm"})
@@ -109,7 +109,7 @@ NO = Rejected("the lock file is held by another run")
 
 async def test_a_send_that_is_not_answered_ends_with_the_time_of_the_submission(tmp_path, monkeypatch):
     """A `main` that waits for longer: its own time-out of 300 s does not begin anew just before the end."""
-    monkeypatch.setattr(submission, "LAST_SEND_SECONDS", 0.1)
+    monkeypatch.setattr(waits, "LAST_SEND_SECONDS", 0.1)
     flink = Flink()
 
     async def hangs(*_: object) -> None:
@@ -120,7 +120,7 @@ async def test_a_send_that_is_not_answered_ends_with_the_time_of_the_submission(
     assert (answer.state, answer.code) == (c.SubmitState.UNCLEAR, "submission_unclear")
 
 
-@pytest.mark.parametrize(("attempt", "sends"), [(2, 1), (submission.LAST_TRIES, 1), (submission.LAST_TRIES + 1, 0)])
+@pytest.mark.parametrize(("attempt", "sends"), [(2, 1), (waits.LAST_TRIES, 1), (waits.LAST_TRIES + 1, 0)])
 async def test_of_workers_that_die_again_and_again_the_last_sends_nothing(tmp_path, attempt, sends):
     """After a long outage the next try sends once more; when the workers of three tries died, its time is what counts:
     a start would have no end while workers die more often than a submission takes (seen in the simulation)."""

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from activities.logs import FLUSH_SECONDS, command_log
+from activities.logs import command_log
+from settings.waits import FLUSH_SECONDS
 from store import commands
 from store.database import Database
 

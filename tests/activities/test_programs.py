@@ -18,6 +18,8 @@ from clusters.protocol import JobSeen, Overview, ProgramFailed, Ref, Unreachable
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from observation import points
+from settings import waits
+from settings.polling import Pace
 from store import attempts
 from store.database import Database
 from tests.store.test_store import T0, add_attempt, add_job
@@ -55,7 +57,7 @@ async def end(engine: Any, error: ProgramFailed, attempt: Any = None, database: 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "CANCEL_PAUSE", 0.01)
+    monkeypatch.setattr(waits, "CANCEL_PACE", Pace(0.01))
 
 
 def failed(*jobs: str) -> ProgramFailed:

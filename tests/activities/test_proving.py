@@ -13,10 +13,10 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
-from activities import looking, observe
 from activities.observe import Observing
 from clusters.protocol import Progress, Unreachable
 from core.jobs.observations import EngineState
+from settings import waits
 from tests.activities.test_certainty import Double
 
 ID = "a" * 32
@@ -44,8 +44,8 @@ class Followed(Double):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "PAUSE", 0.05)
-    monkeypatch.setattr(observe, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(waits, "CERTAIN_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(waits, "PROVING_PAUSE_SECONDS", 0.05)
 
 
 async def proven(engine: Followed, folder: Path, within: float = 30.0) -> tuple[c.Proven, float]:

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from activities import fence, looking
 from activities.contracts import Fenced
 from activities.fence import spend
 from activities.logs import Pulse
 from clusters.protocol import Ref
 from core.effects import quiet
 from core.jobs.observations import EngineState
+from settings import waits
+from settings.polling import Pace
 from tests.activities.test_certainty import Double
 
 ID = "a" * 32
@@ -41,8 +42,8 @@ class Fencing(Double):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "PAUSE", 0.05)
-    monkeypatch.setattr(fence, "PAUSE", 0.05)
+    monkeypatch.setattr(waits, "CERTAIN_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(waits, "FENCE_PACE", Pace(0.05))
 
 
 async def spent(engine: Fencing, folder: Path) -> tuple[Fenced, float]:

@@ -295,8 +295,8 @@ class TestWaits:
         async def slow(*_: Any) -> None:
             await asyncio.sleep(5)
 
-        monkeypatch.setattr("api.history.router.points.gather", slow)
-        monkeypatch.setattr("api.history.router.GATHER_TIMEOUT", 0.01)
+        monkeypatch.setattr("api.history.service.points.gather", slow)
+        monkeypatch.setattr("settings.waits.GATHER_SECONDS", 0.01)
         body = (await http.get("/jobs/default:j/restore-points")).json()
         assert (body["status"], body["code"]) == (503, "points_too_slow")
         assert "PLAN_TIMEOUT" not in body["remedy"]
@@ -305,7 +305,7 @@ class TestWaits:
         async def slow(*_: Any, **__: Any) -> None:
             await asyncio.sleep(5)
 
-        monkeypatch.setattr("api.sql.router.validate", slow)
+        monkeypatch.setattr("api.sql.service.validate", slow)
         body = (await http.post("/sql/validate", json={"sql": "SELECT 1"})).json()
         assert (body["status"], body["code"]) == (503, "flink_too_slow"), body
         assert "Checking the script took longer than 0.1 s" in body["detail"]

@@ -8,6 +8,7 @@ from clusters.protocol import AliveElsewhere
 from core.jobs.observations import EngineState as E
 from observation import growth
 from observation.growth import Growth
+from settings import waits
 from store import clusters
 from tests.observation.conftest import World
 
@@ -75,7 +76,7 @@ async def test_one_that_has_another_address_by_now_is_not_identified_by_the_old_
 class TestGrowth:
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(growth, "ONCE_MORE_SECONDS", 0.05)
+        monkeypatch.setattr(waits, "GROWTH_SECONDS", 0.05)
 
     async def test_a_new_checkpoint_means_that_it_is_alive(self, tmp_path):
         one = Growth(str(tmp_path))

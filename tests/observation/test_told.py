@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from core.jobs.observations import EngineState as E
-from observation.observer import LONGEST_TELL_AGAIN, TELL_AGAIN_SECONDS
+from settings.waits import TELL_AGAIN_PACE
 from store import attempts
 from store.tables import Attempt
 from tests.observation.conftest import World
@@ -45,8 +45,8 @@ async def test_it_is_told_again_as_long_as_the_workflow_says_otherwise_and_ever_
     assert 5 <= len(world.temporal.told) < 10
     at = [seen.sequence / 1000 for seen in world.temporal.signals]
     gaps = [b - a for a, b in itertools.pairwise(at)]
-    assert gaps[0] == pytest.approx(TELL_AGAIN_SECONDS, abs=1)
-    assert max(gaps) <= LONGEST_TELL_AGAIN + 10
+    assert gaps[0] == pytest.approx(TELL_AGAIN_PACE.first, abs=1)
+    assert max(gaps) <= TELL_AGAIN_PACE.longest + 10
 
 
 async def test_a_job_that_is_as_its_workflow_says_is_not_told_again(world: World):

@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clusters.flink import pyflink
 from clusters.flink.programs import KEY
 from clusters.flink.session import FlinkSession
 from clusters.local.flink_processes import Flink
@@ -22,6 +21,7 @@ from clusters.protocol import JarProgram, Program, ProgramFailed, PythonProgram,
 from core.effects import Rejected
 from core.jobs.observations import ENDED
 from processes.supervised import Processes, free_port
+from settings import waits
 from stack.parts import Parts
 from tests.real.conftest import SQL, GitRepository, Stack
 from tests.real.test_builds import clicks, jar
@@ -201,7 +201,7 @@ class TestPython:
         assert (seen.name, seen.handle) == ("a name of its own", ref.flink_job_id)
 
     async def test_one_that_waits_for_its_job_is_no_failure(self, subject: Subject, monkeypatch):
-        monkeypatch.setattr(pyflink, "TIMEOUT", 25.0)
+        monkeypatch.setattr(waits, "PYTHON_PROGRAM_SECONDS", 25.0)
         ref = await subject.submit(subject.python(program(ONE + "import time\ntime.sleep(600)\n")))
         assert await subject.alive() == {ref.handle}
 

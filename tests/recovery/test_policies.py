@@ -72,7 +72,7 @@ async def test_a_changed_default_counts(house: House, monkeypatch: pytest.Monkey
     label = f"default:{runs.name}"
     assert await found(house, dry=True) == [(label, False)]
     assert (await told(house, runs)).policy.max_restarts == 10
-    monkeypatch.setattr("activities.recovery.COMPARE_SECONDS", -1.0)
+    monkeypatch.setattr("settings.waits.COMPARE_SECONDS", -1.0)
     assert await found(house) == [(label, True)]
     assert (await told(house, runs)).policy.max_restarts == 77
     assert (await told(house, chosen)).policy.max_restarts == 10
@@ -92,7 +92,7 @@ async def test_what_could_not_be_told_is_told_later(house: House, monkeypatch: p
         with pytest.raises(Unavailable, match="is written down, and its workflow has not been told"):
             await patch(house, job, restart_policy={"max_restarts": 3}, savepoint_policy={"keep_last": 2})
     assert (await told(house, job)).policy == before
-    monkeypatch.setattr("activities.recovery.COMPARE_SECONDS", -1.0)
+    monkeypatch.setattr("settings.waits.COMPARE_SECONDS", -1.0)
     assert await found(house) == [(f"default:{job.name}", True)]
     now = await told(house, job)
     assert (now.policy.max_restarts, now.savepoints.keep_last) == (3, 2)

@@ -15,13 +15,15 @@ from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedEr
 from temporalio.service import RPCError
 
 from activities import contracts as c
-from api.clusters import router as clusters_api
+from api.clusters import service as clusters_api
 from api.clusters.schemas import ClusterPatch, NewCluster
 from api.commands import service as commands_api
 from api.commands.schemas import NewCommand
 from api.jobs import service as jobs_api
-from api.jobs.schemas import JobPatch, NewJob, NewVersion
-from api.recovery import router as recovery_api
+from api.jobs.schemas import JobPatch, NewJob
+from api.recovery import schemas as recovery_schemas
+from api.recovery import service as recovery_api
+from api.versions import NewVersion
 from core.errors import PenstockError
 from core.jobs.restore import RestoreRequest
 from core.jobs.snapshot import JobSnapshot
@@ -193,7 +195,7 @@ class Teller:
     async def _cluster(self, name: str, url: str) -> None:
         gateway = url.replace("flink", "gateway").replace("8081", "8083")
         new = NewCluster(name=name, jobmanager_url=url, gateway_url=gateway, flink_version="2.3.0", state_dir=STATE)
-        await self.world.ask(lambda s: clusters_api.create_cluster(new, s))
+        await self.world.ask(lambda s: clusters_api.create(s, new))
 
     def _foreign(self) -> None:
         """A job of somebody else on the same Flink, and the workflow of a second installation in the same Temporal."""
@@ -386,7 +388,7 @@ class Teller:
 
     async def _patch_cluster(self, one: Step) -> None:
         changes = ClusterPatch(jobmanager_url=f"http://flink-{one['to']}:8081")
-        await self.world.ask(lambda s: clusters_api.patch_cluster(one["cluster"] or "a", changes, s))
+        await self.world.ask(lambda s: clusters_api.patch(s, one["cluster"] or "a", changes))
 
     async def _read(self, one: Step) -> None:
         if one.job in self.ids:
@@ -394,8 +396,8 @@ class Teller:
             await self.world.ask(lambda s: jobs_api.get(s, observer, self.ids[one.job]))
 
     async def _recover(self, one: Step) -> None:
-        wanted = recovery_api.Recover(dry_run=bool(one["dry"]))
-        await self.world.ask(lambda s: recovery_api.run_recovery(wanted, s))
+        wanted = recovery_schemas.Recover(dry_run=bool(one["dry"]))
+        await self.world.ask(lambda s: recovery_api.run(s, wanted))
 
     async def _settle(self, one: Step) -> None:
         """Wait until no command is under way."""

@@ -51,8 +51,8 @@ from temporalio.exceptions import (
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import _context as workflow_context
 
+from settings.waits import HEARTBEAT_THROTTLE
 from tests.simulation.loop import EPOCH, NEUTRAL, PROCESS, Process, SimLoop
-from worker.main import BEATS
 
 if TYPE_CHECKING:
     from tests.simulation.chance import Chance
@@ -746,7 +746,7 @@ class Temporal:
     def throttle(self, activity: Activity) -> float:
         """Seconds between two heartbeats that are sent."""
         assert activity.heartbeat is not None
-        most = 60.0 if activity.queue.endswith("-watch") else BEATS.total_seconds()
+        most = 60.0 if activity.queue.endswith("-watch") else HEARTBEAT_THROTTLE.total_seconds()
         return min(0.8 * activity.heartbeat, most)
 
     def _heartbeat(self, run: ActivityRun) -> None:

@@ -23,10 +23,11 @@ from activities import contracts as c
 from activities.build import Builder
 from services import Services
 from settings import Settings
+from settings.waits import HEARTBEAT_THROTTLE
 from store.tables import Version
 from tests.real.conftest import GitRepository
 from tests.store.test_store import T0, add_job
-from worker.main import BEATS, runner
+from worker.main import runner
 from workflows import calls
 from workflows.build import BuildWorkflow
 
@@ -117,7 +118,7 @@ async def world(environment: WorkflowEnvironment, tmp_path: Path) -> AsyncIterat
             environment.client,
             task_queue=queues.build,
             activities=[builder.build, builder.run_build],
-            max_heartbeat_throttle_interval=BEATS,
+            max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         ),
     ):
         made = World(services, environment, GitRepository(tmp_path / "repository"))

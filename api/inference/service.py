@@ -1,21 +1,15 @@
-"""POST /projects/{project}/resources/infer: columns from what the data looks like."""
+"""Columns from what the data looks like."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
 from pydantic import TypeAdapter
-from sqlalchemy import URL, inspect
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from api.deps import Parts, Workbench
-from api.problems import responses
-from api.resources.schemas import InferenceBody, InferenceOut
+from api.deps import Bench
+from api.inference import database
+from api.inference.schemas import InferenceBody, InferenceOut
 from core.errors import InvalidInput
 from core.specs import Use
 from core.sql import inference
@@ -25,18 +19,13 @@ from sql.previews import Wanted, start
 from sql.runs import Ended, Limits, Runs
 from store import jobs, resources
 
-router = APIRouter(prefix="/projects/{project}/resources", tags=["resources"])
 _JDBC = re.compile(r"^jdbc:postgresql://([A-Za-z0-9.-]+)(?::(\d{1,5}))?/([A-Za-z0-9_.-]+)(?:\?.*)?$")
 _USES: TypeAdapter[list[Use]] = TypeAdapter(list[Use])
-DATABASE_SECONDS = 15.0
 
 
-@router.post("/infer", responses=responses(404, 409, 422, 503), summary="Columns from samples, a schema or a source")
-async def infer(
-    project: Annotated[str, Path(max_length=80)], body: InferenceBody, parts: Parts, bench: Workbench
-) -> InferenceOut:
-    """Nothing is registered: look at the columns, then PUT the resource."""
-    async with parts.database.read() as session:
+async def infer(services: Services, bench: Bench, project: str, body: InferenceBody) -> InferenceOut:
+    """Raises `NotFound`, and `InvalidInput` when nothing can be inferred from it."""
+    async with services.database.read() as session:
         await jobs.project(session, project)
     if body.kind == "json":
         return _of_json(body.samples)
@@ -46,8 +35,8 @@ async def infer(
         format_ = {"format": "avro"} if body.kind == "avro" else inference.json_options(columns)
         return InferenceOut(columns=columns, primary_key=[], options=format_, notes=notes, records=None, sample=[])
     if body.kind == "database":
-        return await _of_database(parts, project, body)
-    return await _of_kafka(parts, bench.runs, project, body)
+        return await _of_database(services, project, body)
+    return await _of_kafka(services, bench.runs, project, body)
 
 
 def _of_json(samples: list[str]) -> InferenceOut:
@@ -62,7 +51,7 @@ def _of_json(samples: list[str]) -> InferenceOut:
     )
 
 
-async def _of_database(parts: Services, project: str, body: InferenceBody) -> InferenceOut:
+async def _of_database(services: Services, project: str, body: InferenceBody) -> InferenceOut:
     match = _JDBC.match(body.url or "")
     if match is None or not body.table:
         raise InvalidInput(
@@ -78,37 +67,17 @@ async def _of_database(parts: Services, project: str, body: InferenceBody) -> In
     check_clear(options, "password")
     password = body.password
     if password and (names := secrets_in(password)):
-        async with parts.database.read() as session:
+        async with services.database.read() as session:
             sealed = await resources.sealed(session, project, names)
-        password = resolved(password, {n: parts.vault.open(v) for n, v in sealed.items()})
-    host, port, database = match.groups()
-    url = URL.create("postgresql+asyncpg", body.user, password, host, int(port or 5432), database)
-    schema, _, table = body.table.rpartition(".")
-    engine = create_async_engine(url, connect_args={"timeout": DATABASE_SECONDS})
-    try:
-        async with asyncio.timeout(DATABASE_SECONDS), engine.connect() as connection:
-            found, key = await connection.run_sync(lambda c: _reflected(c, schema or None, table))
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        words = str(getattr(error, "orig", None) or error) or type(error).__name__
-        raise InvalidInput(
-            f"The table {body.table} cannot be read: {words[:300]}", code="database_refused", field="url"
-        ) from error
-    finally:
-        await engine.dispose()
-    columns, notes = inference.of_database(found)
+        password = resolved(password, {n: services.vault.open(v) for n, v in sealed.items()})
+    host, port, name = match.groups()
+    place = database.Place(host, int(port or 5432), name, body.user, password)
+    described, key = await database.describe(place, body.table)
+    columns, notes = inference.of_database(described)
     return InferenceOut(columns=columns, primary_key=key, options=options, notes=notes, records=None, sample=[])
 
 
-def _reflected(connection: Any, schema: str | None, table: str) -> tuple[list[tuple[str, str, bool]], list[str]]:
-    inspector = inspect(connection)
-    columns = [
-        (str(c["name"]), c["type"].compile(connection.dialect), bool(c["nullable"]))
-        for c in inspector.get_columns(table, schema)
-    ]
-    return columns, list(inspector.get_pk_constraint(table, schema).get("constrained_columns") or [])
-
-
-async def _of_kafka(parts: Services, runs: Runs, project: str, body: InferenceBody) -> InferenceOut:
+async def _of_kafka(services: Services, runs: Runs, project: str, body: InferenceBody) -> InferenceOut:
     """The records themselves, read by Flink as it will read them later."""
     if not body.options.get("topic") or not body.options.get("properties.bootstrap.servers"):
         raise InvalidInput(
@@ -132,7 +101,7 @@ async def _of_kafka(parts: Services, runs: Runs, project: str, body: InferenceBo
         limits=Limits(rows=body.records, seconds=60),
         request={"kind": "sample"},
     )
-    run = await start(parts, runs, wanted)
+    run = await start(services, runs, wanted)
     async for _ in run.listen():
         pass
     (stream,) = run.streams
@@ -146,6 +115,6 @@ async def _of_kafka(parts: Services, runs: Runs, project: str, body: InferenceBo
             field="options",
             remedy="Give samples by hand, or a schema.",
         )
-    found = _of_json(samples)
-    found.options = {**body.options, "connector": "kafka", **found.options}
-    return found
+    inferred = _of_json(samples)
+    inferred.options = {**body.options, "connector": "kafka", **inferred.options}
+    return inferred

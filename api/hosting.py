@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api.commands.schemas import NewCommand
-from api.jobs.schemas import NewJob
 from clusters.registry import PROCESSES, SESSION
 from core.effects import EngineError
 from core.errors import Conflict, InvalidInput
@@ -16,15 +13,17 @@ from core.jobs.states import CommandKind, JobState, is_stateless
 from core.specs import only_scales
 from services import Services
 from store import clusters, jobs
+from store.database import Session
 from store.tables import Cluster, Job
 
 ENDS = (CommandKind.KILL, CommandKind.RESTART, CommandKind.RESUBMIT)
 _UP = (JobState.RUNNING, JobState.DEPLOYED)
 
 
-async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) -> None:
-    """Raise `InvalidInput` when the job cannot run on this kind of cluster, `Conflict` when the name of a session
-    cluster is taken."""
+async def check_new_job(session: Session, cluster: Cluster, *, name: str, type_: str, takes_savepoints: bool) -> None:
+    """Whether a new job of this `name` and `type_` may be made on `cluster`. `takes_savepoints`: its policy asks for
+    savepoints. Raise `InvalidInput` when the job cannot run on this kind of cluster, `Conflict` when the name of a
+    session cluster is taken."""
     if cluster.managed_by is not None:
         # Under its lock: of this and a DELETE of the job that runs the cluster one is refused.
         keeper = await jobs.by_id(session, cluster.managed_by, lock=True)
@@ -34,7 +33,7 @@ async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) ->
                 code="cluster_being_deleted",
                 remedy="Choose another cluster (GET /clusters), or try again when that job has stayed after all.",
             )
-    if not is_stateless(new.spec.type):
+    if not is_stateless(type_):
         if cluster.kind == PROCESSES:
             raise InvalidInput(
                 f"{cluster.name} is of kind {PROCESSES}: only session clusters run on it.",
@@ -53,18 +52,16 @@ async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) ->
             if places
             else f"Register one: POST /clusters, kind {PROCESSES}.",
         )
-    if new.savepoint_policy.interval is not None:
+    if takes_savepoints:
         raise InvalidInput(
             "A session cluster has no savepoints; its jobs have.",
             code="field_unused",
             field="savepoint_policy.interval",
         )
-    row = await session.get(Cluster, new.name)
-    if (row is not None and not await clusters.is_left(session, row)) or await jobs.of_type(
-        session, new.spec.type, new.name
-    ):
+    row = await clusters.find(session, name)
+    if (row is not None and not await clusters.is_left(session, row)) or await jobs.of_type(session, type_, name):
         raise Conflict(
-            f"There is a cluster {new.name} already, or a job that will make one.",
+            f"There is a cluster {name} already, or a job that will make one.",
             code="cluster_exists",
             remedy="Choose another name: the cluster is called as the job, in all projects.",
         )
@@ -122,7 +119,7 @@ def _in_use(name: str, on_it: Sequence[Job], what: str) -> Conflict:
     )
 
 
-async def manager_of(session: AsyncSession, cluster: Cluster) -> Job:
+async def manager_of(session: Session, cluster: Cluster) -> Job:
     """The job that runs a cluster. Raises `Conflict` when Penstock does not run it, or it is not up."""
     job = (await clusters.keepers(session, [cluster])).get(cluster.managed_by or "")
     if job is None:

@@ -1,0 +1,195 @@
+"""Clusters: registered, looked at, changed, forgotten, scaled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from api import hosting
+from api.clusters import addresses
+from api.clusters.schemas import ClusterHealth, ClusterOut, ClusterPatch, ManagedBy, NewCluster, NewScale
+from api.commands import service as command_service
+from api.commands.schemas import CommandOut, NewCommand
+from api.versions import NewVersion
+from clusters.registry import PROCESSES, SESSION
+from core import config as rules
+from core.errors import Conflict, InvalidInput
+from core.jobs.states import CommandKind, JobState
+from observation.observer import Observer
+from services import Services
+from settings import clock, waits
+from store import attempts, clusters, commands, jobs, previews
+from store.tables import Cluster, Job
+from temporal.delivery import NO_ANSWER, start_watch, stop_watch
+
+_OF_SESSIONS = {"standby_urls", "gateway_url", "gateway_urls"}
+log = structlog.get_logger()
+
+
+async def all_(services: Services) -> list[ClusterOut]:
+    async with services.database.read() as session:
+        rows = await clusters.all_(session)
+        keepers = await clusters.keepers(session, rows)
+        return [_show(row, keepers) for row in rows]
+
+
+async def create(services: Services, new: NewCluster) -> ClusterOut:
+    """Raises `Conflict`, also (`cluster_known`) when the Flink that answers there is a cluster already, under another
+    name."""
+    given = new.model_dump(exclude={"force"}) | {
+        "jobmanager_url": new.jobmanager_url or f"host://{services.settings.host}"
+    }
+    urls = [given["jobmanager_url"], *new.standby_urls] if new.kind == SESSION else []
+    answers = await addresses.who_answers(urls)
+    row = Cluster(**given, identity=answers[0].cluster if answers else None, created_at=clock.now())
+    async with services.database.write() as session:
+        before = await clusters.find(session, new.name)
+        if before is not None and not await clusters.is_left(session, before):
+            raise Conflict(f"There is a cluster {new.name} already.", code="cluster_exists", remedy="PATCH it.")
+        for leader in answers:
+            same = await clusters.same_flink(session, leader.cluster, leader.identity, besides=new.name)
+            if same is not None and not new.force:
+                raise Conflict(
+                    f"The Flink that answers at {new.jobmanager_url} is the cluster {same.name} already.",
+                    code="cluster_known",
+                    remedy=f"Use {same.name}, or change it: PATCH /clusters/{same.name}. With `force` it gets a second "
+                    "name all the same.",
+                )
+        row = await clusters.name_again(session, row)
+    try:
+        await start_watch(services, new.name)
+    except NO_ANSWER as error:  # the recovery schedule starts it
+        log.warning("the watch is not started yet", cluster=new.name, why=str(error))
+    return _show(row)
+
+
+async def get(services: Services, observer: Observer, name: str) -> ClusterOut:
+    """With its health: it is asked, unless that was done within two seconds."""
+    async with services.database.read() as session:
+        row = await clusters.get(session, name)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(waits.REFRESH_SECONDS):
+            await observer.observe(row.name, not_older_than=waits.FRESH_SECONDS)
+    async with services.database.read() as session:
+        row = await clusters.get(session, name)
+        return _show(row, await clusters.keepers(session, [row]))
+
+
+async def patch(services: Services, name: str, changes: ClusterPatch) -> ClusterOut:
+    """`changes` are those of PATCH, as the route describes them. Raises `Conflict` and `InvalidInput`."""
+    given = changes.model_dump(exclude_unset=True)
+    force = bool(given.pop("force", False))
+    given = {k: v for k, v in given.items() if v is not None or k in ("gateway_url", "identity")}
+    async with services.database.read() as session:
+        row = await clusters.get(session, name)
+        keepers = await clusters.keepers(session, [row])
+        open_ = await attempts.open_on(session, name)
+    if keepers and given.keys() - {"config"}:
+        raise Conflict(
+            f"{name} is run by Penstock, which sets everything of it but `config`.",
+            code="cluster_managed",
+            remedy="Give its job another version.",
+        )
+    _check_address(row, given)
+    another = await addresses.is_another(services, row, given, open_, force=force)
+    async with services.database.write() as session:
+        row = await clusters.get(session, name)
+        if given.keys() - {"config", "flink_version"} and not force:
+            addresses.check_still(row, open_, await attempts.open_on(session, name))
+        for field, value in given.items():
+            setattr(row, field, value)
+        if another:
+            row.identity = None
+    return _show(row, keepers)
+
+
+def _check_address(row: Cluster, given: Mapping[str, Any]) -> None:
+    """Raise `InvalidInput` when an address is not one for the kind of cluster."""
+    host = row.kind == PROCESSES
+    if host and (unused := sorted(given.keys() & _OF_SESSIONS)):
+        raise InvalidInput(f"A cluster of kind {row.kind} has no {unused[0]}.", code="field_unused", field=unused[0])
+    if str(given.get("jobmanager_url", row.jobmanager_url)).startswith("host://") != host:
+        raise InvalidInput(
+            f"jobmanager_url of a cluster of kind {row.kind} begins with {'host' if host else 'http'}://.",
+            code="bad_address",
+            field="jobmanager_url",
+        )
+
+
+async def forget(services: Services, observer: Observer, name: str) -> None:
+    """Raises `Conflict` when something is on it."""
+    async with services.database.write() as session:
+        row = await clusters.get(session, name)
+        if await clusters.keepers(session, [row]):
+            raise Conflict(
+                f"{name} is run by a job of Penstock.", code="cluster_managed", remedy="Stop and delete that job."
+            )
+        if count := await clusters.jobs_on(session, name):
+            raise Conflict(
+                f"{count} jobs are on the cluster {name}.", code="cluster_in_use", remedy="Delete those jobs first."
+            )
+        if open_ := await attempts.open_on(session, name):
+            raise Conflict(
+                f"{len(open_)} attempts on the cluster {name} have not been seen to end.", code="cluster_in_use"
+            )
+        if looked_at := await previews.running(session, name, clock.now()):
+            raise Conflict(
+                f"{looked_at} previews run on the cluster {name}.",
+                code="cluster_in_use",
+                remedy="Stop them, or wait until they have ended.",
+            )
+        await clusters.remove(session, row, clock.now())
+    observer.forget(name)
+    services.engines.forget(name)
+    await stop_watch(services, name)
+
+
+async def scale(services: Services, name: str, wanted: NewScale, key: str | None) -> CommandOut:
+    """`key` is an Idempotency-Key. Raises what sending a command raises."""
+    async with services.database.read() as session:
+        row = await clusters.get(session, name)
+        job = await hosting.manager_of(session, row)
+        version, latest = await jobs.version(session, job, job.version), await jobs.latest_version(session, job.id)
+        known = await commands.by_key(session, job.id, key) if key else None
+        before = await jobs.version(session, job, known.version or 1) if known else None
+    if known is not None and before is not None:
+        if known.kind != CommandKind.RESUBMIT or before.spec.get("taskmanagers") != wanted.taskmanagers:
+            raise command_service.reused(known, str(key))
+        return command_service.show(known)
+    spec = {**version.spec, "taskmanagers": wanted.taskmanagers}
+    command = NewCommand(kind=CommandKind.RESUBMIT, version=job.version, force=wanted.force, reason=wanted.reason)
+    adding = None
+    if spec != version.spec or job.version != latest:
+        note = f"scaled to {wanted.taskmanagers} task managers"
+        adding = NewVersion.model_validate({"spec": spec, "note": note})
+        command = command.model_copy(update={"version": None})
+    return await command_service.send(services, job.id, command, key, adding=adding)
+
+
+def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
+    keeper = (keepers or {}).get(row.managed_by or "")
+    return ClusterOut(
+        name=row.name,
+        kind=row.kind,
+        jobmanager_url=row.jobmanager_url,
+        standby_urls=row.standby_urls,
+        gateway_url=row.gateway_url,
+        gateway_urls=row.gateway_urls,
+        flink_version=row.flink_version,
+        state_dir=row.state_dir,
+        identity=row.identity,
+        config={k: rules.shown(k, v) for k, v in row.config.items()},
+        managed_by=ManagedBy(job=f"{keeper.project}:{keeper.name}", state=JobState(keeper.state)) if keeper else None,
+        health=ClusterHealth(
+            reachable=row.observed_at is not None and row.unreachable_since is None,
+            last_observed_at=row.observed_at,
+            unreachable_since=row.unreachable_since,
+            why=row.unreachable_why if row.unreachable_since else None,
+            details=row.health,
+        ),
+        created_at=row.created_at,
+    )

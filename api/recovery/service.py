@@ -1,0 +1,88 @@
+"""The recovery, run now; Flink jobs that nobody owns."""
+
+from __future__ import annotations
+
+import uuid
+
+from temporalio.client import WorkflowFailureError
+
+from api.recovery.schemas import Findings, OrphanOut, Recover, StopOrphan
+from api.temporal import asking
+from clusters.protocol import Ref
+from core.effects import EngineError
+from core.errors import Conflict
+from services import Services
+from settings import waits
+from store import clusters, jobs, orphans
+from store.tables import Cluster, Job, Orphan
+
+
+async def run(services: Services, wanted: Recover) -> Findings:
+    """Run the recovery, and wait for its end. Raises `Conflict` when it fails, `Unavailable` when Temporal does not
+    answer."""
+    id_ = f"{services.installation.recovery_id}-{uuid.uuid4()}"
+    try:
+        remedy = f"Send it again, that is safe; or look at {id_} in the Temporal UI."
+        with asking("It is not known whether the recovery was begun.", remedy=remedy):
+            found: Findings = await services.client.execute_workflow(
+                "RecoveryWorkflow",
+                wanted,
+                id=id_,
+                task_queue=services.installation.queues.main,
+                execution_timeout=waits.RECOVERY_RUN,
+                result_type=Findings,
+            )
+    except WorkflowFailureError as error:
+        raise Conflict(
+            f"The recovery did not end: {error.cause}",
+            code="recovery_failed",
+            remedy="Is a worker running? Look at penstock-recovery-* in the Temporal UI.",
+        ) from error
+    return found
+
+
+async def orphans_on(services: Services, cluster: str | None) -> list[OrphanOut]:
+    """On one cluster, or on all."""
+    async with services.database.read() as session:
+        return [_show(*row) for row in await orphans.with_jobs(session, cluster)]
+
+
+async def stop_orphan(services: Services, name: str, flink_job_id: str, wanted: StopOrphan) -> OrphanOut:
+    """Raises `Conflict` when the cluster does not take it; asking again is safe."""
+    async with services.database.write() as session:
+        cluster = await clusters.get(session, name)
+        row = await orphans.get(session, name, flink_job_id)
+        row.asked = wanted.mode
+        row.trigger_id = row.trigger_id or uuid.uuid4().hex
+        owner = await jobs.by_id(session, row.job_id) if row.job_id else None
+    engine, ref = services.engines.get(cluster), Ref(flink_job_id, flink_job_id)
+    try:
+        if wanted.mode == "cancel":
+            await engine.cancel(ref)
+        else:
+            await engine.stop_with_savepoint(ref, trigger_id=row.trigger_id, directory=_directory(row, cluster))
+    except EngineError as error:
+        raise Conflict(
+            f"Flink job {flink_job_id} on {name} was not stopped: {error.message}",
+            code="not_stopped",
+            remedy="Send it again; that is safe.",
+        ) from error
+    return _show(row, owner, cluster)
+
+
+def _directory(row: Orphan, cluster: Cluster) -> str:
+    return f"{cluster.state_dir.rstrip('/')}/orphans/{row.flink_job_id}-{row.trigger_id}"
+
+
+def _show(row: Orphan, owner: Job | None, cluster: Cluster) -> OrphanOut:
+    return OrphanOut(
+        cluster=row.cluster,
+        flink_job_id=row.flink_job_id,
+        name=row.name,
+        detail=row.detail,
+        job=f"{owner.project}:{owner.name}" if owner else None,
+        attempt=row.attempt,
+        asked=row.asked,
+        savepoint_directory=_directory(row, cluster) if row.asked == "stop" else None,
+        first_seen_at=row.first_seen_at,
+    )

@@ -1,0 +1,66 @@
+"""Interactive sessions: opened, used, closed."""
+
+from __future__ import annotations
+
+from api.deps import Bench
+from api.sessions import schemas as out
+from core import config as rules
+from services import Services
+from sql import sessions
+from store import jobs
+from store.tables import SqlSession
+
+
+async def create(bench: Bench, body: out.NewSession) -> out.SessionOut:
+    return _show(await bench.sessions.create(body.project, body.cluster, body.name, body.config, body.libraries))
+
+
+async def all_(services: Services, project: str) -> list[out.SessionOut]:
+    """The open ones of a project. Raises `NotFound`."""
+    async with services.database.read() as session:
+        await jobs.project(session, project)
+        return [_show(row) for row in await sessions.all_(session, project)]
+
+
+async def get(services: Services, session_id: str) -> out.SessionOut:
+    """Raises `NotFound`."""
+    async with services.database.read() as session:
+        return _show(await sessions.get(session, session_id))
+
+
+async def execute(bench: Bench, session_id: str, body: out.StatementBody) -> out.StatementOut:
+    answer = await bench.sessions.execute(session_id, body.statement, body.limits, materialize=body.materialize)
+    rebuilt = None
+    if answer.rebuilt is not None:
+        message = "The gateway had forgotten the session, or was gone: it was made again."
+        if answer.rebuilt.reset:
+            message += f" These settings are not in force any more: {', '.join(answer.rebuilt.reset)}."
+        rebuilt = out.RebuiltOut(
+            message=message,
+            reset={k: rules.shown(k, v) for k, v in answer.rebuilt.reset.items()},
+            lost=answer.rebuilt.lost,
+        )
+    return out.StatementOut(
+        columns=answer.columns,
+        rows=answer.rows,
+        truncated=answer.truncated,
+        preview=answer.run.id if answer.run else None,
+        rebuilt=rebuilt,
+    )
+
+
+def _show(row: SqlSession) -> out.SessionOut:
+    return out.SessionOut(
+        id=row.id,
+        project=row.project,
+        cluster=row.cluster,
+        name=row.name,
+        config={k: rules.shown(k, v) for k, v in row.config.items()},
+        libraries=row.libraries,
+        setup=row.setup,
+        settings={k: rules.shown(k, v) for k, v in row.settings.items()},
+        gateway=row.gateway_url,
+        generation=row.generation,
+        created_at=row.created_at,
+        used_at=row.used_at,
+    )

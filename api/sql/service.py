@@ -1,0 +1,55 @@
+"""Scripts: checked, completed, laid out."""
+
+from __future__ import annotations
+
+import re
+
+from api.deps import Bench
+from api.sql import schemas as out
+from core.config import check_config
+from core.effects import Rejected
+from core.errors import InvalidInput
+from services import Services
+from settings.waits import planning
+from sql.complete import candidates
+from sql.environment import environment, python_properties
+from sql.layout import formatted
+from sql.validate import Validation, of_text, summary, validate
+from store import clusters, jobs
+
+
+async def check(services: Services, body: out.ValidateBody) -> Validation:
+    """Raises `InvalidInput` when Flink refuses the script as a whole, `TooSlow`."""
+    check_config(body.config, "config")
+    async with services.database.read() as session:
+        await jobs.project(session, body.project)
+        cluster = await clusters.get(session, body.cluster)
+        script, report = of_text(body.sql, queries=body.queries)
+        # A catalog is connected to when it is made; nothing else needs a secret to be checked.
+        secrets = re.search(r"\bCREATE\s+CATALOG\b", body.sql, re.IGNORECASE) is not None
+        if script is None:
+            made = await environment(services, session, body.project, "", open_secrets=False)
+            return summary(report, made)
+        made = await environment(services, session, body.project, body.sql, uses=body.libraries, open_secrets=secrets)
+    properties = {**body.config, **python_properties(services, cluster, made)}
+    try:
+        async with planning(services.settings, "Checking the script"):
+            return await validate(services.engines.session(cluster), made, properties, queries=body.queries)
+    except Rejected as error:
+        raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
+
+
+async def complete(services: Services, bench: Bench, body: out.CompleteBody) -> out.CompleteOut:
+    words, uses = None, body.libraries
+    if body.session is not None:
+        words = await bench.sessions.complete(body.session, body.sql, body.position)
+        uses = await bench.sessions.libraries(body.session)
+    at, found = await candidates(services, body.project, body.cluster, body.sql, body.position, words, uses)
+    return out.CompleteOut(
+        start=at, candidates=[out.Candidate(text=c.text, kind=c.kind, detail=c.detail) for c in found]
+    )
+
+
+def lay_out(body: out.FormatBody) -> out.FormatOut:
+    made = formatted(body.sql)
+    return out.FormatOut(sql=made, changed=made != body.sql)

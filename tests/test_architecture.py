@@ -1,0 +1,69 @@
+"""What `make lint` cannot say of the rooms."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from settings.code import ROOT
+from tests import drawing
+
+ROOMS = sorted(p.parent for p in ROOT.glob("*/__init__.py") if p.parent.name not in ("tests", "benchmarks"))
+ASKING = {"add", "add_all", "connection", "delete", "execute", "flush", "get", "merge", "scalar", "scalars", "stream"}
+ELSEWHERE = ("sql/sessions.py", "sql/runs.py", "api/resources/router.py", "api/commands/service.py")
+"""To be moved into the store."""
+
+
+def sources() -> list[str]:
+    found = (path.relative_to(ROOT).as_posix() for room in ROOMS for path in room.rglob("*.py"))
+    return sorted(path for path in found if not path.startswith("store/"))
+
+
+def test_only_the_store_asks_a_session():
+    asked = [
+        f"{path}:{node.lineno} session.{node.attr}"
+        for path in sources()
+        if path not in ELSEWHERE
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id == "session" and node.attr in ASKING
+    ]
+    assert not asked, "queries stand in store/, as functions that are given the session"
+
+
+@pytest.mark.parametrize("folder", sorted(p.parent for p in ROOT.glob("api/*/__init__.py")), ids=lambda p: p.name)
+def test_a_resource_of_the_api_has_a_router_and_a_service(folder: Path):
+    if folder.name == "resources":
+        pytest.skip("gets its service later")
+    assert (folder / "router.py").exists()
+    assert (folder / "service.py").exists()
+
+
+class TestDrawing:
+    def test_it_shows_what_the_code_imports(self):
+        text = drawing.PAGE.read_text()
+        assert drawing.page(text) == text, "the drawing of the rooms is old: `make docs` makes it anew"
+
+    def test_arrows_that_others_stand_for_are_left_out(self):
+        graph = {"a": {"b", "c", "d"}, "b": {"c"}, "c": {"d"}, "x": {"d"}}
+        assert drawing.reduced(graph) == {"a": {"b"}, "b": {"c"}, "c": {"d"}, "x": {"d"}}
+
+    def test_a_circle_is_told(self):
+        with pytest.raises(ValueError, match="b > c > b"):
+            drawing.reduced({"a": {"b"}, "b": {"c"}, "c": {"b"}})
+
+    @pytest.mark.parametrize(
+        ("module", "room"),
+        [
+            ("api.jobs.service", "api"),
+            ("clusters", "clusters"),
+            ("clusters.flink.rest", "clusters.flink"),
+            ("clusters.registry", "clusters.registry"),
+            ("core.paths", "core"),
+            ("core.jobs.states", "core.jobs"),
+        ],
+    )
+    def test_what_is_drawn_where(self, module: str, room: str):
+        assert drawing.room(module) == room
