@@ -52,7 +52,7 @@ def choose(folder: Path, artifact: str | None) -> Path:
 
 def main_class(jar: Path) -> str | None:
     """Main class of the jar's manifest, None when it has none."""
-    with zipfile.ZipFile(jar) as archive:
+    with _opened(jar) as archive:
         try:
             manifest = archive.read("META-INF/MANIFEST.MF").decode(errors="replace")
         except KeyError:
@@ -68,22 +68,29 @@ def check_entry_class(jar: Path, entry_class: str | None) -> None:
     name = entry_class or main_class(jar)
     if name is not None and name.startswith("org.apache.flink."):
         return
-    with zipfile.ZipFile(jar) as archive:
+    with _opened(jar) as archive:
         names = {n.removesuffix(".class").replace("/", ".") for n in archive.namelist() if n.endswith(".class")}
         if name is not None and name in names:
             return
         programs = _programs(archive)
     if name is None:
-        said = f"The manifest of {jar.name} names no main class, and none is given."
+        said = "The manifest of the jar that was built names no main class, and none is given."
     else:
-        given = "entry_class" if entry_class else "the main class of its manifest"
-        said = f"{given[0].upper()}{given[1:]} {name} is not in {jar.name}."
+        given = "The class" if entry_class else "The main class of the manifest,"
+        said = f"{given} {name} is not in the jar that was built."
     if not programs:
         raise Rejected(f"{said} No class in it has a main method.")
     close = difflib.get_close_matches(name, programs, n=10, cutoff=0.5) if name else []
     shown = [*close, *(p for p in programs if p not in close)][:10]
     more = f", and {len(programs) - len(shown)} more" if len(programs) > len(shown) else ""
     raise Rejected(f"{said} Set entry_class to one of: {', '.join(shown)}{more}.")
+
+
+def _opened(jar: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(jar)
+    except zipfile.BadZipFile as error:
+        raise Rejected(f"What was built is no jar: {error}.") from error
 
 
 def _programs(archive: zipfile.ZipFile) -> list[str]:

@@ -44,14 +44,14 @@ def test_the_one_of_the_manifest(tmp_path: Path):
         (
             "com.acme.WordCuont",
             None,
-            "Entry_class com.acme.WordCuont is not in app-1.0.jar. Set entry_class to one of: com.acme.WordCount, ",
+            "The class com.acme.WordCuont is not in the jar that was built. Set entry_class to one of: com.acme.WordCount, ",
         ),
         (
             None,
             None,
             "names no main class, and none is given. Set entry_class to one of: com.acme.Clicks, com.acme.WordCount.",
         ),
-        (None, "com.acme.Gone", "The main class of its manifest com.acme.Gone is not in app-1.0.jar."),
+        (None, "com.acme.Gone", "The main class of the manifest, com.acme.Gone is not in the jar that was built."),
     ],
 )
 def test_one_that_is_not_names_those_that_are(tmp_path: Path, given: str | None, main: str | None, says: str):
@@ -64,3 +64,9 @@ def test_one_that_is_not_names_those_that_are(tmp_path: Path, given: str | None,
 def test_a_library_is_no_program(tmp_path: Path):
     with pytest.raises(Rejected, match="No class in it has a main method"):
         check_entry_class(jar(tmp_path, {"com.acme.Util": OTHER}), "com.acme.Util2")
+
+
+def test_what_is_no_jar_at_all(tmp_path: Path):
+    (tmp_path / "app.jar").write_text("<html>not found</html>")
+    with pytest.raises(Rejected, match="is no jar"):
+        check_entry_class(tmp_path / "app.jar", "com.acme.Clicks")

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import uuid
 import warnings
+import zipfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,7 +88,8 @@ class Shared:
     def __init__(self) -> None:
         HOME.mkdir(exist_ok=True)
         self.jar = HOME / "program.jar"
-        self.jar.write_bytes(b"a program")
+        with zipfile.ZipFile(self.jar, "w") as archive:
+            archive.writestr("dev/example/Program.class", b"")
         self.fence = HOME / "penstock-fence-0123456789abcdef.jar"
         self.fence.write_bytes(b"does nothing")
         with tempfile.TemporaryDirectory() as folder:
