@@ -46,12 +46,12 @@ async def assess(database: Database, engine: Engine, job_id: str, number: int, *
     if course is None:
         return None
     now = clock.now()
-    found = condition(course, since=attempt.running_since or attempt.started_at, now=now)
-    words = warning(found)
+    state = condition(course, since=attempt.running_since or attempt.started_at, now=now)
+    words = warning(state)
     if words != job.warning:
         async with database.write() as session:
             await jobs.warn(session, job_id, attempt, words, now)
-    return found
+    return state
 
 
 class Conditions:

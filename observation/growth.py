@@ -24,9 +24,11 @@ class Growth:
 
     @staticmethod
     def of(attempt: Attempt, cluster: Cluster) -> Growth:
+        """Of an attempt on its cluster."""
         return Growth(attempt_checkpoints(cluster.state_dir, attempt.job_id, attempt.flink_job_id))
 
     async def begin(self) -> None:
+        """Look for the first time."""
         self._before = await self._files()
 
     async def check(self) -> None:

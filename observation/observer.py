@@ -62,6 +62,7 @@ class Told:
         self._failed: set[tuple[str, int]] = set()
 
     def is_due(self, row: Mapping[str, Any], seen: Observation) -> bool:
+        """Whether the workflow of an attempt (`row` is one of `attempts.open_on`) has to be told what was seen now."""
         key = (row["job_id"], row["number"])
         if key in self._failed or seen.state.value != row["seen"]:
             return True
@@ -74,6 +75,7 @@ class Told:
         return seen.sequence == written or seen.sequence - written >= waits.SETTLE_SECONDS * 1000
 
     def sent(self, row: Mapping[str, Any], seen: Observation) -> None:
+        """It was told."""
         key = (row["job_id"], row["number"])
         last = self._told.get(key)
         again = last is not None and last.state is seen.state
@@ -82,6 +84,7 @@ class Told:
         self._failed.discard(key)
 
     def not_sent(self, row: Mapping[str, Any]) -> None:
+        """It could not be told: it is due again at the next look."""
         key = (row["job_id"], row["number"])
         self._told.pop(key, None)
         self._failed.add(key)

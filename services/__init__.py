@@ -18,6 +18,8 @@ from store.vault import Vault
 
 @dataclass(frozen=True)
 class Services:
+    """What a process of ours is made of."""
+
     settings: Settings
     database: Database
     engines: Engines
@@ -34,6 +36,7 @@ class Services:
 
     @staticmethod
     def make(settings: Settings, client: Client) -> Services:
+        """By the settings. `client` may be one that connects at first use. Nothing is asked yet."""
         return Services(
             settings=settings,
             database=Database(settings.url_of_database()),
@@ -44,5 +47,6 @@ class Services:
         )
 
     async def close(self) -> None:
+        """Close what holds connections."""
         await self.engines.close()
         await self.database.close()

@@ -96,9 +96,11 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
 
     def url_of_database(self) -> str:
+        """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite+aiosqlite:///{self.home / 'penstock.db'}"
 
     def history(self) -> HistoryPolicy:
+        """How far back the past is kept."""
         return HistoryPolicy(
             events_days=self.keep_events_days,
             log_lines_days=self.keep_log_lines_days,
@@ -109,10 +111,13 @@ class Settings(BaseSettings):
         )
 
     def artifact_root(self) -> Path:
+        """The folder of what was built."""
         return self.artifacts or self.home / "artifacts"
 
 
 class ApiSettings(BaseSettings):
+    """Where the API listens."""
+
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore")
 
     api_host: str = "127.0.0.1"
@@ -137,6 +142,7 @@ class StackSettings(BaseSettings):
 
 @lru_cache
 def settings() -> Settings:
+    """Those of this process, read once. Raises `ValidationError` of pydantic for a value that is none."""
     return Settings()
 
 

@@ -9,6 +9,8 @@ from typing import Protocol
 
 
 class Clock(Protocol):
+    """What time is read from."""
+
     def now(self) -> datetime:
         """The moment on the wall, in UTC. It may be set, forwards and backwards."""
         ...
@@ -19,6 +21,8 @@ class Clock(Protocol):
 
 
 class SystemClock:
+    """The clock of the machine."""
+
     def now(self) -> datetime:
         return datetime.now(UTC)
 
@@ -41,8 +45,10 @@ def use(clock: Clock) -> Clock:
 
 
 def now() -> datetime:
+    """The moment on the wall, in UTC; it may be set, forwards and backwards."""
     return _current.clock.now()
 
 
 def monotonic() -> float:
+    """Seconds that never go backwards; only differences mean something."""
     return _current.clock.monotonic()

@@ -11,6 +11,7 @@ from settings import Settings
 
 
 def configure(settings: Settings) -> None:
+    """Log as the settings say, from now on."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -21,6 +21,7 @@ from store.tables import Attempt, Build, Cluster, Command, Event, Job, Project, 
 
 
 async def get(session: AsyncSession, job_id: str, number: int) -> Attempt | None:
+    """One attempt of a job by its number; None when there is none."""
     return await session.get(Attempt, (job_id, number))
 
 
@@ -43,13 +44,13 @@ class Context:
 
 async def context(session: AsyncSession, job_id: str, number: int, version: int | None = None) -> Context | None:
     """In one query. `version` None is the version of the attempt, which has to be there then."""
-    wanted = Attempt.version if version is None else version
+    number_of_version = Attempt.version if version is None else version
     query = (
         select(Job, Cluster, Project, Version, Attempt)
         .join(Cluster, Cluster.name == Job.cluster)
         .join(Project, Project.name == Job.project)
         .outerjoin(Attempt, (Attempt.job_id == Job.id) & (Attempt.number == number))
-        .join(Version, (Version.job_id == Job.id) & (Version.number == wanted))
+        .join(Version, (Version.job_id == Job.id) & (Version.number == number_of_version))
         .where(Job.id == job_id)
     )
     row = (await session.execute(query)).one_or_none()
@@ -63,6 +64,7 @@ async def handles(session: AsyncSession, job_id: str, limit: int = 1000) -> Sequ
 
 
 async def by_flink_job(session: AsyncSession, flink_job_id: str) -> Attempt | None:
+    """The attempt, of whatever job, that has this Flink job id; None when there is none."""
     return (await session.scalars(select(Attempt).where(Attempt.flink_job_id == flink_job_id))).one_or_none()
 
 
@@ -86,8 +88,8 @@ async def page(
     query = select(Attempt).where(Attempt.job_id == job_id)
     if cursor:
         query = query.where(Attempt.number < paging.decode(cursor, [int])[0])
-    found = list((await session.scalars(query.order_by(Attempt.number.desc()).limit(limit + 1))).all())
-    return found[:limit], paging.encode([found[limit - 1].number]) if len(found) > limit else None
+    rows = list((await session.scalars(query.order_by(Attempt.number.desc()).limit(limit + 1))).all())
+    return rows[:limit], paging.encode([rows[limit - 1].number]) if len(rows) > limit else None
 
 
 async def commits(session: AsyncSession, job_id: str) -> dict[int, str]:
@@ -115,6 +117,7 @@ async def refuse_points(session: AsyncSession, job_id: str, number: int, why: st
 
 
 def gives_points(attempt: Attempt) -> bool:
+    """Whether what an attempt has left may be a restore point of its job."""
     return NO_POINTS not in attempt.config
 
 
@@ -164,9 +167,9 @@ async def observe(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
     """
     connection = await session.connection()
     for final in (True, False):
-        found = [row for row in rows if (row["saw"] in FINAL) is final]
-        if found:
-            await connection.execute(_observed(final=final), found)
+        of_kind = [row for row in rows if (row["saw"] in FINAL) is final]
+        if of_kind:
+            await connection.execute(_observed(final=final), of_kind)
 
 
 def _observed(*, final: bool) -> Update:
@@ -200,6 +203,7 @@ async def points(session: AsyncSession, job_id: str) -> list[RestorePointRow]:
 
 
 async def one_point(session: AsyncSession, job: Job, point: str) -> RestorePointRow:
+    """A restore point of this job by its id. Raises `NotFound`, also for one that is gone."""
     row = await session.get(RestorePointRow, point)
     if row is None or row.job_id != job.id or row.gone_at is not None:
         raise NotFound(
@@ -211,6 +215,7 @@ async def one_point(session: AsyncSession, job: Job, point: str) -> RestorePoint
 
 
 def as_point(row: RestorePointRow) -> RestorePoint:
+    """A row as the rules know restore points."""
     return RestorePoint(
         id=row.id,
         kind=RestoreKind(row.kind),
@@ -282,6 +287,7 @@ async def any_ended(session: AsyncSession, job_id: str, *, up_to: int, before: d
 
 
 async def last_number(session: AsyncSession, job_id: str) -> int:
+    """The number of the newest attempt of a job; 0 when there is none."""
     return (await session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id))) or 0
 
 
@@ -295,6 +301,7 @@ async def checkpoints_gone(session: AsyncSession, job_id: str, number: int, now:
 
 
 async def gone(session: AsyncSession, job_id: str, paths: Sequence[str], now: datetime) -> None:
+    """Restore points of a job, by their paths, are not there any more."""
     await session.execute(
         update(RestorePointRow)
         .where(RestorePointRow.job_id == job_id, RestorePointRow.path.in_([of_point(path) for path in paths]))
@@ -318,8 +325,8 @@ async def events(
     query = select(Event).where(Event.job_id == job_id)
     if cursor:
         query = query.where(Event.id < paging.decode(cursor, [int])[0])
-    found = list((await session.scalars(query.order_by(Event.id.desc()).limit(limit + 1))).all())
-    return found[:limit], paging.encode([found[limit - 1].id]) if len(found) > limit else None
+    rows = list((await session.scalars(query.order_by(Event.id.desc()).limit(limit + 1))).all())
+    return rows[:limit], paging.encode([rows[limit - 1].id]) if len(rows) > limit else None
 
 
 def add_event(session: AsyncSession, event: Event) -> None:
@@ -328,10 +335,13 @@ def add_event(session: AsyncSession, event: Event) -> None:
 
 
 async def build(session: AsyncSession, key: str) -> Build | None:
+    """What was built by a key; None when nothing was."""
     return await session.get(Build, key)
 
 
 async def add_build(
     session: AsyncSession, *, key: str, commit: str, type_: str, sha256: str | None, size: int | None, now: datetime
 ) -> None:
+    """Write down what was built, in place of what an earlier build wrote by the same `key`. `size` is in bytes;
+    `sha256` and `size` are None for what is no single file."""
     await session.merge(Build(key=key, commit=commit, type=type_, sha256=sha256, size=size, created_at=now))

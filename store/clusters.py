@@ -16,10 +16,10 @@ from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
 
 async def get(session: AsyncSession, name: str) -> Cluster:
     """Raises `NotFound` also for one that is there for the record only."""
-    found = await session.get(Cluster, name) if "\x00" not in name else None
-    if found is None or await is_left(session, found):
+    cluster = await session.get(Cluster, name) if "\x00" not in name else None
+    if cluster is None or await is_left(session, cluster):
         raise NotFound(f"There is no cluster {name[:200]}.", code="cluster_not_found", field="cluster")
-    return found
+    return cluster
 
 
 async def find(session: AsyncSession, name: str) -> Cluster | None:
@@ -35,11 +35,13 @@ async def all_(session: AsyncSession) -> Sequence[Cluster]:
 
 
 async def by_names(session: AsyncSession, names: set[str]) -> dict[str, Cluster]:
+    """Rows by name, of those that are there, removed or not."""
     rows = await session.scalars(select(Cluster).where(Cluster.name.in_(names)))
     return {row.name: row for row in rows}
 
 
 async def jobs_on(session: AsyncSession, name: str) -> int:
+    """How many jobs are on a cluster, whatever state they are in; deleted ones do not count."""
     query = select(func.count()).select_from(Job).where(Job.cluster == name, Job.deleted_at.is_(None))
     return (await session.scalar(query)) or 0
 
@@ -117,6 +119,7 @@ async def ever_used(session: AsyncSession, name: str) -> bool:
 
 
 async def answered(session: AsyncSession, name: str, at: datetime, health: dict[str, Any] | None) -> None:
+    """The cluster answered `at` this moment; `health` None leaves the last one."""
     values: dict[str, Any] = {
         "observed_at": at,
         "unreachable_since": None,

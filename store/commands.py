@@ -16,25 +16,30 @@ from store.tables import Command, Job, LogLine
 
 
 async def by_key(session: AsyncSession, job_id: str, key: str) -> Command | None:
+    """The command of a job that an Idempotency-Key was used for; None when it was not."""
     query = select(Command).where(Command.job_id == job_id, Command.idempotency_key == key)
     return (await session.scalars(query)).one_or_none()
 
 
 async def next_number(session: AsyncSession, job_id: str) -> int:
+    """The number of the job's next command. Two who ask at the same moment get the same one; the later of them meets
+    `store.database.Taken` when it writes."""
     return ((await session.scalar(select(func.max(Command.number)).where(Command.job_id == job_id))) or 0) + 1
 
 
 async def get(session: AsyncSession, job: Job, number: int) -> Command:
-    found = None
+    """A command of a job by its number. Raises `NotFound`."""
+    command = None
     if 0 < number < 2**31:
         query = select(Command).where(Command.job_id == job.id, Command.number == number)
-        found = (await session.scalars(query)).one_or_none()
-    if found is None:
+        command = (await session.scalars(query)).one_or_none()
+    if command is None:
         raise NotFound(f"Job {job.project}:{job.name} has no command {number}.", code="command_not_found")
-    return found
+    return command
 
 
 async def by_id(session: AsyncSession, command_id: str) -> Command | None:
+    """A command by its id; None when there is none."""
     return await session.get(Command, command_id)
 
 
@@ -45,8 +50,8 @@ async def page(
     query = select(Command).where(Command.job_id == job_id)
     if cursor:
         query = query.where(Command.number < paging.decode(cursor, [int])[0])
-    found = list((await session.scalars(query.order_by(Command.number.desc()).limit(limit + 1))).all())
-    return found[:limit], paging.encode([found[limit - 1].number]) if len(found) > limit else None
+    rows = list((await session.scalars(query.order_by(Command.number.desc()).limit(limit + 1))).all())
+    return rows[:limit], paging.encode([rows[limit - 1].number]) if len(rows) > limit else None
 
 
 async def remove(session: AsyncSession, command_id: str) -> None:
@@ -83,15 +88,18 @@ async def open_of(session: AsyncSession, job_id: str) -> Command | None:
 
 
 def scope(command_id: str) -> str:
+    """What the lines of a command's log are kept under."""
     return f"command:{command_id}"
 
 
 async def append(session: AsyncSession, scope_: str, lines: Sequence[tuple[datetime, str]]) -> None:
+    """Add lines, each with its moment, to a log."""
     rows: list[dict[str, Any]] = [{"scope": scope_, "at": at, "text": line} for at, line in lines]
     if rows:
         await session.execute(insert(LogLine), rows)
 
 
 async def lines(session: AsyncSession, scope_: str, *, after: int = 0, limit: int = 1000) -> list[LogLine]:
+    """Lines of a log in order, behind the line whose id is `after`; at most `limit`."""
     query = select(LogLine).where(LogLine.scope == scope_, LogLine.id > after).order_by(LogLine.id).limit(limit)
     return list((await session.scalars(query)).all())

@@ -49,10 +49,10 @@ _written: ContextVar[Written | None] = ContextVar("written", default=None)
 @contextmanager
 def noting() -> Iterator[Written]:
     """Notes what the code inside, and whatever it calls, writes to databases."""
-    made = Written()
-    token = _written.set(made)
+    written = Written()
+    token = _written.set(written)
     try:
-        yield made
+        yield written
     finally:
         _written.reset(token)
 
@@ -112,6 +112,7 @@ class Database:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        """Close all connections."""
         await self.engine.dispose()
 
 

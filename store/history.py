@@ -36,6 +36,7 @@ async def old_events(session: AsyncSession, *, job_id: str, before: datetime, ke
 
 
 async def delete_events(session: AsyncSession, ids: Sequence[int]) -> None:
+    """Delete events by their ids."""
     await session.execute(delete(Event).where(Event.id.in_(ids)))
 
 
@@ -70,10 +71,10 @@ async def needed(session: AsyncSession, job: Job) -> set[int]:
         Orphan.job_id == job.id, Orphan.gone_at.is_(None), Orphan.attempt.is_not(None)
     )
     versions = select(func.max(Attempt.number)).where(Attempt.job_id == job.id).group_by(Attempt.version)
-    found = {job.current_attempt, *lineage_of(job.snapshot).taken_up}
+    numbers = {job.current_attempt, *lineage_of(job.snapshot).taken_up}
     for query in (points.distinct(), orphans, versions):
-        found |= set(await session.scalars(query))
-    return {number for number in found if number is not None}
+        numbers |= set(await session.scalars(query))
+    return {number for number in numbers if number is not None}
 
 
 async def staying(session: AsyncSession, job_id: str, numbers: set[int], *, keep: int) -> dict[int, PastAttempt]:
@@ -81,10 +82,10 @@ async def staying(session: AsyncSession, job_id: str, numbers: set[int], *, keep
     to run like."""
     last = await attempts.last_number(session, job_id)
     which = (Attempt.number > last - keep) | Attempt.ended_at.is_(None) | Attempt.number.in_(numbers)
-    found = {a.number: a for a in await _past(session, Attempt.job_id == job_id, which)}
-    while more := await _past(session, Attempt.job_id == job_id, Attempt.number.in_(links(found))):
-        found |= {a.number: a for a in more}
-    return found
+    kept = {a.number: a for a in await _past(session, Attempt.job_id == job_id, which)}
+    while more := await _past(session, Attempt.job_id == job_id, Attempt.number.in_(links(kept))):
+        kept |= {a.number: a for a in more}
+    return kept
 
 
 async def _past(session: AsyncSession, *which: Any, order: Any = None, limit: int | None = None) -> list[PastAttempt]:
@@ -105,8 +106,8 @@ async def delete_attempts(session: AsyncSession, job_id: str, numbers: Sequence[
 
 async def state_dir(session: AsyncSession, job: Job) -> str | None:
     """Of the job's cluster, removed or not."""
-    found: str | None = await session.scalar(select(Cluster.state_dir).where(Cluster.name == job.cluster))
-    return found
+    path: str | None = await session.scalar(select(Cluster.state_dir).where(Cluster.name == job.cluster))
+    return path
 
 
 async def old_lines(session: AsyncSession, before: datetime, *, after: int, limit: int) -> tuple[list[int], int | None]:
@@ -123,6 +124,7 @@ async def old_lines(session: AsyncSession, before: datetime, *, after: int, limi
 
 
 async def delete_lines(session: AsyncSession, ids: Sequence[int]) -> None:
+    """Delete lines of logs by their ids."""
     await session.execute(delete(LogLine).where(LogLine.id.in_(ids)))
 
 
@@ -133,14 +135,15 @@ async def old_previews(session: AsyncSession, *, before: datetime, limit: int) -
 
 
 async def delete_previews(session: AsyncSession, ids: Sequence[str]) -> None:
+    """Delete previews by their ids."""
     await session.execute(delete(Preview).where(Preview.id.in_(ids)))
 
 
 def _until_young(rows: Sequence[Any], before: datetime) -> list[Any]:
     """Ids rise with time, or nearly so: at the first that is young the rest is left for another time."""
-    found = []
+    old = []
     for row in rows:
         if row[1] >= before:
             break
-        found.append(row[0])
-    return found
+        old.append(row[0])
+    return old

@@ -26,10 +26,11 @@ SORTS: dict[str, tuple[Any, type]] = {
 
 
 async def project(session: AsyncSession, name: str) -> Project:
-    found = await session.get(Project, name)
-    if found is None:
+    """A project by its name. Raises `NotFound`."""
+    row = await session.get(Project, name)
+    if row is None:
         raise NotFound(f"There is no project {name}.", code="project_not_found", field="project")
-    return found
+    return row
 
 
 async def find_project(session: AsyncSession, name: str) -> Project | None:
@@ -45,6 +46,7 @@ async def add_project(session: AsyncSession, name: str, config: dict[str, str], 
 
 
 async def projects(session: AsyncSession) -> Sequence[Project]:
+    """All projects, by name."""
     return (await session.scalars(select(Project).order_by(Project.name))).all()
 
 
@@ -61,12 +63,12 @@ async def get(session: AsyncSession, ref: str, *, lock: bool = False) -> Job:
     query = query.where(Job.project == owner, Job.name == name) if colon else query.where(Job.id == ref)
     if lock:
         query = query.with_for_update().execution_options(populate_existing=True)
-    found = (await session.scalars(query)).one_or_none() if "\x00" not in ref else None
-    if found is None:
+    job = (await session.scalars(query)).one_or_none() if "\x00" not in ref else None
+    if job is None:
         raise NotFound(
             f"There is no job {ref[:200]}.", code="job_not_found", remedy="Name it by its id or as project:name."
         )
-    return found
+    return job
 
 
 async def by_id(session: AsyncSession, job_id: str, *, lock: bool = False) -> Job | None:
@@ -82,6 +84,7 @@ async def add(session: AsyncSession, job: Job, spec: dict[str, Any], note: str) 
 
 
 async def find(session: AsyncSession, project_name: str, name: str) -> Job | None:
+    """A job by its name; None when there is none. Deleted ones are left out."""
     query = select(Job).where(Job.project == project_name, Job.name == name, Job.deleted_at.is_(None))
     return (await session.scalars(query)).one_or_none()
 
@@ -94,6 +97,8 @@ async def of_type(session: AsyncSession, type_: str, name: str) -> Sequence[Job]
 
 @dataclass(frozen=True)
 class Filter:
+    """What jobs are searched by; None is any. `text` is part of the name or the reason."""
+
     project: str | None = None
     state: str | None = None
     type: str | None = None
@@ -102,7 +107,7 @@ class Filter:
 
 
 async def search(
-    session: AsyncSession, wanted: Filter, *, sort: str, limit: int, cursor: str | None
+    session: AsyncSession, criteria: Filter, *, sort: str, limit: int, cursor: str | None
 ) -> tuple[list[Job], str | None]:
     """A page of jobs and the cursor of the next, None after the last.
 
@@ -119,45 +124,48 @@ async def search(
     column, type_ = SORTS[sort.removeprefix("-")]
     query = select(Job).where(Job.deleted_at.is_(None))
     for name in ("project", "state", "type", "cluster"):
-        if (value := getattr(wanted, name)) is not None:
+        if (value := getattr(criteria, name)) is not None:
             query = query.where(getattr(Job, name) == value)
-    if wanted.text:
-        pattern = "%" + wanted.text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
+    if criteria.text:
+        pattern = "%" + criteria.text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
         query = query.where(or_(Job.name.ilike(pattern, escape="\\"), Job.reason.ilike(pattern, escape="\\")))
     if cursor:
         value, id_ = paging.decode(cursor, [type_, str])
         after = column < value if descending else column > value
         query = query.where(or_(after, and_(column == value, Job.id > id_)))
     query = query.order_by(column.desc() if descending else column.asc(), Job.id).limit(limit + 1)
-    found = list((await session.scalars(query)).all())
-    if len(found) <= limit:
-        return found, None
-    last = found[limit - 1]
-    return found[:limit], paging.encode([getattr(last, sort.removeprefix("-")), last.id])
+    rows = list((await session.scalars(query)).all())
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], paging.encode([getattr(last, sort.removeprefix("-")), last.id])
 
 
 async def versions(session: AsyncSession, job_id: str) -> Sequence[Version]:
+    """All versions of a job, newest first."""
     return (
         await session.scalars(select(Version).where(Version.job_id == job_id).order_by(Version.number.desc()))
     ).all()
 
 
 async def version(session: AsyncSession, job: Job, number: int) -> Version:
-    found = await session.get(Version, (job.id, number)) if 0 < number < 2**31 else None
-    if found is None:
+    """A version of a job by its number. Raises `NotFound`."""
+    row = await session.get(Version, (job.id, number)) if 0 < number < 2**31 else None
+    if row is None:
         raise NotFound(
             f"Job {job.project}:{job.name} has no version {number}.", code="version_not_found", field="version"
         )
-    return found
+    return row
 
 
 async def add_version(session: AsyncSession, job: Job, spec: dict[str, Any], note: str, now: datetime) -> Version:
-    made = Version(
+    """Write the next version of a job down. Raises `store.database.Taken` when somebody else did at the same moment."""
+    version = Version(
         job_id=job.id, number=await latest_version(session, job.id) + 1, spec=spec, note=note, created_at=now
     )
-    session.add(made)
+    session.add(version)
     await session.flush()
-    return made
+    return version
 
 
 async def take_back(session: AsyncSession, job_id: str, number: int) -> None:
@@ -172,10 +180,12 @@ async def take_back(session: AsyncSession, job_id: str, number: int) -> None:
 
 
 async def latest_version(session: AsyncSession, job_id: str) -> int:
+    """The number of a job's newest version; 0 for a job that is not there."""
     return (await session.scalar(select(func.max(Version.number)).where(Version.job_id == job_id))) or 0
 
 
 async def latest_versions(session: AsyncSession, job_ids: Sequence[str]) -> dict[str, int]:
+    """The same of many jobs, by job id."""
     query = select(Version.job_id, func.max(Version.number)).where(Version.job_id.in_(job_ids)).group_by(Version.job_id)
     return {row[0]: row[1] for row in (await session.execute(query)).all()}
 
@@ -234,6 +244,7 @@ def _lived() -> Any:
 
 
 async def count_lived(session: AsyncSession) -> int:
+    """How many jobs ought to have a workflow."""
     return (await session.scalar(select(func.count()).select_from(Job).where(_lived()))) or 0
 
 
@@ -245,4 +256,5 @@ async def workflow_ids(session: AsyncSession) -> set[str]:
 
 
 async def lived(session: AsyncSession) -> Sequence[Job]:
+    """The jobs that ought to have a workflow."""
     return (await session.scalars(select(Job).where(_lived()))).all()

@@ -18,9 +18,10 @@ _LOCK = 7_310_244_051  # any fixed number: one migration at a time on PostgreSQL
 
 
 def config() -> Config:
-    made = Config()
-    made.set_main_option("script_location", str(HERE / "migrations"))
-    return made
+    """Alembic's configuration, with our migrations."""
+    alembic = Config()
+    alembic.set_main_option("script_location", str(HERE / "migrations"))
+    return alembic
 
 
 async def upgrade(database: Database) -> None:
@@ -29,9 +30,9 @@ async def upgrade(database: Database) -> None:
     def run(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
-        made = config()
-        made.attributes["connection"] = connection
-        command.upgrade(made, "head")
+        alembic = config()
+        alembic.attributes["connection"] = connection
+        command.upgrade(alembic, "head")
 
     try:
         async with _ONE_AT_A_TIME, database.engine.connect() as connection:

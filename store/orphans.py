@@ -37,14 +37,15 @@ async def with_jobs(session: AsyncSession, cluster: str | None) -> list[tuple[Or
 
 
 async def get(session: AsyncSession, cluster: str, flink_job_id: str) -> Orphan:
-    found = await session.get(Orphan, (cluster, flink_job_id)) if "\x00" not in cluster + flink_job_id else None
-    if found is None or found.gone_at is not None:
+    """One that is there now. Raises `NotFound`."""
+    orphan = await session.get(Orphan, (cluster, flink_job_id)) if "\x00" not in cluster + flink_job_id else None
+    if orphan is None or orphan.gone_at is not None:
         raise NotFound(
             f"There is no Flink job {flink_job_id[:40]} without an owner on {cluster[:100]}.",
             code="orphan_not_found",
             remedy="GET /orphans lists them.",
         )
-    return found
+    return orphan
 
 
 async def owners(session: AsyncSession, handles: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
@@ -65,6 +66,7 @@ async def report(session: AsyncSession, orphan: Orphan) -> bool:
 
 
 async def gone(session: AsyncSession, cluster: str, handles: Collection[str], now: datetime) -> None:
+    """Those of a cluster by these handles are not alive any more."""
     await session.execute(
         update(Orphan)
         .where(Orphan.cluster == cluster, Orphan.flink_job_id.in_(handles), Orphan.gone_at.is_(None))

@@ -11,6 +11,7 @@ from core.errors import InvalidInput
 
 
 def encode(values: list[Any]) -> str:
+    """The cursor of a page whose last row has these `values` of what rows are sorted by."""
     raw = [v.isoformat() if isinstance(v, datetime) else v for v in values]
     return base64.urlsafe_b64encode(json.dumps(raw).encode()).decode().rstrip("=")
 

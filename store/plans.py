@@ -14,10 +14,12 @@ from store.tables import Attempt, Job, PlanRow, RestorePointRow, Version
 
 
 async def get(session: AsyncSession, digest: str | None) -> PlanRow | None:
+    """A compiled plan by its digest; None when it is not kept."""
     return await session.get(PlanRow, digest) if digest else None
 
 
 async def keep(session: AsyncSession, row: PlanRow) -> None:
+    """Keep a compiled plan; one that is kept already stays."""
     if await session.get(PlanRow, row.digest) is None:
         session.add(row)
         await session.flush()
@@ -35,6 +37,7 @@ async def used(
 
 
 async def compiled(session: AsyncSession, job_id: str, version: int, digest: str | None, why: str) -> None:
+    """Write down which plan a version was compiled to, or `why` to none."""
     await session.execute(
         update(Version)
         .where(Version.job_id == job_id, Version.number == version)
@@ -75,14 +78,14 @@ async def of_point(session: AsyncSession, path: str) -> Base:
         .order_by(RestorePointRow.id)
         .limit(1)
     )
-    found = (await session.scalars(query)).one_or_none()
-    return Base(found, await get(session, found.plan)) if found else UNKNOWN
+    attempt = (await session.scalars(query)).one_or_none()
+    return Base(attempt, await get(session, attempt.plan)) if attempt else UNKNOWN
 
 
 async def of_attempt(session: AsyncSession, job_id: str, number: int | None) -> Base:
     """The plan by which an attempt runs or ran."""
-    found = await session.get(Attempt, (job_id, number)) if number is not None else None
-    return Base(found, await get(session, found.plan)) if found else UNKNOWN
+    attempt = await session.get(Attempt, (job_id, number)) if number is not None else None
+    return Base(attempt, await get(session, attempt.plan)) if attempt else UNKNOWN
 
 
 async def lineage(
@@ -98,4 +101,4 @@ async def lineage(
     )
     if project is not None:
         query = query.where(Job.project == project)
-    return [(job, found, spec) for job, found, spec in (await session.execute(query)).all()]
+    return [(job, of_plan, spec) for job, of_plan, spec in (await session.execute(query)).all()]

@@ -25,6 +25,7 @@ async def of_run(session: AsyncSession, run: str) -> Sequence[Preview]:
 
 
 async def latest(session: AsyncSession, project: str, limit: int) -> Sequence[Preview]:
+    """Streams of previews of a project, newest first; at most `limit`."""
     query = select(Preview).where(Preview.project == project).order_by(Preview.created_at.desc()).limit(limit)
     return (await session.scalars(query)).all()
 
@@ -50,12 +51,14 @@ async def running(session: AsyncSession, cluster: str, now: datetime) -> int:
 
 
 async def renew(session: AsyncSession, runs: Collection[str], until: datetime) -> None:
+    """Move the lease of the streams of these runs that have not ended to `until`."""
     await session.execute(
         update(Preview).where(Preview.run.in_(runs), Preview.ended_at.is_(None)).values(lease_until=until)
     )
 
 
 async def end(session: AsyncSession, id_: str, state: str, why: str | None, rows: int, now: datetime) -> None:
+    """A stream has ended; one that had ended before is left as it was."""
     await session.execute(
         update(Preview)
         .where(Preview.id == id_, Preview.ended_at.is_(None))
@@ -64,6 +67,7 @@ async def end(session: AsyncSession, id_: str, state: str, why: str | None, rows
 
 
 async def gone(session: AsyncSession, ids: Collection[str], now: datetime) -> None:
+    """The Flink jobs of these streams are not there any more."""
     await session.execute(update(Preview).where(Preview.id.in_(ids)).values(gone_at=now))
 
 

@@ -15,6 +15,8 @@ from store.tables import Attempt, Command, Event, Job
 
 
 class UnknownJob(Exception):
+    """A record of a job that this database does not have: nothing of it was kept."""
+
     def __init__(self, job_id: str):
         super().__init__(f"This database has no job {job_id}.")
         self.job_id = job_id

@@ -23,10 +23,11 @@ class Visible:
 
 
 async def get(session: AsyncSession, project: str, name: str) -> Resource:
-    found = await session.get(Resource, (project, name)) if "\x00" not in project + name else None
-    if found is None:
+    """A registered table of a project. Raises `NotFound`."""
+    row = await session.get(Resource, (project, name)) if "\x00" not in project + name else None
+    if row is None:
         raise NotFound(f"There is no resource {name[:80]} in the project {project[:80]}.", code="resource_not_found")
-    return found
+    return row
 
 
 async def visible(session: AsyncSession, project: str) -> list[Visible]:
@@ -43,30 +44,33 @@ async def visible(session: AsyncSession, project: str) -> list[Visible]:
 
 
 async def grants(session: AsyncSession, project: str, resource: str) -> Sequence[Grant]:
+    """Who else may use a table, by project."""
     query = select(Grant).where(Grant.project == project, Grant.resource == resource).order_by(Grant.grantee)
     return (await session.scalars(query)).all()
 
 
 async def remove(session: AsyncSession, row: Resource) -> None:
+    """Forget a table and who may use it."""
     await session.execute(delete(Grant).where(Grant.project == row.project, Grant.resource == row.name))
     await session.delete(row)
 
 
 async def secrets(session: AsyncSession, project: str) -> Sequence[Secret]:
+    """The secrets of a project, by name; their values are sealed."""
     return (await session.scalars(select(Secret).where(Secret.project == project).order_by(Secret.name))).all()
 
 
 async def sealed(session: AsyncSession, project: str, names: Collection[str]) -> dict[str, str]:
     """The sealed values of secrets. Raises `NotFound` when one is missing."""
     query = select(Secret).where(Secret.project == project, Secret.name.in_(names))
-    found = {row.name: row.sealed for row in await session.scalars(query)}
-    if missing := sorted(set(names) - set(found)):
+    values = {row.name: row.sealed for row in await session.scalars(query)}
+    if missing := sorted(set(names) - set(values)):
         raise NotFound(
             f"There is no secret {missing[0]} in the project {project}.",
             code="secret_not_found",
             remedy=f"Store it: penstock secrets set {missing[0]} --project {project}.",
         )
-    return found
+    return values
 
 
 async def set_secret(session: AsyncSession, project: str, name: str, value: str, now: datetime) -> bool:
@@ -80,6 +84,7 @@ async def set_secret(session: AsyncSession, project: str, name: str, value: str,
 
 
 async def libraries(session: AsyncSession, project: str, name: str | None = None) -> Sequence[Library]:
+    """Versions of libraries of a project, by name, the oldest first; `name` None: of all."""
     query = select(Library).where(Library.project == project)
     if name is not None:
         query = query.where(Library.name == name)
@@ -87,14 +92,15 @@ async def libraries(session: AsyncSession, project: str, name: str | None = None
 
 
 async def library(session: AsyncSession, project: str, name: str, version: str) -> Library:
-    found = None if "\x00" in project + name + version else await session.get(Library, (project, name, version))
-    if found is None:
+    """A version of a library. Raises `NotFound`."""
+    row = None if "\x00" in project + name + version else await session.get(Library, (project, name, version))
+    if row is None:
         raise NotFound(
             f"There is no library {name[:80]} in version {version[:80]} in the project {project[:80]}.",
             code="library_not_found",
             remedy="List them with `penstock libraries list`.",
         )
-    return found
+    return row
 
 
 async def find_library(session: AsyncSession, project: str, name: str, version: str) -> Library | None:
@@ -110,6 +116,7 @@ async def add_library(session: AsyncSession, row: Library) -> None:
 
 
 async def remove_library(session: AsyncSession, row: Library) -> None:
+    """Forget a version of a library."""
     await session.delete(row)
 
 
@@ -120,9 +127,9 @@ async def users(session: AsyncSession, row: Library) -> list[str]:
         .join(Version, Version.job_id == Job.id)
         .where(Job.project == row.project, Job.type == "sql", Job.deleted_at.is_(None))
     )
-    found = set()
+    names = set()
     for project, name, spec in (await session.execute(query)).all():
         for use in spec.get("libraries") or []:
             if (use["name"], use["version"]) == (row.name, row.version):
-                found.add(f"{project}:{name}")
-    return sorted(found)
+                names.add(f"{project}:{name}")
+    return sorted(names)

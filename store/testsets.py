@@ -14,10 +14,11 @@ from store.tables import SqlTest, TestSet
 
 
 async def get(session: AsyncSession, project: str, name: str) -> TestSet:
-    found = None if "\x00" in project + name else await session.get(TestSet, (project, name))
-    if found is None:
+    """A test set of a project. Raises `NotFound`."""
+    row = None if "\x00" in project + name else await session.get(TestSet, (project, name))
+    if row is None:
         raise NotFound(f"There is no test set {name[:80]} in the project {project[:80]}.", code="test_set_not_found")
-    return found
+    return row
 
 
 async def put(
@@ -40,10 +41,12 @@ async def remove(session: AsyncSession, row: TestSet | SqlTest) -> None:
 
 
 async def all_(session: AsyncSession, project: str) -> Sequence[TestSet]:
+    """Test sets of a project, by name."""
     return (await session.scalars(select(TestSet).where(TestSet.project == project).order_by(TestSet.name))).all()
 
 
 async def tests(session: AsyncSession, job_id: str, version: int) -> Sequence[SqlTest]:
+    """Tests of a version, its own only, by name."""
     query = select(SqlTest).where(SqlTest.job_id == job_id, SqlTest.version == version).order_by(SqlTest.name)
     return (await session.scalars(query)).all()
 

@@ -46,6 +46,7 @@ class Vault:
         return self._file.read_text()
 
     def seal(self, value: str) -> str:
+        """A value as it is kept."""
         return self._fernet().encrypt(value.encode()).decode()
 
     def open(self, sealed: str) -> str:
