@@ -156,7 +156,7 @@ be busy for hours."""
 SETTLE_SECONDS = 5.0
 """That a workflow gets to write down what another process has told it."""
 ASK_AGAIN_SECONDS = 10.0
-"""Between two questions how a job fares, whatever changes: three requests each, and a job may change every second."""
+"""Between two questions how a job fares, whatever changes: each is several requests, and jobs change often."""
 TROUBLED_SECONDS = 30.0
 """The same for one that has a warning, though nothing changes: a checkpoint that completes changes nothing that the
 look at all jobs would show."""
@@ -225,8 +225,7 @@ TEST_OUTPUT_SECONDS = 120.0
 PREVIEW_PACE = Pace(0.01, longest=0.1, growth=1.3)
 """Between two questions for rows of a preview, of which there are none."""
 FAST_POLL_SECONDS = 5.0
-"""From its beginning on a preview is asked for its first row at the fastest pace: most have one by then or wait for a
-source."""
+"""From its beginning on a preview is asked for its first row at the fastest pace; then more and more slowly."""
 NEXT_ROWS_SECONDS = 3.0
 """For a gateway that does not answer when it is asked for the next rows, before the preview is interrupted."""
 NEXT_ROWS_PACE = Pace(0.3)
