@@ -505,7 +505,7 @@ PATH_NAMES = {
 
 
 def test_too_large_an_upload(calm: Penstock, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("api.resources.libraries.MAX_UPLOAD", 3)
+    monkeypatch.setattr("api.libraries.service.MAX_UPLOAD", 3)
     operation = f"PUT {PREFIX}/projects/{{project}}/libraries/{{name}}/{{version}}/content"
     answer = an_upload(calm, content=b"x = 1\n").send(calm, operation)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
