@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from store.database import Database
@@ -182,6 +182,10 @@ class SimDatabase:
         if store.on_commit is not None:
             store.on_commit(connection.touched)
         await asyncio.sleep(store.delay())
+
+    async def ping(self) -> None:
+        async with self.read() as session:
+            await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         pass
