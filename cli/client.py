@@ -12,19 +12,31 @@ import httpx
 import typer
 from rich.console import Console
 
+from cli.wording import as_commands
+
 # Where nobody looks (a pipe, a file) lines are not folded to the width of a terminal.
-out = Console(width=None if sys.stdout.isatty() else 1000)
-err = Console(stderr=True, width=None if sys.stderr.isatty() else 1000)
+UNBOUNDED = 1 << 20
+out = Console(width=None if sys.stdout.isatty() else UNBOUNDED)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else UNBOUNDED)
 
 # Exit codes: 0 done, 1 the command or job failed, 2 wrong usage, 3 the API cannot be reached, 4 not found, 5 conflict.
 FAILED, USAGE, UNREACHABLE, NOT_FOUND, CONFLICT = 1, 2, 3, 4, 5
+PREFIX = "/api/v1"
 
 
 def base_url() -> str:
-    """`PENSTOCK_URL`, with or without /api/v1; else the local stack's."""
+    """`PENSTOCK_URL`, with or without /api/v1; else the local stack's. Ends the program when it is no URL."""
     given = os.environ.get("PENSTOCK_URL") or f"http://127.0.0.1:{os.environ.get('PENSTOCK_API_PORT', '8000')}"
+    try:
+        url = httpx.URL(given)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        err.print(f"PENSTOCK_URL is {given!r}, which is no http address.", style="red", markup=False, highlight=False)
+        err.print("Set it to where the API listens, for example http://127.0.0.1:8000.", highlight=False)
+        raise typer.Exit(USAGE)
     given = given.rstrip("/")
-    return given if given.endswith("/api/v1") else given + "/api/v1"
+    return given if given.endswith(PREFIX) else given + PREFIX
 
 
 class Api:
@@ -37,17 +49,34 @@ class Api:
             response = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise unreachable(error) from error
-        if response.is_error:
+        if not response.is_success:
             raise refused(response)
         if response.status_code == 204:
             return None
-        return response.json() if "json" in response.headers.get("content-type", "") else response.text
+        kind = response.headers.get("content-type", "")
+        if "json" in kind:
+            return response.json()
+        if kind.startswith("text/plain"):
+            return response.text
+        raise stranger(response)
+
+    def all(self, path: str, **params: Any) -> list[Any]:
+        """The items of all pages of a list; parameters that are None are left out."""
+        items: list[Any] = []
+        cursor: str | None = None
+        while True:
+            given = {"limit": 200, **params, "cursor": cursor}
+            page = self.call("GET", path, params={k: v for k, v in given.items() if v is not None})
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if not cursor:
+                return items
 
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
         """Server-sent events as (event, data)."""
         try:
             with self._http.stream("GET", path, timeout=None) as response:
-                if response.is_error:
+                if not response.is_success:
                     response.read()
                     raise refused(response)
                 event, data = "message", ""
@@ -69,29 +98,49 @@ def unreachable(error: Exception) -> typer.Exit:
     return typer.Exit(UNREACHABLE)
 
 
+def stranger(response: httpx.Response) -> typer.Exit:
+    what = f"HTTP {response.status_code}, {response.headers.get('content-type', 'no type')}"
+    err.print(f"What answers at {base_url()} is no Penstock API ({what}).", style="red", markup=False, highlight=False)
+    err.print("Look at PENSTOCK_URL, or what else listens on that port.")
+    return typer.Exit(UNREACHABLE)
+
+
 def refused(response: httpx.Response) -> typer.Exit:
+    """An error in words, with commands where the API names requests."""
     try:
         problem = response.json()
-    except ValueError:
-        problem = {"detail": response.text[:500]}
-    err.print(str(problem.get("detail", response.reason_phrase)), style="red", markup=False, highlight=False)
+        detail = problem["detail"]
+    except (ValueError, TypeError, KeyError):
+        return stranger(response)
+    err.print(as_commands(str(detail)), style="red", markup=False, highlight=False)
     for item in (problem.get("errors") or [])[:20]:
-        err.print(f"  {item['field']}: {item['message']}", markup=False, highlight=False)
+        err.print(f"  {item['field']}: {as_commands(item['message'])}", markup=False, highlight=False)
     if remedy := problem.get("remedy"):
-        err.print(remedy, markup=False, highlight=False)
+        err.print(as_commands(remedy), markup=False, highlight=False)
     codes = {404: NOT_FOUND, 409: CONFLICT, 422: USAGE, 503: UNREACHABLE}
     return typer.Exit(codes.get(response.status_code, FAILED))
 
 
-def show_json(value: Any) -> None:
-    out.print_json(json.dumps(value))
+def _quick(path: str, **params: Any) -> list[dict[str, Any]]:
+    """Items for completion; nothing rather than an error."""
+    try:
+        found = httpx.get(f"{base_url()}{path}", params={"limit": 200, **params}, timeout=2, trust_env=False)
+        items: list[dict[str, Any]] = found.json()["items"]
+    except (httpx.HTTPError, ValueError, KeyError, typer.Exit):
+        return []
+    return items
 
 
 def complete_jobs(incomplete: str) -> list[str]:
-    """Shell completion: jobs as `project:name`."""
-    try:
-        found = httpx.get(f"{base_url()}/jobs", params={"limit": 200}, timeout=2, trust_env=False).json()["items"]
-    except (httpx.HTTPError, ValueError, KeyError):
-        return []
-    names = [f"{j['project']}:{j['name']}" for j in found]
+    """Shell completion: jobs as `project:name`, those of the project `default` by name alone, too."""
+    names = [f"{j['project']}:{j['name']}" for j in _quick("/jobs")]
+    names += [n.removeprefix("default:") for n in names if n.startswith("default:")]
     return [n for n in names if n.startswith(incomplete)]
+
+
+def complete_clusters(incomplete: str) -> list[str]:
+    return [c["name"] for c in _quick("/clusters") if c["name"].startswith(incomplete)]
+
+
+def complete_projects(incomplete: str) -> list[str]:
+    return [p["name"] for p in _quick("/projects") if p["name"].startswith(incomplete)]

@@ -2,53 +2,105 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from cli import jobs
-from cli.client import USAGE, Api, err, out, show_json
+from cli.client import Api, complete_clusters, out
+from cli.commands import Wait, Yes, follow, ref, send, sure
+from cli.output import (
+    Column,
+    Columns,
+    Format,
+    Item,
+    Json,
+    Output,
+    field,
+    plain,
+    show_item,
+    show_json,
+    show_list,
+    styled,
+)
+from cli.specs import pairs, parse, wrong
 
 app = typer.Typer(no_args_is_help=True, help="Clusters that jobs run on.")
 
 Managed = Annotated[str, typer.Argument(help="Name of a session cluster that Penstock runs; project:name or name")]
 
 
+Name = Annotated[str, typer.Argument(help="Name of the cluster", autocompletion=complete_clusters)]
+
+
+def _slots(item: Item) -> str:
+    details = item["health"]["details"] or {}
+    if details.get("slots_total") is None:
+        return ""
+    return f"{details['slots_available']} of {details['slots_total']}"
+
+
+COLUMNS = [
+    Column("NAME", field("name")),
+    Column("KIND", field("kind")),
+    Column("FLINK", field("flink_version")),
+    Column("HEALTH", lambda item: _health(item)),
+    Column("FREE SLOTS", _slots),
+    Column("GATEWAY", field("gateway_url"), wide=True),
+    Column("STATE FOLDER", field("state_dir"), wide=True),
+    Column("ADDRESS", field("jobmanager_url")),
+]
+
+
 @app.command("list")
-def list_clusters(as_json: jobs.Json = False) -> None:
+def list_clusters(output: Output = Format.TABLE, columns: Columns = None, as_json: Json = False) -> None:
     """List clusters with their health."""
-    found = Api().call("GET", "/clusters")["items"]
-    if as_json:
-        show_json(found)
-        return
-    rows = []
-    for item in found:
-        details = item["health"]["details"] or {}
-        slots = (
-            f"{details['slots_available']} of {details['slots_total']}"
-            if details.get("slots_total") is not None
-            else ""
-        )
-        rows.append([item["name"], item["kind"], item["flink_version"], _health(item), slots, item["jobmanager_url"]])
-    jobs.table(["NAME", "KIND", "FLINK", "HEALTH", "FREE SLOTS", "ADDRESS"], rows, empty="No clusters.")
+    items = Api().call("GET", "/clusters")["items"]
+    show_list(
+        items,
+        COLUMNS,
+        output=output,
+        as_json=as_json,
+        name=lambda item: str(item["name"]),
+        chosen=columns,
+        empty="No clusters.",
+    )
 
 
-def _health(item: dict[str, Any]) -> str:
+def _health(item: Item) -> str:
     health, manager = item["health"], item["managed_by"]
     if health["reachable"]:
         return "[green]reachable[/green]"
     if manager is not None and manager["state"] != "RUNNING":
-        return f"{manager['job']} is {jobs.styled(manager['state'])}"
+        return f"{manager['job']} is {styled(manager['state'])}"
     if not health["unreachable_since"]:
         return "not asked yet"
     return f"[red]unreachable since {health['unreachable_since']}[/red]"
 
 
 @app.command("show")
-def show_cluster(name: str) -> None:
-    """One cluster, as JSON."""
-    show_json(Api().call("GET", f"/clusters/{name}"))
+def show_cluster(name: Name, output: Output = Format.TABLE, as_json: Json = False) -> None:
+    """One cluster with its health, fresh."""
+    item = Api().call("GET", f"/clusters/{name}")
+
+    def lines() -> dict[str, str]:
+        details, managed = item["health"]["details"] or {}, item["managed_by"]
+        return {
+            "cluster": plain(item["name"]),
+            "kind": item["kind"],
+            "health": _health(item) + (f"  {plain(item['health']['why'])}" if item["health"]["why"] else ""),
+            "Flink": item["flink_version"],
+            "task managers": str(details.get("taskmanagers") if details.get("taskmanagers") is not None else ""),
+            "free slots": _slots(item),
+            "address": plain(item["jobmanager_url"]),
+            "standby": plain(", ".join(item["standby_urls"] or [])),
+            "gateway": plain(item["gateway_url"]),
+            "state folder": plain(item["state_dir"]),
+            "configuration": plain("\n".join(f"{k}: {v}" for k, v in sorted(item["config"].items()))),
+            "run by": f"{managed['job']}, {styled(managed['state'])}" if managed else "",
+            "notes": plain("\n".join(details.get("notes") or [])),
+        }
+
+    show_item(item, output=output, as_json=as_json, name=str(item["name"]), lines=lines)
 
 
 @app.command("add")
@@ -72,7 +124,7 @@ def add_cluster(
         "state_dir": state_dir,
         "gateway_url": gateway_url,
         "standby_urls": standby_url or [],
-        "config": jobs.pairs(config),
+        "config": pairs(config),
         "force": force,
     }
     Api().call("POST", "/clusters", json=body)
@@ -80,18 +132,17 @@ def add_cluster(
 
 
 @app.command("set")
-def set_cluster(name: str, changes: Annotated[str, typer.Argument(help="JSON of the fields to change")]) -> None:
-    """Change a cluster."""
-    try:
-        show_json(Api().call("PATCH", f"/clusters/{name}", json=json.loads(changes)))
-    except ValueError as error:
-        err.print(f"Not JSON: {error}", markup=False)
-        raise typer.Exit(USAGE) from error
+def set_cluster(
+    name: Name, changes: Annotated[str, typer.Argument(help='Fields to change, for example "flink_version: 2.3.0"')]
+) -> None:
+    """Change a cluster: fields and values as YAML or JSON."""
+    show_json(Api().call("PATCH", f"/clusters/{name}", json=parse(changes, "What was given")))
 
 
 @app.command("delete")
-def delete_cluster(name: str) -> None:
+def delete_cluster(name: Name, yes: Yes = False) -> None:
     """Forget a cluster that no job is on."""
+    sure(f"Forget the cluster {name}? It is not stopped.", yes)
     Api().call("DELETE", f"/clusters/{name}")
     out.print("Deleted.")
 
@@ -106,8 +157,8 @@ def start(
     jobmanager_memory: Annotated[str | None, typer.Option(help="A new one: for example 1600m")] = None,
     flink_version: Annotated[str | None, typer.Option(help="A new one: for example 1.20.5")] = None,
     config: Annotated[list[str] | None, typer.Option(help="A new one: Flink configuration, key=value")] = None,
-    wait: jobs.Wait = False,
-    as_json: jobs.Json = False,
+    wait: Wait = False,
+    as_json: Json = False,
 ) -> None:
     """Start a session cluster with a SQL gateway; the first time it is made, as a job of type session-cluster."""
     given = {
@@ -116,47 +167,44 @@ def start(
         "taskmanager_memory": taskmanager_memory,
         "jobmanager_memory": jobmanager_memory,
         "flink_version": flink_version,
-        "config": jobs.pairs(config) or None,
+        "config": pairs(config) or None,
     }
     spec = {k: v for k, v in given.items() if v is not None}
-    project, _, short = jobs.ref(name).partition(":")
+    project, _, short = ref(name).partition(":")
     api = Api()
     found = api.call("GET", "/jobs", params={"project": project, "text": short, "type": "session-cluster"})["items"]
     if not any(job["name"] == short for job in found):
         spec["type"] = "session-cluster"
         api.call("POST", "/jobs", json={"project": project, "name": short, "cluster": on, "spec": spec})
     elif spec:
-        err.print(
+        raise wrong(
             f"{project}:{short} is there already; what is set with {', '.join(sorted(spec))} counts for a new one. "
-            f"Use `penstock clusters scale {short} N`, or `penstock jobs add-version {short} -f FILE` and resubmit.",
-            style="red",
-            markup=False,
+            f"Use `penstock clusters scale {short} N`, or `penstock jobs add-version {short} -f FILE` and resubmit."
         )
-        raise typer.Exit(USAGE)
-    jobs.send(api, f"{project}:{short}", {"kind": "start"}, wait=wait, as_json=as_json)
+    send(api, f"{project}:{short}", {"kind": "start"}, wait=wait, as_json=as_json)
 
 
 Force = Annotated[bool, typer.Option("--force", help="Although jobs run on it: they are restarted once it is back")]
 
 
 @app.command()
-def stop(name: Managed, force: Force = False, wait: jobs.Wait = False, as_json: jobs.Json = False) -> None:
+def stop(name: Managed, force: Force = False, wait: Wait = False, as_json: Json = False) -> None:
     """Stop a session cluster that Penstock runs. `start` brings it back at the same address."""
     body: dict[str, Any] = {"kind": "kill"}
-    jobs.send(Api(), jobs.ref(name), {**body, "force": True} if force else body, wait=wait, as_json=as_json)
+    send(Api(), ref(name), {**body, "force": True} if force else body, wait=wait, as_json=as_json)
 
 
 @app.command()
 def scale(
-    name: Annotated[str, typer.Argument(help="Name of the cluster")],
+    name: Name,
     taskmanagers: Annotated[int, typer.Argument(min=1, max=100)],
     force: Annotated[bool, typer.Option("--force", help="Although more slots are taken than would be left")] = False,
-    wait: jobs.Wait = False,
-    as_json: jobs.Json = False,
+    wait: Wait = False,
+    as_json: Json = False,
 ) -> None:
     """Start or stop task managers of a session cluster that Penstock runs; it goes on running."""
     api = Api()
     managed = api.call("GET", f"/clusters/{name}")["managed_by"]
     body = {"taskmanagers": taskmanagers, "force": force}
     command = api.call("POST", f"/clusters/{name}/scale", json=body)
-    jobs.follow(api, managed["job"] if managed else name, command, wait=wait, as_json=as_json)
+    follow(api, managed["job"] if managed else name, command, wait=wait, as_json=as_json)

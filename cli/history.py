@@ -2,94 +2,129 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from cli.client import Api, out, show_json
-from cli.jobs import Job, Json, Spec, app, plain, read_spec, ref, styled, table
-from core.jobs.states import is_stateless
+from cli.client import Api, out
+from cli.commands import Job, ref
+from cli.output import Column, Columns, Format, Item, Json, Output, field, plain, short, show_json, show_list, styled
+
+app = typer.Typer()
 
 
-def _lister(name: str, help_: str, columns: dict[str, str]) -> None:
+def _lister(name: str, help_: str, key: str, columns: list[Column]) -> None:
     @app.command(name, help=help_)
-    def run(job: Job, as_json: Json = False) -> None:
-        found = Api().call("GET", f"/jobs/{ref(job)}/{name}")["items"]
-        if as_json:
-            show_json(found)
-            return
-        rows = [[_cell(key, item.get(key)) for key in columns.values()] for item in found]
-        table(list(columns), rows, empty="Nothing yet.")
+    def run(job: Job, output: Output = Format.TABLE, columns_: Columns = None, as_json: Json = False) -> None:
+        items = Api().call("GET", f"/jobs/{ref(job)}/{name}")["items"]
+        show_list(
+            items,
+            columns,
+            output=output,
+            as_json=as_json,
+            name=lambda item: str(item[key]),
+            chosen=columns_,
+            empty="Nothing yet.",
+        )
 
 
-def _cell(key: str, value: Any) -> str:
-    if key == "state":
-        return styled(str(value))
-    if key.endswith("_at") or key == "at":
-        return str(value)[:19].replace("T", " ") if value else ""
-    if key == "commit":
-        return str(value or "")[:7]
-    return plain(str(value if value is not None else "").split("\n")[0][:120])
+def _when(key: str) -> Callable[[Item], str]:
+    return lambda item: str(item[key])[:19].replace("T", " ") if item[key] else ""
+
+
+def _line(key: str, most: int = 120) -> Callable[[Item], str]:
+    return lambda item: plain(short(str(item[key]), most)) if item[key] is not None else ""
+
+
+def _state(item: Item) -> str:
+    return styled(str(item["state"]))
+
+
+def _commit(item: Item) -> str:
+    return str(item.get("commit") or "")[:7]
 
 
 _lister(
     "commands",
     "Commands of a job.",
-    {
-        "NUMBER": "number",
-        "KIND": "kind",
-        "STATE": "state",
-        "CREATED": "created_at",
-        "FINISHED": "finished_at",
-        "ERROR": "error",
-    },
+    "number",
+    [
+        Column("NUMBER", field("number")),
+        Column("KIND", field("kind")),
+        Column("STATE", _state),
+        Column("CREATED", _when("created_at")),
+        Column("FINISHED", _when("finished_at")),
+        Column("VERSION", field("version"), wide=True),
+        Column("ATTEMPT", field("attempt"), wide=True),
+        Column("WHY", _line("reason")),
+        Column("ERROR", _line("error")),
+    ],
 )
 _lister(
     "attempts",
     "Attempts of a job.",
-    {
-        "NUMBER": "number",
-        "STATE": "state",
-        "FLINK JOB": "flink_job_id",
-        "VERSION": "version",
-        "COMMIT": "commit",
-        "STARTED": "started_at",
-        "ENDED": "ended_at",
-        "CAUSE": "cause",
-        "RESTORED FROM": "restored_from",
-    },
+    "number",
+    [
+        Column("NUMBER", field("number")),
+        Column("STATE", _state),
+        Column("FLINK JOB", field("flink_job_id")),
+        Column("VERSION", field("version")),
+        Column("COMMIT", _commit),
+        Column("STARTED", _when("started_at")),
+        Column("ENDED", _when("ended_at")),
+        Column("CAUSE", _line("cause")),
+        Column("RESTORED FROM", field("restored_from")),
+    ],
 )
 _lister(
     "restore-points",
     "Savepoints and checkpoints a job can start from.",
-    {
-        "ID": "id",
-        "KIND": "kind",
-        "COMPLETED": "completed_at",
-        "ATTEMPT": "attempt",
-        "VERSION": "version",
-        "IN USE": "pinned",
-        "KEPT": "kept",
-        "PATH": "path",
-    },
+    "id",
+    [
+        Column("ID", field("id")),
+        Column("KIND", field("kind")),
+        Column("COMPLETED", _when("completed_at")),
+        Column("ATTEMPT", field("attempt")),
+        Column("VERSION", field("version")),
+        Column("IN USE", field("pinned")),
+        Column("KEPT", field("kept")),
+        Column("PATH", field("path")),
+    ],
 )
-_lister("timeline", "What happened to a job.", {"AT": "at", "KIND": "kind", "WHAT": "message"})
+_lister(
+    "timeline",
+    "What happened to a job.",
+    "id",
+    [Column("AT", _when("at")), Column("KIND", field("kind")), Column("WHAT", _line("message"))],
+)
 _lister(
     "versions",
     "Versions of a job, with the commit that each ran with last.",
-    {"NUMBER": "number", "CREATED": "created_at", "COMMIT": "commit", "NOTE": "note"},
+    "number",
+    [
+        Column("NUMBER", field("number")),
+        Column("CREATED", _when("created_at")),
+        Column("COMMIT", _commit),
+        Column("NOTE", _line("note")),
+    ],
 )
 
 
 @app.command()
-def config(job: Job, as_json: Json = False) -> None:
+def config(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Effective Flink configuration, and the layer each key came from."""
-    found = Api().call("GET", f"/jobs/{ref(job)}/config")
+    shown = Api().call("GET", f"/jobs/{ref(job)}/config")
+    columns = [
+        Column("KEY", field("key")),
+        Column("VALUE", field("value")),
+        Column("LAYER", field("layer")),
+        Column("OVERRIDES", lambda item: ", ".join(item["overrides"])),
+    ]
     if as_json:
-        show_json(found)
+        show_json(shown)  # with what is beside the items
         return
-    rows = [[plain(i["key"]), plain(i["value"]), i["layer"], ", ".join(i["overrides"])] for i in found["items"]]
-    table(["KEY", "VALUE", "LAYER", "OVERRIDES"], rows, empty="Nothing is set.")
+    show_list(shown["items"], columns, output=output, name=lambda item: str(item["key"]), empty="Nothing is set.")
 
 
 @app.command()
@@ -113,19 +148,6 @@ def log(
     for event, data in api.events(f"{path}/stream"):
         if event == "line":
             out.print(data["text"], markup=False, highlight=False)
-
-
-@app.command("add-version")
-def add_version(
-    job: Job, spec: Spec, note: Annotated[str, typer.Option(help="What changed")] = "", as_json: Json = False
-) -> None:
-    """Add a version; run it with resubmit."""
-    made = Api().call("POST", f"/jobs/{ref(job)}/versions", json={"spec": read_spec(spec), "note": note})
-    if as_json:
-        show_json(made)
-        return
-    restore = "" if is_stateless(made["spec"]["type"]) else "--restore newest "
-    out.print(f"Version {made['number']}. Run it with: penstock jobs resubmit {job} {restore}--wait", markup=False)
 
 
 @app.command()

@@ -1,74 +1,54 @@
-"""`penstock jobs ...`: everything about jobs."""
+"""`penstock jobs ...`: jobs themselves: listed, shown, created, changed, deleted. Their commands are in
+`cli.commands`, what was in `cli.history`."""
 
 from __future__ import annotations
 
-import json
-import sys
-from datetime import UTC, datetime
+import os
+import shlex
+import subprocess
+import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.live import Live
+from rich.text import Text
 
-from cli.client import FAILED, USAGE, Api, complete_jobs, err, out, show_json
+from cli import commands, history, specs
+from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
+from cli.commands import Job, Wait, Yes, ref, send, show_verdict, sure
+from cli.output import (
+    Column,
+    Columns,
+    Format,
+    Item,
+    Json,
+    Output,
+    ago,
+    as_yaml,
+    field,
+    plain,
+    short,
+    show_item,
+    show_json,
+    show_list,
+    styled,
+)
+from core.config import HIDDEN
 from core.jobs.states import is_stateless
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: create, look at, send commands to.")
+app.add_typer(commands.app)
+app.add_typer(history.app)
 
-Job = Annotated[
-    str, typer.Argument(help="project:name or id; `default:` may be left out", autocompletion=complete_jobs)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
-Wait = Annotated[bool, typer.Option("--wait", help="Follow the command until it has ended")]
-STYLES = {
-    "RUNNING": "green",
-    "SUCCEEDED": "green",
-    "FINISHED": "green",
-    "FAILED": "red",
-    "DEPLOY_FAILED": "red",
-    "BLOCKED": "bold red",
-    "RESTARTING": "yellow",
-    "DEPLOYING": "cyan",
-    "DEPLOYED": "cyan",
-    "PAUSED": "blue",
-}
+ClusterOption = Annotated[str, typer.Option(help="Cluster to run on", autocompletion=complete_clusters)]
+ConfigOption = Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value; may be repeated")]
+LabelOption = Annotated[list[str] | None, typer.Option("--label", help="key=value; may be repeated")]
 
 
-def ref(job: str) -> str:
-    """`name` alone means the project `default`, unless it is an id."""
-    return job if ":" in job or (len(job) == 36 and job.count("-") == 4) else f"default:{job}"
-
-
-def styled(state: str) -> str:
-    style = STYLES.get(state)
-    return f"[{style}]{state}[/{style}]" if style else state
-
-
-def ago(moment: str | None) -> str:
-    if not moment:
-        return ""
-    seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
-    for size, word in ((86400, "d"), (3600, "h"), (60, "m")):
-        if abs(seconds) >= size:
-            return f"{seconds // size}{word} ago"
-    return f"{max(0, seconds)}s ago"
-
-
-def plain(text: object) -> str:
-    return str(text if text is not None else "").replace("[", r"\[")
-
-
-def table(columns: list[str], rows: list[list[str]], *, empty: str) -> None:
-    if not rows:
-        out.print(empty)
-        return
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=number < len(columns) - 1)
-    for row in rows:
-        made.add_row(*row)
-    out.print(made)
+def job_name(job: Item) -> str:
+    return f"{job['project']}:{job['name']}"
 
 
 def program(version: int, attempt: dict[str, Any] | None) -> str:
@@ -77,80 +57,98 @@ def program(version: int, attempt: dict[str, Any] | None) -> str:
     return f"{version} (commit {commit[:7]})" if commit else str(version)
 
 
+def _flink_job(job: Item) -> str:
+    attempt = job["current_attempt"]
+    return attempt["flink_job_id"] if attempt and not is_stateless(job["type"]) else ""
+
+
+COLUMNS = [
+    Column("JOB", lambda j: plain(job_name(j))),
+    Column("STATE", lambda j: styled(j["state"])),
+    Column("TYPE", field("type")),
+    Column("CLUSTER", field("cluster")),
+    Column("VERSION", lambda j: program(j["version"], j["current_attempt"])),
+    Column("SEEN", lambda j: ago(j["last_observed_at"])),
+    Column("ATTEMPT", lambda j: str(j["current_attempt"]["number"]) if j["current_attempt"] else "", wide=True),
+    Column("FLINK JOB", _flink_job, wide=True),
+    Column("LABELS", lambda j: plain(",".join(f"{k}={v}" for k, v in j["labels"].items())), wide=True),
+    Column("CREATED", lambda j: ago(j["created_at"]), wide=True),
+    Column("ID", field("id"), wide=True),
+    Column("REASON", lambda j: plain(short(j["reason"] or j["warning"] or "", 80))),
+]
+
+
 def show_jobs(items: list[dict[str, Any]]) -> None:
-    rows = [
-        [
-            plain(f"{j['project']}:{j['name']}"),
-            styled(j["state"]),
-            j["type"],
-            j["cluster"],
-            program(j["version"], j["current_attempt"]),
-            ago(j["last_observed_at"]),
-            plain((j["reason"] or j["warning"] or "").split("\n")[0][:80]),
-        ]
-        for j in items
-    ]
-    table(["JOB", "STATE", "TYPE", "CLUSTER", "VERSION", "SEEN", "REASON"], rows, empty="No jobs.")
+    show_list(items, COLUMNS, name=job_name, empty="No jobs.")
 
 
 @app.command("list")
 def list_(
-    project: Annotated[str | None, typer.Option(help="Only of this project")] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", "-p", help="Only of this project", autocompletion=complete_projects)
+    ] = None,
     state: Annotated[str | None, typer.Option(help="Only in this state, for example RUNNING")] = None,
     type_: Annotated[str | None, typer.Option("--type", help="sql, jar, pyflink or session-cluster")] = None,
-    cluster: Annotated[str | None, typer.Option(help="Only on this cluster")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Only on this cluster", autocompletion=complete_clusters)] = None,
     text: Annotated[str | None, typer.Option(help="In the name or the reason")] = None,
     sort: Annotated[str, typer.Option(help="name, state, created_at, updated_at; with - descending")] = "name",
+    output: Output = Format.TABLE,
+    columns: Columns = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew as it changes; Ctrl-C ends it")] = False,
+    interval: Annotated[float, typer.Option(help="With --watch: seconds between two looks", min=0.5)] = 2.0,
     as_json: Json = False,
 ) -> None:
     """List jobs."""
-    params = {"project": project, "state": state, "type": type_, "cluster": cluster, "text": text, "sort": sort}
-    items: list[dict[str, Any]] = []
-    cursor: str | None = None
+    given = {"project": project, "state": state, "type": type_, "cluster": cluster, "text": text, "sort": sort}
     api = Api()
-    while True:
-        wanted = {k: v for k, v in {**params, "cursor": cursor, "limit": 200}.items() if v is not None}
-        page = api.call("GET", "/jobs", params=wanted)
-        items += page["items"]
-        cursor = page["next_cursor"]
-        if not cursor:
-            break
-    show_json(items) if as_json else show_jobs(items)
+
+    def show() -> None:
+        items = api.all("/jobs", **given)
+        show_list(items, COLUMNS, output=output, as_json=as_json, name=job_name, chosen=columns, empty="No jobs.")
+
+    if not watch:
+        show()
+        return
+    if not out.is_terminal:
+        raise specs.wrong("--watch needs a terminal.")
+    with Live(console=out, screen=True, auto_refresh=False) as live:
+        while True:
+            with out.capture() as captured:
+                show()
+            live.update(Text.from_ansi(captured.get()), refresh=True)
+            time.sleep(interval)
 
 
 @app.command()
-def show(job: Job, as_json: Json = False) -> None:
+def show(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> None:
     """One job, fresh from its cluster."""
-    found = Api().call("GET", f"/jobs/{ref(job)}")
-    if as_json:
-        show_json(found)
-        return
-    attempt, flink_job = found["current_attempt"], not is_stateless(found["type"])
+    shown = Api().call("GET", f"/jobs/{ref(job)}")
+    show_item(shown, output=output, as_json=as_json, name=job_name(shown), lines=lambda: _lines(job, shown))
+
+
+def _lines(job: str, shown: dict[str, Any]) -> dict[str, str]:
+    attempt, flink_job = shown["current_attempt"], not is_stateless(shown["type"])
     what = "Flink job" if flink_job else "processes in folder"
-    lines = {
-        "job": f"{found['project']}:{found['name']}  ({found['id']})",
-        "state": styled(found["state"]) + (f"  {plain(found['reason'])}" if found["reason"] else ""),
-        "warning": f"[yellow]{plain(found['warning'])}[/yellow]" if found["warning"] else "",
-        "type": found["type"],
-        "version": f"{program(found['version'], attempt)} of {found['latest_version']}",
-        "cluster": found["cluster"]
-        + (f"  [red]unreachable since {found['unreachable_since']}[/red]" if found["unreachable_since"] else ""),
+    return {
+        "job": f"{job_name(shown)}  ({shown['id']})",
+        "state": styled(shown["state"]) + (f"  {plain(shown['reason'])}" if shown["reason"] else ""),
+        "warning": f"[yellow]{plain(shown['warning'])}[/yellow]" if shown["warning"] else "",
+        "type": shown["type"],
+        "version": f"{program(shown['version'], attempt)} of {shown['latest_version']}",
+        "cluster": shown["cluster"]
+        + (f"  [red]unreachable since {shown['unreachable_since']}[/red]" if shown["unreachable_since"] else ""),
         "attempt": f"{attempt['number']}, {what} {attempt['flink_job_id']}, {plain(attempt['detail'])}"
         if attempt
         else "none",
         "restored from": plain(attempt["restored_from"] or "nothing (started empty)") if attempt and flink_job else "",
-        "seen": ago(found["last_observed_at"]),
-        "next restart": found["restart_at"] or "",
-        "busy with": found["busy"] or "",
-        "allowed": ", ".join(found["allowed_commands"]),
-        "seen then": plain("\n".join(found["blocked"]["evidence"])) if found["blocked"] else "",
-        "next safe": plain("\n".join(as_command(job, action) for action in found["next_actions"])),
+        "labels": plain(", ".join(f"{k}={v}" for k, v in shown["labels"].items())),
+        "seen": ago(shown["last_observed_at"]),
+        "next restart": shown["restart_at"] or "",
+        "busy with": shown["busy"] or "",
+        "allowed": ", ".join(shown["allowed_commands"]),
+        "seen then": plain("\n".join(shown["blocked"]["evidence"])) if shown["blocked"] else "",
+        "next safe": plain("\n".join(as_command(job, action) for action in shown["next_actions"])),
     }
-    made = Table(box=None, show_header=False, pad_edge=False)
-    for key, value in lines.items():
-        if value:
-            made.add_row(f"[bold]{key}[/bold]", value)
-    out.print(made)
 
 
 def as_command(job: str, action: dict[str, Any]) -> str:
@@ -172,199 +170,237 @@ def as_command(job: str, action: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def read_spec(path: str) -> Any:
-    """A JSON file, `-` for standard input, or a .sql file."""
-    try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text()
-    except OSError as error:
-        err.print(f"{path} cannot be read: {error.strerror}", style="red", markup=False)
-        raise typer.Exit(USAGE) from error
-    if path.endswith(".sql"):
-        return {"type": "sql", "sql": text}
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        err.print(f"{path} is not JSON: {error}", style="red", markup=False)
-        raise typer.Exit(USAGE) from error
-
-
-Spec = Annotated[str, typer.Option("--spec", "-f", help="Spec as a JSON file, a .sql file, or - for standard input")]
-
-
 @app.command()
 def create(
     job: Annotated[str, typer.Argument(help="project:name, or name in the project `default`")],
-    spec: Spec,
-    cluster: Annotated[str, typer.Option(help="Cluster to run on")] = "local",
-    config: Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value; may be repeated")] = None,
+    spec: specs.OptionalFile = None,
+    git: Annotated[str | None, typer.Option(help="Repository with a Maven project or a Python program")] = None,
+    git_ref: Annotated[str | None, typer.Option("--ref", help="With --git: branch, tag or commit")] = None,
+    subdirectory: Annotated[str | None, typer.Option(help="With --git: folder of the module or program")] = None,
+    entry_class: Annotated[str | None, typer.Option("--class", help="With --git: main class of the jar")] = None,
+    entry_file: Annotated[str | None, typer.Option(help="With --git: Python file to run")] = None,
+    module: Annotated[str | None, typer.Option(help="With --git: Python module to run")] = None,
+    requirements: Annotated[str | None, typer.Option(help="With --git: requirements file of a program")] = None,
+    argument: Annotated[list[str] | None, typer.Option("--arg", help="With --git: argument; may be repeated")] = None,
+    library: specs.Library = None,
+    parallelism: Annotated[int | None, typer.Option(min=1, help="Default parallelism")] = None,
+    cluster: ClusterOption = "local",
+    config: ConfigOption = None,
+    label: LabelOption = None,
     start: Annotated[bool, typer.Option("--start", help="Start it at once")] = False,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Create a job."""
+    """Create a job from a spec, or from a repository."""
     project, _, name = ref(job).partition(":")
-    body = {"project": project, "name": name, "cluster": cluster, "spec": read_spec(spec), "config": pairs(config)}
+    body = {
+        "project": project,
+        "name": name,
+        "cluster": cluster,
+        "labels": specs.pairs(label, "--label"),
+        "config": specs.pairs(config),
+        "spec": specs.of_options(
+            spec,
+            git=git,
+            ref=git_ref,
+            subdirectory=subdirectory,
+            entry_class=entry_class,
+            entry_file=entry_file,
+            module=module,
+            requirements=requirements,
+            arguments=argument,
+            libraries=library,
+            parallelism=parallelism,
+        ),
+    }
+    _create(body, start=start, wait=wait, as_json=as_json)
+
+
+def _create(body: dict[str, Any], *, start: bool, wait: bool, as_json: bool) -> None:
     api = Api()
-    made = api.call("POST", "/jobs", json=body)
+    created = api.call("POST", "/jobs", json=body)
+    name = job_name(created)
     if start:
-        send(api, made["id"], {"kind": "start"}, wait=wait, as_json=as_json)
+        send(api, created["id"], {"kind": "start"}, wait=wait, as_json=as_json)
     elif as_json:
-        show_json(made)
+        show_json(created)
     else:
-        out.print(f"Created {project}:{name}. Start it with: penstock jobs start {project}:{name} --wait", markup=False)
-
-
-def pairs(items: list[str] | None) -> dict[str, str]:
-    for item in items or []:
-        if "=" not in item:
-            err.print(f"--config takes key=value, not {item!r}", style="red", markup=False)
-            raise typer.Exit(USAGE)
-    return dict(item.split("=", 1) for item in items or [])
-
-
-def send(api: Api, job: str, body: dict[str, Any], *, wait: bool, as_json: bool, key: str | None = None) -> None:
-    """Send a command; with `wait` show its log as it grows, and end with code 1 when it fails."""
-    headers = {"Idempotency-Key": key} if key else {}
-    follow(api, job, api.call("POST", f"/jobs/{job}/commands", json=body, headers=headers), wait=wait, as_json=as_json)
-
-
-def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: bool) -> None:
-    """Show a command that was sent; with `wait` until it has ended."""
-    if command.get("state_verdict") and not as_json:
-        show_verdict(command["state_verdict"])
-    path = f"/jobs/{job}/commands/{command['number']}"
-    if wait:
-        for event, data in api.events(f"{path}/log/stream"):
-            if event == "line" and not as_json and not data["text"].startswith("  "):
-                out.print(data["text"], style="dim", markup=False, highlight=False)
-        command = api.call("GET", path)
-    if as_json:
-        show_json(command)
-    else:
-        out.print(f"command {command['number']} {command['kind']}: {styled(command['state'])}")
-        if command["error"]:
-            err.print(command["error"], style="red", markup=False, highlight=False)
-    if wait and command["state"] != "SUCCEEDED":
-        raise typer.Exit(FAILED)
-
-
-VERDICTS = {"COMPATIBLE": "green", "COMPATIBLE_WITH_LOSS": "yellow", "INCOMPATIBLE": "red", "UNKNOWN": "yellow"}
-
-
-def show_verdict(found: dict[str, Any]) -> None:
-    """A verdict on state, with the operators that decide it."""
-    word = found["verdict"]
-    out.print(f"state: [{VERDICTS[word]}]{word}[/{VERDICTS[word]}]  {plain(found['summary'])}")
-    for line in [*found["diff"].splitlines(), *(f"note: {n}" for n in found["notes"])]:
-        out.print(f"  {line}", markup=False, highlight=False)
+        out.print(f"Created {name}. Start it with: penstock jobs start {name} --wait", markup=False)
 
 
 @app.command()
-def verdict(
+def copy(
     job: Job,
-    version: Annotated[int | None, typer.Option("--version", help="The newest version by default")] = None,
-    point: Annotated[str | None, typer.Option(help="Restore point; the newest by default")] = None,
-    as_json: Json = False,
-) -> None:
-    """Would the state of a SQL job fit another version of it? Changes nothing; code 1 when it would not."""
-    api = Api()
-    number = version or api.call("GET", f"/jobs/{ref(job)}")["latest_version"]
-    params = {"point": point} if point else {}
-    found = api.call("GET", f"/jobs/{ref(job)}/versions/{number}/verdict", params=params)
-    show_json(found) if as_json else show_verdict(found)
-    if found["verdict"] == "INCOMPATIBLE":
-        raise typer.Exit(FAILED)
-
-
-def restore_of(restore: str | None, **accepted: bool) -> dict[str, Any] | None:
-    if restore is None:
-        return None
-    found: dict[str, Any] = {"mode": restore} if restore in ("newest", "none") else {"mode": "point", "point": restore}
-    return {**found, **{name: True for name, given in accepted.items() if given}}
-
-
-Restore = Annotated[
-    str | None, typer.Option(help="newest, none, or the id or path of a restore point", metavar="newest|none|POINT")
-]
-Allow = Annotated[bool, typer.Option("--allow-non-restored-state", help="Accept state that has no operator any more")]
-Unknown = Annotated[
-    bool,
-    typer.Option("--accept-unknown-state", help="SQL: accept state of which nobody knows what made it, or if it fits"),
-]
-Force = Annotated[
-    bool,
-    typer.Option("--force", help="Of another version: drop the state of operators that changed (see `jobs verdict`)"),
-]
-Why = Annotated[str | None, typer.Option("--reason", help="Why, for the timeline")]
-Key = Annotated[str | None, typer.Option("--idempotency-key", help="The same key gives the same command")]
-Rollback = Annotated[
-    float | None,
-    typer.Option(help="With resubmit: go back by itself unless it is healthy within so many seconds"),
-]
-VersionOption = Annotated[int | None, typer.Option("--version", help="Version to run")]
-
-
-def _starter(kind: str, help_: str) -> None:
-    @app.command(kind, help=help_)
-    def run(
-        job: Job,
-        restore: Restore = None,
-        version: VersionOption = None,
-        allow: Allow = False,
-        unknown: Unknown = False,
-        force: Force = False,
-        rollback_within: Rollback = None,
-        reason: Why = None,
-        key: Key = None,
-        wait: Wait = False,
-        as_json: Json = False,
-    ) -> None:
-        body = {
-            "kind": kind,
-            "version": version,
-            "reason": reason,
-            "restore": restore_of(restore, allow_non_restored_state=allow, accept_unknown_state=unknown),
-            "rollback_within": rollback_within,
-            "force": force or None,
-        }
-        send(Api(), ref(job), {k: v for k, v in body.items() if v is not None}, wait=wait, as_json=as_json, key=key)
-
-
-def _plain(kind: str, help_: str) -> None:
-    @app.command(kind, help=help_)
-    def run(job: Job, reason: Why = None, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:
-        body = {"kind": kind, "reason": reason} if reason else {"kind": kind}
-        send(Api(), ref(job), body, wait=wait, as_json=as_json, key=key)
-
-
-_starter("start", "Start a job; a paused or failed one from its newest restore point.")
-_starter("restart", "Stop it if it runs, and start it again from its newest restore point.")
-_starter("resubmit", "Start another version of it; you decide with --restore which state it gets.")
-_plain("pause", "Stop with savepoint; start goes on from there.")
-_plain("kill", "Stop at once and give the state up.")
-_plain("savepoint", "Take a savepoint; the job runs on.")
-
-
-@app.command()
-def delete(job: Job) -> None:
-    """Delete a job of which nothing runs. Savepoints stay."""
-    Api().call("DELETE", f"/jobs/{ref(job)}")
-    out.print("Deleted.")
-
-
-@app.command()
-def adopt(
-    job: Job,
-    flink_job_id: Annotated[str, typer.Argument(help="A Flink job that is alive and that nobody owns")],
-    version: VersionOption = None,
-    reason: Why = None,
-    key: Key = None,
+    target: Annotated[str, typer.Argument(help="project:name of the new job, or name in the project `default`")],
+    version: Annotated[int | None, typer.Option("--version", help="Version to copy; the newest by default")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Another cluster to run on", autocompletion=complete_clusters)
+    ] = None,
+    config: ConfigOption = None,
+    start: Annotated[bool, typer.Option("--start", help="Start it at once")] = False,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Take over a Flink job that runs already (penstock orphans list)."""
-    body = {"kind": "adopt", "flink_job_id": flink_job_id, "version": version, "reason": reason}
-    send(Api(), ref(job), {k: v for k, v in body.items() if v is not None}, wait=wait, as_json=as_json, key=key)
+    """Create a job like another: its spec, labels, configuration and policies; none of its state."""
+    api = Api()
+    source = api.call("GET", f"/jobs/{ref(job)}")
+    spec = api.call("GET", f"/jobs/{ref(job)}/versions/{version or source['latest_version']}")["spec"]
+    project, _, name = ref(target).partition(":")
+    same = {"labels": source["labels"], **_chosen(api, source)}
+    same["config"] = {**source["config"], **specs.pairs(config)}
+    if hidden := [key for key, value in {**spec.get("config", {}), **same["config"]}.items() if value == HIDDEN]:
+        raise specs.wrong(
+            f"{hidden[0]} of {job_name(source)} is a secret and not shown: give it with --config {hidden[0]}=...."
+        )
+    body = {"project": project, "name": name, "cluster": cluster or source["cluster"], "spec": spec, **same}
+    _create(body, start=start, wait=wait, as_json=as_json)
+
+
+@app.command()
+def edit(
+    job: Job,
+    note: Annotated[str, typer.Option(help="What changed")] = "",
+    version: Annotated[
+        int | None, typer.Option("--version", help="Version to begin with; the newest by default")
+    ] = None,
+) -> None:
+    """Open the spec of a job in $VISUAL or $EDITOR; what is saved becomes a new version, which nothing runs yet."""
+    api = Api()
+    shown = api.call("GET", f"/jobs/{ref(job)}")
+    before = api.call("GET", f"/jobs/{ref(job)}/versions/{version or shown['latest_version']}")["spec"]
+    folder = Path(tempfile.mkdtemp(prefix="penstock-"))
+    path = folder / f"{shown['name']}.{'sql' if set(_given(before)) == {'type', 'sql'} else 'yaml'}"
+    path.write_text(before["sql"] if path.suffix == ".sql" else as_yaml(_given(before)))
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    if subprocess.run([*editor, str(path)], check=False).returncode:
+        raise specs.wrong(f"{editor[0]} has failed; what it has written is in {path}.")
+    after = specs.read_spec(str(path))
+    if after == _given(before):
+        out.print("Nothing was changed.")
+    else:
+        try:
+            added = api.call("POST", f"/jobs/{ref(job)}/versions", json={"spec": after, "note": note})
+        except typer.Exit:
+            err.print(
+                f"What you wrote is in {path}; add it with: penstock jobs add-version {job} -f {path}", markup=False
+            )
+            raise
+        _added(api, job, added)
+    path.unlink()
+    folder.rmdir()
+
+
+def _given(spec: dict[str, Any]) -> dict[str, Any]:
+    """A spec without what is empty or not set: what a person would have written."""
+    return {
+        key: _given(value) if isinstance(value, dict) and key in ("git", "build") else value
+        for key, value in spec.items()
+        if value not in (None, [], {})
+        and value != {"tool": "maven", "profiles": [], "properties": {}, "artifact": None}
+    }
+
+
+def _added(api: Api, job: str, version: dict[str, Any]) -> None:
+    """Says of a version that was added whether the job's state would fit, and what runs it."""
+    number, kind = version["number"], version["spec"]["type"]
+    shown = api.call("GET", f"/jobs/{ref(job)}")
+    keeps_state, has_run = not is_stateless(kind), shown["current_attempt"] is not None
+    out.print(f"Version {number} was added.")
+    if kind == "sql" and has_run:
+        show_verdict(api.call("GET", f"/jobs/{ref(job)}/versions/{number}/verdict"))
+    # A job that has never run has no state to choose.
+    command = "resubmit" if has_run else "start"
+    restore = "--restore newest " if keeps_state and has_run else ""
+    out.print(f"Run it with: penstock jobs {command} {job} {restore}--wait", markup=False, highlight=False)
+
+
+@app.command("add-version")
+def add_version(
+    job: Job, spec: specs.File, note: Annotated[str, typer.Option(help="What changed")] = "", as_json: Json = False
+) -> None:
+    """Add a version; nothing runs it yet."""
+    api = Api()
+    added = api.call("POST", f"/jobs/{ref(job)}/versions", json={"spec": specs.read_spec(spec), "note": note})
+    if as_json:
+        show_json(added)
+    else:
+        _added(api, job, added)
+
+
+@app.command("set")
+def set_(
+    job: Job,
+    label: LabelOption = None,
+    config: ConfigOption = None,
+    restart_policy: Annotated[
+        list[str] | None, typer.Option("--restart-policy", help="field=value, for example max_restarts=3")
+    ] = None,
+    savepoint_policy: Annotated[
+        list[str] | None, typer.Option("--savepoint-policy", help="field=value, for example interval=86400")
+    ] = None,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option("--unset", help="label.KEY, config.KEY, restart-policy.FIELD or savepoint-policy.FIELD"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change labels, configuration and policies of a job; what is not named stays as it is."""
+    given = {
+        "labels": specs.pairs(label, "--label"),
+        "config": specs.pairs(config),
+        "restart_policy": _values(restart_policy, "--restart-policy"),
+        "savepoint_policy": _values(savepoint_policy, "--savepoint-policy"),
+    }
+    fields = {
+        "label": "labels",
+        "config": "config",
+        "restart-policy": "restart_policy",
+        "savepoint-policy": "savepoint_policy",
+    }
+    gone: dict[str, set[str]] = {}
+    for item in unset or []:
+        kind, _, key = item.partition(".")
+        if kind not in fields or not key:
+            raise specs.wrong(f"--unset takes {', '.join(f'{name}.KEY' for name in fields)}, not {item!r}")
+        gone.setdefault(fields[kind], set()).add(key)
+    changed = {name for name, values in given.items() if values} | gone.keys()
+    if not changed:
+        raise specs.wrong("Nothing to change: give --label, --config, --restart-policy, --savepoint-policy or --unset.")
+    api = Api()
+    now = api.call("GET", f"/jobs/{ref(job)}")
+    now |= _chosen(api, now)
+    for name, keys in gone.items():
+        if missing := sorted(keys - now[name].keys()):
+            raise specs.wrong(f"{job_name(now)} has no {missing[0]} in {name.replace('_', ' ')}.")
+    body = {
+        name: {key: value for key, value in {**now[name], **given[name]}.items() if key not in gone.get(name, set())}
+        for name in changed
+    }
+    shown = api.call("PATCH", f"/jobs/{ref(job)}", json=body)
+    show_json(shown) if as_json else out.print("Set.")
+
+
+def _chosen(api: Api, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What of a job's policies differs from the defaults: only that is sent again, the rest follows a default that is
+    changed later."""
+    defaults = api.call("GET", "/settings")
+    return {
+        policy: {field: value for field, value in job[policy].items() if defaults[policy].get(field) != value}
+        for policy in ("restart_policy", "savepoint_policy")
+    }
+
+
+def _values(items: list[str] | None, option: str) -> dict[str, Any]:
+    """`field=value` with values as YAML has them: numbers, true, a text."""
+    return {key: specs.parse(value, f"{option} {key}") for key, value in specs.pairs(items, option).items()}
+
+
+@app.command()
+def delete(job: Job, yes: Yes = False) -> None:
+    """Delete a job of which nothing runs. Savepoints stay."""
+    sure(f"Delete {ref(job)} with its versions and its history? Savepoints stay.", yes)
+    Api().call("DELETE", f"/jobs/{ref(job)}")
+    out.print("Deleted.")
 
 
 @app.command()
@@ -381,27 +417,18 @@ def unpin(job: Job, point: Annotated[str, typer.Argument(help="Id of a restore p
     out.print("Kept no longer.")
 
 
-def _set(job: str, field: str, changes: str) -> None:
-    api = Api()
-    now = api.call("GET", f"/jobs/{ref(job)}")[field]
-    try:
-        api.call("PATCH", f"/jobs/{ref(job)}", json={field: {**now, **json.loads(changes)}})
-    except (ValueError, TypeError) as error:
-        err.print(f"Not a JSON object: {error}", style="red", markup=False)
-        raise typer.Exit(USAGE) from error
-    out.print("Set.")
-
-
-@app.command("set-savepoints")
-def set_savepoints(
+@app.command()
+def verdict(
     job: Job,
-    policy: Annotated[str, typer.Argument(help='JSON, for example {"interval": 86400, "keep_last": 7}')],
+    version: Annotated[int | None, typer.Option("--version", help="The newest version by default")] = None,
+    point: Annotated[str | None, typer.Option(help="Restore point; the newest by default")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Set how often savepoints are taken, and how long they are kept."""
-    _set(job, "savepoint_policy", policy)
-
-
-@app.command("set-policy")
-def set_policy(job: Job, policy: Annotated[str, typer.Argument(help='JSON, for example {"max_restarts": 3}')]) -> None:
-    """Set the restart policy."""
-    _set(job, "restart_policy", policy)
+    """Would the state of a SQL job fit another version of it? Changes nothing; code 1 when it would not."""
+    api = Api()
+    number = version or api.call("GET", f"/jobs/{ref(job)}")["latest_version"]
+    params = {"point": point} if point else {}
+    judged = api.call("GET", f"/jobs/{ref(job)}/versions/{number}/verdict", params=params)
+    show_json(judged) if as_json else show_verdict(judged)
+    if judged["verdict"] == "INCOMPATIBLE":
+        raise typer.Exit(FAILED)

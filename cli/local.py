@@ -16,7 +16,8 @@ import typer
 from rich.table import Table
 
 from cli.client import Api, out
-from cli.jobs import show_jobs, styled
+from cli.jobs import show_jobs
+from cli.output import styled
 from clusters.local.hosted import stop_all
 from core.errors import PenstockError
 from processes.supervised import Spec

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-import cli.history  # noqa: F401 - puts its commands beside those of cli.jobs
-from cli import clusters, jobs, local, orphans, resources, sql
+from cli import clusters, doctor, jobs, local, orphans, projects, resources, sql
 from cli.client import FAILED, USAGE, err, out
 from core import __version__
 from core.errors import PenstockError
@@ -23,6 +22,7 @@ app = typer.Typer(
 flink = typer.Typer(no_args_is_help=True, help="Flink versions on this machine.")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(clusters.app, name="clusters")
+app.add_typer(projects.app, name="projects")
 app.add_typer(flink, name="flink")
 app.add_typer(orphans.app, name="orphans")
 app.add_typer(sql.app, name="sql")
@@ -37,6 +37,8 @@ app.command()(local.up)
 app.command()(local.down)
 app.command()(local.status)
 app.command()(local.demo)
+app.command()(doctor.doctor)
+app.command()(projects.settings)
 
 
 def _tell_version(wanted: bool) -> None:

@@ -6,33 +6,32 @@ from typing import Annotated
 
 import typer
 
-from cli.client import Api, out, show_json
-from cli.jobs import Job, Json, plain, ref, send, table
+from cli.client import Api, complete_clusters, out
+from cli.commands import Job, ref, send
+from cli.output import Column, Format, Json, Output, field, plain, show_json, show_list, table
 
 app = typer.Typer(no_args_is_help=True, help="Flink jobs that run and that nobody owns.")
 
 
+COLUMNS = [
+    Column("CLUSTER", field("cluster")),
+    Column("FLINK JOB", field("flink_job_id")),
+    Column("NAME", field("name")),
+    Column("WAS", lambda o: f"attempt {o['attempt']} of {o['job']}" if o["job"] else ""),
+    Column("ASKED", field("asked")),
+    Column("DETAIL", field("detail")),
+]
+
+
 @app.command("list")
 def list_(
-    cluster: Annotated[str | None, typer.Option(help="Only on this cluster")] = None, as_json: Json = False
+    cluster: Annotated[str | None, typer.Option(help="Only on this one", autocompletion=complete_clusters)] = None,
+    output: Output = Format.TABLE,
+    as_json: Json = False,
 ) -> None:
     """Flink jobs that are alive and that no job of Penstock owns."""
-    found = Api().call("GET", "/orphans", params={"cluster": cluster} if cluster else {})["items"]
-    if as_json:
-        show_json(found)
-        return
-    rows = [
-        [
-            o["cluster"],
-            o["flink_job_id"],
-            plain(o["name"]),
-            f"attempt {o['attempt']} of {o['job']}" if o["job"] else "",
-            o["asked"] or "",
-            plain(o["detail"]),
-        ]
-        for o in found
-    ]
-    table(["CLUSTER", "FLINK JOB", "NAME", "WAS", "ASKED", "DETAIL"], rows, empty="None.")
+    items = Api().call("GET", "/orphans", params={"cluster": cluster} if cluster else {})["items"]
+    show_list(items, COLUMNS, output=output, as_json=as_json, name=lambda o: str(o["flink_job_id"]), empty="None.")
 
 
 @app.command()

@@ -10,49 +10,39 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import jobs
-from cli.client import FAILED, USAGE, Api, err, out, show_json
-from cli.sql import read, uses
+from cli.client import FAILED, Api, complete_projects, err, out
+from cli.output import Column, Format, Item, Json, Output, ago, field, plain, show_json, show_list
+from cli.specs import pairs, parse, read, uses, wrong
 from settings import waits
 
 app = typer.Typer(no_args_is_help=True, help="Registered tables of a project, and who may use them.")
 secrets = typer.Typer(no_args_is_help=True, help="Secrets of a project; written ${secret:name} where they are used.")
 libraries = typer.Typer(no_args_is_help=True, help="Connectors and functions of a project, in versions.")
 
-Project = Annotated[str, typer.Option("--project", "-p", help="Project")]
-
-
-def _json(path: str) -> Any:
-    try:
-        return json.loads(read(path))
-    except ValueError as error:
-        err.print(f"{path} is not JSON: {error}", style="red", markup=False)
-        raise typer.Exit(USAGE) from error
+Project = Annotated[str, typer.Option("--project", "-p", help="Project", autocompletion=complete_projects)]
 
 
 @app.command("list")
-def list_resources(project: Project = "default", as_json: jobs.Json = False) -> None:
+def list_resources(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Tables that a project may use."""
-    found = Api().call("GET", f"/projects/{project}/resources")["items"]
-    if as_json:
-        show_json(found)
-        return
-    rows = [
-        [
-            r["name"] if r["project"] == project else f"{r['project']}.{r['name']}",
-            r["definition"]["options"]["connector"],
-            " ".join(verb for verb in ("read", "write") if r[verb]),
-            str(len(r["definition"]["columns"])),
-            r["owner"],
-            jobs.plain(r["description"].split("\n")[0]),
-        ]
-        for r in found
+
+    def name(r: Item) -> str:
+        return str(r["name"] if r["project"] == project else f"{r['project']}.{r['name']}")
+
+    columns = [
+        Column("TABLE", name),
+        Column("CONNECTOR", lambda r: plain(r["definition"]["options"]["connector"])),
+        Column("MAY", lambda r: " ".join(verb for verb in ("read", "write") if r[verb])),
+        Column("COLUMNS", lambda r: str(len(r["definition"]["columns"]))),
+        Column("OWNER", field("owner")),
+        Column("DESCRIPTION", lambda r: plain(r["description"].split("\n")[0])),
     ]
-    jobs.table(["TABLE", "CONNECTOR", "MAY", "COLUMNS", "OWNER", "DESCRIPTION"], rows, empty="No tables.")
+    items = Api().call("GET", f"/projects/{project}/resources")["items"]
+    show_list(items, columns, output=output, as_json=as_json, name=name, empty="No tables.")
 
 
 @app.command("show")
-def show_resource(name: str, project: Project = "default", as_json: jobs.Json = False) -> None:
+def show_resource(name: str, project: Project = "default", as_json: Json = False) -> None:
     """One table, as the DDL that it stands for."""
     found = Api().call("GET", f"/projects/{project}/resources/{name}")
     if as_json:
@@ -73,7 +63,7 @@ def put_resource(
     owner: Annotated[str | None, typer.Option()] = None,
 ) -> None:
     """Register a table, or change it."""
-    found = _json(file)
+    found = parse(read(file), file)
     body = found if "definition" in found else {"definition": found}
     body |= {k: v for k, v in {"description": description, "owner": owner}.items() if v is not None}
     made = Api().call("PUT", f"/projects/{project}/resources/{name}", json=body)
@@ -124,7 +114,12 @@ def infer(
     cluster: Annotated[str, typer.Option(help="kafka: where it is read")] = "local",
 ) -> None:
     """Columns from what the data looks like. Prints a definition for `resources put`; notes go to standard error."""
-    body: dict[str, Any] = {"kind": kind, "cluster": cluster, "options": jobs.pairs(option), "libraries": uses(library)}
+    body: dict[str, Any] = {
+        "kind": kind,
+        "cluster": cluster,
+        "options": pairs(option, "--option"),
+        "libraries": uses(library),
+    }
     body |= {k: v for k, v in {"url": url, "table": table, "user": user, "password": password}.items() if v}
     texts = [read(f) for f in file or []]
     if kind == "json":
@@ -149,11 +144,15 @@ def _samples(text: str) -> list[str]:
 
 
 @secrets.command("list")
-def list_secrets(project: Project = "default") -> None:
+def list_secrets(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Names of secrets; never their values."""
-    found = Api().call("GET", f"/projects/{project}/secrets")["items"]
-    rows = [[s["name"], s["reference"], jobs.ago(s["updated_at"])] for s in found]
-    jobs.table(["NAME", "REFERENCE", "SET"], rows, empty="No secrets.")
+    columns = [
+        Column("NAME", field("name")),
+        Column("REFERENCE", field("reference")),
+        Column("SET", lambda s: ago(s["updated_at"])),
+    ]
+    items = Api().call("GET", f"/projects/{project}/secrets")["items"]
+    show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["name"]), empty="No secrets.")
 
 
 @secrets.command("set")
@@ -172,21 +171,22 @@ def delete_secret(name: str, project: Project = "default") -> None:
 
 
 @libraries.command("list")
-def list_libraries(project: Project = "default") -> None:
+def list_libraries(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Libraries of a project."""
-    found = Api().call("GET", f"/projects/{project}/libraries")["items"]
-    rows = [
-        [
-            x["name"],
-            x["version"],
-            x["kind"],
-            x["state"],
-            f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB",
-            ", ".join(f["name"] for f in x["functions"]),
-        ]
-        for x in found
+    columns = [
+        Column("NAME", field("name")),
+        Column("VERSION", field("version")),
+        Column("KIND", field("kind")),
+        Column("STATE", field("state")),
+        Column("SIZE", lambda x: f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB"),
+        Column("FUNCTIONS", lambda x: plain(", ".join(f["name"] for f in x["functions"]))),
     ]
-    jobs.table(["NAME", "VERSION", "KIND", "STATE", "SIZE", "FUNCTIONS"], rows, empty="No libraries.")
+    items = Api().call("GET", f"/projects/{project}/libraries")["items"]
+
+    def name(x: Item) -> str:
+        return f"{x['name']}:{x['version']}"
+
+    show_list(items, columns, output=output, as_json=as_json, name=name, empty="No libraries.")
 
 
 @libraries.command("add")
@@ -204,8 +204,7 @@ def add_library(
 ) -> None:
     """Add a version of a library, and wait until it can be used."""
     if sum(bool(x) for x in (maven, file, git)) != 1:
-        err.print("Give one of --maven, --file and --git.", style="red")
-        raise typer.Exit(USAGE)
+        raise wrong("Give one of --maven, --file and --git.")
     python = bool(python_file) or (file is not None and not file.endswith(".jar"))
     if maven:
         source: dict[str, Any] = {"type": "maven", "coordinates": maven}
@@ -214,7 +213,7 @@ def add_library(
     else:
         where = {"url": git, "ref": ref, **({"subdirectory": subdirectory} if subdirectory else {})}
         source = {"type": "git", "git": where, **({"file": python_file} if python_file else {})}
-    functions = [{"name": n, "class": c} for n, c in jobs.pairs(function).items()]
+    functions = [{"name": n, "class": c} for n, c in pairs(function, "--function").items()]
     body = {
         "name": name,
         "version": version,
@@ -236,7 +235,7 @@ def add_library(
         err.print(str(found["why"]), style="red", markup=False)
         raise typer.Exit(FAILED)
     out.print(
-        f'{name} {version} is ready. Use it with "libraries": [{{"name": "{name}", "version": "{version}"}}].',
+        f"{name} {version} is ready. Use it with `--library {name}:{version}`, or under `libraries` of a spec.",
         markup=False,
     )
 

@@ -9,8 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import jobs
-from cli.client import FAILED, USAGE, Api, err, out, show_json
+from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
+from cli.commands import Job, ref
+from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
+from cli.output import table as show_rows
+from cli.specs import Library, pairs, read, uses, wrong
 
 app = typer.Typer(no_args_is_help=True, help="SQL: validate, format, preview, debug, test; interactive sessions.")
 sessions = typer.Typer(no_args_is_help=True, help="Interactive sessions, which outlive their gateway.")
@@ -20,31 +23,16 @@ app.add_typer(sessions, name="session")
 app.add_typer(sets, name="test-set")
 
 File = Annotated[str, typer.Argument(help="A .sql file, or - for standard input")]
-Project = Annotated[str, typer.Option("--project", "-p", help="Project whose tables and libraries it sees")]
-Cluster = Annotated[str, typer.Option(help="Cluster whose Flink is asked")]
-Library = Annotated[list[str] | None, typer.Option("--library", "-l", help="name:version; may be repeated")]
+Project = Annotated[
+    str,
+    typer.Option(
+        "--project", "-p", help="Project whose tables and libraries it sees", autocompletion=complete_projects
+    ),
+]
+Cluster = Annotated[str, typer.Option(help="Cluster whose Flink is asked", autocompletion=complete_clusters)]
 Config = Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value; may be repeated")]
 Rows = Annotated[int, typer.Option(help="Most rows")]
 Seconds = Annotated[float, typer.Option(help="Longest time")]
-
-
-def read(path: str) -> str:
-    try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text()
-    except OSError as error:
-        err.print(f"{path} cannot be read: {error.strerror}", style="red", markup=False)
-        raise typer.Exit(USAGE) from error
-
-
-def uses(items: list[str] | None) -> list[dict[str, str]]:
-    found = []
-    for item in items or []:
-        name, colon, version = item.partition(":")
-        if not colon:
-            err.print(f"--library takes name:version, not {item!r}", style="red", markup=False)
-            raise typer.Exit(USAGE)
-        found.append({"name": name, "version": version})
-    return found
 
 
 def script(
@@ -55,7 +43,7 @@ def script(
         "cluster": cluster,
         "sql": read(path),
         "libraries": uses(library),
-        "config": jobs.pairs(config),
+        "config": pairs(config),
     }
 
 
@@ -67,7 +55,7 @@ def validate(
     library: Library = None,
     config: Config = None,
     queries: Annotated[bool, typer.Option("--queries", help="SELECTs are welcome; no INSERT is needed")] = False,
-    as_json: jobs.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Check a whole script by Flink's own parser and planner; nothing runs. Code 1 when it has errors."""
     body = {**script(file, project, cluster, library, config), "queries": queries}
@@ -179,13 +167,24 @@ def preview(
     rate: Annotated[int | None, typer.Option(help="Most rows a second")] = None,
     parallelism: Annotated[int, typer.Option(help="Of the query's Flink job")] = 1,
     table: Annotated[bool, typer.Option("--table", help="The table at the end, not the changes")] = False,
-    as_json: jobs.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Look at a query's rows as they come. Ctrl-C stops it; its Flink job is always gone afterwards."""
     limits = {"rows": rows, "seconds": seconds, "rows_per_second": rate, "parallelism": parallelism}
     body = {**script(file, project, cluster, library, config), "limits": limits, "materialize": table}
     api = Api()
     follow(api, api.call("POST", "/sql/previews", json=body), as_json=as_json, table=table)
+
+
+@app.command()
+def resume(
+    preview: Annotated[str, typer.Argument(help="Id of a preview that was interrupted")],
+    table: Annotated[bool, typer.Option("--table", help="The table at the end, not the changes")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run an interrupted preview again."""
+    api = Api()
+    follow(api, api.call("POST", f"/sql/previews/{preview}/resume"), as_json=as_json, table=table)
 
 
 @app.command()
@@ -202,7 +201,7 @@ def debug(
     rows: Rows = 1000,
     seconds: Seconds = 60,
     table: Annotated[bool, typer.Option("--table", help="The tables at the end, not the changes")] = False,
-    as_json: jobs.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Run a job's script without writing anything: shows what each INSERT would write."""
     body = {
@@ -219,8 +218,7 @@ def given(items: list[str] | None) -> dict[str, Any]:
     for item in items or []:
         table, equals, where = item.partition("=")
         if not equals:
-            err.print(f"--source takes table=file or table=@test-set, not {item!r}", style="red", markup=False)
-            raise typer.Exit(USAGE)
+            raise wrong(f"--source takes table=file or table=@test-set, not {item!r}")
         if where.startswith("@"):
             found[table] = {"test_set": where[1:]}
         elif where.endswith(".csv"):
@@ -238,27 +236,26 @@ def rows_of(path: str) -> list[Any]:
             return list(json.loads(text))
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
-        err.print(f"{path} is not JSON: {error}", style="red", markup=False)
-        raise typer.Exit(USAGE) from error
+        raise wrong(f"{path} is not JSON: {error}") from error
 
 
 @app.command("test")
 def run_tests(
-    job: jobs.Job,
+    job: Job,
     version: Annotated[int | None, typer.Option("--version", help="The newest by default")] = None,
     seconds: Annotated[float, typer.Option(help="Longest time of one test")] = 60,
-    as_json: jobs.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Run the tests of a version. Code 1 when one fails."""
     api = Api()
-    number = version or api.call("GET", f"/jobs/{jobs.ref(job)}")["latest_version"]
-    path = f"/jobs/{jobs.ref(job)}/versions/{number}/tests/run"
+    number = version or api.call("GET", f"/jobs/{ref(job)}")["latest_version"]
+    path = f"/jobs/{ref(job)}/versions/{number}/tests/run"
     found = api.call("POST", path, params={"seconds": seconds}, timeout=None)["items"]
     if as_json:
         show_json(found)
     for result in [] if as_json else found:
         word = "[green]passed[/green]" if result["passed"] else "[red]failed[/red]"
-        out.print(f"{word} {jobs.plain(result['name'])} ({result['seconds']} s) {jobs.plain(result['why'])}")
+        out.print(f"{word} {plain(result['name'])} ({result['seconds']} s) {plain(result['why'])}")
         for sink in result["sinks"]:
             for sign, rows in (("-", sink["missing"]), ("+", sink["unexpected"])):
                 for row in rows[:20]:
@@ -269,7 +266,7 @@ def run_tests(
 
 @app.command("add-test")
 def add_test(
-    job: jobs.Job,
+    job: Job,
     name: str,
     source: Annotated[list[str], typer.Option(help="table=rows.json, table=rows.csv or table=@test-set")],
     expect: Annotated[
@@ -279,21 +276,25 @@ def add_test(
 ) -> None:
     """Keep a test with a version: rows for its sources, and the rows that its sinks have to have."""
     api = Api()
-    number = version or api.call("GET", f"/jobs/{jobs.ref(job)}")["latest_version"]
+    number = version or api.call("GET", f"/jobs/{ref(job)}")["latest_version"]
     body: dict[str, Any] = {"inputs": given(source)}
     if expect:
         body["expected"] = {sink: rows_of(path) for sink, _, path in (item.partition("=") for item in expect)}
-    made = api.call("PUT", f"/jobs/{jobs.ref(job)}/versions/{number}/tests/{name}", json=body, timeout=None)
+    made = api.call("PUT", f"/jobs/{ref(job)}/versions/{number}/tests/{name}", json=body, timeout=None)
     for sink, rows in made["expected"].items():
         out.print(f"{sink}: {len(rows)} rows expected", markup=False)
 
 
 @sets.command("list")
-def list_sets(project: Project = "default") -> None:
+def list_sets(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Test sets of a project."""
-    found = Api().call("GET", f"/projects/{project}/test-sets")["items"]
-    rows = [[s["name"], ", ".join(f"{t} ({len(r)})" for t, r in s["tables"].items()), s["description"]] for s in found]
-    jobs.table(["NAME", "TABLES", "DESCRIPTION"], rows, empty="No test sets.")
+    columns = [
+        Column("NAME", field("name")),
+        Column("TABLES", lambda s: plain(", ".join(f"{t} ({len(r)})" for t, r in s["tables"].items()))),
+        Column("DESCRIPTION", field("description")),
+    ]
+    items = Api().call("GET", f"/projects/{project}/test-sets")["items"]
+    show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["name"]), empty="No test sets.")
 
 
 @sets.command("show")
@@ -333,16 +334,22 @@ def open_session(
     project: Project = "default", cluster: Cluster = "local", library: Library = None, config: Config = None
 ) -> None:
     """Open a session; prints its id."""
-    body = {"project": project, "cluster": cluster, "libraries": uses(library), "config": jobs.pairs(config)}
+    body = {"project": project, "cluster": cluster, "libraries": uses(library), "config": pairs(config)}
     out.print(Api().call("POST", "/sql/sessions", json=body)["id"], markup=False, highlight=False)
 
 
 @sessions.command("list")
-def list_sessions(project: Project = "default") -> None:
+def list_sessions(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Open sessions of a project."""
-    found = Api().call("GET", "/sql/sessions", params={"project": project})["items"]
-    rows = [[s["id"], s["cluster"], str(len(s["setup"])), jobs.ago(s["used_at"]), s["gateway"] or ""] for s in found]
-    jobs.table(["SESSION", "CLUSTER", "STATEMENTS", "USED", "GATEWAY"], rows, empty="No sessions.")
+    columns = [
+        Column("SESSION", field("id")),
+        Column("CLUSTER", field("cluster")),
+        Column("STATEMENTS", lambda s: str(len(s["setup"]))),
+        Column("USED", lambda s: ago(s["used_at"])),
+        Column("GATEWAY", field("gateway")),
+    ]
+    items = Api().call("GET", "/sql/sessions", params={"project": project})["items"]
+    show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["id"]), empty="No sessions.")
 
 
 @sessions.command("run")
@@ -352,7 +359,7 @@ def run_statement(
     rows: Rows = 1000,
     seconds: Seconds = 60,
     table: Annotated[bool, typer.Option("--table", help="Of a query: the table at the end")] = False,
-    as_json: jobs.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Run one statement of a session."""
     api = Api()
@@ -368,10 +375,8 @@ def run_statement(
     if as_json:
         show_json(found)
         return
-    text = [["NULL" if f is None else str(f) for f in row] for row in found["rows"]]
-    jobs.table(
-        [c["name"] for c in found["columns"]] or ["RESULT"], [[jobs.plain(f) for f in r] for r in text], empty="OK"
-    )
+    cells = [[plain("NULL" if f is None else f) for f in row] for row in found["rows"]]
+    show_rows([c["name"] for c in found["columns"]] or ["RESULT"], cells, empty="OK")
 
 
 @sessions.command("close")
@@ -382,9 +387,9 @@ def close_session(session: str) -> None:
 
 
 @lineage.command("show")
-def show_lineage(job: jobs.Job, as_json: jobs.Json = False) -> None:
+def show_lineage(job: Job, as_json: Json = False) -> None:
     """What a job reads and writes, by table and by column."""
-    found = Api().call("GET", f"/jobs/{jobs.ref(job)}/lineage")
+    found = Api().call("GET", f"/jobs/{ref(job)}/lineage")
     if as_json:
         show_json(found)
         return
@@ -403,10 +408,10 @@ def show_graph(
     place: Annotated[str | None, typer.Option(help="Only what hangs together with this place")] = None,
     direction: Annotated[str, typer.Option(help="upstream, downstream or both")] = "both",
     project: Annotated[str | None, typer.Option(help="Only jobs of this project")] = None,
-    as_json: jobs.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Jobs and the places between them."""
-    params = {"job": jobs.ref(job) if job else None, "place": place, "direction": direction, "project": project}
+    params = {"job": ref(job) if job else None, "place": place, "direction": direction, "project": project}
     found = Api().call("GET", "/lineage", params={k: v for k, v in params.items() if v})
     if as_json:
         show_json(found)
@@ -417,11 +422,11 @@ def show_graph(
 
 
 @lineage.command("impact")
-def show_impact(place: str, column: str, as_json: jobs.Json = False) -> None:
+def show_impact(place: str, column: str, as_json: Json = False) -> None:
     """Every column that values of a column come to, through any number of jobs."""
     found = Api().call("GET", "/lineage/impact", params={"place": place, "column": column})["items"]
     if as_json:
         show_json(found)
         return
-    rows = [[str(r["distance"]), r["job"], jobs.plain(r["place"]), r["column"]] for r in found]
-    jobs.table(["JOBS BETWEEN", "JOB", "PLACE", "COLUMN"], rows, empty="Nothing that is known.")
+    rows = [[str(r["distance"]), r["job"], plain(r["place"]), r["column"]] for r in found]
+    show_rows(["JOBS BETWEEN", "JOB", "PLACE", "COLUMN"], rows, empty="Nothing that is known.")

@@ -112,8 +112,25 @@ def is_secret(key: str) -> bool:
     return _SECRET.search(key) is not None
 
 
+HIDDEN = "******"
+
+
 def shown(key: str, value: str) -> str:
-    return "******" if is_secret(key) else value
+    """The value as a person may see it."""
+    return HIDDEN if is_secret(key) else value
+
+
+def unhidden(given: Mapping[str, str], now: Mapping[str, str], field: str) -> dict[str, str]:
+    """`given` with the values of `now` where somebody sends back what he was shown. Raises `InvalidInput` when there is
+    none: a secret would be replaced by its asterisks."""
+    if missing := [key for key, value in given.items() if value == HIDDEN and key not in now]:
+        raise InvalidInput(
+            f"{field}: {missing[0]} is {HIDDEN}, which is how secrets are shown, and there is no value of it to keep.",
+            code="hidden_value",
+            field=f"{field}.{missing[0]}",
+            remedy="Give the value itself, or leave the key out.",
+        )
+    return {key: str(now[key]) if value == HIDDEN else value for key, value in given.items()}
 
 
 def merge(layers: Mapping[Layer, Mapping[str, str]]) -> dict[str, Effective]:

@@ -74,7 +74,12 @@ def test_an_api_that_is_away_is_code_3(stack: Stack):
 
 def test_clusters_are_listed_with_their_health(stack: Stack):
     assert "reachable" in penstock(stack, "clusters", "list").stdout
-    assert json.loads(penstock(stack, "clusters", "show", "local").stdout)["health"]["details"]["slots_total"] > 0
+    assert (
+        json.loads(penstock(stack, "clusters", "show", "local", "-o", "json").stdout)["health"]["details"][
+            "slots_total"
+        ]
+        > 0
+    )
 
 
 def test_a_port_that_is_taken_is_named_with_its_setting(stack: Stack, tmp_path: Path):

@@ -1,0 +1,178 @@
+"""How answers are printed: tables for people, JSON, YAML and names for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.markup import escape
+from rich.table import Table
+
+from cli.client import USAGE, err, out
+
+Item = Mapping[str, Any]
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+Output = Annotated[
+    Format, typer.Option("--output", "-o", help="table, wide (more columns), json, yaml, or name (one per line)")
+]
+Json = Annotated[bool, typer.Option("--json", help="The same as -o json")]
+Columns = Annotated[str | None, typer.Option(help="Columns of the table, for example JOB,STATE,REASON")]
+
+
+@dataclass(frozen=True)
+class Column:
+    """`cell` gives the text of an item, with rich's markup; a `wide` column is shown with -o wide, or by name."""
+
+    title: str
+    cell: Callable[[Item], str]
+    wide: bool = False
+
+
+def field(key: str) -> Callable[[Item], str]:
+    """A cell with one field of an item as it is."""
+    return lambda item: plain(item.get(key))
+
+
+def show_list(
+    items: Sequence[Item],
+    columns: Sequence[Column],
+    *,
+    output: Format = Format.TABLE,
+    as_json: bool = False,
+    name: Callable[[Item], str],
+    chosen: str | None = None,
+    empty: str,
+) -> None:
+    """Print `items` as `output` says. `name` is what another command takes for an item; `chosen` are titles of columns,
+    separated by commas. Ends the program when there is no such column."""
+    if as_json or output is Format.JSON:
+        show_json(items)
+    elif output is Format.YAML:
+        show_yaml(items)
+    elif output is Format.NAME:
+        for item in items:
+            out.print(name(item), markup=False, highlight=False, soft_wrap=True)
+    else:
+        shown = _columns(columns, chosen) if chosen else [c for c in columns if output is Format.WIDE or not c.wide]
+        table([c.title for c in shown], [[c.cell(item) for c in shown] for item in items], empty=empty)
+
+
+def _columns(columns: Sequence[Column], chosen: str) -> list[Column]:
+    by_title = {c.title.replace(" ", "").casefold(): c for c in columns}
+    asked = [word.replace(" ", "").casefold() for word in chosen.split(",") if word.strip()]
+    if unknown := [word for word in asked if word not in by_title]:
+        names = ", ".join(c.title for c in columns)
+        err.print(f"There is no column {unknown[0]}; choose of: {names}.", style="red", markup=False, highlight=False)
+        raise typer.Exit(USAGE)
+    return [by_title[word] for word in asked]
+
+
+def show_item(item: Item, *, output: Format, as_json: bool, name: str, lines: Callable[[], Mapping[str, str]]) -> None:
+    """Print one item; `lines` are asked for only when a person reads: title -> text with rich's markup."""
+    if as_json or output is Format.JSON:
+        show_json(item)
+    elif output is Format.YAML:
+        show_yaml(item)
+    elif output is Format.NAME:
+        out.print(name, markup=False, highlight=False, soft_wrap=True)
+    else:
+        grid = Table(box=None, show_header=False, pad_edge=False)
+        for title, text in lines().items():
+            if text:
+                grid.add_row(f"[bold]{title}[/bold]", text)
+        out.print(grid)
+
+
+def show_json(value: Any) -> None:
+    out.print_json(json.dumps(value))
+
+
+def show_yaml(value: Any) -> None:
+    out.print(as_yaml(value), markup=False, highlight=False, soft_wrap=True, end="")
+
+
+def as_yaml(value: Any) -> str:
+    """Keys in the order that they have; texts of several lines as blocks."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    """A table that fits the terminal: the last column is folded, the others are cut where there is no room. Where
+    nobody looks (a pipe, a file) nothing is folded or cut."""
+    if not rows:
+        out.print(empty)
+        return
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for number, title in enumerate(titles):
+        grid.add_column(title, overflow="fold", no_wrap=number < len(titles) - 1)
+    for row in rows:
+        grid.add_row(*row)
+    out.print(grid)
+
+
+def short(text: str, most: int) -> str:
+    """The first line, cut to `most` characters on a terminal; whole where the output is a pipe."""
+    line = text.split("\n")[0]
+    return line if not out.is_terminal or len(line) <= most else line[: most - 1] + "…"
+
+
+def ago(moment: str | None) -> str:
+    """How long ago a moment (ISO 8601) was, in its largest unit; empty for none."""
+    if not moment:
+        return ""
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    for size, word in ((86400, "d"), (3600, "h"), (60, "m")):
+        if abs(seconds) >= size:
+            return f"{seconds // size}{word} ago"
+    return f"{max(0, seconds)}s ago"
+
+
+STYLES = {
+    "RUNNING": "green",
+    "SUCCEEDED": "green",
+    "FINISHED": "green",
+    "FAILED": "red",
+    "DEPLOY_FAILED": "red",
+    "BLOCKED": "bold red",
+    "RESTARTING": "yellow",
+    "DEPLOYING": "cyan",
+    "DEPLOYED": "cyan",
+    "PAUSED": "blue",
+}
+
+
+def styled(state: str) -> str:
+    """The state of a job or command in its colour."""
+    style = STYLES.get(state)
+    return f"[{style}]{state}[/{style}]" if style else state
+
+
+def plain(text: object) -> str:
+    """Any text, safe in rich's markup; empty for None."""
+    return escape(str(text if text is not None else ""))

@@ -1,0 +1,106 @@
+"""`penstock projects ...`, and `penstock settings`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import Api, complete_projects, out
+from cli.output import Column, Format, Item, Json, Output, ago, field, plain, show_item, show_list
+from cli.specs import pairs, wrong
+
+app = typer.Typer(no_args_is_help=True, help="Projects: names, tables, secrets and configuration of their own.")
+
+Name = Annotated[str, typer.Argument(help="Name of the project", autocompletion=complete_projects)]
+Config = Annotated[
+    list[str] | None, typer.Option(help="Flink configuration of all its jobs, key=value; may be repeated")
+]
+
+
+def _configuration(project: Item) -> str:
+    return plain(", ".join(f"{k}={v}" for k, v in sorted(project["config"].items())))
+
+
+COLUMNS = [
+    Column("NAME", field("name")),
+    Column("CREATED", lambda p: ago(p["created_at"])),
+    Column("CONFIGURATION", _configuration),
+]
+
+
+@app.command("list")
+def list_(output: Output = Format.TABLE, as_json: Json = False) -> None:
+    """List projects."""
+    items = Api().call("GET", "/projects")["items"]
+    show_list(items, COLUMNS, output=output, as_json=as_json, name=lambda p: str(p["name"]), empty="No projects.")
+
+
+@app.command()
+def show(name: Name, output: Output = Format.TABLE, as_json: Json = False) -> None:
+    """One project, with what it has."""
+    api = Api()
+    project = _project(api, name)
+
+    def lines() -> dict[str, str]:
+        jobs = api.all("/jobs", project=name)
+        states = {job["state"] for job in jobs}
+        counted = ", ".join(f"{sum(j['state'] == state for j in jobs)} {state}" for state in sorted(states))
+        return {
+            "project": plain(project["name"]),
+            "created": ago(project["created_at"]),
+            "jobs": f"{len(jobs)}" + (f" ({counted})" if jobs else ""),
+            "tables": str(len(api.call("GET", f"/projects/{name}/resources")["items"])),
+            "libraries": str(len(api.call("GET", f"/projects/{name}/libraries")["items"])),
+            "secrets": str(len(api.call("GET", f"/projects/{name}/secrets")["items"])),
+            "configuration": plain("\n".join(f"{k}: {v}" for k, v in sorted(project["config"].items()))),
+        }
+
+    show_item(project, output=output, as_json=as_json, name=name, lines=lines)
+
+
+def _project(api: Api, name: str) -> dict[str, Any]:
+    projects = api.call("GET", "/projects")["items"]
+    project: dict[str, Any] | None = next((p for p in projects if p["name"] == name), None)
+    if project is None:
+        raise wrong(f"There is no project {name}. There are: {', '.join(p['name'] for p in projects)}.")
+    return project
+
+
+@app.command()
+def create(name: Annotated[str, typer.Argument(help="Name of the new project")], config: Config = None) -> None:
+    """Create a project."""
+    Api().call("POST", "/projects", json={"name": name, "config": pairs(config)})
+    out.print(f"Created {name}.", markup=False)
+
+
+@app.command("set")
+def set_(
+    name: Name,
+    config: Config = None,
+    unset: Annotated[list[str] | None, typer.Option("--unset", help="Key to remove; may be repeated")] = None,
+) -> None:
+    """Change the configuration of a project; what is not named stays as it is. It counts from the next attempt on."""
+    if not config and not unset:
+        raise wrong("Nothing to change: give --config or --unset.")
+    api = Api()
+    now = _project(api, name)["config"]
+    if missing := [key for key in unset or [] if key not in now]:
+        raise wrong(f"{name} has no {missing[0]} in its configuration.")
+    merged = {key: value for key, value in {**now, **pairs(config)}.items() if key not in (unset or [])}
+    api.call("PATCH", f"/projects/{name}", json={"config": merged})
+    out.print("Set.")
+
+
+def settings(output: Output = Format.TABLE, as_json: Json = False) -> None:
+    """Defaults of this installation: policies of jobs, and how long the past is kept."""
+    shown = Api().call("GET", "/settings")
+
+    def lines() -> dict[str, str]:
+        return {
+            f"{group.replace('_', ' ')}: {name}": plain("off" if value is None else value)
+            for group, fields in shown.items()
+            for name, value in fields.items()
+        }
+
+    show_item(shown, output=output, as_json=as_json, name="settings", lines=lines)

@@ -1,0 +1,101 @@
+"""Specs out of files and options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from cli import specs
+
+NONE: dict[str, Any] = dict.fromkeys(
+    ("git", "ref", "subdirectory", "entry_class", "entry_file", "module", "requirements", "arguments", "libraries")
+)
+
+
+def of(file: str | None = None, **options: Any) -> dict[str, Any]:
+    return specs.of_options(file, **{**NONE, "parallelism": None, **options})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("job.yaml", "type: sql\nsql: |\n  SELECT 1;\n"),
+        ("job.json", '{"type": "sql", "sql": "SELECT 1;\\n"}'),
+        ("job.sql", "SELECT 1;\n"),
+    ],
+)
+def test_a_file_of_any_kind(tmp_path: Path, name: str, text: str):
+    path = tmp_path / name
+    path.write_text(text)
+    assert of(str(path)) == {"type": "sql", "sql": "SELECT 1;\n"}
+
+
+def test_values_of_yaml_are_those_of_json(tmp_path: Path):
+    path = tmp_path / "job.yaml"
+    path.write_text("since: 2026-01-01\nslots: 4\non: true\nno: off\n")
+    assert specs.read_spec(str(path)) == {"since": "2026-01-01", "slots": 4, "on": True, "no": "off"}
+
+
+def test_what_is_text_needs_no_quotes(tmp_path: Path):
+    path = tmp_path / "job.yaml"
+    path.write_text("config: {a.b: 4, c: true, d: 1.5}\nargs: [--n, 5]\nbuild: {properties: {v: 2}}\nparallelism: 2\n")
+    assert specs.read_spec(str(path)) == {
+        "config": {"a.b": "4", "c": "true", "d": "1.5"},
+        "args": ["--n", "5"],
+        "build": {"properties": {"v": "2"}},
+        "parallelism": 2,
+    }
+
+
+def test_a_repository():
+    assert of(git="https://x.example/r.git", ref="main", entry_class="a.B", arguments=["--x", "1"]) == {
+        "type": "jar",
+        "git": {"url": "https://x.example/r.git", "ref": "main"},
+        "entry_class": "a.B",
+        "args": ["--x", "1"],
+    }
+    assert of(git="https://x.example/r.git", entry_file="a.py", parallelism=2) == {
+        "type": "pyflink",
+        "git": {"url": "https://x.example/r.git"},
+        "entry_file": "a.py",
+        "parallelism": 2,
+    }
+
+
+def test_libraries_are_added_to_those_of_the_file(tmp_path: Path):
+    path = tmp_path / "job.yaml"
+    path.write_text("type: sql\nsql: x\nlibraries: [{name: kafka, version: '5.0'}]\n")
+    assert of(str(path), libraries=["udf:1:2"])["libraries"] == [
+        {"name": "kafka", "version": "5.0"},
+        {"name": "udf", "version": "1:2"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "either --spec FILE or --git URL"),
+        ({"git": "x", "entry_class": "A", "module": "m"}, "--class is of a jar"),
+        ({"git": "x", "libraries": ["kafka"]}, "--library takes name:version, not 'kafka'"),
+    ],
+)
+def test_what_contradicts_itself_is_said(options: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(typer.Exit) as ended:
+        of(**options)
+    assert ended.value.exit_code == 2
+
+
+def test_a_file_that_is_no_spec(tmp_path: Path):
+    for text in ("[1, 2]", "a: b: c"):
+        path = tmp_path / "job.yaml"
+        path.write_text(text)
+        with pytest.raises(typer.Exit):
+            of(str(path))
+    with pytest.raises(typer.Exit):
+        of(str(tmp_path / "gone.yaml"))
+    path.write_text("type: sql")
+    with pytest.raises(typer.Exit):
+        of(str(path), ref="main")
