@@ -100,6 +100,8 @@ async def patch(services: Services, name: str, changes: ClusterPatch) -> Cluster
         row = await clusters.get(session, name)
         if given.keys() - {"config", "flink_version"} and not force:
             addresses.check_still(row, open_, await attempts.open_on(session, name))
+        if "config" in given:
+            given["config"] = rules.unhidden(given["config"], row.config, "config")
         for field, value in given.items():
             setattr(row, field, value)
         if another:

@@ -61,6 +61,8 @@ def check_spec(spec: JobSpec, services: Services) -> None:
 
 async def create(services: Services, new: out.NewJob) -> out.JobOut:
     check_spec(new.spec, services)
+    rules.unhidden(new.config, {}, "config")
+    rules.unhidden(new.spec.config, {}, "spec.config")
     now = clock.now()
     job_id = str(uuid.uuid4())
     job = Job(
@@ -230,7 +232,7 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
         if changes.labels is not None:
             job.labels = changes.labels
         if changes.config is not None:
-            job.config = {k: job.config.get(k, v) if v == "******" else v for k, v in changes.config.items()}
+            job.config = rules.unhidden(changes.config, job.config, "config")
         if changes.restart_policy is not None:
             job.policy = chosen(changes.restart_policy)
         if changes.savepoint_policy is not None:
@@ -275,6 +277,8 @@ async def add_version(services: Services, ref: str, new: NewVersion) -> out.Vers
                 remedy="Create another job.",
             )
         spec = new.spec.model_dump(mode="json")
+        last = (await jobs.version(session, job, await jobs.latest_version(session, job.id))).spec
+        spec["config"] = rules.unhidden(spec["config"], last.get("config") or {}, "spec.config")
         return show_version(await jobs.add_version(session, job, spec, new.note, clock.now()))
 
 

@@ -30,7 +30,7 @@ async def patch(services: Services, name: str, changes: ProjectPatch) -> Project
     async with services.database.write() as session:
         row = await jobs.project(session, name)
         if changes.config is not None:
-            row.config = changes.config
+            row.config = rules.unhidden(changes.config, row.config, "config")
     return _show(row)
 
 

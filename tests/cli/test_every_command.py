@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +149,15 @@ def of_point(penstock: Penstock) -> Given:
     return Given(["clicks", penstock.ok("GET", "/jobs/default:clicks/restore-points")["items"][-1]["id"]])
 
 
+def edited(penstock: Penstock) -> Given:
+    """An editor that adds a line to what it is given."""
+    editor = penstock.home / "editor"
+    editor.write_text("#!/bin/sh\necho '-- more' >> \"$1\"\n")
+    editor.chmod(0o755)
+    os.environ["VISUAL"] = str(editor)
+    return Given([a_job(penstock), "--note", "n"])
+
+
 NEW = ["-f", file("job.sql"), "--cluster", "a", "--config", "a.b=c"]
 command("jobs list", ["--state", "RUNNING", "--sort", "-name"], "clicks", Refusal(["--sort", "x"], USAGE, "sort"))
 command("jobs show", ["clicks"], "RUNNING", nobody())
@@ -167,8 +177,18 @@ command("jobs savepoint", on("savepoint"), "SUCCEEDED", nobody())
 command("jobs delete", lambda p: Given([a_job(p)]), "Deleted", Refusal(["clicks"], CONFLICT, "clicks"))
 command("jobs pin", of_point, "Kept", nobody("rp-0123456789abcdef"))
 command("jobs unpin", of_point, "Kept no longer", nobody("rp-0123456789abcdef"))
-command("jobs set-savepoints", ["clicks", '{"keep_last": 7}'], "Set", Refusal(["clicks", "{"], USAGE, "JSON"))
-command("jobs set-policy", ["clicks", '{"max_restarts": 3}'], "Set", Refusal(["clicks", "[]"], USAGE, "JSON"))
+command(
+    "jobs set",
+    ["clicks", "--label", "team=web", "--restart-policy", "max_restarts=3", "--savepoint-policy", "keep_last=7"],
+    "Set",
+    Refusal(["clicks", "--unset", "label.nobody"], USAGE, "nobody"),
+)
+command(
+    "jobs copy",
+    lambda _: Given(["clicks", fresh("copy"), "--start", "--wait"]),
+    "SUCCEEDED",
+    Refusal(["clicks", "clicks"], CONFLICT, "clicks"),
+)
 for name, word in {
     "commands": "start",
     "attempts": "RUNNING",
@@ -185,6 +205,7 @@ command(
     "Version 2",
     Refusal(["clicks", "-f", file("bad.json")], USAGE, "JSON"),
 )
+command("jobs edit", edited, "Version 2", nobody())
 command("jobs diff", ["clicks", "1", "1"], "", Refusal(["clicks", "1", "99"], NOT_FOUND, "99"))
 
 
@@ -245,6 +266,11 @@ command("clusters list", [], "reachable", Refusal([], UNREACHABLE, "penstock up"
 command("clusters show", ["a"], "reachable", nobody())
 command("clusters add", lambda _: Given([fresh("cluster"), *ADD]), "Registered", Refusal(["a", *ADD], CONFLICT, "a"))
 command("clusters set", ["a", '{"config": {"a.b": "c"}}'], "a.b", Refusal(["a", "{"], USAGE, "JSON"))
+command("projects list", [], "default", Refusal([], UNREACHABLE, "penstock up", away=True))
+command("projects show", ["default"], "RUNNING", Refusal(["nobody"], USAGE, "nobody"))
+command("projects create", lambda _: Given([fresh("project")]), "Created", Refusal(["default"], CONFLICT, "default"))
+command("projects set", ["other", "--config", "a.b=c"], "Set", Refusal(["other", "--unset", "x"], USAGE, "x"))
+command("settings", ["-o", "wide"], "max_restarts", Refusal([], UNREACHABLE, "penstock up", away=True))
 command("clusters delete", lambda p: Given([a_cluster(p)]), "Deleted", Refusal(["a"], CONFLICT, "a"))
 command(
     "clusters start",
@@ -289,12 +315,18 @@ def a_session(penstock: Penstock) -> str:
     return str(penstock.ok("POST", "/sql/sessions", json={"cluster": "a"})["id"])
 
 
+def a_preview(penstock: Penstock) -> str:
+    body = {"cluster": "a", "sql": f"{DATAGEN}\nSELECT * FROM t", "limits": {"rows": 2, "seconds": 5}}
+    return str(penstock.ok("POST", "/sql/previews", json=body)["id"])
+
+
 def a_set(penstock: Penstock) -> str:
     name = fresh("set")
     penstock.ok("PUT", f"/projects/default/test-sets/{name}", json={"tables": {"t": [{"id": 1}]}})
     return name
 
 
+command("sql resume", lambda p: Given([a_preview(p)]), "+I", nobody())
 command("sql test", lambda p: Given([a_tested_job(p)]), "passed", nobody())
 command(
     "sql add-test",
@@ -393,7 +425,7 @@ def test_it_tells_programs(house: Penstock, name: str):
     given = make(house)
     said = house.cli(*name.split(), *placed(house, given.arguments), "--json", text=given.text)
     assert said.code == 0, said
-    lines = name in ("sql preview", "sql debug", "sql session run")  # an event a line, as they come
+    lines = name in ("sql preview", "sql resume", "sql debug", "sql session run")  # an event a line, as they come
     for text in said.out.splitlines() if lines else [said.out]:
         json.loads(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import uvicorn
 
 import settings as settings_
+from cli import doctor
 from core.errors import PenstockError
 from processes.supervised import Processes, Spec
 from stack.local import ORDER
@@ -20,7 +22,7 @@ from stack.parts import Parts
 from tests.simulation.network import Endpoint
 from tests.whole.penstock import Penstock, repository, said, sql
 
-LOCAL = {"up", "down", "status", "demo", "serve", "worker", "migrate", "flink install", "flink list"}
+LOCAL = {"up", "down", "status", "demo", "doctor", "serve", "worker", "migrate", "flink install", "flink list"}
 VERSION = "2.3.0"
 
 
@@ -227,3 +229,40 @@ class TestFlinks:
         monkeypatch.setattr(Parts, "flink", install)
         done = said("flink", "install", "9.9.9")
         assert (done.code, "There is no Flink 9.9.9. Take another." in done.err) == (1, True), done
+
+
+class TestDoctor:
+    @pytest.fixture
+    def java(self, machine: list[str], home: Path) -> Path:
+        path = home.parent / "bin" / "java"
+        path.write_text("#!/bin/sh\necho 'openjdk version \"17.0.15\" 2025-04-15' >&2\n")
+        return path
+
+    def test_all_is_well(self, penstock: Penstock, java: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(doctor, "OLD_SECONDS", 1e12)  # the world's time is not this machine's
+        penstock.running("clicks")
+        done = penstock.cli("doctor", "--json")
+        assert done.code == 0, done
+        checks = {check["name"]: check["state"] for check in json.loads(done.out)}
+        assert checks.pop("data folder") == checks.pop("cache folder")  # what is free is this machine's
+        assert set(checks.values()) == {"ok"}
+        assert {"java", "mvn", "git", "API", "database", "temporal", "workers", "cluster a", "jobs"} <= checks.keys()
+
+    def test_java_is_too_old(self, penstock: Penstock, java: Path):
+        java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
+        done = penstock.cli("doctor")
+        assert (done.code, "Flink 2 needs Java 17" in done.out) == (1, True), done
+
+    def test_the_api_is_away(self, penstock: Penstock, java: Path):
+        done = penstock.cli("doctor", away=True)
+        assert (done.code, "penstock up" in done.out) == (1, True), done
+
+    def test_a_cluster_is_away_and_a_job_waits_for_a_person(self, penstock: Penstock, java: Path):
+        penstock.create("broken", sql("nowhere", "nothing"))
+        penstock.do("broken", "start")
+        penstock.world.network.endpoints["http://flink-a:8081"].mode = "refuse"
+        penstock.until(lambda: not penstock.ok("GET", "/clusters/a")["health"]["reachable"])
+        done = penstock.cli("doctor")
+        assert done.code == 1, done
+        assert "cluster a" in done.out
+        assert "default:broken (DEPLOY_FAILED)" in done.out
