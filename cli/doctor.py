@@ -136,7 +136,8 @@ def _cluster(cluster: dict[str, Any]) -> Check:
         return Check(
             name, "failed", "has no task manager: nothing can run on it", f"penstock clusters show {cluster['name']}"
         )
-    slots = f", {details['slots_available']} of {details['slots_total']} slots free" if "slots_total" in details else ""
+    counted = details.get("slots_total") is not None
+    slots = f", {details['slots_available']} of {details['slots_total']} slots free" if counted else ""
     return Check(name, "ok", f"Flink {cluster['flink_version']}{slots}")
 
 
