@@ -276,12 +276,15 @@ class FlinkRest:
             if error.status in (400, 404):
                 return None
             raise
-        restored = ((body.get("latest") or {}).get("restored") or {}).get("external_path")
+        latest = (body.get("latest") or {}).get("restored") or {}
+        restored = latest.get("external_path")
+        # What is not claimed Flink holds for a savepoint, also where it is a checkpoint.
+        claimed = bool(restored) and latest.get("is_savepoint") is False
         kept = config.get("externalization") or {}
         keeps = bool(kept.get("enabled")) and not kept.get("delete_on_cancellation") if kept else None
         path = str(restored) if restored and not str(restored).startswith("<") else None
         on_files = config.get("checkpoint_storage") == "FileSystemCheckpointStorage"
-        return Origin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files)
+        return Origin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files, claimed=claimed)
 
     async def checkpoint_config(self, job_id: str) -> bool | None:
         """Whether the job takes periodic checkpoints; None when the job is not known."""
