@@ -30,6 +30,8 @@ from core.jobs.restore import RestoreKind
 from settings import waits
 from settings.polling import poll
 
+# How it says that a job takes none at all, as in batch mode; an unknown job is a 404, too.
+NO_CHECKPOINTS = "not been enabled"
 _STATES = {
     "INITIALIZING": EngineState.STARTING,
     "CREATED": EngineState.STARTING,
@@ -273,6 +275,8 @@ class FlinkRest:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
             config = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
         except Refused as error:
+            if error.status == 404 and NO_CHECKPOINTS in (error.stack or ""):
+                return Origin(restored_from=None, keeps_checkpoints=None, on_files=False, restores=False)
             if error.status in (400, 404):
                 return None
             raise
@@ -292,7 +296,7 @@ class FlinkRest:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
         except Refused as error:
             # 404 stands for an unknown job and for one without checkpointing; the message tells them apart.
-            if error.status == 404 and "not been enabled" in (error.stack or ""):
+            if error.status == 404 and NO_CHECKPOINTS in (error.stack or ""):
                 return False
             if error.status in (400, 404):
                 return None

@@ -6,6 +6,7 @@ from core.paths import of_point
 
 RESTORE_KEY = "execution.state-recovery.path"
 DIRECTORY_KEY = "execution.checkpointing.dir"
+MODE_KEY = "execution.runtime-mode"
 CLAIM_KEY = "execution.state-recovery.claim-mode"
 RETENTION_KEY = "execution.checkpointing.externalized-checkpoint-retention"
 
@@ -18,14 +19,20 @@ def overridden(
     own_folder: str,
     folder_is_there: bool | None,
     claimed: bool = False,
+    restores: bool = True,
 ) -> str | None:
     """Why an attempt is not what was asked for; None when it is, as far as can be told.
 
     `asked` and `restored_from` are paths of restore points, None for none; what lies in `own_folder` is a checkpoint of
     the attempt itself, which Flink's own restart goes back to. Flink makes that folder before the first task runs;
     `folder_is_there` is None where it cannot be told. A program's `env.configure(...)` wins over what it is submitted
-    with. What is `claimed` Flink deletes by itself.
+    with. What is `claimed` Flink deletes by itself; where nothing `restores`, it runs in batch mode.
     """
+    if asked is not None and not restores:
+        return (
+            f"it was to start from {asked}, and has begun from the beginning: its program runs in batch mode "
+            f"({MODE_KEY}), in which Flink restores nothing"
+        )
     really = of_point(restored_from) if restored_from else None
     own = really is not None and really.startswith(of_point(own_folder) + "/")
     if really is not None and not own and really != (of_point(asked) if asked else None):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -292,6 +292,7 @@ def _parts(plan: Plan) -> list[_Part]:
         before = [origins[i] for i in node.inputs]
         if _stateful(node):
             part = _part(plan, node, " ".join(before), sinks[node.id])
+            part = replace(part, pieces={**part.pieces, "mode": _mode(node)})
             found.append(part)
             does = [part.place, *(f"{k}={v}" for k, v in part.pieces.items()), *_read(node)]
         else:
@@ -302,6 +303,11 @@ def _parts(plan: Plan) -> list[_Part]:
         else:
             origins[node.id] = before[0]
     return found
+
+
+def _mode(node: Node) -> str:
+    """`stream` or `batch`. In batch mode Flink restores nothing, whatever it is given, and says nothing."""
+    return str(node.body.get("type", "")).partition("-")[0]
 
 
 def _sinks(plan: Plan) -> dict[int, frozenset[str]]:

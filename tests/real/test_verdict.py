@@ -134,6 +134,17 @@ def test_a_second_insert_takes_no_state_of_the_first(stack: Stack, tmp_path: Pat
     assert all(r["id"] == r["n"] for r in seen)
 
 
+def test_a_version_in_batch_mode_does_not_begin_from_the_beginning(stack: Stack, tmp_path: Path):
+    """Flink would not restore it, and say nothing: all rows would be written a second time."""
+    text = script(tmp_path, "SELECT id, id FROM src").replace("'datagen',", "'datagen', 'number-of-rows' = '100000',")
+    job = running(stack, text)
+    verdict = changed(stack, job, "SET 'execution.runtime-mode' = 'batch';\n" + text)
+    assert verdict["verdict"] == "INCOMPATIBLE", verdict
+    refused = stack.send(job, "resubmit", restore={"mode": "newest"})
+    assert refused.json()["code"] == "state_incompatible"
+    assert len(stack.alive(job)) == 1
+
+
 class TestIncompatible:
     MORE = f"SELECT id, n + 0 * s FROM (SELECT id, COUNT(*) {OVER} AS n, SUM(id) {OVER} AS s FROM src)"
 

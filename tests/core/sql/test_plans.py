@@ -212,6 +212,14 @@ class TestVerdict:
         assert "path, topic" in " ".join([found.summary, *found.notes])
         assert compare(at("/one"), at("/one/")).verdict.verdict is Verdict.COMPATIBLE
 
+    def test_batch_mode_goes_on_from_nothing(self):
+        """Flink gives a batch job no state, and says nothing of it (tests/real/test_verdict.py)."""
+        body = json.loads((FOLDER / "count.json").read_text().replace('"stream-exec-', '"batch-exec-'))
+        found = compare(plan("count"), read(body)).verdict
+        assert found.verdict is Verdict.INCOMPATIBLE, found
+        assert {c.change for c in found.operators} == {Change.CHANGED}
+        assert "mode" in found.summary
+
     def test_another_connector_cannot_take_its_positions(self):
         body = json.loads((FOLDER / "count.json").read_text())
         for node in body["nodes"]:
