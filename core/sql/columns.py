@@ -103,7 +103,9 @@ def _scan(at: At) -> list[Column]:
         column = keys.get(name.removeprefix("$metadata$"), name) if name.startswith("$metadata$") else name
         if column not in known and i < len(paths) and paths[i]:
             column = paths[i]
-        found.append(Column(name, "", f"{table}.{column}", frozenset([Origin(table, column)])))
+        # Read under another key it is another thing, whatever its name.
+        key = next((f" METADATA {k}" for k, of in keys.items() if of == column), "")
+        found.append(Column(name, "", f"{table}.{column}{key}", frozenset([Origin(table, column)])))
     return found
 
 

@@ -378,7 +378,8 @@ def _part(plan: Plan, node: Node, origin: str, sinks: frozenset[str]) -> _Part:
 
 def _zone(node: Node) -> str | None:
     """Of windows over a time with a zone: the zone by which they begin and end. Their state is kept by those times."""
-    kind = (node.body.get("windowing") or {}).get("timeAttributeType")
+    windowing, window = node.body.get("windowing") or {}, node.body.get("window") or {}
+    kind = windowing.get("timeAttributeType") or (window.get("timeField") or {}).get("fieldType")
     if not isinstance(kind, dict) or kind.get("type") != "TIMESTAMP_WITH_LOCAL_TIME_ZONE":
         return None
     return (node.body.get("configuration") or {}).get("table.local-time-zone")
@@ -454,8 +455,11 @@ def _source(node: Node) -> dict[str, str]:
 def _sink(node: Node, given: list[list[Column]]) -> dict[str, str]:
     pieces = {"connector": node.options.get("connector", "")}
     if node.body.get("state"):  # it puts late changes into order, and keeps whole rows for that
-        pieces["rows"] = json.dumps([c.type for columns in given for c in columns])
-        pieces["key"] = json.dumps([node.body.get("inputUpsertKey"), node.body.get("sinkUpsertMaterializeStrategy")])
+        pieces["rows"] = json.dumps([piece for columns in given for piece in _row(columns)])
+        pieces["key"] = json.dumps(_primary_key(node))
+        pieces["upsert key"] = json.dumps(
+            [node.body.get("inputUpsertKey"), node.body.get("sinkUpsertMaterializeStrategy")]
+        )
     return pieces
 
 
@@ -471,6 +475,13 @@ def _filters(plan: Plan, number: int) -> list[str]:
     if condition:
         found.append(json.dumps(condition, sort_keys=True))
     return found
+
+
+def _primary_key(node: Node) -> list[int]:
+    """Of a table: the places of the columns that are its key."""
+    schema = ((node.body["dynamicTableSink"].get("table") or {}).get("resolvedTable") or {}).get("schema") or {}
+    names = (schema.get("primaryKey") or {}).get("columns") or []
+    return [i for i, column in enumerate(node.schema) if column["name"] in names]
 
 
 def _pushed(node: Node) -> list[str]:

@@ -106,6 +106,12 @@ class TestVerdict:
             ("distinct-bigint", "distinct-string", Verdict.INCOMPATIBLE, "VARCHAR"),
             # Windows are kept by their ends in local time: a sum would go on in a window of another day.
             ("days-utc", "days-shanghai", Verdict.INCOMPATIBLE, "time zone"),
+            ("group-window-utc", "group-window-kolkata", Verdict.INCOMPATIBLE, "time zone"),
+            # A sink that puts late changes into order keeps whole rows by its primary key.
+            ("upserts-x", "upserts-y", Verdict.INCOMPATIBLE, "key"),
+            ("upserts-v", "upserts-w", Verdict.INCOMPATIBLE, "rows"),
+            # The column has its name and its type, and is read from elsewhere.
+            ("metadata-path", "metadata-name", Verdict.INCOMPATIBLE, "METADATA file.name"),
             ("array", "array-ignore-nulls", Verdict.INCOMPATIBLE, "IGNORE NULLS"),
         ],
     )
