@@ -176,6 +176,8 @@ class Observing:
             origin.keeps_checkpoints,
             own_folder=folder,
             folder_is_there=await self._is_there(folder, cluster) if origin.on_files else None,
+            claimed=origin.claimed,
+            restores=origin.restores,
         )
 
     async def _is_there(self, folder: str, cluster: Cluster) -> bool | None:

@@ -63,13 +63,19 @@ class Retaining:
                 if not is_below(point.path, root):
                     made.refused.append(f"{point.path}: it does not lie in this job's own folder")
                     continue
+                # Deleting takes its time: somebody may have pinned this one while those before it went.
+                async with services.database.write() as session:
+                    taken = await attempts.take_away(session, wanted.job_id, point, clock.now())
+                if not taken:
+                    made.refused.append(f"{point.path}: it has come into use meanwhile")
+                    continue
                 try:
                     await _delete(engine, point.path)
                     made.deleted.append(point.path)
                 except EngineError as error:
                     made.refused.append(f"{point.path}: {error.message}")
-            async with services.database.write() as session:
-                await attempts.gone(session, wanted.job_id, made.deleted, clock.now())
+                    async with services.database.write() as session:
+                        await attempts.add_point(session, wanted.job_id, point)
             await self._half_written(engine, root, recent, made)
             left = [point for point in found.points if point.path not in made.deleted]
             await self._checkpoints(engine, job, cluster, wanted, left, made)

@@ -217,12 +217,15 @@ class Course:
 @dataclass(frozen=True)
 class Origin:
     """What Flink says an attempt was really restored from last (None: nothing, or not known), whether its checkpoints
-    outlive a cancel (None: it takes none, or it is not known), and whether they are written to files from the
-    beginning. A program may have set each itself."""
+    outlive a cancel (None: it takes none, or it is not known), whether they are written to files from the beginning,
+    whether it was given what it was restored from, to delete it, and whether it can be restored at all (in batch mode
+    it is not). A program may have set each itself."""
 
     restored_from: str | None
     keeps_checkpoints: bool | None
     on_files: bool
+    claimed: bool = False
+    restores: bool = True
 
 
 @dataclass(frozen=True)

@@ -309,6 +309,17 @@ async def gone(session: AsyncSession, job_id: str, paths: Sequence[str], now: da
     )
 
 
+async def take_away(session: AsyncSession, job_id: str, point: RestorePoint, now: datetime) -> bool:
+    """Say that a point is gone, before its files are deleted: from then on nobody can pin or name it. False when it is
+    in use, or gone already."""
+    row = await session.get(RestorePointRow, point.id, with_for_update=True, populate_existing=True)
+    used = await in_use(session, job_id)
+    if row is None or row.gone_at is not None or point.id in used or of_point(point.path) in used:
+        return False
+    await gone(session, job_id, [point.path], now)
+    return True
+
+
 async def pin(session: AsyncSession, job_id: str, path: str | None) -> None:
     """Pin the point in use, and let go of the one before."""
     await session.execute(

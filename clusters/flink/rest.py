@@ -30,6 +30,8 @@ from core.jobs.restore import RestoreKind
 from settings import waits
 from settings.polling import poll
 
+# How it says that a job takes none at all, as in batch mode; an unknown job is a 404, too.
+NO_CHECKPOINTS = "not been enabled"
 _STATES = {
     "INITIALIZING": EngineState.STARTING,
     "CREATED": EngineState.STARTING,
@@ -273,15 +275,20 @@ class FlinkRest:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
             config = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
         except Refused as error:
+            if error.status == 404 and NO_CHECKPOINTS in (error.stack or ""):
+                return Origin(restored_from=None, keeps_checkpoints=None, on_files=False, restores=False)
             if error.status in (400, 404):
                 return None
             raise
-        restored = ((body.get("latest") or {}).get("restored") or {}).get("external_path")
+        latest = (body.get("latest") or {}).get("restored") or {}
+        restored = latest.get("external_path")
+        # What is not claimed Flink holds for a savepoint, also where it is a checkpoint.
+        claimed = bool(restored) and latest.get("is_savepoint") is False
         kept = config.get("externalization") or {}
         keeps = bool(kept.get("enabled")) and not kept.get("delete_on_cancellation") if kept else None
         path = str(restored) if restored and not str(restored).startswith("<") else None
         on_files = config.get("checkpoint_storage") == "FileSystemCheckpointStorage"
-        return Origin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files)
+        return Origin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files, claimed=claimed)
 
     async def checkpoint_config(self, job_id: str) -> bool | None:
         """Whether the job takes periodic checkpoints; None when the job is not known."""
@@ -289,7 +296,7 @@ class FlinkRest:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
         except Refused as error:
             # 404 stands for an unknown job and for one without checkpointing; the message tells them apart.
-            if error.status == 404 and "not been enabled" in (error.stack or ""):
+            if error.status == 404 and NO_CHECKPOINTS in (error.stack or ""):
                 return False
             if error.status in (400, 404):
                 return None

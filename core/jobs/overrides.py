@@ -6,6 +6,8 @@ from core.paths import of_point
 
 RESTORE_KEY = "execution.state-recovery.path"
 DIRECTORY_KEY = "execution.checkpointing.dir"
+MODE_KEY = "execution.runtime-mode"
+CLAIM_KEY = "execution.state-recovery.claim-mode"
 RETENTION_KEY = "execution.checkpointing.externalized-checkpoint-retention"
 
 
@@ -16,14 +18,21 @@ def overridden(
     *,
     own_folder: str,
     folder_is_there: bool | None,
+    claimed: bool = False,
+    restores: bool = True,
 ) -> str | None:
     """Why an attempt is not what was asked for; None when it is, as far as can be told.
 
     `asked` and `restored_from` are paths of restore points, None for none; what lies in `own_folder` is a checkpoint of
     the attempt itself, which Flink's own restart goes back to. Flink makes that folder before the first task runs;
     `folder_is_there` is None where it cannot be told. A program's `env.configure(...)` wins over what it is submitted
-    with.
+    with. What is `claimed` Flink deletes by itself; where nothing `restores`, it runs in batch mode.
     """
+    if asked is not None and not restores:
+        return (
+            f"it was to start from {asked}, and has begun from the beginning: its program runs in batch mode "
+            f"({MODE_KEY}), in which Flink restores nothing"
+        )
     really = of_point(restored_from) if restored_from else None
     own = really is not None and really.startswith(of_point(own_folder) + "/")
     if really is not None and not own and really != (of_point(asked) if asked else None):
@@ -31,6 +40,11 @@ def overridden(
         return (
             f"it was to start {wanted}, and Flink has restored it from {really}: its program sets {RESTORE_KEY} "
             "itself. Each start would begin with that state, whatever it had reached"
+        )
+    if really is not None and not own and claimed:
+        return (
+            f"its program sets {CLAIM_KEY} itself: Flink would delete {really} after some checkpoints, though it is a "
+            "restore point that may be pinned, or that others start from"
         )
     if keeps_checkpoints is False:
         return (

@@ -19,6 +19,11 @@ Nodes = Mapping[int, Node]
 _LONG = 160
 
 
+def meaning(expression: Any, rows: Sequence[Column]) -> str:
+    """What an expression of a plan over these columns means: the same for two that compute the same."""
+    return _rex(expression, rows).meaning
+
+
 def columns_of(nodes: Nodes) -> dict[int, list[Column]]:
     """The columns that each operator gives. Every node comes after its inputs."""
     made: dict[int, list[Column]] = {}
@@ -98,7 +103,9 @@ def _scan(at: At) -> list[Column]:
         column = keys.get(name.removeprefix("$metadata$"), name) if name.startswith("$metadata$") else name
         if column not in known and i < len(paths) and paths[i]:
             column = paths[i]
-        found.append(Column(name, "", f"{table}.{column}", frozenset([Origin(table, column)])))
+        # Read under another key it is another thing, whatever its name.
+        key = next((f" METADATA {k}" for k, of in keys.items() if of == column), "")
+        found.append(Column(name, "", f"{table}.{column}{key}", frozenset([Origin(table, column)])))
     return found
 
 
@@ -214,8 +221,13 @@ def _time(node: Node, rows: Sequence[Column]) -> Column:
 
 
 def _call(call: Json, rows: Sequence[Column]) -> Column:
+    """Of distinct values, and by functions of people, a state is kept by types that the result does not tell."""
     arguments = [rows[i] for i in call.get("argList") or [] if i < len(rows)]
     words = [_function(call), *(["DISTINCT"] if call.get("distinct") else [])]
+    if call.get("distinct") or not call.get("internalName"):
+        words.append(f"<{','.join(a.type for a in arguments)}>")
+    if call.get("ignoreNulls"):
+        words.append("IGNORE NULLS")
     if (guard := call.get("filterArg", -1)) >= 0:
         words.append(f"FILTER {rows[guard].meaning}")
     return Column(

@@ -7,15 +7,17 @@ means something else get an id of their own and begin empty.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from core.jobs.restore import Accepted
+from core.sql.columns import meaning
 from core.sql.operators import Column, Json, Node
 from core.sql.plan import Plan, read, renumbered
 
@@ -115,6 +117,8 @@ PLACES = frozenset(
         "collection",
     ]
 )
+# Sinks whose state is not bound to the place that they write to.
+_ANYWHERE = frozenset(["kafka", "upsert-kafka", "jdbc", "print", "blackhole"])
 
 
 class Verdict(StrEnum):
@@ -166,6 +170,17 @@ class _Part:
     pieces: Mapping[str, str]
     place: str  # what makes it the same operator in both plans, though it may have changed
     inputs: str  # what flows into it, for a note when only that changed
+    origin: str  # all that makes its rows, up to the sources
+    sinks: frozenset[str]  # the tables that its rows end in
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An operator of the old plan and the one of the new plan that takes its place; `told` unless it may be another."""
+
+    a: _Part
+    b: _Part
+    told: bool = True
 
 
 def objection(found: StateVerdict, accepted: Accepted) -> tuple[str, str] | None:
@@ -192,27 +207,58 @@ def compare(old: Plan, new: Plan) -> Comparison:
     changes: list[OperatorChange] = []
     notes: list[str] = []
     ids: dict[int, int] = {}
-    for a, b in pairs:
-        change = _judge(a, b, notes)
+    for pair in pairs:
+        a, b = pair.a, pair.b
+        change = _judge(pair, notes)
+        if change.change is not Change.CHANGED and (gone := _never_taken_back(old, new, pair, ids)) is not None:
+            why = f"{gone.kind} in front of it does not go on, and what it has given would be counted again"
+            change = _change(Change.CHANGED, a, b, why)
         changes.append(change)
         if change.change in (Change.KEPT, Change.UNSURE):
             ids[b.node.id] = a.node.id
     for left in before:
-        if not any(a is left for a, _ in pairs):
+        if not any(pair.a is left for pair in pairs):
             why = "what it had not committed is dropped" if "dynamicTableSink" in left.node.body else ""
             changes.append(_change(Change.DROPPED, left, None, why))
     for added in after:
-        if not any(b is added for _, b in pairs):
+        if not any(pair.b is added for pair in pairs):
             changes.append(_change(Change.NEW, None, added))
-    _moved(old, new, pairs, notes)
+    _moved(pairs, notes)
     top = max(old.nodes, default=0)
     for number in new.nodes:
         if number not in ids:
             top += 1
             ids[number] = top
     found = _sum(changes, notes)
-    manners = {b.node.id: _manner(a.node) for a, b in pairs if ids[b.node.id] == a.node.id}
+    manners = {p.b.node.id: _manner(p.a.node) for p in pairs if ids[p.b.node.id] == p.a.node.id}
     return Comparison(found, renumbered(_as_made(new, manners), ids))
+
+
+def _never_taken_back(old: Plan, new: Plan, pair: _Pair, ids: Mapping[int, int]) -> Node | None:
+    """An operator right in front of this one that gave rows which it took back later, and that does not go on: begun
+    empty, or gone, it never takes back what this one has kept."""
+    if "dynamicTableSink" in pair.a.node.body:
+        return None
+    go_on = {ids.get(node.id) for node in _in_front(new, pair.b.node)}
+    lost = [node for node in _in_front(old, pair.a.node) if node.id not in go_on]
+    return next((node for node in lost if _takes_back(node, pair.a.node)), None)
+
+
+def _in_front(plan: Plan, node: Node) -> list[Node]:
+    """The nearest operators with state that it gets its rows from."""
+    given = [plan.nodes[number] for number in node.inputs]
+    return [found for one in given for found in ([one] if _stateful(one) else _in_front(plan, one))]
+
+
+def _takes_back(node: Node, reader: Node) -> bool:
+    """Whether one operator takes back rows that it has given, as far as it or the one that reads them tells."""
+    if reader.kind in _AGGREGATES:
+        return bool(reader.body.get("needRetraction") or any(reader.body.get("aggCallNeedRetractions") or []))
+    if node.kind == "deduplicate":
+        return bool(node.body.get("keepLastRow"))
+    if node.kind == "join":
+        return (node.body.get("joinSpec") or {}).get("joinType") != "INNER"
+    return node.kind in ("group-aggregate", "global-group-aggregate", "rank", "sort-limit", "changelog-normalize")
 
 
 def _manner(node: Node) -> Json:
@@ -239,7 +285,60 @@ def from_one(plan: Plan) -> Plan:
 
 
 def _parts(plan: Plan) -> list[_Part]:
-    return [_part(plan, node) for node in plan.nodes.values() if _stateful(node)]
+    found: list[_Part] = []
+    origins: dict[int, str] = {}
+    sinks = _sinks(plan)
+    for node in plan.nodes.values():
+        before = [origins[i] for i in node.inputs]
+        if _stateful(node):
+            part = _part(plan, node, " ".join(before), sinks[node.id])
+            part = replace(part, pieces={**part.pieces, "mode": _mode(node)})
+            found.append(part)
+            does = [part.place, *(f"{k}={v}" for k, v in part.pieces.items()), *_read(node)]
+        else:
+            does = _passes(plan, node)
+        if does or len(before) != 1:
+            text = json.dumps([does, before if node.kind != "union" else sorted(before)])
+            origins[node.id] = hashlib.sha256(text.encode()).hexdigest()
+        else:
+            origins[node.id] = before[0]
+    return found
+
+
+def _mode(node: Node) -> str:
+    """`stream` or `batch`. In batch mode Flink restores nothing, whatever it is given, and says nothing."""
+    return str(node.body.get("type", "")).partition("-")[0]
+
+
+def _sinks(plan: Plan) -> dict[int, frozenset[str]]:
+    """The tables that the rows of each operator end in."""
+    found: dict[int, frozenset[str]] = dict.fromkeys(plan.nodes, frozenset())
+    for node in reversed(list(plan.nodes.values())):
+        if "dynamicTableSink" in node.body:
+            found[node.id] |= {str(node.table)}
+        for number in node.inputs:
+            found[number] |= found[node.id]
+    return found
+
+
+def _read(node: Node) -> list[str]:
+    """Of a source: where it reads, and what it leaves out by itself."""
+    if "scanTableSource" not in node.body:
+        return []
+    return [f"{k}={v}" for k, v in sorted(node.options.items()) if k in PLACES] + _pushed(node)
+
+
+def _passes(plan: Plan, node: Node) -> list[str]:
+    """What an operator without state does to the rows, besides computing columns (those have their meanings)."""
+    rows = [column for i in node.inputs for column in plan.columns[i]]
+    if node.kind == "lookup-join":
+        keys = ("joinType", "lookupKeys", "joinCondition", "filterOnTemporalTable")
+        return [str(node.table), *(json.dumps(node.body.get(k), sort_keys=True) for k in keys)]
+    if node.kind.endswith("correlate"):
+        made = plan.columns[node.id][len(rows) :]
+        return [str(node.body.get("joinType")), *(c.meaning for c in made)]
+    condition = node.body.get("condition")
+    return [meaning(condition, rows)] if condition else []
 
 
 def _stateful(node: Node) -> bool:
@@ -250,27 +349,52 @@ def _stateful(node: Node) -> bool:
     return node.kind not in _STATELESS
 
 
-def _part(plan: Plan, node: Node) -> _Part:
+def _part(plan: Plan, node: Node, origin: str, sinks: frozenset[str]) -> _Part:
     given = [plan.columns[i] for i in node.inputs]
     inputs = json.dumps([_filters(plan, i) for i in node.inputs])
     if "scanTableSource" in node.body:
-        return _Part(node, _source(node), f"source {node.table}", inputs)
+        return _Part(node, _source(node), f"source {node.table}", inputs, " ".join(_read(node)), sinks)
     if "dynamicTableSink" in node.body:
-        return _Part(node, _sink(node, given), f"sink {node.table}", inputs)
+        return _Part(node, _sink(node, given), f"sink {node.table}", inputs, origin, sinks)
     pieces = {"operator": f"{node.kind}_{node.version}", "key": json.dumps(_keys(plan, node))}
     if node.kind in _AGGREGATES:
         pieces |= _aggregate(plan, node, given[0])
     elif _counts_on(node, given[0]):
         made = plan.columns[node.id][len(given[0]) :]
-        return _Part(node, {**pieces, "aggregates": json.dumps(_row(made))}, node.kind, inputs)
+        return _Part(node, {**pieces, "aggregates": json.dumps(_row(made))}, node.kind, inputs, origin, sinks)
     else:
         for side, columns in enumerate(given):
             pieces[f"rows of input {side + 1}" if len(given) > 1 else "rows"] = json.dumps(_row(columns))
+            if node.kind == "join":
+                pieces[f"what tells apart the rows of input {side + 1}"] = json.dumps(_told_apart(node, side, columns))
     does = {k: v for k, v in {**_BEFORE, **node.body}.items() if k not in _NOISE and k not in _MANNER}
     pieces["what it does"] = json.dumps(does, sort_keys=True)
     if node.kind in _AGGREGATES:
         pieces["what it does"] = json.dumps(_windows(node.body, given[0]), sort_keys=True)
-    return _Part(node, pieces, node.kind, inputs)
+    if (zone := _zone(node)) is not None:
+        pieces["time zone"] = zone
+    return _Part(node, pieces, node.kind, inputs, origin, sinks)
+
+
+def _zone(node: Node) -> str | None:
+    """Of windows over a time with a zone: the zone by which they begin and end. Their state is kept by those times."""
+    windowing, window = node.body.get("windowing") or {}, node.body.get("window") or {}
+    kind = windowing.get("timeAttributeType") or (window.get("timeField") or {}).get("fieldType")
+    if not isinstance(kind, dict) or kind.get("type") != "TIMESTAMP_WITH_LOCAL_TIME_ZONE":
+        return None
+    return (node.body.get("configuration") or {}).get("table.local-time-zone")
+
+
+def _told_apart(node: Node, side: int, rows: list[Column]) -> list[list[str]]:
+    """How a join keeps the rows of one side, by the rules of Flink's JoinInputSideSpec: one for each join key, by the
+    shortest key that is unique, or each with how often it came."""
+    keys = node.body.get(("leftUpsertKeys", "rightUpsertKeys")[side]) or []
+    by = set((node.body.get("joinSpec") or {}).get(("leftKeys", "rightKeys")[side]) or [])
+    if not keys:
+        return []
+    if any(set(key) <= by for key in keys):
+        return [["", "the join key"]]
+    return _row([rows[i] for i in min(keys, key=len)])
 
 
 def _counts_on(node: Node, rows: list[Column]) -> bool:
@@ -331,8 +455,11 @@ def _source(node: Node) -> dict[str, str]:
 def _sink(node: Node, given: list[list[Column]]) -> dict[str, str]:
     pieces = {"connector": node.options.get("connector", "")}
     if node.body.get("state"):  # it puts late changes into order, and keeps whole rows for that
-        pieces["rows"] = json.dumps([c.type for columns in given for c in columns])
-        pieces["key"] = json.dumps([node.body.get("inputUpsertKey"), node.body.get("sinkUpsertMaterializeStrategy")])
+        pieces["rows"] = json.dumps([piece for columns in given for piece in _row(columns)])
+        pieces["key"] = json.dumps(_primary_key(node))
+        pieces["upsert key"] = json.dumps(
+            [node.body.get("inputUpsertKey"), node.body.get("sinkUpsertMaterializeStrategy")]
+        )
     return pieces
 
 
@@ -340,8 +467,7 @@ def _filters(plan: Plan, number: int) -> list[str]:
     """The conditions on the way from the last stateful operator to here."""
     node = plan.nodes[number]
     if "scanTableSource" in node.body:  # some sources filter themselves
-        pushed = node.body["scanTableSource"].get("abilities") or []
-        return [json.dumps(a, sort_keys=True) for a in pushed if a.get("type") == "FilterPushDown"]
+        return _pushed(node)
     if _stateful(node):
         return []
     found = [f for i in node.inputs for f in _filters(plan, i)]
@@ -351,34 +477,64 @@ def _filters(plan: Plan, number: int) -> list[str]:
     return found
 
 
+def _primary_key(node: Node) -> list[int]:
+    """Of a table: the places of the columns that are its key."""
+    schema = ((node.body["dynamicTableSink"].get("table") or {}).get("resolvedTable") or {}).get("schema") or {}
+    names = (schema.get("primaryKey") or {}).get("columns") or []
+    return [i for i, column in enumerate(node.schema) if column["name"] in names]
+
+
+def _pushed(node: Node) -> list[str]:
+    pushed = node.body["scanTableSource"].get("abilities") or []
+    return [json.dumps(a, sort_keys=True) for a in pushed if a.get("type") == "FilterPushDown"]
+
+
 # Which operator of the new plan is which of the old one ---------------------------------------
 
 
-def _pairs(before: list[_Part], after: list[_Part]) -> list[tuple[_Part, _Part]]:
-    """The same ones first, in the order of the plans; then those at the same place that resemble each other most."""
-    pairs: list[tuple[_Part, _Part]] = []
+def _pairs(before: list[_Part], after: list[_Part]) -> list[_Pair]:
+    """Operators that keep the same are told apart by what their rows come from and where they end: two aggregates with
+    the same words in two INSERTs are not each other's. What is left is paired with what resembles it most."""
+    pairs: list[_Pair] = []
     left, right = list(before), list(after)
-    for inputs_too in (True, False):
+    for alike, sure in _SAME:
         for a in list(left):
-            found = next((b for b in right if _same(a, b, inputs_too)), None)
-            if found is not None:
-                pairs.append((a, found))
-                left.remove(a)
-                right.remove(found)
+            found = [b for b in right if a.place == b.place and a.pieces == b.pieces and alike(a, b)]
+            if not found:
+                continue
+            b = found[0]
+            rivals = [x for x in left if x.place == b.place and x.pieces == b.pieces and alike(x, b)]
+            told = (
+                "dynamicTableSink" in a.node.body or sure is True or (sure is None and len(found) == len(rivals) == 1)
+            )
+            pairs.append(_Pair(a, b, told))
+            left.remove(a)
+            right.remove(b)
     scored = sorted(
-        ((-_alike(a, b), i, j) for i, a in enumerate(left) for j, b in enumerate(right) if a.place == b.place),
+        (-_alike(a, b), not a.sinks & b.sinks, i, j)
+        for i, a in enumerate(left)
+        for j, b in enumerate(right)
+        if a.place == b.place
     )
     used: set[tuple[str, int]] = set()
-    for _, i, j in scored:
+    for _, _, i, j in scored:
         if ("a", i) not in used and ("b", j) not in used:
             used |= {("a", i), ("b", j)}
-            pairs.append((left[i], right[j]))
+            pairs.append(_Pair(left[i], right[j]))
     order = {part.node.id: i for i, part in enumerate(before)}
-    return sorted(pairs, key=lambda pair: order[pair[0].node.id])
+    return sorted(pairs, key=lambda pair: order[pair.a.node.id])
 
 
-def _same(a: _Part, b: _Part, inputs_too: bool) -> bool:
-    return a.place == b.place and a.pieces == b.pieces and (a.inputs == b.inputs or not inputs_too)
+# By what operators that keep the same are taken for the same one, the surest first, and whether it is one then. None:
+# if no other could be it as well.
+_SAME: list[tuple[Callable[[_Part, _Part], bool], bool | None]] = [
+    (lambda a, b: a.origin == b.origin and a.sinks == b.sinks, True),
+    (lambda a, b: a.origin == b.origin and bool(a.sinks & b.sinks), None),
+    (lambda a, b: a.origin == b.origin, None),
+    (lambda a, b: a.inputs == b.inputs and bool(a.sinks & b.sinks), None),
+    (lambda a, b: bool(a.sinks & b.sinks), None),
+    (lambda a, b: True, False),
+]
 
 
 def _alike(a: _Part, b: _Part) -> int:
@@ -399,12 +555,18 @@ def _change(change: Change, a: _Part | None, b: _Part | None, why: str = "") -> 
     )
 
 
-def _judge(a: _Part, b: _Part, notes: list[str]) -> OperatorChange:
+def _judge(pair: _Pair, notes: list[str]) -> OperatorChange:
+    a, b = pair.a, pair.b
     differing = [k for k in {**a.pieces, **b.pieces} if a.pieces.get(k) != b.pieces.get(k)]
     if differing:
         return _change(Change.CHANGED, a, b, "; ".join(_differs(k, a, b) for k in differing))
+    if not pair.told:
+        why = "it cannot be told which operator of the old version it goes on from: what comes into it has changed"
+        return _change(Change.UNSURE, a, b, f"{why}, and others keep the same or it is written elsewhere")
     if "scanTableSource" in a.node.body:
         return _same_place(a, b, notes)
+    if "dynamicTableSink" in a.node.body and (elsewhere := _moved_places(a, b)):
+        return _written_elsewhere(a, b, ", ".join(elsewhere), notes)
     known = a.node.kind in _AGGREGATES | _ROWS or "dynamicTableSink" in a.node.body
     if not known and _body(a.node) != _body(b.node):
         return _change(Change.UNSURE, a, b, f"what a {a.node.kind} keeps is not known here")
@@ -420,9 +582,27 @@ def _body(node: Node) -> str:
     return json.dumps({k: v for k, v in node.body.items() if k not in ("id", "description")}, sort_keys=True)
 
 
+def _moved_places(a: _Part, b: _Part) -> list[str]:
+    """The options by which one table reads or writes elsewhere than the other."""
+    before, after = a.node.options, b.node.options
+    return sorted(k for k in PLACES if before.get(k, "").rstrip("/") != after.get(k, "").rstrip("/"))
+
+
+def _written_elsewhere(a: _Part, b: _Part, options: str, notes: list[str]) -> OperatorChange:
+    connector = b.node.options.get("connector", "")
+    if connector in _ANYWHERE:
+        notes.append(f"{b.node.table}: it writes elsewhere ({options}) from now on")
+        return _change(Change.KEPT, a, b)
+    if connector == "filesystem":  # seen on 2.3.0: while files are open, new rows go to the old folder, too
+        why = "its state holds the files that are open in the old place, and it would go on writing there"
+        return _change(Change.CHANGED, a, b, f"it writes elsewhere ({options}); {why}; without it, they are lost")
+    why = "its state may hold what is to be committed at the old place"
+    return _change(Change.UNSURE, a, b, f"it writes elsewhere ({options}); {why}")
+
+
 def _same_place(a: _Part, b: _Part, notes: list[str]) -> OperatorChange:
     before, after = a.node.options, b.node.options
-    moved = sorted(k for k in PLACES if before.get(k) != after.get(k))
+    moved = _moved_places(a, b)
     if moved:
         why = f"it reads from elsewhere ({', '.join(moved)}); its state holds positions of the old place"
         return _change(Change.UNSURE, a, b, why)
@@ -466,11 +646,16 @@ def _item(piece: Any) -> str:
     return str(piece)
 
 
-def _moved(old: Plan, new: Plan, pairs: list[tuple[_Part, _Part]], notes: list[str]) -> None:
-    for a, b in pairs:
-        if a.inputs != b.inputs:
+def _moved(pairs: list[_Pair], notes: list[str]) -> None:
+    for pair in pairs:
+        if pair.a.inputs != pair.b.inputs:
             notes.append(
-                f"{b.node.description}: a filter in front of it changed; what it has kept was filtered the old way"
+                f"{pair.b.node.description}: a filter in front of it changed; what it has kept was filtered the old way"
+            )
+        elif pair.a.origin != pair.b.origin and not {"scanTableSource", "dynamicTableSink"} & pair.b.node.body.keys():
+            notes.append(
+                f"{pair.b.node.description}: what comes into it is made in another way; what it has kept was made the "
+                "old way"
             )
 
 

@@ -243,3 +243,23 @@ async def test_until_a_later_attempt_has_state_of_its_own(world: World):
     assert (await world.retain()).checkpoints == {}
     world.write(4)
     assert sorted((await world.retain()).checkpoints) == [1, 2, 3]
+
+
+async def test_a_savepoint_that_is_pinned_while_others_are_deleted_stays(world: World):
+    folders = [world.root / world.job.id / "savepoints" / f"8-{n}" / f"savepoint-{n}" for n in range(3)]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        (folder / "_metadata").write_bytes(b"x")
+        world.age(folder, OLD - number * 60)
+    kept = attempts.point_id(world.job.id, folders[1].as_uri())
+
+    async def dispose(path: str) -> None:
+        """Of the first one takes its time."""
+        async with world.database.write() as session:
+            (await attempts.one_point(session, world.job, kept)).kept = True
+
+    world.cluster.dispose = dispose
+    done = await world.retain(keep_last=1, keep_for=0, keep_attempts=None)
+    assert done.deleted == [folders[0].as_uri()]
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    assert "come into use" in done.refused[0]

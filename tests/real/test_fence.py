@@ -127,3 +127,35 @@ class TestAProgramThatChoosesItsState:
         command = stack.do(job, "start", "FAILED")
         assert (command["error_code"], key in command["error"]) == ("program_overrides", True)
         assert set(alive(stack)) <= before
+
+    def test_one_that_claims_its_restore_point_is_not_run(self, stack: Stack, program: GitRepository, tmp_path: Path):
+        """Flink would delete a pinned savepoint after three checkpoints (seen after 9 s)."""
+        file = tmp_path / "main"
+        let_go(file)
+        job = job_of(stack, program, str(file), "execution.state-recovery.claim-mode=CLAIM")
+        stack.do(job, "start")
+        stack.checkpointed(job)
+        stack.do(job, "pause")
+        point = stack.items(job, "restore-points")[0]["path"]
+        before = set(alive(stack))
+        command = stack.do(job, "start", "FAILED")
+        assert (command["error_code"], "claim-mode" in command["error"]) == ("program_overrides", True)
+        assert set(alive(stack)) <= before
+        assert [p["path"] for p in stack.items(job, "restore-points") if p["kind"] == "savepoint"] == [point]
+
+    def test_one_in_batch_mode_does_not_begin_from_the_beginning(
+        self, stack: Stack, program: GitRepository, tmp_path: Path
+    ):
+        """Flink gives it no state, and says nothing."""
+        file = tmp_path / "main"
+        let_go(file)
+        first = job_of(stack, program, str(file))
+        stack.do(first, "start")
+        stack.checkpointed(first)
+        stack.do(first, "pause")
+        point = stack.items(first, "restore-points")[0]["path"]
+        before = set(alive(stack))
+        second = job_of(stack, program, str(file), "execution.runtime-mode=BATCH")
+        command = stack.do(second, "start", "FAILED", restore={"mode": "point", "point": point})
+        assert (command["error_code"], "batch" in command["error"]) == ("program_overrides", True)
+        assert set(alive(stack)) <= before

@@ -94,6 +94,57 @@ def test_compatible_keeps_the_state_though_operators_came_between(stack: Stack, 
     assert "COMPATIBLE" in stack.http.get(f"/jobs/{job}/commands/{answer['number']}/log").text
 
 
+def test_a_filesystem_sink_is_not_given_state_that_writes_into_the_old_folder(stack: Stack, tmp_path: Path):
+    """With its state, all rows of version 2 would go into files of version 1's folder while these are open."""
+
+    def to(folder: str) -> str:
+        text = script(tmp_path / folder, NUMBERED)
+        return text.replace(
+            "'sink.rolling-policy.rollover-interval' = '1 s'", "'sink.rolling-policy.rollover-interval' = '1 h'"
+        )
+
+    job = running(stack, to("old"))
+    verdict = changed(stack, job, to("new"))
+    assert verdict["verdict"] == "INCOMPATIBLE", verdict
+    assert "the old place" in verdict["summary"]
+    refused = stack.send(job, "resubmit", restore={"mode": "newest"})
+    assert refused.json()["code"] == "state_incompatible"
+    stack.do(job, "resubmit", restore={"mode": "newest"}, force=True)
+    began = stack.until(lambda: list((tmp_path / "new").glob(".part-*")), "files in the new folder")
+    assert began
+
+
+def test_a_second_insert_takes_no_state_of_the_first(stack: Stack, tmp_path: Path):
+    """Both number rows behind a deduplication, with the same words; they differ in what comes into that. The new one
+    stands in front, and begins at one."""
+
+    def insert(sink: str, every: int) -> str:
+        one = f"SELECT id, k, pt FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY id ORDER BY pt) AS r FROM src WHERE MOD(id, {every}) = 0) WHERE r = 1"
+        return f"INSERT INTO {sink} SELECT id, COUNT(*) {OVER} FROM ({one})"
+
+    table = "CREATE TABLE more (id BIGINT, n BIGINT) WITH ('connector' = 'blackhole');\n"
+    text = script(tmp_path, NUMBERED).rpartition("INSERT INTO counted")[0] + table
+    job = running(stack, f"{text}{insert('counted', 1)};")
+    before = newest(stack, tmp_path)
+    verdict = changed(stack, job, f"{text}{insert('more', 7)};\n{insert('counted', 1)};")
+    assert verdict["verdict"] == "COMPATIBLE", verdict
+    stack.do(job, "resubmit", restore={"mode": "newest"})
+    stack.checkpointed(job, more_than=2)
+    seen = stack.until(lambda: [r for r in rows(tmp_path) if r["id"] > before + 40], "rows after the change")
+    assert all(r["id"] == r["n"] for r in seen)
+
+
+def test_a_version_in_batch_mode_does_not_begin_from_the_beginning(stack: Stack, tmp_path: Path):
+    """Flink would not restore it, and say nothing: all rows would be written a second time."""
+    text = script(tmp_path, "SELECT id, id FROM src").replace("'datagen',", "'datagen', 'number-of-rows' = '100000',")
+    job = running(stack, text)
+    verdict = changed(stack, job, "SET 'execution.runtime-mode' = 'batch';\n" + text)
+    assert verdict["verdict"] == "INCOMPATIBLE", verdict
+    refused = stack.send(job, "resubmit", restore={"mode": "newest"})
+    assert refused.json()["code"] == "state_incompatible"
+    assert len(stack.alive(job)) == 1
+
+
 class TestIncompatible:
     MORE = f"SELECT id, n + 0 * s FROM (SELECT id, COUNT(*) {OVER} AS n, SUM(id) {OVER} AS s FROM src)"
 
