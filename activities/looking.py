@@ -60,7 +60,7 @@ async def certain(
         await growth.begin()
     first = await engine.leader()
     began = clock.monotonic()
-    wait = grace if first.ha or first.identity == leader else max(grace, first.silence)
+    wait = grace if first.ha or first.identity == leader else max(grace, first.heartbeat_timeout)
     while True:
         await asyncio.sleep(min(PAUSE, wait))
         asked = now_ms()
@@ -68,10 +68,10 @@ async def certain(
         if seen.state is not EngineState.MISSING:
             return seen, asked
         if (now := await engine.leader()).identity != first.identity:
-            first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.silence)
+            first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.heartbeat_timeout)
             continue
         if clock.monotonic() - began >= wait:
-            holders = await engine.remains(ref)
+            holders = await engine.slot_holders(ref)
             if not holders:
                 if growth is not None:
                     await growth.check()

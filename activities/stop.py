@@ -11,7 +11,7 @@ from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of, now_ms
 from clusters import state_files
-from clusters.protocol import Engine, Ref, TriggerState, Unreachable
+from clusters.protocol import Engine, Ref, Savepoints, TriggerState, Unreachable
 from core.effects import EngineError, Rejected, Tell
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
@@ -44,6 +44,9 @@ class Stopper:
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
             attempt, cluster, engine = await self._find(wanted)
+            if not isinstance(engine, Savepoints):
+                error = f"A cluster of kind {cluster.kind} takes no savepoints."
+                return c.Stopped(error=error, code="savepoint_failed")
             growth = Growth.of(attempt, cluster)
             one = _Trigger(engine, attempt, wanted, tell, self._services.settings, pulse, growth)
             result = await (one.stop() if stop else one.savepoint())
@@ -127,7 +130,7 @@ class _Trigger:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Savepoints,
         attempt: Attempt,
         wanted: c.TriggerIn,
         tell: Tell,

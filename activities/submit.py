@@ -17,8 +17,8 @@ from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import certain, deadline_of
 from builds import pyenv
 from builds.jars import main_class
-from clusters.flink.programs import SEVERAL_JOBS
 from clusters.protocol import (
+    SEVERAL_JOBS,
     Engine,
     JarProgram,
     Overview,
@@ -26,6 +26,7 @@ from clusters.protocol import (
     ProgramFailed,
     PythonProgram,
     Ref,
+    SharedByPrograms,
     SqlProgram,
     Submission,
     Unclear,
@@ -40,6 +41,7 @@ from core.sql.script import parse_script
 from observation.growth import Growth
 from services import Services
 from settings import clock
+from settings.installed import flink_python
 from sql.compiling import PlanOfAttempt, ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
 from store import attempts
@@ -211,7 +213,8 @@ class Submitter:
                     return _ran()
                 if spent.observation is None:
                     raise Unclear(spent.error or "it cannot be told whether the cluster has it")
-        await engine.check_whole(ref)
+        if isinstance(engine, SharedByPrograms):
+            await engine.check_whole(ref)
         return c.Submitted(state=c.SubmitState.ACCEPTED, leader=(await engine.leader()).identity)
 
     async def _end_program(
@@ -339,7 +342,7 @@ class Submitter:
 
     async def _python(self, spec: dict[str, object], root: Path, cluster: Cluster, tell: Tell) -> Path:
         settings = self._services.settings
-        base = self._services.engines.flink_python(cluster.flink_version)
+        base = flink_python(settings.cache, cluster.flink_version)
         if not base.exists():
             raise Rejected(
                 f"PyFlink {cluster.flink_version} is not installed on this worker; "

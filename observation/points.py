@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clusters import state_files
-from clusters.protocol import PointSeen, Ref, Unreachable
+from clusters.protocol import Checkpoints, PointSeen, Ref, Unreachable
 from core.effects import EngineError
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
@@ -121,7 +121,8 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
     found += await state_files.scan(savepoints, RestoreKind.SAVEPOINT)
     if attempt.ended_at is None:
         try:
-            asked = await services.engines.get(cluster).checkpoints(Ref(attempt.flink_job_id, attempt.handle))
+            engine, ref = services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle)
+            asked = await engine.checkpoints(ref) if isinstance(engine, Checkpoints) else []
             found = [*asked, *found]  # Flink knows the time better than the file does
         except EngineError:
             pass  # the files have told
@@ -156,6 +157,8 @@ async def untouched(services: Services, cluster: Cluster, attempt: Attempt, seen
     try:
         if seen is EngineState.MISSING:
             return False
+        if not isinstance(engine, Checkpoints):
+            return True
         takes = await engine.takes_checkpoints(ref)
         return takes is not None and not await engine.checkpoints(ref)
     except EngineError:

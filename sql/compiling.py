@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from clusters.flink.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
-from clusters.flink.session import FlinkSession, scrub
 from clusters.protocol import Plan as Body
-from clusters.protocol import Planner
+from clusters.protocol import Planner, SqlSessions
+from clusters.sql import NoPlan, SqlGateway, StatementFailed, as_set, rejected, scrub
 from core.config import values
 from core.effects import EngineError, Rejected, Tell, quiet
 from core.errors import InvalidInput
@@ -250,7 +249,7 @@ def properties_of(environment: Environment, config: Mapping[str, str], paralleli
 
 
 async def compiled(
-    engine: FlinkSession, cluster: Cluster, environment: Environment, properties: Mapping[str, str]
+    engine: SqlSessions, cluster: Cluster, environment: Environment, properties: Mapping[str, str]
 ) -> Plan:
     """What a script compiles to, without running any of it. Raises `Rejected` for what Flink refuses, `NotAPlan` for
     what runs but has no plan, `Unreachable`."""
@@ -352,7 +351,7 @@ async def _text(services: Services, session: AsyncSession, job: Job, number: int
 async def _compile(services: Services, text: _Text) -> Plan:
     """Raises what `compiled` raises, and `InvalidInput` for tables that may not be used."""
     async with planning(services.settings, "Compiling the plan of the version"):
-        plan = await compiled(services.engines.session(text.cluster), text.cluster, text.environment, text.properties)
+        plan = await compiled(services.engines.compiler(text.cluster), text.cluster, text.environment, text.properties)
     text.environment.check(plan.reads, plan.writes)
     return plan
 

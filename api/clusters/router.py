@@ -28,7 +28,8 @@ from api.commands.schemas import CommandOut, NewCommand
 from api.deps import Page, Parts, Watcher
 from api.jobs.schemas import NewVersion
 from api.problems import responses
-from clusters.registry import PROCESSES, SESSION
+from clusters.kind import FLAT, Address
+from clusters.registry import KINDS, address_of, columns_of, flat_of, kind_of
 from core import config as rules
 from core.errors import Conflict, InvalidInput
 from core.jobs.states import CommandKind, JobState
@@ -40,7 +41,6 @@ from temporal.delivery import NO_ANSWER, start_watch, stop_watch
 router = APIRouter(tags=["clusters"])
 ClusterName = Annotated[str, Path(max_length=100)]
 FRESH_SECONDS = 2.0
-_OF_SESSIONS = {"standby_urls", "gateway_url", "gateway_urls"}
 log = structlog.get_logger()
 
 
@@ -55,12 +55,20 @@ async def list_clusters(parts: Parts) -> Page[ClusterOut]:
 @router.post("/clusters", status_code=201, responses=responses(409, 422, 503), summary="Register a cluster")
 async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
     """Refused (`cluster_known`) when the Flink that answers there is a cluster already, under another name."""
-    given = new.model_dump(exclude={"force"}) | {
-        "jobmanager_url": new.jobmanager_url or f"host://{parts.settings.host}"
-    }
-    urls = [given["jobmanager_url"], *new.standby_urls] if new.kind == SESSION else []
-    answers = await addresses.who_answers(urls)
-    row = Cluster(**given, identity=answers[0].cluster if answers else None, created_at=clock.now())
+    kind = KINDS[new.kind]
+    address = new.where() or (kind.default(parts.settings) if kind.default else None)
+    assert address is not None  # `NewCluster` has seen to that
+    answers = await addresses.who_answers(parts, kind, address, new.flink_version)
+    row = Cluster(
+        name=new.name,
+        kind=new.kind,
+        **columns_of(address),
+        flink_version=new.flink_version,
+        state_dir=new.state_dir,
+        config=new.config,
+        identity=answers[0].cluster if answers else None,
+        created_at=clock.now(),
+    )
     async with parts.database.write() as session:
         before = await session.get(Cluster, new.name)
         if before is not None and not await clusters.is_left(session, before):
@@ -69,7 +77,7 @@ async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
             same = await clusters.same_flink(session, leader.cluster, leader.identity, besides=new.name)
             if same is not None and not new.force:
                 raise Conflict(
-                    f"The Flink that answers at {new.jobmanager_url} is the cluster {same.name} already.",
+                    f"The Flink that answers at {address} is the cluster {same.name} already.",
                     code="cluster_known",
                     remedy=f"Use {same.name}, or change it: PATCH /clusters/{same.name}. With `force` it gets a second "
                     "name all the same.",
@@ -104,6 +112,7 @@ async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) 
     """
     given = changes.model_dump(exclude_unset=True)
     force = bool(given.pop("force", False))
+    # null says that it has none where that can be, and nothing elsewhere.
     given = {k: v for k, v in given.items() if v is not None or k in ("gateway_url", "identity")}
     async with parts.database.read() as session:
         row = await clusters.get(session, name)
@@ -115,12 +124,15 @@ async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) 
             code="cluster_managed",
             remedy="Give its job another version.",
         )
-    _check_address(row, given)
-    another = await addresses.is_another(parts, row, given, open_, force=force)
+    address = _changed_address(row, given)
+    forgets = "identity" in given
+    another = await addresses.is_another(parts, row, address, open_, forgets=forgets, force=force)
     async with parts.database.write() as session:
         row = await clusters.get(session, name)
         if given.keys() - {"config", "flink_version"} and not force:
             addresses.check_still(row, open_, await attempts.open_on(session, name))
+        if address is not None:
+            given = {k: v for k, v in given.items() if k not in (*FLAT, "address")} | columns_of(address)
         for field, value in given.items():
             setattr(row, field, value)
         if another:
@@ -128,17 +140,14 @@ async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) 
     return _show(row, keepers)
 
 
-def _check_address(row: Cluster, given: Mapping[str, Any]) -> None:
-    """Raise `InvalidInput` when an address is not one for the kind of cluster."""
-    host = row.kind == PROCESSES
-    if host and (unused := sorted(given.keys() & _OF_SESSIONS)):
-        raise InvalidInput(f"A cluster of kind {row.kind} has no {unused[0]}.", code="field_unused", field=unused[0])
-    if str(given.get("jobmanager_url", row.jobmanager_url)).startswith("host://") != host:
-        raise InvalidInput(
-            f"jobmanager_url of a cluster of kind {row.kind} begins with {'host' if host else 'http'}://.",
-            code="bad_address",
-            field="jobmanager_url",
-        )
+def _changed_address(row: Cluster, given: Mapping[str, Any]) -> Address | None:
+    """What the address becomes; None when it is not changed. Raises `InvalidInput` when it is none of that kind."""
+    kind, flat = kind_of(row), {name: given[name] for name in FLAT if name in given}
+    if "address" in given and flat:
+        raise InvalidInput(f"Give either address or {', '.join(flat)}.", code="bad_address", field="address")
+    if "address" in given:
+        return kind.address.of(given["address"])
+    return kind.address.from_flat(kind.name, flat_of(row) | flat) if flat else None
 
 
 @router.delete("/clusters/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Forget a cluster")
@@ -206,6 +215,7 @@ def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
     return ClusterOut(
         name=row.name,
         kind=row.kind,
+        address=address_of(row).model_dump(mode="json"),
         jobmanager_url=row.jobmanager_url,
         standby_urls=row.standby_urls,
         gateway_url=row.gateway_url,

@@ -13,8 +13,8 @@ from temporalio.client import WorkflowFailureError
 from api.deps import Page, Parts, Strict
 from api.problems import responses
 from api.temporal import asking
-from clusters.protocol import Ref
-from core.effects import EngineError
+from clusters.protocol import Ref, Savepoints
+from core.effects import EngineError, Rejected
 from core.errors import Conflict
 from store import clusters, orphans
 from store.tables import Cluster, Job, Orphan
@@ -111,6 +111,8 @@ async def stop_orphan(name: ClusterName, flink_job_id: FlinkId, wanted: StopOrph
     try:
         if wanted.mode == "cancel":
             await engine.cancel(ref)
+        elif not isinstance(engine, Savepoints):
+            raise Rejected(f"a cluster of kind {cluster.kind} takes no savepoints")
         else:
             await engine.stop_with_savepoint(ref, trigger_id=row.trigger_id, directory=_directory(row, cluster))
     except EngineError as error:

@@ -49,7 +49,7 @@ async def validate_script(body: s.ValidateBody, parts: Parts) -> Validation:
     properties = {**body.config, **python_properties(parts, cluster, made)}
     try:
         async with planning(parts.settings, "Checking the script"):
-            return await validate(parts.engines.session(cluster), made, properties, queries=body.queries)
+            return await validate(parts.engines.compiler(cluster), made, properties, queries=body.queries)
     except Rejected as error:
         raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
 

@@ -8,13 +8,13 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from clusters import state_files
-from clusters.flink.errors import place, root_cause
-from clusters.flink.http import Http, Refused
+from clusters.flink.errors import place
+from clusters.flink.http import Http, Refused, Transport
 from clusters.protocol import SqlProgram, Unreachable
+from clusters.sql import STATEMENT_TIMEOUT, NoPlan, Result, SessionGone, StatementFailed, as_set, first_line, rejected
 from core.effects import EngineError, Rejected, Tell
 from core.sql.operators import Json, table_in
 from core.sql.references import literal, options_in
@@ -23,40 +23,18 @@ from settings import clock
 
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25
-STATEMENT_TIMEOUT = 300.0
 
 
-class StatementFailed(EngineError):
-    """Flink says no to a statement; the message is Flink's own."""
+class RestGateway:
+    """Implements `clusters.sql.SqlGateway`. `transport` takes the place of the network."""
 
+    def __init__(self, url: str, *, transport: Transport | None = None):
+        self._url = url.rstrip("/")
+        self.http = Http([url], "SQL gateway", transport=transport)
 
-class NoPlan(EngineError):
-    """A plan was compiled, and the file that it was written to cannot be read here."""
-
-
-class SessionGone(EngineError):
-    """The gateway does not know the session: it was restarted, or the session was idle for too long."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A page of rows. `next` is the token of the next page, None at the end; `ready` is whether there may be more
-    now."""
-
-    columns: list[Json]
-    rows: list[Json]
-    next: int | None
-    ready: bool
-    job_id: str | None
-    kind: str
-
-
-class SqlGateway:
-    """One gateway. A session lives on one gateway only."""
-
-    def __init__(self, url: str):
-        self.url = url.rstrip("/")
-        self.http = Http([url], "SQL gateway")
+    @property
+    def url(self) -> str:
+        return self._url
 
     async def answers(self) -> bool:
         try:
@@ -283,7 +261,7 @@ class SqlGateway:
 
     async def culprit(self, session: str, inserts: list[Statement], error: StatementFailed, shift: int) -> Statement:
         """Which INSERT an error is about: by its place, or by asking Flink to explain each alone."""
-        if (where := place(error.stack or "")) is not None:
+        if (where := error.where) is not None:
             before = [s for s in inserts if (s.line, s.column) <= (where[0] - shift, where[1])]
             return before[-1] if before else inserts[0]
         for statement in inserts if len(inserts) > 1 else []:
@@ -306,43 +284,8 @@ async def _read(path: str) -> str:
         ) from error
 
 
-def as_set(inserts: list[Statement]) -> str:
-    """All INSERTs as what COMPILE PLAN takes."""
-    if len(inserts) == 1:
-        return without_execute(inserts[0].text)
-    return "STATEMENT SET BEGIN\n" + "\n".join(f"{s.text};" for s in inserts) + "\nEND"
-
-
 def _failed(error: Refused) -> EngineError:
     stack = error.stack or error.message
     if "Session '" in stack and "does not exist" in stack:
         return SessionGone("The SQL gateway has forgotten the session.", stack=stack)
-    return StatementFailed(error.message, stack=stack)
-
-
-def rejected(statement: Statement, error: StatementFailed, tell: Tell, *, shift: int = 0) -> Rejected:
-    stack = error.stack or error.message
-    line, column, message = told(statement, error, shift=shift)
-    tell("Flink's answer in full:")
-    for text in stack.splitlines():
-        tell("  " + text)
-    return Rejected(f"Statement {statement.number}, line {line}, column {column}: {message}", stack=stack)
-
-
-def told(statement: Statement, error: StatementFailed, *, shift: int = 0) -> tuple[int, int, str]:
-    """Line, column and message of an error, in places of the script; `shift` lines were put in front of it."""
-    stack = error.stack or error.message
-    where = place(stack)
-    line, column = (where[0] - shift, where[1]) if where else (statement.line, statement.column)
-    message = root_cause(stack)
-    if where and shift:
-        message = message.replace(f"line {where[0]}, column {where[1]}", f"line {line}, column {column}")
-    return line, column, message
-
-
-def first_line(statement: Statement) -> str:
-    """The head of a statement for the log; option values, which may hold secrets, are left out."""
-    head = " ".join(statement.text.split("(", 1)[0].split())
-    if statement.kind == "set":
-        head = head.split("=", 1)[0]
-    return head[:100]
+    return StatementFailed(error.message, stack=stack, where=place(stack))

@@ -25,18 +25,23 @@ class Refused(EngineError):
         self.status = status
 
 
-def new_client(timeout: float) -> httpx.AsyncClient:
-    """What all requests to Flink go through: the one place for a simulation to take hold of them."""
-    return httpx.AsyncClient(timeout=httpx.Timeout(timeout, connect=5), limits=LIMITS, trust_env=False)
+Transport = httpx.AsyncBaseTransport
+"""What takes a request and gives its answer: httpx's own speaks to the network."""
+
+
+def new_client(timeout: float, transport: Transport | None = None) -> httpx.AsyncClient:
+    """What all requests to Flink go through. `timeout` is in seconds; `transport` takes the place of the network."""
+    limit = httpx.Timeout(timeout, connect=5)
+    return httpx.AsyncClient(timeout=limit, limits=LIMITS, trust_env=False, transport=transport)
 
 
 class Http:
     """A client of one server that may answer at several addresses. `what` names it in messages, for example
     `JobManager`. The address that answered last is asked first."""
 
-    def __init__(self, urls: Sequence[str], what: str, *, timeout: float = 15):
+    def __init__(self, urls: Sequence[str], what: str, *, timeout: float = 15, transport: Transport | None = None):
         self._urls = [url.rstrip("/") for url in urls]
-        self._client = new_client(timeout)
+        self._client = new_client(timeout, transport)
         self._what = what
 
     @property

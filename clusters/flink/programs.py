@@ -25,6 +25,7 @@ from datetime import timedelta
 from clusters.flink.http import Refused
 from clusters.flink.rest import UNKNOWN, FlinkRest
 from clusters.protocol import (
+    SEVERAL_JOBS,
     JarProgram,
     JobSeen,
     Overview,
@@ -42,7 +43,6 @@ INITIALIZING_SECONDS, PAUSE = 20.0, 0.2
 SLACK = timedelta(minutes=1)  # how far the JobManager's clock may be set back while a program runs
 SHORT_PATIENCE = 2.0
 REMEMBERED, ASKED, ASKED_AT_ONCE = 20_000, 50, 20
-SEVERAL_JOBS = "several_jobs"
 ADVICE = "put its INSERTs into one StatementSet, or call execute() once"
 _HALF = 2**64
 _SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")

@@ -8,7 +8,6 @@ submissions at once then share one Python gateway, and run with each other's env
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from clusters.flink.programs import ClientStopped
 from clusters.protocol import PythonProgram, Submission
 from core.effects import Rejected, Tell
 from processes.child import ProcessFailed, run, scrubbed
+from processes.flink import java_options
 from processes.scratch import temporary
 
 DRIVER = "org.apache.flink.client.python.PythonDriver"
@@ -143,14 +143,3 @@ def _by_java(said: list[str]) -> str | None:
             break
         stack.append(line.removeprefix(": "))
     return root_cause("\n".join(stack))
-
-
-def java_options(home: Path) -> list[str]:
-    """The module openings that Flink's own configuration gives its JVMs for Java 17, in either file layout."""
-    for name in ("config.yaml", "flink-conf.yaml"):
-        path = home / "conf" / name
-        for line in path.read_text().splitlines() if path.exists() else []:
-            text = line.strip()
-            if text.startswith(("all: --add", "env.java.opts.all: --add")):
-                return text.partition(": ")[2].split()
-    return os.environ.get("PENSTOCK_FLINK_JAVA_OPTS", "").split()

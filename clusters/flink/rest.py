@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.flink.errors import restore_trouble, root_cause
-from clusters.flink.http import Http, Refused
+from clusters.flink.http import Http, Refused, Transport
 from clusters.protocol import (
     Course,
     Failure,
@@ -58,8 +58,10 @@ def moment(milliseconds: int) -> datetime:
 
 
 class FlinkRest:
-    def __init__(self, urls: Sequence[str]):
-        self.http = Http(urls, "JobManager")
+    """The REST API of one Flink at the addresses of its JobManagers. `transport` takes the place of the network."""
+
+    def __init__(self, urls: Sequence[str], *, transport: Transport | None = None):
+        self.http = Http(urls, "JobManager", transport=transport)
 
     async def overview(self) -> dict[str, JobSeen]:
         """All jobs, running and ended, with their task counts: GET /jobs/overview."""
@@ -105,7 +107,7 @@ class FlinkRest:
         return Leader(
             identity=config.get("web.tmpdir"),
             ha=ha,
-            silence=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
+            heartbeat_timeout=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
             forgets=ha and config.get("job-result-store.delete-on-commit", "true").lower() == "true",
             cluster=cluster_identity(config, await self._options(config)),
         )

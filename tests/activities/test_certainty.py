@@ -33,7 +33,7 @@ class Double:
         self.state = script.get("state", lambda t: EngineState.MISSING)
         self.who = script.get("who", lambda t: "jm-2")
         self.holders = script.get("holders", lambda t: [])
-        self.ha, self.silence = script.get("ha", False), script.get("silence", 1.5)
+        self.ha, self.heartbeat_timeout = script.get("ha", False), script.get("heartbeat_timeout", 1.5)
         self.cause = script.get("cause", lambda t: None)
         self.triggers: list[str] = []
 
@@ -44,12 +44,12 @@ class Double:
         return JobSeen(ref.handle, self.state(self._t()), detail="as scripted")
 
     async def leader(self) -> Leader:
-        return Leader(self.who(self._t()), self.ha, self.silence)
+        return Leader(self.who(self._t()), self.ha, self.heartbeat_timeout)
 
     async def failure(self, ref: Ref) -> Failure | None:
         return self.cause(self._t())
 
-    async def remains(self, ref: Ref) -> list[str]:
+    async def slot_holders(self, ref: Ref) -> list[str]:
         return self.holders(self._t())
 
     async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
@@ -96,7 +96,7 @@ class TestMissing:
         async def away(ref: Ref) -> list[str]:
             raise Unreachable("gone")
 
-        engine.remains = away  # type: ignore[method-assign]
+        engine.slot_holders = away  # type: ignore[method-assign]
         with pytest.raises(Unreachable):
             await certain(engine, REF, leader=None, grace=0.1)  # type: ignore[arg-type]
 

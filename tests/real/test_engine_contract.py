@@ -11,13 +11,13 @@ import pytest
 
 from clusters import state_files
 from clusters.flink.session import FlinkSession
-from clusters.local.flink_processes import Flink
 from clusters.protocol import AnotherFlink, Course, Engine, Ref, SqlProgram, Submission, TriggerState, Unreachable
 from core.effects import Rejected
 from core.jobs.observations import ENDED, EngineState, Trouble
 from core.sql.plan import Plan, read
 from core.sql.script import parse_script
 from core.sql.verdict import Verdict, compare, from_one
+from processes.flink import Flink
 from processes.supervised import Processes, free_port
 from stack.parts import Parts
 from tests.real.conftest import PRINT, SOURCE, Stack
@@ -223,10 +223,10 @@ async def test_a_restore_point_that_cannot_be_read_fails_the_attempt_with_a_reas
 async def test_what_is_held_by_an_attempt_and_what_it_has_completed(subject: Subject):
     ref = await subject.ref()
     assert await subject.engine.progress(ref) is None
-    assert await subject.engine.remains(ref) == []
+    assert await subject.engine.slot_holders(ref) == []
     await subject.submit(ref)
     await subject.until(ref, EngineState.RUNNING)
-    assert len(await subject.engine.remains(ref)) == 1
+    assert len(await subject.engine.slot_holders(ref)) == 1
     for _ in range(300):
         progress = await subject.engine.progress(ref)
         if progress is not None and progress.completed:
@@ -239,7 +239,7 @@ async def test_what_is_held_by_an_attempt_and_what_it_has_completed(subject: Sub
     await subject.engine.cancel(ref)
     await subject.until(ref, EngineState.CANCELED)
     for _ in range(300):
-        if not await subject.engine.remains(ref):
+        if not await subject.engine.slot_holders(ref):
             return
         await asyncio.sleep(0.1)
     raise AssertionError("its slots are still held")
@@ -250,7 +250,7 @@ async def test_the_leader_has_an_identity(subject: Subject):
     assert leader.identity
     assert leader == await subject.engine.leader()
     assert leader.ha is False
-    assert leader.silence == 20
+    assert leader.heartbeat_timeout == 20
     assert leader.cluster, "it can be told from another Flink"
     assert (await subject.engine.health()).cluster == leader.cluster
 
