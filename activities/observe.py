@@ -21,7 +21,7 @@ from core.jobs.overrides import overridden
 from core.jobs.restore import RestoreKind
 from core.jobs.retention import SavepointPolicy
 from core.jobs.snapshot import attempt_checkpoints
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 from core.paths import of_point
 from observation import points
 from observation.condition import assess
@@ -87,7 +87,7 @@ class Observing:
             job = await session.get(Job, wanted.job_id)
             assert job is not None
             policy = SavepointPolicy.model_validate(job.savepoints or {})
-            if policy.keep_attempts is not None and not is_stateless(job.type):
+            if policy.keep_attempts is not None and traits(job.type).keeps_state:
                 before = clock.now() - timedelta(seconds=policy.keep_for)
                 up_to = wanted.number - policy.keep_attempts
                 seen.old_checkpoints = await attempts.any_ended(session, job.id, up_to=up_to, before=before)

@@ -17,7 +17,7 @@ from core.jobs.observations import ENDED
 from core.jobs.restore import RestorePoint
 from core.jobs.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_delete, to_delete
 from core.jobs.snapshot import checkpoint_directory, lineage_of, savepoint_root
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 from core.paths import normal
 from observation import points
 from services import Services
@@ -83,7 +83,7 @@ class Retaining:
         Only folders directly below this job's own checkpoint folder whose name is the Flink job id of an attempt of
         this job that the cluster does not show alive.
         """
-        if wanted.policy.keep_attempts is None or is_stateless(job.type):
+        if wanted.policy.keep_attempts is None or not traits(job.type).keeps_state:
             return
         services, below = self._services, checkpoint_directory(normal(cluster.state_dir), wanted.job_id)
         try:

@@ -35,7 +35,7 @@ from clusters.protocol import (
 from core.effects import EngineError, Rejected, Tell
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 from core.specs import SqlSpec, is_hosted_key
 from core.sql.script import parse_script
 from observation.growth import Growth
@@ -253,10 +253,10 @@ class Submitter:
     async def _submission(self, found: attempts.Context, attempt: Attempt, tell: Tell) -> Submission:
         job, cluster, spec = found.job, found.cluster, found.version.spec
         effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
-        if spec["type"] == "sql":
+        if traits(job.type).compiles:
             program, more = await self._sql(found, attempt, effective, tell)
             effective |= more
-        elif is_stateless(spec["type"]):
+        elif traits(job.type).runs_cluster:
             program = await cluster_program(self._services, found, attempt)
             effective = {key: value for key, value in effective.items() if not is_hosted_key(key)}
         else:

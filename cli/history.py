@@ -8,7 +8,7 @@ import typer
 
 from cli.client import Api, out, show_json
 from cli.jobs import Job, Json, Spec, app, plain, read_spec, ref, styled, table
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 
 
 def _lister(name: str, help_: str, columns: dict[str, str]) -> None:
@@ -124,7 +124,7 @@ def add_version(
     if as_json:
         show_json(made)
         return
-    restore = "" if is_stateless(made["spec"]["type"]) else "--restore newest "
+    restore = "--restore newest " if traits(made["spec"]["type"]).keeps_state else ""
     out.print(f"Version {made['number']}. Run it with: penstock jobs resubmit {job} {restore}--wait", markup=False)
 
 

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from cli.client import FAILED, USAGE, Api, complete_jobs, err, out, show_json
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: create, look at, send commands to.")
 
@@ -125,7 +125,7 @@ def show(job: Job, as_json: Json = False) -> None:
     if as_json:
         show_json(found)
         return
-    attempt, flink_job = found["current_attempt"], not is_stateless(found["type"])
+    attempt, flink_job = found["current_attempt"], not traits(found["type"]).runs_cluster
     what = "Flink job" if flink_job else "processes in folder"
     lines = {
         "job": f"{found['project']}:{found['name']}  ({found['id']})",

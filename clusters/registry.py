@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from clusters.flink import kind as flink_session
 from clusters.kind import FLAT, Address, Kind, Opening, Url
 from clusters.local import kind as processes
-from clusters.protocol import Engine, Identified, SqlSessions, SqlWorkbench, Unreachable
+from clusters.protocol import Engine, HostsClusters, Identified, SqlSessions, SqlWorkbench, Unreachable
 from core.errors import InvalidInput
 from settings import Settings
 
@@ -111,7 +111,7 @@ def stop_here(settings: Settings) -> int:
 
 
 def _no_sql(cluster: Cluster) -> InvalidInput:
-    others = "a session cluster that runs on it" if "session-cluster" in kind_of(cluster).job_types else "another one"
+    others = "a session cluster that runs on it" if kind_of(cluster).can(HostsClusters) else "another one"
     return InvalidInput(
         f"{cluster.name} is of kind {cluster.kind}, which has no SQL gateway.",
         code="wrong_cluster_kind",

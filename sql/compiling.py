@@ -15,6 +15,7 @@ from core.effects import EngineError, Rejected, Tell, quiet
 from core.errors import InvalidInput
 from core.jobs.restore import Accepted, RestoreRequest, newest
 from core.jobs.snapshot import lineage_of
+from core.jobs.types import traits
 from core.specs import SqlSpec
 from core.sql import lineage, verdict
 from core.sql.operators import table_in
@@ -290,7 +291,7 @@ async def judge(
     as with start and restart. Raises `InvalidInput` when Flink refuses the version's SQL. What cannot be found out is
     UNKNOWN, with the reason.
     """
-    if job.type != "sql" or (restore is not None and restore.mode == "none"):
+    if not traits(job.type).compiles or (restore is not None and restore.mode == "none"):
         return None
     async with services.database.read() as session:
         start = await _base(session, job, restore)
@@ -361,7 +362,7 @@ async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | 
     async with services.database.read() as session:
         version = await jobs.version(session, job, number)
         known = await plans.get(session, version.plan)
-        if known is not None or version.plan_why or job.type != "sql":
+        if known is not None or version.plan_why or not traits(job.type).compiles:
             return known, version.plan_why
         text = await _text(services, session, job, number)
     try:

@@ -13,7 +13,8 @@ from clusters.protocol import HostsClusters
 from clusters.registry import KINDS, kind_of
 from core.effects import EngineError
 from core.errors import Conflict, InvalidInput
-from core.jobs.states import CommandKind, JobState, is_stateless
+from core.jobs.states import CommandKind, JobState
+from core.jobs.types import traits
 from core.specs import only_scales
 from services import Services
 from store import clusters, jobs
@@ -36,7 +37,7 @@ async def check_new_job(session: AsyncSession, new: NewJob, cluster: Cluster) ->
                 remedy="Choose another cluster (GET /clusters), or try again when that job has stayed after all.",
             )
     await _check_kind(session, new.spec.type, cluster)
-    if not is_stateless(new.spec.type):
+    if not traits(new.spec.type).runs_cluster:
         return
     if new.savepoint_policy.interval is not None:
         raise InvalidInput(

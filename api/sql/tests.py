@@ -11,6 +11,7 @@ from api.problems import made_or_changed, responses
 from api.sql import schemas as s
 from api.sql.router import rows_of
 from core.errors import InvalidInput, NotFound
+from core.jobs.types import traits
 from core.names import NAME_PATTERN
 from core.specs import SqlSpec
 from core.sql.references import chain_at, quoted_name
@@ -148,7 +149,7 @@ async def _version(parts: Services, ref: str, number: int) -> tuple[Job, SqlSpec
     async with parts.database.read() as session:
         job = await jobs.get(session, ref)
         version = await jobs.version(session, job, number)
-    if job.type != "sql":
+    if not traits(job.type).compiles:
         raise InvalidInput("Only SQL jobs have tests here.", code="not_sql", field="id")
     return job, SqlSpec.model_validate(version.spec)
 
