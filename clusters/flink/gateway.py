@@ -12,7 +12,7 @@ from typing import Any
 
 from clusters import state_files
 from clusters.flink.errors import place
-from clusters.flink.http import Http, Refused, Transport
+from clusters.flink.http import Http, Refused, Transport, reads
 from clusters.protocol import SqlProgram, Unreachable
 from clusters.sql import STATEMENT_TIMEOUT, NoPlan, Result, SessionGone, StatementFailed, as_set, first_line, rejected
 from core.effects import EngineError, Rejected, Tell
@@ -52,6 +52,7 @@ class RestGateway:
         finally:
             await asyncio.shield(self.close(handle))
 
+    @reads
     async def open(self, properties: Mapping[str, str]) -> str:
         body = await self.http.call("POST", "/v2/sessions", json={"properties": dict(properties)})
         return str(body["sessionHandle"])
@@ -69,6 +70,7 @@ class RestGateway:
         except Refused as error:
             raise _failed(error) from error
 
+    @reads
     async def start(self, session: str, statement: str, config: Mapping[str, str] | None = None) -> str:
         """Send a statement; returns its operation. Raises `SessionGone` and `StatementFailed`."""
         body: Json = {"statement": statement}
@@ -80,6 +82,7 @@ class RestGateway:
             raise _failed(error) from error
         return str(answer["operationHandle"])
 
+    @reads
     async def page(self, session: str, operation: str, token: int) -> Result:
         """A page of an operation's result. Raises `StatementFailed` with Flink's words."""
         try:
@@ -131,6 +134,7 @@ class RestGateway:
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.5)
 
+    @reads
     async def rows(self, session: str, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> list[list[Any]]:
         """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
         operation = await self.start(session, statement)
@@ -147,6 +151,7 @@ class RestGateway:
             token = result.next
         return found
 
+    @reads
     async def complete(self, session: str, statement: str, position: int) -> list[str]:
         """What may stand at a position of a statement, as Flink's own completer says."""
         try:

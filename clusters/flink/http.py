@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 
@@ -98,6 +99,27 @@ class Http:
             stack = _errors(body)
             raise Refused(response.status_code, root_cause(stack), stack)
         return body
+
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+def reads(question: Callable[Given, Awaitable[Found]]) -> Callable[Given, Coroutine[Any, Any, Found]]:
+    """Of a method that reads an answer: JSON of another shape than Flink's comes from another server in its place, so
+    it raises `Unreachable`. What was sent may have arrived."""
+
+    @wraps(question)
+    async def asked(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        try:
+            return await question(*args, **kwargs)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise Unreachable(
+                f"What was answered to {question.__name__} is no answer of a Flink ({type(error).__name__}: {error}); "
+                "another server may be in its place"
+            ) from error
+
+    return asked
 
 
 _closing: set[asyncio.Task[None]] = set()

@@ -195,7 +195,10 @@ class World:
         state = random.getstate()
         random.seed(f"module {self.seed}")
         uuid.uuid4 = lambda: uuid.UUID(int=self.ids.getrandbits(128), version=4)
-        clusters.flink.http.new_client = lambda timeout, _: Client(self.network, timeout)  # type: ignore[assignment,return-value]
+        real_client = clusters.flink.http.new_client
+        clusters.flink.http.new_client = lambda timeout, transport: (
+            real_client(timeout, transport) if transport else Client(self.network, timeout)
+        )  # type: ignore[assignment,return-value]
         clusters.flink.rest.RUN_TIMEOUT = RUN_TIMEOUT
         Artifacts.jar = lambda artifacts, sha256: self.shared.jar  # type: ignore[method-assign]
         Artifacts.scratch = lambda artifacts: contextlib.nullcontext(HOME)  # type: ignore[method-assign,assignment]
