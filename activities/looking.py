@@ -40,10 +40,10 @@ def deadline_of(seconds: float) -> float:
     return clock.monotonic() + seconds - min(max(0.0, gone), seconds)
 
 
-async def certain(
+async def confirm_missing(
     engine: Engine, ref: Ref, *, leader: str | None, grace: float, growth: Growth | None = None
 ) -> tuple[JobSeen, int]:
-    """What the cluster says of an attempt, and when it was asked. MISSING is believed when nothing of the
+    """What the cluster says of an attempt, and when it was asked (`now_ms`). MISSING is given back when nothing of the
     attempt can run any more. Raises `Unreachable`, and `AliveElsewhere` when its folder (`growth`) says otherwise.
 
     `leader` is the JobManager that took it. When that one died without high availability, its task

@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
-from activities.looking import certain, now_ms, observation, why_ended
+from activities.looking import confirm_missing, now_ms, observation, why_ended
 from clusters import state_files
 from clusters.protocol import AliveElsewhere, Checkpoints, Engine, JobSeen, Metrics, Ref, Unreachable
 from core.effects import EngineError
@@ -54,7 +54,7 @@ class Observing:
     async def _look(self, wanted: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
-        seen, asked = await certain(
+        seen, asked = await confirm_missing(
             engine,
             ref,
             leader=wanted.leader,

@@ -9,7 +9,7 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import certain, deadline_of, now_ms
+from activities.looking import confirm_missing, deadline_of, now_ms
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, Unreachable
 from core.effects import EngineError, Rejected, Tell
@@ -73,7 +73,7 @@ class Stopper:
                         asked_for = True
                         tell("asked the cluster to cancel it")
                     grace, growth = self._services.settings.lost_grace, Growth.of(attempt, cluster)
-                    seen, asked = await certain(engine, ref, leader=wanted.leader, grace=grace, growth=growth)
+                    seen, asked = await confirm_missing(engine, ref, leader=wanted.leader, grace=grace, growth=growth)
                     if seen.state in ENDED:
                         tell(seen.detail)
                         return c.Stopped(state=seen.state, sequence=asked)
@@ -157,7 +157,7 @@ class _Trigger:
                 asked = now_ms()
                 seen = await self._engine.look(self._ref)
                 if seen.state is EngineState.MISSING:
-                    seen, asked = await certain(
+                    seen, asked = await confirm_missing(
                         self._engine, self._ref, leader=self._wanted.leader, grace=self._grace, growth=self._growth
                     )
                 forgotten = seen.state is EngineState.MISSING and self._path is not None  # after our own stop

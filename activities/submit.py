@@ -14,7 +14,7 @@ from activities import contracts as c
 from activities.fence import has_run, spend
 from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import certain, deadline_of
+from activities.looking import confirm_missing, deadline_of
 from builds import pyenv
 from builds.jars import main_class
 from clusters.protocol import (
@@ -204,7 +204,7 @@ class Submitter:
         ref = Ref(attempt.flink_job_id, attempt.handle)
         if attempt.handle not in overview.jobs:
             grace, growth = self._services.settings.lost_grace, Growth.of(attempt, cluster)
-            seen, _ = await certain(engine, ref, leader=sent_to, grace=grace, growth=growth)
+            seen, _ = await confirm_missing(engine, ref, leader=sent_to, grace=grace, growth=growth)
             if seen.state is EngineState.MISSING:
                 if not await has_run_or_unclear(attempt, cluster):
                     return None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from clusters.sql import SqlGateway
-from core.effects import EngineError, Tell
+from core.effects import EngineError, LogSink
 from core.jobs.observations import EngineState, Trouble
 from core.jobs.restore import RestoreKind
 from core.sql.script import Script
@@ -70,10 +70,10 @@ class Ref:
     handle: str
 
 
-Plan = dict[str, Any]
+CompiledPlan = dict[str, Any]
 """A compiled plan of Flink, as JSON."""
 
-Planner = Callable[[Plan | None, str], Awaitable[Plan | None]]
+Planner = Callable[[CompiledPlan | None, str], Awaitable[CompiledPlan | None]]
 """Given the compiled plan of a script, or None and why there is none: the plan to run, None for the text."""
 
 
@@ -88,7 +88,7 @@ class SqlProgram:
     script: Script
     before: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
-    plan: Plan | None = None
+    plan: CompiledPlan | None = None
     planner: Planner | None = None
     scratch: str | None = None
 
@@ -294,7 +294,7 @@ class Engine(Protocol):
         """The handle to record before `submit`. Has no effect on the cluster that matters if it is lost."""
         ...
 
-    async def submit(self, submission: Submission, tell: Tell) -> None:
+    async def submit(self, submission: Submission, tell: LogSink) -> None:
         """Returns when the cluster has the attempt; also when it had it already from an earlier call with
         the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have, and
         `ProgramFailed` when it has, and the program it came from has not ended well, or has started more.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json
 from core.sql.script import Script, Statement, without_execute
 
@@ -100,11 +100,11 @@ class SqlGateway(Protocol):
         this process both see. Raises `StatementFailed`, `NoPlan`."""
         ...
 
-    async def prepare(self, session: str, before: list[str], tell: Tell) -> None:
+    async def prepare(self, session: str, before: list[str], tell: LogSink) -> None:
         """Run what Penstock puts in front of a script. Raises `Rejected`."""
         ...
 
-    async def set_up(self, session: str, script: Script, tell: Tell) -> None:
+    async def set_up(self, session: str, script: Script, tell: LogSink) -> None:
         """Run all of a script but its INSERTs. Raises `Rejected`."""
         ...
 
@@ -116,7 +116,7 @@ def as_set(inserts: list[Statement]) -> str:
     return "STATEMENT SET BEGIN\n" + "\n".join(f"{s.text};" for s in inserts) + "\nEND"
 
 
-def rejected(statement: Statement, error: StatementFailed, tell: Tell, *, shift: int = 0) -> Rejected:
+def rejected(statement: Statement, error: StatementFailed, tell: LogSink, *, shift: int = 0) -> Rejected:
     """The no to a whole script: with the statement's place in it. Flink's answer in full goes to `tell`."""
     stack = error.stack or error.message
     line, column, message = told(statement, error, shift=shift)

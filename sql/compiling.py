@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from clusters.protocol import Plan as Body
+from clusters.protocol import CompiledPlan as Body
 from clusters.protocol import Planner, SqlSessions
 from clusters.sql import NoPlan, SqlGateway, StatementFailed, as_set, rejected, scrub
 from core.config import values

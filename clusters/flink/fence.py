@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 from clusters.protocol import Unclear
-from core.effects import quiet
+from core.effects import no_log
 from processes.child import ProcessFailed, run, scrubbed
 
 SOURCE = Path(__file__).with_name("Fence.java")
@@ -41,7 +41,7 @@ async def jar(folder: Path) -> Path:
         command = [compiler, "--release", "8", "-Xlint:-options", "-d", str(classes), str(SOURCE)]
         try:
             await run(
-                command, cwd=Path(name), env=scrubbed([]), tell=quiet, timeout=COMPILE_SECONDS, output_limit=1_000_000
+                command, cwd=Path(name), env=scrubbed([]), tell=no_log, timeout=COMPILE_SECONDS, output_limit=1_000_000
             )
         except (ProcessFailed, OSError) as error:
             raise Unclear(f"the job that would spend its id cannot be compiled on this worker: {error}") from error

@@ -15,7 +15,7 @@ from clusters.flink.errors import place
 from clusters.flink.http import Http, Refused, Transport, reads
 from clusters.protocol import SqlProgram, Unreachable
 from clusters.sql import STATEMENT_TIMEOUT, NoPlan, Result, SessionGone, StatementFailed, as_set, first_line, rejected
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json, table_in
 from core.sql.references import literal, options_in
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
@@ -201,7 +201,7 @@ class RestGateway:
         start = max((i for i, t in enumerate(parts) if t.word == "WITH"), default=len(parts))
         return {literal(key.text): literal(value.text) for key, value in options_in(parts[start:])}
 
-    async def run(self, session: str, program: SqlProgram, tell: Tell) -> None:
+    async def run(self, session: str, program: SqlProgram, tell: LogSink) -> None:
         """Run a program as one Flink job. Raises `Rejected` with the statement, its line and column, and
         Flink's message; Flink's stack goes to `tell`."""
         await self.prepare(session, program.before, tell)
@@ -222,7 +222,7 @@ class RestGateway:
             culprit = await self.culprit(session, program.script.inserts, error, shift)
             raise rejected(culprit, error, tell, shift=shift) from error
 
-    async def _planned(self, session: str, program: SqlProgram, tell: Tell) -> Json | None:
+    async def _planned(self, session: str, program: SqlProgram, tell: LogSink) -> Json | None:
         assert program.planner is not None
         assert program.scratch is not None
         try:
@@ -245,7 +245,7 @@ class RestGateway:
         finally:
             await state_files.remove(path)
 
-    async def prepare(self, session: str, before: list[str], tell: Tell) -> None:
+    async def prepare(self, session: str, before: list[str], tell: LogSink) -> None:
         """What Penstock puts in front of a script. Raises `Rejected`."""
         for statement in before:
             try:
@@ -256,7 +256,7 @@ class RestGateway:
                     tell("  " + line)
                 raise Rejected(f"{head}: {error.message}", stack=error.stack) from error
 
-    async def set_up(self, session: str, script: Script, tell: Tell) -> None:
+    async def set_up(self, session: str, script: Script, tell: LogSink) -> None:
         for statement in script.setup:
             tell(f"statement {statement.number}: {first_line(statement)}")
             try:

@@ -35,13 +35,13 @@ from clusters.protocol import (
     Unclear,
     Unreachable,
 )
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 
 KEY = "pipeline.global-job-parameters"
 ATTEMPT, SEND = "penstock.attempt", "penstock.send"
 INITIALIZING_SECONDS, PAUSE = 20.0, 0.2
 SLACK = timedelta(minutes=1)  # how far the JobManager's clock may be set back while a program runs
-SHORT_PATIENCE = 2.0
+SHORT_TIMEOUT = 2.0
 REMEMBERED, ASKED, ASKED_AT_ONCE = 20_000, 50, 20
 ADVICE = "put its INSERTs into one StatementSet, or call execute() once"
 _HALF = 2**64
@@ -93,14 +93,14 @@ class Marks:
         self._rest = rest
         self._known: dict[str, Mark | None] = {}
 
-    async def of(self, job_id: str, *, patience: float = INITIALIZING_SECONDS) -> Mark | None:
+    async def of(self, job_id: str, *, timeout: float = INITIALIZING_SECONDS) -> Mark | None:
         """None when the job carries none, is unknown, or does not say: one that Flink initializes is waited for, so
         many seconds."""
         if job_id in self._known:
             return self._known[job_id]
         waited = 0.0
         while (found := await self._rest.user_config(job_id)) is None:
-            if waited >= patience:
+            if waited >= timeout:
                 return None
             await asyncio.sleep(PAUSE)
             waited += PAUSE
@@ -141,7 +141,7 @@ class Marks:
     async def started_by(self, job_ids: Collection[str]) -> dict[str, str]:
         """Of these jobs, those with a mark, with the attempt that it names. Some of many are not asked."""
         asked = list(job_ids)[:ASKED]
-        marks = await asyncio.gather(*(self.of(job_id, patience=SHORT_PATIENCE) for job_id in asked))
+        marks = await asyncio.gather(*(self.of(job_id, timeout=SHORT_TIMEOUT) for job_id in asked))
         return {job_id: mark.attempt for job_id, mark in zip(asked, marks, strict=True) if mark is not None}
 
 
@@ -165,7 +165,7 @@ class Sending:
             except Unreachable as error:
                 raise Unreachable(error.message, sent=False) from error
 
-    def listening(self, tell: Tell) -> Tell:
+    def listening(self, tell: LogSink) -> LogSink:
         """`tell`, that also notes the ids which Flink's client says it has submitted."""
 
         def listen(line: str) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from clusters.flink.errors import root_cause
 from clusters.flink.programs import ClientStopped
 from clusters.protocol import PythonProgram, Submission
-from core.effects import Rejected, Tell
+from core.effects import LogSink, Rejected
 from processes.child import ProcessFailed, run, scrubbed
 from processes.flink import java_options
 from processes.scratch import temporary
@@ -28,7 +28,7 @@ _EXIT = re.compile(r"Python process exits with code: (-?\d+)")
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
 
-async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: Tell) -> None:
+async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: LogSink) -> None:
     """Run the program's main file against the cluster, detached. `home` is FLINK_HOME of the cluster's
     version on this machine. Raises `Rejected` with Python's or Flink's own words when the client fails;
     what the cluster knows by then is another question."""

@@ -39,7 +39,7 @@ from clusters.protocol import (
     Vertex,
 )
 from clusters.sql import scrub
-from core.effects import EngineError, Rejected, Tell, quiet
+from core.effects import EngineError, LogSink, Rejected, no_log
 from core.jobs.observations import ENDED, EngineState
 
 _DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
@@ -114,7 +114,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
 
     # Submission -----------------------------------------------------------------------------
 
-    async def submit(self, submission: Submission, tell: Tell) -> None:
+    async def submit(self, submission: Submission, tell: LogSink) -> None:
         await self._check_leader()
         sending = programs.Sending(submission, self._marks, self.overview)
         submission = sending.submission
@@ -163,7 +163,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             raise Rejected("its id was spent: it was given up before it reached the cluster", stack=error.stack)
         return ref.handle in overview.jobs or _is_duplicate(error)
 
-    async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: Tell) -> None:
+    async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: LogSink) -> None:
         properties = {
             **submission.config,
             "$internal.pipeline.job-id": submission.ref.flink_job_id,
@@ -212,14 +212,14 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         assert first is not None
         raise first
 
-    async def _submit_python(self, submission: Submission, tell: Tell) -> None:
+    async def _submit_python(self, submission: Submission, tell: LogSink) -> None:
         if self._flink_home is None:
             raise Rejected(
                 "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
             )
         await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell)
 
-    async def _submit_jar(self, submission: Submission, program: JarProgram, tell: Tell) -> None:
+    async def _submit_jar(self, submission: Submission, program: JarProgram, tell: LogSink) -> None:
         body = _run_body(submission, program)
         tell(f"running {body.get('entryClass') or 'the main class'}")
         ran = await self._run_uploaded(program.path, f"{program.sha256}.jar", body, tell)
@@ -227,7 +227,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             raise programs.own_id(ran)
 
     async def _run_uploaded(
-        self, jar: Path, name: str, body: Mapping[str, Any], tell: Tell, *, timeout: float = RUN_TIMEOUT
+        self, jar: Path, name: str, body: Mapping[str, Any], tell: LogSink, *, timeout: float = RUN_TIMEOUT
     ) -> str:
         """The id of the Flink job that it has become."""
         jar_id = await self._uploaded(jar, name, tell)
@@ -242,7 +242,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
                 raise
         return await self._rest.run(await self._uploaded(jar, name, tell), body, timeout=timeout)
 
-    async def _uploaded(self, jar: Path, name: str, tell: Tell) -> str:
+    async def _uploaded(self, jar: Path, name: str, tell: LogSink) -> str:
         """The id of the uploaded jar. Flink opens every uploaded jar to list them, so it is asked once."""
         async with self._uploads.setdefault(name, asyncio.Lock()):
             jar_id = self._jar_ids.get(name) or (await self._rest.jars()).get(name)
@@ -292,7 +292,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             "flinkConfiguration": {"pipeline.name": name},
         }
         try:
-            await self._run_uploaded(jar, jar.name, body, quiet, timeout=FENCE_TIMEOUT)
+            await self._run_uploaded(jar, jar.name, body, no_log, timeout=FENCE_TIMEOUT)
         except Refused as error:
             if not _is_duplicate(error):
                 raise Unclear(f"Flink does not take the job that would spend its id: {error.message}") from error

@@ -35,7 +35,7 @@ from clusters.protocol import (
     Unclear,
     Unreachable,
 )
-from core.effects import Rejected, Tell
+from core.effects import LogSink, Rejected
 from core.jobs.observations import EngineState
 from processes.child import scrubbed
 from processes.supervised import Processes, free_port, listens
@@ -81,7 +81,7 @@ class HostedClusters(Engine, HostsClusters):
 
     # Submission -----------------------------------------------------------------------------
 
-    async def submit(self, submission: Submission, tell: Tell) -> None:
+    async def submit(self, submission: Submission, tell: LogSink) -> None:
         self._check_here()
         program = submission.program
         if not isinstance(program, ClusterProgram):

@@ -17,7 +17,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import looking, stop
 from activities.logs import Pulse, Stale
-from activities.looking import certain, why_ended
+from activities.looking import confirm_missing, why_ended
 from activities.stop import _Trigger
 from clusters.protocol import Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
 from core.jobs.observations import EngineState
@@ -63,7 +63,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def believed_after(engine: Double, *, leader: str | None, grace: float = 0.2) -> float:
     began = time.monotonic()
-    seen, _ = await certain(engine, REF, leader=leader, grace=grace)  # type: ignore[arg-type]
+    seen, _ = await confirm_missing(engine, REF, leader=leader, grace=grace)  # type: ignore[arg-type]
     assert seen.state is EngineState.MISSING
     return time.monotonic() - began
 
@@ -87,7 +87,7 @@ class TestMissing:
 
     async def test_one_that_comes_back_was_never_gone(self):
         engine = Double(state=lambda t: EngineState.MISSING if t < 0.6 else EngineState.RUNNING)
-        seen, _ = await certain(engine, REF, leader="jm-1", grace=0.2)  # type: ignore[arg-type]
+        seen, _ = await confirm_missing(engine, REF, leader="jm-1", grace=0.2)  # type: ignore[arg-type]
         assert seen.state is EngineState.RUNNING
 
     async def test_a_cluster_that_goes_away_meanwhile_is_no_answer(self):
@@ -98,7 +98,7 @@ class TestMissing:
 
         engine.slot_holders = away  # type: ignore[method-assign]
         with pytest.raises(Unreachable):
-            await certain(engine, REF, leader=None, grace=0.1)  # type: ignore[arg-type]
+            await confirm_missing(engine, REF, leader=None, grace=0.1)  # type: ignore[arg-type]
 
 
 class TestAProcessThatStoodStill:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable, Iterator
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 
 from clusters.flink.session import FlinkSession
 from tests.simulation.network import Transport
-from tests.simulation.world import World
+from tests.simulation.world import World, collect
 
 Story = Callable[[FlinkSession], Awaitable[None]]
 
@@ -36,9 +37,15 @@ class SimulatedCluster:
         assert not self.world.troubles
 
 
-@pytest.fixture
-def simulated() -> Iterator[SimulatedCluster]:
-    from tests.simulation.world import collect
-
-    yield SimulatedCluster()
+@pytest.fixture(scope="module")
+def _worlds() -> Iterator[None]:
+    """What worlds have left is collected when all tests of a file are over: they turn the collector off."""
+    yield
     collect()
+    gc.unfreeze()
+    gc.enable()
+
+
+@pytest.fixture
+def simulated(_worlds: None) -> SimulatedCluster:
+    return SimulatedCluster()
