@@ -174,7 +174,9 @@ class HostedClusters(Engine, HostsClusters):
 
     async def overview(self) -> Overview:
         self._check_here()
-        found = [_state(folder) for folder in _attempts(self._root)]
+        # One that was fenced before it was sent has nothing but the end that was written down for it.
+        unsent = [path.parent for path in self._root.glob("*/seen.json") if not (path.parent / "wanted.json").exists()]
+        found = [_state(folder) for folder in [*_attempts(self._root), *filter(_is_attempt, unsent)]]
         fenced = frozenset(seen.handle for seen in found if seen.detail == FENCED)
         there = {s.handle: s for s in found if s.state is not EngineState.MISSING and s.handle not in fenced}
         return Overview(there, fenced)
@@ -224,7 +226,11 @@ def stop_all(root: Path) -> int:
 
 
 def _attempts(root: Path) -> list[Path]:
-    return sorted(path.parent for path in root.glob("*/wanted.json") if _HANDLE.match(path.parent.name))
+    return sorted(path.parent for path in root.glob("*/wanted.json") if _is_attempt(path.parent))
+
+
+def _is_attempt(folder: Path) -> bool:
+    return _HANDLE.match(folder.name) is not None
 
 
 def _port(url: str) -> int:

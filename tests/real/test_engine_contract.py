@@ -99,7 +99,7 @@ class Machine(Subject):
 
     async def submit(self, ref: Ref, sql: str = "", **_: object) -> None:
         at = self.engine.found_at(None, keep=False)  # type: ignore[attr-defined]
-        program = ClusterProgram("2.3.0", at.rest_port, at.gateway_port, self.state, 1, 1, "1g", "1g")
+        program = ClusterProgram("2.3.0", at.rest_port, at.gateway_port, self.state, 1, 1, "1100m", "1728m")
         submission = Submission(ref, "contract", program, {}, None, None, False)
         await self.engine.submit(submission, lambda _: None)
 
