@@ -21,6 +21,7 @@ from core.effects import EngineError, Rejected, Tell
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
 from services import Services
 from settings import Settings, clock, waits
+from settings.installed import flink_python
 from store import attempts, clusters, commands, jobs
 from store.tables import Build
 
@@ -199,7 +200,7 @@ class Builder:
         if isinstance(spec.requirements, str):
             git.inside(source, spec.requirements)
         program = await asyncio.to_thread(services.artifacts.put_program, source, wanted.key)
-        base = services.engines.flink_python(wanted.cluster_flink_version)
+        base = flink_python(settings.cache, wanted.cluster_flink_version)
         if base.exists():
             await pyenv.ensure(
                 services.artifacts,

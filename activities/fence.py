@@ -6,7 +6,7 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import certain, now_ms, observation
+from activities.looking import confirm_missing, now_ms, observation
 from clusters import state_files
 from clusters.protocol import Engine, JobSeen, Leader, Ref
 from core.effects import EngineError, Tell
@@ -87,7 +87,7 @@ async def _remainder(
         return None, now_ms()
     tell(f"the JobManager has changed since attempt {attempt.number} was written down: waiting for task managers")
     ref = Ref(attempt.flink_job_id, attempt.handle)
-    seen, asked = await certain(engine, ref, leader=led_before, grace=grace, growth=Growth.of(attempt, cluster))
+    seen, asked = await confirm_missing(engine, ref, leader=led_before, grace=grace, growth=Growth.of(attempt, cluster))
     return (None if seen.state is EngineState.MISSING else seen), asked
 
 

@@ -18,7 +18,7 @@ from clusters import state_files
 from clusters.protocol import Unreachable
 from core.history import attempts_to_forget, cutoff, numbers_of
 from core.jobs.snapshot import checkpoint_directory, savepoint_root
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 from core.paths import normal
 from services import Services
 from settings import clock, waits
@@ -134,7 +134,7 @@ class Forgetting:
             state_dir = await history.state_dir(session, job) if job else None
         if job is None or not page:
             return
-        left = Left() if is_stateless(job.type) else await _left(job.id, state_dir)
+        left = await _left(job.id, state_dir) if traits(job.type).keeps_state else Left()
         if left is None:
             return
         async with database.read() as session:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
-from clusters.protocol import ClusterProgram, Ref
-from clusters.registry import SESSION
+from clusters.protocol import ClusterProgram, FoundAt, HostsClusters, Ref
+from clusters.registry import KINDS, address_of, columns_of
 from core.effects import EngineError, Rejected
 from core.jobs.observations import EngineState
 from core.specs import SessionClusterSpec, only_scales
-from processes.supervised import free_port, listens
 from services import Services
 from settings import clock
 from store import attempts, clusters, jobs
@@ -39,7 +36,9 @@ class Hosting:
             if not only_scales(found.version.spec, new):
                 return c.Rescaled()
             try:
-                engine = services.engines.hosted(found.cluster)
+                engine = services.engines.get(found.cluster)
+                if not isinstance(engine, HostsClusters):
+                    raise _hosts_none(found.cluster)
                 await engine.scale(Ref(found.attempt.flink_job_id, found.attempt.handle), int(new["taskmanagers"]))
             except EngineError as error:
                 return c.Rescaled(error=error.message, code="not_scaled")
@@ -52,13 +51,17 @@ async def cluster_program(services: Services, found: attempts.Context, attempt: 
     `Rejected` when the cluster's name is taken."""
     spec = SessionClusterSpec.model_validate(found.version.spec)
     version = spec.flink_version or found.cluster.flink_version
-    seen = await services.engines.get(found.cluster).look(Ref(attempt.flink_job_id, attempt.handle))
-    row = await _row(services, found.job, found.cluster, version, new=seen.state is EngineState.MISSING)
+    engine = services.engines.get(found.cluster)
+    if not isinstance(engine, HostsClusters):
+        raise _hosts_none(found.cluster)
+    seen = await engine.look(Ref(attempt.flink_job_id, attempt.handle))
+    new = seen.state is EngineState.MISSING
+    row, at = await _row(services, engine, found.job, found.cluster, version, new=new)
     await start_watch(services, row.name)
     return ClusterProgram(
         flink_version=version,
-        rest_port=_port(row.jobmanager_url),
-        gateway_port=_port(str(row.gateway_url)),
+        rest_port=at.rest_port,
+        gateway_port=at.gateway_port,
         state_dir=row.state_dir,
         taskmanagers=spec.taskmanagers,
         slots=spec.slots,
@@ -67,11 +70,16 @@ async def cluster_program(services: Services, found: attempts.Context, attempt: 
     )
 
 
-async def _row(services: Services, job: Job, place: Cluster, version: str, *, new: bool) -> Cluster:
-    """The row of the cluster that `job` runs. An attempt that is `new` may find a port of it taken by a stranger;
-    then it gets another."""
+async def _row(
+    services: Services, engine: HostsClusters, job: Job, place: Cluster, version: str, *, new: bool
+) -> tuple[Cluster, FoundAt]:
+    """The row of the cluster that `job` runs, and where that is found. An attempt that is `new` may find a port of it
+    taken by a stranger; then it gets another."""
     async with services.database.write() as session:
         row = await clusters.managed_by(session, job.id)
+        before = address_of(row).model_dump() if row is not None else None
+        at = engine.found_at(before, keep=row is not None and not new)
+        columns = columns_of(KINDS[at.kind].address.of(at.address))
         if row is None:
             row = await clusters.find(session, job.name)
             if row is not None and not await clusters.is_left(session, row):
@@ -80,28 +88,21 @@ async def _row(services: Services, job: Job, place: Cluster, version: str, *, ne
                 session,
                 Cluster(
                     name=job.name,
-                    kind=SESSION,
-                    jobmanager_url=_free(None),
-                    gateway_url=_free(None),
+                    kind=at.kind,
                     flink_version=version,
                     state_dir=place.state_dir,
                     config={},
-                    standby_urls=[],
-                    gateway_urls=[],
                     created_at=clock.now(),
+                    **columns,
                 ),
             )
         if new:
             row.identity = None  # it chooses another port inside at each attempt
-            row.jobmanager_url = _free(row.jobmanager_url)
-            row.gateway_url = _free(row.gateway_url)
+            for name, value in columns.items():
+                setattr(row, name, value)
         row.managed_by, row.flink_version, row.state_dir = job.id, version, place.state_dir
-        return row
+        return row, at
 
 
-def _free(url: str | None) -> str:
-    return url if url and not listens(_port(url))() else f"http://127.0.0.1:{free_port()}"
-
-
-def _port(url: str) -> int:
-    return int(urlsplit(url).port or 0)
+def _hosts_none(cluster: Cluster) -> Rejected:
+    return Rejected(f"{cluster.name} is of kind {cluster.kind}: no session cluster runs on it.")

@@ -37,10 +37,10 @@ def deadline_of(seconds: float) -> float:
     return clock.monotonic() + seconds - min(max(0.0, gone), seconds)
 
 
-async def certain(
+async def confirm_missing(
     engine: Engine, ref: Ref, *, leader: str | None, grace: float, growth: Growth | None = None
 ) -> tuple[JobSeen, int]:
-    """What the cluster says of an attempt, and when it was asked. MISSING is believed when nothing of the
+    """What the cluster says of an attempt, and when it was asked (`now_ms`). MISSING is given back when nothing of the
     attempt can run any more. Raises `Unreachable`, and `AliveElsewhere` when its folder (`growth`) says otherwise.
 
     `leader` is the JobManager that took it. When that one died without high availability, its task
@@ -57,7 +57,7 @@ async def certain(
         await growth.begin()
     first = await engine.leader()
     began = clock.monotonic()
-    wait = grace if first.ha or first.identity == leader else max(grace, first.silence)
+    wait = grace if first.ha or first.identity == leader else max(grace, first.heartbeat_timeout)
     while True:
         await asyncio.sleep(min(waits.CERTAIN_PAUSE_SECONDS, wait))
         asked = now_ms()
@@ -65,10 +65,10 @@ async def certain(
         if seen.state is not EngineState.MISSING:
             return seen, asked
         if (now := await engine.leader()).identity != first.identity:
-            first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.silence)
+            first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.heartbeat_timeout)
             continue
         if clock.monotonic() - began >= wait:
-            holders = await engine.remains(ref)
+            holders = await engine.slot_holders(ref)
             if not holders:
                 if growth is not None:
                     await growth.check()

@@ -12,9 +12,9 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
-from activities.looking import certain, now_ms, observation, why_ended
+from activities.looking import confirm_missing, now_ms, observation, why_ended
 from clusters import state_files
-from clusters.protocol import AliveElsewhere, Engine, JobSeen, Ref, Unreachable
+from clusters.protocol import AliveElsewhere, Checkpoints, Engine, JobSeen, Metrics, Ref, Unreachable
 from core.effects import EngineError
 from core.errors import NotFound
 from core.jobs.observations import ENDED, EngineState, Lost, Observation, Trouble
@@ -22,7 +22,7 @@ from core.jobs.overrides import overridden
 from core.jobs.restore import RestoreKind
 from core.jobs.retention import SavepointPolicy
 from core.jobs.snapshot import attempt_checkpoints
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 from core.paths import of_point
 from observation import points
 from observation.condition import assess
@@ -53,7 +53,7 @@ class Observing:
     async def _look(self, wanted: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
-        seen, asked = await certain(
+        seen, asked = await confirm_missing(
             engine,
             ref,
             leader=wanted.leader,
@@ -85,7 +85,7 @@ class Observing:
             job = await jobs.by_id(session, wanted.job_id)
             assert job is not None
             policy = SavepointPolicy.model_validate(job.savepoints or {})
-            if policy.keep_attempts is not None and not is_stateless(job.type):
+            if policy.keep_attempts is not None and traits(job.type).keeps_state:
                 before = clock.now() - timedelta(seconds=policy.keep_for)
                 up_to = wanted.number - policy.keep_attempts
                 seen.old_checkpoints = await attempts.any_ended(session, job.id, up_to=up_to, before=before)
@@ -110,6 +110,8 @@ class Observing:
 
     async def _with_course(self, seen: Observation, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
+        if not isinstance(engine, Metrics):
+            return seen
         try:
             found = await assess(self._services.database, engine, attempt.job_id, attempt.number, whole=True)
         except EngineError:
@@ -164,7 +166,7 @@ class Observing:
 
     async def _overridden(self, engine: Engine, attempt: Attempt, cluster: Cluster) -> str | None:
         """Whether a program has chosen its state in the place of Penstock. A SQL script cannot."""
-        if not attempt.config.get("build_key"):
+        if not attempt.config.get("build_key") or not isinstance(engine, Checkpoints):
             return None
         origin = await engine.origin(Ref(attempt.flink_job_id, attempt.handle))
         if origin is None:
@@ -187,7 +189,7 @@ class Observing:
     async def _cannot_restore(self, engine: Engine, ref: Ref) -> tuple[Trouble, str] | None:
         """An attempt that Flink restarts for ever because its state cannot be restored: tried a few times,
         no checkpoint completed, and the cause is one of the restore."""
-        progress = await engine.progress(ref)
+        progress = await engine.progress(ref) if isinstance(engine, Metrics) else None
         if progress is None or progress.completed or progress.restarts < RESTORE_TRIES:
             return None
         failure = await engine.failure(ref)
@@ -218,7 +220,7 @@ class Observing:
                         if there.state is not EngineState.MISSING:
                             continue
                         return c.Proven(healthy=False, why="the cluster has lost it", observation=there)
-                    progress = await engine.progress(ref)
+                    progress = await engine.progress(ref) if isinstance(engine, Metrics) else None
                     proven = c.Proven(healthy=False, why=seen.detail, observation=observation(attempt, seen, asked))
                     if seen.state is EngineState.FINISHED:
                         tell("it has come to its end")
@@ -234,10 +236,7 @@ class Observing:
                     elif progress is not None and progress.completed > 0:
                         tell("it is healthy")
                         return c.Proven(healthy=True, observation=proven.observation)
-                    elif (
-                        clock.monotonic() - since > waits.STEADY_SECONDS
-                        and await engine.takes_checkpoints(ref) is False
-                    ):
+                    elif clock.monotonic() - since > waits.STEADY_SECONDS and await _takes_none(engine, ref):
                         tell("it takes no checkpoints, and has run steadily")
                         return c.Proven(healthy=True, observation=proven.observation)
                     else:
@@ -342,3 +341,8 @@ class Observing:
                 pause = settings.watch_interval_busy if busy else settings.watch_interval
                 pause *= random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
                 await asyncio.sleep(max(0.05, pause - (clock.monotonic() - began)))
+
+
+async def _takes_none(engine: Engine, ref: Ref) -> bool:
+    """Whether it is certain that an attempt takes no checkpoints."""
+    return not isinstance(engine, Checkpoints) or await engine.takes_checkpoints(ref) is False

@@ -11,13 +11,13 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats
 from clusters import state_files
-from clusters.protocol import Engine, Ref, TriggerState, Unreachable
+from clusters.protocol import Engine, Ref, Savepoints, TriggerState, TriggerStatus, Unreachable
 from core.effects import EngineError
 from core.jobs.observations import ENDED
 from core.jobs.restore import RestorePoint
 from core.jobs.retention import SETTLED_SECONDS, CheckpointFolder, folders_to_delete, to_delete
 from core.jobs.snapshot import checkpoint_directory, lineage_of, savepoint_root
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 from core.paths import normal
 from observation import points
 from services import Services
@@ -89,7 +89,7 @@ class Retaining:
         Only folders directly below this job's own checkpoint folder whose name is the Flink job id of an attempt of
         this job that the cluster does not show alive.
         """
-        if wanted.policy.keep_attempts is None or is_stateless(job.type):
+        if wanted.policy.keep_attempts is None or not traits(job.type).keeps_state:
             return
         services, below = self._services, checkpoint_directory(normal(cluster.state_dir), wanted.job_id)
         try:
@@ -163,7 +163,7 @@ class Retaining:
         if attempt is None or attempt.ended_at is not None:
             return None  # older than the attempts that are looked at, or ended
         try:
-            status = await engine.trigger_status(Ref(attempt.flink_job_id, attempt.handle), trigger)
+            status = await _status(engine, Ref(attempt.flink_job_id, attempt.handle), trigger)
         except EngineError as error:
             return f"it has no _metadata, and whether it is still being written cannot be told: {error.message}"
         if status.state is TriggerState.FAILED:
@@ -180,6 +180,13 @@ def is_below(path: str, root: str) -> bool:
 
 async def _delete(engine: Engine, path: str) -> None:
     """A savepoint is a folder that nothing else refers to, so what Flink cannot delete is deleted as files."""
-    with contextlib.suppress(EngineError):
-        await engine.dispose(path)
+    if isinstance(engine, Savepoints):
+        with contextlib.suppress(EngineError):
+            await engine.dispose(path)
     await state_files.remove(path.rpartition("/")[0])
+
+
+async def _status(engine: Engine, ref: Ref, trigger: str) -> TriggerStatus:
+    if isinstance(engine, Savepoints):
+        return await engine.trigger_status(ref, trigger)
+    return TriggerStatus(TriggerState.UNKNOWN)

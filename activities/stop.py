@@ -8,9 +8,9 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import certain, deadline_of, now_ms
+from activities.looking import confirm_missing, deadline_of, now_ms
 from clusters import state_files
-from clusters.protocol import Engine, Ref, TriggerState, Unreachable
+from clusters.protocol import Engine, Ref, Savepoints, TriggerState, Unreachable
 from core.effects import EngineError, Rejected, Tell
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
@@ -41,6 +41,9 @@ class Stopper:
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
             attempt, cluster, engine = await self._find(wanted)
+            if not isinstance(engine, Savepoints):
+                error = f"A cluster of kind {cluster.kind} takes no savepoints."
+                return c.Stopped(error=error, code="savepoint_failed")
             growth = Growth.of(attempt, cluster)
             one = _Trigger(engine, attempt, wanted, tell, self._services.settings, pulse, growth)
             result = await (one.stop() if stop else one.savepoint())
@@ -67,7 +70,7 @@ class Stopper:
                         asked_for = True
                         tell("asked the cluster to cancel it")
                     grace, growth = self._services.settings.lost_grace, Growth.of(attempt, cluster)
-                    seen, asked = await certain(engine, ref, leader=wanted.leader, grace=grace, growth=growth)
+                    seen, asked = await confirm_missing(engine, ref, leader=wanted.leader, grace=grace, growth=growth)
                     if seen.state in ENDED:
                         tell(seen.detail)
                         return c.Stopped(state=seen.state, sequence=asked)
@@ -120,7 +123,7 @@ class _Trigger:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Savepoints,
         attempt: Attempt,
         wanted: c.TriggerIn,
         tell: Tell,
@@ -147,7 +150,7 @@ class _Trigger:
                 asked = now_ms()
                 seen = await self._engine.look(self._ref)
                 if seen.state is EngineState.MISSING:
-                    seen, asked = await certain(
+                    seen, asked = await confirm_missing(
                         self._engine, self._ref, leader=self._wanted.leader, grace=self._grace, growth=self._growth
                     )
                 forgotten = seen.state is EngineState.MISSING and self._path is not None  # after our own stop

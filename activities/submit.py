@@ -14,11 +14,11 @@ from activities import contracts as c
 from activities.fence import has_run, spend
 from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import certain, deadline_of
+from activities.looking import confirm_missing, deadline_of
 from builds import pyenv
 from builds.jars import main_class
-from clusters.flink.programs import SEVERAL_JOBS
 from clusters.protocol import (
+    SEVERAL_JOBS,
     Engine,
     JarProgram,
     Overview,
@@ -26,6 +26,7 @@ from clusters.protocol import (
     ProgramFailed,
     PythonProgram,
     Ref,
+    SharedByPrograms,
     SqlProgram,
     Submission,
     Unclear,
@@ -34,12 +35,13 @@ from clusters.protocol import (
 from core.effects import EngineError, Rejected, Tell
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 from core.specs import SqlSpec, is_hosted_key
 from core.sql.script import parse_script
 from observation.growth import Growth
 from services import Services
 from settings import clock, waits
+from settings.installed import flink_python
 from settings.polling import poll
 from sql.compiling import PlanOfAttempt, ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
@@ -195,7 +197,7 @@ class Submitter:
         ref = Ref(attempt.flink_job_id, attempt.handle)
         if attempt.handle not in overview.jobs:
             grace, growth = self._services.settings.lost_grace, Growth.of(attempt, cluster)
-            seen, _ = await certain(engine, ref, leader=sent_to, grace=grace, growth=growth)
+            seen, _ = await confirm_missing(engine, ref, leader=sent_to, grace=grace, growth=growth)
             if seen.state is EngineState.MISSING:
                 if not await has_run_or_unclear(attempt, cluster):
                     return None
@@ -204,7 +206,8 @@ class Submitter:
                     return _ran()
                 if spent.observation is None:
                     raise Unclear(spent.error or "it cannot be told whether the cluster has it")
-        await engine.check_whole(ref)
+        if isinstance(engine, SharedByPrograms):
+            await engine.check_whole(ref)
         return c.Submitted(state=c.SubmitState.ACCEPTED, leader=(await engine.leader()).identity)
 
     async def _end_program(
@@ -242,10 +245,10 @@ class Submitter:
     async def _submission(self, found: attempts.Context, attempt: Attempt, tell: Tell) -> Submission:
         job, cluster, spec = found.job, found.cluster, found.version.spec
         effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
-        if spec["type"] == "sql":
+        if traits(job.type).compiles:
             program, more = await self._sql(found, attempt, effective, tell)
             effective |= more
-        elif is_stateless(spec["type"]):
+        elif traits(job.type).runs_cluster:
             program = await cluster_program(self._services, found, attempt)
             effective = {key: value for key, value in effective.items() if not is_hosted_key(key)}
         else:
@@ -331,7 +334,7 @@ class Submitter:
 
     async def _python(self, spec: dict[str, object], root: Path, cluster: Cluster, tell: Tell) -> Path:
         settings = self._services.settings
-        base = self._services.engines.flink_python(cluster.flink_version)
+        base = flink_python(settings.cache, cluster.flink_version)
         if not base.exists():
             raise Rejected(
                 f"PyFlink {cluster.flink_version} is not installed on this worker; "

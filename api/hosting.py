@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.commands.schemas import NewCommand
-from clusters.registry import PROCESSES, SESSION
+from clusters.protocol import HostsClusters
+from clusters.registry import KINDS, kind_of
 from core.effects import EngineError
 from core.errors import Conflict, InvalidInput
-from core.jobs.states import CommandKind, JobState, is_stateless
+from core.jobs.states import CommandKind, JobState
+from core.jobs.types import traits
 from core.specs import only_scales
 from services import Services
 from store import clusters, jobs
@@ -33,25 +35,9 @@ async def check_new_job(session: Session, cluster: Cluster, *, name: str, type_:
                 code="cluster_being_deleted",
                 remedy="Choose another cluster (GET /clusters), or try again when that job has stayed after all.",
             )
-    if not is_stateless(type_):
-        if cluster.kind == PROCESSES:
-            raise InvalidInput(
-                f"{cluster.name} is of kind {PROCESSES}: only session clusters run on it.",
-                code="wrong_cluster_kind",
-                field="cluster",
-                remedy="Start a session cluster on it, and give the job that one.",
-            )
+    await _check_kind(session, type_, cluster)
+    if not traits(type_).runs_cluster:
         return
-    if cluster.kind != PROCESSES:
-        places = [row.name for row in await clusters.all_(session) if row.kind == PROCESSES]
-        raise InvalidInput(
-            f"{cluster.name} is of kind {cluster.kind}; a session cluster runs on one of kind {PROCESSES}.",
-            code="wrong_cluster_kind",
-            field="cluster",
-            remedy=f"Send one of: {', '.join(places)}."
-            if places
-            else f"Register one: POST /clusters, kind {PROCESSES}.",
-        )
     if takes_savepoints:
         raise InvalidInput(
             "A session cluster has no savepoints; its jobs have.",
@@ -65,6 +51,26 @@ async def check_new_job(session: Session, cluster: Cluster, *, name: str, type_:
             code="cluster_exists",
             remedy="Choose another name: the cluster is called as the job, in all projects.",
         )
+
+
+async def _check_kind(session: Session, type_: str, cluster: Cluster) -> None:
+    kind = kind_of(cluster)
+    if type_ in kind.job_types:
+        return
+    kinds = [other.name for other in KINDS.values() if type_ in other.job_types]
+    places = [row.name for row in await clusters.all_(session) if row.kind in kinds]
+    if kind.can(HostsClusters):
+        remedy = "Start a session cluster on it, and give the job that one."
+    elif places:
+        remedy = f"Send one of: {', '.join(places)}."
+    else:
+        remedy = f"Register one: POST /clusters, kind {' or '.join(kinds)}."
+    raise InvalidInput(
+        f"{cluster.name} is of kind {kind.name}, on which no {type_} runs: that needs kind {' or '.join(kinds)}.",
+        code="wrong_cluster_kind",
+        field="cluster",
+        remedy=remedy,
+    )
 
 
 async def check_command(services: Services, job: Job, new: NewCommand, adding: dict[str, Any] | None = None) -> None:
@@ -126,7 +132,7 @@ async def manager_of(session: Session, cluster: Cluster) -> Job:
         raise Conflict(
             f"{cluster.name} is not run by Penstock.",
             code="cluster_not_managed",
-            remedy="Start and stop it where it was started." if cluster.kind == SESSION else None,
+            remedy="Start and stop it where it was started." if not kind_of(cluster).can(HostsClusters) else None,
         )
     if JobState(job.state) not in _UP:
         raise Conflict(

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
-from clusters.flink.gateway import SessionGone
 from clusters.protocol import Unreachable
+from clusters.sql import SessionGone
 from core.effects import EngineError
 from core.errors import Conflict, PenstockError
 from core.specs import JobType

@@ -36,7 +36,7 @@ from cli.output import (
     styled,
 )
 from core.config import HIDDEN
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: create, look at, send commands to.")
 app.add_typer(commands.app)
@@ -59,7 +59,7 @@ def program(version: int, attempt: dict[str, Any] | None) -> str:
 
 def _flink_job(job: Item) -> str:
     attempt = job["current_attempt"]
-    return attempt["flink_job_id"] if attempt and not is_stateless(job["type"]) else ""
+    return attempt["flink_job_id"] if attempt and not traits(job["type"]).runs_cluster else ""
 
 
 COLUMNS = [
@@ -127,7 +127,7 @@ def show(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> None
 
 
 def _lines(job: str, shown: dict[str, Any]) -> dict[str, str]:
-    attempt, flink_job = shown["current_attempt"], not is_stateless(shown["type"])
+    attempt, flink_job = shown["current_attempt"], not traits(shown["type"]).runs_cluster
     what = "Flink job" if flink_job else "processes in folder"
     return {
         "job": f"{job_name(shown)}  ({shown['id']})",
@@ -304,9 +304,9 @@ def _added(api: Api, job: str, version: dict[str, Any]) -> None:
     """Says of a version that was added whether the job's state would fit, and what runs it."""
     number, kind = version["number"], version["spec"]["type"]
     shown = api.call("GET", f"/jobs/{ref(job)}")
-    keeps_state, has_run = not is_stateless(kind), shown["current_attempt"] is not None
+    keeps_state, has_run = traits(kind).keeps_state, shown["current_attempt"] is not None
     out.print(f"Version {number} was added.")
-    if kind == "sql" and has_run:
+    if traits(kind).compiles and has_run:
         show_verdict(api.call("GET", f"/jobs/{ref(job)}/versions/{number}/verdict"))
     # A job that has never run has no state to choose.
     command = "resubmit" if has_run else "start"

@@ -18,7 +18,7 @@ from rich.table import Table
 from cli.client import Api, out
 from cli.jobs import show_jobs
 from cli.output import styled
-from clusters.local.hosted import stop_all
+from clusters.registry import runs_here, stop_here
 from core.errors import PenstockError
 from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings, waits
@@ -145,9 +145,9 @@ def down() -> None:
             if found.processes.find(name):
                 with step(out, f"stop {name}"):
                     found.processes.stop(name)
-        if any((found.settings.home / "clusters").glob("*/run/keeper.json")):
+        if runs_here(found.settings):
             with step(out, "stop session clusters"):
-                stop_all(found.settings.home / "clusters")
+                stop_here(found.settings)
     out.print(f"Stopped. Data is kept in {found.settings.home}.", markup=False, soft_wrap=True)
 
 

@@ -1,4 +1,8 @@
-"""How Penstock speaks to a cluster: the protocol that every kind of cluster implements.
+"""How Penstock speaks to a cluster: what every kind can do, and what only some can.
+
+`Engine` is for all. Each of the other protocols is a capability: an adapter claims it by being a subclass of it, and
+has no method for what it cannot do. Who needs one asks (`isinstance(engine, Savepoints)`), and says what holds without
+it. What a kind can do, before there is a cluster of it, is asked of its `Kind` (`clusters/kind.py`).
 
 One contract test suite (`tests/real/test_engine_contract.py`) holds every implementation to it. What is
 above this file knows neither REST paths nor YARN applications.
@@ -11,9 +15,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from core.effects import EngineError, Tell
+from clusters.sql import SqlGateway
+from core.effects import EngineError, LogSink
 from core.jobs.observations import EngineState, Trouble
 from core.jobs.restore import RestoreKind
 from core.sql.script import Script
@@ -48,6 +53,10 @@ class ProgramFailed(EngineError):
         self.code = code
 
 
+SEVERAL_JOBS = "several_jobs"
+"""The `code` of a `ProgramFailed` that has started more than one Flink job."""
+
+
 class Unclear(EngineError):
     """It was sent, and the cluster cannot say yet what became of it."""
 
@@ -61,10 +70,10 @@ class Ref:
     handle: str
 
 
-Plan = dict[str, Any]
+CompiledPlan = dict[str, Any]
 """A compiled plan of Flink, as JSON."""
 
-Planner = Callable[[Plan | None, str], Awaitable[Plan | None]]
+Planner = Callable[[CompiledPlan | None, str], Awaitable[CompiledPlan | None]]
 """Given the compiled plan of a script, or None and why there is none: the plan to run, None for the text."""
 
 
@@ -79,7 +88,7 @@ class SqlProgram:
     script: Script
     before: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
-    plan: Plan | None = None
+    plan: CompiledPlan | None = None
     planner: Planner | None = None
     scratch: str | None = None
 
@@ -242,16 +251,27 @@ class Vertex:
 @dataclass(frozen=True)
 class Leader:
     """Who leads the cluster. `identity` changes with the process that leads; None when it cannot be told.
-    With `ha` jobs survive that. `silence` is after how many seconds without its leader a task manager has
+    With `ha` jobs survive that. `heartbeat_timeout` is after how many seconds without its leader a task manager has
     given up every task. `forgets`: results of jobs that have ended are deleted, and their ids may be taken again.
     `cluster` is what stays the same when the same cluster is led anew, and differs for another one; None when it cannot
     be told."""
 
     identity: str | None
     ha: bool
-    silence: float
+    heartbeat_timeout: float
     forgets: bool = False
     cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundAt:
+    """Where a cluster is found that an attempt runs: as a cluster of `kind`, at `address` in the shape of that kind,
+    which has these ports in it."""
+
+    kind: str
+    address: Mapping[str, Any]
+    rest_port: int
+    gateway_port: int
 
 
 @dataclass(frozen=True)
@@ -268,25 +288,22 @@ class Health:
     notes: list[str] = field(default_factory=list)
 
 
+@runtime_checkable
 class Engine(Protocol):
-    """Methods raise `Unreachable` when the cluster could not be asked; that is never an answer."""
+    """What every kind of cluster can do. Methods raise `Unreachable` when the cluster could not be asked; that is never
+    an answer."""
 
     async def reserve(self, flink_job_id: str) -> str:
         """The handle to record before `submit`. Has no effect on the cluster that matters if it is lost."""
         ...
 
-    async def submit(self, submission: Submission, tell: Tell) -> None:
+    async def submit(self, submission: Submission, tell: LogSink) -> None:
         """Returns when the cluster has the attempt; also when it had it already from an earlier call with
         the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have, and
-        `ProgramFailed` when it has, and the program it came from has not ended well, or has started more."""
-        ...
+        `ProgramFailed` when it has, and the program it came from has not ended well, or has started more.
 
-    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
-        """Of these jobs, those that a program of an attempt has started, with the Flink job id of that attempt."""
-        ...
-
-    async def check_whole(self, ref: Ref) -> None:
-        """Of an attempt that the cluster has. Raises `ProgramFailed` when its program has started other jobs too."""
+        Takes the programs that the kind claims (`Kind.programs`). Who compiles SQL is the adapter's business: its own
+        gateway, or that of another cluster."""
         ...
 
     async def fence(self, ref: Ref) -> bool:
@@ -295,7 +312,9 @@ class Engine(Protocol):
         `Unclear` and `Unreachable` when it cannot be told."""
         ...
 
-    async def overview(self) -> Overview: ...
+    async def overview(self) -> Overview:
+        """All that runs on the cluster, or has run there lately, from one question."""
+        ...
 
     async def look(self, ref: Ref) -> JobSeen:
         """One attempt; state MISSING only when a leader answers and does not know it."""
@@ -305,36 +324,56 @@ class Engine(Protocol):
         """The last failure of an attempt; None when there was none, or the engine does not know the attempt."""
         ...
 
-    async def progress(self, ref: Ref) -> Progress | None:
-        """None when the engine does not know the attempt."""
+    async def leader(self) -> Leader:
+        """Who leads the cluster now."""
         ...
 
-    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
-        """How it has fared; unless `whole`, without its checkpoints when it has never failed. None when the engine does
-        not know the attempt, or restarts nothing by itself."""
+    async def slot_holders(self, ref: Ref) -> list[str]:
+        """Ids of the task managers (or processes) that still hold slots for an attempt, also when the leader does not
+        know it."""
         ...
 
-    async def leader(self) -> Leader: ...
+    async def cancel(self, ref: Ref) -> None:
+        """Ask for it; fine when the job is already at its end or gone."""
+        ...
 
-    async def remains(self, ref: Ref) -> list[str]:
-        """Task managers that still hold something of an attempt, also when the leader does not know it."""
+    async def health(self) -> Health:
+        """What the cluster says of itself."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. The cluster is left alone."""
+        ...
+
+    def close_when_unused(self) -> None:
+        """As `close`, once nobody uses it, or a gateway of it, any more."""
+        ...
+
+
+@runtime_checkable
+class Savepoints(Engine, Protocol):
+    """Attempts can be stopped with a savepoint, and one can be taken while they run."""
+
+    async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        """Ask for it; the same `trigger_id` asks for the same. Raises `Rejected` when the job cannot be stopped."""
+        ...
+
+    async def savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
+        """Ask for one while the job runs on; the same `trigger_id` asks for the same. Raises `Rejected`."""
+        ...
+
+    async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus:
+        """What became of what was asked for with `trigger_id`."""
         ...
 
     async def dispose(self, path: str) -> None:
         """Delete a savepoint with all that belongs to it. Raises `Rejected` with the engine's reason."""
         ...
 
-    async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
-        """Ask for it; the same `trigger_id` asks for the same. Raises `Rejected` when the job cannot be stopped."""
-        ...
 
-    async def savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None: ...
-
-    async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus: ...
-
-    async def cancel(self, ref: Ref) -> None:
-        """Ask for it; fine when the job is already at its end or gone."""
-        ...
+@runtime_checkable
+class Checkpoints(Protocol):
+    """Attempts take checkpoints by themselves. Where a kind lacks it, no attempt ever has one."""
 
     async def checkpoints(self, ref: Ref) -> list[PointSeen]:
         """What the engine remembers of completed restore points; empty when it does not know the attempt."""
@@ -348,6 +387,97 @@ class Engine(Protocol):
         """Whether the attempt really takes checkpoints; None when the engine does not know the attempt."""
         ...
 
-    async def health(self) -> Health: ...
 
-    async def close(self) -> None: ...
+@runtime_checkable
+class Metrics(Protocol):
+    """The engine counts what its attempts do."""
+
+    async def progress(self, ref: Ref) -> Progress | None:
+        """None when the engine does not know the attempt."""
+        ...
+
+    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
+        """How it has fared; unless `whole`, without its checkpoints when it has never failed. None when the engine does
+        not know the attempt."""
+        ...
+
+    async def vertices(self, ref: Ref) -> list[Vertex]:
+        """The tasks of an attempt with what they have read and written; empty when it is not known."""
+        ...
+
+
+@runtime_checkable
+class SharedByPrograms(Protocol):
+    """A program that runs on the cluster may start more jobs there than the one it was asked for. A kind on which each
+    attempt has a cluster of its own lacks it."""
+
+    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
+        """Of these jobs, those that a program of an attempt has started, with the Flink job id of that attempt."""
+        ...
+
+    async def check_whole(self, ref: Ref) -> None:
+        """Of an attempt that the cluster has. Raises `ProgramFailed` when its program has started other jobs too."""
+        ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """What answers at the cluster's address can be told from any other Flink (`Leader.cluster`)."""
+
+    def expect(self, identity: str | None) -> None:
+        """From now on what another one than `identity` says is `AnotherFlink`; None takes whichever answers."""
+        ...
+
+    async def leaders(self) -> list[Leader]:
+        """Who leads at each of the cluster's addresses, asked one by one; those that do not answer are left out."""
+        ...
+
+
+@runtime_checkable
+class HostsClusters(Protocol):
+    """Its attempts are clusters themselves (`ClusterProgram`)."""
+
+    def found_at(self, before: Mapping[str, Any] | None, *, keep: bool) -> FoundAt:
+        """Where a cluster that is run here is found: at its address `before`, if it had one. Unless `keep`, a port of
+        that which somebody else has taken meanwhile becomes another one."""
+        ...
+
+    async def scale(self, ref: Ref, taskmanagers: int) -> None:
+        """Have so many task managers from now on. Raises `Rejected` when the cluster does not run."""
+        ...
+
+
+@runtime_checkable
+class SqlSessions(Protocol):
+    """It has SQL gateways: SQL can be validated, explained and compiled there (`clusters/sql.py`).
+
+    What runs on the cluster is another question: a plan that is compiled here may be submitted to another cluster
+    (`Engines.compiler`)."""
+
+    def gateway(self, url: str | None) -> SqlGateway | None:
+        """The gateway at `url`; None when the cluster has none there (any more)."""
+        ...
+
+    async def open_session(self, properties: Mapping[str, str]) -> tuple[SqlGateway, str]:
+        """A session on the first gateway that answers. Raises `Rejected` when the cluster has no gateway, and
+        `EngineError`."""
+        ...
+
+
+@runtime_checkable
+class SqlWorkbench(Engine, Metrics, SqlSessions, Protocol):
+    """What a query of its sessions starts runs on the cluster itself, and is seen and cancelled there: previews and
+    interactive sessions need that."""
+
+
+CAPABILITIES: tuple[type, ...] = (
+    Savepoints,
+    Checkpoints,
+    Metrics,
+    SharedByPrograms,
+    Identified,
+    HostsClusters,
+    SqlSessions,
+    SqlWorkbench,
+)
+"""All of them; what an adapter claims is which of them it is a subclass of."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from clusters.protocol import Course, Engine, JobSeen, Overview, Ref
+from clusters.protocol import Course, JobSeen, Metrics, Overview, Ref
 from core.effects import EngineError
 from core.jobs.condition import Condition, is_hopeless, warning
 from core.jobs.observations import ENDED, EngineState, Observation
@@ -35,7 +35,7 @@ def condition(course: Course, *, since: datetime, now: datetime) -> Condition:
     )
 
 
-async def assess(database: Database, engine: Engine, job_id: str, number: int, *, whole: bool) -> Condition | None:
+async def assess(database: Database, engine: Metrics, job_id: str, number: int, *, whole: bool) -> Condition | None:
     """Ask how an attempt fares, and write down what is wrong with it; None when the engine does not tell."""
     async with database.read() as session:
         attempt = await attempts.get(session, job_id, number)
@@ -65,7 +65,7 @@ class Conditions:
         self._told: dict[tuple[str, int], float] = {}
 
     async def look(
-        self, engine: Engine, rows: Sequence[Row], overview: Overview, sequence: int
+        self, engine: Metrics, rows: Sequence[Row], overview: Overview, sequence: int
     ) -> list[tuple[Row, Observation]]:
         """Attempts that their engine restarts for ever, with what has to be told of them."""
         keys = {(row["job_id"], row["number"]) for row in rows}

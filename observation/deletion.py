@@ -13,7 +13,8 @@ from __future__ import annotations
 import structlog
 
 from core.errors import Conflict, Unavailable
-from core.jobs.states import DELETABLE, JobState, allowed, is_stateless
+from core.jobs.states import DELETABLE, JobState, allowed
+from core.jobs.types import traits
 from services import Services
 from settings import clock
 from store import attempts, clusters, commands, jobs
@@ -58,7 +59,7 @@ async def _begin(services: Services, ref: str) -> Job:
 async def _check(session: Session, job: Job) -> None:
     """Raise `Conflict` when the rows say that the job cannot be deleted."""
     label, state = f"{job.project}:{job.name}", JobState(job.state)
-    if is_stateless(job.type):
+    if traits(job.type).runs_cluster:
         await _check_unused(session, job)
     if state not in DELETABLE:
         may = sorted(kind.value for kind in allowed(job.type, state, None))

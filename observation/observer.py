@@ -15,8 +15,8 @@ from typing import Any
 import structlog
 from temporalio.service import RPCError
 
-from clusters.protocol import AnotherFlink, JobSeen, Overview
-from clusters.registry import SESSION
+from clusters.protocol import AnotherFlink, Identified, JobSeen, Metrics, Overview, SharedByPrograms
+from clusters.registry import kind_of
 from core.effects import EngineError
 from core.jobs.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
 from core.jobs.states import JobState
@@ -153,11 +153,12 @@ class Observer:
         if self._reports:
             fares = self._conditions.setdefault(name, Conditions(services.database))
             # After what was told above: the workflow takes one observation of a moment.
-            hopeless = await fares.look(engine, known, overview, sequence + 1)
+            hopeless = await fares.look(engine, known, overview, sequence + 1) if isinstance(engine, Metrics) else []
             await asyncio.gather(*(self._tell(told, row, seen) for row, seen in hopeless))
             looked_at = await previews.look(services.database, engine, name, overview, now)
             owned = {row["handle"] for row in known} | looked_at
-            for ref in await self._orphans.look(name, overview, owned, now, engine.started_by):
+            started_by = engine.started_by if isinstance(engine, SharedByPrograms) else None
+            for ref in await self._orphans.look(name, overview, owned, now, started_by):
                 with contextlib.suppress(EngineError):  # it is reported, too
                     await engine.cancel(ref)
         async with services.database.write() as session:
@@ -177,7 +178,7 @@ class Observer:
         `AnotherFlink`."""
         known = cluster.health or {"slots_total": 0}  # a cluster without slots is starting, or in trouble
         asked = known.get("slots_total") != 0 and cluster.unreachable_since is None
-        asked = asked and (cluster.identity is not None or cluster.kind != SESSION)
+        asked = asked and (cluster.identity is not None or not kind_of(cluster).can(Identified))
         if asked and clock.monotonic() - self._health.get(cluster.name, -1e9) < waits.HEALTH_SECONDS:
             return None
         self._health[cluster.name] = clock.monotonic()

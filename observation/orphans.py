@@ -19,7 +19,7 @@ from store.tables import Attempt, Event, Job, Orphan
 log = structlog.get_logger()
 
 StartedBy = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
-"""`Engine.started_by`: jobs that a program of ours has started, with the Flink job id of its attempt."""
+"""`SharedByPrograms.started_by`: jobs that a program of ours has started, with the Flink job id of its attempt."""
 
 
 class OrphanWatch:

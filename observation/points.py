@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from clusters import state_files
-from clusters.protocol import PointSeen, Ref, Unreachable
+from clusters.protocol import Checkpoints, PointSeen, Ref, Unreachable
 from core.effects import EngineError
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
@@ -118,7 +118,8 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
     found += await state_files.scan(savepoints, RestoreKind.SAVEPOINT)
     if attempt.ended_at is None:
         try:
-            asked = await services.engines.get(cluster).checkpoints(Ref(attempt.flink_job_id, attempt.handle))
+            engine, ref = services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle)
+            asked = await engine.checkpoints(ref) if isinstance(engine, Checkpoints) else []
             found = [*asked, *found]  # Flink knows the time better than the file does
         except EngineError:
             pass  # the files have told
@@ -153,6 +154,8 @@ async def untouched(services: Services, cluster: Cluster, attempt: Attempt, seen
     try:
         if seen is EngineState.MISSING:
             return False
+        if not isinstance(engine, Checkpoints):
+            return True
         takes = await engine.takes_checkpoints(ref)
         return takes is not None and not await engine.checkpoints(ref)
     except EngineError:

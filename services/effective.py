@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core import config as rules
 from core.jobs.snapshot import checkpoint_directory
-from core.jobs.states import is_stateless
+from core.jobs.types import traits
 from core.sql.script import parse_script
 from store.tables import Cluster, Job, Project, Version
 
@@ -12,7 +12,7 @@ from store.tables import Cluster, Job, Project, Version
 def effective_config(job: Job, cluster: Cluster, project: Project, version: Version) -> dict[str, rules.Effective]:
     """The configuration of a version of a job on its cluster, each key with the layer it comes from."""
     spec = version.spec
-    if is_stateless(job.type):
+    if traits(job.type).runs_cluster:
         # A cluster's own configuration: what jobs get, they get when they are started on it.
         return rules.merge(
             {
@@ -25,7 +25,7 @@ def effective_config(job: Job, cluster: Cluster, project: Project, version: Vers
     own = dict(spec.get("config") or {})
     if spec.get("parallelism"):
         own["parallelism.default"] = str(spec["parallelism"])
-    if spec["type"] == "sql":
+    if traits(job.type).compiles:
         own |= parse_script(spec["sql"]).settings
     return rules.merge(
         {

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from clusters.flink.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
-from clusters.flink.session import FlinkSession, scrub
-from clusters.protocol import Plan as Body
-from clusters.protocol import Planner
+from clusters.protocol import CompiledPlan as Body
+from clusters.protocol import Planner, SqlSessions
+from clusters.sql import NoPlan, SqlGateway, StatementFailed, as_set, rejected, scrub
 from core.config import values
 from core.effects import EngineError, Rejected, Tell, quiet
 from core.errors import InvalidInput
 from core.jobs.restore import Accepted, RestoreRequest, newest
 from core.jobs.snapshot import lineage_of
+from core.jobs.types import traits
 from core.specs import SqlSpec
 from core.sql import lineage, verdict
 from core.sql.operators import table_in
@@ -250,7 +250,7 @@ def properties_of(environment: Environment, config: Mapping[str, str], paralleli
 
 
 async def compiled(
-    engine: FlinkSession, cluster: Cluster, environment: Environment, properties: Mapping[str, str]
+    engine: SqlSessions, cluster: Cluster, environment: Environment, properties: Mapping[str, str]
 ) -> Plan:
     """What a script compiles to, without running any of it. Raises `Rejected` for what Flink refuses, `NotAPlan` for
     what runs but has no plan, `Unreachable`."""
@@ -291,7 +291,7 @@ async def judge(
     as with start and restart. Raises `InvalidInput` when Flink refuses the version's SQL. What cannot be found out is
     UNKNOWN, with the reason.
     """
-    if job.type != "sql" or (restore is not None and restore.mode == "none"):
+    if not traits(job.type).compiles or (restore is not None and restore.mode == "none"):
         return None
     async with services.database.read() as session:
         start = await _base(session, job, restore)
@@ -352,7 +352,7 @@ async def _text(services: Services, session: AsyncSession, job: Job, number: int
 async def _compile(services: Services, text: _Text) -> Plan:
     """Raises what `compiled` raises, and `InvalidInput` for tables that may not be used."""
     async with planning(services.settings, "Compiling the plan of the version"):
-        plan = await compiled(services.engines.session(text.cluster), text.cluster, text.environment, text.properties)
+        plan = await compiled(services.engines.compiler(text.cluster), text.cluster, text.environment, text.properties)
     text.environment.check(plan.reads, plan.writes)
     return plan
 
@@ -362,7 +362,7 @@ async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | 
     async with services.database.read() as session:
         version = await jobs.version(session, job, number)
         known = await plans.get(session, version.plan)
-        if known is not None or version.plan_why or job.type != "sql":
+        if known is not None or version.plan_why or not traits(job.type).compiles:
             return known, version.plan_why
         text = await _text(services, session, job, number)
     try:

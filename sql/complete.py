@@ -78,7 +78,7 @@ async def _asked(services: Services, cluster_name: str, before: str) -> list[str
     start = max((m.end() for m in re.finditer(";", before)), default=0)
     statement = before[start:].lstrip()
     try:
-        gateway, handle = await services.engines.session(cluster).open_session({})
+        gateway, handle = await services.engines.compiler(cluster).open_session({})
         try:
             return await gateway.complete(handle, statement, len(statement))
         finally:

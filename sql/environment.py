@@ -18,6 +18,7 @@ from core.sql.references import Chain, bent, chain_at, created, named, quoted, q
 from core.sql.resources import TableDefinition
 from core.sql.script import place_of, statements, tokens
 from services import Services
+from settings.installed import flink_python
 from store import resources
 from store.tables import Cluster, Library
 
@@ -235,7 +236,7 @@ def python_properties(services: Services, cluster: Cluster, made: Environment) -
     """What Python functions need of a session: their files, and an interpreter with PyFlink."""
     if "python.files" not in made.properties:
         return dict(made.properties)
-    python = str(services.engines.flink_python(cluster.flink_version))
+    python = str(flink_python(services.settings.cache, cluster.flink_version))
     return {**made.properties, "python.executable": python, "python.client.executable": python}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from clusters.flink.gateway import SqlGateway, StatementFailed
+from clusters.sql import SqlGateway, StatementFailed
 from core.effects import EngineError, quiet
 from core.errors import PenstockError
 from core.specs import Use
@@ -83,7 +83,7 @@ async def _asked(
 ) -> list[str]:
     async with services.database.read() as session:
         made = await environment(services, session, project, "", uses=libraries, open_secrets=False)
-    gateway, handle = await services.engines.session(cluster).open_session({})
+    gateway, handle = await services.engines.compiler(cluster).open_session({})
     try:
         await gateway.prepare(handle, made.before, quiet)
         if "connector" not in given:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clusters import state_files
-from clusters.flink.gateway import SqlGateway, StatementFailed, told
-from clusters.flink.session import scrub
+from clusters.sql import SqlGateway, StatementFailed, scrub, told
 from core.effects import Rejected, quiet
 from core.errors import InvalidInput
 from core.specs import Use
@@ -88,7 +87,7 @@ async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
         script, _ = only_query(wanted.sql)
     made, cluster = await _environment(services, wanted)
     opened, _ = sort_script(made.text)
-    engine = services.engines.session(cluster)
+    engine = services.engines.workbench(cluster)
     properties = {**wanted.config, **python_properties(services, cluster, made)}
     try:
         gateway, session = await engine.open_session({**properties, "pipeline.name": "preview"})

@@ -19,9 +19,8 @@ import structlog
 from pydantic import BaseModel, Field
 
 from clusters import state_files
-from clusters.flink.gateway import Result, SessionGone, SqlGateway, StatementFailed
-from clusters.flink.session import FlinkSession, scrub
-from clusters.protocol import Ref, Unreachable
+from clusters.protocol import Ref, SqlWorkbench, Unreachable
+from clusters.sql import Result, SessionGone, SqlGateway, StatementFailed, scrub
 from core.effects import EngineError
 from core.errors import Conflict, NotFound
 from core.jobs.observations import ENDED
@@ -86,7 +85,7 @@ class Run:
     def __init__(
         self,
         services: Services,
-        engine: FlinkSession,
+        engine: SqlWorkbench,
         gateway: SqlGateway,
         session: str,
         streams: list[Stream],

@@ -18,9 +18,8 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from clusters.flink.gateway import SessionGone, SqlGateway, StatementFailed
-from clusters.flink.session import FlinkSession, scrub
-from clusters.protocol import Unreachable
+from clusters.protocol import SqlWorkbench, Unreachable
+from clusters.sql import SessionGone, SqlGateway, StatementFailed, scrub
 from core.config import check_config, check_key
 from core.effects import EngineError, Rejected, quiet
 from core.errors import Conflict, InvalidInput, NotFound
@@ -151,8 +150,7 @@ class Sessions:
             await gateway.close(row.handle)
 
     def _gateway(self, cluster: Cluster, row: SqlSession) -> SqlGateway | None:
-        engine = self._services.engines.session(cluster)
-        return next((g for g in engine.gateways if g.url == row.gateway_url), None)
+        return self._services.engines.workbench(cluster).gateway(row.gateway_url)
 
     # Statements -------------------------------------------------------------------------------
 
@@ -238,7 +236,7 @@ class Sessions:
         if any(not r.read for r in made.rights.values()):
             await explained(gateway, handle, [statement], made)
         async with self._services.database.read() as session:
-            engine = self._services.engines.session(await clusters.get(session, row.cluster))
+            engine = self._services.engines.workbench(await clusters.get(session, row.cluster))
         run = Run(
             self._services,
             engine,
@@ -287,7 +285,7 @@ class Sessions:
             cluster = await clusters.get(session, row.cluster)
             uses = [Use.model_validate(u) for u in row.libraries]
             made = await environment(services, session, row.project, "", uses=uses, open_secrets=True, everything=True)
-        engine = services.engines.session(cluster)
+        engine = services.engines.workbench(cluster)
         gateway, handle = await self._open(engine, cluster, row, made)
         rebuilt = Rebuilt(reset=dict(current.settings))
         try:
@@ -317,7 +315,7 @@ class Sessions:
         return rebuilt
 
     async def _open(
-        self, engine: FlinkSession, cluster: Cluster, row: SqlSession, made: Environment
+        self, engine: SqlWorkbench, cluster: Cluster, row: SqlSession, made: Environment
     ) -> tuple[SqlGateway, str]:
         properties = {**row.config, **python_properties(self._services, cluster, made)}
         try:

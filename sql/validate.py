@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
 
-from clusters.flink.gateway import SqlGateway, StatementFailed, first_line, told
-from clusters.flink.session import FlinkSession, scrub
+from clusters.protocol import SqlSessions
+from clusters.sql import SqlGateway, StatementFailed, first_line, scrub, told
 from core.effects import EngineError, quiet
 from core.errors import PenstockError
 from core.sql.operators import TableName
@@ -118,7 +118,7 @@ def _place(message: str) -> tuple[int, int]:
 
 
 async def validate(
-    engine: FlinkSession, environment: Environment, properties: dict[str, str], *, queries: bool = False
+    engine: SqlSessions, environment: Environment, properties: dict[str, str], *, queries: bool = False
 ) -> Validation:
     """Raises `Unreachable` when there is no gateway to ask."""
     script, report = of_text(environment.text, queries=queries)

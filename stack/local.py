@@ -7,8 +7,8 @@ import os
 from importlib.metadata import distribution
 from pathlib import Path
 
-from clusters.local.flink_processes import Flink
 from core.search import ATTRIBUTES
+from processes.flink import Flink
 from processes.supervised import Port, Processes, Spec, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings, code, local_stack_roots
 from settings.code import ROOT

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import PenstockError
-from settings import waits
+from settings import installed, waits
 
 TEMPORAL_CLI = "1.5.1"  # the newest tag that `go install` takes: server 1.29.1, UI 2.42.1
 TEST_SERVER = "io.temporal:temporal-test-server:1.32.0"
@@ -130,7 +130,7 @@ class Parts:
     def flink_folder(self, version: str) -> Path:
         if not re.fullmatch(r"\d+\.\d+\.\d+", version):
             raise InstallFailed(f"Flink {version[:20]}", [], "Give a version such as 2.3.0 or 1.20.5.")
-        return self.cache / "flink" / version
+        return installed.flink_folder(self.cache, version)
 
     def flink_installed(self, version: str) -> bool:
         return (self.flink_folder(version) / ".complete").exists()
@@ -139,7 +139,7 @@ class Parts:
         return sorted(p.parent.name for p in (self.cache / "flink").glob("*/.complete"))
 
     def flink_python(self, version: str) -> Path:
-        return self.flink_folder(version) / "bin" / "python"
+        return installed.flink_python(self.cache, version)
 
     def flink_home(self, version: str) -> Path:
         """FLINK_HOME of an installed version (with bin, lib and opt)."""

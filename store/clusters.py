@@ -134,8 +134,10 @@ async def answered(session: AsyncSession, name: str, at: datetime, health: dict[
 async def identified(session: AsyncSession, cluster: Cluster, identity: str) -> None:
     """Write down which Flink has answered, the first time; not when the cluster has got another address since it was
     asked."""
-    asked = (Cluster.name == cluster.name) & (Cluster.jobmanager_url == cluster.jobmanager_url)
-    await session.execute(update(Cluster).where(asked, Cluster.identity.is_(None)).values(identity=identity))
+    row = await session.get(Cluster, cluster.name, with_for_update=True)
+    asked = (cluster.kind, cluster.jobmanager_url, cluster.address)
+    if row is not None and row.identity is None and (row.kind, row.jobmanager_url, row.address) == asked:
+        row.identity = identity
 
 
 async def did_not_answer(session: AsyncSession, name: str, at: datetime, why: str) -> None:

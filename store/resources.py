@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
+from core.jobs.types import TYPES
 from store.tables import Grant, Job, Library, Resource, Secret, Version
 
 
@@ -122,10 +123,11 @@ async def remove_library(session: AsyncSession, row: Library) -> None:
 
 async def users(session: AsyncSession, row: Library) -> list[str]:
     """Jobs of its project one of whose versions is run with a library."""
+    with_sql = [name for name, type_ in TYPES.items() if type_.compiles]
     query = (
         select(Job.project, Job.name, Version.spec)
         .join(Version, Version.job_id == Job.id)
-        .where(Job.project == row.project, Job.type == "sql", Job.deleted_at.is_(None))
+        .where(Job.project == row.project, Job.type.in_(with_sql), Job.deleted_at.is_(None))
     )
     names = set()
     for project, name, spec in (await session.execute(query)).all():

@@ -77,13 +77,16 @@ class Project(Base):
 
 
 class Cluster(Base):
-    """`observed_at` is the last time it answered, `unreachable_since` the first time it did not since then,
-    `cannot_tell_at` when its jobs were told about that. `managed_by` is the session-cluster job that runs it.
-    `identity` tells the Flink that has answered at its address from any other one; null until it has answered."""
+    """`address` is where it is, in the shape that its `kind` gives it; empty where the four fields of URLs are all of
+    it (`clusters/registry.py` reads and writes them). `observed_at` is the last time it answered, `unreachable_since`
+    the first time it did not since then, `cannot_tell_at` when its jobs were told about that. `managed_by` is the
+    session-cluster job that runs it. `identity` tells the Flink that has answered at its address from any other one;
+    null until it has answered."""
 
     __tablename__ = "clusters"
     name: Mapped[str] = mapped_column(Short, primary_key=True)
     kind: Mapped[str] = mapped_column(Short)
+    address: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
     jobmanager_url: Mapped[str]
     standby_urls: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     gateway_url: Mapped[str | None]

@@ -7,12 +7,12 @@ themselves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clusters.flink.rest import FlinkRest
-from clusters.protocol import Leader
-from clusters.registry import PROCESSES
+from clusters.kind import Address, Kind
+from clusters.protocol import Identified, Leader
+from clusters.registry import address_of, kind_of
 from core.effects import EngineError
 from core.errors import Conflict
 from core.jobs.states import AttemptState
@@ -20,55 +20,47 @@ from services import Services
 from settings import waits
 from store.tables import Cluster
 
-_JOBMANAGERS = ("jobmanager_url", "standby_urls")
-_GATEWAYS = ("gateway_url", "gateway_urls")
 _ON_THEIR_WAY = (AttemptState.RECORDED, AttemptState.UNKNOWN)
 OpenAttempts = Sequence[Mapping[str, Any]]
 
 
-async def who_answers(urls: Iterable[str]) -> list[Leader]:
-    """Who leads at each of these addresses of JobManagers; those that do not answer are left out."""
-
-    async def ask(url: str) -> Leader | None:
-        rest = FlinkRest([url])
-        try:
-            async with asyncio.timeout(waits.ADDRESS_SECONDS):
-                return await rest.leader()
-        except (EngineError, TimeoutError):
-            return None
-        finally:
-            await rest.http.close()
-
-    return [leader for leader in await asyncio.gather(*map(ask, urls)) if leader is not None]
+async def who_answers(services: Services, kind: Kind, address: Address, flink_version: str) -> list[Leader]:
+    """Who leads where a cluster of this kind is to be; none where nobody answers, or the kind does not tell."""
+    if not kind.can(Identified):
+        return []
+    engine = services.engines.open(kind, address, flink_version)
+    try:
+        return await engine.leaders() if isinstance(engine, Identified) else []
+    finally:
+        await engine.close()
 
 
 async def is_another(
-    services: Services, row: Cluster, given: Mapping[str, Any], open_: OpenAttempts, *, force: bool
+    services: Services, row: Cluster, address: Address | None, open_: OpenAttempts, *, forgets: bool, force: bool
 ) -> bool:
-    """Whether the cluster may be another Flink after these changes: then its identity is written down anew.
+    """Whether the cluster may be another Flink with this `address` (None: the one that it has): then its identity is
+    written down anew, as when it `forgets` which one it was.
 
     `open_` are rows of `attempts.open_on`. Raises `Conflict`, when one of them could be lost sight of by that.
     """
-    changed = {key for key, value in given.items() if value != getattr(row, key, None)}
-    if "identity" in given and open_ and not force:
+    before = address_of(row)
+    changed = before.differences(address) if address is not None else frozenset()
+    if forgets and open_ and not force:
         raise _in_use(row, open_, "another Flink would be taken for theirs", _ACCEPT)
-    another = "identity" in given
-    if changed.intersection(_JOBMANAGERS):
-        wanted = {key: given.get(key, getattr(row, key)) for key in _JOBMANAGERS}
-        same = row.kind != PROCESSES and await _is_the_same(row, [wanted["jobmanager_url"], *wanted["standby_urls"]])
-        if not same:
-            if open_ and not force:
-                await _check_old_address(services, row, open_)
-            another = True
-    if changed.intersection(_GATEWAYS) and open_ and not force:
+    another = forgets
+    if address is not None and changed - before.GATEWAYS and not await _is_the_same(services, row, address):
+        if open_ and not force:
+            await _check_old_address(services, row, open_)
+        another = True
+    if changed & before.GATEWAYS and open_ and not force:
         raise _in_use(row, open_, "a gateway of another Flink would start their next attempts there", _GATEWAY)
     return another
 
 
-async def _is_the_same(row: Cluster, urls: Sequence[str]) -> bool:
-    """Whether the new addresses are others of the same Flink. Those that do not answer are looked at again by
-    whoever asks them later; one at the least has to."""
-    answers = await who_answers(urls)
+async def _is_the_same(services: Services, row: Cluster, address: Address) -> bool:
+    """Whether the new address is another one of the same Flink. Where nobody answers is looked at again by whoever
+    asks it later; one at the least has to."""
+    answers = await who_answers(services, kind_of(row), address, row.flink_version)
     return row.identity is not None and bool(answers) and all(leader.cluster == row.identity for leader in answers)
 
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from api.deps import Strict
+from clusters.kind import FLAT, Address, Url
+from clusters.registry import DEFAULT_KIND, KINDS, JobManagerUrl
 from core.config import check_config
+from core.errors import InvalidInput
 from core.jobs.states import JobState
 from core.names import Name
 
-Url = Annotated[
-    str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", max_length=500)
-]
-HostUrl = Annotated[str, StringConstraints(pattern=r"^host://[A-Za-z0-9][A-Za-z0-9._-]{0,252}$")]
 StateDir = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://?[A-Za-z0-9._~/@:=+-]+$", max_length=1000)]
 FlinkVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$")]
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"one of: {', '.join(KINDS)}")
+    return kind
+
+
+KindName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(KINDS)})]
 
 
 def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
@@ -28,15 +36,22 @@ def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
 
 class NewCluster(Strict):
     name: Name
-    kind: Literal["flink-session", "processes"] = Field(
-        default="flink-session",
-        description="flink-session: one that runs. processes: a machine on which Penstock runs session clusters",
+    kind: KindName = Field(
+        default=DEFAULT_KIND,
+        description=". ".join(f"{kind.name}: {kind.summary}" for kind in KINDS.values()),
     )
-    jobmanager_url: Url | HostUrl | None = Field(
+    address: dict[str, Any] | None = Field(
+        default=None,
+        max_length=20,
+        examples=[{"host": "worker-1"}],
+        description="Where it is, in the shape of its kind. flink-session: `jobmanager_url`, `standby_urls`, "
+        "`gateway_url` and `gateway_urls`, which may as well be given by themselves. processes: `host`, PENSTOCK_HOST "
+        "of the workers there; by default the API's own machine",
+    )
+    jobmanager_url: JobManagerUrl | None = Field(
         default=None,
         examples=["http://127.0.0.1:8081"],
-        description="Of kind processes: host://NAME, where NAME is PENSTOCK_HOST of the workers there; by default the "
-        "API's own machine",
+        description="REST address of the JobManager. Of kind processes host://NAME, which is its `host`",
     )
     standby_urls: list[Url] = Field(
         default=[],
@@ -58,16 +73,22 @@ class NewCluster(Strict):
     _config = field_validator("config")(_checked)
 
     @model_validator(mode="after")
-    def _address(self) -> NewCluster:
-        if self.kind == "flink-session":
-            if not (self.jobmanager_url or "").startswith("http"):
-                raise ValueError("`jobmanager_url` has to be the REST address of a JobManager, http(s)://HOST:PORT")
-            return self
-        if self.jobmanager_url is not None and not self.jobmanager_url.startswith("host://"):
-            raise ValueError("`jobmanager_url` of kind processes is host://NAME")
-        if self.gateway_url or self.gateway_urls or self.standby_urls:
-            raise ValueError("a cluster of kind processes has neither gateways nor standby JobManagers of its own")
+    def _located(self) -> NewCluster:
+        try:
+            self.where()
+        except InvalidInput as error:
+            raise ValueError(error.message) from error
         return self
+
+    def where(self) -> Address | None:
+        """Its address, from either way to give it; None where the kind's own default is to be taken. Raises
+        `InvalidInput`."""
+        kind, flat = KINDS[self.kind], {name: value for name in FLAT if (value := getattr(self, name))}
+        if self.address is not None and flat:
+            raise InvalidInput(f"give either `address` or {', '.join(flat)}", code="bad_address", field="address")
+        if self.address is not None:
+            return kind.address.of(self.address)
+        return kind.address.from_flat(kind.name, flat) if flat or kind.default is None else None
 
     model_config = ConfigDict(
         extra="forbid",
@@ -95,7 +116,10 @@ class NewCluster(Strict):
 class ClusterPatch(Strict):
     """What is left out stays. `identity` can only be sent as null."""
 
-    jobmanager_url: Url | HostUrl | None = None
+    address: dict[str, Any] | None = Field(
+        default=None, max_length=20, description="In whole, in the shape of its kind"
+    )
+    jobmanager_url: JobManagerUrl | None = None
     standby_urls: list[Url] | None = Field(default=None, max_length=10)
     gateway_url: Url | None = None
     gateway_urls: list[Url] | None = Field(default=None, max_length=10)
@@ -135,7 +159,8 @@ class NewScale(Strict):
 class ClusterOut(BaseModel):
     name: str
     kind: str
-    jobmanager_url: str
+    address: dict[str, Any] = Field(description="Where it is, in the shape of its kind")
+    jobmanager_url: str = Field(description="Of kind processes host://NAME; empty of kinds that have none")
     standby_urls: list[str]
     gateway_url: str | None
     gateway_urls: list[str]

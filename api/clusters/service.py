@@ -15,7 +15,8 @@ from api.clusters.schemas import ClusterHealth, ClusterOut, ClusterPatch, Manage
 from api.commands import service as command_service
 from api.commands.schemas import CommandOut, NewCommand
 from api.versions import NewVersion
-from clusters.registry import PROCESSES, SESSION
+from clusters.kind import FLAT, Address
+from clusters.registry import KINDS, address_of, columns_of, flat_of, kind_of
 from core import config as rules
 from core.errors import Conflict, InvalidInput
 from core.jobs.states import CommandKind, JobState
@@ -26,7 +27,6 @@ from store import attempts, clusters, commands, jobs, previews
 from store.tables import Cluster, Job
 from temporal.delivery import NO_ANSWER, start_watch, stop_watch
 
-_OF_SESSIONS = {"standby_urls", "gateway_url", "gateway_urls"}
 log = structlog.get_logger()
 
 
@@ -40,12 +40,21 @@ async def all_(services: Services) -> list[ClusterOut]:
 async def create(services: Services, new: NewCluster) -> ClusterOut:
     """Raises `Conflict`, also (`cluster_known`) when the Flink that answers there is a cluster already, under another
     name."""
-    given = new.model_dump(exclude={"force"}) | {
-        "jobmanager_url": new.jobmanager_url or f"host://{services.settings.host}"
-    }
-    urls = [given["jobmanager_url"], *new.standby_urls] if new.kind == SESSION else []
-    answers = await addresses.who_answers(urls)
-    row = Cluster(**given, identity=answers[0].cluster if answers else None, created_at=clock.now())
+    kind = KINDS[new.kind]
+    address = new.where() or (kind.default(services.settings) if kind.default else None)
+    if address is None:
+        raise InvalidInput(f"A cluster of kind {kind.name} needs an address.", code="bad_address", field="address")
+    answers = await addresses.who_answers(services, kind, address, new.flink_version)
+    row = Cluster(
+        name=new.name,
+        kind=new.kind,
+        **columns_of(address),
+        flink_version=new.flink_version,
+        state_dir=new.state_dir,
+        config=new.config,
+        identity=answers[0].cluster if answers else None,
+        created_at=clock.now(),
+    )
     async with services.database.write() as session:
         before = await clusters.find(session, new.name)
         if before is not None and not await clusters.is_left(session, before):
@@ -54,7 +63,7 @@ async def create(services: Services, new: NewCluster) -> ClusterOut:
             same = await clusters.same_flink(session, leader.cluster, leader.identity, besides=new.name)
             if same is not None and not new.force:
                 raise Conflict(
-                    f"The Flink that answers at {new.jobmanager_url} is the cluster {same.name} already.",
+                    f"The Flink that answers at {address} is the cluster {same.name} already.",
                     code="cluster_known",
                     remedy=f"Use {same.name}, or change it: PATCH /clusters/{same.name}. With `force` it gets a second "
                     "name all the same.",
@@ -83,6 +92,7 @@ async def patch(services: Services, name: str, changes: ClusterPatch) -> Cluster
     """`changes` are those of PATCH, as the route describes them. Raises `Conflict` and `InvalidInput`."""
     given = changes.model_dump(exclude_unset=True)
     force = bool(given.pop("force", False))
+    # null says that it has none where that can be, and nothing elsewhere.
     given = {k: v for k, v in given.items() if v is not None or k in ("gateway_url", "identity")}
     async with services.database.read() as session:
         row = await clusters.get(session, name)
@@ -94,14 +104,17 @@ async def patch(services: Services, name: str, changes: ClusterPatch) -> Cluster
             code="cluster_managed",
             remedy="Give its job another version.",
         )
-    _check_address(row, given)
-    another = await addresses.is_another(services, row, given, open_, force=force)
+    address = _changed_address(row, given)
+    forgets = "identity" in given
+    another = await addresses.is_another(services, row, address, open_, forgets=forgets, force=force)
     async with services.database.write() as session:
         row = await clusters.get(session, name)
         if given.keys() - {"config", "flink_version"} and not force:
             addresses.check_still(row, open_, await attempts.open_on(session, name))
         if "config" in given:
             given["config"] = rules.unhidden(given["config"], row.config, "config")
+        if address is not None:
+            given = {k: v for k, v in given.items() if k not in (*FLAT, "address")} | columns_of(address)
         for field, value in given.items():
             setattr(row, field, value)
         if another:
@@ -109,17 +122,14 @@ async def patch(services: Services, name: str, changes: ClusterPatch) -> Cluster
     return _show(row, keepers)
 
 
-def _check_address(row: Cluster, given: Mapping[str, Any]) -> None:
-    """Raise `InvalidInput` when an address is not one for the kind of cluster."""
-    host = row.kind == PROCESSES
-    if host and (unused := sorted(given.keys() & _OF_SESSIONS)):
-        raise InvalidInput(f"A cluster of kind {row.kind} has no {unused[0]}.", code="field_unused", field=unused[0])
-    if str(given.get("jobmanager_url", row.jobmanager_url)).startswith("host://") != host:
-        raise InvalidInput(
-            f"jobmanager_url of a cluster of kind {row.kind} begins with {'host' if host else 'http'}://.",
-            code="bad_address",
-            field="jobmanager_url",
-        )
+def _changed_address(row: Cluster, given: Mapping[str, Any]) -> Address | None:
+    """What the address becomes; None when it is not changed. Raises `InvalidInput` when it is none of that kind."""
+    kind, flat = kind_of(row), {name: given[name] for name in FLAT if name in given}
+    if "address" in given and flat:
+        raise InvalidInput(f"Give either address or {', '.join(flat)}.", code="bad_address", field="address")
+    if "address" in given:
+        return kind.address.of(given["address"])
+    return kind.address.from_flat(kind.name, flat_of(row) | flat) if flat else None
 
 
 async def forget(services: Services, observer: Observer, name: str) -> None:
@@ -177,6 +187,7 @@ def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
     return ClusterOut(
         name=row.name,
         kind=row.kind,
+        address=address_of(row).model_dump(mode="json"),
         jobmanager_url=row.jobmanager_url,
         standby_urls=row.standby_urls,
         gateway_url=row.gateway_url,

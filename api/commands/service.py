@@ -14,7 +14,8 @@ from api.versions import NewVersion
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.jobs.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
 from core.jobs.snapshot import JobSnapshot
-from core.jobs.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed, is_stateless
+from core.jobs.states import COMMAND_ENDED, CommandKind, CommandState, JobState, check_allowed
+from core.jobs.types import traits
 from core.paths import STATE_SCHEMES, is_path, is_state_scheme, local
 from core.sql.verdict import StateVerdict
 from core.sql.verdict import objection as objection_to
@@ -152,7 +153,7 @@ async def _hosted(
         return
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
-        if not is_stateless(job.type):
+        if not traits(job.type).runs_cluster:
             return
         known = key is not None and await commands.by_key(session, job.id, key)
     if not known:
@@ -232,7 +233,7 @@ async def _check(session: Session, job: Job, new: NewCommand) -> int | None:
     check_allowed(label, job.type, state, new.kind, CommandKind(job.busy) if job.busy else None)
     for field in (f for f, kinds in _FIELDS.items() if new.kind not in kinds and getattr(new, f) is not None):
         raise InvalidInput(f"`{field}` has no meaning with {new.kind.value}.", code="field_unused", field=field)
-    if new.force and new.kind not in _STARTS and not (is_stateless(job.type) and new.kind is CommandKind.KILL):
+    if new.force and new.kind not in _STARTS and not (traits(job.type).runs_cluster and new.kind is CommandKind.KILL):
         raise InvalidInput(f"`force` has no meaning with {new.kind.value}.", code="field_unused", field="force")
     if new.kind is CommandKind.ADOPT:
         return await _check_adoption(session, job, new)
@@ -250,7 +251,7 @@ async def _check(session: Session, job: Job, new: NewCommand) -> int | None:
         basis,
         new.restore,
         changes_version=version != job.version,
-        stateless=is_stateless(job.type),
+        stateless=not traits(job.type).keeps_state,
     )
     return version
 

@@ -26,6 +26,7 @@ from core.jobs.policy import RestartPolicy
 from core.jobs.restore import RestoreRequest
 from core.jobs.retention import SavepointPolicy
 from core.jobs.states import AttemptState, CommandKind, JobState, allowed
+from core.jobs.types import traits
 from core.names import job_workflow_id
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
 from core.sql.lineage import Lineage
@@ -299,8 +300,9 @@ async def verdict(services: Services, ref: str, number: int, point: str | None) 
     found = await judge(services, job, number, restore)
     if found is not None:
         return found
-    why = "The job has no state yet." if job.type == "sql" else f"Only SQL has a plan to compare; this is {job.type}."
-    return unknown(why)
+    if traits(job.type).compiles:
+        return unknown("The job has no state yet.")
+    return unknown(f"Only SQL has a plan to compare; this is {job.type}.")
 
 
 async def plan(services: Services, ref: str, number: int) -> out.PlanOut:

@@ -8,8 +8,8 @@ from temporalio.client import WorkflowFailureError
 
 from api.recovery.schemas import Findings, OrphanOut, Recover, StopOrphan
 from api.temporal import asking
-from clusters.protocol import Ref
-from core.effects import EngineError
+from clusters.protocol import Ref, Savepoints
+from core.effects import EngineError, Rejected
 from core.errors import Conflict
 from services import Services
 from settings import waits
@@ -59,6 +59,8 @@ async def stop_orphan(services: Services, name: str, flink_job_id: str, wanted: 
     try:
         if wanted.mode == "cancel":
             await engine.cancel(ref)
+        elif not isinstance(engine, Savepoints):
+            raise Rejected(f"a cluster of kind {cluster.kind} takes no savepoints")
         else:
             await engine.stop_with_savepoint(ref, trigger_id=row.trigger_id, directory=_directory(row, cluster))
     except EngineError as error:

@@ -34,7 +34,7 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
     properties = {**body.config, **python_properties(services, cluster, made)}
     try:
         async with planning(services.settings, "Checking the script"):
-            return await validate(services.engines.session(cluster), made, properties, queries=body.queries)
+            return await validate(services.engines.compiler(cluster), made, properties, queries=body.queries)
     except Rejected as error:
         raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
 

@@ -8,6 +8,7 @@ from api.deps import Bench
 from api.scripts import rows_of
 from api.testing import schemas as out
 from core.errors import InvalidInput, NotFound
+from core.jobs.types import traits
 from core.specs import SqlSpec
 from core.sql.references import chain_at, quoted_name
 from core.sql.script import sort_script, tokens
@@ -109,7 +110,7 @@ async def _version(services: Services, ref: str, number: int) -> tuple[Job, SqlS
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         version = await jobs.version(session, job, number)
-    if job.type != "sql":
+    if not traits(job.type).compiles:
         raise InvalidInput("Only SQL jobs have tests here.", code="not_sql", field="id")
     return job, SqlSpec.model_validate(version.spec)
 

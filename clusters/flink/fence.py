@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 from clusters.protocol import Unclear
-from core.effects import quiet
+from core.effects import no_log
 from processes.child import ProcessFailed, run, scrubbed
 from settings import waits
 
@@ -44,7 +44,7 @@ async def jar(folder: Path) -> Path:
                 command,
                 cwd=Path(name),
                 env=scrubbed([]),
-                tell=quiet,
+                tell=no_log,
                 timeout=waits.COMPILE_SECONDS,
                 output_limit=1_000_000,
             )

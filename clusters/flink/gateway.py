@@ -8,54 +8,31 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from clusters import state_files
-from clusters.flink.errors import place, root_cause
-from clusters.flink.http import Http, Refused
+from clusters.flink.errors import place
+from clusters.flink.http import Http, Refused, Transport, reads
 from clusters.protocol import SqlProgram, Unreachable
-from core.effects import EngineError, Rejected, Tell
+from clusters.sql import STATEMENT_TIMEOUT, NoPlan, Result, SessionGone, StatementFailed, as_set, first_line, rejected
+from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json, table_in
 from core.sql.references import literal, options_in
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
 from settings import waits
 from settings.polling import poll
 
-STATEMENT_TIMEOUT = 300.0
 
+class RestGateway:
+    """Implements `clusters.sql.SqlGateway`. `transport` takes the place of the network."""
 
-class StatementFailed(EngineError):
-    """Flink says no to a statement; the message is Flink's own."""
+    def __init__(self, url: str, *, transport: Transport | None = None):
+        self._url = url.rstrip("/")
+        self.http = Http([url], "SQL gateway", transport=transport)
 
-
-class NoPlan(EngineError):
-    """A plan was compiled, and the file that it was written to cannot be read here."""
-
-
-class SessionGone(EngineError):
-    """The gateway does not know the session: it was restarted, or the session was idle for too long."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A page of rows. `next` is the token of the next page, None at the end; `ready` is whether there may be more
-    now."""
-
-    columns: list[Json]
-    rows: list[Json]
-    next: int | None
-    ready: bool
-    job_id: str | None
-    kind: str
-
-
-class SqlGateway:
-    """One gateway. A session lives on one gateway only."""
-
-    def __init__(self, url: str):
-        self.url = url.rstrip("/")
-        self.http = Http([url], "SQL gateway")
+    @property
+    def url(self) -> str:
+        return self._url
 
     async def answers(self) -> bool:
         try:
@@ -73,6 +50,7 @@ class SqlGateway:
         finally:
             await asyncio.shield(self.close(handle))
 
+    @reads
     async def open(self, properties: Mapping[str, str]) -> str:
         body = await self.http.call("POST", "/v2/sessions", json={"properties": dict(properties)})
         return str(body["sessionHandle"])
@@ -90,6 +68,7 @@ class SqlGateway:
         except Refused as error:
             raise _failed(error) from error
 
+    @reads
     async def start(self, session: str, statement: str, config: Mapping[str, str] | None = None) -> str:
         """Send a statement; returns its operation. Raises `SessionGone` and `StatementFailed`."""
         body: Json = {"statement": statement}
@@ -101,6 +80,7 @@ class SqlGateway:
             raise _failed(error) from error
         return str(answer["operationHandle"])
 
+    @reads
     async def page(self, session: str, operation: str, token: int) -> Result:
         """A page of an operation's result. Raises `StatementFailed` with Flink's words."""
         try:
@@ -149,6 +129,7 @@ class SqlGateway:
             if not await polling.again():
                 raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
 
+    @reads
     async def rows(self, session: str, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> list[list[Any]]:
         """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
         operation = await self.start(session, statement)
@@ -163,6 +144,7 @@ class SqlGateway:
             token = result.next
         return found
 
+    @reads
     async def complete(self, session: str, statement: str, position: int) -> list[str]:
         """What may stand at a position of a statement, as Flink's own completer says."""
         try:
@@ -212,7 +194,7 @@ class SqlGateway:
         start = max((i for i, t in enumerate(parts) if t.word == "WITH"), default=len(parts))
         return {literal(key.text): literal(value.text) for key, value in options_in(parts[start:])}
 
-    async def run(self, session: str, program: SqlProgram, tell: Tell) -> None:
+    async def run(self, session: str, program: SqlProgram, tell: LogSink) -> None:
         """Run a program as one Flink job. Raises `Rejected` with the statement, its line and column, and
         Flink's message; Flink's stack goes to `tell`."""
         await self.prepare(session, program.before, tell)
@@ -233,7 +215,7 @@ class SqlGateway:
             culprit = await self.culprit(session, program.script.inserts, error, shift)
             raise rejected(culprit, error, tell, shift=shift) from error
 
-    async def _planned(self, session: str, program: SqlProgram, tell: Tell) -> Json | None:
+    async def _planned(self, session: str, program: SqlProgram, tell: LogSink) -> Json | None:
         assert program.planner is not None
         assert program.scratch is not None
         try:
@@ -256,7 +238,7 @@ class SqlGateway:
         finally:
             await state_files.remove(path)
 
-    async def prepare(self, session: str, before: list[str], tell: Tell) -> None:
+    async def prepare(self, session: str, before: list[str], tell: LogSink) -> None:
         """What Penstock puts in front of a script. Raises `Rejected`."""
         for statement in before:
             try:
@@ -267,7 +249,7 @@ class SqlGateway:
                     tell("  " + line)
                 raise Rejected(f"{head}: {error.message}", stack=error.stack) from error
 
-    async def set_up(self, session: str, script: Script, tell: Tell) -> None:
+    async def set_up(self, session: str, script: Script, tell: LogSink) -> None:
         for statement in script.setup:
             tell(f"statement {statement.number}: {first_line(statement)}")
             try:
@@ -277,7 +259,7 @@ class SqlGateway:
 
     async def culprit(self, session: str, inserts: list[Statement], error: StatementFailed, shift: int) -> Statement:
         """Which INSERT an error is about: by its place, or by asking Flink to explain each alone."""
-        if (where := place(error.stack or "")) is not None:
+        if (where := error.where) is not None:
             before = [s for s in inserts if (s.line, s.column) <= (where[0] - shift, where[1])]
             return before[-1] if before else inserts[0]
         for statement in inserts if len(inserts) > 1 else []:
@@ -300,43 +282,8 @@ async def _read(path: str) -> str:
         ) from error
 
 
-def as_set(inserts: list[Statement]) -> str:
-    """All INSERTs as what COMPILE PLAN takes."""
-    if len(inserts) == 1:
-        return without_execute(inserts[0].text)
-    return "STATEMENT SET BEGIN\n" + "\n".join(f"{s.text};" for s in inserts) + "\nEND"
-
-
 def _failed(error: Refused) -> EngineError:
     stack = error.stack or error.message
     if "Session '" in stack and "does not exist" in stack:
         return SessionGone("The SQL gateway has forgotten the session.", stack=stack)
-    return StatementFailed(error.message, stack=stack)
-
-
-def rejected(statement: Statement, error: StatementFailed, tell: Tell, *, shift: int = 0) -> Rejected:
-    stack = error.stack or error.message
-    line, column, message = told(statement, error, shift=shift)
-    tell("Flink's answer in full:")
-    for text in stack.splitlines():
-        tell("  " + text)
-    return Rejected(f"Statement {statement.number}, line {line}, column {column}: {message}", stack=stack)
-
-
-def told(statement: Statement, error: StatementFailed, *, shift: int = 0) -> tuple[int, int, str]:
-    """Line, column and message of an error, in places of the script; `shift` lines were put in front of it."""
-    stack = error.stack or error.message
-    where = place(stack)
-    line, column = (where[0] - shift, where[1]) if where else (statement.line, statement.column)
-    message = root_cause(stack)
-    if where and shift:
-        message = message.replace(f"line {where[0]}, column {where[1]}", f"line {line}, column {column}")
-    return line, column, message
-
-
-def first_line(statement: Statement) -> str:
-    """The head of a statement for the log; option values, which may hold secrets, are left out."""
-    head = " ".join(statement.text.split("(", 1)[0].split())
-    if statement.kind == "set":
-        head = head.split("=", 1)[0]
-    return head[:100]
+    return StatementFailed(error.message, stack=stack, where=place(stack))

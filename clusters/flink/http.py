@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 
@@ -25,18 +26,23 @@ class Refused(EngineError):
         self.status = status
 
 
-def new_client(timeout: float) -> httpx.AsyncClient:
-    """What all requests to Flink go through: the one place for a simulation to take hold of them."""
-    return httpx.AsyncClient(timeout=httpx.Timeout(timeout, connect=5), limits=LIMITS, trust_env=False)
+Transport = httpx.AsyncBaseTransport
+"""What takes a request and gives its answer: httpx's own speaks to the network."""
+
+
+def new_client(timeout: float, transport: Transport | None = None) -> httpx.AsyncClient:
+    """What all requests to Flink go through. `timeout` is in seconds; `transport` takes the place of the network."""
+    limit = httpx.Timeout(timeout, connect=5)
+    return httpx.AsyncClient(timeout=limit, limits=LIMITS, trust_env=False, transport=transport)
 
 
 class Http:
     """A client of one server that may answer at several addresses. `what` names it in messages, for example
     `JobManager`. The address that answered last is asked first."""
 
-    def __init__(self, urls: Sequence[str], what: str, *, timeout: float = 15):
+    def __init__(self, urls: Sequence[str], what: str, *, timeout: float = 15, transport: Transport | None = None):
         self._urls = [url.rstrip("/") for url in urls]
-        self._client = new_client(timeout)
+        self._client = new_client(timeout, transport)
         self._what = what
 
     @property
@@ -93,6 +99,27 @@ class Http:
             stack = _errors(body)
             raise Refused(response.status_code, root_cause(stack), stack)
         return body
+
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+def reads(question: Callable[Given, Awaitable[Found]]) -> Callable[Given, Coroutine[Any, Any, Found]]:
+    """Of a method that reads an answer: JSON of another shape than Flink's comes from another server in its place, so
+    it raises `Unreachable`. What was sent may have arrived."""
+
+    @wraps(question)
+    async def asked(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        try:
+            return await question(*args, **kwargs)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise Unreachable(
+                f"What was answered to {question.__name__} is no answer of a Flink ({type(error).__name__}: {error}); "
+                "another server may be in its place"
+            ) from error
+
+    return asked
 
 
 _closing: set[asyncio.Task[None]] = set()

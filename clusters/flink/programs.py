@@ -25,6 +25,7 @@ from datetime import timedelta
 from clusters.flink.http import Refused
 from clusters.flink.rest import UNKNOWN, FlinkRest
 from clusters.protocol import (
+    SEVERAL_JOBS,
     JarProgram,
     JobSeen,
     Overview,
@@ -34,7 +35,7 @@ from clusters.protocol import (
     Unclear,
     Unreachable,
 )
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 from settings import waits
 from settings.polling import poll
 
@@ -42,7 +43,6 @@ KEY = "pipeline.global-job-parameters"
 ATTEMPT, SEND = "penstock.attempt", "penstock.send"
 SLACK = timedelta(minutes=1)  # how far the JobManager's clock may be set back while a program runs
 REMEMBERED, ASKED, ASKED_AT_ONCE = 20_000, 50, 20
-SEVERAL_JOBS = "several_jobs"
 ADVICE = "put its INSERTs into one StatementSet, or call execute() once"
 _HALF = 2**64
 _SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
@@ -163,7 +163,7 @@ class Sending:
             except Unreachable as error:
                 raise Unreachable(error.message, sent=False) from error
 
-    def listening(self, tell: Tell) -> Tell:
+    def listening(self, tell: LogSink) -> LogSink:
         """`tell`, that also notes the ids which Flink's client says it has submitted."""
 
         def listen(line: str) -> None:

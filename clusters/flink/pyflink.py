@@ -8,7 +8,6 @@ submissions at once then share one Python gateway, and run with each other's env
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,9 @@ from urllib.parse import urlsplit
 from clusters.flink.errors import root_cause
 from clusters.flink.programs import ClientStopped
 from clusters.protocol import PythonProgram, Submission
-from core.effects import Rejected, Tell
+from core.effects import LogSink, Rejected
 from processes.child import ProcessFailed, run, scrubbed
+from processes.flink import java_options
 from processes.scratch import temporary
 from settings import waits
 
@@ -28,7 +28,7 @@ _EXIT = re.compile(r"Python process exits with code: (-?\d+)")
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
 
-async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: Tell) -> None:
+async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: LogSink) -> None:
     """Run the program's main file against the cluster, detached. `home` is FLINK_HOME of the cluster's
     version on this machine. Raises `Rejected` with Python's or Flink's own words when the client fails;
     what the cluster knows by then is another question."""
@@ -145,14 +145,3 @@ def _by_java(said: list[str]) -> str | None:
             break
         stack.append(line.removeprefix(": "))
     return root_cause("\n".join(stack))
-
-
-def java_options(home: Path) -> list[str]:
-    """The module openings that Flink's own configuration gives its JVMs for Java 17, in either file layout."""
-    for name in ("config.yaml", "flink-conf.yaml"):
-        path = home / "conf" / name
-        for line in path.read_text().splitlines() if path.exists() else []:
-            text = line.strip()
-            if text.startswith(("all: --add", "env.java.opts.all: --add")):
-                return text.partition(": ")[2].split()
-    return os.environ.get("PENSTOCK_FLINK_JAVA_OPTS", "").split()

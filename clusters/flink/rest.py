@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.flink.errors import restore_trouble, root_cause
-from clusters.flink.http import Http, Refused
+from clusters.flink.http import Http, Refused, Transport, reads
 from clusters.protocol import (
     Course,
     Failure,
@@ -59,26 +59,28 @@ def moment(milliseconds: int) -> datetime:
 
 
 class FlinkRest:
-    def __init__(self, urls: Sequence[str]):
-        self.http = Http(urls, "JobManager")
+    """The REST API of one Flink at the addresses of its JobManagers. `transport` takes the place of the network."""
 
+    def __init__(self, urls: Sequence[str], *, transport: Transport | None = None):
+        self.http = Http(urls, "JobManager", transport=transport)
+
+    @reads
     async def overview(self) -> dict[str, JobSeen]:
         """All jobs, running and ended, with their task counts: GET /jobs/overview."""
         body = await self.http.call("GET", "/jobs/overview")
-        try:
-            return {job["jid"]: _seen(job) for job in body["jobs"]}
-        except (KeyError, TypeError) as error:
-            raise Unreachable("What answered in the JobManager's place is not a Flink JobManager") from error
+        return {job["jid"]: _seen(job) for job in body["jobs"]}
 
+    @reads
     async def cluster(self) -> dict[str, Any]:
-        body: dict[str, Any] = await self.http.call("GET", "/overview")
-        return body
+        return dict(await self.http.call("GET", "/overview"))
 
+    @reads
     async def jars(self) -> dict[str, str]:
         """Ids of uploaded jars by the name that each was uploaded with."""
         body = await self.http.call("GET", "/jars")
         return {file["name"]: file["id"] for file in body["files"]}
 
+    @reads
     async def upload(self, path: Path, name: str) -> str:
         with open(path, "rb") as handle:
             body = await self.http.call(
@@ -89,6 +91,7 @@ class FlinkRest:
             )
         return str(body["filename"]).rpartition("/")[2]
 
+    @reads
     async def run(self, jar_id: str, body: Mapping[str, Any], *, timeout: float = RUN_TIMEOUT) -> str:
         """POST /jars/:id/run. Runs the program's main method inside the JobManager before it answers."""
         answer = await self.http.call("POST", f"/jars/{jar_id}/run", json=dict(body), timeout=timeout)
@@ -106,7 +109,7 @@ class FlinkRest:
         return Leader(
             identity=config.get("web.tmpdir"),
             ha=ha,
-            silence=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
+            heartbeat_timeout=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
             forgets=ha and config.get("job-result-store.delete-on-commit", "true").lower() == "true",
             cluster=cluster_identity(config, await self._options(config)),
         )
@@ -121,6 +124,7 @@ class FlinkRest:
         except (Refused, KeyError, TypeError):
             return []
 
+    @reads
     async def holders(self, job_id: str) -> list[str]:
         """Task managers with slots allocated to a job: GET /taskmanagers/:id, `allocatedSlots`."""
         body = await self.http.call("GET", "/taskmanagers")
@@ -134,6 +138,7 @@ class FlinkRest:
                 found.append(str(manager["id"]))
         return found
 
+    @reads
     async def dispose(self, path: str) -> None:
         """POST /savepoint-disposal, followed to its end. Raises `Rejected` with Flink's reason."""
         body = await self.http.call("POST", "/savepoint-disposal", json={"savepoint-path": path})
@@ -148,6 +153,7 @@ class FlinkRest:
             if not await polling.again():
                 raise Unclear(f"Flink has not deleted {path} after {waits.DISPOSE_SECONDS:.0f} s")
 
+    @reads
     async def exceptions(self, job_id: str) -> Failure | None:
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": 1})
@@ -159,6 +165,7 @@ class FlinkRest:
         stack = (entries[0].get("stacktrace") if entries else None) or body.get("root-exception")
         return Failure(root_cause(stack), restore_trouble(stack)) if stack else None
 
+    @reads
     async def course(self, job_id: str, *, whole: bool) -> Course | None:
         """From GET /jobs/:id/exceptions, where each entry is a restart (16 are kept, `web.exception-history-size`);
         from /checkpoints and its /config; and `numRestarts` of the job's metrics, which counts all of them."""
@@ -204,6 +211,7 @@ class FlinkRest:
         except (Refused, KeyError, TypeError, ValueError):
             return None
 
+    @reads
     async def vertices(self, job_id: str) -> list[Vertex]:
         """The tasks of a job with what they have read and written: GET /jobs/:id. Empty when it is not known."""
         try:
@@ -223,6 +231,7 @@ class FlinkRest:
             for v in body.get("vertices") or []
         ]
 
+    @reads
     async def progress(self, job_id: str) -> Progress | None:
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
@@ -234,6 +243,7 @@ class FlinkRest:
         # `restored` counts the restores after failures, and the first one too where there was one.
         return Progress(completed=int(counts["completed"]), restarts=max(0, int(counts["restored"]) - 1))
 
+    @reads
     async def checkpoints(self, job_id: str) -> list[PointSeen]:
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
@@ -256,6 +266,7 @@ class FlinkRest:
             )
         return list(points.values())
 
+    @reads
     async def user_config(self, job_id: str) -> Mapping[str, str] | None:
         """The global job parameters of a job: GET /jobs/:id/config. `UNKNOWN` when the job is, None while Flink
         initializes it."""
@@ -268,6 +279,7 @@ class FlinkRest:
         config = body.get("execution-config")
         return None if config is None else {str(k): str(v) for k, v in (config.get("user-config") or {}).items()}
 
+    @reads
     async def origin(self, job_id: str) -> Origin | None:
         """GET /jobs/:id/checkpoints (`latest.restored`) and /jobs/:id/checkpoints/config (`externalization`,
         `checkpoint_storage`)."""
@@ -290,6 +302,7 @@ class FlinkRest:
         on_files = config.get("checkpoint_storage") == "FileSystemCheckpointStorage"
         return Origin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files, claimed=claimed)
 
+    @reads
     async def checkpoint_config(self, job_id: str) -> bool | None:
         """Whether the job takes periodic checkpoints; None when the job is not known."""
         try:
@@ -307,6 +320,7 @@ class FlinkRest:
         """POST /jobs/:id/stop or /savepoints with a `triggerId` of ours."""
         await self.http.call("POST", f"/jobs/{job_id}/{operation}", json=dict(body))
 
+    @reads
     async def trigger_status(self, job_id: str, trigger_id: str) -> TriggerStatus:
         """GET /jobs/:id/savepoints/:trigger, for savepoints and stops alike."""
         try:

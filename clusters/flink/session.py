@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from clusters.flink import fence, programs, pyflink
-from clusters.flink.gateway import SqlGateway
-from clusters.flink.http import Refused
+from clusters.flink.gateway import RestGateway
+from clusters.flink.http import Refused, Transport
 from clusters.flink.rest import RUN_TIMEOUT, FlinkRest
 from clusters.protocol import (
     AnotherFlink,
+    Checkpoints,
     Course,
     Failure,
     Health,
+    Identified,
     JarProgram,
     JobSeen,
     Leader,
@@ -24,15 +26,20 @@ from clusters.protocol import (
     Overview,
     PointSeen,
     Progress,
+    PythonProgram,
     Ref,
+    Savepoints,
+    SharedByPrograms,
     SqlProgram,
+    SqlWorkbench,
     Submission,
     TriggerStatus,
     Unclear,
     Unreachable,
     Vertex,
 )
-from core.effects import EngineError, Rejected, Tell, quiet
+from clusters.sql import scrub
+from core.effects import EngineError, LogSink, Rejected, no_log
 from core.jobs.observations import ENDED, EngineState
 from settings import waits
 from settings.polling import poll
@@ -50,9 +57,10 @@ FORGOTTEN_LOOKS = 5
 _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
 
-class FlinkSession:
-    """Implements `clusters.protocol.Engine`. `flink_home` is an installation of the cluster's Flink version on this
-    machine; only Python programs need it. `built` is a folder for the jar that spends ids."""
+class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Identified):
+    """`jobmanager_url` and `standby_urls` are REST addresses of its JobManagers, `gateways` of its SQL gateways.
+    `flink_home` is an installation of the cluster's Flink version on this machine; only Python programs need it.
+    `built` is a folder for the jar that spends ids. `transport` takes the place of the network."""
 
     def __init__(
         self,
@@ -62,9 +70,12 @@ class FlinkSession:
         standby_urls: Sequence[str] = (),
         flink_home: Path | None = None,
         built: Path | None = None,
+        transport: Transport | None = None,
     ):
-        self._rest = FlinkRest([jobmanager_url, *standby_urls])
-        self.gateways = [SqlGateway(url) for url in gateways]
+        self._urls = [jobmanager_url, *standby_urls]
+        self._transport = transport
+        self._rest = FlinkRest(self._urls, transport=transport)
+        self.gateways = [RestGateway(url, transport=transport) for url in gateways]
         self._flink_home = flink_home
         self._built = built or Path(tempfile.gettempdir())
         self._marks = programs.Marks(self._rest)
@@ -79,16 +90,31 @@ class FlinkSession:
             await gateway.http.close()
 
     def close_when_unused(self) -> None:
-        """As `close`, once nobody uses it, or a gateway of it, any more."""
         for http in (self._rest.http, *(gateway.http for gateway in self.gateways)):
             http.close_when_unused()
+
+    def expect(self, identity: str | None) -> None:
+        self.expected = identity
+
+    async def leaders(self) -> list[Leader]:
+        async def ask(url: str) -> Leader | None:
+            rest = FlinkRest([url], transport=self._transport)
+            try:
+                async with asyncio.timeout(waits.ADDRESS_SECONDS):
+                    return await rest.leader()
+            except (EngineError, TimeoutError):
+                return None
+            finally:
+                await rest.http.close()
+
+        return [leader for leader in await asyncio.gather(*map(ask, self._urls)) if leader is not None]
 
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id
 
     # Submission -----------------------------------------------------------------------------
 
-    async def submit(self, submission: Submission, tell: Tell) -> None:
+    async def submit(self, submission: Submission, tell: LogSink) -> None:
         await self._check_leader()
         sending = programs.Sending(submission, self._marks, self.overview)
         submission = sending.submission
@@ -98,8 +124,10 @@ class FlinkSession:
                 await self._submit_sql(submission, submission.program, tell)
             elif isinstance(submission.program, JarProgram):
                 await self._submit_jar(submission, submission.program, tell)
-            else:
+            elif isinstance(submission.program, PythonProgram):
                 await self._submit_python(submission, sending.listening(tell))
+            else:
+                raise Rejected("A session cluster runs jobs, and no clusters.")
             await sending.ended_well()
         except (Rejected, Refused) as error:
             await sending.failed(error)
@@ -135,7 +163,7 @@ class FlinkSession:
             raise Rejected("its id was spent: it was given up before it reached the cluster", stack=error.stack)
         return ref.handle in overview.jobs or _is_duplicate(error)
 
-    async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: Tell) -> None:
+    async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: LogSink) -> None:
         properties = {
             **submission.config,
             "$internal.pipeline.job-id": submission.ref.flink_job_id,
@@ -164,8 +192,11 @@ class FlinkSession:
         finally:
             await asyncio.shield(gateway.close(session))
 
-    async def open_session(self, properties: Mapping[str, str]) -> tuple[SqlGateway, str]:
-        """A session on the first gateway that answers. Raises `Rejected`, `Refused` and `Unreachable`."""
+    def gateway(self, url: str | None) -> RestGateway | None:
+        return next((gateway for gateway in self.gateways if gateway.url == url), None)
+
+    async def open_session(self, properties: Mapping[str, str]) -> tuple[RestGateway, str]:
+        """Raises `Rejected`, `Refused` and `Unreachable`."""
         if not self.gateways:
             raise Rejected("The cluster has no SQL gateway; set gateway_url of the cluster.")
         first: Unreachable | None = None
@@ -181,14 +212,14 @@ class FlinkSession:
         assert first is not None
         raise first
 
-    async def _submit_python(self, submission: Submission, tell: Tell) -> None:
+    async def _submit_python(self, submission: Submission, tell: LogSink) -> None:
         if self._flink_home is None:
             raise Rejected(
                 "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
             )
         await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell)
 
-    async def _submit_jar(self, submission: Submission, program: JarProgram, tell: Tell) -> None:
+    async def _submit_jar(self, submission: Submission, program: JarProgram, tell: LogSink) -> None:
         body = _run_body(submission, program)
         tell(f"running {body.get('entryClass') or 'the main class'}")
         ran = await self._run_uploaded(program.path, f"{program.sha256}.jar", body, tell)
@@ -196,7 +227,7 @@ class FlinkSession:
             raise programs.own_id(ran)
 
     async def _run_uploaded(
-        self, jar: Path, name: str, body: Mapping[str, Any], tell: Tell, *, timeout: float = RUN_TIMEOUT
+        self, jar: Path, name: str, body: Mapping[str, Any], tell: LogSink, *, timeout: float = RUN_TIMEOUT
     ) -> str:
         """The id of the Flink job that it has become."""
         jar_id = await self._uploaded(jar, name, tell)
@@ -211,7 +242,7 @@ class FlinkSession:
                 raise
         return await self._rest.run(await self._uploaded(jar, name, tell), body, timeout=timeout)
 
-    async def _uploaded(self, jar: Path, name: str, tell: Tell) -> str:
+    async def _uploaded(self, jar: Path, name: str, tell: LogSink) -> str:
         """The id of the uploaded jar. Flink opens every uploaded jar to list them, so it is asked once."""
         async with self._uploads.setdefault(name, asyncio.Lock()):
             jar_id = self._jar_ids.get(name) or (await self._rest.jars()).get(name)
@@ -261,7 +292,7 @@ class FlinkSession:
             "flinkConfiguration": {"pipeline.name": name},
         }
         try:
-            await self._run_uploaded(jar, jar.name, body, quiet, timeout=waits.FENCE_JOB_SECONDS)
+            await self._run_uploaded(jar, jar.name, body, no_log, timeout=waits.FENCE_JOB_SECONDS)
         except Refused as error:
             if not _is_duplicate(error):
                 raise Unclear(f"Flink does not take the job that would spend its id: {error.message}") from error
@@ -327,7 +358,7 @@ class FlinkSession:
             )
         return leader
 
-    async def remains(self, ref: Ref) -> list[str]:
+    async def slot_holders(self, ref: Ref) -> list[str]:
         return await self._rest.holders(ref.flink_job_id)
 
     async def dispose(self, path: str) -> None:
@@ -396,15 +427,6 @@ def _was_on_its_way(error: EngineError) -> bool:
     a JobManager that is at odds with itself: it may arrive yet."""
     server = isinstance(error, Refused) and error.status >= 500
     return server or isinstance(error, programs.ClientStopped) or any(word in (error.stack or "") for word in _SENDING)
-
-
-def scrub(text: str, secrets: Sequence[str]) -> str:
-    """`text` without the values of secrets, also as SQL writes them."""
-    values = {v for secret in secrets for v in (secret, secret.replace("'", "''"))}
-    for value in sorted(values, key=len, reverse=True):
-        if value:
-            text = text.replace(value, "******")
-    return text
 
 
 def _run_body(submission: Submission, program: JarProgram) -> dict[str, Any]:

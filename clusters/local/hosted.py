@@ -10,35 +10,34 @@ import asyncio
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
 from clusters.local.keeper import FENCED, HELD, KEEPER, Seen, Wanted, held
 from clusters.protocol import (
     ClusterProgram,
-    Course,
+    Engine,
     Failure,
+    FoundAt,
     Health,
+    HostsClusters,
     JobSeen,
     Leader,
-    Origin,
     Overview,
-    PointSeen,
-    Progress,
     Ref,
     Submission,
-    TriggerState,
-    TriggerStatus,
     Unclear,
     Unreachable,
 )
-from core.effects import Rejected, Tell
+from core.effects import LogSink, Rejected
 from core.jobs.observations import EngineState
 from processes.child import scrubbed
-from processes.supervised import Processes
+from processes.supervised import Processes, free_port, listens
 from settings import code, waits
 from settings.polling import poll
 
@@ -46,41 +45,43 @@ KEPT = 5  # ended attempts of a cluster whose logs are kept
 _HANDLE = re.compile(r"^[0-9a-f]{32}$")
 
 
-class HostedClusters:
-    """Implements `clusters.protocol.Engine`. `root` holds a folder for each attempt, `address` is `host://NAME` of the
-    machine that has them and `host` the name of this one; `flink_home` finds an installed version."""
+class HostedClusters(Engine, HostsClusters):
+    """`root` holds a folder for each attempt, `host` is the name of the machine that has them and `here` the name of
+    this one; `flink_home` finds an installed version. Session clusters have no state of their own: their jobs have."""
 
-    def __init__(self, root: Path, address: str, host: str, flink_home: Callable[[str], Path | None], env: list[str]):
+    def __init__(self, root: Path, host: str, here: str, flink_home: Callable[[str], Path | None], env: list[str]):
         self._root = root
-        self._address = address
         self._host = host
+        self._here = here
         self._flink_home = flink_home
         self._env = env
 
     async def close(self) -> None:
         return None
 
+    def close_when_unused(self) -> None:
+        return None
+
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id
 
-    def _here(self) -> None:
+    def _check_here(self) -> None:
         """Raises `Unreachable` on another machine than the one whose processes these are: this one cannot tell."""
-        if self._address != f"host://{self._host}":
+        if self._host != self._here:
             raise Unreachable(
-                f"its processes are kept by workers on {self._address.removeprefix('host://')}, and this is "
-                f"{self._host} (PENSTOCK_HOST)",
+                f"its processes are kept by workers on {self._host}, and this is {self._here} (PENSTOCK_HOST)",
                 sent=False,
             )
 
     def _folder(self, ref: Ref) -> Path | None:
-        self._here()
+        self._check_here()
         folder = self._root / ref.handle
         return folder if _HANDLE.match(ref.handle) and (folder / "wanted.json").exists() else None
 
     # Submission -----------------------------------------------------------------------------
 
-    async def submit(self, submission: Submission, tell: Tell) -> None:
-        self._here()
+    async def submit(self, submission: Submission, tell: LogSink) -> None:
+        self._check_here()
         program = submission.program
         if not isinstance(program, ClusterProgram):
             raise Rejected("Only session clusters run here; give the job a cluster of kind flink-session.")
@@ -134,8 +135,13 @@ class HostedClusters:
         for folder in sorted(ended, key=lambda f: (f / "seen.json").stat().st_mtime, reverse=True)[KEPT - 1 :]:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def found_at(self, before: Mapping[str, Any] | None, *, keep: bool) -> FoundAt:
+        urls = [str((before or {}).get(name) or "") for name in ("jobmanager_url", "gateway_url")]
+        rest, gateway = (_port(url) if url and (keep or not listens(_port(url))()) else free_port() for url in urls)
+        address = {"jobmanager_url": f"http://127.0.0.1:{rest}", "gateway_url": f"http://127.0.0.1:{gateway}"}
+        return FoundAt("flink-session", address, rest, gateway)
+
     async def scale(self, ref: Ref, taskmanagers: int) -> None:
-        """Have so many task managers from now on. Raises `Rejected` when the cluster does not run."""
         folder = self._folder(ref)
         if folder is None or _state(folder).state not in (EngineState.STARTING, EngineState.RUNNING):
             raise Rejected("The cluster does not run.")
@@ -145,7 +151,7 @@ class HostedClusters:
         wanted.model_copy(update={"program": program}).write(folder / "wanted.json")
 
     async def fence(self, ref: Ref) -> bool:
-        self._here()
+        self._check_here()
         return await asyncio.to_thread(self._fence, ref.handle)
 
     def _fence(self, handle: str) -> bool:
@@ -164,15 +170,11 @@ class HostedClusters:
 
     # Asking ---------------------------------------------------------------------------------
 
-    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
-        return {}
-
-    async def check_whole(self, ref: Ref) -> None:
-        return None
-
     async def overview(self) -> Overview:
-        self._here()
-        found = [_state(folder) for folder in _attempts(self._root)]
+        self._check_here()
+        # One that was fenced before it was sent has nothing but the end that was written down for it.
+        unsent = [path.parent for path in self._root.glob("*/seen.json") if not (path.parent / "wanted.json").exists()]
+        found = [_state(folder) for folder in [*_attempts(self._root), *filter(_is_attempt, unsent)]]
         fenced = frozenset(seen.handle for seen in found if seen.detail == FENCED)
         there = {s.handle: s for s in found if s.state is not EngineState.MISSING and s.handle not in fenced}
         return Overview(there, fenced)
@@ -189,18 +191,12 @@ class HostedClusters:
         seen = _state(folder) if folder else None
         return Failure(seen.detail) if seen is not None and seen.state is EngineState.FAILED else None
 
-    async def progress(self, ref: Ref) -> Progress | None:
-        return None
-
-    async def course(self, ref: Ref, *, whole: bool) -> Course | None:
-        return None
-
     async def leader(self) -> Leader:
-        self._here()
-        return Leader(identity=self._host, ha=False, silence=0.0)
+        self._check_here()
+        return Leader(identity=self._host, ha=False, heartbeat_timeout=0.0)
 
-    async def remains(self, ref: Ref) -> list[str]:
-        self._here()
+    async def slot_holders(self, ref: Ref) -> list[str]:
+        self._check_here()
         return _alive(self._root / ref.handle)
 
     async def cancel(self, ref: Ref) -> None:
@@ -215,28 +211,10 @@ class HostedClusters:
         running = [s for s in (await self.overview()).jobs.values() if s.state is EngineState.RUNNING]
         return Health(jobs_running=len(running), leader=self._host)
 
-    # What a cluster has not: state of its own ------------------------------------------------
 
-    async def dispose(self, path: str) -> None:
-        raise Rejected("Nothing here has savepoints.")
-
-    async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
-        raise Rejected("A session cluster has no savepoint; its jobs have.")
-
-    async def savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
-        raise Rejected("A session cluster has no savepoint; its jobs have.")
-
-    async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus:
-        return TriggerStatus(TriggerState.UNKNOWN)
-
-    async def checkpoints(self, ref: Ref) -> list[PointSeen]:
-        return []
-
-    async def origin(self, ref: Ref) -> Origin | None:
-        return None
-
-    async def takes_checkpoints(self, ref: Ref) -> bool | None:
-        return False
+def any_here(root: Path) -> bool:
+    """Whether an attempt on this machine has, or had, a keeper."""
+    return any(root.glob("*/run/keeper.json"))
 
 
 def stop_all(root: Path) -> int:
@@ -246,7 +224,15 @@ def stop_all(root: Path) -> int:
 
 
 def _attempts(root: Path) -> list[Path]:
-    return sorted(path.parent for path in root.glob("*/wanted.json") if _HANDLE.match(path.parent.name))
+    return sorted(path.parent for path in root.glob("*/wanted.json") if _is_attempt(path.parent))
+
+
+def _is_attempt(folder: Path) -> bool:
+    return _HANDLE.match(folder.name) is not None
+
+
+def _port(url: str) -> int:
+    return int(urlsplit(url).port or 0)
 
 
 def _has_begun(folder: Path) -> bool:

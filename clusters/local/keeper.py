@@ -24,10 +24,10 @@ from typing import Self
 import httpx
 from pydantic import BaseModel
 
-from clusters.local.flink_processes import Flink
 from clusters.protocol import ClusterProgram
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
+from processes.flink import Flink
 from processes.supervised import Port, Processes, Spec, free_port
 from settings import waits
 

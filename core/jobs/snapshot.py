@@ -17,7 +17,8 @@ from core.jobs.observations import Intent, Observation, Trouble
 from core.jobs.policy import RestartPolicy
 from core.jobs.restore import Accepted, Basis, Lineage, RestoreRequest
 from core.jobs.retention import SavepointPolicy
-from core.jobs.states import CommandKind, JobState, is_stateless
+from core.jobs.states import CommandKind, JobState
+from core.jobs.types import traits
 from core.paths import PointPath
 
 GENERATION = 1
@@ -134,7 +135,7 @@ class JobSnapshot(BaseModel):
 
     @property
     def stateless(self) -> bool:
-        return is_stateless(self.type)
+        return not traits(self.type).keeps_state
 
 
 def lineage_of(snapshot: Mapping[str, Any] | None) -> Lineage:

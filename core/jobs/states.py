@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from core.errors import Conflict
+from core.jobs.types import traits
 
 
 class JobState(StrEnum):
@@ -94,17 +95,12 @@ ALLOWED: dict[JobState, frozenset[CommandKind]] = {
 _OF_STATE = frozenset({_K.PAUSE, _K.SAVEPOINT, _K.ADOPT})
 
 
-def is_stateless(type_: str) -> bool:
-    """Whether a job of this type has no state of its own to be kept: a session cluster, whose jobs have theirs."""
-    return type_ == "session-cluster"
-
-
 def allowed(type_: str, state: JobState, busy: CommandKind | None) -> frozenset[CommandKind]:
     """What may be sent to a job. `busy` is the kind of the command that is being carried out now: then only
     `kill` may be."""
     if busy is not None:
         return frozenset() if busy is CommandKind.KILL else frozenset({CommandKind.KILL})
-    return ALLOWED[state] - _OF_STATE if is_stateless(type_) else ALLOWED[state]
+    return ALLOWED[state] if traits(type_).keeps_state else ALLOWED[state] - _OF_STATE
 
 
 def check_allowed(job: str, type_: str, state: JobState, kind: CommandKind, busy: CommandKind | None = None) -> None:

@@ -16,7 +16,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.logs import Pulse, Stale
-from activities.looking import certain, why_ended
+from activities.looking import confirm_missing, why_ended
 from activities.stop import _Trigger
 from clusters.protocol import Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
 from core.jobs.observations import EngineState
@@ -33,7 +33,7 @@ class Double:
         self.state = script.get("state", lambda t: EngineState.MISSING)
         self.who = script.get("who", lambda t: "jm-2")
         self.holders = script.get("holders", lambda t: [])
-        self.ha, self.silence = script.get("ha", False), script.get("silence", 1.5)
+        self.ha, self.heartbeat_timeout = script.get("ha", False), script.get("heartbeat_timeout", 1.5)
         self.cause = script.get("cause", lambda t: None)
         self.triggers: list[str] = []
 
@@ -44,12 +44,12 @@ class Double:
         return JobSeen(ref.handle, self.state(self._t()), detail="as scripted")
 
     async def leader(self) -> Leader:
-        return Leader(self.who(self._t()), self.ha, self.silence)
+        return Leader(self.who(self._t()), self.ha, self.heartbeat_timeout)
 
     async def failure(self, ref: Ref) -> Failure | None:
         return self.cause(self._t())
 
-    async def remains(self, ref: Ref) -> list[str]:
+    async def slot_holders(self, ref: Ref) -> list[str]:
         return self.holders(self._t())
 
     async def stop_with_savepoint(self, ref: Ref, *, trigger_id: str, directory: str) -> None:
@@ -63,7 +63,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def believed_after(engine: Double, *, leader: str | None, grace: float = 0.2) -> float:
     began = time.monotonic()
-    seen, _ = await certain(engine, REF, leader=leader, grace=grace)  # type: ignore[arg-type]
+    seen, _ = await confirm_missing(engine, REF, leader=leader, grace=grace)  # type: ignore[arg-type]
     assert seen.state is EngineState.MISSING
     return time.monotonic() - began
 
@@ -87,7 +87,7 @@ class TestMissing:
 
     async def test_one_that_comes_back_was_never_gone(self):
         engine = Double(state=lambda t: EngineState.MISSING if t < 0.6 else EngineState.RUNNING)
-        seen, _ = await certain(engine, REF, leader="jm-1", grace=0.2)  # type: ignore[arg-type]
+        seen, _ = await confirm_missing(engine, REF, leader="jm-1", grace=0.2)  # type: ignore[arg-type]
         assert seen.state is EngineState.RUNNING
 
     async def test_a_cluster_that_goes_away_meanwhile_is_no_answer(self):
@@ -96,9 +96,9 @@ class TestMissing:
         async def away(ref: Ref) -> list[str]:
             raise Unreachable("gone")
 
-        engine.remains = away  # type: ignore[method-assign]
+        engine.slot_holders = away  # type: ignore[method-assign]
         with pytest.raises(Unreachable):
-            await certain(engine, REF, leader=None, grace=0.1)  # type: ignore[arg-type]
+            await confirm_missing(engine, REF, leader=None, grace=0.1)  # type: ignore[arg-type]
 
 
 class TestAProcessThatStoodStill:

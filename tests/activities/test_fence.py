@@ -51,7 +51,7 @@ class Flink:
         self.asked_for_leader += 1
         return Leader(self.leaders(self.asked_for_leader), False, 0.2)
 
-    async def remains(self, ref: Ref) -> list[str]:
+    async def slot_holders(self, ref: Ref) -> list[str]:
         return []
 
     async def submit(self, wanted: object, tell: object) -> None:

@@ -13,8 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities import submit
 from activities.logs import Pulse
-from clusters.flink.programs import SEVERAL_JOBS
-from clusters.protocol import JobSeen, Overview, ProgramFailed, Ref, Unreachable
+from clusters.protocol import SEVERAL_JOBS, JobSeen, Overview, ProgramFailed, Ref, Unreachable
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from observation import points

@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
 from activities.observe import Observing
-from clusters.protocol import Progress, Unreachable
+from clusters.protocol import Checkpoints, Metrics, Progress, Unreachable
 from core.jobs.observations import EngineState
 from settings import waits
 from tests.activities.test_certainty import Double
@@ -22,7 +22,7 @@ from tests.activities.test_certainty import Double
 ID = "a" * 32
 
 
-class Followed(Double):
+class Followed(Double, Metrics, Checkpoints):
     """Without a checkpoint until `completed` says otherwise; `away` says when it cannot be asked."""
 
     def __init__(self, **script: Any):
@@ -68,7 +68,7 @@ async def proven(engine: Followed, folder: Path, within: float = 30.0) -> tuple[
 
 async def test_one_whose_job_manager_died_is_not_gone_before_its_tasks_are(tmp_path: Path):
     """Found by an attack: the roll-back began 10 s after the JobManager had died, and its tasks wrote for 5 s more."""
-    engine = Followed(who=lambda t: "jm-2", silence=1.0, holders=lambda t: ["tm-1"] if t < 1.4 else [])
+    engine = Followed(who=lambda t: "jm-2", heartbeat_timeout=1.0, holders=lambda t: ["tm-1"] if t < 1.4 else [])
     result, seconds = await proven(engine, tmp_path)
     assert result.observation is not None
     assert (result.healthy, result.observation.state) == (False, EngineState.MISSING)
@@ -77,7 +77,9 @@ async def test_one_whose_job_manager_died_is_not_gone_before_its_tasks_are(tmp_p
 
 async def test_one_that_is_there_again_is_followed_on(tmp_path: Path):
     engine = Followed(
-        state=lambda t: EngineState.MISSING if t < 0.5 else EngineState.RUNNING, completed=lambda t: 1, silence=1.0
+        state=lambda t: EngineState.MISSING if t < 0.5 else EngineState.RUNNING,
+        completed=lambda t: 1,
+        heartbeat_timeout=1.0,
     )
     result, _ = await proven(engine, tmp_path)
     assert result.healthy

@@ -62,13 +62,13 @@ class TestAnAttemptWhoseIdIsSpent:
 
     async def test_under_another_leader_its_tasks_may_run_until_they_miss_the_old_one(self, tmp_path: Path):
         """It arrived at the first JobManager unheard of, and ran; that one died. The fence at the next one succeeds."""
-        engine = Fencing(who=lambda t: "jm-2", silence=1.0, holders=lambda t: ["tm-1"] if t < 1.4 else [])
+        engine = Fencing(who=lambda t: "jm-2", heartbeat_timeout=1.0, holders=lambda t: ["tm-1"] if t < 1.4 else [])
         result, seconds = await spent(engine, tmp_path)
         assert result.fenced
         assert seconds >= 1.4
 
     async def test_is_fenced_again_where_the_leader_changed_meanwhile(self, tmp_path: Path):
-        engine = Fencing(who=lambda t: "jm-2" if t < 0.5 else "jm-3", silence=0.8)
+        engine = Fencing(who=lambda t: "jm-2" if t < 0.5 else "jm-3", heartbeat_timeout=0.8)
         result, _ = await spent(engine, tmp_path)
         assert result.fenced
         assert engine.laid[-1] == "jm-3"
@@ -89,6 +89,6 @@ class TestAnAttemptWhoseIdIsSpent:
         assert result.observation.state is EngineState.RUNNING
 
     async def test_with_high_availability_nothing_has_to_be_waited_for(self, tmp_path: Path):
-        result, seconds = await spent(Fencing(ha=True, silence=30), tmp_path)
+        result, seconds = await spent(Fencing(ha=True, heartbeat_timeout=30), tmp_path)
         assert result.fenced
         assert seconds < 1

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import psutil
 
-from clusters.local.flink_processes import Flink
+from processes.flink import Flink
 from processes.supervised import Spec, free_port, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack

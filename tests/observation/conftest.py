@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from clusters.protocol import AnotherFlink, Course, Health, JobSeen, Leader, Overview, Ref, Unreachable
+from clusters.protocol import (
+    AnotherFlink,
+    Course,
+    Health,
+    JobSeen,
+    Leader,
+    Metrics,
+    Overview,
+    Ref,
+    SharedByPrograms,
+    Unreachable,
+)
 from core.jobs.observations import EngineState, Observation
 from observation.observer import Observer
 from settings import Settings, clock
@@ -40,7 +51,7 @@ class Time:
 
 
 @dataclass
-class Flink:
+class Flink(Metrics, SharedByPrograms):
     """What it says of the attempt `ID`; `asked` counts the questions that are put per job."""
 
     state: EngineState = EngineState.RUNNING

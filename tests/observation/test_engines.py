@@ -35,7 +35,7 @@ def row(**more: Any) -> Cluster:
 def clients(monkeypatch: pytest.MonkeyPatch) -> list[httpx.AsyncClient]:
     made: list[httpx.AsyncClient] = []
 
-    def new_client(_: float) -> httpx.AsyncClient:
+    def new_client(*_: Any) -> httpx.AsyncClient:
         made.append(httpx.AsyncClient())
         return made[-1]
 
@@ -68,7 +68,7 @@ async def test_one_that_was_replaced_is_closed(clients: list[httpx.AsyncClient])
 async def test_but_not_while_somebody_uses_it(clients: list[httpx.AsyncClient]):
     engines = Engines(Settings())
     used = engines.get(row())
-    gateway = engines.session(row()).gateways[0]
+    gateway = engines.workbench(row()).gateway("http://g")
     engines.get(row(jobmanager_url="http://b"))
     assert await closed(clients) == [False, False, False, False]
     del used

@@ -1,4 +1,7 @@
-"""What every kind of cluster must do: one suite for all engines, on real clusters of two Flink versions."""
+"""What every kind of cluster must do: one suite for all engines, on real clusters of two Flink versions.
+
+A test of what only some kinds can do begins with what it `needs`, and is skipped for the others. A new kind is another
+`Subject`, with what it submits."""
 
 from __future__ import annotations
 
@@ -11,13 +14,29 @@ import pytest
 
 from clusters import state_files
 from clusters.flink.session import FlinkSession
-from clusters.local.flink_processes import Flink
-from clusters.protocol import AnotherFlink, Course, Engine, Ref, SqlProgram, Submission, TriggerState, Unreachable
+from clusters.local.hosted import HostedClusters, stop_all
+from clusters.protocol import (
+    AnotherFlink,
+    Checkpoints,
+    ClusterProgram,
+    Course,
+    Engine,
+    Identified,
+    Metrics,
+    Ref,
+    Savepoints,
+    SqlProgram,
+    SqlSessions,
+    Submission,
+    TriggerState,
+    Unreachable,
+)
 from core.effects import Rejected
 from core.jobs.observations import ENDED, EngineState, Trouble
 from core.sql.plan import Plan, read
 from core.sql.script import parse_script
 from core.sql.verdict import Verdict, compare, from_one
+from processes.flink import Flink
 from processes.supervised import Processes, free_port
 from stack.parts import Parts
 from tests.real.conftest import PRINT, SOURCE, Stack
@@ -33,6 +52,12 @@ class Subject:
     def __init__(self, engine: Engine, state: Path):
         self.engine = engine
         self.state = state.as_uri()
+
+    def needs(self, *capabilities: type) -> None:
+        """Skips the test where the kind does not claim one of them."""
+        for capability in capabilities:
+            if not isinstance(self.engine, capability):
+                pytest.skip(f"this kind has no {capability.__name__}")
 
     async def ref(self) -> Ref:
         flink_job_id = uuid.uuid4().hex
@@ -66,7 +91,20 @@ class Subject:
         raise AssertionError("the trigger is still in progress")
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+class Machine(Subject):
+    """Where an attempt is a session cluster."""
+
+    def __init__(self, root: Path, parts: Parts):
+        super().__init__(HostedClusters(root / "clusters", "here", "here", parts.flink_home, []), root)
+
+    async def submit(self, ref: Ref, sql: str = "", **_: object) -> None:
+        at = self.engine.found_at(None, keep=False)  # type: ignore[attr-defined]
+        program = ClusterProgram("2.3.0", at.rest_port, at.gateway_port, self.state, 1, 1, "1100m", "1728m")
+        submission = Submission(ref, "contract", program, {}, None, None, False)
+        await self.engine.submit(submission, lambda _: None)
+
+
+@pytest.fixture(scope="module", params=[*VERSIONS, "processes"])
 async def subject(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) -> AsyncIterator[Subject]:
     folder = tmp_path_factory.mktemp("contract")
     if request.param == "2.3.0":
@@ -74,6 +112,11 @@ async def subject(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory
         engine = FlinkSession(stack.flink_url, [stack.gateway_url])
         yield Subject(engine, folder)
         await engine.close()
+        return
+    if request.param == "processes":
+        parts.flink("2.3.0")
+        yield Machine(folder, parts)
+        stop_all(folder / "clusters")
         return
     flink = Flink(
         home=parts.flink(request.param),
@@ -117,6 +160,7 @@ async def test_the_same_id_twice_or_six_times_at_once_is_one_job(subject: Subjec
 
 
 async def test_what_it_does_not_take_is_a_clear_no_and_leaves_nothing(subject: Subject):
+    subject.needs(SqlSessions)
     ref = await subject.ref()
     with pytest.raises(Rejected, match=r"Statement 3, line \d+"):
         await subject.submit(ref, SQL.replace("SELECT id", "SELECT nothing"))
@@ -125,6 +169,7 @@ async def test_what_it_does_not_take_is_a_clear_no_and_leaves_nothing(subject: S
 
 async def test_a_changed_query_goes_on_with_its_state_by_its_aligned_plan(subject: Subject):
     """The gateway gives other operator ids each time; aligned, the plan of the changed query takes the state."""
+    subject.needs(SqlSessions, Savepoints, Metrics)
     kept: dict[str, Plan] = {}
     sql = SQL.replace("SELECT id", "SELECT COUNT(*)")
 
@@ -163,13 +208,16 @@ async def test_a_changed_query_goes_on_with_its_state_by_its_aligned_plan(subjec
 async def test_an_id_that_nobody_knows(subject: Subject):
     ref = Ref("0" * 32, "0" * 32)
     assert (await subject.engine.look(ref)).state is EngineState.MISSING
-    assert await subject.engine.checkpoints(ref) == []
-    assert await subject.engine.takes_checkpoints(ref) is None
-    assert (await subject.engine.trigger_status(ref, "0" * 32)).state is TriggerState.UNKNOWN
     await subject.engine.cancel(ref)
+    if isinstance(subject.engine, Checkpoints):
+        assert await subject.engine.checkpoints(ref) == []
+        assert await subject.engine.takes_checkpoints(ref) is None
+    if isinstance(subject.engine, Savepoints):
+        assert (await subject.engine.trigger_status(ref, "0" * 32)).state is TriggerState.UNKNOWN
 
 
 async def test_stop_with_savepoint_and_go_on_from_it(subject: Subject):
+    subject.needs(Savepoints)
     ref, trigger = await subject.ref(), uuid.uuid4().hex
     await subject.submit(ref)
     await subject.until(ref, EngineState.RUNNING)
@@ -187,6 +235,7 @@ async def test_stop_with_savepoint_and_go_on_from_it(subject: Subject):
 
 
 async def test_a_savepoint_while_it_runs_on(subject: Subject):
+    subject.needs(Savepoints, Checkpoints)
     ref, trigger = await subject.ref(), uuid.uuid4().hex
     await subject.submit(ref)
     await subject.until(ref, EngineState.RUNNING)
@@ -207,6 +256,7 @@ async def test_cancelling_twice_is_fine(subject: Subject):
 
 
 async def test_a_restore_point_that_cannot_be_read_fails_the_attempt_with_a_reason(subject: Subject, tmp_path: Path):
+    subject.needs(Checkpoints)
     (tmp_path / "_metadata").write_bytes(b"nonsense")
     ref = await subject.ref()
     try:
@@ -221,12 +271,13 @@ async def test_a_restore_point_that_cannot_be_read_fails_the_attempt_with_a_reas
 
 
 async def test_what_is_held_by_an_attempt_and_what_it_has_completed(subject: Subject):
+    subject.needs(Metrics)
     ref = await subject.ref()
     assert await subject.engine.progress(ref) is None
-    assert await subject.engine.remains(ref) == []
+    assert await subject.engine.slot_holders(ref) == []
     await subject.submit(ref)
     await subject.until(ref, EngineState.RUNNING)
-    assert len(await subject.engine.remains(ref)) == 1
+    assert len(await subject.engine.slot_holders(ref)) == 1
     for _ in range(300):
         progress = await subject.engine.progress(ref)
         if progress is not None and progress.completed:
@@ -239,25 +290,27 @@ async def test_what_is_held_by_an_attempt_and_what_it_has_completed(subject: Sub
     await subject.engine.cancel(ref)
     await subject.until(ref, EngineState.CANCELED)
     for _ in range(300):
-        if not await subject.engine.remains(ref):
+        if not await subject.engine.slot_holders(ref):
             return
         await asyncio.sleep(0.1)
     raise AssertionError("its slots are still held")
 
 
 async def test_the_leader_has_an_identity(subject: Subject):
+    subject.needs(Identified)
     leader = await subject.engine.leader()
     assert leader.identity
     assert leader == await subject.engine.leader()
     assert leader.ha is False
-    assert leader.silence == 20
+    assert leader.heartbeat_timeout == 20
     assert leader.cluster, "it can be told from another Flink"
     assert (await subject.engine.health()).cluster == leader.cluster
 
 
 async def test_a_stranger_is_no_answer(subject: Subject):
+    subject.needs(Identified)
     leader = await subject.engine.leader()
-    subject.engine.expected = "another one"  # type: ignore[attr-defined]
+    subject.engine.expect("another one")  # type: ignore[attr-defined]
     try:
         for question in (subject.engine.leader, subject.engine.health):
             with pytest.raises(AnotherFlink):
@@ -267,12 +320,13 @@ async def test_a_stranger_is_no_answer(subject: Subject):
             await subject.submit(ref)
         assert not refused.value.sent
     finally:
-        subject.engine.expected = leader.cluster  # type: ignore[attr-defined]
+        subject.engine.expect(leader.cluster)  # type: ignore[attr-defined]
     assert (await subject.engine.look(ref)).state is EngineState.MISSING
     assert await subject.engine.leader() == leader
 
 
 async def test_how_an_attempt_has_fared(subject: Subject):
+    subject.needs(Metrics)
     ref = await subject.ref()
     await subject.submit(ref)
     await subject.until(ref, EngineState.RUNNING)
@@ -287,6 +341,7 @@ async def test_how_an_attempt_has_fared(subject: Subject):
 
 
 async def test_a_savepoint_is_deleted_with_all_that_belongs_to_it(subject: Subject):
+    subject.needs(Savepoints)
     ref, trigger = await subject.ref(), uuid.uuid4().hex
     await subject.submit(ref)
     await subject.until(ref, EngineState.RUNNING)
@@ -300,6 +355,7 @@ async def test_a_savepoint_is_deleted_with_all_that_belongs_to_it(subject: Subje
 
 
 async def test_the_health_names_version_and_slots(subject: Subject):
+    subject.needs(Metrics, SqlSessions)
     health = await subject.engine.health()
     assert health.flink_version in VERSIONS
     assert health.slots_total

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clusters.local.flink_processes import Flink
+from processes.flink import Flink
 from processes.supervised import free_port
 from tests.faults.proxy import Mode, Proxy
 from tests.real.conftest import SQL, Stack

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from clusters.flink.gateway import SqlGateway
+from clusters.flink.gateway import RestGateway
 from core.sql.plan import Plan, read
 from tests.real.conftest import Stack
 from tests.real.lineage_queries import QUERIES, TABLES
@@ -24,7 +24,7 @@ CONFIGS = {
 
 
 async def compile_all(url: str, scratch: str, config: dict[str, str]) -> dict[str, Plan | str]:
-    gateway = SqlGateway(url)
+    gateway = RestGateway(url)
     found: dict[str, Plan | str] = {}
     async with gateway.session(config) as session:
         for table in TABLES:

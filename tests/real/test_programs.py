@@ -16,10 +16,10 @@ import pytest
 
 from clusters.flink.programs import KEY
 from clusters.flink.session import FlinkSession
-from clusters.local.flink_processes import Flink
 from clusters.protocol import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Submission
 from core.effects import Rejected
 from core.jobs.observations import ENDED
+from processes.flink import Flink
 from processes.supervised import Processes, free_port
 from settings import waits
 from stack.parts import Parts

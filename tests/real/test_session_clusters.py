@@ -407,7 +407,7 @@ async def test_however_often_it_is_submitted_it_is_one(stack: Stack, tmp_path: P
     """Also by workers that know nothing of each other; and only the machine that has it can tell of it."""
 
     def engine(host: str = "here") -> HostedClusters:
-        return HostedClusters(tmp_path, "host://here", host, lambda v: stack.local.parts.flink_home(v), [])
+        return HostedClusters(tmp_path, "here", host, lambda v: stack.local.parts.flink_home(v), [])
 
     program = ClusterProgram("2.3.0", free_port(), free_port(), tmp_path.as_uri(), 1, 1, "1100m", "1728m")
     ref = Ref(uuid.uuid4().hex, "")
@@ -433,7 +433,7 @@ async def test_however_often_it_is_submitted_it_is_one(stack: Stack, tmp_path: P
         ]
 
     stack.until(lambda: len(keepers()) == 1, "one of six keepers is left")
-    for call in (lambda e: e.look(ref), lambda e: e.overview(), lambda e: e.cancel(ref), lambda e: e.remains(ref)):
+    for call in (lambda e: e.look(ref), lambda e: e.overview(), lambda e: e.cancel(ref), lambda e: e.slot_holders(ref)):
         with pytest.raises(Unreachable, match="kept by workers on here, and this is elsewhere"):
             await call(engine("elsewhere"))
     with pytest.raises(Unreachable):
@@ -443,7 +443,7 @@ async def test_however_often_it_is_submitted_it_is_one(stack: Stack, tmp_path: P
         await asyncio.sleep(0.1)
     assert seen.state is EngineState.CANCELED
     stack.until(lambda: not keepers(), "its keeper has gone")
-    assert await engine().remains(ref) == []
+    assert await engine().slot_holders(ref) == []
     # An attempt that has ended is not begun again.
     await engine().submit(submission, lambda _: None)
     assert (await engine().look(ref)).state is EngineState.CANCELED

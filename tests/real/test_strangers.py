@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clusters.local.flink_processes import Flink
+from processes.flink import Flink
 from processes.supervised import Port, free_port
 from tests.faults.proxy import Mode, Proxy
 from tests.real.conftest import SQL, Stack

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.flink.gateway import SqlGateway
+from clusters.flink.gateway import RestGateway
 from core.sql.plan import read, renumbered
 from tests.real.conftest import Stack
 
@@ -191,7 +191,7 @@ class TestIncompatible:
         new_text = script(tmp_path, self.MORE.replace("n + 0 * s", "n"))
 
         async def run() -> str:
-            gateway = SqlGateway(stack.gateway_url)
+            gateway = RestGateway(stack.gateway_url)
             flink_job = uuid.uuid4().hex
             properties = {
                 "$internal.pipeline.job-id": flink_job,

@@ -1,4 +1,5 @@
-"""The simulated Flink is held to what the real ones are held to: the same suite, in virtual time."""
+"""The simulated Flink is held to what the real ones are held to: the same suite, in virtual time. Both ways to it are
+tried: through httpx with another transport, and by the quicker client that stories are played with."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 
 from clusters.flink.session import FlinkSession
 from tests.real import test_engine_contract as contract
+from tests.simulation.network import Transport
 from tests.simulation.world import World
 
 SUITE = {
@@ -24,15 +26,18 @@ class Simulated(contract.Subject):
         self.engine, self.state = engine, "sim://contract"
 
 
+@pytest.mark.parametrize("by", ["transport", "client"])
 @pytest.mark.parametrize("name", sorted(SUITE))
-def test_the_simulated_flink_keeps_the_contract(name: str, tmp_path: Path):
+def test_the_simulated_flink_keeps_the_contract(name: str, by: str, tmp_path: Path):
     world = World(f"contract {name}", calm=True)
     world.flinks[0].heartbeat_timeout = 20.0
     test = SUITE[name]
     more = {"tmp_path": tmp_path} if "tmp_path" in inspect.signature(test).parameters else {}
 
     async def story(world: World) -> None:
-        await test(Simulated(FlinkSession("http://flink-a:8081", ["http://gateway-a:8083"])), **more)
+        transport = Transport(world.network) if by == "transport" else None
+        engine = FlinkSession("http://flink-a:8081", ["http://gateway-a:8083"], transport=transport)
+        await test(Simulated(engine), **more)
 
     world.run(story)
     assert not world.troubles

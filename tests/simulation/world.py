@@ -209,7 +209,10 @@ class World:
         state = random.getstate()
         random.seed(f"module {self.seed}")
         uuid.uuid4 = lambda: uuid.UUID(int=self.ids.getrandbits(128), version=4)
-        clusters.flink.http.new_client = lambda timeout: Client(self.network, timeout)  # type: ignore[assignment,return-value]
+        real_client = clusters.flink.http.new_client
+        clusters.flink.http.new_client = lambda timeout, transport: (
+            real_client(timeout, transport) if transport else Client(self.network, timeout)
+        )  # type: ignore[assignment,return-value]
         clusters.flink.rest.RUN_TIMEOUT = RUN_TIMEOUT
         clusters.flink.fence.jar = self._fence_jar
         if not self.builds:

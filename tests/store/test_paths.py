@@ -95,24 +95,28 @@ async def test_a_way_through_a_symbolic_link_leads_to_the_same_point(database: D
     assert await points.named(services, "s3://b//a/savepoint-1/") == "s3://b/a/savepoint-1"
 
 
+async def downgrade(database: Database, revision: str) -> None:
+    """Back to an older schema, with the rows that are there."""
+
+    def run(connection: Connection) -> None:
+        settings = config()
+        settings.attributes["connection"] = connection
+        command.downgrade(settings, revision)
+
+    async with database.engine.connect() as connection:
+        connection = await connection.execution_options(penstock_write=True)
+        await connection.run_sync(run)
+        await connection.commit()
+
+
 async def test_rows_of_before_have_one_spelling_after_the_upgrade(tmp_path: Path):
     made = Database(f"sqlite+aiosqlite:///{tmp_path / 'old.db'}")
 
-    def to(revision: str):
-        def run(connection: Connection) -> None:
-            settings = config()
-            settings.attributes["connection"] = connection
-            command.upgrade(settings, revision)
-
-        return run
-
-    async with made.engine.connect() as connection:
-        connection = await connection.execution_options(penstock_write=True)
-        await connection.run_sync(to("0005"))
-        await connection.commit()
+    await upgrade(made)
     job, other = await add_job(made, "a"), await add_job(made, "b")
     await add_attempt(made, job)
     await add_attempt(made, job, 2)
+    await downgrade(made, "0005")
     async with made.write() as session:
         for n, (owner, path, pinned) in enumerate(
             [(job, "/s/1", True), (job, PATH, False), (job, PATH + "/", True), (other, "s3://b/x", False)]

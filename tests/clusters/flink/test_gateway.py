@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from clusters.flink.gateway import SqlGateway
+from clusters.flink.gateway import RestGateway
 from clusters.protocol import Unreachable
 
 
 async def test_a_statement_whose_result_cannot_be_asked_for_was_sent(monkeypatch: pytest.MonkeyPatch):
-    gateway = SqlGateway("http://127.0.0.1:1")
+    gateway = RestGateway("http://127.0.0.1:1")
 
     async def call(method: str, path: str, **_: Any) -> Any:
         if method == "POST":
@@ -26,7 +26,7 @@ async def test_a_statement_whose_result_cannot_be_asked_for_was_sent(monkeypatch
 
 
 async def test_a_statement_that_could_not_be_sent_was_not(monkeypatch: pytest.MonkeyPatch):
-    gateway = SqlGateway("http://127.0.0.1:1")
+    gateway = RestGateway("http://127.0.0.1:1")
     with pytest.raises(Unreachable) as error:
         await gateway.execute("s", "INSERT INTO t SELECT 1")
     assert not error.value.sent

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clusters.flink.pyflink import java_options
 from processes.supervised import Port, Spec, http_ok
 
 
@@ -128,3 +128,14 @@ class Flink:
             [Port(self.gateway_port, "PENSTOCK_GATEWAY_PORT")],
             f"{self.gateway_url}/info",
         )
+
+
+def java_options(home: Path) -> list[str]:
+    """The module openings that Flink's own configuration gives its JVMs for Java 17, in either file layout."""
+    for name in ("config.yaml", "flink-conf.yaml"):
+        path = home / "conf" / name
+        for line in path.read_text().splitlines() if path.exists() else []:
+            text = line.strip()
+            if text.startswith(("all: --add", "env.java.opts.all: --add")):
+                return text.partition(": ")[2].split()
+    return os.environ.get("PENSTOCK_FLINK_JAVA_OPTS", "").split()

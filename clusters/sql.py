@@ -1,0 +1,152 @@
+"""A SQL gateway as those see it who work with SQL: sessions, statements, results, compiled plans.
+
+The adapter that speaks to Flink's own gateway is `clusters/flink/gateway.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.effects import EngineError, LogSink, Rejected
+from core.sql.operators import Json
+from core.sql.script import Script, Statement, without_execute
+
+STATEMENT_TIMEOUT = 300.0
+
+
+class StatementFailed(EngineError):
+    """Flink says no to a statement; the message is Flink's own. `where` is the line and column that it speaks of,
+    counted from 1; None where it names none."""
+
+    def __init__(self, message: str, *, stack: str | None = None, where: tuple[int, int] | None = None):
+        super().__init__(message, stack=stack)
+        self.where = where
+
+
+class NoPlan(EngineError):
+    """A plan was compiled, and the file that it was written to cannot be read here."""
+
+
+class SessionGone(EngineError):
+    """The gateway does not know the session: it was restarted, or the session was idle for too long."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A page of rows. `next` is the token of the next page, None at the end; `ready` is whether there may be more
+    now."""
+
+    columns: list[Json]
+    rows: list[Json]
+    next: int | None
+    ready: bool
+    job_id: str | None
+    kind: str
+
+
+class SqlGateway(Protocol):
+    """One gateway. A session lives on one gateway only. Methods raise `SessionGone` when it has forgotten the session,
+    and `Unreachable`."""
+
+    @property
+    def url(self) -> str:
+        """By which it is found again."""
+        ...
+
+    async def close(self, handle: str) -> None:
+        """Close a session; fine when it is gone."""
+        ...
+
+    async def heartbeat(self, handle: str) -> None:
+        """Keep a session from being idle."""
+        ...
+
+    async def start(self, session: str, statement: str, config: Mapping[str, str] | None = None) -> str:
+        """Send a statement; returns its operation. Raises `StatementFailed`."""
+        ...
+
+    async def page(self, session: str, operation: str, token: int) -> Result:
+        """A page of an operation's result. Raises `StatementFailed` with Flink's words."""
+        ...
+
+    async def cancel(self, session: str, operation: str) -> None:
+        """Stop an operation; fine when it is gone."""
+        ...
+
+    async def execute(
+        self,
+        session: str,
+        statement: str,
+        *,
+        timeout: float = STATEMENT_TIMEOUT,
+        config: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run one statement and wait for its first result, for `timeout` seconds. Raises `StatementFailed` with Flink's
+        words."""
+        ...
+
+    async def rows(self, session: str, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> list[list[Any]]:
+        """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
+        ...
+
+    async def complete(self, session: str, statement: str, position: int) -> list[str]:
+        """What may stand at a position of a statement, as Flink's own completer says."""
+        ...
+
+    async def compile(self, session: str, text: str, scratch: str) -> Json:
+        """The compiled plan of INSERTs, with the options of their tables. `scratch` is a folder that the gateway and
+        this process both see. Raises `StatementFailed`, `NoPlan`."""
+        ...
+
+    async def prepare(self, session: str, before: list[str], tell: LogSink) -> None:
+        """Run what Penstock puts in front of a script. Raises `Rejected`."""
+        ...
+
+    async def set_up(self, session: str, script: Script, tell: LogSink) -> None:
+        """Run all of a script but its INSERTs. Raises `Rejected`."""
+        ...
+
+
+def as_set(inserts: list[Statement]) -> str:
+    """All INSERTs as what COMPILE PLAN takes."""
+    if len(inserts) == 1:
+        return without_execute(inserts[0].text)
+    return "STATEMENT SET BEGIN\n" + "\n".join(f"{s.text};" for s in inserts) + "\nEND"
+
+
+def rejected(statement: Statement, error: StatementFailed, tell: LogSink, *, shift: int = 0) -> Rejected:
+    """The no to a whole script: with the statement's place in it. Flink's answer in full goes to `tell`."""
+    stack = error.stack or error.message
+    line, column, message = told(statement, error, shift=shift)
+    tell("Flink's answer in full:")
+    for text in stack.splitlines():
+        tell("  " + text)
+    return Rejected(f"Statement {statement.number}, line {line}, column {column}: {message}", stack=stack)
+
+
+def told(statement: Statement, error: StatementFailed, *, shift: int = 0) -> tuple[int, int, str]:
+    """Line, column and message of an error, in places of the script; `shift` lines were put in front of it."""
+    where, message = error.where, error.message
+    line, column = (where[0] - shift, where[1]) if where else (statement.line, statement.column)
+    if where and shift:
+        message = message.replace(f"line {where[0]}, column {where[1]}", f"line {line}, column {column}")
+    return line, column, message
+
+
+def first_line(statement: Statement) -> str:
+    """The head of a statement for the log; option values, which may hold secrets, are left out."""
+    head = " ".join(statement.text.split("(", 1)[0].split())
+    if statement.kind == "set":
+        head = head.split("=", 1)[0]
+    return head[:100]
+
+
+def scrub(text: str, secrets: Sequence[str]) -> str:
+    """`text` without the values of secrets, also as SQL writes them."""
+    values = {v for secret in secrets for v in (secret, secret.replace("'", "''"))}
+    for value in sorted(values, key=len, reverse=True):
+        if value:
+            text = text.replace(value, "******")
+    return text
