@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from api.commands.schemas import NewCommand
 from clusters.registry import PROCESSES, SESSION
 from core.effects import EngineError
 from core.errors import Conflict, InvalidInput
+from core.jobs.commands import CommandFields
 from core.jobs.states import CommandKind, JobState, is_stateless
 from core.specs import only_scales
 from services import Services
@@ -67,7 +67,7 @@ async def check_new_job(session: Session, cluster: Cluster, *, name: str, type_:
         )
 
 
-async def check_command(services: Services, job: Job, new: NewCommand, adding: dict[str, Any] | None = None) -> None:
+async def check_command(services: Services, job: Job, new: CommandFields, adding: dict[str, Any] | None = None) -> None:
     """A session cluster does not end while jobs run on it, unless that is asked for with `force`. `adding` is the spec
     of a version that the command brings along. Raises `Conflict`."""
     if new.rollback_within is not None:

@@ -39,6 +39,7 @@ _lister(
         "NUMBER": "number",
         "KIND": "kind",
         "STATE": "state",
+        "BY": "requested_by",
         "CREATED": "created_at",
         "FINISHED": "finished_at",
         "ERROR": "error",

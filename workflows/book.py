@@ -10,9 +10,10 @@ from temporalio.common import SearchAttributeKey
 
 from core import search
 from core.jobs.blocked import Blocked
+from core.jobs.commands import CommandRequest
 from core.jobs.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
 from core.jobs.restore import RestorePoint
-from core.jobs.snapshot import CommandRequest, JobSnapshot
+from core.jobs.snapshot import JobSnapshot
 from core.jobs.states import COMMAND_ENDED, AttemptState, CommandState, JobState
 from workflows import calls
 
@@ -46,7 +47,9 @@ class Book:
         """A command is being carried out: said with the next record, or by `flush`."""
         self.command = self.s.command = command
         self._begun = True
-        self.note("command", f"{command.kind.value} (command {command.number})")
+        why = f": {command.reason}" if command.reason else ""
+        said = f"{command.kind.value} (command {command.number}), requested by {command.requested_by}{why}"
+        self.note("command", said, requested_by=command.requested_by)
 
     def flush(self) -> None:
         """Before a step that may take long: write down what has not been written yet."""

@@ -10,6 +10,7 @@ from temporalio import workflow
 from activities import contracts as c
 from core.jobs import blocked
 from core.jobs.blocked import Blocked
+from core.jobs.commands import RESTART_POLICY
 from core.jobs.observations import ENDED, EngineState, Intent, Trouble
 from core.jobs.restore import Basis, Choice, Lineage, Missing, RestorePoint, RestoreRequest, choose, newer_than
 from core.jobs.snapshot import AttemptSnapshot, StopSnapshot
@@ -32,7 +33,7 @@ class Deploying(Ending):
         s.restart_at = None
         try:
             request = RestoreRequest(mode="none" if s.stateless else "newest")
-            await self.deploy(s.version, request, cause, asked=False, automatic=True)
+            await self.deploy(s.version, request, cause, asked=False, requested_by=RESTART_POLICY, automatic=True)
         except Failed as failure:
             if s.state is JobState.DEPLOY_FAILED:
                 if failure.code in PUT_OFF:
@@ -55,13 +56,15 @@ class Deploying(Ending):
         cause: str,
         *,
         asked: bool,
+        requested_by: str,
         automatic: bool = False,
         kind: CommandKind = CommandKind.RESTART,
         built: c.Built | None = None,
         patience: float | None = None,
         like: int | None = None,
     ) -> None:
-        """Start an attempt of `version`; `like` is an attempt whose program is run again. Ends with the job RUNNING,
+        """Start an attempt of `version`; `like` is an attempt whose program is run again, `requested_by` who
+        wants it. Ends with the job RUNNING,
         FINISHED, DEPLOYED (accepted and not running yet) or RESTARTING; raises `Failed` with the job DEPLOY_FAILED,
         BLOCKED or as it was."""
         book, s = self.book, self.book.s
@@ -89,7 +92,7 @@ class Deploying(Ending):
             before=s.attempt.version if s.attempt else None,
         )
         s.version, s.lineage = version, lineage or s.lineage.begun(number, choice.path)
-        told = {"restored_from": choice.path, "commit": built.commit}
+        told = {"restored_from": choice.path, "commit": built.commit, "requested_by": requested_by}
         book.note("attempt", f"attempt {number}, {s.attempt.program}: {choice.why}", **told)
         book.show()
         await self._open(choice.path, choice.why, cause, automatic=automatic, like=like)

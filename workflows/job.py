@@ -13,10 +13,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.contracts import AttemptIn
     from core.errors import Conflict
     from core.jobs.blocked import step_failed
+    from core.jobs.commands import CommandRequest
     from core.jobs.observations import Observation, in_place_of, is_stale, newer
     from core.jobs.policy import RestartPolicy
     from core.jobs.retention import SavepointPolicy
-    from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
+    from core.jobs.snapshot import GENERATION, JobSnapshot, renewed
     from core.jobs.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
     from workflows.book import Book

@@ -9,10 +9,11 @@ from temporalio import workflow
 
 from activities import contracts as c
 from core.errors import InvalidInput
+from core.jobs.commands import ROLLBACK, CommandRequest
 from core.jobs.condition import NO_SAVEPOINT_NEEDED
 from core.jobs.observations import EngineState, Intent, killed
 from core.jobs.restore import Basis, RestoreRequest, newest, resolve_request
-from core.jobs.snapshot import AttemptSnapshot, CommandRequest, program
+from core.jobs.snapshot import AttemptSnapshot, program
 from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.deploy import Deploying
@@ -90,6 +91,7 @@ class Steps(Deploying):
                 request,
                 cause,
                 asked=command.restore is not None,
+                requested_by=command.requested_by,
                 kind=command.kind,
                 built=built,
                 patience=command.rollback_within,
@@ -209,9 +211,17 @@ class Steps(Deploying):
         request = RestoreRequest(mode="point", point=way_back.path)
         cause = f"rollback of command {book.command.number if book.command else ''}"
         if self.since(1):
-            await self.deploy(way_back.version, request, cause, asked=True, built=way_back.built, like=way_back.attempt)
+            await self.deploy(
+                way_back.version,
+                request,
+                cause,
+                asked=True,
+                requested_by=ROLLBACK,
+                built=way_back.built,
+                like=way_back.attempt,
+            )
         else:
-            await self.deploy(way_back.version_then, request, cause, asked=True)
+            await self.deploy(way_back.version_then, request, cause, asked=True, requested_by=ROLLBACK)
         self._check_started()
         good = s.attempt.program if s.attempt is not None else good
         raise Failed(
@@ -322,7 +332,8 @@ class Steps(Deploying):
             s.lineage = s.lineage.adopted(s.attempt.number, s.attempts)
         s.basis = Basis.NEWEST
         book.set(JobState.DEPLOYED, "adopted")
-        book.note("attempt", f"attempt {s.attempt.number} is Flink job {flink_job_id}, adopted as it runs")
+        words = f"attempt {s.attempt.number} is Flink job {flink_job_id}, adopted as it runs"
+        book.note("attempt", words, requested_by=command.requested_by)
         reopened = book.attempt_change(AttemptState.ACCEPTED)
         reopened[0].reopen = True
         await book.write("adopted", attempts=reopened)
