@@ -7,6 +7,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats
 from activities.looking import now_ms
+from activities.missing import present
 from clusters.protocol import Ref, Unreachable
 from core.jobs.observations import ENDED, Observation
 from services import Services
@@ -25,8 +26,7 @@ class Adopting:
         bind(job=wanted.job_id, command=wanted.command_id)
         async with heartbeats():
             async with self._services.database.read() as session:
-                job = await jobs.by_id(session, wanted.job_id)
-                assert job is not None
+                job = present(await jobs.by_id(session, wanted.job_id), f"job {wanted.job_id}")
                 cluster = await clusters.get(session, job.cluster)
                 own = await attempts.by_flink_job(session, wanted.flink_job_id)
                 owner = await jobs.by_id(session, own.job_id) if own else None

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 from pydantic import TypeAdapter
 from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities import contracts as c
 from activities.logs import bind, command_log, heartbeats, log_of
+from activities.missing import present
 from activities.submit import requirements_of
 from builds import git, jars, maven, pyenv
 from core.effects import EngineError, Rejected, Tell
-from core.specs import JarSpec, JobSpec, PyFlinkSpec, build_key
+from core.specs import JarSpec, JobSpec, PyFlinkSpec, SessionClusterSpec, SqlSpec, build_key
 from services import Services
 from settings import Settings, clock, waits
 from settings.installed import flink_python
@@ -41,12 +43,10 @@ class Builder:
         services = self._services
         async with log_of(services.database, wanted.command_id) as tell, heartbeats():
             async with services.database.read() as session:
-                job = await jobs.by_id(session, wanted.job_id)
-                assert job is not None
+                job = present(await jobs.by_id(session, wanted.job_id), f"job {wanted.job_id}")
                 cluster = await clusters.get(session, job.cluster)
                 raw = (await jobs.version(session, job, wanted.version)).spec
-            spec = _SPEC.validate_python(raw)
-            assert isinstance(spec, JarSpec | PyFlinkSpec)
+            spec = _buildable(raw)
             try:
                 git.check_local(spec.git, services.settings.git_local_roots)
                 commit = await self._pinned(wanted) or await git.resolve(spec.git)
@@ -158,8 +158,7 @@ class Builder:
     async def run_build(self, wanted: c.RunBuild) -> c.Built:
         """Check out one commit and build it."""
         services = self._services
-        spec = _SPEC.validate_python(wanted.spec)
-        assert isinstance(spec, JarSpec | PyFlinkSpec)
+        spec = _buildable(wanted.spec)
         bind(build=wanted.key[:12])
         scope = f"build:{activity.info().workflow_run_id}"
         async with command_log(services.database, scope) as tell, heartbeats():
@@ -213,6 +212,19 @@ class Builder:
             )
         tell("the program is ready")
         return None, None
+
+
+def _buildable(raw: dict[str, Any]) -> JarSpec | PyFlinkSpec:
+    """A job spec of which something is built. Raises an error that is not tried again for any other."""
+    match _SPEC.validate_python(raw):
+        case JarSpec() | PyFlinkSpec() as spec:
+            return spec
+        case SqlSpec() | SessionClusterSpec() as other:
+            raise ApplicationError(
+                f"Nothing is built of a job of type {other.type}.", type="nothing_to_build", non_retryable=True
+            )
+        case other:
+            assert_never(other)
 
 
 def maven_settings(settings: Settings) -> maven.MavenSettings:

@@ -7,6 +7,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, now_ms, observation
+from activities.missing import present
 from clusters import state_files
 from clusters.protocol import Engine, JobSeen, Leader, Ref
 from core.effects import EngineError, Tell
@@ -32,8 +33,10 @@ class Fencer:
         services = self._services
         async with log_of(services.database, wanted.command_id) as tell, heartbeats() as pulse:
             async with services.database.read() as session:
-                attempt = await attempts.get(session, wanted.job_id, wanted.number)
-                assert attempt is not None
+                attempt = present(
+                    await attempts.get(session, wanted.job_id, wanted.number),
+                    f"attempt {wanted.number} of job {wanted.job_id}",
+                )
                 cluster = await clusters.get(session, attempt.cluster)
             grace = services.settings.lost_grace
             return await spend(services.engines.get(cluster), attempt, cluster, tell, pulse, grace=grace)

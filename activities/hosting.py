@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
+from activities.missing import present
 from clusters.protocol import ClusterProgram, FoundAt, HostsClusters, Ref
 from clusters.registry import KINDS, address_of, columns_of
 from core.effects import EngineError, Rejected
@@ -29,9 +30,9 @@ class Hosting:
         services = self._services
         async with log_of(services.database, wanted.command_id) as tell, heartbeats():
             async with services.database.read() as session:
-                found = await attempts.context(session, wanted.job_id, wanted.number)
-                assert found is not None
-                assert found.attempt is not None
+                what = f"attempt {wanted.number} of job {wanted.job_id}"
+                found = present(await attempts.context(session, wanted.job_id, wanted.number), what)
+                attempt = present(found.attempt, what)
                 new = (await jobs.version(session, found.job, wanted.version)).spec
             if not only_scales(found.version.spec, new):
                 return c.Rescaled()
@@ -39,7 +40,7 @@ class Hosting:
                 engine = services.engines.get(found.cluster)
                 if not isinstance(engine, HostsClusters):
                     raise _hosts_none(found.cluster)
-                await engine.scale(Ref(found.attempt.flink_job_id, found.attempt.handle), int(new["taskmanagers"]))
+                await engine.scale(Ref(attempt.flink_job_id, attempt.handle), int(new["taskmanagers"]))
             except EngineError as error:
                 return c.Rescaled(error=error.message, code="not_scaled")
             tell(f"{new['taskmanagers']} task managers are wanted now; it goes on running")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from pydantic import TypeAdapter
 from temporalio import activity
@@ -13,9 +13,9 @@ from activities import contracts as c
 from activities.build import maven_settings
 from activities.logs import bind, command_log, heartbeats
 from builds import git, maven
-from core.effects import EngineError, Tell
+from core.effects import EngineError, Rejected, Tell
 from core.errors import NotFound
-from core.libraries import FromGit, FromMaven, LibraryState, Source
+from core.libraries import FromGit, FromMaven, FromUpload, LibraryState, Source
 from services import Services
 from store import resources
 
@@ -57,24 +57,38 @@ class Librarian:
 
     async def _files(self, source: Source, kind: str, tell: Tell) -> list[dict[str, Any]]:
         services = self._services
-        how = maven_settings(services.settings)
         with services.artifacts.scratch() as folder:
-            if isinstance(source, FromMaven):
-                found = []
-                for number, coordinates in enumerate(source.coordinates):
-                    into = folder / str(number)
-                    into.mkdir()
-                    found.append(await self._kept(await maven.fetch(coordinates, into, how, tell), "jar", tell))
-                return found
-            assert isinstance(source, FromGit)  # an upload is never fetched
-            git.check_local(source.git, services.settings.git_local_roots)
-            commit = await git.resolve(source.git)
-            tell(f"{source.git.ref} is commit {commit}")
-            root = folder / "source"
-            inner = await git.checkout(source.git, commit, root, tell)
-            if source.file is None:
-                return [await self._kept(await maven.build(root, inner, source.build, how, tell), kind, tell)]
-            return [await self._kept(git.inside(inner, source.file), kind, tell)]
+            match source:
+                case FromMaven():
+                    return await self._from_maven(source, folder, tell)
+                case FromGit():
+                    return [await self._from_git(source, kind, folder, tell)]
+                case FromUpload():
+                    raise Rejected("An upload is sent to Penstock, and never fetched.")
+                case _:
+                    assert_never(source)
+
+    async def _from_maven(self, source: FromMaven, folder: Path, tell: Tell) -> list[dict[str, Any]]:
+        how = maven_settings(self._services.settings)
+        files = []
+        for number, coordinates in enumerate(source.coordinates):
+            into = folder / str(number)
+            into.mkdir()
+            files.append(await self._kept(await maven.fetch(coordinates, into, how, tell), "jar", tell))
+        return files
+
+    async def _from_git(self, source: FromGit, kind: str, folder: Path, tell: Tell) -> dict[str, Any]:
+        settings = self._services.settings
+        git.check_local(source.git, settings.git_local_roots)
+        commit = await git.resolve(source.git)
+        tell(f"{source.git.ref} is commit {commit}")
+        root = folder / "source"
+        inner = await git.checkout(source.git, commit, root, tell)
+        if source.file is None:
+            return await self._kept(
+                await maven.build(root, inner, source.build, maven_settings(settings), tell), kind, tell
+            )
+        return await self._kept(git.inside(inner, source.file), kind, tell)
 
     async def _kept(self, path: Path, kind: str, tell: Tell) -> dict[str, Any]:
         artifacts = self._services.artifacts

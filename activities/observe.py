@@ -13,6 +13,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
 from activities.looking import confirm_missing, now_ms, observation, why_ended
+from activities.missing import present
 from clusters import state_files
 from clusters.protocol import AliveElsewhere, Checkpoints, Engine, JobSeen, Metrics, Ref, Unreachable
 from core.effects import EngineError
@@ -46,8 +47,10 @@ class Observing:
     async def _attempt(self, wanted: c.AttemptIn) -> tuple[Attempt, Cluster]:
         bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
         async with self._services.database.read() as session:
-            attempt = await attempts.get(session, wanted.job_id, wanted.number)
-            assert attempt is not None
+            attempt = present(
+                await attempts.get(session, wanted.job_id, wanted.number),
+                f"attempt {wanted.number} of job {wanted.job_id}",
+            )
             return attempt, await clusters.get(session, attempt.cluster)
 
     async def _look(self, wanted: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> Observation:
@@ -82,8 +85,7 @@ class Observing:
         attempt, cluster = await self._attempt(wanted)
         seen = await self._checked(wanted, attempt, cluster)
         async with self._services.database.read() as session:
-            job = await jobs.by_id(session, wanted.job_id)
-            assert job is not None
+            job = present(await jobs.by_id(session, wanted.job_id), f"job {wanted.job_id}")
             policy = SavepointPolicy.model_validate(job.savepoints or {})
             if policy.keep_attempts is not None and traits(job.type).keeps_state:
                 before = clock.now() - timedelta(seconds=policy.keep_for)

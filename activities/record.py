@@ -104,7 +104,8 @@ class Recorder:
         async with self._services.database.read() as session:
             newest = (await attempts.recent(session, wanted.job_id, 1))[0]
             job = await jobs.by_id(session, wanted.job_id)
-            assert job is not None
+        if job is None:
+            raise self._unknown(wanted.job_id)
         return c.Opened(
             conflict=True,
             number=newest.number,

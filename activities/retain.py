@@ -10,6 +10,7 @@ from temporalio import activity
 
 from activities import contracts as c
 from activities.logs import bind, heartbeats
+from activities.missing import present
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, TriggerStatus, Unreachable
 from core.effects import EngineError
@@ -42,8 +43,7 @@ class Retaining:
                 made.refused.append(f"all savepoints, because not all restore points can be read: {found.unread}")
                 return made
             async with services.database.read() as session:
-                job = await jobs.by_id(session, wanted.job_id)
-                assert job is not None
+                job = present(await jobs.by_id(session, wanted.job_id), f"job {wanted.job_id}")
                 cluster = await clusters.get(session, job.cluster)
                 in_use = await attempts.in_use(session, wanted.job_id)
                 recent = {a.number: a for a in await attempts.recent(session, wanted.job_id, points.LOOK_BACK)}

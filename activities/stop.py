@@ -9,6 +9,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of, now_ms
+from activities.missing import present
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, Unreachable
 from core.effects import EngineError, Rejected, Tell
@@ -112,8 +113,10 @@ class Stopper:
 
     async def _find(self, wanted: c.AttemptIn) -> tuple[Attempt, Cluster, Engine]:
         async with self._services.database.read() as session:
-            attempt = await attempts.get(session, wanted.job_id, wanted.number)
-            assert attempt is not None
+            attempt = present(
+                await attempts.get(session, wanted.job_id, wanted.number),
+                f"attempt {wanted.number} of job {wanted.job_id}",
+            )
             cluster = await clusters.get(session, attempt.cluster)
             return attempt, cluster, self._services.engines.get(cluster)
 
@@ -221,28 +224,30 @@ class _Trigger:
                 return error.message
         return None
 
-    async def _in_folder(self) -> bool:
-        found = await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
-        if found:
-            self._path = found[0].path
-        return bool(found)
+    async def _in_folder(self) -> str | None:
+        """The path of the savepoint in the folder that was given for it: then it is the one."""
+        points = await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
+        if not points:
+            return None
+        self._path = points[0].path
+        return self._path
 
     async def _point(self) -> RestorePoint | None:
         """The savepoint, verified: a path without `_metadata` is none."""
-        if self._path is None and not await self._in_folder():
+        path = self._path or await self._in_folder()
+        if path is None:
             return None
-        assert self._path is not None
         at = number = None  # where it cannot be read from here; Flink says that it is complete
         with contextlib.suppress(Unreachable):
-            if not await state_files.is_complete(self._path):
+            if not await state_files.is_complete(path):
                 return None
-            number = await state_files.number_of(self._path)
+            number = await state_files.number_of(path)
             seen = await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
             at = seen[0].completed_at if seen else None
         return RestorePoint(
-            id=attempts.point_id(self._attempt.job_id, self._path),
+            id=attempts.point_id(self._attempt.job_id, path),
             kind=RestoreKind.SAVEPOINT,
-            path=self._path,
+            path=path,
             completed_at=at or clock.now(),
             attempt=self._attempt.number,
             version=self._attempt.version,

@@ -15,6 +15,7 @@ from activities.fence import has_run, spend
 from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of
+from activities.missing import present, unknown_type
 from builds import pyenv
 from builds.jars import main_class
 from clusters.protocol import (
@@ -35,8 +36,7 @@ from clusters.protocol import (
 from core.effects import EngineError, Rejected, Tell
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
-from core.jobs.types import traits
-from core.specs import SqlSpec, is_hosted_key
+from core.specs import JobType, SqlSpec, is_hosted_key
 from core.sql.script import parse_script
 from observation.growth import Growth
 from services import Services
@@ -69,9 +69,9 @@ class Submitter:
         async with log_of(services.database, wanted.command_id) as tell, heartbeats() as pulse:
             async with services.database.read() as session:
                 found = await attempts.context(session, wanted.job_id, wanted.number)
-            assert found is not None
-            assert found.attempt is not None
-            attempt, cluster = found.attempt, found.cluster
+            what = f"attempt {wanted.number} of job {wanted.job_id}"
+            found = present(found, what)
+            attempt, cluster = present(found.attempt, what), found.cluster
             maybe_sent = wanted.maybe_sent or activity.info().attempt > 1
             try:
                 submission = await self._submission(found, attempt, tell)
@@ -245,14 +245,21 @@ class Submitter:
     async def _submission(self, found: attempts.Context, attempt: Attempt, tell: Tell) -> Submission:
         job, cluster, spec = found.job, found.cluster, found.version.spec
         effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
-        if traits(job.type).compiles:
-            program, more = await self._sql(found, attempt, effective, tell)
-            effective |= more
-        elif traits(job.type).runs_cluster:
-            program = await cluster_program(self._services, found, attempt)
-            effective = {key: value for key, value in effective.items() if not is_hosted_key(key)}
-        else:
-            program = await self._program(spec, attempt, cluster, tell)
+        program: Program
+        type_: JobType = spec["type"]
+        match type_:
+            case "sql":
+                program, more = await self._sql(found, attempt, effective, tell)
+                effective |= more
+            case "session-cluster":
+                program = await cluster_program(self._services, found, attempt)
+                effective = {key: value for key, value in effective.items() if not is_hosted_key(key)}
+            case "jar":
+                program = await self._jar(spec, attempt)
+            case "pyflink":
+                program = await self._python_program(spec, attempt, cluster, tell)
+            case _:
+                raise unknown_type(type_)
         if attempt.restored_from:
             tell(f"state: {attempt.restored_why}: {attempt.restored_from}")
         parallelism = spec.get("parallelism")
@@ -304,22 +311,26 @@ class Submitter:
         )
         return program, python_properties(self._services, found.cluster, made)
 
-    async def _program(self, spec: dict[str, object], attempt: Attempt, cluster: Cluster, tell: Tell) -> Program:
-        services = self._services
-        key = str(attempt.config["build_key"])
+    async def _jar(self, spec: dict[str, Any], attempt: Attempt) -> JarProgram:
+        """Raises `ArtifactMissing`, and `Rejected` when nothing says where it begins."""
+        services, key = self._services, str(attempt.config["build_key"])
         async with services.database.read() as session:
             built = await attempts.build(session, key)
-        args = [str(a) for a in spec.get("args") or []]  # type: ignore[attr-defined]
-        if spec["type"] == "jar":
-            assert built is not None
-            assert built.sha256 is not None
-            jar = services.artifacts.jar(built.sha256)
-            if not jar.exists():
-                raise ArtifactMissing(f"the jar {built.sha256[:12]} is not in the artifact store any more")
-            entry = spec.get("entry_class")
-            if not entry and main_class(jar) is None:
-                raise Rejected("The jar's manifest names no main class; set entry_class.")
-            return JarProgram(jar, built.sha256, str(entry) if entry else None, args)
+        if built is None or built.sha256 is None:
+            raise ArtifactMissing(f"the build {key[:12]} is not in the database any more")
+        jar = services.artifacts.jar(built.sha256)
+        if not jar.exists():
+            raise ArtifactMissing(f"the jar {built.sha256[:12]} is not in the artifact store any more")
+        entry = spec.get("entry_class")
+        if not entry and main_class(jar) is None:
+            raise Rejected("The jar's manifest names no main class; set entry_class.")
+        return JarProgram(jar, built.sha256, str(entry) if entry else None, _args(spec))
+
+    async def _python_program(
+        self, spec: dict[str, Any], attempt: Attempt, cluster: Cluster, tell: Tell
+    ) -> PythonProgram:
+        """Raises `ArtifactMissing`, and `Rejected` when this worker has no Python for it."""
+        services, key = self._services, str(attempt.config["build_key"])
         root = services.artifacts.program(key)
         if not root.exists():
             raise ArtifactMissing(f"the program {key[:12]} is not in the artifact store any more")
@@ -328,7 +339,7 @@ class Submitter:
             root=root,
             entry_file=str(spec["entry_file"]) if spec.get("entry_file") else None,
             module=str(spec["module"]) if spec.get("module") else None,
-            args=args,
+            args=_args(spec),
             python=python,
         )
 
@@ -349,6 +360,10 @@ class Submitter:
             output_limit=settings.build_log_limit,
             tell=tell,
         )
+
+
+def _args(spec: dict[str, Any]) -> list[str]:
+    return [str(argument) for argument in spec.get("args") or []]
 
 
 def _ran() -> c.Submitted:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from api.commands.schemas import NewCommand
 from clusters.protocol import HostsClusters
 from clusters.registry import KINDS, kind_of
 from core.effects import EngineError
 from core.errors import Conflict, InvalidInput
+from core.jobs.commands import CommandFields
 from core.jobs.states import CommandKind, JobState
 from core.jobs.types import traits
 from core.specs import only_scales
@@ -73,7 +73,7 @@ async def _check_kind(session: Session, type_: str, cluster: Cluster) -> None:
     )
 
 
-async def check_command(services: Services, job: Job, new: NewCommand, adding: dict[str, Any] | None = None) -> None:
+async def check_command(services: Services, job: Job, new: CommandFields, adding: dict[str, Any] | None = None) -> None:
     """A session cluster does not end while jobs run on it, unless that is asked for with `force`. `adding` is the spec
     of a version that the command brings along. Raises `Conflict`."""
     if new.rollback_within is not None:

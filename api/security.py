@@ -12,10 +12,13 @@ from fastapi import Depends, Request
 from pydantic import BaseModel
 
 from core.errors import InvalidInput, PenstockError
+from core.jobs.commands import LOCAL
 from settings import LOOPBACK
 
 
 class Caller(BaseModel):
+    """Who calls. `name` is kept with the commands that they send."""
+
     name: str
 
 
@@ -34,12 +37,13 @@ class Misdirected(PenstockError):
 
 
 def caller(request: Request) -> Caller:
+    """Who sends this request. Raises `Misdirected` when it was sent to a name that is not a loopback's."""
     host = (request.url.hostname or "").lower()
     if host not in (*LOOPBACK, "testserver"):
         raise Misdirected(
             "This API answers to loopback names only.", code="misdirected", remedy="Use http://127.0.0.1 or localhost."
         )
-    return Caller(name="local")
+    return Caller(name=LOCAL)
 
 
 CurrentCaller = Annotated[Caller, Depends(caller)]

@@ -53,6 +53,7 @@ _lister(
         Column("NUMBER", field("number")),
         Column("KIND", field("kind")),
         Column("STATE", _state),
+        Column("BY", field("requested_by")),
         Column("CREATED", _when("created_at")),
         Column("FINISHED", _when("finished_at")),
         Column("VERSION", field("version"), wide=True),

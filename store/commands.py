@@ -10,9 +10,23 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
+from core.jobs.commands import AskedCommand
 from core.jobs.states import COMMAND_ENDED, CommandState
 from store import paging
 from store.tables import Command, Job, LogLine
+
+_COLUMNS = AskedCommand.model_fields.keys() & Command.__table__.columns.keys()
+
+
+def asked_of(row: Command) -> AskedCommand:
+    """What was asked of a command, from its row; rows that are older than a field have its default."""
+    return AskedCommand.model_validate({**(row.options or {}), **{name: getattr(row, name) for name in _COLUMNS}})
+
+
+def columns_of(asked: AskedCommand) -> dict[str, Any]:
+    """Columns of a row that keeps what was asked: those of `Command` by the same name, and `options` for the rest."""
+    fields = asked.model_dump(mode="json")
+    return {name: fields.pop(name) for name in _COLUMNS} | {"options": fields}
 
 
 async def by_key(session: AsyncSession, job_id: str, key: str) -> Command | None:

@@ -160,6 +160,9 @@ class Version(Base):
 
 
 class Command(Base):
+    """What was asked is one model (`core.jobs.commands.AskedCommand`): its fields that have a column here are kept in
+    it, all others in `options`, which is null in rows that are older than it. `store.commands` reads and makes both."""
+
     __tablename__ = "commands"
     __table_args__ = (UniqueConstraint("job_id", "number"), UniqueConstraint("job_id", "idempotency_key"))
     id: Mapped[str] = mapped_column(Short, primary_key=True)
@@ -172,6 +175,7 @@ class Command(Base):
     reason: Mapped[str | None]
     rollback_within: Mapped[float | None]
     flink_job_id: Mapped[str | None] = mapped_column(Short)
+    options: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     error: Mapped[str | None]
     error_code: Mapped[str | None] = mapped_column(Short)

@@ -22,16 +22,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from core import search
 from core.errors import Conflict
+from core.jobs.commands import CommandRequest
 from core.jobs.policy import RestartPolicy
-from core.jobs.restore import RestoreRequest
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
-from core.jobs.states import CommandKind
+from core.jobs.snapshot import GENERATION, JobSnapshot, renewed
 from core.names import old_job_workflow_id
 from services import Services
 from settings import Settings, clock
 from settings.waits import ANSWER_TIMEOUT
-from store import jobs
+from store import commands, jobs
 from store.tables import Cluster, Command, Job
 
 NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
@@ -80,14 +79,11 @@ def expires_at(command: Command, settings: Settings) -> datetime:
 
 
 def request_of(command: Command, settings: Settings) -> CommandRequest:
+    """The command as its workflow is given it."""
     return CommandRequest(
+        **commands.asked_of(command).model_dump(),
         id=command.id,
         number=command.number,
-        kind=CommandKind(command.kind),
-        restore=RestoreRequest.model_validate(command.restore) if command.restore else None,
-        version=command.version,
-        rollback_within=command.rollback_within,
-        flink_job_id=command.flink_job_id,
         job_id=command.job_id,
         expires_at=expires_at(command, settings),
     )

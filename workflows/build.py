@@ -23,16 +23,16 @@ class BuildWorkflow:
         self._left = False
 
     @workflow.run
-    async def run(self, wanted: c.RunBuild) -> c.Built:
-        while (built := await self._build(wanted)) is None:
+    async def run(self, argument: c.RunBuild) -> c.Built:
+        while (built := await self._build(argument)) is None:
             if self._is_abandoned():
                 return c.Built(error="Nobody waits for this build any more.", code=c.BUILD_ABANDONED)
             # Somebody has joined while it was being ended: for them it begins anew.
         return built
 
-    async def _build(self, wanted: c.RunBuild) -> c.Built | None:
+    async def _build(self, argument: c.RunBuild) -> c.Built | None:
         """None when it was ended because nobody waited for it."""
-        build = asyncio.create_task(calls.heavy(c.RUN_BUILD, wanted, c.Built, f"build {wanted.commit[:12]}"))
+        build = asyncio.create_task(calls.heavy(c.RUN_BUILD, argument, c.Built, f"build {argument.commit[:12]}"))
         await workflow.wait_condition(lambda: build.done() or self._is_abandoned())
         if build.done():
             return await build

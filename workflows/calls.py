@@ -75,104 +75,108 @@ async def record(record_: Record, summary: str) -> None:
     )
 
 
-async def open_attempt(wanted: c.OpenAttempt) -> c.Opened:
+async def open_attempt(argument: c.OpenAttempt) -> c.Opened:
     opened: c.Opened | None = await workflow.execute_activity(
         c.OPEN_ATTEMPT,
-        wanted,
+        argument,
         result_type=c.Opened,
         task_queue=_queue("main"),
         start_to_close_timeout=timedelta(seconds=30),
         retry_policy=_RETRY,
-        summary=f"attempt {wanted.number}, version {wanted.version}: {wanted.restore_why}"[:200],
+        summary=f"attempt {argument.number}, version {argument.version}: {argument.restore_why}"[:200],
     )
     return opened or c.Opened()  # of an earlier generation it gave nothing back
 
 
-async def build(wanted: c.BuildIn) -> c.Built:
+async def build(argument: c.BuildIn) -> c.Built:
     return await _call(
-        c.BUILD, wanted, c.Built, f"build version {wanted.version}", limit=timedelta(hours=3), queue="build"
+        c.BUILD, argument, c.Built, f"build version {argument.version}", limit=timedelta(hours=3), queue="build"
     )
 
 
-async def submit(wanted: c.AttemptIn) -> c.Submitted:
-    return await _call(c.SUBMIT, wanted, c.Submitted, f"submit attempt {wanted.number}", limit=timedelta(hours=2))
+async def submit(argument: c.AttemptIn) -> c.Submitted:
+    return await _call(c.SUBMIT, argument, c.Submitted, f"submit attempt {argument.number}", limit=timedelta(hours=2))
 
 
-async def fence(wanted: c.AttemptIn) -> c.Fenced:
+async def fence(argument: c.AttemptIn) -> c.Fenced:
     return await _call(
         c.FENCE,
-        wanted,
+        argument,
         c.Fenced,
-        f"make sure that attempt {wanted.number} cannot run later",
+        f"make sure that attempt {argument.number} cannot run later",
         limit=timedelta(minutes=15),
     )
 
 
-async def await_running(wanted: c.AttemptIn) -> c.Seen:
+async def await_running(argument: c.AttemptIn) -> c.Seen:
     return await _call(
-        c.AWAIT_RUNNING, wanted, c.Seen, f"wait until attempt {wanted.number} runs", limit=timedelta(hours=1)
+        c.AWAIT_RUNNING, argument, c.Seen, f"wait until attempt {argument.number} runs", limit=timedelta(hours=1)
     )
 
 
-async def look(wanted: c.AttemptIn) -> c.Seen:
-    return await _call(c.LOOK, wanted, c.Seen, f"look at attempt {wanted.number}", limit=timedelta(minutes=15))
+async def look(argument: c.AttemptIn) -> c.Seen:
+    return await _call(c.LOOK, argument, c.Seen, f"look at attempt {argument.number}", limit=timedelta(minutes=15))
 
 
-async def check(wanted: c.AttemptIn) -> c.Seen:
-    return await _call("check", wanted, c.Seen, "the job's own check", limit=timedelta(minutes=5))
+async def check(argument: c.AttemptIn) -> c.Seen:
+    return await _call("check", argument, c.Seen, "the job's own check", limit=timedelta(minutes=5))
 
 
-async def diagnose(wanted: c.DiagnoseIn) -> c.Diagnosis:
+async def diagnose(argument: c.DiagnoseIn) -> c.Diagnosis:
     return await _call(
-        c.DIAGNOSE, wanted, c.Diagnosis, f"why attempt {wanted.number} ended", limit=timedelta(minutes=15)
+        c.DIAGNOSE, argument, c.Diagnosis, f"why attempt {argument.number} ended", limit=timedelta(minutes=15)
     )
 
 
-async def gather(wanted: c.GatherIn) -> c.Gathered:
-    return await _call(c.GATHER, wanted, c.Gathered, "gather restore points", limit=timedelta(minutes=15))
+async def gather(argument: c.GatherIn) -> c.Gathered:
+    return await _call(c.GATHER, argument, c.Gathered, "gather restore points", limit=timedelta(minutes=15))
 
 
-async def stop(wanted: c.TriggerIn) -> c.Stopped:
+async def stop(argument: c.TriggerIn) -> c.Stopped:
     return await _call(
-        c.STOP, wanted, c.Stopped, f"stop attempt {wanted.number} with savepoint", limit=timedelta(hours=6)
+        c.STOP, argument, c.Stopped, f"stop attempt {argument.number} with savepoint", limit=timedelta(hours=6)
     )
 
 
-async def savepoint(wanted: c.TriggerIn) -> c.Stopped:
+async def savepoint(argument: c.TriggerIn) -> c.Stopped:
     return await _call(
-        c.SAVEPOINT, wanted, c.Stopped, f"savepoint of attempt {wanted.number}", limit=timedelta(hours=6)
+        c.SAVEPOINT, argument, c.Stopped, f"savepoint of attempt {argument.number}", limit=timedelta(hours=6)
     )
 
 
-async def prove(wanted: c.ProveIn) -> c.Proven:
+async def prove(argument: c.ProveIn) -> c.Proven:
     return await _call(
-        c.PROVE, wanted, c.Proven, f"wait until attempt {wanted.number} is healthy", limit=timedelta(days=2)
+        c.PROVE, argument, c.Proven, f"wait until attempt {argument.number} is healthy", limit=timedelta(days=2)
     )
 
 
-async def retain(wanted: c.RetainIn) -> c.Retained:
-    return await _call(c.RETAIN, wanted, c.Retained, "delete old savepoints and checkpoints", limit=timedelta(hours=2))
+async def retain(argument: c.RetainIn) -> c.Retained:
+    return await _call(
+        c.RETAIN, argument, c.Retained, "delete old savepoints and checkpoints", limit=timedelta(hours=2)
+    )
 
 
-async def rescale(wanted: c.RescaleIn) -> c.Rescaled:
+async def rescale(argument: c.RescaleIn) -> c.Rescaled:
     return await _call(
         c.RESCALE,
-        wanted,
+        argument,
         c.Rescaled,
-        f"scale attempt {wanted.number} to version {wanted.version}",
+        f"scale attempt {argument.number} to version {argument.version}",
         limit=timedelta(minutes=15),
     )
 
 
-async def adoptable(wanted: c.AdoptIn) -> c.Adoptable:
+async def adoptable(argument: c.AdoptIn) -> c.Adoptable:
     return await _call(
-        c.ADOPTABLE, wanted, c.Adoptable, f"look at Flink job {wanted.flink_job_id}", limit=timedelta(minutes=15)
+        c.ADOPTABLE, argument, c.Adoptable, f"look at Flink job {argument.flink_job_id}", limit=timedelta(minutes=15)
     )
 
 
-async def cancel(wanted: c.AttemptIn) -> c.Stopped:
-    return await _call(c.CANCEL, wanted, c.Stopped, f"cancel attempt {wanted.number}", limit=timedelta(hours=2))
+async def cancel(argument: c.AttemptIn) -> c.Stopped:
+    return await _call(c.CANCEL, argument, c.Stopped, f"cancel attempt {argument.number}", limit=timedelta(hours=2))
 
 
-async def cancel_all(wanted: c.AttemptIn) -> c.Stopped:
-    return await _call(c.CANCEL_ALL, wanted, c.Stopped, "cancel every attempt that is alive", limit=timedelta(hours=2))
+async def cancel_all(argument: c.AttemptIn) -> c.Stopped:
+    return await _call(
+        c.CANCEL_ALL, argument, c.Stopped, "cancel every attempt that is alive", limit=timedelta(hours=2)
+    )

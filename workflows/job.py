@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import AttemptIn
     from core.errors import Conflict
     from core.jobs.blocked import step_failed
+    from core.jobs.commands import CommandRequest
     from core.jobs.observations import Observation, in_place_of, is_stale, newer
     from core.jobs.policy import RestartPolicy
     from core.jobs.retention import SavepointPolicy
-    from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot, renewed
+    from core.jobs.snapshot import GENERATION, JobSnapshot, renewed
     from core.jobs.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
-    from workflows.book import Book
-    from workflows.ending import LOOK_AGAIN, Failed, Interrupted
-    from workflows.steps import Steps
+    from workflows.failure import Failed, Interrupted
+    from workflows.journal import CommandEnd, Journal
+    from workflows.parts import parts_of
+    from workflows.stops import LOOK_AGAIN
 
 REMEMBERED_COMMANDS = 100
 OLD_CHECKPOINTS = timedelta(hours=6)
@@ -34,8 +38,8 @@ class JobWorkflow:
 
     @workflow.init
     def __init__(self, snapshot: JobSnapshot) -> None:
-        self._book = Book(snapshot)
-        self._steps = Steps(self._book)
+        self._journal = Journal(snapshot)
+        self._parts = parts_of(self._journal)
         self._task: asyncio.Task[None] | None = None
         self._killing = False
         self._retired = False
@@ -44,7 +48,7 @@ class JobWorkflow:
 
     @property
     def _s(self) -> JobSnapshot:
-        return self._book.s
+        return self._journal.snapshot
 
     # What comes in --------------------------------------------------------------------------
 
@@ -54,7 +58,7 @@ class JobWorkflow:
         if self._knows(request.id):
             return
         self._s.queue.append(request)
-        if request.kind is CommandKind.KILL and self._task is not None and self._steps.interruptible:
+        if request.kind is CommandKind.KILL and self._task is not None and self._parts.context.interruptible:
             self._killing = True
             self._task.cancel()
 
@@ -76,7 +80,7 @@ class JobWorkflow:
             )
         if self._retired:
             raise ApplicationError("The job is being deleted.", type="command_not_allowed")
-        current = self._book.command.kind if self._book.command else None
+        current = self._journal.command.kind if self._journal.command else None
         waiting = self._s.queue[0].kind if self._s.queue else None
         try:
             check_allowed(self._s.label, self._s.type, self._s.state, request.kind, current or waiting)
@@ -99,22 +103,28 @@ class JobWorkflow:
             )
 
     @workflow.signal(name="observed")
-    def observed(self, seen: Observation) -> None:
+    def observed(self, observation: Observation) -> None:
+        """What the watch has seen of an attempt; of several that wait only the newest counts."""
         waiting, attempt = self._s.seen, self._s.attempt
         # One about another job of this name, or another attempt, may not take the place of what is waiting.
-        own = attempt is not None and (seen.attempt, seen.flink_job_id) == (attempt.number, attempt.flink_job_id)
-        takes_place = own and newer(waiting, seen)
-        if not self._steps.since(1):
-            takes_place = waiting is None or (seen.attempt, seen.sequence) > (waiting.attempt, waiting.sequence)
+        current = (attempt.number, attempt.flink_job_id) if attempt is not None else None
+        takes_place = (observation.attempt, observation.flink_job_id) == current and newer(waiting, observation)
+        if not self._parts.context.since(1):
+            takes_place = waiting is None or (observation.attempt, observation.sequence) > (
+                waiting.attempt,
+                waiting.sequence,
+            )
         if takes_place:
-            self._s.seen = in_place_of(waiting, seen)
+            self._s.seen = in_place_of(waiting, observation)
 
     @workflow.signal(name="policy")
     def policy(self, policy: RestartPolicy) -> None:
+        """Another restart policy, from now on."""
         self._s.policy = policy
 
     @workflow.signal(name="savepoints")
     def savepoints(self, policy: SavepointPolicy) -> None:
+        """Another savepoint policy, from now on: its interval begins anew."""
         self._s.savepoints, self._s.savepoint_at, self._s.checkpoints_at = policy, None, None
         self._s.retain_due = True
         self._plan_savepoint()
@@ -122,10 +132,11 @@ class JobWorkflow:
 
     @workflow.query(name="snapshot")
     def snapshot(self) -> JobSnapshot:
+        """All that this workflow knows."""
         return self._s
 
     def _knows(self, command_id: str) -> bool:
-        current = self._book.command
+        current = self._journal.command
         return (
             command_id in self._s.handled
             or any(q.id == command_id for q in self._s.queue)
@@ -136,14 +147,15 @@ class JobWorkflow:
 
     @workflow.run
     async def run(self, snapshot: JobSnapshot) -> None:
-        self._book.show()
+        """From `snapshot` on, until the job is deleted."""
+        self._journal.display()
         if self._s.check_at is None:
             self._plan_check()
         self._plan_savepoint()
-        if self._steps.since(1):
+        if self._parts.context.since(1):
             self._s.sequence = min(self._s.sequence, int(workflow.now().timestamp() * 1000))
         if self._s.state is JobState.DEPLOYING and not self._s.queue:
-            await self._guarded(self._resume())
+            await self._guarded(self._parts.predecessor.resume())
         if self._s.command is not None:
             await self._end_interrupted(self._s.command)
         while not self._retired:
@@ -154,10 +166,10 @@ class JobWorkflow:
             if not outdated:
                 await self._step()
             if (workflow.info().is_continue_as_new_suggested() or outdated) and not self._retired:
-                await self._book.settled()
+                await self._journal.written()
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(renewed(self._s))
-        await self._book.settled()
+        await self._journal.written()
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     def _is_outdated(self) -> bool:
@@ -184,36 +196,36 @@ class JobWorkflow:
         if s.queue:
             await self._carry_out(s.queue.pop(0))
         elif s.seen is not None:
-            seen, s.seen = s.seen, None
-            await self._observe(seen)
+            observation, s.seen = s.seen, None
+            await self._observe(observation)
         elif s.restart_at is not None and now >= s.restart_at:
-            await self._guarded(self._steps.restart())
+            await self._guarded(self._parts.deployment.restart())
         elif s.savepoint_at is not None and now >= s.savepoint_at:
             s.savepoint_at = None
             if s.state is JobState.RUNNING:
-                await self._guarded(self._steps.periodic_savepoint())
+                await self._guarded(self._parts.savepoints.take_periodic())
             self._plan_savepoint()
         elif self._may_retain():
-            await self._guarded(self._steps.retain())
+            await self._guarded(self._parts.savepoints.retain())
         elif s.check_at is not None and now >= s.check_at:
             self._plan_check()
             await self._check()
 
     async def _carry_out(self, command: CommandRequest) -> None:
-        book = self._book
-        error = self._not_any_more(command)
-        book.begin(command)
-        if error is None:
-            error = await self._guarded(self._steps.perform(command))
-        if error is None:
-            end: tuple[CommandState, str | None, str | None] = (CommandState.SUCCEEDED, None, None)
-        elif error.code == "killed":
-            end = (CommandState.CANCELLED, error.message, error.code)
+        journal = self._journal
+        failure = self._not_any_more(command)
+        journal.begin(command)
+        if failure is None:
+            failure = await self._guarded(self._parts.commands.perform(command))
+        if failure is None:
+            end = CommandEnd(CommandState.SUCCEEDED)
+        elif failure.code == "killed":
+            end = CommandEnd(CommandState.CANCELLED, failure.message, failure.code)
         else:
-            end = (CommandState.FAILED, error.message, error.code)
-            book.note("command", f"{command.kind.value} failed: {error.message}")
+            end = CommandEnd(CommandState.FAILED, failure.message, failure.code)
+            journal.note("command", f"{command.kind.value} failed: {failure.message}")
         await self._write_end(command, end)
-        await book.settled()
+        await journal.written()
 
     def _not_any_more(self, command: CommandRequest) -> Failed | None:
         """The job may have become another since the command was taken. A kill is always right: it sees that nothing
@@ -226,74 +238,79 @@ class JobWorkflow:
             return Failed(f"{error} Nothing was done.", error.code)
         return None
 
-    async def _write_end(self, command: CommandRequest, end: tuple[CommandState, str | None, str | None]) -> None:
-        book = self._book
+    async def _write_end(self, command: CommandRequest, end: CommandEnd) -> None:
+        journal = self._journal
         self._s.handled = [*self._s.handled, command.id][-REMEMBERED_COMMANDS:]
-        record = book.make(command=end)
-        book.command = None
-        book.show()
-        await calls.record(record, f"command {command.number} {end[0].value}")
+        record = journal.record(command=end)
+        journal.command = None
+        journal.display()
+        await calls.record(record, f"command {command.number} {end.state.value}")
 
-    async def _guarded(self, work: object) -> Failed | None:
-        """Run a piece of work as a task that a kill can interrupt; gives back why it failed."""
-        self._task = asyncio.create_task(work)  # type: ignore[arg-type]
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> Failed | None:
+        """Run a piece of work as a task that a kill can interrupt; gives back why it failed. Any other error than these
+        is a defect of ours: it is raised, the workflow's task fails, and is tried again after a mend."""
+        self._task = asyncio.create_task(work)
         try:
             await self._task
         except Failed as failure:
             return failure
         except Interrupted:
             return Failed("A kill came in.", "killed")
-        except BaseException as error:
-            left = is_cancelled_exception(error) or isinstance(error, asyncio.CancelledError) or hasattr(error, "cause")
-            if self._killing and left:  # also where the step that was left failed in that moment: the kill sees to it
-                return Failed("A kill came in.", "killed")
-            if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
+        except asyncio.CancelledError:
+            if not self._killing:
                 raise
-            if not hasattr(error, "cause"):
-                raise  # a defect of ours: the workflow task fails and is tried again after a mend
+            return Failed("A kill came in.", "killed")
+        except FailureError as error:
+            if self._killing:  # also where the step that was left failed in that moment: the kill sees to it
+                return Failed("A kill came in.", "killed")
             return await self._unexpected(error)
         finally:
             self._task = None
             self._killing = False
         return None
 
-    async def _unexpected(self, error: Exception) -> Failed:
+    async def _unexpected(self, error: FailureError) -> Failed:
         """An activity gave up for good. What it left behind cannot be known from here."""
-        why = f"A step of Penstock failed: {getattr(error, 'cause', None) or error}"
+        why = f"A step of Penstock failed: {error.cause or error}"
         if self._s.state is JobState.DEPLOYING:
-            self._book.block(step_failed(why))
-            await self._book.write("blocked")
+            self._journal.block(step_failed(why))
+            await self._journal.write("blocked")
         return Failed(why, "internal")
 
-    async def _observe(self, seen: Observation) -> None:
-        attempt = self._s.attempt
+    async def _observe(self, observation: Observation) -> None:
+        attempt, last = self._s.attempt, self._s.sequence
         if attempt is None or attempt.ended:
             return
-        if is_stale(seen, attempt=attempt.number, flink_job_id=attempt.flink_job_id, last_sequence=self._s.sequence):
+        if is_stale(observation, attempt=attempt.number, flink_job_id=attempt.flink_job_id, last_sequence=last):
             return
-        if seen.sequence <= self._s.sequence and not self._steps.since(1):
+        if observation.sequence <= last and not self._parts.context.since(1):
             return
-        await self._guarded(self._steps.observe_signal(seen))
+        await self._guarded(self._parts.observations.take_signal(observation))
 
     async def _check(self) -> None:
         """The slow check of one's own, which also covers a dead watch."""
         attempt = self._s.attempt
         if attempt is None or attempt.ended:
             return
-        wanted = AttemptIn(job_id=self._s.job_id, number=attempt.number, leader=attempt.leader)
-        if self._steps.stop_is_open():
-            # Asked anew: what the watch has seen may be older than the stop, and nothing may have changed since.
-            found = await calls.look(wanted)
-            self._s.check_at = workflow.now() + LOOK_AGAIN
-        else:
-            found = await calls.check(wanted)
-        if found.observation is not None:
-            await self._observe(found.observation)
+        argument = AttemptIn(job_id=self._s.job_id, number=attempt.number, leader=attempt.leader)
+        try:
+            if self._parts.stops.is_open():
+                # Asked anew: what the watch has seen may be older than the stop, and nothing may have changed since.
+                answer = await calls.look(argument)
+                self._s.check_at = workflow.now() + LOOK_AGAIN
+            else:
+                answer = await calls.check(argument)
+        except ActivityError as error:  # what it was to look at is not in the database
+            self._journal.set_state(self._s.state, f"it could not be checked: {error.cause or error}")
+            await self._journal.write("not checked")
+            return
+        if answer.observation is not None:
+            await self._observe(answer.observation)
         again = self._s.checkpoints_at
-        due = found.old_checkpoints and (again is None or workflow.now() >= again)
-        if due and self._steps.since(1):
+        due = answer.old_checkpoints and (again is None or workflow.now() >= again)
+        if due and self._parts.context.since(1):
             self._s.checkpoints_at = workflow.now() + OLD_CHECKPOINTS
-            await self._guarded(self._steps.retain())
+            await self._guarded(self._parts.savepoints.retain())
 
     def _plan_check(self) -> None:
         """Between half and one and a half of the interval from now."""
@@ -310,14 +327,10 @@ class JobWorkflow:
     async def _end_interrupted(self, command: CommandRequest) -> None:
         """This workflow was lost while it carried out a command, and begun again from its last record: what became
         of the job is known by now; the command ends, so that nobody waits for it for ever."""
-        book = self._book
-        book.command = command
-        if self._steps.is_between_attempts() and workflow.patched("between-two-attempts"):
-            self._steps.take_up(command)
+        journal, commands = self._journal, self._parts.commands
+        journal.command = command
+        if commands.is_between_attempts() and workflow.patched("between-two-attempts"):
+            commands.take_up(command)
         why = f"Its workflow was lost while it was carried out; the job is {self._s.state.value} now."
-        book.note("command", f"{command.kind.value} failed: {why}")
-        await self._write_end(command, (CommandState.FAILED, why, "workflow_lost"))
-
-    async def _resume(self) -> None:
-        """This workflow was lost in the middle of a start, and begun again from its last record."""
-        await self._steps.resume()
+        journal.note("command", f"{command.kind.value} failed: {why}")
+        await self._write_end(command, CommandEnd(CommandState.FAILED, why, "workflow_lost"))

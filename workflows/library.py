@@ -12,5 +12,5 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name="LibraryWorkflow")
 class LibraryWorkflow:
     @workflow.run
-    async def run(self, wanted: c.FetchLibrary) -> c.Outcome:
-        return await calls.heavy(c.FETCH_LIBRARY, wanted, c.Outcome, f"library {wanted.name} {wanted.version}")
+    async def run(self, argument: c.FetchLibrary) -> c.Outcome:
+        return await calls.heavy(c.FETCH_LIBRARY, argument, c.Outcome, f"library {argument.name} {argument.version}")

@@ -14,14 +14,14 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name="RecoveryWorkflow")
 class RecoveryWorkflow:
     @workflow.run
-    async def run(self, wanted: c.RecoverIn | None = None) -> c.Recovered:
-        found: c.Recovered = await workflow.execute_activity(
+    async def run(self, argument: c.RecoverIn | None = None) -> c.Recovered:
+        recovered: c.Recovered = await workflow.execute_activity(
             c.RECOVER,
-            wanted or c.RecoverIn(),
+            argument or c.RecoverIn(),
             result_type=c.Recovered,
             start_to_close_timeout=timedelta(minutes=10),
             heartbeat_timeout=timedelta(seconds=30),
             retry_policy=RetryPolicy(maximum_attempts=3),
             summary="recover",
         )
-        return found
+        return recovered

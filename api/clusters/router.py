@@ -12,6 +12,7 @@ from api.commands.router import Key
 from api.commands.schemas import CommandOut
 from api.deps import Page, Parts, Watcher
 from api.problems import responses
+from api.security import CurrentCaller
 
 router = APIRouter(tags=["clusters"])
 ClusterName = Annotated[str, Path(max_length=100)]
@@ -57,8 +58,10 @@ async def delete_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> N
     responses=responses(404, 409, 422, 503),
     summary="Start or stop task managers of a cluster that Penstock runs",
 )
-async def scale_cluster(name: ClusterName, wanted: NewScale, parts: Parts, key: Key = None) -> CommandOut:
+async def scale_cluster(
+    name: ClusterName, wanted: NewScale, parts: Parts, caller: CurrentCaller, key: Key = None
+) -> CommandOut:
     """Gives its job a version with so many task managers, and sends a `resubmit` of it: the cluster goes on running.
     Task managers that run nothing are stopped first. Follow the command at the job. What is refused (409) leaves no
     version behind."""
-    return await service.scale(parts, name, wanted, key)
+    return await service.scale(parts, name, wanted, key, requested_by=caller.name)

@@ -13,6 +13,7 @@ from api import hosting
 from api.clusters import addresses
 from api.clusters.schemas import ClusterHealth, ClusterOut, ClusterPatch, ManagedBy, NewCluster, NewScale
 from api.commands import service as command_service
+from api.commands.reading import command_out
 from api.commands.schemas import CommandOut, NewCommand
 from api.versions import NewVersion
 from clusters.kind import FLAT, Address
@@ -160,8 +161,8 @@ async def forget(services: Services, observer: Observer, name: str) -> None:
     await stop_watch(services, name)
 
 
-async def scale(services: Services, name: str, wanted: NewScale, key: str | None) -> CommandOut:
-    """`key` is an Idempotency-Key. Raises what sending a command raises."""
+async def scale(services: Services, name: str, wanted: NewScale, key: str | None, *, requested_by: str) -> CommandOut:
+    """`key` is an Idempotency-Key, `requested_by` who asks for it. Raises what sending a command raises."""
     async with services.database.read() as session:
         row = await clusters.get(session, name)
         job = await hosting.manager_of(session, row)
@@ -171,7 +172,7 @@ async def scale(services: Services, name: str, wanted: NewScale, key: str | None
     if known is not None and before is not None:
         if known.kind != CommandKind.RESUBMIT or before.spec.get("taskmanagers") != wanted.taskmanagers:
             raise command_service.reused(known, str(key))
-        return command_service.show(known)
+        return command_out(known)
     spec = {**version.spec, "taskmanagers": wanted.taskmanagers}
     command = NewCommand(kind=CommandKind.RESUBMIT, version=job.version, force=wanted.force, reason=wanted.reason)
     adding = None
@@ -179,7 +180,7 @@ async def scale(services: Services, name: str, wanted: NewScale, key: str | None
         note = f"scaled to {wanted.taskmanagers} task managers"
         adding = NewVersion.model_validate({"spec": spec, "note": note})
         command = command.model_copy(update={"version": None})
-    return await command_service.send(services, job.id, command, key, adding=adding)
+    return await command_service.send(services, job.id, command, key, requested_by=requested_by, adding=adding)
 
 
 def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Header, Path, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.commands import service
+from api.commands import reading, service
 from api.commands.schemas import CommandOut, NewCommand
 from api.deps import JobRef, Page, PageQuery, Parts
 from api.problems import responses
+from api.security import CurrentCaller
 from core.errors import InvalidInput
 
 router = APIRouter(tags=["commands"])
@@ -24,7 +25,9 @@ Key = Annotated[
 
 
 @router.post("/jobs/{id}/commands", status_code=202, responses=responses(404, 409, 422, 503), summary="Send a command")
-async def send_command(ref: JobRef, new: NewCommand, parts: Parts, response: Response, key: Key = None) -> CommandOut:
+async def send_command(
+    ref: JobRef, new: NewCommand, parts: Parts, caller: CurrentCaller, response: Response, key: Key = None
+) -> CommandOut:
     """Returns at once. Follow the command by GET, or its log by server-sent events.
 
     A start or restart of a paused or failed job takes the newest restore point. A resubmit, and
@@ -34,20 +37,20 @@ async def send_command(ref: JobRef, new: NewCommand, parts: Parts, response: Res
     the branch and compiles anew. 409 `state_incompatible`, `state_loss` and `state_unknown` stop nothing, and say what
     has to be accepted.
     """
-    command = await service.send(parts, ref, new, key)
+    command = await service.send(parts, ref, new, key, requested_by=caller.name)
     response.headers["Location"] = f"/api/v1/jobs/{ref}/commands/{command.number}".encode("ascii", "ignore").decode()
     return command
 
 
 @router.get("/jobs/{id}/commands", responses=responses(404, 422, 503), summary="List commands, newest first")
 async def list_commands(ref: JobRef, parts: Parts, paging: PageQuery) -> Page[CommandOut]:
-    items, following = await service.page(parts, ref, limit=paging.limit, cursor=paging.cursor)
+    items, following = await reading.page(parts, ref, limit=paging.limit, cursor=paging.cursor)
     return Page(items=items, next_cursor=following)
 
 
 @router.get("/jobs/{id}/commands/{number}", responses=responses(404, 422, 503), summary="One command")
 async def get_command(ref: JobRef, number: Number, parts: Parts) -> CommandOut:
-    return await service.get(parts, ref, number)
+    return await reading.get(parts, ref, number)
 
 
 @router.get(
@@ -60,8 +63,8 @@ async def get_command(ref: JobRef, number: Number, parts: Parts) -> CommandOut:
     summary="The whole log of a command",
 )
 async def get_log(ref: JobRef, number: Number, parts: Parts) -> str:
-    found = await service.lines(parts, ref, number)
-    return "".join(f"{line.at:%Y-%m-%dT%H:%M:%S}Z {line.text}\n" for line in found)
+    lines = await reading.lines(parts, ref, number)
+    return "".join(f"{line.at:%Y-%m-%dT%H:%M:%S}Z {line.text}\n" for line in lines)
 
 
 async def _followed(
@@ -73,7 +76,7 @@ async def _followed(
     """Found before the stream begins, so that a 404 is a 404."""
     if last is not None and not (last.isascii() and last.isdigit() and int(last) < 2**63):
         raise InvalidInput("Last-Event-ID is the id of an event of this log.", code="bad_event", field="Last-Event-ID")
-    return await service.command_id(parts, ref, number), int(last or 0)
+    return await reading.command_id(parts, ref, number), int(last or 0)
 
 
 @router.get(
@@ -83,11 +86,11 @@ async def _followed(
     summary="The log as it grows (server-sent events)",
 )
 async def stream_log(
-    parts: Parts, found: Annotated[tuple[str, int], Depends(_followed)]
+    parts: Parts, followed: Annotated[tuple[str, int], Depends(_followed)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Events `line` (data `{"id", "at", "text"}`) until the command has ended, then one `end` with the command.
     Send `Last-Event-ID` to go on after a break."""
-    command_id, after = found
-    async for line in service.follow(parts, command_id, wait=True, after=after):
+    command_id, after = followed
+    async for line in reading.follow(parts, command_id, wait=True, after=after):
         yield ServerSentEvent(event="line", id=str(line.id), data=line)
-    yield ServerSentEvent(event="end", data=await service.ended(parts, command_id))
+    yield ServerSentEvent(event="end", data=await reading.by_id(parts, command_id))

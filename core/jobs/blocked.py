@@ -46,7 +46,7 @@ def _others(points: Sequence[RestorePoint], without: str | None = None) -> list[
     return [p for p in points if p.path != without][:SHOWN_POINTS]
 
 
-def _told(points: Sequence[RestorePoint]) -> list[str]:
+def _lines(points: Sequence[RestorePoint]) -> list[str]:
     return [f"{p.kind.value} {p.path}, completed {p.completed_at:%Y-%m-%d %H:%M:%S} UTC" for p in points]
 
 
@@ -56,7 +56,7 @@ def no_restore_point(why: str, given_up: Sequence[RestorePoint]) -> Blocked:
     return Blocked(
         code="no_restore_point",
         why=why,
-        evidence=["the job's checkpoint and savepoint folders were read", *_told(others)],
+        evidence=["the job's checkpoint and savepoint folders were read", *_lines(others)],
         actions=[*(from_point(p.id) for p in others), EMPTY, KILL],
     )
 
@@ -112,7 +112,7 @@ def end_not_seen(attempt: int, flink_job_id: str, points: Sequence[RestorePoint]
         code="end_not_seen",
         why=f"Attempt {attempt} has ended on the cluster, and nobody saw how: it may have finished, failed or been "
         "cancelled. A restart is right if it had failed, and a second run if it had finished.",
-        evidence=[f"a leader that answers does not know Flink job {flink_job_id}", how, *_told(others)],
+        evidence=[f"a leader that answers does not know Flink job {flink_job_id}", how, *_lines(others)],
         actions=[FROM_NEWEST, *(from_point(p.id) for p in others[1:]), KILL],
     )
 
@@ -159,7 +159,7 @@ def restore_fails(path: str, times: int, cause: str, points: Sequence[RestorePoi
         code="restore_fails",
         why=f"The restore from {path} has failed {times} times: {cause}. The restart policy does not fall back "
         "to an older point by itself.",
-        evidence=[cause, *_told(others)],
+        evidence=[cause, *_lines(others)],
         actions=[*(from_point(p.id) for p in others), FROM_NEWEST, KILL],
     )
 

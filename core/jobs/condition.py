@@ -31,23 +31,24 @@ class Condition(BaseModel):
     failure: str | None = None
 
 
-def warning(seen: Condition) -> str | None:
+def warning(condition: Condition) -> str | None:
     """What is wrong with an attempt that runs; None when nothing is. The words before the colon say what kind of
     trouble it is, and stay the same while it lasts."""
-    after = f" Last failure: {seen.failure}" if seen.failure else ""
-    if seen.restarts >= OFTEN:
-        since = "since then no checkpoint has completed" if seen.completed else "no checkpoint has ever completed"
-        return f"Flink restarts it again and again: {seen.restarts} times, and {since}.{after}"
-    if seen.interval is not None and seen.age is not None:
-        late = seen.age > 3 * seen.interval + LATE_SECONDS and seen.failed > 0
-        if late or seen.age > 3 * seen.interval + VERY_LATE_SECONDS:
-            what = "the newest is" if seen.completed else "none has, and it runs for"
-            old = f"{seen.age:.0f} s old" if seen.completed else f"{seen.age:.0f} s"
-            failed = f"; {seen.failed} have failed since" if seen.failed else ""
-            due = f"one is due every {seen.interval:g} s{failed}"
+    after = f" Last failure: {condition.failure}" if condition.failure else ""
+    if condition.restarts >= OFTEN:
+        since = "since then no checkpoint has completed" if condition.completed else "no checkpoint has ever completed"
+        return f"Flink restarts it again and again: {condition.restarts} times, and {since}.{after}"
+    if condition.interval is not None and condition.age is not None:
+        late = condition.age > 3 * condition.interval + LATE_SECONDS and condition.failed > 0
+        if late or condition.age > 3 * condition.interval + VERY_LATE_SECONDS:
+            what = "the newest is" if condition.completed else "none has, and it runs for"
+            old = f"{condition.age:.0f} s old" if condition.completed else f"{condition.age:.0f} s"
+            failed = f"; {condition.failed} have failed since" if condition.failed else ""
+            due = f"one is due every {condition.interval:g} s{failed}"
             return f"Its checkpoints do not complete: {what} {old}, and {due}.{after}"
-    if seen.in_an_hour >= OFTEN_IN_AN_HOUR:
-        return f"Flink restarts it often: {seen.in_an_hour} times within an hour, with checkpoints in between.{after}"
+    if condition.in_an_hour >= OFTEN_IN_AN_HOUR:
+        times = f"{condition.in_an_hour} times within an hour"
+        return f"Flink restarts it often: {times}, with checkpoints in between.{after}"
     return None
 
 

@@ -66,34 +66,34 @@ def in_order(sequence: int, now: int) -> int:
     return sequence if sequence - now <= AHEAD_MS else 0
 
 
-def is_stale(seen: Observation, *, attempt: int | None, flink_job_id: str | None, last_sequence: int) -> bool:
+def is_stale(observation: Observation, *, attempt: int | None, flink_job_id: str | None, last_sequence: int) -> bool:
     """Whether an observation may change nothing: it is about another attempt, or older than what is known.
 
     A final state is never old: an older question may have been answered after a younger one, and what it was
     answered then stays true.
     """
-    if seen.attempt != attempt or seen.flink_job_id != flink_job_id:
+    if observation.attempt != attempt or observation.flink_job_id != flink_job_id:
         return True
-    return seen.state not in FINAL and seen.sequence <= last_sequence
+    return observation.state not in FINAL and observation.sequence <= last_sequence
 
 
-def newer(waiting: Observation | None, seen: Observation) -> bool:
-    """Whether `seen` takes the place of an observation that is waiting to be looked at."""
-    if waiting is None or seen.attempt != waiting.attempt:
-        return waiting is None or seen.attempt > waiting.attempt
-    if (seen.state in FINAL) != (waiting.state in FINAL):
-        return seen.state in FINAL
-    return seen.sequence > waiting.sequence
+def newer(waiting: Observation | None, observation: Observation) -> bool:
+    """Whether `observation` takes the place of an observation that is waiting to be looked at."""
+    if waiting is None or observation.attempt != waiting.attempt:
+        return waiting is None or observation.attempt > waiting.attempt
+    if (observation.state in FINAL) != (waiting.state in FINAL):
+        return observation.state in FINAL
+    return observation.sequence > waiting.sequence
 
 
-def in_place_of(waiting: Observation | None, seen: Observation) -> Observation:
-    """`seen`, with what `waiting` has told of restarts: a job that is restarted all the time is told of all the time,
-    and what counts would be displaced by its next change."""
-    if waiting is None or waiting.restarts is None or seen.restarts is not None:
-        return seen
-    if (waiting.attempt, waiting.flink_job_id) != (seen.attempt, seen.flink_job_id):
-        return seen
-    return seen.model_copy(update={"restarts": waiting.restarts, "failure": waiting.failure})
+def in_place_of(waiting: Observation | None, observation: Observation) -> Observation:
+    """`observation`, with what `waiting` has told of restarts: a job that is restarted all the time is told of all the
+    time, and what counts would be displaced by its next change."""
+    if waiting is None or waiting.restarts is None or observation.restarts is not None:
+        return observation
+    if (waiting.attempt, waiting.flink_job_id) != (observation.attempt, observation.flink_job_id):
+        return observation
+    return observation.model_copy(update={"restarts": waiting.restarts, "failure": waiting.failure})
 
 
 class Intent(StrEnum):
@@ -130,32 +130,34 @@ _ATTEMPT = {
 
 
 def attempt_state(state: EngineState) -> AttemptState:
+    """What is written down of an attempt that is seen in `state`."""
     return _ATTEMPT[state]
 
 
-def alive(job: JobState, seen: Observation) -> tuple[JobState, str]:
+def alive(job: JobState, observation: Observation) -> tuple[JobState, str]:
     """The job's state and reason when its attempt is seen alive."""
-    if seen.state is EngineState.RUNNING:
+    if observation.state is EngineState.RUNNING:
         return JobState.RUNNING, ""
     was_running = job is JobState.RUNNING
-    if seen.state is EngineState.RECOVERING:
+    if observation.state is EngineState.RECOVERING:
         return (
             JobState.RUNNING if was_running else JobState.DEPLOYED
         ), "Flink is restarting it (its own restart strategy)"
-    if seen.state is EngineState.STOPPING:
+    if observation.state is EngineState.STOPPING:
         return (job if job in (JobState.RUNNING, JobState.DEPLOYED) else JobState.DEPLOYED), "it is being stopped"
     if was_running:
-        return JobState.RUNNING, "some of its tasks are not running: " + (seen.detail or "being deployed again")
-    return JobState.DEPLOYED, "waiting for its tasks to run: " + (seen.detail or "being deployed")
+        return JobState.RUNNING, "some of its tasks are not running: " + (observation.detail or "being deployed again")
+    return JobState.DEPLOYED, "waiting for its tasks to run: " + (observation.detail or "being deployed")
 
 
-def disagrees(seen: Observation, job: JobState, reason: str) -> bool:
+def disagrees(observation: Observation, job: JobState, reason: str) -> bool:
     """Whether a job whose workflow has written `job` and `reason` has to be told what its cluster says of its
     current attempt, which that workflow has not seen to end."""
-    return seen.state in ENDED or alive(job, seen) != (job, reason)
+    return observation.state in ENDED or alive(job, observation) != (job, reason)
 
 
 def killed(stateless: bool) -> str:
+    """The reason of a job that was killed."""
     return "stopped" if stateless else "killed, its state given up"
 
 

@@ -36,9 +36,9 @@ def overridden(
     really = of_point(restored_from) if restored_from else None
     own = really is not None and really.startswith(of_point(own_folder) + "/")
     if really is not None and not own and really != (of_point(asked) if asked else None):
-        wanted = f"from {asked}" if asked else "empty"
+        expected = f"from {asked}" if asked else "empty"
         return (
-            f"it was to start {wanted}, and Flink has restored it from {really}: its program sets {RESTORE_KEY} "
+            f"it was to start {expected}, and Flink has restored it from {really}: its program sets {RESTORE_KEY} "
             "itself. Each start would begin with that state, whatever it had reached"
         )
     if really is not None and not own and claimed:

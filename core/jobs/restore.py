@@ -237,26 +237,26 @@ def choose(
     if request.mode == "none":
         return Choice(path=None, why="starts empty, as asked" if asked else "starts empty: its first start")
     if request.mode == "point":
-        wanted = str(request.point)
+        named = str(request.point)
         for point in points:
-            if wanted in (point.id, point.path):
+            if named in (point.id, point.path):
                 return Choice(path=point.path, point=point, why=f"restored from the named {point.kind.value}")
-        return Choice(path=wanted, why="restored from the path that was named")
+        return Choice(path=named, why="restored from the path that was named")
     candidates = [p for p in points if asked or p.attempt >= lineage.first]
     failed = {of_point(path) for path in without}
-    found = newest([p for p in candidates if p.path not in failed], lineage.taken_up)
-    if found is not None and without:
+    best = newest([p for p in candidates if p.path not in failed], lineage.taken_up)
+    if best is not None and without:
         return Choice(
-            path=found.path,
-            point=found,
-            why=f"restored from the {found.kind.value} before: {', '.join(without)} could not be restored "
-            f"(completed {found.completed_at:%Y-%m-%d %H:%M:%S} UTC)",
+            path=best.path,
+            point=best,
+            why=f"restored from the {best.kind.value} before: {', '.join(without)} could not be restored "
+            f"(completed {best.completed_at:%Y-%m-%d %H:%M:%S} UTC)",
         )
-    if found is not None:
+    if best is not None:
         return Choice(
-            path=found.path,
-            point=found,
-            why=f"restored from the newest {found.kind.value}, completed {found.completed_at:%Y-%m-%d %H:%M:%S} UTC",
+            path=best.path,
+            point=best,
+            why=f"restored from the newest {best.kind.value}, completed {best.completed_at:%Y-%m-%d %H:%M:%S} UTC",
         )
     if asked:
         return Missing(why="the newest restore point was asked for, and this job has none")

@@ -13,11 +13,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.jobs.blocked import Blocked
+from core.jobs.commands import CommandRequest
 from core.jobs.observations import Intent, Observation, Trouble
 from core.jobs.policy import RestartPolicy
-from core.jobs.restore import Accepted, Basis, Lineage, RestoreRequest
+from core.jobs.restore import Accepted, Basis, Lineage
 from core.jobs.retention import SavepointPolicy
-from core.jobs.states import CommandKind, JobState
+from core.jobs.states import JobState
 from core.jobs.types import traits
 from core.paths import PointPath
 
@@ -25,22 +26,6 @@ GENERATION = 1
 """Of the workflow's code: what a run does differently from an earlier one. A history begins with the generation that it
 was made by, and is replayed so; a run of an earlier generation goes over to this one at its next step, by continuing
 as new. 1: an attempt that was perhaps sent is fenced."""
-
-
-class CommandRequest(BaseModel):
-    """A command as it reaches the workflow. `id` is also the id of the update, so that it arrives once. `job_id` is
-    the job that it is for: the workflow of another one refuses it. From `expires_at` on it is not taken any more. Both
-    are None in what was sent before there were any."""
-
-    id: str
-    number: int
-    kind: CommandKind
-    restore: RestoreRequest | None = None
-    version: int | None = None
-    rollback_within: float | None = None
-    flink_job_id: str | None = None
-    job_id: str | None = None
-    expires_at: datetime | None = None
 
 
 class AttemptSnapshot(BaseModel):

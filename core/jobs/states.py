@@ -74,8 +74,10 @@ RESTING = frozenset({JobState.CREATED, JobState.PAUSED, JobState.KILLED, JobStat
 DELETABLE = frozenset(JobState) - LIVE
 
 _K = CommandKind
-_STARTS = frozenset({_K.START, _K.RESTART, _K.RESUBMIT})
-_AGAIN = _STARTS | {_K.ADOPT}
+STARTS = frozenset({_K.START, _K.RESTART, _K.RESUBMIT})
+"""Commands that end in a new attempt."""
+
+_AGAIN = STARTS | {_K.ADOPT}
 
 ALLOWED: dict[JobState, frozenset[CommandKind]] = {
     JobState.CREATED: frozenset({_K.START, _K.ADOPT}),

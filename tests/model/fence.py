@@ -1,6 +1,6 @@
 """A model of submitting, losing and replacing attempts: what Penstock does, what Flink does, what goes wrong.
 
-It follows `activities/submit.py`, `activities/looking.py`, `workflows/deploy.py`, `workflows/ending.py` and
+It follows `activities/submit.py`, `activities/looking.py`, `workflows/submission.py`, `workflows/fence.py` and
 `observation/observer.py` in the order of their steps, and Flink's `Dispatcher` in what it remembers of an id. One job,
 its attempts, one cluster. Times are left out: what may take long may take for ever, and what is waited for is
 a condition on the state.

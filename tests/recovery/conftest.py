@@ -26,6 +26,7 @@ from api.jobs import service as job_service
 from clusters.protocol import Health, Overview
 from clusters.registry import Engines
 from core import search
+from core.jobs.commands import AskedCommand
 from core.jobs.observations import EngineState, Observation
 from services import Services
 from settings import Settings
@@ -137,12 +138,12 @@ class House:
 
     async def send(self, job: Job, kind: str, **more: Any) -> CommandOut:
         return await command_service.send(
-            self.services, job.id, NewCommand.model_validate({"kind": kind, **more}), None
+            self.services, job.id, NewCommand.model_validate({"kind": kind, **more}), None, requested_by="local"
         )
 
     async def written(self, job: Job, kind: str) -> Command:
         """As if the API had died right after the row was written."""
-        new = NewCommand.model_validate({"kind": kind})
+        new = AskedCommand.model_validate({"kind": kind})
         made = await command_service._write(self.services, job.id, new, None)
         assert isinstance(made, tuple)
         return made[0]

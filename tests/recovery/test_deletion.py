@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from core.errors import Conflict, NotFound, Unavailable
-from core.jobs.snapshot import CommandRequest
+from core.jobs.commands import CommandRequest
 from settings import clock
 from store import jobs
 from store.tables import Cluster, Job

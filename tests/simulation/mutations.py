@@ -86,12 +86,12 @@ def a_kill_waits_for_a_submission() -> None:
     """Finding 10b: a submission cannot be left."""
     from activities import contracts as c
     from workflows import calls
-    from workflows.deploy import Deploying
+    from workflows.submission import Submission
 
-    async def send(self: Deploying) -> c.Submitted:
-        return await calls.submit(self._in())
+    async def send(self: Submission, *, maybe_sent: bool = False) -> c.Submitted:
+        return await calls.submit(self._context.attempt_in().model_copy(update={"maybe_sent": maybe_sent}))
 
-    Deploying._send = send  # type: ignore[method-assign]
+    Submission._send = send  # type: ignore[method-assign]
 
 
 def a_diagnosis_waits_for_ever() -> None:
@@ -149,15 +149,15 @@ def a_lost_signal_counts_as_told() -> None:
 def a_failed_pause_is_remembered() -> None:
     """Finding 14: a stop that failed decides what a loss of the cluster means, however much later."""
     from core.jobs.observations import Observation
-    from workflows.ending import Ending
+    from workflows.observations import Observations
 
-    original = Ending._stop_was_lost
+    original = Observations._stop_was_lost
 
-    def stop_was_lost(self: Ending, seen: Observation) -> bool:
-        stop = self.book.s.stop
-        return False if stop is not None and stop.directory is not None else original(self, seen)
+    def stop_was_lost(self: Observations, observation: Observation) -> bool:
+        stop = self._context.snapshot.stop
+        return False if stop is not None and stop.directory is not None else original(self, observation)
 
-    Ending._stop_was_lost = stop_was_lost  # type: ignore[method-assign]
+    Observations._stop_was_lost = stop_was_lost  # type: ignore[method-assign]
 
 
 def newest_by_the_clock() -> None:

@@ -349,7 +349,7 @@ class Teller:
         world.judge.asking[job] = Sent(new.kind.value, asked, at)
         for _ in range(3 if one["again"] else 1):
             try:
-                sent = await world.ask(lambda s: commands_api.send(s, job, new, key))
+                sent = await world.ask(lambda s: commands_api.send(s, job, new, key, requested_by="local"))
             except Died:
                 continue  # sent again with the same key, when the API is back
             world.judge.sent[(job, sent.number)] = Sent(new.kind.value, asked, at)

@@ -7,11 +7,12 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import inspect, select
+from sqlalchemy import insert, inspect, select, text
 
 from core.errors import InvalidInput, NotFound
+from core.jobs.commands import AskedCommand
 from core.jobs.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
-from core.jobs.restore import RestoreKind
+from core.jobs.restore import RestoreKind, RestoreRequest
 from core.jobs.states import AttemptState, CommandState, JobState
 from store import attempts, clusters, commands, jobs
 from store.database import Database
@@ -98,6 +99,43 @@ class TestSchema:
         job = await add_job(database)
         async with database.read() as session:
             assert (await jobs.get(session, job.id)).created_at == T0
+
+
+class TestCommands:
+    async def test_what_was_asked_comes_back_whole(self, database):
+        job = await add_job(database)
+        asked = AskedCommand(
+            kind="resubmit",
+            restore=RestoreRequest(mode="point", point="/s/1"),
+            version=1,
+            rollback_within=60,
+            force=True,
+            reason="because",
+            requested_by="somebody",
+        )
+        async with database.write() as session:
+            session.add(
+                Command(id="c", job_id=job.id, number=1, state="PENDING", created_at=T0, **commands.columns_of(asked))
+            )
+        async with database.read() as session:
+            row = await commands.by_id(session, "c")
+            assert row is not None
+            assert commands.asked_of(row) == asked
+            assert row.options == {"force": True, "requested_by": "somebody"}, "the rest has columns of its own"
+
+    async def test_a_row_of_before_is_read(self, database):
+        """As an API wrote it that knew no `options`, also one that still runs while it is being exchanged."""
+        job = await add_job(database)
+        old = {"id": "c", "job_id": job.id, "number": 1, "kind": "resubmit", "state": "PENDING", "reason": "because"}
+        async with database.write() as session:
+            await session.execute(insert(Command).values(**old, restore={"mode": "newest"}, created_at=T0))
+            assert await session.scalar(text("SELECT count(*) FROM commands WHERE options IS NULL")) == 1
+        async with database.read() as session:
+            row = await commands.by_id(session, "c")
+            assert row is not None
+            newest = RestoreRequest(mode="newest")
+            assert commands.asked_of(row) == AskedCommand(kind="resubmit", restore=newest, reason="because")
+            assert commands.asked_of(row).requested_by == "local"
 
 
 class TestJobs:

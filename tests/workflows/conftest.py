@@ -29,11 +29,12 @@ from temporalio.worker import Worker
 
 from activities import contracts as c
 from core import search
+from core.jobs.commands import CommandRequest
 from core.jobs.observations import EngineState, Observation
 from core.jobs.policy import RestartPolicy
 from core.jobs.records import Record
 from core.jobs.restore import RestoreKind, RestorePoint
-from core.jobs.snapshot import GENERATION, CommandRequest, JobSnapshot
+from core.jobs.snapshot import GENERATION, JobSnapshot
 from core.jobs.states import CommandKind
 from core.queues import Queues
 from stack.parts import Parts

@@ -40,7 +40,7 @@ class TestStart:
     async def test_a_command_counts_once_however_often_it_comes(self, start):
         cluster = Cluster()
         life = await running(start, cluster)
-        from core.jobs.snapshot import CommandRequest
+        from core.jobs.commands import CommandRequest
 
         again = CommandRequest(id="c#1", number=1, kind="start")
         await life.handle.execute_update("command", again, id="another-update")

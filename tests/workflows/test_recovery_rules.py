@@ -9,11 +9,12 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from activities import contracts as c
+from core.jobs.commands import CommandRequest
 from core.jobs.observations import EngineState, Lost, Observation, Trouble
 from core.jobs.policy import RestartPolicy
 from core.jobs.restore import Basis, RestoreRequest
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import AttemptSnapshot, CommandRequest
+from core.jobs.snapshot import AttemptSnapshot
 from core.jobs.states import CommandKind, JobState
 from tests.workflows.conftest import Cluster, point
 

@@ -1,42 +1,53 @@
-"""The workflow's book: its snapshot, and the one way in which a change of it is written down."""
+"""The journal of a job's workflow: its snapshot, and the one way in which a change of it is written down."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 from core import search
 from core.jobs.blocked import Blocked
+from core.jobs.commands import CommandRequest
 from core.jobs.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
 from core.jobs.restore import RestorePoint
-from core.jobs.snapshot import CommandRequest, JobSnapshot
+from core.jobs.snapshot import JobSnapshot
 from core.jobs.states import COMMAND_ENDED, AttemptState, CommandState, JobState
 from workflows import calls
 
 _STATE = SearchAttributeKey.for_keyword(search.STATE)
 
 
-class Book:
+class CommandEnd(NamedTuple):
+    """What a record says of the command that is being carried out."""
+
+    state: CommandState
+    error: str | None = None
+    code: str | None = None
+
+
+class Journal:
+    """Keeps a job's snapshot, and writes down what has changed of it: one record a step, in order."""
+
     def __init__(self, snapshot: JobSnapshot):
-        self.s = snapshot
+        self.snapshot = snapshot
         self.command: CommandRequest | None = None
-        self._noted: list[NewEvent] = []
-        self._shown: str | None = None
+        self._events: list[NewEvent] = []
+        self._displayed: str | None = None
         self._begun = False
         self._writing: set[asyncio.Task[None]] = set()
 
     def note(self, kind: str, message: str, **data: Any) -> None:
         """A line for the timeline, written with the next record."""
-        self._noted.append(
+        self._events.append(
             NewEvent(
-                key=f"{self.s.job_id}/{workflow.uuid4().hex}",
+                key=f"{self.snapshot.job_id}/{workflow.uuid4().hex}",
                 at=workflow.now(),
                 kind=kind,
                 message=message,
-                attempt=self.s.attempt.number if self.s.attempt else None,
+                attempt=self.snapshot.attempt.number if self.snapshot.attempt else None,
                 command=self.command.number if self.command else None,
                 data=data,
             )
@@ -44,24 +55,27 @@ class Book:
 
     def begin(self, command: CommandRequest) -> None:
         """A command is being carried out: said with the next record, or by `flush`."""
-        self.command = self.s.command = command
+        self.command = self.snapshot.command = command
         self._begun = True
-        self.note("command", f"{command.kind.value} (command {command.number})")
+        why = f": {command.reason}" if command.reason else ""
+        message = f"{command.kind.value} (command {command.number}), requested by {command.requested_by}{why}"
+        self.note("command", message, requested_by=command.requested_by)
 
     def flush(self) -> None:
         """Before a step that may take long: write down what has not been written yet."""
-        if self._begun or self._noted:
-            self.soon(f"{self.command.kind.value} goes on" if self.command else "goes on")
+        if self._begun or self._events:
+            self.write_in_background(f"{self.command.kind.value} goes on" if self.command else "goes on")
 
-    def set(self, state: JobState, reason: str = "") -> None:
-        if state is not self.s.state:
-            self.note("state", f"{self.s.state.value} → {state.value}" + (f": {reason}" if reason else ""))
-        self.s.state, self.s.reason, self.s.blocked = state, reason, None
+    def set_state(self, state: JobState, reason: str = "") -> None:
+        """The job is in `state` from now on, for `reason`. A change is a line of the timeline."""
+        if state is not self.snapshot.state:
+            self.note("state", f"{self.snapshot.state.value} → {state.value}" + (f": {reason}" if reason else ""))
+        self.snapshot.state, self.snapshot.reason, self.snapshot.blocked = state, reason, None
 
     def block(self, blocked: Blocked) -> None:
         """Park the job: with the reason, the evidence and the next safe actions."""
-        self.set(JobState.BLOCKED, blocked.why)
-        self.s.blocked = blocked
+        self.set_state(JobState.BLOCKED, blocked.why)
+        self.snapshot.blocked = blocked
         self.note(
             "alert", f"blocked: {blocked.why}", code=blocked.code, evidence=blocked.evidence, actions=blocked.actions
         )
@@ -69,42 +83,43 @@ class Book:
     def attempt_change(
         self, state: AttemptState, why: str | None = None, *, running: bool = False
     ) -> list[AttemptChange]:
-        attempt = self.s.attempt
+        """What a record says of the current attempt: its state, `why` it ended, that it is `running` since now."""
+        attempt = self.snapshot.attempt
         if attempt is None:
             return []
         return [AttemptChange(number=attempt.number, state=state, at=workflow.now(), why=why, running=running)]
 
-    def make(
+    def record(
         self,
         *,
-        command: tuple[CommandState, str | None, str | None] | None = None,
+        command: CommandEnd | None = None,
         attempts: list[AttemptChange] | None = None,
         points: list[RestorePoint] | None = None,
         pin: str | None = None,
     ) -> Record:
-        """The record of what has changed since the last one."""
-        s = self.s
+        """The record of what has changed since the last one, with what is said of the command, of attempts, of restore
+        points that have completed; `pin` is the path of the one in use from now on, "" for none."""
+        s = self.snapshot
         s.revision += 1
         if command is None and self._begun:
-            command = (CommandState.RUNNING, None, None)
+            command = CommandEnd(CommandState.RUNNING)
         self._begun = False
-        ended = command is not None and command[0] in COMMAND_ENDED
+        ended = command is not None and command.state in COMMAND_ENDED
         if ended:
             s.command = None
         changes = []
         if command is not None and self.command is not None:
-            state, error, code = command
             changes = [
                 CommandChange(
                     id=self.command.id,
-                    state=state,
+                    state=command.state,
                     at=workflow.now(),
-                    error=error,
-                    error_code=code,
+                    error=command.error,
+                    error_code=command.code,
                     attempt=s.attempt.number if s.attempt else None,
                 )
             ]
-        events, self._noted = self._noted, []
+        events, self._events = self._events, []
         return Record(
             job_id=s.job_id,
             job=JobChange(
@@ -126,29 +141,29 @@ class Book:
         )
 
     async def write(self, summary: str, **changes: Any) -> None:
-        """Write down all that has changed since the last record."""
-        record = self.make(**changes)
-        self.show()
+        """Write down all that has changed since the last record; `changes` are arguments of `record`."""
+        record = self.record(**changes)
+        self.display()
         await calls.record(record, summary)
 
-    def soon(self, summary: str, **changes: Any) -> None:
-        """The same in the background: the work need not wait for it. Revisions keep the order right."""
-        record = self.make(**changes)
-        self.show()
+    def write_in_background(self, summary: str, **changes: Any) -> None:
+        """Like `write`, but the work does not wait for it. Revisions keep the order right."""
+        record = self.record(**changes)
+        self.display()
         task = asyncio.create_task(calls.record(record, summary))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
-    async def settled(self) -> None:
+    async def written(self) -> None:
         """Wait for the records that are still being written."""
         while self._writing:
             await asyncio.gather(*self._writing)
 
-    def show(self) -> None:
+    def display(self) -> None:
         """Tell the Temporal UI: search attribute and current details."""
-        s = self.s
-        if self._shown != s.state.value:
-            self._shown = s.state.value
+        s = self.snapshot
+        if self._displayed != s.state.value:
+            self._displayed = s.state.value
             workflow.upsert_search_attributes([_STATE.value_set(s.state.value)])
         lines = [
             f"**{s.state.value}** {s.reason}",

@@ -1,0 +1,91 @@
+"""What all parts of a job's workflow share: its snapshot and journal, and what they ask of them all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from temporalio import workflow
+
+from activities import contracts as c
+from core.jobs.blocked import Blocked
+from core.jobs.snapshot import AttemptSnapshot, JobSnapshot
+from core.jobs.states import CommandKind
+from workflows.failure import Failed, Interrupted, NoAttempt
+from workflows.journal import Journal
+
+
+class JobContext:
+    """One for each run of a job's workflow. `interruptible`: a kill may interrupt what is going on now."""
+
+    def __init__(self, journal: Journal):
+        self.journal = journal
+        self.interruptible = False
+
+    @property
+    def snapshot(self) -> JobSnapshot:
+        return self.journal.snapshot
+
+    @property
+    def attempt(self) -> AttemptSnapshot:
+        """The current attempt. Raises `NoAttempt`."""
+        attempt = self.snapshot.attempt
+        if attempt is None:
+            raise NoAttempt(f"Job {self.snapshot.label} has no attempt.")
+        return attempt
+
+    def attempt_in(self) -> c.AttemptIn:
+        """The current attempt, as activities are told it. Raises `NoAttempt`."""
+        attempt, command = self.attempt, self.journal.command
+        return c.AttemptIn(
+            job_id=self.snapshot.job_id,
+            number=attempt.number,
+            command_id=command.id if command else None,
+            leader=attempt.leader,
+        )
+
+    def is_live(self) -> bool:
+        """Whether there is an attempt that has not been seen to end."""
+        attempt = self.snapshot.attempt
+        return attempt is not None and not attempt.ended
+
+    def is_unresolved(self) -> bool:
+        """Whether the current attempt was perhaps sent, and nothing clear has been heard of it."""
+        attempt = self.snapshot.attempt
+        return attempt is not None and not attempt.ended and attempt.unresolved
+
+    def since(self, generation: int) -> bool:
+        """Whether this run does what is done since that generation; an earlier one did not, and is replayed so."""
+        return self.snapshot.generation >= generation
+
+    @contextmanager
+    def may_leave(self) -> Iterator[None]:
+        """A step that a kill may interrupt: nothing is half done when it is left. Raises `Interrupted` when a kill is
+        waiting already."""
+        if any(command.kind is CommandKind.KILL for command in self.snapshot.queue):
+            raise Interrupted
+        self.journal.flush()
+        self.interruptible = True
+        try:
+            yield
+        finally:
+            self.interruptible = False
+
+    def asked_at(self, sequence: int) -> None:
+        """Note when the cluster was asked. A worker whose clock was set ahead has seen nothing of the future: were that
+        believed, nothing that is told until then would count."""
+        if self.since(1):
+            sequence = min(sequence, int(workflow.now().timestamp() * 1000))
+        self.snapshot.sequence = max(self.snapshot.sequence, sequence)
+
+    def points_may_exist(self) -> None:
+        """From now on it is not certain any more that the job has never completed a restore point."""
+        snapshot = self.snapshot
+        snapshot.lineage = snapshot.lineage.model_copy(update={"untouched": False})
+
+    async def park(self, why: Blocked) -> NoReturn:
+        """Park the job, and end the command with that: raises `Failed`."""
+        self.journal.block(why)
+        await self.journal.write("blocked")
+        raise Failed(why.why, why.code)

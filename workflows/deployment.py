@@ -1,0 +1,223 @@
+"""How an attempt is started: settled, built, restored, written down, submitted, followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NoReturn
+
+from temporalio import workflow
+
+from activities import contracts as c
+from core.jobs import blocked
+from core.jobs.commands import RESTART_POLICY
+from core.jobs.observations import Intent, Trouble
+from core.jobs.restore import Basis, RestoreRequest
+from core.jobs.snapshot import AttemptSnapshot, StopSnapshot
+from core.jobs.states import AttemptState, CommandKind, JobState
+from workflows import calls
+from workflows.context import JobContext
+from workflows.endings import Endings
+from workflows.failure import Failed
+from workflows.failure_policy import FailurePolicy
+from workflows.observations import Observations
+from workflows.predecessor import Predecessor
+from workflows.programs import Programs
+from workflows.restore_points import RestorePoints
+from workflows.submission import Submission
+
+RETRY_UNREACHABLE = timedelta(seconds=60)
+PUT_OFF = ("submission_unreachable", "points_unreadable")
+
+
+@dataclass(frozen=True)
+class NewAttempt:
+    """An attempt that is to be started. `cause` says why, `requested_by` who wants it. `explicit`: a person has said
+    which state it gets; `automatic`: nobody is there to accept anything. `kind` is the command's. `built` is what it
+    runs, where that is known; `repeat` an attempt whose program is run again. `patience` is how many seconds it has to
+    run in; None: as many as the settings say."""
+
+    version: int
+    restore: RestoreRequest
+    cause: str
+    requested_by: str
+    explicit: bool
+    automatic: bool = False
+    kind: CommandKind = CommandKind.RESTART
+    built: c.Built | None = None
+    repeat: int | None = None
+    patience: float | None = None
+
+
+class Deployment:
+    """Starts attempts."""
+
+    def __init__(
+        self,
+        context: JobContext,
+        *,
+        policy: FailurePolicy,
+        endings: Endings,
+        observations: Observations,
+        predecessor: Predecessor,
+        programs: Programs,
+        restore_points: RestorePoints,
+        submission: Submission,
+    ):
+        self._context = context
+        self._policy = policy
+        self._endings = endings
+        self._observations = observations
+        self._predecessor = predecessor
+        self._programs = programs
+        self._restore_points = restore_points
+        self._submission = submission
+
+    async def restart(self) -> None:
+        """The restart that the policy has planned. One that fails is counted by the policy; one for which the cluster
+        or the files were away is put off."""
+        context, journal, s = self._context, self._context.journal, self._context.snapshot
+        cause = f"restart policy, after: {s.reason}"[:500]
+        s.restarts = [*s.restarts, workflow.now()][-s.policy.max_restarts - 1 :]
+        s.restart_at = None
+        restore = RestoreRequest(mode="none" if s.stateless else "newest")
+        try:
+            await self.start(
+                NewAttempt(s.version, restore, cause, requested_by=RESTART_POLICY, explicit=False, automatic=True)
+            )
+        except Failed as failure:
+            if s.state is JobState.DEPLOY_FAILED:
+                if failure.code in PUT_OFF:
+                    # Cluster or files are away and nothing was sent: this was no restart. Wait for them.
+                    s.restarts = s.restarts[:-1]
+                    s.restart_at = workflow.now() + RETRY_UNREACHABLE
+                    journal.set_state(JobState.RESTARTING, failure.message)
+                else:
+                    self._policy.apply(failure.message)
+                await context.journal.write("restart failed")
+            elif s.state is JobState.RESTARTING and s.restart_at is None:
+                s.restart_at = workflow.now() + RETRY_UNREACHABLE
+                journal.set_state(JobState.RESTARTING, failure.message)
+                await journal.write("restart put off")
+
+    async def start(self, new: NewAttempt) -> None:
+        """Start an attempt. Ends with the job RUNNING, FINISHED, DEPLOYED (accepted and not running yet) or RESTARTING;
+        raises `Failed` with the job DEPLOY_FAILED, BLOCKED or as it was."""
+        context, journal, s = self._context, self._context.journal, self._context.snapshot
+        await self._predecessor.settle()
+        journal.set_state(JobState.DEPLOYING, new.cause)
+        built = new.built or await self._programs.get(new.version, new.kind, new.repeat)
+        repeat = new.repeat or self._programs.attempt_to_repeat(new.version, new.kind)
+        choice, lineage = await self._restore_points.choose(new.restore, explicit=new.explicit)
+        accepted, last = new.restore.accepted, s.attempt
+        if not new.explicit and last is not None and choice.path is not None and choice.path == last.restored_from:
+            accepted = last.accepted  # the same state again
+        number, flink_job_id = s.attempts + 1, workflow.uuid4().hex
+        s.attempts = number
+        s.attempt = attempt = AttemptSnapshot(
+            number=number,
+            flink_job_id=flink_job_id,
+            version=new.version,
+            build_key=built.key,
+            commit=built.commit,
+            unresolved=context.since(1),
+            restored_from=choice.path,
+            accepted=accepted,
+            before=s.attempt.version if s.attempt else None,
+        )
+        s.version, s.lineage = new.version, lineage or s.lineage.begun(number, choice.path)
+        journal.note(
+            "attempt",
+            f"attempt {number}, {attempt.program}: {choice.why}",
+            restored_from=choice.path,
+            commit=built.commit,
+            requested_by=new.requested_by,
+        )
+        journal.display()
+        await self.open(choice.path, choice.why, new.cause, automatic=new.automatic, repeat=repeat)
+        await self._submission.submit()
+        if context.is_live():
+            await self._follow(new.patience)
+
+    def check_started(self) -> None:
+        """Raise `Failed` unless the job runs, or has run to its end."""
+        s = self._context.snapshot
+        if s.state in (JobState.RESTARTING, JobState.BLOCKED, JobState.FAILED):
+            raise Failed(s.reason, s.blocked.code if s.blocked else "attempt_failed")
+        if s.state not in (JobState.RUNNING, JobState.FINISHED):
+            raise Failed(f"The cluster has accepted it, but it does not run: {s.reason}", "not_running")
+
+    async def open(
+        self, path: str | None, why: str, cause: str, *, automatic: bool = False, repeat: int | None = None
+    ) -> None:
+        """Write the current attempt down, before anything is sent; `path` is what it is restored from, `why` it is
+        that. Raises `Failed` with the job BLOCKED when the database has attempts that the workflow does not know."""
+        context, s = self._context, self._context.snapshot
+        attempt = context.attempt
+        opened = await calls.open_attempt(
+            c.OpenAttempt(
+                job_id=s.job_id,
+                cluster=s.cluster,
+                number=attempt.number,
+                flink_job_id=attempt.flink_job_id,
+                version=attempt.version,
+                restore_path=path,
+                restore_why=why,
+                allow_non_restored_state=attempt.accepted.loss,
+                accept_changed_state=attempt.accepted.change,
+                accept_unknown_state=attempt.accepted.unknown,
+                automatic=automatic,
+                like=repeat,
+                cause=cause,
+                build_key=attempt.build_key,
+                commit=attempt.commit,
+                record=context.journal.record(pin=path or ""),
+            )
+        )
+        if opened.conflict:
+            await self._history_lost(opened)
+
+    async def _history_lost(self, newest: c.Opened) -> NoReturn:
+        """The database has attempts that this workflow does not know. Nothing was sent; the newest of them is what the
+        next start has to see ended."""
+        context, s = self._context, self._context.snapshot
+        own = context.attempt.number
+        s.attempts, s.revision = newest.number, max(s.revision, newest.revision)
+        s.attempt = AttemptSnapshot(
+            number=newest.number,
+            flink_job_id=newest.flink_job_id,
+            version=newest.version,
+            ended=newest.ended,
+            unresolved=not newest.ended,
+        )
+        s.basis = Basis.NEWEST
+        context.points_may_exist()
+        await context.park(blocked.history_lost(own, newest.number, newest.flink_job_id))
+
+    async def _follow(self, patience: float | None) -> None:
+        """The cluster has the attempt: follow it until it runs or ends."""
+        context, journal, s = self._context, self._context.journal, self._context.snapshot
+        s.basis = Basis.NEWEST
+        journal.set_state(JobState.DEPLOYED, "the cluster has accepted it")
+        journal.write_in_background("accepted", attempts=journal.attempt_change(AttemptState.ACCEPTED))
+        with context.may_leave():
+            answer = await calls.await_running(context.attempt_in().model_copy(update={"patience": patience}))
+        if answer.trouble is not None:
+            await self._abandon(answer.trouble, answer.why or "its restore fails")
+        elif answer.observation is not None:
+            await self._observations.take(answer.observation)
+        else:
+            journal.set_state(s.state, f"the cluster cannot be asked: {answer.why}")
+
+    async def _abandon(self, trouble: Trouble, why: str) -> None:
+        """Flink would try to restore it for ever, or it does not run from the state that was asked for. It has just
+        been started, so ending it loses nothing."""
+        context, s = self._context, self._context.snapshot
+        s.stop = StopSnapshot(intent=Intent.ABANDON, trouble=trouble, why=why, at=workflow.now())
+        stopped = await calls.cancel(context.attempt_in())
+        if stopped.state is None:
+            words = f"its restore fails ({why}), and it cannot be told whether it was cancelled"
+            context.journal.set_state(s.state, words)
+            return
+        context.asked_at(stopped.sequence)
+        await self._endings.end(stopped.state)

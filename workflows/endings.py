@@ -1,0 +1,83 @@
+"""What the end of an attempt means for its job. The rules are in `core.jobs.observations`."""
+
+from __future__ import annotations
+
+from activities import contracts as c
+from core.jobs import blocked
+from core.jobs.observations import EngineState, Intent, ended
+from core.jobs.restore import Basis, Missing, RestorePoint, RestoreRequest, choose
+from core.jobs.states import JobState
+from workflows import calls
+from workflows.context import JobContext
+from workflows.failure import Failed
+from workflows.failure_policy import FailurePolicy
+
+
+class Endings:
+    """Asks why an attempt ended, and writes down what comes of it."""
+
+    def __init__(self, context: JobContext, policy: FailurePolicy):
+        self._context = context
+        self._policy = policy
+
+    async def end(
+        self,
+        state: EngineState,
+        *,
+        savepoint: str | None = None,
+        points: list[RestorePoint] | None = None,
+        going_on: bool = False,
+    ) -> None:
+        """The current attempt has been seen in a final state; with `savepoint`, the path that it was stopped with, and
+        `points` to write down. Raises `Failed` when it cannot be told why it is missing: then it has not ended.
+
+        `going_on`: a successor is being started, so the job's state and policy are left alone.
+        """
+        context, journal, s = self._context, self._context.journal, self._context.snapshot
+        attempt = context.attempt
+        stop = s.stop
+        why = c.Diagnosis(untouched=False, savepoint=savepoint)
+        if savepoint is None:
+            where = stop.directory if stop else None
+            why = await calls.diagnose(
+                c.DiagnoseIn(**context.attempt_in().model_dump(), savepoint_directory=where, state=state)
+            )
+        intent = stop.intent if stop and not stop.withdrawn else None
+        if why.undecided and intent is not Intent.KILL and not going_on:
+            words = f"the cluster does not know it, and cannot be asked why: {why.undecided}"
+            journal.set_state(s.state, words)
+            await journal.write("end undecided")
+            raise Failed(f"Attempt {attempt.number}: {words}. Nothing was started.", "cluster_unreachable")
+        if not why.untouched:
+            context.points_may_exist()
+        cause = stop.why if stop and stop.why else why.cause
+        kept = None if stop and stop.withdrawn and state is EngineState.MISSING else why.savepoint
+        ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
+        trouble = stop.trouble if stop and stop.trouble else why.trouble
+        attempt.ended, s.stop = True, None
+        if ending.job in (JobState.KILLED, JobState.FINISHED):
+            s.basis = Basis.DECIDE
+        journal.note("attempt", f"attempt {attempt.number} ended {ending.attempt.value}: {ending.why}")
+        changes = journal.attempt_change(ending.attempt, ending.why)
+        number = attempt.number
+        if going_on:
+            pass
+        elif state is EngineState.MISSING and why.unread and intent is Intent.PAUSE:
+            journal.block(blocked.savepoint_unknown(number, stop.directory if stop else None, why.unread))
+        elif ending.job is JobState.PAUSED and (gone := self._nothing_to_go_on_from(kept, why)):
+            journal.block(blocked.lost_without_a_point(number, gone, why.points))
+        elif ending.unseen:
+            journal.block(blocked.end_not_seen(number, attempt.flink_job_id, why.points, ha=why.ha))
+        elif ending.restartable:
+            self._policy.apply(ending.why, trouble, why.points, stable=not (stop and stop.unstable))
+        else:
+            journal.set_state(ending.job, ending.why)
+        await journal.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
+
+    def _nothing_to_go_on_from(self, savepoint: str | None, why: c.Diagnosis) -> str | None:
+        """Why a start could not go on from where a job is to be paused; None when it can."""
+        s = self._context.snapshot
+        if savepoint is not None or s.stateless:
+            return None
+        choice = choose(RestoreRequest(mode="newest"), why.points, s.lineage, asked=False)
+        return choice.why if isinstance(choice, Missing) else None

@@ -1,0 +1,52 @@
+"""Making sure of an attempt that was perhaps sent (`docs/decisions/0014-the-fence.md`)."""
+
+from __future__ import annotations
+
+from core.jobs import blocked
+from core.jobs.observations import ENDED, EngineState
+from core.jobs.states import AttemptState, JobState
+from workflows import calls
+from workflows.context import JobContext
+from workflows.endings import Endings
+from workflows.failure import Failed
+from workflows.observations import Observations
+
+
+class Fence:
+    """Spends the id of an attempt, so that it never runs, or finds that the cluster has it."""
+
+    def __init__(self, context: JobContext, endings: Endings, observations: Observations):
+        self._context = context
+        self._endings = endings
+        self._observations = observations
+
+    async def resolve(self, *, going_on: bool = False) -> bool:
+        """The attempt was perhaps sent. True when it has ended, because its id is spent or because it was seen to;
+        False when it is alive after all, and is followed. `going_on`: a successor is being started. Raises `Failed`
+        when it cannot be told."""
+        context, journal, s = self._context, self._context.journal, self._context.snapshot
+        attempt = context.attempt
+        with context.may_leave():
+            spent = await calls.fence(context.attempt_in())
+        if spent.observation is None and not spent.fenced:
+            if s.state is JobState.DEPLOYING:
+                why = spent.error or "no clear answer"
+                journal.block(blocked.submission_unclear(attempt.number, attempt.flink_job_id, why))
+                await journal.write("blocked")
+            raise Failed(spent.error or "It cannot be told whether it was submitted.", "submission_unresolved")
+        attempt.unresolved = False
+        if spent.observation is not None:
+            if spent.observation.state not in ENDED:
+                await self._observations.take(spent.observation)
+                return False
+            await self._endings.end(spent.observation.state, going_on=going_on)
+        elif spent.ran:
+            attempt.leader = "lost"  # whoever took it, it is not the one that answers now
+            await self._endings.end(EngineState.MISSING, going_on=going_on)
+        else:
+            attempt.ended, s.stop = True, None
+            why = "it was given up before it reached the cluster: its id is spent, so that it never can"
+            journal.note("attempt", f"attempt {attempt.number} never ran: {why}")
+            changes = journal.attempt_change(AttemptState.NOT_SUBMITTED, why)
+            await journal.write(f"attempt {attempt.number} never ran", attempts=changes)
+        return True

@@ -1,0 +1,140 @@
+"""The commands start, restart and resubmit."""
+
+from __future__ import annotations
+
+from activities import contracts as c
+from core.errors import InvalidInput
+from core.jobs.commands import CommandRequest
+from core.jobs.observations import EngineState, Intent
+from core.jobs.restore import RestoreRequest, resolve_request
+from core.jobs.states import AttemptState, CommandKind, JobState
+from workflows import calls
+from workflows.context import JobContext
+from workflows.deployment import Deployment, NewAttempt
+from workflows.failure import Failed
+from workflows.observations import Observations
+from workflows.programs import Programs
+from workflows.restore_points import RestorePoints
+from workflows.rollback import Rollback, WayBack
+from workflows.stops import Stops
+
+
+class Starting:
+    """Ends what runs, and starts what is asked for."""
+
+    def __init__(
+        self,
+        context: JobContext,
+        *,
+        observations: Observations,
+        stops: Stops,
+        programs: Programs,
+        restore_points: RestorePoints,
+        deployment: Deployment,
+        rollback: Rollback,
+    ):
+        self._context = context
+        self._observations = observations
+        self._stops = stops
+        self._programs = programs
+        self._restore_points = restore_points
+        self._deployment = deployment
+        self._rollback = rollback
+
+    async def start(self, command: CommandRequest) -> None:
+        """Carry the command out. Raises `Failed`; what ran before runs on, or the job's state says what became of
+        it."""
+        context, s = self._context, self._context.snapshot
+        version = command.version or s.version
+        restore = self._restore_of(command, version)
+        s.restart_at = None
+        built: c.Built | None = None
+        way_back: WayBack | None = None
+        if s.state in (JobState.RUNNING, JobState.DEPLOYED) and context.is_live():
+            if s.stateless and command.kind is CommandKind.RESUBMIT and await self._rescale(version):
+                return
+            # First the build, so that one that fails stops nothing.
+            built = await self._programs.get(version, command.kind)
+            way_back = await self._end_what_runs(command, restore)
+        elif command.rollback_within is not None:
+            point = await self._restore_points.newest_of_lineage()
+            way_back = self._rollback.way_back(point.path, point.attempt, point.version)
+        s.restarts, s.failed_restores, s.unusable = [], {}, []
+        new = NewAttempt(
+            version,
+            restore,
+            f"command {command.number}: {command.kind.value}",
+            requested_by=command.requested_by,
+            explicit=command.restore is not None,
+            kind=command.kind,
+            built=built,
+            patience=command.rollback_within,
+        )
+        try:
+            await self._deployment.start(new)
+            self._deployment.check_started()
+        except Failed as failure:
+            may_live = s.state is JobState.BLOCKED and context.is_live()
+            if command.rollback_within is None or way_back is None or may_live:
+                raise
+            await self._rollback.roll_back(way_back, version, failure.message)
+        if command.rollback_within is not None and way_back is not None:
+            await self._rollback.prove(command.rollback_within, way_back)
+        context.journal.note("command", f"{command.kind.value} done")
+
+    def _restore_of(self, command: CommandRequest, version: int) -> RestoreRequest:
+        s = self._context.snapshot
+        try:
+            return resolve_request(
+                s.label,
+                command.kind,
+                s.state,
+                s.basis,
+                command.restore,
+                changes_version=version != s.version,
+                stateless=s.stateless,
+            )
+        except InvalidInput as error:
+            raise Failed(str(error), error.code) from error
+
+    async def _end_what_runs(self, command: CommandRequest, restore: RestoreRequest) -> WayBack | None:
+        """Stop the current attempt with a savepoint where its state is wanted, now or for a way back; else cancel
+        it."""
+        context = self._context
+        if restore.mode == "point" and context.since(1):
+            await self._restore_points.check_named(restore)
+        if restore.mode != "newest" and command.rollback_within is None:
+            await self._stops.cancel(Intent.REPLACE)
+            return None
+        stopped = context.attempt
+        savepoint = await self._stops.stop(Intent.REPLACE)
+        if savepoint is None:
+            return None
+        return self._rollback.way_back(savepoint, stopped.number, stopped.version)
+
+    async def _rescale(self, version: int) -> bool:
+        """A session cluster becomes another version as it runs. False when it has to be started anew for that."""
+        context, journal, s = self._context, self._context.journal, self._context.snapshot
+        attempt = context.attempt
+        with context.may_leave():
+            done = await calls.rescale(c.RescaleIn(**context.attempt_in().model_dump(), version=version))
+        if done.error:
+            raise Failed(done.error, done.code or "not_scaled")
+        if not done.done:
+            return False
+        s.version = attempt.version = version
+        changes = journal.attempt_change(
+            AttemptState.ACCEPTED if s.state is JobState.DEPLOYED else AttemptState.RUNNING
+        )
+        changes[0].version = version
+        journal.note("attempt", f"attempt {attempt.number} is scaled as it runs: version {version}")
+        await journal.write("scaled", attempts=changes)
+        with context.may_leave():
+            answer = await calls.await_running(context.attempt_in())
+        if answer.observation is not None:
+            await self._observations.take(answer.observation)
+        if answer.observation is None or answer.observation.state is not EngineState.RUNNING:
+            why = (answer.observation.detail if answer.observation else answer.why) or "it is not known how it is"
+            raise Failed(f"It is scaled, and not all of it runs yet: {why}", "not_running")
+        journal.note("command", "resubmit done")
+        return True

@@ -1,0 +1,87 @@
+"""How an attempt is stopped with a savepoint, or cancelled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+from activities import contracts as c
+from core.jobs.condition import NO_SAVEPOINT_NEEDED
+from core.jobs.observations import ENDED, Intent
+from core.jobs.snapshot import StopSnapshot
+from core.jobs.states import JobState
+from workflows import calls
+from workflows.context import JobContext
+from workflows.endings import Endings
+from workflows.failure import Failed
+from workflows.fence import Fence
+from workflows.savepoints import Savepoints
+
+LOOK_AGAIN = timedelta(seconds=60)
+
+
+class Stops:
+    """Ends the current attempt, for an `Intent` that tells what its end means."""
+
+    def __init__(self, context: JobContext, endings: Endings, fence: Fence, savepoints: Savepoints):
+        self._context = context
+        self._endings = endings
+        self._fence = fence
+        self._savepoints = savepoints
+
+    async def stop(self, intent: Intent) -> str | None:
+        """Stop with savepoint; afterwards the attempt has been seen to end, or `Failed` is raised. Returns
+        the path of the savepoint."""
+        context, journal, s = self._context, self._context.journal, self._context.snapshot
+        trigger, directory = self._savepoints.new_trigger()
+        s.stop = StopSnapshot(intent=intent, trigger_id=trigger, directory=directory)
+        argument = c.TriggerIn(**context.attempt_in().model_dump(), trigger_id=trigger, directory=directory)
+        with context.may_leave():
+            stopped = await calls.stop(argument)
+        context.asked_at(stopped.sequence)
+        if context.since(1):
+            s.stop.at = workflow.now()
+        points = [stopped.savepoint] if stopped.savepoint else []
+        if points:
+            self._savepoints.completed(points[0])
+        if stopped.state is None:
+            # What was asked for stays known: when the cluster answers again, its end is understood.
+            self._check_soon()
+            await journal.write("stop unclear", points=points)
+            raise Failed(stopped.error or "It cannot be told whether it was stopped.", stopped.code or "stop_unclear")
+        if stopped.state not in ENDED:
+            s.stop = None
+            await journal.write("not stopped", points=points)
+            error = f"{stopped.error or 'It was not stopped and runs on.'} {NO_SAVEPOINT_NEEDED}"
+            raise Failed(error, stopped.code or "not_stopped")
+        await self._endings.end(stopped.state, savepoint=points[0].path if points else None, points=points)
+        if intent is Intent.REPLACE and s.state is not JobState.PAUSED:
+            raise Failed(f"It was not stopped by us, so it is not started again: {s.reason}", "ended_otherwise")
+        return points[0].path if points else None
+
+    async def cancel(self, intent: Intent) -> None:
+        """Cancel; afterwards the attempt has been seen to end, or `Failed` is raised."""
+        context, s = self._context, self._context.snapshot
+        if context.is_unresolved() and await self._fence.resolve(going_on=True):
+            return
+        s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now())
+        context.journal.flush()
+        stopped = await calls.cancel(context.attempt_in())
+        if stopped.state is None:
+            self._check_soon()
+            raise Failed(
+                stopped.error or "It cannot be told whether it was cancelled.", stopped.code or "cancel_unclear"
+            )
+        context.asked_at(stopped.sequence)
+        await self._endings.end(stopped.state, going_on=intent is Intent.REPLACE)
+
+    def _check_soon(self) -> None:
+        """The job may go on as if nothing had been asked of it, and then nobody has anything new to tell of it."""
+        if self._context.since(1):
+            self._context.snapshot.check_at = workflow.now() + LOOK_AGAIN
+
+    def is_open(self) -> bool:
+        """Whether it is not known what became of a stop or a cancel."""
+        stop = self._context.snapshot.stop
+        return self._context.since(1) and stop is not None and not stop.withdrawn
