@@ -22,6 +22,8 @@ from processes.identity import identity, writes_to
 from settings import waits
 from settings.polling import poll
 
+PORTS = 15_000, 30_000  # below those that Linux gives to outgoing connections
+
 
 class StartFailed(PenstockError):
     def __init__(self, name: str, why: str, log: Path):
@@ -56,7 +58,7 @@ def free_port() -> int:
     """A port that nobody listens on, below those that the kernel gives to outgoing connections: one of
     these could be taken while the server that it belongs to is being started again."""
     while True:
-        port = random.randint(15_000, 30_000)  # noqa: S311 - no secret
+        port = random.randint(*PORTS)  # noqa: S311 - no secret
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 import pytest
@@ -42,8 +42,8 @@ from workflows.job import JobWorkflow
 SQL = "CREATE TABLE t (id BIGINT) WITH ('connector'='blackhole'); INSERT INTO t SELECT 1;"
 
 
-@pytest.fixture
-async def temporal(parts: Parts) -> AsyncIterator[Client]:
+@asynccontextmanager
+async def dev_server(parts: Parts) -> AsyncIterator[Client]:
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(parts.temporal()),
         data_converter=pydantic_data_converter,
@@ -51,6 +51,21 @@ async def temporal(parts: Parts) -> AsyncIterator[Client]:
         dev_server_log_level="error",
     ) as made:
         yield made.client
+
+
+@pytest.fixture(scope="session")
+async def temporal(parts: Parts) -> AsyncIterator[Client]:
+    """One server for all: each test's database is an installation of its own, with queues and names of its own."""
+    async with dev_server(parts) as client:
+        yield client
+
+
+@pytest.fixture
+async def temporal_of_its_own(parts: Parts) -> AsyncIterator[Client]:
+    """For tests of what an installation finds that has no id, or finds without a row: that of others would be among
+    it. Their files call it `temporal`."""
+    async with dev_server(parts) as client:
+        yield client
 
 
 class _Engine:

@@ -8,13 +8,18 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import update
-from temporalio.client import RPCTimeoutOrCancelledError
+from temporalio.client import Client, RPCTimeoutOrCancelledError
 
 from activities.recovery import _Run
 from api.app import make_app
 from settings import clock
 from store.tables import Command, Job
 from tests.recovery.conftest import House
+
+
+@pytest.fixture
+def temporal(temporal_of_its_own: Client) -> Client:
+    return temporal_of_its_own
 
 
 async def stuck(house: House) -> Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -148,20 +149,21 @@ class TestRefusal:
         assert cause.type == "workflow_of_another_job"
 
     async def test_the_workflow_of_an_earlier_job_of_that_name_is_left_alone(self, house: House):
-        old = await house.create("twice")
+        name = f"twice-{uuid.uuid4().hex[:8]}"
+        old = await house.create(name)
         async with house.services.database.write() as session:
             await session.execute(update(Job).where(Job.id == old.id).values(workflow_id=None))
         await house.do(old, "start")
         now = clock.now()
         async with house.services.database.write() as session:
             await session.execute(update(Job).where(Job.id == old.id).values(deleted_at=now))
-        new = await house.create("twice")
+        new = await house.create(name)
         async with house.services.database.write() as session:
             await session.execute(update(Job).where(Job.id == new.id).values(workflow_id=None))
         with pytest.raises(Conflict, match="belongs to another job"):
             await house.send(new, "start")
         await house.delete(new)
-        assert await status(house.services.client, "job-default:twice") is WorkflowExecutionStatus.RUNNING
+        assert await status(house.services.client, f"job-default:{name}") is WorkflowExecutionStatus.RUNNING
 
 
 class TestCutOff:

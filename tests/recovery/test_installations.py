@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -23,6 +24,11 @@ from store.migrate import upgrade
 from store.tables import Installation, Job
 from tests.recovery.conftest import House, services_of
 from worker.temporal import prepare
+
+
+@pytest.fixture
+def temporal(temporal_of_its_own: Client) -> Client:
+    return temporal_of_its_own
 
 
 def test_names_carry_the_installation_and_are_as_they_were_without_one():
@@ -132,10 +138,13 @@ class TestUnknownJob:
         )
         await wrong.start()
         sent = await house.send(job, "start")
-        for _ in range(200):
+        for _ in range(600):
             events = (await temporal.get_workflow_handle(str(job.workflow_id)).describe()).raw_description
             if any("unknown_job" in str(a.last_failure) for a in events.pending_activities):
                 break
+            await asyncio.sleep(0.1)
+        else:
+            raise AssertionError("the record was not refused")
         assert wrong.script.asked == []
         await wrong.worker.aclose()
         await house.start()

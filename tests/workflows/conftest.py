@@ -13,6 +13,7 @@ import os
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,51 +38,94 @@ from core.jobs.restore import RestoreKind, RestorePoint
 from core.jobs.snapshot import GENERATION, JobSnapshot
 from core.jobs.states import CommandKind
 from core.queues import Queues
+from processes.supervised import Port, Processes, Spec, free_port, listens
 from stack.parts import Parts
 from worker.main import runner
 from workflows.job import JobWorkflow
 
-SERVER_STARTS = 12
+SKIPS_WITHIN = 2.0  # seconds of ours; a machine that is slower has a new server more often, and no other result
+
+
+class Servers:
+    """The servers that the tests use one after another. A time-skipping one whose clock is held is given up: an activity
+    that a test has left hanging keeps it from skipping."""
+
+    def __init__(self, parts: Parts, folder: Path):
+        self._parts = parts
+        self._folder = folder
+        self._dev = AsyncExitStack()
+        self._dev_made: WorkflowEnvironment | None = None
+        self._skipping = AsyncExitStack()
+        self._skipping_made: WorkflowEnvironment | None = None
+
+    async def dev(self) -> WorkflowEnvironment:
+        if self._dev_made is None:
+            starting = WorkflowEnvironment.start_local(
+                dev_server_existing_path=str(self._parts.temporal()),
+                data_converter=pydantic_data_converter,
+                search_attributes=[SearchAttributeKey.for_keyword(name) for name in search.ATTRIBUTES],
+                dev_server_log_level="error",
+                dev_server_extra_args=["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=200"],
+            )
+            self._dev_made = await self._dev.enter_async_context(await starting)
+        return self._dev_made
+
+    async def skipping(self) -> WorkflowEnvironment:
+        if self._skipping_made is None:
+            made = await self._skipping.enter_async_context(await self._start_skipping())
+            keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+            await made.client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(
+                    namespace=made.client.namespace, search_attributes=dict.fromkeys(search.ATTRIBUTES, keyword)
+                )
+            )
+            self._skipping_made = made
+        return self._skipping_made
+
+    async def _start_skipping(self) -> WorkflowEnvironment:
+        """The SDK gives a server that it starts five seconds, which a JVM on a loaded machine may need more than: so the
+        server is started here, and what the SDK starts is nothing."""
+        port, processes = free_port(), Processes(self._folder)
+        nothing = self._folder / "nothing"
+        nothing.write_text("#!/bin/sh\nexec sleep infinity\n")
+        nothing.chmod(0o755)
+        command = [str(self._parts.test_server()), str(port)]
+        self._skipping.callback(processes.stop, "test-server")
+        spec = Spec("test-server", command, ports=[Port(port)], ready=listens(port), bound=True)
+        processes.start(spec, timeout=240)
+        return await WorkflowEnvironment.start_time_skipping(
+            test_server_existing_path=str(nothing), port=port, data_converter=pydantic_data_converter
+        )
+
+    async def give_back(self) -> None:
+        """Keep the time-skipping server for the next test if it skips a minute at once."""
+        assert self._skipping_made is not None
+        try:
+            await asyncio.wait_for(self._skipping_made.sleep(60), SKIPS_WITHIN)
+        except TimeoutError:
+            await self._skipping.aclose()
+            self._skipping_made = None
+
+    async def close(self) -> None:
+        await self._skipping.aclose()
+        await self._dev.aclose()
+
+
+@pytest.fixture(scope="session")
+async def servers(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    made = Servers(parts, tmp_path_factory.mktemp("servers"))
+    yield made
+    await made.close()
 
 
 @pytest.fixture
-async def environment(parts: Parts, request: pytest.FixtureRequest) -> AsyncIterator[WorkflowEnvironment]:
-    """The time-skipping server, one a test: activities that are left hanging would hold its clock. With
-    "dev" a dev server, for what the time-skipping one lacks."""
+async def environment(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[WorkflowEnvironment]:
+    """A time-skipping server that nothing runs on; with "dev" a dev server, for what the time-skipping one lacks."""
     if getattr(request, "param", None) == "dev":
-        attributes = [SearchAttributeKey.for_keyword(name) for name in search.ATTRIBUTES]
-        async with await WorkflowEnvironment.start_local(
-            dev_server_existing_path=str(parts.temporal()),
-            data_converter=pydantic_data_converter,
-            search_attributes=attributes,
-            dev_server_log_level="error",
-            dev_server_extra_args=["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=200"],
-        ) as made:
-            yield made
+        yield await servers.dev()
         return
-    path = str(parts.test_server())
-    async with await _time_skipping(path) as made:
-        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-        await made.client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=made.client.namespace, search_attributes=dict.fromkeys(search.ATTRIBUTES, keyword)
-            )
-        )
-        yield made
-
-
-async def _time_skipping(path: str) -> WorkflowEnvironment:
-    """The SDK gives the server five seconds, which a JVM on a loaded machine may need more than: then it is
-    started again. What the tests find is not touched by that: none has begun."""
-    for start in range(1, SERVER_STARTS + 1):
-        try:
-            return await WorkflowEnvironment.start_time_skipping(
-                test_server_existing_path=path, data_converter=pydantic_data_converter
-            )
-        except RuntimeError as error:
-            if start == SERVER_STARTS or "did not start within" not in str(error):
-                raise
-    raise AssertionError("unreachable")
+    yield await servers.skipping()
+    await servers.give_back()
 
 
 def point(attempt: int = 1, kind: RestoreKind = RestoreKind.CHECKPOINT, n: int = 1) -> RestorePoint:
@@ -265,6 +309,7 @@ class Life:
     def __init__(self, handle: WorkflowHandle[Any, Any], cluster: Cluster, environment: WorkflowEnvironment):
         self.handle = handle
         self.skip = environment.sleep
+        self.now = environment.get_current_time  # of the server, which has skipped what the tests before wanted it to
         self.cluster = cluster
         self._number = 0
 
@@ -335,16 +380,19 @@ async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[...,
         return Life(handle, cluster, environment)
 
     yield begin
-    for item in reversed(stack):
-        if isinstance(item, Worker):
-            await item.__aexit__(None, None, None)
-        else:
-            if folder := os.environ.get("PENSTOCK_KEEP_HISTORIES"):
-                history = await item.fetch_history()
-                test = re.sub(r"\W.*", "", os.environ["PYTEST_CURRENT_TEST"].split("::")[-1])
-                text = re.sub(r'"identity": ?"[^"]*"', '"identity": "worker"', history.to_json())
-                path = Path(folder, f"{test}.json")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if not path.exists():  # what was kept stays as it is
-                    path.write_text(json.dumps(json.loads(text)))
-            await item.terminate()
+    handles = [item for item in stack if not isinstance(item, Worker)]
+    if folder := os.environ.get("PENSTOCK_KEEP_HISTORIES"):
+        for handle in handles:
+            history = await handle.fetch_history()
+            test = re.sub(r"\W.*", "", os.environ["PYTEST_CURRENT_TEST"].split("::")[-1])
+            text = re.sub(r'"identity": ?"[^"]*"', '"identity": "worker"', history.to_json())
+            path = Path(folder, f"{test}.json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():  # what was kept stays as it is
+                path.write_text(json.dumps(json.loads(text)))
+    # An activity that hangs is ended by its worker: of a workflow that was terminated, the server would not hear it.
+    for worker in reversed(stack):
+        if isinstance(worker, Worker):
+            await worker.__aexit__(None, None, None)
+    for handle in handles:
+        await handle.terminate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
@@ -133,7 +132,7 @@ class TestBlocked:
         life = await running(start, cluster)
         cluster.stops = lambda _: c.Stopped(error="refused", code="stop_unclear")
         assert (await life.do("pause")).error_code == "stop_unclear"
-        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
+        cluster.sequence = int((await life.now()).timestamp() * 1000) + 3_600_000
         await life.observe(EngineState.RUNNING)
         await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
         cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER, points=cluster.points, savepoint="file:///late")
@@ -147,7 +146,7 @@ class TestBlocked:
         life = await running(start, cluster)
         cluster.stops = lambda _: c.Stopped(error="refused", code="stop_unclear")
         assert (await life.do("pause")).error_code == "stop_unclear"
-        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
+        cluster.sequence = int((await life.now()).timestamp() * 1000) + 3_600_000
         cluster.looks = lambda a: cluster.seen(a.number, EngineState.RUNNING)
         await life.skip(90)
         await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
@@ -157,10 +156,10 @@ class TestBlocked:
         cluster = Cluster()
         cluster.points = [point(1)]
         life = await running(start, cluster)
-        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 600_000
+        cluster.sequence = int((await life.now()).timestamp() * 1000) + 600_000
         await life.observe(EngineState.RECOVERING)
         await life.until(lambda: "its own restart strategy" in cluster.records[-1].job.reason)
-        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 1000  # the clock is right again
+        cluster.sequence = int((await life.now()).timestamp() * 1000) + 1000  # the clock is right again
         cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER, points=cluster.points)
         cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
         await life.observe(EngineState.MISSING)
@@ -171,7 +170,7 @@ class TestBlocked:
         life = await running(start, cluster)
         cluster.stops = lambda _: c.Stopped(error="refused", code="stop_unclear")
         await life.do("pause")
-        cluster.sequence = int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
+        cluster.sequence = int((await life.now()).timestamp() * 1000) + 3_600_000
         await life.observe(EngineState.RUNNING)
         await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
         cluster.diagnosis = lambda _: c.Diagnosis(savepoint="file:///late")

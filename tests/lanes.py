@@ -1,0 +1,101 @@
+"""How `make test` shares the files of tests out, and what it says of their time at the end: `pytest -p tests.lanes`.
+
+Each lane is a process of pytest-xdist with parts of its own (Temporal, Flink, gateway, API, worker), which the files that
+it is given use one after another. A file is never divided. The longest come first, so that all lanes end at about the
+same time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from processes import supervised
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOWN = 15
+TOGETHER = ("tests/faults/test_scenarios.py", "tests/faults/test_short.py")  # one world, which takes long to build
+LONGEST = (
+    *TOGETHER,
+    "tests/real/test_builds.py",
+    "tests/real/test_crashes.py",
+    "tests/real/test_high_availability.py",
+    "tests/real/test_session_clusters.py",
+    "tests/real/test_resources.py",
+    "tests/real/test_programs.py",
+    "tests/real/test_strangers.py",
+    "tests/real/test_sessions.py",
+    "tests/real/test_going_back.py",
+    "tests/real/test_fence.py",
+    "tests/real/test_verdict.py",
+    "tests/real/test_previews.py",
+    "tests/recovery/test_deletion.py",
+    "tests/workflows/test_job.py",
+    "tests/workflows/test_recovery_rules.py",
+    "tests/real/test_savepoints.py",
+    "tests/real/test_unknown.py",
+    "tests/real/test_upgrade.py",
+    "tests/real/test_debugging.py",
+    "tests/real/test_told.py",
+    "tests/real/test_looping.py",
+    "tests/real/test_restores.py",
+    "tests/real/test_recovery.py",
+    "tests/real/test_engine_contract.py",
+    "tests/real/test_postgres.py",
+    "tests/real/test_cli.py",
+    "tests/real/test_commands.py",
+)
+"""By what they took when they were last looked at; the others follow in the order in which they are found. Where one that
+the end of a run calls slow is not among them, a lane may be left alone with it: add it."""
+
+if lane := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Each has ports of its own, so that none takes one that another has chosen and does not yet listen on.
+    first, last = supervised.PORTS
+    width = (last - first) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    first += width * int(lane.removeprefix("gw"))
+    supervised.PORTS = first, first + width - 1
+
+_seconds: dict[str, float] = defaultdict(float)
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+class Files(LoadScopeScheduling):  # type: ignore[misc]
+    """A lane that is free is given the next file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = file_of(nodeid)
+        return TOGETHER[0] if file in TOGETHER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files:
+    return Files(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(file_of(item.nodeid), len(places)))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _seconds[file_of(report.nodeid)] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    slowest = sorted(_seconds.items(), key=lambda item: -item[1])[:SHOWN]
+    terminalreporter.write_sep("=", f"the slowest {len(slowest)} files")
+    for file, seconds in slowest:
+        terminalreporter.write_line(f"{seconds:6.0f} s  {file}")
+
+
+def pytest_sessionstart() -> None:
+    """A file that was renamed would silently be the last."""
+    if missing := [name for name in LONGEST if not (ROOT / name).is_file()]:
+        raise pytest.UsageError(f"tests/lanes.py names files that are not there: {', '.join(missing)}")
