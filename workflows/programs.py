@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from activities import contracts as c
 from core.jobs.states import CommandKind, JobState
+from core.jobs.types import traits
 from workflows import calls
 from workflows.context import JobContext
 from workflows.failure import Failed
@@ -26,14 +27,14 @@ class Programs:
         s = self._context.snapshot
         last = s.attempt
         again = last is not None and last.version == version and kind is not CommandKind.RESUBMIT
-        return last.number if last is not None and again and s.type == "sql" else None
+        return last.number if last is not None and again and traits(s.type).compiles else None
 
     def _pinned(self, version: int, kind: CommandKind, like: int | None = None) -> c.Built | None:
         """A version that has run before runs with the same commit again, and needs no build; only a resubmit
         looks whether its branch has gone on."""
         s = self._context.snapshot
         last = s.attempt
-        if s.type == "sql" or s.stateless:
+        if not traits(s.type).is_built:
             return c.Built()
         if like is not None:
             return None
