@@ -89,10 +89,9 @@ class FlinkSession:
     # Submission -----------------------------------------------------------------------------
 
     async def submit(self, submission: Submission, tell: Tell) -> None:
-        await self._check_leader()
         sending = programs.Sending(submission, self._marks, self.overview)
         submission = sending.submission
-        await sending.begin()
+        await asyncio.gather(self._check_leader(), sending.begin())
         try:
             if isinstance(submission.program, SqlProgram):
                 await self._submit_sql(submission, submission.program, tell)
