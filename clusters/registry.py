@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clusters.flink.clients import Clients
 from clusters.flink.session import FlinkSession
 from clusters.local.hosted import HostedClusters
 from clusters.protocol import Engine
@@ -20,6 +21,7 @@ class Engines:
     def __init__(self, settings: Settings):
         self._settings = settings
         self._made: dict[str, tuple[tuple[str | None, ...], FlinkSession]] = {}
+        self._clients = Clients(settings.cache / "fence")
 
     def get(self, cluster: Cluster) -> Engine:
         return self.hosted(cluster) if cluster.kind == PROCESSES else self.session(cluster)
@@ -50,6 +52,7 @@ class Engines:
                 standby_urls=standby,
                 flink_home=self._flink_home(cluster.flink_version),
                 built=self._settings.cache / "fence",
+                clients=self._clients,
             )
             self.forget(cluster.name)
             self._made[cluster.name] = made = (key, engine)
@@ -71,5 +74,6 @@ class Engines:
         return next(iter(found), None)
 
     async def close(self) -> None:
+        await self._clients.close()
         for _, engine in self._made.values():
             await engine.close()

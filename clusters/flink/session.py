@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.flink import fence, programs, pyflink
+from clusters.flink.clients import Clients
 from clusters.flink.gateway import SqlGateway
 from clusters.flink.http import Refused
 from clusters.flink.rest import RUN_TIMEOUT, FlinkRest
@@ -52,7 +53,8 @@ _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
 class FlinkSession:
     """Implements `clusters.protocol.Engine`. `flink_home` is an installation of the cluster's Flink version on this
-    machine; only Python programs need it. `built` is a folder for the jar that spends ids."""
+    machine; only Python programs need it. `built` is a folder for the jar that spends ids. `clients` wait for
+    Python programs; whose they are closes them."""
 
     def __init__(
         self,
@@ -62,11 +64,13 @@ class FlinkSession:
         standby_urls: Sequence[str] = (),
         flink_home: Path | None = None,
         built: Path | None = None,
+        clients: Clients | None = None,
     ):
         self._rest = FlinkRest([jobmanager_url, *standby_urls])
         self.gateways = [SqlGateway(url) for url in gateways]
         self._flink_home = flink_home
         self._built = built or Path(tempfile.gettempdir())
+        self._clients = clients
         self._marks = programs.Marks(self._rest)
         self._uploads: dict[str, asyncio.Lock] = {}
         self._jar_ids: dict[str, str] = {}
@@ -185,7 +189,7 @@ class FlinkSession:
             raise Rejected(
                 "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
             )
-        await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell)
+        await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell, self._clients)
 
     async def _submit_jar(self, submission: Submission, program: JarProgram, tell: Tell) -> None:
         body = _run_body(submission, program)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clusters.flink.pyflink import java_options
+from clusters.flink.clients import java_options
 from processes.supervised import Port, Spec, http_ok
 
 
