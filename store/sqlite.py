@@ -24,24 +24,26 @@ def connect(database: str, **options: Any) -> aiosqlite.Connection:
 
 
 class Connection(aiosqlite.Connection):
-    """A BEGIN is kept until the first statement: SQLite does nothing before that either."""
+    """A BEGIN is kept until the first statement: SQLite does nothing before that either. What has ended is not ended
+    again."""
 
     begins = False
+    ended = True
 
     def cursor(self) -> Any:
         return _Cursor(self)
 
     async def commit(self) -> None:
-        if self.begins:
-            self.begins = False
-            return
-        await super().commit()
+        self.begins = False
+        if not self.ended:
+            await super().commit()
+            self.ended = True
 
     async def rollback(self) -> None:
-        if self.begins:
-            self.begins = False
-            return
-        await super().rollback()
+        self.begins = False
+        if not self.ended:
+            await super().rollback()
+            self.ended = True
 
 
 class _Cursor:
@@ -70,6 +72,7 @@ class _Cursor:
 
     async def _run(self, execute: Callable[[sqlite3.Cursor], Any]) -> None:
         connection = self._connection
+        connection.ended = False
 
         def run() -> None:
             cursor = connection._conn.cursor()
