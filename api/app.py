@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import system
 from api.clusters.router import router as clusters_router
@@ -102,7 +103,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(system.router)
-    _count_requests(app)
+    app.add_middleware(_Counting)
     _describe(app)
     return app
 
@@ -113,16 +114,26 @@ async def _default_project(services: Services) -> None:
             await jobs.add_project(session, "default", {}, clock.now())
 
 
-def _count_requests(app: FastAPI) -> None:
-    """And note what each of them writes: an error tells it."""
+class _Counting:
+    """Counts requests, and notes what each of them writes: an error tells it."""
 
-    @app.middleware("http")
-    async def measure(request: Request, following: Callable[[Request], Awaitable[Response]]) -> Response:
-        began = time.perf_counter()
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request, began = Request(scope), time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                metrics: system.Metrics = request.app.state.metrics
+                metrics.count(request, message["status"], time.perf_counter() - began)
+            await send(message)
+
         with noting() as request.state.written:
-            response = await following(request)
-        app.state.metrics.count(request, response.status_code, time.perf_counter() - began)
-        return response
+            await self._app(scope, receive, answer)
 
 
 def _describe(app: FastAPI) -> None:

@@ -36,7 +36,20 @@ PARKED = int(os.environ.get("PENSTOCK_BENCH_PARKED", "500"))
 QUIET_SECONDS = float(os.environ.get("PENSTOCK_BENCH_QUIET", "120"))
 MANY = int(os.environ.get("PENSTOCK_BENCH_MANY", "10000"))
 ONLY = [p for p in os.environ.get("PENSTOCK_BENCH_ONLY", "").split(",") if p]  # parts of a run that writes nothing
-PARTS = ("start_sql", "start_jar", "pause", "validate", "preview", "idle", "recovery")
+PARTS = (
+    "start_sql",
+    "start_jar",
+    "start_python",
+    "at_once",
+    "starts",
+    "pause",
+    "validate",
+    "preview",
+    "idle",
+    "recovery",
+)
+AT_ONCE = int(os.environ.get("PENSTOCK_BENCH_AT_ONCE", "32"))
+STARTS = int(os.environ.get("PENSTOCK_BENCH_STARTS", "200"))
 WARM_UP = 3
 STATEMENTS = [
     "CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '5')",
@@ -55,6 +68,13 @@ TEN = [
     "INSERT INTO ids SELECT s.id FROM src s JOIN other o ON s.id = o.id",
     "INSERT INTO totals SELECT name, CAST(SUM(amount) AS BIGINT) FROM src GROUP BY name",
 ]
+PYTHON = """
+from pyflink.table import EnvironmentSettings, TableEnvironment
+t = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+t.execute_sql("CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '5')")
+t.execute_sql("CREATE TABLE sink (id BIGINT) WITH ('connector' = 'blackhole')")
+t.execute_sql("INSERT INTO sink SELECT id FROM src")
+"""
 MAIN = "dev.penstock.examples.Clicks"
 Rows = list[tuple[str, str, str, str, str, str]]
 
@@ -132,13 +152,22 @@ class Bench:
 
     # Pairs ------------------------------------------------------------------------------------
 
-    def compare(self, name: str, limit: float, bare: Callable[[], float], ours: Callable[[], float]) -> None:
-        say(f"{name}: {PAIRS} alternating pairs")
-        for _ in range(WARM_UP):
+    def compare(
+        self,
+        name: str,
+        limit: float,
+        bare: Callable[[], float],
+        ours: Callable[[], float],
+        *,
+        many: int = PAIRS,
+        warm_up: int = WARM_UP,
+    ) -> None:
+        say(f"{name}: {many} alternating pairs")
+        for _ in range(warm_up):
             bare()
             ours()
         pairs = []
-        for number in range(PAIRS):
+        for number in range(many):
             first, second = (bare, ours) if number % 2 else (ours, bare)
             one, two = first(), second()
             pairs.append((one, two) if first is bare else (two, one))
@@ -161,7 +190,7 @@ class Bench:
             self.cancel(job_id)
             return took
 
-        self.compare("POST start → RUNNING, SQL", 1.5, bare, lambda: self.ours_start(job))
+        self.compare("POST start → RUNNING, SQL", 1.3, bare, lambda: self.ours_start(job))
 
     def ours_start(self, job: str) -> float:
         known = {j["jid"] for j in self.stack.flink_jobs(job)} | self.ids()
@@ -194,7 +223,122 @@ class Bench:
             self.cancel(job_id)
             return took
 
-        self.compare("POST start → RUNNING, jar already built", 1.5, bare, lambda: self.ours_start(job))
+        self.compare("POST start → RUNNING, jar already built", 1.4, bare, lambda: self.ours_start(job))
+
+    def start_python(self) -> None:
+        """A program on its own against `flink run`, as a person types it. The worker has run one before."""
+        repository = GitRepository(self.folder / "python")
+        repository.write({"job.py": PYTHON})
+        job = self.stack.create({"type": "pyflink", "git": {"url": str(repository.folder)}, "entry_file": "job.py"})
+        self.ours_start(job)  # makes its environment
+        home = self.stack.local.flink().home
+        python = next(p for p in home.parents if (p / "bin" / "python").exists()) / "bin" / "python"
+        where = ["-m", f"127.0.0.1:{self.stack.ports['flink']}"]
+        command = [
+            str(home / "bin" / "flink"),
+            "run",
+            "-d",
+            *where,
+            "-pyclientexec",
+            str(python),
+            "-pyexec",
+            str(python),
+        ]
+
+        def bare() -> float:
+            known = self.ids()
+            began = time.perf_counter()
+            told = subprocess.run([*command, "-py", "job.py"], cwd=repository.folder, capture_output=True, text=True)
+            assert told.returncode == 0, told.stdout + told.stderr
+            job_id = self.wait_running(lambda j: j["jid"] not in known)
+            took = time.perf_counter() - began
+            self.cancel(job_id)
+            return took
+
+        def ours() -> float:
+            self.wait_for_client()
+            return self.ours_start(job)
+
+        self.compare("POST start → RUNNING, Python, a client waits", 1, bare, ours, many=max(2, PAIRS // 2), warm_up=1)
+
+    def wait_for_client(self) -> None:
+        """Until a client of Flink waits at the worker, and has done what it does before."""
+        worker = self.stack.local.processes.find("worker")
+        assert worker is not None
+        used = -1.0
+        while True:
+            found = [p for p in worker.children() if "dev.penstock.Client" in p.cmdline()]
+            now = sum(found[0].cpu_times()[:2]) if found else -1.0
+            if found and now > 1 and now - used < 0.03:
+                return
+            used = now
+            time.sleep(1)
+
+    def at_once(self) -> None:
+        """Jobs that have never run, all started in one moment; the same statements sent to the gateway by hand."""
+
+        def all_running(known: set[str]) -> list[str]:
+            while True:
+                jobs = self.stack.flink.get("/jobs/overview").json()["jobs"]
+                found = [
+                    str(j["jid"])
+                    for j in jobs
+                    if j["jid"] not in known
+                    and j["state"] == "RUNNING"
+                    and j["tasks"]["running"] == j["tasks"]["total"]
+                ]
+                if len(found) >= AT_ONCE:
+                    return found
+                time.sleep(0.02)
+
+        def send(_: int) -> None:
+            properties = {"pipeline.name": "bare", "execution.checkpointing.interval": "30 s"}
+            session = self.gateway.post("/v2/sessions", json={"properties": properties}).json()["sessionHandle"]
+            for statement in STATEMENTS:
+                self.execute(session, statement)
+            self.gateway.delete(f"/v2/sessions/{session}")
+
+        def bare() -> float:
+            known = self.ids()
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                began = time.perf_counter()
+                sent = [pool.submit(send, number) for number in range(AT_ONCE)]
+                found = all_running(known)
+                took = time.perf_counter() - began
+                for one in sent:
+                    one.result()
+            for job_id in found:
+                self.cancel(job_id)
+            return took
+
+        def ours() -> float:
+            jobs = [self.stack.create(";\n".join(STATEMENTS)) for _ in range(AT_ONCE)]
+            known = self.ids()
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                began = time.perf_counter()
+                sent = [pool.submit(self.stack.send, job, "start") for job in jobs]
+                all_running(known)
+                took = time.perf_counter() - began
+                for job, answer in zip(jobs, sent, strict=True):
+                    self.stack.ended(job, answer.result().json()["number"])
+                    self.stack.do(job, "kill")
+            return took
+
+        many = max(2, PAIRS // 5)
+        self.compare(f"{AT_ONCE} SQL starts at once → all RUNNING", 1.3, bare, ours, many=many, warm_up=1)
+
+    def starts(self) -> None:
+        """Whole starts, from the new job to the command that has SUCCEEDED, on a cluster that takes no time."""
+        with SimulatedFlink(free_port()) as flink:
+            self.stack.add_cluster("instant", jobmanager_url=flink.url, gateway_url=flink.url)
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(lambda _: self._park("instant"), range(8)))
+                began, used = time.monotonic(), self.cpu_by_part()
+                list(pool.map(lambda _: self._park("instant"), range(STARTS)))
+                rate = STARTS / (time.monotonic() - began)
+            spent = [f"{name} {1000 * (now - used[name]) / STARTS:.0f}" for name, now in self.cpu_by_part().items()]
+        figure = f"ms of CPU per start: {', '.join(spent)}"
+        self.add("starts per second, 8 at a time (simulated cluster)", "", f"{rate:.1f}", figure, "≥ 25", rate >= 25)
 
     def pause(self) -> None:
         job = self.stack.create(";\n".join(STATEMENTS))
@@ -281,13 +425,16 @@ class Bench:
     # Idle cost --------------------------------------------------------------------------------
 
     def cpu(self) -> float:
-        total = 0.0
+        return sum(self.cpu_by_part().values())
+
+    def cpu_by_part(self) -> dict[str, float]:
+        found = {}
         for name in ("temporal", "worker", "api"):
             process = self.stack.local.processes.find(name)
             assert process is not None
             times = process.cpu_times()
-            total += times.user + times.system
-        return total
+            found[name] = times.user + times.system
+        return found
 
     def quiet(self) -> float:
         before, began = self.cpu(), time.monotonic()
@@ -301,10 +448,8 @@ class Bench:
             say(f"idle: {QUIET_SECONDS:.0f} s without jobs")
             empty = self.quiet()
             say(f"idle: starting {PARKED} jobs")
-            began = time.monotonic()
             with ThreadPoolExecutor(8) as pool:
-                jobs = list(pool.map(lambda _: self._park(), range(PARKED)))
-            starts = PARKED / (time.monotonic() - began)
+                jobs = list(pool.map(lambda _: self._park("simulated"), range(PARKED)))
             running = self.stack.http.get("/jobs", params={"cluster": "simulated", "state": "RUNNING", "limit": 500})
             assert len(running.json()["items"]) == min(PARKED, 500), len(running.json()["items"])
             time.sleep(30)
@@ -331,7 +476,6 @@ class Bench:
             "1, not 500",
             asked <= intervals * 1.3,
         )
-        self.add("starts a second, 8 at a time (simulated cluster)", "", f"{starts:.1f}", "", "", True)
 
     def recovery(self) -> None:
         with SimulatedFlink(free_port()) as flink:
@@ -353,8 +497,8 @@ class Bench:
         )
         self.add(f"{MANY:,} parked RUNNING jobs, CPU of all", "", f"{quiet:.3f} cores", "", "", True)
 
-    def _park(self) -> str:
-        job = self.stack.create(";\n".join(STATEMENTS), cluster="simulated")
+    def _park(self, cluster: str) -> str:
+        job = self.stack.create(";\n".join(STATEMENTS), cluster=cluster)
         self.stack.do(job, "start")
         return job
 
@@ -429,6 +573,7 @@ def write(rows: Rows, took: float) -> None:
 def main() -> None:
     began = time.monotonic()
     cache = Settings().cache
+    os.environ.setdefault("PENSTOCK_FLINK_SLOTS", str(AT_ONCE + 8))
     parts = Parts(cache, say)
     parts.temporal()
     parts.flink("2.3.0")

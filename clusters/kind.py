@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -76,6 +76,32 @@ class ThisMachine:
     stop: Callable[[Settings], int]
 
 
+class Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+class Shared:
+    """What all engines of a process share, one of each type; closed after them."""
+
+    def __init__(self) -> None:
+        self._made: dict[type, Closable] = {}
+
+    def get(self, type_: type[C], make: Callable[[], C]) -> C:
+        """The one of this type, made when it is first wanted."""
+        found = self._made.get(type_)
+        if not isinstance(found, type_):
+            self._made[type_] = found = make()
+        return found
+
+    async def close(self) -> None:
+        made, self._made = list(self._made.values()), {}
+        for one in made:
+            await one.close()
+
+
 @dataclass(frozen=True)
 class Opening:
     """With what an engine is made. `transport` takes the place of the network, where the kind speaks HTTP."""
@@ -83,6 +109,7 @@ class Opening:
     settings: Settings
     flink_version: str
     transport: Any = None
+    shared: Shared = field(default_factory=Shared)
 
 
 @dataclass(frozen=True)

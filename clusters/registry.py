@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clusters.flink import kind as flink_session
-from clusters.kind import FLAT, Address, Kind, Opening, Url
+from clusters.kind import FLAT, Address, Kind, Opening, Shared, Url
 from clusters.local import kind as processes
 from clusters.protocol import Engine, HostsClusters, Identified, SqlSessions, SqlWorkbench, Unreachable
 from core.errors import InvalidInput
@@ -55,6 +55,7 @@ class Engines:
     def __init__(self, settings: Settings, *, transport: Any = None):
         self._settings, self._transport = settings, transport
         self._made: dict[str, tuple[tuple[str, Address, str], Engine]] = {}
+        self._shared = Shared()
 
     def get(self, cluster: Cluster) -> Engine:
         """What speaks to a cluster; what it can do beside `Engine` is asked of it."""
@@ -71,7 +72,7 @@ class Engines:
 
     def open(self, kind: Kind, address: Address, flink_version: str) -> Engine:
         """An engine for an address that is no cluster's yet; whoever asks for it closes it."""
-        return kind.open(address, Opening(self._settings, flink_version, self._transport))
+        return kind.open(address, Opening(self._settings, flink_version, self._transport, self._shared))
 
     def compiler(self, cluster: Cluster) -> SqlSessions:
         """Where SQL that is to run on a cluster is validated and compiled: its own gateways. A kind without any would
@@ -96,6 +97,7 @@ class Engines:
 
     async def close(self) -> None:
         """Let go of all connections."""
+        await self._shared.close()
         for _, engine in self._made.values():
             await engine.close()
 

@@ -83,33 +83,45 @@ async def run(
     `timeout` is in seconds, `output_limit` in bytes. Raises `ProcessFailed`. When the caller is
     cancelled the whole group is killed.
     """
-    process = await asyncio.create_subprocess_exec(
+    process = await start(command, cwd=cwd, env=env)
+    return await follow(process, command[0], tell=tell, timeout=timeout, output_limit=output_limit, keep=keep)
+
+
+async def start(
+    command: list[str], *, cwd: Path | None, env: Mapping[str, str], stdin: int = asyncio.subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
+    """A process for `follow`: in a group of its own, killed when the thread that started it ends."""
+    return await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
         env=dict(env),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
         limit=1024 * 1024,
         preexec_fn=die_with_parent,
     )
+
+
+async def follow(
+    process: asyncio.subprocess.Process, name: str, *, tell: Tell, timeout: float, output_limit: int, keep: int = 400
+) -> list[str]:
+    """The second half of `run`: to the end of a process that was started. `name` is what messages call it."""
     lines: list[str] = []
     try:
         async with asyncio.timeout(timeout):
             await _read(process, lines, tell, output_limit, keep)
             code = await process.wait()
     except TimeoutError:
-        raise ProcessFailed(
-            f"{command[0]} was stopped: it took longer than {timeout:.0f} s", lines, stopped=True
-        ) from None
+        raise ProcessFailed(f"{name} was stopped: it took longer than {timeout:.0f} s", lines, stopped=True) from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(Exception):
             await asyncio.shield(process.wait())
     if code != 0:
-        raise ProcessFailed(f"{Path(command[0]).name} ended with status {code}", lines)
+        raise ProcessFailed(f"{Path(name).name} ended with status {code}", lines)
     return lines
 
 

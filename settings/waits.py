@@ -126,9 +126,13 @@ FENCE_JOB_PACE = Pace(0.1)
 FORGOTTEN_PAUSE_SECONDS = 2.0
 """Between two tries to spend an id that Flink refuses and does not show: it is being taken at this moment, or old."""
 COMPILE_SECONDS = 120.0
-"""For javac and jar to build the job that spends ids, once."""
+"""For javac to build one of our small Java programs, once."""
 PYTHON_PROGRAM_SECONDS = 300.0
 """For a Python program to submit its job: as long as a jar's `main` may take (`RUN_TIMEOUT`)."""
+CLIENT_AFTER_SECONDS = 2.0
+"""From a Python program to the start of the client that waits for the next one: first its job is deployed."""
+CLIENT_IDLE_SECONDS = 900.0
+"""That such a client waits, with 270 MB (seen on 2.3.0)."""
 
 # Session clusters on this machine ----------------------------------------------------------------------------------
 

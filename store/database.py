@@ -13,6 +13,7 @@ from sqlalchemy import event, exc, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from settings import waits
+from store import sqlite
 
 # Of PostgreSQL: no connection, no room, interrupted by an operator, trouble with its machine.
 _AWAY = ("08", "53", "57", "58")
@@ -65,7 +66,8 @@ class Database:
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+asyncpg")
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        more: dict[str, Any] = {} if self.is_sqlite else {"pool_pre_ping": True}
+        of_sqlite = {"connect_args": {"async_creator_fn": sqlite.connect}}
+        more: dict[str, Any] = of_sqlite if self.is_sqlite else {"pool_pre_ping": True}
         if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_async_engine(parsed, pool_size=pool_size, max_overflow=pool_size, **more)

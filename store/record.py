@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.jobs.records import Record
@@ -27,9 +27,8 @@ async def apply(session: AsyncSession, record: Record) -> None:
 
     Raises `UnknownJob` when this database has no such job: nothing of the record would be kept.
     """
-    if await session.scalar(select(Job.id).where(Job.id == record.job_id)) is None:
+    if not await _job(session, record) and not await session.scalar(select(Job.id).where(Job.id == record.job_id)):
         raise UnknownJob(record.job_id)
-    await _job(session, record)
     for command in record.commands:
         values: dict[str, Any] = {"state": command.state.value, "attempt": command.attempt}
         if command.state is CommandState.RUNNING:
@@ -64,13 +63,16 @@ async def apply(session: AsyncSession, record: Record) -> None:
     if record.events:
         keys = [event.key for event in record.events]
         known = set(await session.scalars(select(Event.key).where(Event.key.in_(keys))))
-        session.add_all(Event(job_id=record.job_id, **e.model_dump()) for e in record.events if e.key not in known)
+        rows = [{"job_id": record.job_id, **e.model_dump()} for e in record.events if e.key not in known]
+        if rows:
+            await session.execute(insert(Event), rows)
 
 
-async def _job(session: AsyncSession, record: Record) -> None:
+async def _job(session: AsyncSession, record: Record) -> bool:
+    """Whether the job's row has been changed: False when there is none, or it is newer."""
     change = record.job
     if change is None:
-        return
+        return False
     values = change.model_dump(mode="python", exclude={"version"})
     values["state"] = change.state.value
     if change.version is not None:
@@ -80,4 +82,5 @@ async def _job(session: AsyncSession, record: Record) -> None:
     )
     if at is not None:
         values["updated_at"] = at
-    await session.execute(update(Job).where(Job.id == record.job_id, Job.revision < change.revision).values(**values))
+    query = update(Job).where(Job.id == record.job_id, Job.revision < change.revision).values(**values)
+    return bool(cast(CursorResult[Any], await session.execute(query)).rowcount)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import Field
 
+from clusters.flink.clients import Clients
 from clusters.flink.session import FlinkSession
 from clusters.kind import FLAT, Address, Kind, Opening, Url
 from core.errors import InvalidInput
@@ -46,13 +47,15 @@ class RestAddress(Address):
 
 
 def _open(address: RestAddress, how: Opening) -> FlinkSession:
+    built = how.settings.cache / "fence"
     return FlinkSession(
         address.jobmanager_url,
         [url for url in (address.gateway_url, *address.gateway_urls) if url],
         standby_urls=address.standby_urls,
         flink_home=flink_home(how.settings.cache, how.flink_version),
-        built=how.settings.cache / "fence",
+        built=built,
         transport=how.transport,
+        clients=how.shared.get(Clients, lambda: Clients(built)),
     )
 
 

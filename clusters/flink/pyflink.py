@@ -7,31 +7,38 @@ submissions at once then share one Python gateway, and run with each other's env
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import urlsplit
 
+from clusters.flink.clients import Clients, configure, environment, java
 from clusters.flink.errors import root_cause
 from clusters.flink.programs import ClientStopped
 from clusters.protocol import PythonProgram, Submission
 from core.effects import LogSink, Rejected
-from processes.child import ProcessFailed, run, scrubbed
-from processes.flink import java_options
+from processes.child import ProcessFailed, run
 from processes.scratch import temporary
 from settings import waits
 
+CLI = "org.apache.flink.client.cli.CliFrontend"
 DRIVER = "org.apache.flink.client.python.PythonDriver"
 _ABORTED = "ProgramAbortException"  # from here on the client tells that Python has ended
 _EXIT = re.compile(r"Python process exits with code: (-?\d+)")
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
 
-async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: LogSink) -> None:
-    """Run the program's main file against the cluster, detached. `home` is FLINK_HOME of the cluster's
-    version on this machine. Raises `Rejected` with Python's or Flink's own words when the client fails;
-    what the cluster knows by then is another question."""
+class Limits(TypedDict):
+    timeout: float
+    output_limit: int
+
+
+async def submit(
+    home: Path, jobmanager_url: str, submission: Submission, tell: LogSink, clients: Clients | None = None
+) -> None:
+    """Run the program's main file against the cluster, detached. `home` is FLINK_HOME of the cluster's version on
+    this machine; `clients` has one that waits, perhaps. Raises `Rejected` with Python's or Flink's own words when the
+    client fails; what the cluster knows by then is another question."""
     program = submission.program
     assert isinstance(program, PythonProgram)
     driver = next(iter((home / "opt").glob("flink-python-*.jar")), None)
@@ -39,45 +46,23 @@ async def submit(home: Path, jobmanager_url: str, submission: Submission, tell: 
         raise Rejected(
             "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
         )
-    with temporary() as conf:
-        _write(conf, configuration(jobmanager_url, submission, program))
-        command = [
-            "java",
-            *java_options(home),
-            "-Xmx512m",
-            "-cp",
-            f"{home}/lib/*",
-            "org.apache.flink.client.cli.CliFrontend",
-            "run",
-            "-t",
-            "remote",
-            "-d",
-            *_run_options(submission),
-            "-c",
-            DRIVER,
-            str(driver),
-            *arguments(program),
-        ]
-        env = scrubbed(
-            [],
-            {
-                "FLINK_CONF_DIR": str(conf),
-                "FLINK_HOME": str(home),
-                "FLINK_LIB_DIR": f"{home}/lib",
-                "FLINK_OPT_DIR": f"{home}/opt",
-                "FLINK_PLUGINS_DIR": f"{home}/plugins",
-                "FLINK_BIN_DIR": f"{home}/bin",
-                "PYTHONUNBUFFERED": "1",
-            },
-        )
-        tell(f"running {program.entry_file or program.module}")
-        try:
-            await run(
-                command, cwd=conf, env=env, tell=tell, timeout=waits.PYTHON_PROGRAM_SECONDS, output_limit=OUTPUT_LIMIT
-            )
-        except ProcessFailed as error:
-            kind = ClientStopped if error.stopped else Rejected
-            raise kind(why(error), stack="\n".join(error.lines), sent=error.stopped) from error
+    limits: Limits = {"timeout": waits.PYTHON_PROGRAM_SECONDS, "output_limit": OUTPUT_LIMIT}
+    config, arguments = configuration(jobmanager_url, submission, program), _arguments(driver, submission, program)
+    tell(f"running {program.entry_file or program.module}")
+    try:
+        if (client := clients.take(home) if clients is not None else None) is not None:
+            await client.run(config, arguments, tell=tell, **limits)
+            return
+        with temporary() as conf:
+            configure(conf, config)
+            env = environment(home, conf)
+            await run([*java(home, CLI), *arguments], cwd=conf, env=env, tell=tell, **limits)
+    except ProcessFailed as error:
+        kind = ClientStopped if error.stopped else Rejected
+        raise kind(why(error), stack="\n".join(error.lines), sent=error.stopped) from error
+    finally:
+        if clients is not None:
+            clients.prepare(home)
 
 
 def configuration(jobmanager_url: str, submission: Submission, program: PythonProgram) -> dict[str, str]:
@@ -95,11 +80,10 @@ def configuration(jobmanager_url: str, submission: Submission, program: PythonPr
     }
 
 
-def _write(folder: Path, config: Mapping[str, str]) -> None:
-    """A file, not -D options: the values may hold secrets, and other users can see a process's options."""
-    path = folder / "config.yaml"
-    path.touch(mode=0o600)
-    path.write_text("".join(f"{json.dumps(key)}: {json.dumps(value)}\n" for key, value in config.items()))
+def _arguments(driver: Path, submission: Submission, program: PythonProgram) -> list[str]:
+    """Of Flink's command line."""
+    options = _run_options(submission)
+    return ["run", "-t", "remote", "-d", *options, "-c", DRIVER, str(driver), *arguments(program)]
 
 
 def _run_options(submission: Submission) -> list[str]:

@@ -63,6 +63,7 @@ class FlinkRest:
 
     def __init__(self, urls: Sequence[str], *, transport: Transport | None = None):
         self.http = Http(urls, "JobManager", transport=transport)
+        self._told: tuple[str, list[str]] | None = None  # a JobManager, by its `web.tmpdir`, and its JVM's options
 
     @reads
     async def overview(self) -> dict[str, JobSeen]:
@@ -115,14 +116,21 @@ class FlinkRest:
         )
 
     async def _options(self, config: Mapping[str, str]) -> list[str]:
-        """The JVM's options: GET /jobmanager/environment. Not needed of a cluster that has a name of its own."""
+        """The JVM's options: GET /jobmanager/environment, once per JobManager: a process keeps them. Not needed of a
+        cluster that has a name of its own."""
         if named_cluster(config):
             return []
+        process = config.get("web.tmpdir", "")
+        if self._told is not None and self._told[0] == process:
+            return self._told[1]
         try:
             body = await self.http.call("GET", "/jobmanager/environment")
-            return [str(option) for option in body["jvm"]["options"]]
+            options = [str(option) for option in body["jvm"]["options"]]
         except (Refused, KeyError, TypeError):
             return []
+        if process:
+            self._told = process, options
+        return options
 
     @reads
     async def holders(self, job_id: str) -> list[str]:

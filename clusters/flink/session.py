@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.flink import fence, programs, pyflink
+from clusters.flink.clients import Clients
 from clusters.flink.gateway import RestGateway
 from clusters.flink.http import Refused, Transport
 from clusters.flink.rest import RUN_TIMEOUT, FlinkRest
@@ -60,7 +61,8 @@ _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Identified):
     """`jobmanager_url` and `standby_urls` are REST addresses of its JobManagers, `gateways` of its SQL gateways.
     `flink_home` is an installation of the cluster's Flink version on this machine; only Python programs need it.
-    `built` is a folder for the jar that spends ids. `transport` takes the place of the network."""
+    `built` is a folder for the jar that spends ids. `transport` takes the place of the network; `clients`
+    wait for Python programs, and are closed by whose they are."""
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         flink_home: Path | None = None,
         built: Path | None = None,
         transport: Transport | None = None,
+        clients: Clients | None = None,
     ):
         self._urls = [jobmanager_url, *standby_urls]
         self._transport = transport
@@ -78,6 +81,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         self.gateways = [RestGateway(url, transport=transport) for url in gateways]
         self._flink_home = flink_home
         self._built = built or Path(tempfile.gettempdir())
+        self._clients = clients
         self._marks = programs.Marks(self._rest)
         self._uploads: dict[str, asyncio.Lock] = {}
         self._jar_ids: dict[str, str] = {}
@@ -115,10 +119,9 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
     # Submission -----------------------------------------------------------------------------
 
     async def submit(self, submission: Submission, tell: LogSink) -> None:
-        await self._check_leader()
         sending = programs.Sending(submission, self._marks, self.overview)
         submission = sending.submission
-        await sending.begin()
+        await asyncio.gather(self._check_leader(), sending.begin())
         try:
             if isinstance(submission.program, SqlProgram):
                 await self._submit_sql(submission, submission.program, tell)
@@ -217,7 +220,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             raise Rejected(
                 "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
             )
-        await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell)
+        await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell, self._clients)
 
     async def _submit_jar(self, submission: Submission, program: JarProgram, tell: LogSink) -> None:
         body = _run_body(submission, program)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.logs import Pulse, Stale
+from activities.logs import Pulse, Stale, heartbeats
 from activities.looking import confirm_missing, why_ended
 from activities.stop import _Trigger
 from clusters.protocol import Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
@@ -121,6 +121,18 @@ class TestAProcessThatStoodStill:
         pulse.beat()  # the event loop may run the heartbeat first
         with pytest.raises(Stale):
             pulse.check()
+
+
+async def test_what_is_done_soon_beats_not_at_all(monkeypatch: pytest.MonkeyPatch):
+    """A beat is a write of Temporal."""
+    beats: list[float] = []
+    monkeypatch.setattr("temporalio.activity.heartbeat", lambda: beats.append(time.monotonic()))
+    async with heartbeats(60):
+        await asyncio.sleep(0.01)
+    assert beats == []
+    async with heartbeats(0.01):
+        while len(beats) < 2:
+            await asyncio.sleep(0.01)
 
 
 async def test_4_the_savepoint_is_complete_and_the_job_runs_on(tmp_path, monkeypatch: pytest.MonkeyPatch):

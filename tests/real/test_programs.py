@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from clusters.flink.clients import Clients
 from clusters.flink.programs import KEY
 from clusters.flink.session import FlinkSession
 from clusters.protocol import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Submission
@@ -81,8 +82,8 @@ def program(text: str, rows: int | None = None) -> str:
 class Subject:
     """A Flink under test."""
 
-    def __init__(self, engine: FlinkSession, home: Path, version: str, folder: Path):
-        self.engine, self.version, self.folder = engine, version, folder
+    def __init__(self, engine: FlinkSession, home: Path, version: str, folder: Path, clients: Clients):
+        self.engine, self.version, self.folder, self.clients = engine, version, folder, clients
         self._home = home
         self._python = next(p for p in home.parents if (p / "bin" / "python").exists()) / "bin" / "python"
         self.lines: list[str] = []
@@ -148,8 +149,10 @@ async def flink(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) 
     try:
         for spec in specs:
             processes.start(spec, timeout=240)
-        engine = FlinkSession(flink.url, [], flink_home=home)
-        yield Subject(engine, home, request.param, folder)
+        clients = Clients(folder)
+        engine = FlinkSession(flink.url, [], flink_home=home, clients=clients)
+        yield Subject(engine, home, request.param, folder, clients)
+        await clients.close()
         await engine.close()
     finally:
         for spec in specs:
@@ -221,6 +224,39 @@ class TestPython:
         _, left = psutil.wait_procs([python, client], timeout=5)
         assert left == []
         assert await subject.alive() == set()
+
+
+class TestWaitingClient:
+    """A program that is run by a client that was started before: as one that starts its own, and alone in it."""
+
+    async def wait(self, subject: Subject) -> int:
+        """Until a client waits; its pid."""
+        subject.clients.prepare(subject._home)
+        while (client := subject.clients._waiting.get(subject._home)) is None:
+            await asyncio.sleep(0.1)
+        return client.process.pid
+
+    async def test_two_at_once_share_nothing(self, subject: Subject):
+        pid = await self.wait(subject)
+        text = program(ONE + "import os\nprint('python', os.getpid(), 'of', os.getppid())\n")
+        refs = await asyncio.gather(*(subject.submit(subject.python(text)) for _ in range(2)))
+        assert {ref.handle for ref in refs} == await subject.alive()
+        handles = [ref.handle for ref in refs]
+        assert await subject.engine.started_by(handles) == {handle: handle for handle in handles}  # its own mark each
+        said = [line.split() for line in subject.lines if line.startswith("python ")]
+        assert len({words[1] for words in said}) == 2
+        parents = {int(words[3]) for words in said}
+        assert len(parents) == 2
+        assert pid in parents
+        await self.wait(subject)
+        assert subject.clients._waiting[subject._home].process.pid != pid
+
+    async def test_it_tells_why_a_program_failed(self, subject: Subject):
+        pid = await self.wait(subject)
+        with pytest.raises(ProgramFailed, match="ValueError: half-way") as caught:
+            await subject.submit(subject.python(program(ONE + 'raise ValueError("half-way")\n')))
+        assert set(caught.value.jobs) == await subject.alive()
+        assert not psutil.pid_exists(pid)
 
 
 class TestJava:

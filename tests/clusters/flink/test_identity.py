@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.flink.rest import cluster_identity
+from clusters.flink.rest import FlinkRest, cluster_identity
 
 PLAIN = {
     "jobmanager.rpc.address": "127.0.0.1",
@@ -71,3 +71,21 @@ def test_with_high_availability_it_is_where_its_leaders_meet():
 
 def test_what_does_not_tell_is_not_told_apart():
     assert cluster_identity({}, []) is None
+
+
+async def test_its_options_are_asked_once_per_jobmanager(monkeypatch: pytest.MonkeyPatch):
+    """They do not change while a process lives; the next one at the address may have others."""
+    rest, asked, config, options = FlinkRest(["http://flink"]), [], dict(PLAIN), list(OPTIONS)
+
+    async def call(method: str, path: str) -> object:
+        asked.append(path)
+        if path == "/jobmanager/environment":
+            return {"jvm": {"options": list(options)}}
+        return [{"key": key, "value": value} for key, value in config.items()]
+
+    monkeypatch.setattr(rest.http, "call", call)
+    first = (await rest.leader()).cluster
+    assert [(await rest.leader()).cluster, asked.count("/jobmanager/environment")] == [first, 1]
+    config["web.tmpdir"], options[1] = "/tmp/flink-web-b192b57c", "-Dlog.file=/b/log/flink.log"
+    assert (await rest.leader()).cluster == cluster_identity(config, options) != first
+    await rest.http.close()

@@ -1,0 +1,54 @@
+"""The small Java programs of ours: compiled once on this machine, where they are first needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from core.effects import EngineError, no_log
+from processes.child import ProcessFailed, run, scrubbed
+from settings import waits
+
+
+class NotCompiled(EngineError):
+    """This machine has no Java compiler, or it failed."""
+
+
+async def compiled(source: Path, folder: Path) -> Path:
+    """The jar of one Java file, in `folder`. Raises `NotCompiled`."""
+    made = folder / f"penstock-{source.stem.lower()}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.jar"
+    if made.exists():
+        return made
+    compiler = _compiler()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        classes, half = Path(name, "classes"), Path(name, "half.jar")
+        command = [compiler, "--release", "8", "-Xlint:-options", "-d", str(classes), str(source)]
+        try:
+            await run(
+                command,
+                cwd=Path(name),
+                env=scrubbed([]),
+                tell=no_log,
+                timeout=waits.COMPILE_SECONDS,
+                output_limit=1_000_000,
+            )
+        except (ProcessFailed, OSError) as error:
+            raise NotCompiled(f"it cannot be compiled on this worker: {error}") from error
+        with zipfile.ZipFile(half, "w") as archive:
+            for path in sorted(classes.rglob("*.class")):
+                archive.write(path, path.relative_to(classes))
+        half.replace(made)
+    return made
+
+
+def _compiler() -> str:
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("javac", path=f"{home}/bin") if home else None
+    if found := found or shutil.which("javac"):
+        return found
+    raise NotCompiled("this worker has no Java compiler (javac)")
