@@ -36,7 +36,7 @@ from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.states import is_stateless
 from core.specs import SqlSpec, is_hosted_key
-from core.sql.script import parse_script
+from core.sql.script import parse_script, runnable
 from observation.growth import Growth
 from services import Services
 from settings import clock, waits
@@ -270,17 +270,18 @@ class Submitter:
         spec = SqlSpec.model_validate(found.version.spec)
         services, project = self._services, found.job.project
         try:
+            script = parse_script(spec.sql)
             async with services.database.read() as session:
                 like = await ran_like(session, attempt)
                 made_of = attempt.config.get("sql") or (like.config.get("sql") if like else None) or {}
                 if "tables" in made_of:
-                    made = await as_it_was(services, session, project, spec.sql, made_of)
+                    made = await as_it_was(services, session, project, script, made_of)
                 else:
                     made = await environment(
                         services,
                         session,
                         project,
-                        spec.sql,
+                        script,
                         uses=spec.libraries,
                         open_secrets=True,
                         table_options=config,
@@ -292,7 +293,7 @@ class Submitter:
         deciding = PlanOfAttempt(services, attempt, found.version, made, found.cluster.flink_version, tell, like)
         plan, planner = await deciding.known()
         program = SqlProgram(
-            parse_script(made.text),
+            runnable(made.script),
             before=made.before,
             secrets=made.secrets,
             plan=plan,

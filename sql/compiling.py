@@ -21,7 +21,7 @@ from core.sql import lineage, verdict
 from core.sql.operators import table_in
 from core.sql.plan import NotAPlan, Plan, read
 from core.sql.references import is_sensitive
-from core.sql.script import Script, parse_script, placed, without_execute
+from core.sql.script import Script, parse_script, placed, runnable
 from services import Services
 from services.effective import effective_config
 from settings import clock
@@ -254,7 +254,7 @@ async def compiled(
 ) -> Plan:
     """What a script compiles to, without running any of it. Raises `Rejected` for what Flink refuses, `NotAPlan` for
     what runs but has no plan, `Unreachable`."""
-    script = parse_script(environment.text)
+    script = runnable(environment.script)
     gateway, session = await engine.open_session({**properties, "pipeline.name": "compile"})
     try:
         await gateway.prepare(session, environment.before, quiet)
@@ -275,9 +275,8 @@ async def compiled(
 async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
     """Raises `Rejected` for the first INSERT that Flink cannot plan at all."""
     for statement in script.inserts:
-        text = placed(statement.model_copy(update={"text": without_execute(statement.text)}))
         try:
-            await gateway.execute(session, "EXPLAIN " + text)
+            await gateway.execute(session, "EXPLAIN " + placed(statement.without_execute()))
         except StatementFailed as error:
             raise rejected(statement, error, quiet) from error
 
@@ -340,10 +339,11 @@ async def _text(services: Services, session: AsyncSession, job: Job, number: int
     version = await jobs.version(session, job, number)
     cluster = await clusters.get(session, job.cluster)
     project = await jobs.project(session, job.project)
-    config = values(effective_config(job, cluster, project, version))
     spec = SqlSpec.model_validate(version.spec)
+    script = parse_script(spec.sql)
+    config = values(effective_config(job, cluster, project, version, script))
     made = await environment(
-        services, session, job.project, spec.sql, uses=spec.libraries, open_secrets=True, table_options=config
+        services, session, job.project, script, uses=spec.libraries, open_secrets=True, table_options=config
     )
     properties = properties_of(made, {**config, **python_properties(services, cluster, made)}, spec.parallelism)
     return _Text(cluster, made, properties)

@@ -15,7 +15,8 @@ from clusters.flink.gateway import SqlGateway, StatementFailed
 from core.effects import EngineError, quiet
 from core.errors import PenstockError
 from core.specs import Use
-from core.sql.references import quoted
+from core.sql.script import EMPTY
+from core.sql.tokens import quoted
 from services import Services
 from settings import clock, waits
 from sql.environment import environment
@@ -82,7 +83,7 @@ async def _asked(
     services: Services, project: str, cluster: Cluster, libraries: Sequence[Use], given: dict[str, str]
 ) -> list[str]:
     async with services.database.read() as session:
-        made = await environment(services, session, project, "", uses=libraries, open_secrets=False)
+        made = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
     gateway, handle = await services.engines.session(cluster).open_session({})
     try:
         await gateway.prepare(handle, made.before, quiet)

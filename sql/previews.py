@@ -12,9 +12,10 @@ from clusters.flink.session import scrub
 from core.effects import Rejected, quiet
 from core.errors import InvalidInput
 from core.specs import Use
-from core.sql.references import Chain, chain_at, check_script, quoted_name
+from core.sql.references import check_script
 from core.sql.rewriting import Described, Sink, as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
-from core.sql.script import Script, Statement, placed, sort_script, tokens
+from core.sql.script import Script, Statement, placed
+from core.sql.tokens import Chain, chain_at, quoted_name, tokens
 from services import Services
 from settings.waits import planning
 from sql.compiling import scratch_of
@@ -38,7 +39,7 @@ class Wanted:
 
     project: str
     cluster: str
-    sql: str
+    script: Script
     libraries: Sequence[Use] = ()
     limits: Limits = field(default_factory=Limits)
     materialize: bool = False
@@ -56,12 +57,11 @@ def refused(statement: Statement, error: StatementFailed, secrets: Sequence[str]
     )
 
 
-def only_query(text: str) -> tuple[Script, Statement]:
-    """A script that sets up and ends in one query. Raises `InvalidInput`."""
-    script, misplaced = sort_script(text)
-    check_script(text)
+def check_query(script: Script) -> None:
+    """Raise `InvalidInput` unless a script sets up and has one query."""
+    check_script(script)
     asked = {q.number for q in script.queries}
-    if wrong := [m for m in misplaced if m.statement.number not in asked]:
+    if wrong := [m for m in script.misplaced if m.statement.number not in asked]:
         raise wrong[0].error
     if len(script.queries) != 1 or script.inserts:
         raise InvalidInput(
@@ -71,23 +71,26 @@ def only_query(text: str) -> tuple[Script, Statement]:
             field="sql",
             remedy="To see what INSERTs would write, debug the script.",
         )
-    return script, script.queries[0]
+
+
+def check_inserts(script: Script) -> None:
+    """Raise `InvalidInput` unless a script has INSERTs, and nothing that a job may not have."""
+    check_script(script)
+    if script.misplaced:
+        raise script.misplaced[0].error
+    if not script.inserts:
+        raise InvalidInput("The script has no INSERT to debug.", code="sql_no_insert", field="sql")
 
 
 async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
     """Start a run. Raises `InvalidInput` with Flink's words and their place, `Unreachable`."""
     debugging = wanted.sources is not None
     if debugging:
-        script, misplaced = sort_script(wanted.sql)
-        check_script(wanted.sql)
-        if misplaced:
-            raise misplaced[0].error
-        if not script.inserts:
-            raise InvalidInput("The script has no INSERT to debug.", code="sql_no_insert", field="sql")
+        check_inserts(wanted.script)
     else:
-        script, _ = only_query(wanted.sql)
+        check_query(wanted.script)
     made, cluster = await _environment(services, wanted)
-    opened, _ = sort_script(made.text)
+    opened = made.script
     engine = services.engines.session(cluster)
     properties = {**wanted.config, **python_properties(services, cluster, made)}
     try:
@@ -136,7 +139,7 @@ async def _environment(services: Services, wanted: Wanted) -> tuple[Environment,
         await jobs.project(session, wanted.project)
         cluster = await clusters.get(session, wanted.cluster)
         made = await environment(
-            services, session, wanted.project, wanted.sql, uses=wanted.libraries, open_secrets=True
+            services, session, wanted.project, wanted.script, uses=wanted.libraries, open_secrets=True
         )
         return made, cluster
 
@@ -182,7 +185,7 @@ async def _debug(
     found = await explained(gateway, session, script.inserts, made)
     tables: dict[Chain, tuple[list[Described], str]] = {}
     for name, given in sources.items():
-        chain = chain_at(list(tokens(name)))
+        chain = chain_at(tokens(name))
         columns = await _described(gateway, session, chain)
         full = chain[-1]
         if not any(read.split(".")[-1] == full for read in found.reads):

@@ -25,8 +25,9 @@ from core.config import check_config, check_key
 from core.effects import EngineError, Rejected, quiet
 from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
-from core.sql.references import check_script, literal
-from core.sql.script import Statement, StatementKind, creates_as_query, statements, tokens
+from core.sql.references import check_script
+from core.sql.script import EMPTY, Script, Statement, creates_as_query, parse
+from core.sql.tokens import Kind, literal
 from services import Services
 from settings import clock, waits
 from sql.environment import Environment, environment, hidden, python_properties
@@ -158,7 +159,8 @@ class Sessions:
 
     async def execute(self, id_: str, text: str, limits: Limits, *, materialize: bool = False) -> Answer:
         """Run one statement. Raises `InvalidInput` with Flink's words, `Conflict` while another one runs."""
-        statement, words = _one(text)
+        script = parse(text)
+        statement = _one(script)
         lock = self._locks.setdefault(id_, asyncio.Lock())
         if lock.locked():
             raise Conflict("Another statement of this session is running.", code="session_busy", remedy="Wait for it.")
@@ -166,30 +168,32 @@ class Sessions:
             async with self._services.database.read() as session:
                 row = await get(session, id_)
                 cluster = await clusters.get(session, row.cluster)
-                made = await self._environment(session, row, text)
+                made = await self._environment(session, row, script)
             rebuilt: Rebuilt | None = None
             for last in (False, True):
                 gateway = self._gateway(cluster, row)
                 try:
                     if gateway is None or row.handle is None:
                         raise SessionGone("The session has no gateway.")
-                    answer = await self._run(row, gateway, row.handle, statement, words, made, limits, materialize)
+                    answer = await self._run(row, gateway, row.handle, statement, made, limits, materialize)
                     break
                 except StatementFailed as error:
                     raise refused(statement, error, made.secrets) from error
                 except (SessionGone, Unreachable) as error:
-                    if last or (isinstance(error, Unreachable) and error.sent and words[0] in _SETUP):
+                    if last or (isinstance(error, Unreachable) and error.sent and statement.first in _SETUP):
                         raise
                     rebuilt = await self._rebuild(row)
             answer.rebuilt = rebuilt
-            await self._remember(row, text, words)
+            await self._remember(row, script, statement)
             self._kept[id_] = asyncio.get_running_loop().time()
             return answer
 
-    async def _environment(self, session: AsyncSession, row: SqlSession, text: str) -> Environment:
+    async def _environment(self, session: AsyncSession, row: SqlSession, script: Script) -> Environment:
         uses = [Use.model_validate(u) for u in row.libraries]
         moved = any(s.lstrip()[:3].upper() == "USE" for s in row.setup)
-        made = await environment(self._services, session, row.project, text, uses=uses, open_secrets=True, moved=moved)
+        made = await environment(
+            self._services, session, row.project, script, uses=uses, open_secrets=True, moved=moved
+        )
         # What was made earlier may show secrets that this statement does not name.
         return replace(made, secrets=await hidden(self._services, session, row.project))
 
@@ -199,7 +203,6 @@ class Sessions:
         gateway: SqlGateway,
         handle: str,
         statement: Statement,
-        words: list[str],
         made: Environment,
         limits: Limits,
         materialize: bool,
@@ -209,9 +212,9 @@ class Sessions:
             if ddl.startswith(("CREATE TABLE", "CREATE DATABASE")):
                 with contextlib.suppress(StatementFailed):
                     await gateway.execute(handle, ddl)
-        if words[0] in _QUERIES:
+        if statement.first in _QUERIES:
             return await self._query(row, gateway, handle, statement, made, limits, materialize)
-        operation = await gateway.start(handle, made.text)
+        operation = await gateway.start(handle, made.script.text)
         answer, token = Answer(), 0
         while True:
             page = await gateway.page(handle, operation, token)
@@ -244,7 +247,7 @@ class Sessions:
             engine,
             gateway,
             handle,
-            [Stream("", made.text)],
+            [Stream("", made.script.text)],
             limits,
             secrets=made.secrets,
             materialize=materialize,
@@ -261,17 +264,18 @@ class Sessions:
             raise
         return Answer(run=run)
 
-    async def _remember(self, row: SqlSession, text: str, words: list[str]) -> None:
+    async def _remember(self, row: SqlSession, script: Script, statement: Statement) -> None:
         async with self._services.database.write() as session:
             current = await get(session, row.id)
             current.used_at = clock.now()
-            if words[0] in _SETUP:
-                current.setup = [*current.setup, text]
-            elif words[0] == "SET" and len(words) > 1:
-                key, value = _setting(text)
+            alone = len(statement.tokens) == 1
+            if statement.first in _SETUP:
+                current.setup = [*current.setup, script.text]
+            elif statement.first == "SET" and not alone:
+                key, value = _setting(statement)
                 current.settings = {**current.settings, key: value}
-            elif words[0] == "RESET":
-                key = literal(next(t.text for t in list(tokens(text))[1:])) if len(words) > 1 else ""
+            elif statement.first == "RESET":
+                key = "" if alone else literal(statement.tokens[1].text)
                 current.settings = {k: v for k, v in current.settings.items() if key and k != key}
 
     # Rebuilding -------------------------------------------------------------------------------
@@ -286,16 +290,18 @@ class Sessions:
                 return Rebuilt()
             cluster = await clusters.get(session, row.cluster)
             uses = [Use.model_validate(u) for u in row.libraries]
-            made = await environment(services, session, row.project, "", uses=uses, open_secrets=True, everything=True)
+            made = await environment(
+                services, session, row.project, EMPTY, uses=uses, open_secrets=True, everything=True
+            )
         engine = services.engines.session(cluster)
         gateway, handle = await self._open(engine, cluster, row, made)
         rebuilt = Rebuilt(reset=dict(current.settings))
         try:
             for statement in current.setup:
                 async with services.database.read() as session:
-                    one = await environment(services, session, row.project, statement, open_secrets=True)
+                    one = await environment(services, session, row.project, parse(statement), open_secrets=True)
                 try:
-                    await gateway.execute(handle, one.text)
+                    await gateway.execute(handle, one.script.text)
                 except StatementFailed as error:
                     rebuilt.lost.append(f"{statement[:200]}: {scrub(error.message, one.secrets)}")
         except BaseException:
@@ -380,33 +386,32 @@ def _take(row: SqlSession, current: SqlSession) -> None:
     row.setup, row.settings = current.setup, current.settings
 
 
-def _one(text: str) -> tuple[Statement, list[str]]:
-    """The one statement of a text, and its words. Raises `InvalidInput`."""
-    check_script(text)
-    found = list(statements(text))
-    if len(found) != 1:
+def _one(script: Script) -> Statement:
+    """The one statement of a script. Raises `InvalidInput` unless it may stand in a session."""
+    check_script(script)
+    statement = script.only_statement()
+    if statement is None:
         raise InvalidInput(
-            f"One statement at a time; these are {len(found)}.", code="not_one_statement", field="statement"
+            f"One statement at a time; these are {len(script.statements())}.",
+            code="not_one_statement",
+            field="statement",
         )
-    parts = found[0]
-    words = [t.word for t in parts]
-    why = _REFUSED.get(words[0])
-    if words[0] in ("CREATE", "ALTER") and "MATERIALIZED" in words[1:4]:
+    first = statement.first
+    why = _REFUSED.get(first)
+    if first in ("CREATE", "ALTER") and "MATERIALIZED" in [t.word for t in statement.tokens[1:4]]:
         why = "a materialized table runs jobs of its own"
-    if words[0] == "CREATE" and creates_as_query(parts):
+    if first == "CREATE" and creates_as_query(statement.tokens):
         why = "it starts a job; write CREATE TABLE, and create a job with INSERT INTO"
     if why is not None:
-        raise InvalidInput(f"{words[0]} has no place in a session: {why}.", code="statement_refused", field="statement")
-    if words[0] == "SET" and len(words) > 1:
-        _setting(text)
-    end = parts[-1].offset + len(parts[-1].text)
-    kind = StatementKind.SET if words[0] == "SET" else StatementKind.SETUP
-    return Statement(number=1, kind=kind, text=text[:end].lstrip(), line=1, column=1), words
+        raise InvalidInput(f"{first} has no place in a session: {why}.", code="statement_refused", field="statement")
+    if first == "SET" and len(statement.tokens) > 1:
+        _setting(statement)
+    return statement
 
 
-def _setting(text: str) -> tuple[str, str]:
-    parts = list(tokens(text))[1:4]
-    if [t.kind for t in parts] != ["string", "other", "string"]:
+def _setting(statement: Statement) -> tuple[str, str]:
+    parts = statement.tokens[1:4]
+    if [t.kind for t in parts] != [Kind.STRING, Kind.OTHER, Kind.STRING]:
         raise InvalidInput("SET is written SET 'key' = 'value'.", code="sql_script", field="statement")
     key, value = literal(parts[0].text), literal(parts[2].text)
     check_key(key, "statement")

@@ -17,8 +17,8 @@ from clusters.flink.http import Http, Refused
 from clusters.protocol import SqlProgram, Unreachable
 from core.effects import EngineError, Rejected, Tell
 from core.sql.operators import Json, table_in
-from core.sql.references import literal, options_in
-from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
+from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed
+from core.sql.tokens import literal, options_in, tokens
 from settings import waits
 from settings.polling import poll
 
@@ -208,7 +208,7 @@ class SqlGateway:
             found = await self.rows(session, f"SHOW CREATE TABLE {table}")
         except StatementFailed:
             return {}
-        parts = list(tokens(str(found[0][0]))) if found else []
+        parts = tokens(str(found[0][0])) if found else []
         start = max((i for i, t in enumerate(parts) if t.word == "WITH"), default=len(parts))
         return {literal(key.text): literal(value.text) for key, value in options_in(parts[start:])}
 
@@ -282,7 +282,7 @@ class SqlGateway:
             return before[-1] if before else inserts[0]
         for statement in inserts if len(inserts) > 1 else []:
             try:
-                await self.execute(session, f"EXPLAIN {without_execute(statement.text)}", timeout=30)
+                await self.execute(session, f"EXPLAIN {statement.without_execute().text}", timeout=30)
             except StatementFailed:
                 return statement
             except Unreachable:
@@ -303,7 +303,7 @@ async def _read(path: str) -> str:
 def as_set(inserts: list[Statement]) -> str:
     """All INSERTs as what COMPILE PLAN takes."""
     if len(inserts) == 1:
-        return without_execute(inserts[0].text)
+        return inserts[0].without_execute().text
     return "STATEMENT SET BEGIN\n" + "\n".join(f"{s.text};" for s in inserts) + "\nEND"
 
 
