@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from clusters.flink.gateway import NoPlan, SqlGateway, StatementFailed, as_set, rejected
 from clusters.flink.session import FlinkSession, scrub
 from clusters.protocol import Plan as Body
@@ -28,6 +26,7 @@ from settings import clock
 from settings.waits import planning
 from sql.environment import Environment, environment, python_properties
 from store import attempts, clusters, jobs, plans
+from store.database import Session
 from store.tables import Attempt, Cluster, Job, PlanRow, Version
 
 FROM_TEXT = (
@@ -194,7 +193,7 @@ class PlanOfAttempt:
             await plans.used(session, attempt.job_id, attempt.number, self.version.number, digest, why, made_of)
 
 
-async def ran_like(session: AsyncSession, attempt: Attempt) -> Attempt | None:
+async def ran_like(session: Session, attempt: Attempt) -> Attempt | None:
     """The attempt that another one is to run like: the nearest one before it of which it is known what it ran."""
     found: Attempt | None = attempt
     while found is not None and (number := found.config.get("like")) is not None:
@@ -207,7 +206,8 @@ async def ran_like(session: AsyncSession, attempt: Attempt) -> Attempt | None:
 def _is_own(base: plans.Base, like: plans.Base, path: str | None) -> bool:
     """Whether the state at `path` (None: the one that it leaves now) is what that attempt made or came from, or was
     made by the same plan."""
-    assert like.attempt is not None
+    if like.attempt is None:
+        return False
     if path is not None and path == like.attempt.restored_from:
         return True
     if base.attempt is None:
@@ -335,7 +335,7 @@ class _Text:
     properties: dict[str, str]
 
 
-async def _text(services: Services, session: AsyncSession, job: Job, number: int) -> _Text:
+async def _text(services: Services, session: Session, job: Job, number: int) -> _Text:
     version = await jobs.version(session, job, number)
     cluster = await clusters.get(session, job.cluster)
     project = await jobs.project(session, job.project)
@@ -380,7 +380,7 @@ async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | 
     return row, None
 
 
-async def _like(session: AsyncSession, job: Job, number: int) -> plans.Base | None:
+async def _like(session: Session, job: Job, number: int) -> plans.Base | None:
     """What ran last of a job, when that is the version `number` and it is known."""
     last = await attempts.get(session, job.id, job.current_attempt) if job.current_attempt else None
     if last is None or last.version != number:
@@ -390,9 +390,7 @@ async def _like(session: AsyncSession, job: Job, number: int) -> plans.Base | No
     return plans.Base(last, await plans.get(session, last.plan)) if last else None
 
 
-async def _base(
-    session: AsyncSession, job: Job, restore: RestoreRequest | None
-) -> tuple[str | None, plans.Base] | None:
+async def _base(session: Session, job: Job, restore: RestoreRequest | None) -> tuple[str | None, plans.Base] | None:
     """(path, what made the state there): the point that is named, else the newest one, which is the current attempt's
     if it has any; it is still to be made when that is alive (path None). None where there is no state."""
     points = [attempts.as_point(row) for row in await attempts.points(session, job.id)]

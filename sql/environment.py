@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from core.errors import InvalidInput
 from core.libraries import LibraryState
 from core.specs import Use
@@ -20,6 +18,7 @@ from core.sql.script import Script, parse
 from core.sql.tokens import quoted, quoted_name
 from services import Services
 from store import resources
+from store.database import Session
 from store.tables import Cluster, Library
 
 CATALOG, DATABASE = "default_catalog", "default_database"
@@ -99,7 +98,7 @@ class Environment:
 
 async def environment(
     services: Services,
-    session: AsyncSession,
+    session: Session,
     project: str,
     script: Script,
     *,
@@ -186,7 +185,7 @@ async def environment(
 
 
 async def as_it_was(
-    services: Services, session: AsyncSession, project: str, script: Script, made_of: Mapping[str, Any]
+    services: Services, session: Session, project: str, script: Script, made_of: Mapping[str, Any]
 ) -> Environment:
     """The environment that an attempt ran in, from what was written down with it: the tables and libraries as they were
     then, secrets as they are now.
@@ -252,7 +251,7 @@ def _check_overrides(script: Script, foreign: Sequence[tuple[str, str]], *, move
                 )
 
 
-async def hidden(services: Services, session: AsyncSession, project: str) -> list[str]:
+async def hidden(services: Services, session: Session, project: str) -> list[str]:
     """The values that an answer to a project may not show: its own secrets, and those of tables granted to it."""
     names = {project: {row.name for row in await resources.secrets(session, project)}}
     for item in await resources.visible(session, project):
@@ -266,14 +265,14 @@ async def hidden(services: Services, session: AsyncSession, project: str) -> lis
     return found
 
 
-async def _opened_text(services: Services, session: AsyncSession, project: str, text: str, values: list[str]) -> str:
+async def _opened_text(services: Services, session: Session, project: str, text: str, values: list[str]) -> str:
     """A statement of ours with its references replaced; one without any is not even tokenized."""
     if not secrets_in(text):
         return text
     return (await _opened(services, session, project, parse(text), values)).text
 
 
-async def _opened(services: Services, session: AsyncSession, project: str, script: Script, values: list[str]) -> Script:
+async def _opened(services: Services, session: Session, project: str, script: Script, values: list[str]) -> Script:
     """A script with its references replaced; the values come to `values`."""
     names = secrets_in(script.text)
     if not names:

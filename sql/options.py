@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from clusters.flink.gateway import SqlGateway, StatementFailed
 from core.effects import EngineError, quiet
 from core.errors import PenstockError
@@ -21,6 +19,7 @@ from services import Services
 from settings import clock, waits
 from sql.environment import environment
 from store import clusters, resources
+from store.database import Session
 from store.tables import Cluster
 
 UNKNOWN = "penstock.unknown"
@@ -71,7 +70,7 @@ async def known(
     return names
 
 
-async def _newest(services: Services, session: AsyncSession, project: str) -> list[Use]:
+async def _newest(services: Services, session: Session, project: str) -> list[Use]:
     found: dict[str, Use] = {}
     for row in await resources.libraries(session, project):
         if row.kind == "jar" and row.state == "READY":

@@ -98,6 +98,7 @@ async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
     except Rejected as error:
         raise InvalidInput(error.message, code="no_gateway", field="cluster") from error
     run: Run | None = None
+    has_started = False
     rows = f"{scratch_of(cluster)}/rows/{session}"
     try:
         async with planning(services.settings, "Preparing the preview"):
@@ -123,15 +124,15 @@ async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
         runs.add(run)
         await run.write_down(wanted.project, cluster.name, wanted.request)
         await run.start(wanted.project)
+        has_started = True
         return run
-    except BaseException as error:
-        if run is None or not run.sent:
+    except StatementFailed as error:
+        raise refused((opened.queries or opened.inserts)[0], error, made.secrets) from error
+    finally:  # also when the request is cancelled meanwhile
+        if not has_started and (run is None or not run.sent):
             await gateway.close(session)
-        if run is not None:
+        if not has_started and run is not None:
             runs.drop(run)
-        if isinstance(error, StatementFailed):
-            raise refused((opened.queries or opened.inserts)[0], error, made.secrets) from error
-        raise
 
 
 async def _environment(services: Services, wanted: Wanted) -> tuple[Environment, Cluster]:

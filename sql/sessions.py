@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from clusters.flink.gateway import SessionGone, SqlGateway, StatementFailed
 from clusters.flink.session import FlinkSession, scrub
@@ -34,6 +32,8 @@ from sql.environment import Environment, environment, hidden, python_properties
 from sql.previews import explained, refused
 from sql.runs import Limits, Run, Runs, Stream
 from store import clusters, jobs
+from store import sessions as rows
+from store.database import Session
 from store.tables import Cluster, SqlSession
 
 MAX_RESULT_ROWS = 1000
@@ -80,18 +80,6 @@ class Answer:
     rebuilt: Rebuilt | None = None
 
 
-async def get(session: AsyncSession, id_: str) -> SqlSession:
-    found = None if "\x00" in id_ else await session.get(SqlSession, id_)
-    if found is None or found.closed_at is not None:
-        raise NotFound(f"There is no open session {id_[:80]}.", code="session_not_found")
-    return found
-
-
-async def all_(session: AsyncSession, project: str) -> Sequence[SqlSession]:
-    query = select(SqlSession).where(SqlSession.project == project, SqlSession.closed_at.is_(None))
-    return (await session.scalars(query.order_by(SqlSession.created_at))).all()
-
-
 class Sessions:
     """Of one process; the rows are everybody's."""
 
@@ -132,19 +120,17 @@ class Sessions:
         async with self._services.database.write() as session:
             await jobs.project(session, project)
             await clusters.get(session, cluster)
-            session.add(row)
-        try:
+            await rows.add(session, row)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.end, row.id)
             await self._rebuild(row)
-        except BaseException:
-            await self.end(row.id)
-            raise
+            undo.pop_all()
         return row
 
     async def end(self, id_: str) -> None:
         """Close a session; its previews end with it."""
         async with self._services.database.write() as session:
-            row = await get(session, id_)
-            row.closed_at = clock.now()
+            row = await rows.close(session, id_, clock.now())
             cluster = await clusters.get(session, row.cluster)
         self._kept.pop(id_, None)
         self._locks.pop(id_, None)
@@ -166,7 +152,7 @@ class Sessions:
             raise Conflict("Another statement of this session is running.", code="session_busy", remedy="Wait for it.")
         async with lock:
             async with self._services.database.read() as session:
-                row = await get(session, id_)
+                row = await rows.get(session, id_)
                 cluster = await clusters.get(session, row.cluster)
                 made = await self._environment(session, row, script)
             rebuilt: Rebuilt | None = None
@@ -188,7 +174,7 @@ class Sessions:
             self._kept[id_] = asyncio.get_running_loop().time()
             return answer
 
-    async def _environment(self, session: AsyncSession, row: SqlSession, script: Script) -> Environment:
+    async def _environment(self, session: Session, row: SqlSession, script: Script) -> Environment:
         uses = [Use.model_validate(u) for u in row.libraries]
         moved = any(s.lstrip()[:3].upper() == "USE" for s in row.setup)
         made = await environment(
@@ -254,19 +240,18 @@ class Sessions:
             owns_session=False,
         )
         self._runs.add(run)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._runs.drop, run)
             await run.write_down(
                 row.project, row.cluster, {"kind": "session", "session": row.id, "sql": statement.text}
             )
             await run.start(row.project)
-        except BaseException:
-            self._runs.drop(run)
-            raise
+            undo.pop_all()
         return Answer(run=run)
 
     async def _remember(self, row: SqlSession, script: Script, statement: Statement) -> None:
         async with self._services.database.write() as session:
-            current = await get(session, row.id)
+            current = await rows.get(session, row.id)
             current.used_at = clock.now()
             alone = len(statement.tokens) == 1
             if statement.first in _SETUP:
@@ -284,7 +269,7 @@ class Sessions:
         """Make the session again on a gateway that answers. When another process was faster, its session is taken."""
         services = self._services
         async with services.database.read() as session:
-            current = await get(session, row.id)
+            current = await rows.get(session, row.id)
             if current.generation != row.generation:
                 _take(row, current)
                 return Rebuilt()
@@ -296,7 +281,8 @@ class Sessions:
         engine = services.engines.session(cluster)
         gateway, handle = await self._open(engine, cluster, row, made)
         rebuilt = Rebuilt(reset=dict(current.settings))
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(gateway.close, handle)
             for statement in current.setup:
                 async with services.database.read() as session:
                     one = await environment(services, session, row.project, parse(statement), open_secrets=True)
@@ -304,21 +290,13 @@ class Sessions:
                     await gateway.execute(handle, one.script.text)
                 except StatementFailed as error:
                     rebuilt.lost.append(f"{statement[:200]}: {scrub(error.message, one.secrets)}")
-        except BaseException:
-            await gateway.close(handle)
-            raise
+            undo.pop_all()
         async with services.database.write() as session:
-            changed = await session.execute(
-                update(SqlSession)
-                .where(SqlSession.id == row.id, SqlSession.generation == row.generation)
-                .values(gateway_url=gateway.url, handle=handle, generation=row.generation + 1, settings={})
-                .returning(SqlSession.id)
-            )
-            won = changed.scalar_one_or_none() is not None
-        if not won:
+            is_ours = await rows.rebuilt(session, row, gateway.url, handle)
+        if not is_ours:
             await gateway.close(handle)
         async with services.database.read() as session:
-            _take(row, await get(session, row.id))
+            _take(row, await rows.get(session, row.id))
         self._kept[row.id] = asyncio.get_running_loop().time()
         return rebuilt
 
@@ -340,7 +318,7 @@ class Sessions:
     async def complete(self, id_: str, text: str, position: int) -> list[str]:
         """What may stand at a position, for a session with all that was made in it."""
         async with self._services.database.read() as session:
-            row = await get(session, id_)
+            row = await rows.get(session, id_)
             cluster = await clusters.get(session, row.cluster)
         for last in (False, True):
             gateway = self._gateway(cluster, row)
@@ -356,7 +334,7 @@ class Sessions:
 
     async def libraries(self, id_: str) -> list[Use]:
         async with self._services.database.read() as session:
-            return [Use.model_validate(u) for u in (await get(session, id_)).libraries]
+            return [Use.model_validate(u) for u in (await rows.get(session, id_)).libraries]
 
     # Keeping ----------------------------------------------------------------------------------
 
@@ -369,7 +347,7 @@ class Sessions:
             for id_ in list(self._kept):
                 try:
                     async with self._services.database.read() as session:
-                        row = await get(session, id_)
+                        row = await rows.get(session, id_)
                         cluster = await clusters.get(session, row.cluster)
                     if row.handle and (gateway := self._gateway(cluster, row)) is not None:
                         await gateway.heartbeat(row.handle)

@@ -178,9 +178,9 @@ class TestCost:
     @pytest.mark.parametrize("do", [_everything, _secrets])
     @pytest.mark.parametrize("part", NASTY, ids=repr)
     def test_four_times_the_text_is_four_times_the_time(self, do, part):
-        """By processor time, and with room: what is not linear takes sixteen times as long."""
-        small, large = (_seconds(do, part, length) for length in (8_000, 32_000))
-        assert large < 8 * small + 0.05
+        """By processor time, and with room: what is not linear takes sixteen times as long, each time it is tried."""
+        tries = ([_seconds(do, part, length) for length in (8_000, 32_000)] for _ in range(4))
+        assert any(large < 8 * small + 0.05 for small, large in tries)
 
     @pytest.mark.parametrize("part", ["a.", "( SELECT ", "t /*+ OPTIONS */ ", "a;", "a, ", "'${secret:"], ids=repr)
     def test_four_times_the_text_is_four_times_the_memory(self, part):
