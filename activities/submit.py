@@ -41,7 +41,8 @@ from observation.growth import Growth
 from services import Services
 from settings import clock, waits
 from settings.polling import poll
-from sql.compiling import PlanOfAttempt, ran_like, scratch_of
+from sql.attempt_plan import PlanOfAttempt
+from sql.compiling import ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
 from store import attempts
 from store.tables import Attempt, Cluster

@@ -256,13 +256,13 @@ async def hidden(services: Services, session: Session, project: str) -> list[str
     names = {project: {row.name for row in await resources.secrets(session, project)}}
     for item in await resources.visible(session, project):
         if item.resource.project != project:
-            wanted = TableDefinition.model_validate(item.resource.definition).secrets()
-            names.setdefault(item.resource.project, set()).update(wanted)
-    found = []
-    for owner, wanted in names.items():
-        sealed = await resources.sealed(session, owner, wanted) if wanted else {}
-        found += [services.vault.open(value) for value in sealed.values()]
-    return found
+            referred = TableDefinition.model_validate(item.resource.definition).secrets()
+            names.setdefault(item.resource.project, set()).update(referred)
+    values = []
+    for owner, of_owner in names.items():
+        sealed = await resources.sealed(session, owner, of_owner) if of_owner else {}
+        values += [services.vault.open(value) for value in sealed.values()]
+    return values
 
 
 async def _opened_text(services: Services, session: Session, project: str, text: str, values: list[str]) -> str:
@@ -285,20 +285,20 @@ async def _opened(services: Services, session: Session, project: str, script: Sc
 
 def _library_statements(services: Services, libraries: Sequence[Library], properties: dict[str, str]) -> list[str]:
     """ADD JAR and CREATE FUNCTION for what a script uses. Python functions go by properties of the session."""
-    found = []
+    statements = []
     archives = []
     for row in libraries:
         for file in row.files:
             if row.kind == "jar":
-                found.append(f"ADD JAR {quoted(str(services.artifacts.jar(file['sha256'])))}")
+                statements.append(f"ADD JAR {quoted(str(services.artifacts.jar(file['sha256'])))}")
             else:
                 archives.append(str(services.artifacts.python_file(file["sha256"], file["name"])))
         language = "JAVA" if row.kind == "jar" else "PYTHON"
         for function in row.functions:
             name = quoted_name(str(function["name"]))
-            found.append(
+            statements.append(
                 f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS {quoted(str(function['class']))} LANGUAGE {language}"
             )
     if archives:
         properties["python.files"] = ",".join(archives)
-    return found
+    return statements

@@ -169,9 +169,9 @@ async def explained(gateway: SqlGateway, session: str, statements: list[Statemen
             await explain(gateway, session, statement, info, report)
         except StatementFailed as error:
             raise refused(statement, error, made.secrets, shift=1) from error
-    found = summary(report, made)
-    made.check([table_name(t) for t in found.reads], [table_name(t) for t in found.writes])
-    return found
+    validation = summary(report, made)
+    made.check([table_name(t) for t in validation.reads], [table_name(t) for t in validation.writes])
+    return validation
 
 
 async def _debug(
@@ -183,18 +183,18 @@ async def _debug(
     folder: str,
 ) -> list[Stream]:
     """Each INSERT as a query of the rows that it would write. No sink is ever opened."""
-    found = await explained(gateway, session, script.inserts, made)
+    validation = await explained(gateway, session, script.inserts, made)
     tables: dict[Chain, tuple[list[Described], str]] = {}
     for name, given in sources.items():
         chain = chain_at(tokens(name))
         columns = await _described(gateway, session, chain)
         full = chain[-1]
-        if not any(read.split(".")[-1] == full for read in found.reads):
+        if not any(read.split(".")[-1] == full for read in validation.reads):
             raise InvalidInput(
                 f"The script does not read {name}.",
                 code="source_not_read",
                 field=f"sources.{name}",
-                remedy=f"It reads: {', '.join(found.reads)}.",
+                remedy=f"It reads: {', '.join(validation.reads)}.",
             )
         tables[chain] = columns, as_lines(given.rows, columns, name)
     sinks = [taken_apart(s) for s in script.inserts]

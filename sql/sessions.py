@@ -19,13 +19,13 @@ import structlog
 from clusters.flink.gateway import SessionGone, SqlGateway, StatementFailed
 from clusters.flink.session import FlinkSession, scrub
 from clusters.protocol import Unreachable
-from core.config import check_config, check_key
+from core.config import check_config
 from core.effects import EngineError, Rejected, quiet
 from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
-from core.sql.references import check_script
-from core.sql.script import EMPTY, Script, Statement, creates_as_query, parse
-from core.sql.tokens import Kind, literal
+from core.sql.interactive import QUERIES, SETUP, session_statement, setting_of
+from core.sql.script import EMPTY, Script, Statement, parse
+from core.sql.tokens import literal
 from services import Services
 from settings import clock, waits
 from sql.environment import Environment, environment, hidden, python_properties
@@ -37,27 +37,6 @@ from store.database import Session
 from store.tables import Cluster, SqlSession
 
 MAX_RESULT_ROWS = 1000
-_QUERIES = ("SELECT", "WITH", "VALUES")
-_SETUP = ("CREATE", "DROP", "ALTER", "USE", "LOAD", "UNLOAD")
-_REFUSED = {
-    "INSERT": "what writes is a job: create one with this text, or debug it to see what it would write",
-    "EXECUTE": "what writes is a job",
-    "BEGIN": "what writes is a job",
-    "STATEMENT": "what writes is a job",
-    "UPDATE": "it changes data outside the session",
-    "DELETE": "it changes data outside the session",
-    "TRUNCATE": "it changes data outside the session",
-    "CALL": "a procedure may start jobs that Penstock does not know",
-    "STOP": "jobs are stopped with commands of Penstock",
-    "COMPILE": "plans are kept by Penstock",
-    "ANALYZE": "it runs a job of its own",
-    "REPLACE": "it runs a job of its own",
-    "ADD": "jars come from the project's libraries",
-    "REMOVE": "jars come from the project's libraries",
-    "QUIT": "close the session instead",
-    "EXIT": "close the session instead",
-    "SOURCE": "files of the server cannot be read",
-}
 log = structlog.get_logger()
 
 
@@ -146,7 +125,7 @@ class Sessions:
     async def execute(self, id_: str, text: str, limits: Limits, *, materialize: bool = False) -> Answer:
         """Run one statement. Raises `InvalidInput` with Flink's words, `Conflict` while another one runs."""
         script = parse(text)
-        statement = _one(script)
+        statement = session_statement(script)
         lock = self._locks.setdefault(id_, asyncio.Lock())
         if lock.locked():
             raise Conflict("Another statement of this session is running.", code="session_busy", remedy="Wait for it.")
@@ -166,7 +145,7 @@ class Sessions:
                 except StatementFailed as error:
                     raise refused(statement, error, made.secrets) from error
                 except (SessionGone, Unreachable) as error:
-                    if last or (isinstance(error, Unreachable) and error.sent and statement.first in _SETUP):
+                    if last or (isinstance(error, Unreachable) and error.sent and statement.first in SETUP):
                         raise
                     rebuilt = await self._rebuild(row)
             answer.rebuilt = rebuilt
@@ -198,7 +177,7 @@ class Sessions:
             if ddl.startswith(("CREATE TABLE", "CREATE DATABASE")):
                 with contextlib.suppress(StatementFailed):
                     await gateway.execute(handle, ddl)
-        if statement.first in _QUERIES:
+        if statement.first in QUERIES:
             return await self._query(row, gateway, handle, statement, made, limits, materialize)
         operation = await gateway.start(handle, made.script.text)
         answer, token = Answer(), 0
@@ -254,10 +233,10 @@ class Sessions:
             current = await rows.get(session, row.id)
             current.used_at = clock.now()
             alone = len(statement.tokens) == 1
-            if statement.first in _SETUP:
+            if statement.first in SETUP:
                 current.setup = [*current.setup, script.text]
             elif statement.first == "SET" and not alone:
-                key, value = _setting(statement)
+                key, value = setting_of(statement)
                 current.settings = {**current.settings, key: value}
             elif statement.first == "RESET":
                 key = "" if alone else literal(statement.tokens[1].text)
@@ -362,38 +341,6 @@ class Sessions:
 def _take(row: SqlSession, current: SqlSession) -> None:
     row.gateway_url, row.handle, row.generation = current.gateway_url, current.handle, current.generation
     row.setup, row.settings = current.setup, current.settings
-
-
-def _one(script: Script) -> Statement:
-    """The one statement of a script. Raises `InvalidInput` unless it may stand in a session."""
-    check_script(script)
-    statement = script.only_statement()
-    if statement is None:
-        raise InvalidInput(
-            f"One statement at a time; these are {len(script.statements())}.",
-            code="not_one_statement",
-            field="statement",
-        )
-    first = statement.first
-    why = _REFUSED.get(first)
-    if first in ("CREATE", "ALTER") and "MATERIALIZED" in [t.word for t in statement.tokens[1:4]]:
-        why = "a materialized table runs jobs of its own"
-    if first == "CREATE" and creates_as_query(statement.tokens):
-        why = "it starts a job; write CREATE TABLE, and create a job with INSERT INTO"
-    if why is not None:
-        raise InvalidInput(f"{first} has no place in a session: {why}.", code="statement_refused", field="statement")
-    if first == "SET" and len(statement.tokens) > 1:
-        _setting(statement)
-    return statement
-
-
-def _setting(statement: Statement) -> tuple[str, str]:
-    parts = statement.tokens[1:4]
-    if [t.kind for t in parts] != [Kind.STRING, Kind.OTHER, Kind.STRING]:
-        raise InvalidInput("SET is written SET 'key' = 'value'.", code="sql_script", field="statement")
-    key, value = literal(parts[0].text), literal(parts[2].text)
-    check_key(key, "statement")
-    return key, value
 
 
 def _scrubbed(fields: list[Any], secrets: list[str]) -> list[Any]:

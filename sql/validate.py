@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ _READS = re.compile(r"TableScan\(table=\[\[([^\]]+)\]")
 _WRITES = re.compile(r"^LogicalSink\(table=\[([^\]]+)\]|^LogicalLegacySink\(.*?name=\[([^\]]+)\]", re.MULTILINE)
 _MISSING = re.compile(r"Object '([^']+)' not found|Cannot find table '(?:`[^`]+`\.)*`([^`]+)`'")
 _EXPLAIN = "EXPLAIN PLAN_ADVICE\n"
+MAX_ERRORS = 500  # of statements that cannot stand where they stand; a text may be nothing else
 
 
 class ScriptError(BaseModel):
@@ -84,9 +86,8 @@ def of_text(text: str, *, queries: bool) -> tuple[Script | None, Report]:
         )
         return None, report
     asked = {q.number for q in script.queries} if queries else set()
-    for item in script.misplaced:
-        if item.statement.number in asked:
-            continue
+    misplaced = (item for item in script.misplaced if item.statement.number not in asked)
+    for item in itertools.islice(misplaced, MAX_ERRORS):
         s = item.statement
         report.errors.append(
             ScriptError(
@@ -135,15 +136,15 @@ async def validate(
         await gateway.close(session)
     for item in report.errors:
         item.message = scrub(item.message, environment.secrets)
-    found = summary(report, environment)
+    validation = summary(report, environment)
     try:
-        environment.check([table_name(t) for t in found.reads], [table_name(t) for t in found.writes])
+        environment.check([table_name(t) for t in validation.reads], [table_name(t) for t in validation.writes])
     except PenstockError as error:
-        found.valid = False
-        found.errors.append(
+        validation.valid = False
+        validation.errors.append(
             ScriptError(statement=0, line=1, column=1, message=error.message, code=error.code, remedy=error.remedy)
         )
-    return found
+    return validation
 
 
 def table_name(full: str) -> TableName:
@@ -197,12 +198,12 @@ async def _run(gateway: SqlGateway, session: str, script: Script, report: Report
 async def explain(gateway: SqlGateway, session: str, statement: Statement, info: StatementInfo, report: Report) -> None:
     text = placed(statement.without_execute())
     try:
-        found = await gateway.rows(session, _EXPLAIN + text)
+        rows = await gateway.rows(session, _EXPLAIN + text)
     except StatementFailed as error:
         if "PLAN_ADVICE" not in (error.stack or ""):
             raise
-        found = await gateway.rows(session, "EXPLAIN\n" + text)  # batch has no advice
-    plan = str(found[0][0]) if found else ""
+        rows = await gateway.rows(session, "EXPLAIN\n" + text)  # batch has no advice
+    plan = str(rows[0][0]) if rows else ""
     info.reads = sorted({".".join(p.strip() for p in m.split(",")) for m in _READS.findall(plan)})
     info.writes = sorted({a or b for a, b in _WRITES.findall(plan)})
     for _, words in _ADVICE.findall(plan):

@@ -8,7 +8,6 @@ means something else get an id of their own and begin empty.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,105 +15,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from core.jobs.restore import Accepted
-from core.sql.operators import Column, Json, Node
-from core.sql.plan import Plan, read, renumbered
-
-# What keeps nothing between two rows that a savepoint would have to hold.
-_STATELESS = frozenset(
-    [
-        "calc",
-        "python-calc",
-        "exchange",
-        "union",
-        "expand",
-        "values",
-        "correlate",
-        "python-correlate",
-        "watermark-assigner",
-        "mini-batch-assigner",
-        "drop-update-before",
-        "local-group-aggregate",
-        "local-window-aggregate",
-    ]
-)
-# What keeps accumulators and no whole rows: columns beside those it uses may change.
-_AGGREGATES = frozenset(
-    [
-        "group-aggregate",
-        "global-group-aggregate",
-        "incremental-group-aggregate",
-        "window-aggregate",
-        "global-window-aggregate",
-        "group-window-aggregate",
-    ]
-)
-_ROWS = frozenset(
-    [
-        "join",
-        "interval-join",
-        "temporal-join",
-        "window-join",
-        "lookup-join",
-        "rank",
-        "window-rank",
-        "deduplicate",
-        "window-deduplicate",
-        "over-aggregate",
-        "match",
-        "changelog-normalize",
-        "sort-limit",
-        "temporal-sort",
-        "limit",
-        "window-table-function",
-    ]
-)
-_NOISE = frozenset(
-    [
-        "id",
-        "type",
-        "description",
-        "outputType",
-        "inputProperties",
-        "configuration",
-        "state",
-        "scanTableSource",
-        "dynamicTableSink",
-        "localAggInputRowType",
-        "aggCalls",
-        "grouping",
-        "namedWindowProperties",
-        "inputUpsertKey",
-        "inputChangelogMode",
-        "rightUpsertKeys",
-        "leftUpsertKeys",
-    ]
-)
-# What an older Flink did where its plans do not say so.
-_BEFORE: Json = {"outputInsertOnly": False}
-# Which implementation of an operator is meant: what goes on goes on in the one that made its state. That another one
-# would take that state is seldom promised (2.3.0's second one took a count of 1.20.5's first).
-_MANNER = ("unboundedOverVersion",)
-# Options that say where a source reads. Its positions are kept in its state.
-PLACES = frozenset(
-    [
-        "topic",
-        "topic-pattern",
-        "topics",
-        "path",
-        "url",
-        "table-name",
-        "hostname",
-        "port",
-        "database-name",
-        "schema-name",
-        "stream",
-        "stream.arn",
-        "service-url",
-        "properties.bootstrap.servers",
-        "index",
-        "collection",
-    ]
-)
+from core.sql.operators import Node
+from core.sql.plan import Plan, renumbered
+from core.sql.state import AGGREGATES, PLACES, ROWS, OperatorState, in_manner, manner_of, operator_states
 
 
 class Verdict(StrEnum):
@@ -149,7 +52,7 @@ class StateVerdict(BaseModel):
     summary: str
     operators: list[OperatorChange] = []
     notes: list[str] = []
-    diff: str = Field(default="", description="The operators of both plans that keep state, one a line")
+    diff: str = Field(default="", description="The operators of both plans that keep state, one per line")
 
 
 @dataclass(frozen=True)
@@ -158,36 +61,27 @@ class Comparison:
     aligned: Plan
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A stateful operator: what its state is keyed by and made of, piece by piece."""
-
-    node: Node
-    pieces: Mapping[str, str]
-    place: str  # what makes it the same operator in both plans, though it may have changed
-    inputs: str  # what flows into it, for a note when only that changed
-
-
-def objection(found: StateVerdict, accepted: Accepted) -> tuple[str, str] | None:
+def objection(judged: StateVerdict, accepted: Accepted) -> tuple[str, str] | None:
     """What speaks against giving this state to that version, as a code and a sentence; None when nothing does, or all
     of it was accepted."""
-    by = {kind: [c for c in found.operators if c.change is kind] for kind in Change}
-    if (by[Change.CHANGED] or found.verdict is Verdict.INCOMPATIBLE) and not accepted.change:
-        return "state_incompatible", found.summary
-    if (by[Change.UNSURE] or found.verdict is Verdict.UNKNOWN) and not accepted.unknown:
-        return "state_unknown", _first(by[Change.UNSURE]) if by[Change.UNSURE] else found.summary
-    if (by[Change.DROPPED] or found.verdict is Verdict.WITH_LOSS) and not accepted.loss:
-        return "state_loss", _dropped(by[Change.DROPPED]) if by[Change.DROPPED] else found.summary
+    by = {kind: [c for c in judged.operators if c.change is kind] for kind in Change}
+    if (by[Change.CHANGED] or judged.verdict is Verdict.INCOMPATIBLE) and not accepted.change:
+        return "state_incompatible", judged.summary
+    if (by[Change.UNSURE] or judged.verdict is Verdict.UNKNOWN) and not accepted.unknown:
+        return "state_unknown", _first(by[Change.UNSURE]) if by[Change.UNSURE] else judged.summary
+    if (by[Change.DROPPED] or judged.verdict is Verdict.WITH_LOSS) and not accepted.loss:
+        return "state_loss", _dropped(by[Change.DROPPED]) if by[Change.DROPPED] else judged.summary
     return None
 
 
 def unknown(why: str) -> StateVerdict:
+    """A verdict of which nothing is known, with the reason."""
     return StateVerdict(verdict=Verdict.UNKNOWN, summary=why)
 
 
 def compare(old: Plan, new: Plan) -> Comparison:
     """Compare two plans; `aligned` is `new` with the ids of those operators of `old` whose state it can take."""
-    before, after = _parts(old), _parts(new)
+    before, after = operator_states(old), operator_states(new)
     pairs = _pairs(before, after)
     changes: list[OperatorChange] = []
     notes: list[str] = []
@@ -210,24 +104,9 @@ def compare(old: Plan, new: Plan) -> Comparison:
         if number not in ids:
             top += 1
             ids[number] = top
-    found = _sum(changes, notes)
-    manners = {b.node.id: _manner(a.node) for a, b in pairs if ids[b.node.id] == a.node.id}
-    return Comparison(found, renumbered(_as_made(new, manners), ids))
-
-
-def _manner(node: Node) -> Json:
-    return {k: v for k, v in node.body.items() if k in _MANNER}
-
-
-def _as_made(plan: Plan, manners: Mapping[int, Json]) -> Plan:
-    """The plan with operators that keep their state in the manner given for them."""
-    if not any(key in node.body for node in plan.nodes.values() for key in _MANNER):
-        return plan
-    nodes = [
-        {**{k: v for k, v in n.items() if k not in _MANNER}, **manners[int(n["id"])]} if int(n["id"]) in manners else n
-        for n in plan.body["nodes"]
-    ]
-    return read({**plan.body, "nodes": nodes})
+    judged = _sum(changes, notes)
+    manners = {b.node.id: manner_of(a.node) for a, b in pairs if ids[b.node.id] == a.node.id}
+    return Comparison(judged, renumbered(in_manner(new, manners), ids))
 
 
 def from_one(plan: Plan) -> Plan:
@@ -235,136 +114,20 @@ def from_one(plan: Plan) -> Plan:
     return renumbered(plan, {number: i for i, number in enumerate(plan.nodes, 1)})
 
 
-# What an operator's state is made of ----------------------------------------------------------
-
-
-def _parts(plan: Plan) -> list[_Part]:
-    return [_part(plan, node) for node in plan.nodes.values() if _stateful(node)]
-
-
-def _stateful(node: Node) -> bool:
-    if node.kind == "window-table-function":
-        return bool((node.body.get("windowing") or {}).get("window", {}).get("type") == "SessionWindow")
-    if node.kind == "lookup-join":
-        return bool(node.body.get("state"))
-    return node.kind not in _STATELESS
-
-
-def _part(plan: Plan, node: Node) -> _Part:
-    given = [plan.columns[i] for i in node.inputs]
-    inputs = json.dumps([_filters(plan, i) for i in node.inputs])
-    if "scanTableSource" in node.body:
-        return _Part(node, _source(node), f"source {node.table}", inputs)
-    if "dynamicTableSink" in node.body:
-        return _Part(node, _sink(node, given), f"sink {node.table}", inputs)
-    pieces = {"operator": f"{node.kind}_{node.version}", "key": json.dumps(_keys(plan, node))}
-    if node.kind in _AGGREGATES:
-        pieces |= _aggregate(plan, node, given[0])
-    elif _counts_on(node, given[0]):
-        made = plan.columns[node.id][len(given[0]) :]
-        return _Part(node, {**pieces, "aggregates": json.dumps(_row(made))}, node.kind, inputs)
-    else:
-        for side, columns in enumerate(given):
-            pieces[f"rows of input {side + 1}" if len(given) > 1 else "rows"] = json.dumps(_row(columns))
-    does = {k: v for k, v in {**_BEFORE, **node.body}.items() if k not in _NOISE and k not in _MANNER}
-    pieces["what it does"] = json.dumps(does, sort_keys=True)
-    if node.kind in _AGGREGATES:
-        pieces["what it does"] = json.dumps(_windows(node.body, given[0]), sort_keys=True)
-    return _Part(node, pieces, node.kind, inputs)
-
-
-def _counts_on(node: Node, rows: list[Column]) -> bool:
-    """Whether an OVER keeps accumulators and no rows: over all rows so far, in the order in which they come."""
-    spec = node.body.get("overSpec") or {}
-    return node.kind == "over-aggregate" and all(
-        (group.get("lowerBound") or {}).get("kind") == "UNBOUNDED_PRECEDING"
-        and all('"PROCTIME"' in rows[f["index"]].type for f in (group.get("orderBy") or {}).get("fields") or [])
-        for group in spec.get("groups") or []
-    )
-
-
-def _row(columns: list[Column]) -> list[list[str]]:
-    return [[c.type, c.meaning] for c in columns]
-
-
-def _keys(plan: Plan, node: Node) -> list[list[list[str]]]:
-    """What each input is distributed by."""
-    found = []
-    for number in node.inputs:
-        exchange, columns = plan.nodes[number], plan.columns[number]
-        properties = exchange.body.get("inputProperties") or [{}]
-        keys = (properties[0].get("requiredDistribution") or {}).get("keys") or []
-        keyed = exchange.kind == "exchange"
-        found.append([[columns[k].type, columns[k].meaning] for k in keys] if keyed else [])
-    return found
-
-
-def _aggregate(plan: Plan, node: Node, rows: list[Column]) -> dict[str, str]:
-    count = len(node.body.get("grouping") or [])
-    calls = node.body.get("aggCalls") or []
-    given = plan.columns[node.id]
-    made = given[count : count + len(calls)]
-    retractions = node.body.get("aggCallNeedRetractions") or [node.body.get("needRetraction")] * len(calls)
-    return {
-        "grouping": json.dumps(_row(given[:count])),
-        "aggregates": json.dumps([[c.type, c.meaning, r] for c, r in zip(made, retractions, strict=False)]),
-    }
-
-
-def _windows(body: Json, rows: list[Column]) -> Json:
-    found = {
-        k: v for k, v in body.items() if k not in _NOISE and k not in ("aggCallNeedRetractions", "generateUpdateBefore")
-    }
-    windowing = dict(found.get("windowing") or {})
-    for key in ("timeAttributeIndex", "sliceEnd", "windowStart", "windowEnd"):
-        if key in windowing and windowing[key] < len(rows):
-            windowing[key] = rows[windowing[key]].meaning
-    if windowing:
-        found["windowing"] = windowing
-    return found
-
-
-def _source(node: Node) -> dict[str, str]:
-    return {"connector": node.options.get("connector", "")}
-
-
-def _sink(node: Node, given: list[list[Column]]) -> dict[str, str]:
-    pieces = {"connector": node.options.get("connector", "")}
-    if node.body.get("state"):  # it puts late changes into order, and keeps whole rows for that
-        pieces["rows"] = json.dumps([c.type for columns in given for c in columns])
-        pieces["key"] = json.dumps([node.body.get("inputUpsertKey"), node.body.get("sinkUpsertMaterializeStrategy")])
-    return pieces
-
-
-def _filters(plan: Plan, number: int) -> list[str]:
-    """The conditions on the way from the last stateful operator to here."""
-    node = plan.nodes[number]
-    if "scanTableSource" in node.body:  # some sources filter themselves
-        pushed = node.body["scanTableSource"].get("abilities") or []
-        return [json.dumps(a, sort_keys=True) for a in pushed if a.get("type") == "FilterPushDown"]
-    if _stateful(node):
-        return []
-    found = [f for i in node.inputs for f in _filters(plan, i)]
-    condition = node.body.get("condition")
-    if condition:
-        found.append(json.dumps(condition, sort_keys=True))
-    return found
-
-
 # Which operator of the new plan is which of the old one ---------------------------------------
 
 
-def _pairs(before: list[_Part], after: list[_Part]) -> list[tuple[_Part, _Part]]:
+def _pairs(before: list[OperatorState], after: list[OperatorState]) -> list[tuple[OperatorState, OperatorState]]:
     """The same ones first, in the order of the plans; then those at the same place that resemble each other most."""
-    pairs: list[tuple[_Part, _Part]] = []
+    pairs: list[tuple[OperatorState, OperatorState]] = []
     left, right = list(before), list(after)
     for inputs_too in (True, False):
         for a in list(left):
-            found = next((b for b in right if _same(a, b, inputs_too)), None)
-            if found is not None:
-                pairs.append((a, found))
+            same = next((b for b in right if _same(a, b, inputs_too)), None)
+            if same is not None:
+                pairs.append((a, same))
                 left.remove(a)
-                right.remove(found)
+                right.remove(same)
     scored = sorted(
         ((-_alike(a, b), i, j) for i, a in enumerate(left) for j, b in enumerate(right) if a.place == b.place),
     )
@@ -377,18 +140,18 @@ def _pairs(before: list[_Part], after: list[_Part]) -> list[tuple[_Part, _Part]]
     return sorted(pairs, key=lambda pair: order[pair[0].node.id])
 
 
-def _same(a: _Part, b: _Part, inputs_too: bool) -> bool:
+def _same(a: OperatorState, b: OperatorState, inputs_too: bool) -> bool:
     return a.place == b.place and a.pieces == b.pieces and (a.inputs == b.inputs or not inputs_too)
 
 
-def _alike(a: _Part, b: _Part) -> int:
+def _alike(a: OperatorState, b: OperatorState) -> int:
     return sum(1 for key, value in a.pieces.items() if b.pieces.get(key) == value)
 
 
 # What a pair means ----------------------------------------------------------------------------
 
 
-def _change(change: Change, a: _Part | None, b: _Part | None, why: str = "") -> OperatorChange:
+def _change(change: Change, a: OperatorState | None, b: OperatorState | None, why: str = "") -> OperatorChange:
     node = (a or b).node  # type: ignore[union-attr]
     return OperatorChange(
         change=change,
@@ -399,13 +162,13 @@ def _change(change: Change, a: _Part | None, b: _Part | None, why: str = "") -> 
     )
 
 
-def _judge(a: _Part, b: _Part, notes: list[str]) -> OperatorChange:
+def _judge(a: OperatorState, b: OperatorState, notes: list[str]) -> OperatorChange:
     differing = [k for k in {**a.pieces, **b.pieces} if a.pieces.get(k) != b.pieces.get(k)]
     if differing:
         return _change(Change.CHANGED, a, b, "; ".join(_differs(k, a, b) for k in differing))
     if "scanTableSource" in a.node.body:
         return _same_place(a, b, notes)
-    known = a.node.kind in _AGGREGATES | _ROWS or "dynamicTableSink" in a.node.body
+    known = a.node.kind in AGGREGATES | ROWS or "dynamicTableSink" in a.node.body
     if not known and _body(a.node) != _body(b.node):
         return _change(Change.UNSURE, a, b, f"what a {a.node.kind} keeps is not known here")
     if (times := _ttls(a.node)) != (later := _ttls(b.node)):
@@ -420,7 +183,7 @@ def _body(node: Node) -> str:
     return json.dumps({k: v for k, v in node.body.items() if k not in ("id", "description")}, sort_keys=True)
 
 
-def _same_place(a: _Part, b: _Part, notes: list[str]) -> OperatorChange:
+def _same_place(a: OperatorState, b: OperatorState, notes: list[str]) -> OperatorChange:
     before, after = a.node.options, b.node.options
     moved = sorted(k for k in PLACES if before.get(k) != after.get(k))
     if moved:
@@ -436,7 +199,7 @@ def _ttls(node: Node) -> list[str]:
     return [str(s.get("ttl")) for s in node.body.get("state") or []]
 
 
-def _differs(key: str, a: _Part, b: _Part) -> str:
+def _differs(key: str, a: OperatorState, b: OperatorState) -> str:
     """One piece that differs, in words where its parts can be told."""
     old, new = a.pieces.get(key, "none"), b.pieces.get(key, "none")
     if key == "connector":
@@ -466,7 +229,7 @@ def _item(piece: Any) -> str:
     return str(piece)
 
 
-def _moved(old: Plan, new: Plan, pairs: list[tuple[_Part, _Part]], notes: list[str]) -> None:
+def _moved(old: Plan, new: Plan, pairs: list[tuple[OperatorState, OperatorState]], notes: list[str]) -> None:
     for a, b in pairs:
         if a.inputs != b.inputs:
             notes.append(
