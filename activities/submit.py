@@ -37,13 +37,14 @@ from core.effects import EngineError, Rejected, Tell
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from core.specs import JobType, SqlSpec, is_hosted_key
-from core.sql.script import parse_script
+from core.sql.script import parse_script, runnable
 from observation.growth import Growth
 from services import Services
 from settings import clock, waits
 from settings.installed import flink_python
 from settings.polling import poll
-from sql.compiling import PlanOfAttempt, ran_like, scratch_of
+from sql.attempt_plan import PlanOfAttempt
+from sql.compiling import ran_like, scratch_of
 from sql.environment import as_it_was, environment, python_properties
 from store import attempts
 from store.tables import Attempt, Cluster
@@ -280,17 +281,18 @@ class Submitter:
         spec = SqlSpec.model_validate(found.version.spec)
         services, project = self._services, found.job.project
         try:
+            script = parse_script(spec.sql)
             async with services.database.read() as session:
                 like = await ran_like(session, attempt)
                 made_of = attempt.config.get("sql") or (like.config.get("sql") if like else None) or {}
                 if "tables" in made_of:
-                    made = await as_it_was(services, session, project, spec.sql, made_of)
+                    made = await as_it_was(services, session, project, script, made_of)
                 else:
                     made = await environment(
                         services,
                         session,
                         project,
-                        spec.sql,
+                        script,
                         uses=spec.libraries,
                         open_secrets=True,
                         table_options=config,
@@ -302,7 +304,7 @@ class Submitter:
         deciding = PlanOfAttempt(services, attempt, found.version, made, found.cluster.flink_version, tell, like)
         plan, planner = await deciding.known()
         program = SqlProgram(
-            parse_script(made.text),
+            runnable(made.script),
             before=made.before,
             secrets=made.secrets,
             plan=plan,

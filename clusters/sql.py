@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json
-from core.sql.script import Script, Statement, without_execute
+from core.sql.script import Script, Statement
 
 STATEMENT_TIMEOUT = 300.0
 
@@ -112,7 +112,7 @@ class SqlGateway(Protocol):
 def as_set(inserts: list[Statement]) -> str:
     """All INSERTs as what COMPILE PLAN takes."""
     if len(inserts) == 1:
-        return without_execute(inserts[0].text)
+        return inserts[0].without_execute().text
     return "STATEMENT SET BEGIN\n" + "\n".join(f"{s.text};" for s in inserts) + "\nEND"
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from core import config as rules
 from core.jobs.snapshot import checkpoint_directory
 from core.jobs.types import traits
-from core.sql.script import parse_script
+from core.sql.script import Script, parse_script
 from store.tables import Cluster, Job, Project, Version
 
 
-def effective_config(job: Job, cluster: Cluster, project: Project, version: Version) -> dict[str, rules.Effective]:
-    """The configuration of a version of a job on its cluster, each key with the layer it comes from."""
+def effective_config(
+    job: Job, cluster: Cluster, project: Project, version: Version, script: Script | None = None
+) -> dict[str, rules.Effective]:
+    """The configuration of a version of a job on its cluster, each key with the layer it comes from. `script` is the
+    version's SQL where it is parsed already."""
     spec = version.spec
     if traits(job.type).runs_cluster:
         # A cluster's own configuration: what jobs get, they get when they are started on it.
@@ -26,7 +29,7 @@ def effective_config(job: Job, cluster: Cluster, project: Project, version: Vers
     if spec.get("parallelism"):
         own["parallelism.default"] = str(spec["parallelism"])
     if traits(job.type).compiles:
-        own |= parse_script(spec["sql"]).settings
+        own |= (script or parse_script(spec["sql"])).settings
     return rules.merge(
         {
             rules.Layer.PLATFORM: rules.PLATFORM_DEFAULTS,

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from clusters.protocol import CompiledPlan as Body
-from clusters.protocol import Planner, SqlSessions
+from clusters.protocol import SqlSessions
 from clusters.sql import NoPlan, SqlGateway, StatementFailed, as_set, rejected, scrub
 from core.config import values
-from core.effects import EngineError, Rejected, Tell, quiet
+from core.effects import EngineError, Rejected, quiet
 from core.errors import InvalidInput
-from core.jobs.restore import Accepted, RestoreRequest, newest
+from core.jobs.restore import RestoreRequest, newest
 from core.jobs.snapshot import lineage_of
 from core.jobs.types import traits
 from core.specs import SqlSpec
@@ -21,14 +19,15 @@ from core.sql import lineage, verdict
 from core.sql.operators import table_in
 from core.sql.plan import NotAPlan, Plan, read
 from core.sql.references import is_sensitive
-from core.sql.script import Script, parse_script, placed, without_execute
+from core.sql.script import Script, parse_script, placed, runnable
 from services import Services
 from services.effective import effective_config
 from settings import clock
 from settings.waits import planning
 from sql.environment import Environment, environment, python_properties
 from store import attempts, clusters, jobs, plans
-from store.tables import Attempt, Cluster, Job, PlanRow, Version
+from store.database import Session
+from store.tables import Attempt, Cluster, Job, PlanRow
 
 FROM_TEXT = (
     "What made this state ran from its text, not from a compiled plan, and the text, its tables or its libraries were "
@@ -59,142 +58,7 @@ def without_secrets(body: Body, secrets: list[str]) -> Body:
     return body
 
 
-@dataclass
-class PlanOfAttempt:
-    """Decides, once for an attempt, which plan it runs from, and writes that down before anything is sent."""
-
-    services: Services
-    attempt: Attempt
-    version: Version
-    environment: Environment
-    flink_version: str
-    tell: Tell
-    like: Attempt | None = None
-    """The attempt whose plan it runs again, in the environment that it had."""
-
-    async def known(self) -> tuple[Body | None, Planner | None]:
-        """(plan, None) when it is known already; (None, planner) when the text has to be compiled; (None, None)
-        when it has to run from its text.
-
-        Raises `Rejected` for state that nobody has accepted. The command was judged before it was written down
-        (`judge`); the state, the tables and the gateway may be others by now.
-        """
-        async with self.services.database.read() as session:
-            mine = await plans.get(session, self.attempt.plan)
-            if mine is not None:  # an earlier try of this submission
-                return dict(mine.body), None
-            if self.attempt.config.get("sql"):  # it decided to run from the text
-                return None, None
-            of_version = await plans.get(session, self.version.plan)
-            base = plans.UNKNOWN
-            if self.attempt.restored_from:
-                base = await plans.of_point(session, self.attempt.restored_from)
-            again = plans.Base(self.like, await plans.get(session, self.like.plan)) if self.like else None
-        if again is not None:
-            return await self._again(base, again), None
-        if base.attempt is None:
-            if self.attempt.restored_from:
-                self._check(verdict.unknown(f"It is not known what made the state of {self.attempt.restored_from}."))
-            fits = of_version is not None and of_version.inputs == self.environment.inputs
-            return (await self._run(of_version), None) if fits and of_version else (None, self._planner(None))
-        same = base.is_made_by(self.attempt.job_id, self.version.number, self.environment.inputs)
-        if base.plan is None:
-            if not same:
-                self._check(verdict.unknown(FROM_TEXT))
-            self.tell("the state was made by a run from the text, so this one is too")
-            await self._write(None, "its state was made by a run from the text")
-            return None, None
-        if same:
-            return await self._run(base.plan), None
-        return None, self._planner(base.plan)
-
-    async def _again(self, base: plans.Base, like: plans.Base) -> Body | None:
-        """The plan of the attempt before is run as it is, wherever its state is its own, or the one that it came from;
-        other state is compared with it."""
-        path = self.attempt.restored_from
-        found = _goes_on(base, like, path) if path else None
-        if found is not None and path:
-            self._check(found.verdict if isinstance(found, verdict.Comparison) else found)
-        if isinstance(found, verdict.Comparison):
-            self._tell(found.verdict)
-            return await self._run(row_of(found.aligned, self.environment, self.flink_version))
-        if like.plan is None and found is not None and base.plan is not None:
-            raise Rejected("It runs from its text, and its state was made by a compiled plan.")
-        if like.plan is None:
-            self.tell("it runs from its text, as before")
-            await self._write(None, self.version.plan_why or "it ran from its text before")
-            return None
-        if found is not None and base.attempt is not None:
-            self.tell("the state was made by a run from the text, so this one is too")
-            await self._write(None, "its state was made by a run from the text")
-            return None
-        return await self._run(like.plan)
-
-    def _tell(self, found: verdict.StateVerdict) -> None:
-        self.tell(f"state: {found.verdict}: {found.summary}")
-        for line in [*found.diff.splitlines(), *found.notes]:
-            self.tell("  " + line)
-
-    def _check(self, found: verdict.StateVerdict) -> None:
-        """Raise `Rejected` unless what speaks against this restore was accepted. The restart policy goes on with what
-        ran; there is nobody to ask."""
-        config = self.attempt.config
-        if config.get("automatic"):
-            return
-        change = bool(config.get("accept_changed_state"))
-        accepted = Accepted(
-            loss=change or bool(config.get("allow_non_restored_state")),
-            change=change,
-            unknown=bool(config.get("accept_unknown_state")),
-        )
-        if (why := verdict.objection(found, accepted)) is not None:
-            raise Rejected(f"{why[1]} {REMEDIES[why[0]]}")
-
-    def _planner(self, base: PlanRow | None) -> Planner:
-        async def planner(body: Body | None, why: str) -> Body | None:
-            if body is None:
-                if base is not None:
-                    raise Rejected(f"It cannot be compiled to a plan, and its state was made by one: {why}")
-                self.environment.check_text()
-                await self._write(None, why)
-                return None
-            try:
-                compiled = read(without_secrets(body, self.environment.secrets))
-            except NotAPlan as error:
-                if base is not None:
-                    raise Rejected(str(error)) from error
-                await self._write(None, str(error))
-                return None
-            try:
-                self.environment.check(compiled.reads, compiled.writes)
-            except InvalidInput as error:
-                raise Rejected(f"{error.message} {error.remedy}") from error
-            if base is None:
-                made = verdict.from_one(compiled)
-            else:
-                found = verdict.compare(read(base.body), compiled)
-                self._tell(found.verdict)
-                self._check(found.verdict)
-                made = found.aligned
-            return await self._run(row_of(made, self.environment, self.flink_version))
-
-        return planner
-
-    async def _run(self, row: PlanRow) -> Body:
-        await self._write(row, "")
-        self.tell(f"running from the compiled plan {row.digest[:12]}")
-        return dict(row.body)
-
-    async def _write(self, row: PlanRow | None, why: str) -> None:
-        async with self.services.database.write() as session:
-            if row is not None:
-                await plans.keep(session, row)
-            digest = row.digest if row is not None else None
-            attempt, made_of = self.attempt, self.environment.made_of
-            await plans.used(session, attempt.job_id, attempt.number, self.version.number, digest, why, made_of)
-
-
-async def ran_like(session: AsyncSession, attempt: Attempt) -> Attempt | None:
+async def ran_like(session: Session, attempt: Attempt) -> Attempt | None:
     """The attempt that another one is to run like: the nearest one before it of which it is known what it ran."""
     found: Attempt | None = attempt
     while found is not None and (number := found.config.get("like")) is not None:
@@ -207,7 +71,8 @@ async def ran_like(session: AsyncSession, attempt: Attempt) -> Attempt | None:
 def _is_own(base: plans.Base, like: plans.Base, path: str | None) -> bool:
     """Whether the state at `path` (None: the one that it leaves now) is what that attempt made or came from, or was
     made by the same plan."""
-    assert like.attempt is not None
+    if like.attempt is None:
+        return False
     if path is not None and path == like.attempt.restored_from:
         return True
     if base.attempt is None:
@@ -220,7 +85,7 @@ def _is_own(base: plans.Base, like: plans.Base, path: str | None) -> bool:
     return base.plan.digest == like.plan.digest
 
 
-def _goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Comparison | verdict.StateVerdict | None:
+def goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Comparison | verdict.StateVerdict | None:
     """What it means to give a state to the plan of an attempt that ran before: None where it is its own."""
     if _is_own(base, like, path):
         return None
@@ -254,7 +119,7 @@ async def compiled(
 ) -> Plan:
     """What a script compiles to, without running any of it. Raises `Rejected` for what Flink refuses, `NotAPlan` for
     what runs but has no plan, `Unreachable`."""
-    script = parse_script(environment.text)
+    script = runnable(environment.script)
     gateway, session = await engine.open_session({**properties, "pipeline.name": "compile"})
     try:
         await gateway.prepare(session, environment.before, quiet)
@@ -275,9 +140,8 @@ async def compiled(
 async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
     """Raises `Rejected` for the first INSERT that Flink cannot plan at all."""
     for statement in script.inserts:
-        text = placed(statement.model_copy(update={"text": without_execute(statement.text)}))
         try:
-            await gateway.execute(session, "EXPLAIN " + text)
+            await gateway.execute(session, "EXPLAIN " + placed(statement.without_execute()))
         except StatementFailed as error:
             raise rejected(statement, error, quiet) from error
 
@@ -299,7 +163,7 @@ async def judge(
             return None
         path, base = start
         if not anew and (like := await _like(session, job, number)) is not None:
-            found = _goes_on(base, like, path)
+            found = goes_on(base, like, path)
             if found is None:
                 return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary="It runs as it did before.")
             return found.verdict if isinstance(found, verdict.Comparison) else found
@@ -336,14 +200,15 @@ class _Text:
     properties: dict[str, str]
 
 
-async def _text(services: Services, session: AsyncSession, job: Job, number: int) -> _Text:
+async def _text(services: Services, session: Session, job: Job, number: int) -> _Text:
     version = await jobs.version(session, job, number)
     cluster = await clusters.get(session, job.cluster)
     project = await jobs.project(session, job.project)
-    config = values(effective_config(job, cluster, project, version))
     spec = SqlSpec.model_validate(version.spec)
+    script = parse_script(spec.sql)
+    config = values(effective_config(job, cluster, project, version, script))
     made = await environment(
-        services, session, job.project, spec.sql, uses=spec.libraries, open_secrets=True, table_options=config
+        services, session, job.project, script, uses=spec.libraries, open_secrets=True, table_options=config
     )
     properties = properties_of(made, {**config, **python_properties(services, cluster, made)}, spec.parallelism)
     return _Text(cluster, made, properties)
@@ -380,7 +245,7 @@ async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | 
     return row, None
 
 
-async def _like(session: AsyncSession, job: Job, number: int) -> plans.Base | None:
+async def _like(session: Session, job: Job, number: int) -> plans.Base | None:
     """What ran last of a job, when that is the version `number` and it is known."""
     last = await attempts.get(session, job.id, job.current_attempt) if job.current_attempt else None
     if last is None or last.version != number:
@@ -390,9 +255,7 @@ async def _like(session: AsyncSession, job: Job, number: int) -> plans.Base | No
     return plans.Base(last, await plans.get(session, last.plan)) if last else None
 
 
-async def _base(
-    session: AsyncSession, job: Job, restore: RestoreRequest | None
-) -> tuple[str | None, plans.Base] | None:
+async def _base(session: Session, job: Job, restore: RestoreRequest | None) -> tuple[str | None, plans.Base] | None:
     """(path, what made the state there): the point that is named, else the newest one, which is the current attempt's
     if it has any; it is still to be made when that is alive (path None). None where there is no state."""
     points = [attempts.as_point(row) for row in await attempts.points(session, job.id)]

@@ -10,14 +10,28 @@ from dataclasses import dataclass
 from core.effects import EngineError
 from core.errors import InvalidInput
 from core.specs import Use
-from core.sql.references import chain_at
 from core.sql.resources import TableDefinition
-from core.sql.script import statements
+from core.sql.tokens import (
+    SKIPPED,
+    Kind,
+    Token,
+    chain_at,
+    is_name,
+    lexemes,
+    literal,
+    options_in,
+    statements,
+    tokens,
+    unquoted,
+)
 from services import Services
 from sql.options import known
 from store import clusters, jobs, resources
 
 MAX_CANDIDATES = 200
+LONGEST_WORD = 1000
+_WORD = re.compile(r"[\w.`$-]*")
+_PARTS = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -39,8 +53,8 @@ async def candidates(
     """(where the word at the cursor begins, what may take its place). `words` are what a session's completer said;
     without a session a passing one is asked. `uses` are libraries whose connectors count."""
     before = text[: min(position, len(text))]
-    match = re.search(r"[\w.`$-]*$", before)
-    word = match.group() if match else ""
+    match = _WORD.match(before[: -LONGEST_WORD - 1 : -1])
+    word = match.group()[::-1] if match else ""
     at = len(before) - len(word)
     async with services.database.read() as session:
         await jobs.project(session, project)
@@ -56,7 +70,8 @@ async def candidates(
         return len(before) - len(place.typed), await _options(services, project, cluster_name, uses, place)
     found: list[Candidate] = []
     lower = word.strip("`").lower()
-    mentioned = {name: columns for name, columns in tables.items() if re.search(rf"\b{re.escape(name)}\b", text)}
+    words_of_text = set(_PARTS.findall(text))
+    mentioned = {name: columns for name, columns in tables.items() if words_of_text.issuperset(_PARTS.findall(name))}
     for name, columns in mentioned.items():
         found += [Candidate(c, "column", name) for c in columns if c.lower().startswith(lower)]
     found += [Candidate(n, "table") for n in tables if n.lower().startswith(lower)]
@@ -75,8 +90,7 @@ async def _asked(services: Services, cluster_name: str, before: str) -> list[str
     """Flink's completer in a session of its own, which knows keywords and functions."""
     async with services.database.read() as session:
         cluster = await clusters.get(session, cluster_name)
-    start = max((m.end() for m in re.finditer(";", before)), default=0)
-    statement = before[start:].lstrip()
+    statement = before[before.rfind(";") + 1 :].lstrip()
     try:
         gateway, handle = await services.engines.compiler(cluster).open_session({})
         try:
@@ -91,7 +105,7 @@ def _tables_of(text: str) -> dict[str, list[str]]:
     """Tables that the text makes itself, with their columns as far as they can be seen."""
     found: dict[str, list[str]] = {}
     try:
-        every = list(statements(text))
+        every = list(statements(tokens(text)))
     except InvalidInput:
         return found  # a text that is being written is seldom whole
     for parts in every:
@@ -108,8 +122,8 @@ def _tables_of(text: str) -> dict[str, list[str]]:
             depth += {"(": 1, ")": -1, "<": 1, ">": -1}.get(token.text, 0)
             if depth == 0 and token.text == ")":
                 break
-            if fresh and token.kind in ("word", "name") and token.word not in ("WATERMARK", "PRIMARY", "CONSTRAINT"):
-                columns.append(token.text.strip("`"))
+            if fresh and is_name(token) and token.word not in ("WATERMARK", "PRIMARY", "CONSTRAINT"):
+                columns.append(unquoted(token))
             fresh = depth == 1 and token.text in ("(", ",")
         found[".".join(chain)] = columns
     return found
@@ -125,12 +139,24 @@ class _Place:
 
 
 def _in_options(before: str) -> _Place | None:
-    match = re.search(r"WITH\s*\(((?:[^()']|'[^']*')*)'([^']*)$", before, re.IGNORECASE)
-    if match is None:
+    parts: list[Token] = []
+    try:
+        for token in lexemes(before):
+            parts.append(token)
+    except InvalidInput:
+        typed = before[parts[-1].end if parts else 0 :]
+    else:
         return None
-    key = re.search(r"'([^']*)'\s*=\s*$", match.group(1))
-    given = dict(re.findall(r"'([^']*)'\s*=\s*'([^']*)'", match.group(1)))
-    return _Place(given, key.group(1) if key else None, match.group(2))
+    parts = [t for t in parts if t.kind not in SKIPPED]
+    opening = next((i for i in range(len(parts) - 1, -1, -1) if parts[i].text in ("(", ")")), 0)
+    if not typed.startswith("'") or not parts or parts[opening].text != "(" or parts[opening - 1].word != "WITH":
+        return None
+    options = parts[opening + 1 :]
+    given = {literal(key.text): literal(value.text) for key, value in options_in(options)}
+    of = None
+    if len(options) > 1 and options[-1].text == "=" and options[-2].kind is Kind.STRING:
+        of = literal(options[-2].text)
+    return _Place(given, of, typed[1:])
 
 
 async def _options(

@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from core.errors import InvalidInput
 from core.libraries import LibraryState
 from core.specs import Use
 from core.sql.operators import TableName
-from core.sql.references import Chain, bent, chain_at, created, named, quoted, quoted_name, resolved_sql, secrets_in
+from core.sql.references import created, definition_overrides, named, resolved_script, secrets_in, written
 from core.sql.resources import TableDefinition
-from core.sql.script import place_of, statements, tokens
+from core.sql.script import Script, parse
+from core.sql.tokens import quoted, quoted_name
 from services import Services
 from settings.installed import flink_python
 from store import resources
+from store.database import Session
 from store.tables import Cluster, Library
 
 CATALOG, DATABASE = "default_catalog", "default_database"
@@ -49,11 +49,11 @@ _OF_LIBRARY = ("project", "name", "version", "kind", "files", "functions")
 
 @dataclass(frozen=True)
 class Environment:
-    """`before` are statements to run first, `text` is the script. With secrets opened, `secrets` are their values,
+    """`before` are statements to run first, then comes the `script`. With secrets opened, `secrets` are their values,
     and all of it stays in the process that asked for it. `inputs` is the hash of what a plan is made from."""
 
     before: list[str]
-    text: str
+    script: Script
     secrets: list[str]
     rights: Mapping[str, Right]
     properties: Mapping[str, str]
@@ -87,31 +87,21 @@ class Environment:
     def check_text(self) -> None:
         """The same from the text alone, for what Flink cannot compile to a plan: a table after INSERT INTO is
         written, every other one that is named is read."""
-        names = named(self.text)
-        written = set(_targets(self.text))
+        names, targets = named(self.script), written(self.script)
         for full in self.rights:
             short = {tuple(full.split(".")[i:]) for i in range(3)}
             table = TableName(*full.split("."))
-            if short & written:
+            if short & targets:
                 self.check([], [table])
             elif short & names:
                 self.check([table], [])
 
 
-def _targets(text: str) -> list[Chain]:
-    found = []
-    parts = list(tokens(text))
-    for i, token in enumerate(parts[:-2]):
-        if token.word == "INSERT" and parts[i + 1].word in ("INTO", "OVERWRITE"):
-            found.append(chain_at(parts[i + 2 :]))
-    return found
-
-
 async def environment(
     services: Services,
-    session: AsyncSession,
+    session: Session,
     project: str,
-    text: str,
+    script: Script,
     *,
     uses: Sequence[Use] = (),
     open_secrets: bool,
@@ -125,7 +115,7 @@ async def environment(
 
     Raises `NotFound` for a library or a secret that is not there, `InvalidInput` for what may not be done.
     """
-    names, own = named(text), created(text)
+    names, own = named(script), created(script)
     before: list[str] = []
     plain: list[str] = []
     rights: dict[str, Right] = {}
@@ -136,7 +126,7 @@ async def environment(
 
     async def add(statement: str, owner: str) -> None:
         plain.append(statement)
-        before.append(await _opened(services, session, owner, statement, values) if open_secrets else statement)
+        before.append(await _opened_text(services, session, owner, statement, values) if open_secrets else statement)
 
     libraries = [await resources.library(session, project, use.name, use.version) for use in uses]
     for library in libraries:
@@ -177,13 +167,15 @@ async def environment(
             await add(statement, row.project)
             rights[str(TableName(CATALOG, database, row.name))] = Right(label, item.read, item.write)
     if foreign:
-        _unbent(text, foreign, moved=moved or _moves(text))
-    script = await _opened(services, session, project, text, values) if open_secrets else text
+        _check_overrides(script, foreign, moved=moved or _moves(script))
+    opened = await _opened(services, session, project, script, values) if open_secrets else script
     kept = {k: v for k, v in (table_options or {}).items() if k.startswith("table.")}
-    made_of = json.dumps([text, plain, kept, [f["sha256"] for lib in libraries for f in lib.files]], sort_keys=True)
+    made_of = json.dumps(
+        [script.text, plain, kept, [f["sha256"] for lib in libraries for f in lib.files]], sort_keys=True
+    )
     return Environment(
         before=before,
-        text=script,
+        script=opened,
         secrets=values,
         rights=rights,
         properties=properties,
@@ -194,7 +186,7 @@ async def environment(
 
 
 async def as_it_was(
-    services: Services, session: AsyncSession, project: str, text: str, made_of: Mapping[str, Any]
+    services: Services, session: Session, project: str, script: Script, made_of: Mapping[str, Any]
 ) -> Environment:
     """The environment that an attempt ran in, from what was written down with it: the tables and libraries as they were
     then, secrets as they are now.
@@ -217,12 +209,12 @@ async def as_it_was(
             )
     before = []
     for statement in _library_statements(services, libraries, properties):
-        before.append(await _opened(services, session, project, statement, values))
+        before.append(await _opened_text(services, session, project, statement, values))
     for table in tables:
-        before.append(await _opened(services, session, table.owner, table.statement, values))
+        before.append(await _opened_text(services, session, table.owner, table.statement, values))
     return Environment(
         before=before,
-        text=await _opened(services, session, project, text, values),
+        script=await _opened(services, session, project, script, values),
         secrets=values,
         rights={},
         properties=properties,
@@ -240,18 +232,18 @@ def python_properties(services: Services, cluster: Cluster, made: Environment) -
     return {**made.properties, "python.executable": python, "python.client.executable": python}
 
 
-def _moves(text: str) -> bool:
-    return any(parts[0].word == "USE" for parts in statements(text))
+def _moves(script: Script) -> bool:
+    return any(parts[0].word == "USE" for parts in script.statements())
 
 
-def _unbent(text: str, foreign: Sequence[tuple[str, str]], *, moved: bool) -> None:
+def _check_overrides(script: Script, foreign: Sequence[tuple[str, str]], *, moved: bool) -> None:
     """Raise `InvalidInput` when a text takes or changes the definition of another project's table: with it goes
     access that was not granted."""
-    for how, chain, offset in bent(text):
+    for how, chain, token in definition_overrides(script):
         for project, name in foreign:
             short = len(chain) == 1 and moved and chain[0] == name
             if short or chain[-2:] == (project, name):
-                line, column = place_of(text, offset)
+                line, column = script.place(token)
                 raise InvalidInput(
                     f"Line {line}, column {column}: {how} of {project}.{name}, a table of another project, which "
                     "may only be read or written as it is.",
@@ -260,46 +252,54 @@ def _unbent(text: str, foreign: Sequence[tuple[str, str]], *, moved: bool) -> No
                 )
 
 
-async def hidden(services: Services, session: AsyncSession, project: str) -> list[str]:
+async def hidden(services: Services, session: Session, project: str) -> list[str]:
     """The values that an answer to a project may not show: its own secrets, and those of tables granted to it."""
     names = {project: {row.name for row in await resources.secrets(session, project)}}
     for item in await resources.visible(session, project):
         if item.resource.project != project:
-            wanted = TableDefinition.model_validate(item.resource.definition).secrets()
-            names.setdefault(item.resource.project, set()).update(wanted)
-    found = []
-    for owner, wanted in names.items():
-        sealed = await resources.sealed(session, owner, wanted) if wanted else {}
-        found += [services.vault.open(value) for value in sealed.values()]
-    return found
+            referred = TableDefinition.model_validate(item.resource.definition).secrets()
+            names.setdefault(item.resource.project, set()).update(referred)
+    values = []
+    for owner, of_owner in names.items():
+        sealed = await resources.sealed(session, owner, of_owner) if of_owner else {}
+        values += [services.vault.open(value) for value in sealed.values()]
+    return values
 
 
-async def _opened(services: Services, session: AsyncSession, project: str, text: str, values: list[str]) -> str:
-    names = secrets_in(text)
-    if not names:
+async def _opened_text(services: Services, session: Session, project: str, text: str, values: list[str]) -> str:
+    """A statement of ours with its references replaced; one without any is not even tokenized."""
+    if not secrets_in(text):
         return text
+    return (await _opened(services, session, project, parse(text), values)).text
+
+
+async def _opened(services: Services, session: Session, project: str, script: Script, values: list[str]) -> Script:
+    """A script with its references replaced; the values come to `values`."""
+    names = secrets_in(script.text)
+    if not names:
+        return script
     sealed = await resources.sealed(session, project, names)
     secret = {name: services.vault.open(value) for name, value in sealed.items()}
     values += secret.values()
-    return resolved_sql(text, secret)
+    return resolved_script(script, secret)
 
 
 def _library_statements(services: Services, libraries: Sequence[Library], properties: dict[str, str]) -> list[str]:
     """ADD JAR and CREATE FUNCTION for what a script uses. Python functions go by properties of the session."""
-    found = []
+    statements = []
     archives = []
     for row in libraries:
         for file in row.files:
             if row.kind == "jar":
-                found.append(f"ADD JAR {quoted(str(services.artifacts.jar(file['sha256'])))}")
+                statements.append(f"ADD JAR {quoted(str(services.artifacts.jar(file['sha256'])))}")
             else:
                 archives.append(str(services.artifacts.python_file(file["sha256"], file["name"])))
         language = "JAVA" if row.kind == "jar" else "PYTHON"
         for function in row.functions:
             name = quoted_name(str(function["name"]))
-            found.append(
+            statements.append(
                 f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS {quoted(str(function['class']))} LANGUAGE {language}"
             )
     if archives:
         properties["python.files"] = ",".join(archives)
-    return found
+    return statements

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from clusters.sql import SqlGateway, StatementFailed
 from core.effects import EngineError, quiet
 from core.errors import PenstockError
 from core.specs import Use
-from core.sql.references import quoted
+from core.sql.script import EMPTY
+from core.sql.tokens import quoted
 from services import Services
 from settings import clock, waits
 from sql.environment import environment
 from store import clusters, resources
+from store.database import Session
 from store.tables import Cluster
 
 UNKNOWN = "penstock.unknown"
@@ -70,7 +70,7 @@ async def known(
     return names
 
 
-async def _newest(services: Services, session: AsyncSession, project: str) -> list[Use]:
+async def _newest(services: Services, session: Session, project: str) -> list[Use]:
     found: dict[str, Use] = {}
     for row in await resources.libraries(session, project):
         if row.kind == "jar" and row.state == "READY":
@@ -82,7 +82,7 @@ async def _asked(
     services: Services, project: str, cluster: Cluster, libraries: Sequence[Use], given: dict[str, str]
 ) -> list[str]:
     async with services.database.read() as session:
-        made = await environment(services, session, project, "", uses=libraries, open_secrets=False)
+        made = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
     gateway, handle = await services.engines.compiler(cluster).open_session({})
     try:
         await gateway.prepare(handle, made.before, quiet)

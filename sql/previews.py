@@ -11,9 +11,10 @@ from clusters.sql import SqlGateway, StatementFailed, scrub, told
 from core.effects import Rejected, quiet
 from core.errors import InvalidInput
 from core.specs import Use
-from core.sql.references import Chain, chain_at, check_script, quoted_name
+from core.sql.references import check_script
 from core.sql.rewriting import Described, Sink, as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
-from core.sql.script import Script, Statement, placed, sort_script, tokens
+from core.sql.script import Script, Statement, placed
+from core.sql.tokens import Chain, chain_at, quoted_name, tokens
 from services import Services
 from settings.waits import planning
 from sql.compiling import scratch_of
@@ -37,7 +38,7 @@ class Wanted:
 
     project: str
     cluster: str
-    sql: str
+    script: Script
     libraries: Sequence[Use] = ()
     limits: Limits = field(default_factory=Limits)
     materialize: bool = False
@@ -55,12 +56,11 @@ def refused(statement: Statement, error: StatementFailed, secrets: Sequence[str]
     )
 
 
-def only_query(text: str) -> tuple[Script, Statement]:
-    """A script that sets up and ends in one query. Raises `InvalidInput`."""
-    script, misplaced = sort_script(text)
-    check_script(text)
+def check_query(script: Script) -> None:
+    """Raise `InvalidInput` unless a script sets up and has one query."""
+    check_script(script)
     asked = {q.number for q in script.queries}
-    if wrong := [m for m in misplaced if m.statement.number not in asked]:
+    if wrong := [m for m in script.misplaced if m.statement.number not in asked]:
         raise wrong[0].error
     if len(script.queries) != 1 or script.inserts:
         raise InvalidInput(
@@ -70,23 +70,26 @@ def only_query(text: str) -> tuple[Script, Statement]:
             field="sql",
             remedy="To see what INSERTs would write, debug the script.",
         )
-    return script, script.queries[0]
+
+
+def check_inserts(script: Script) -> None:
+    """Raise `InvalidInput` unless a script has INSERTs, and nothing that a job may not have."""
+    check_script(script)
+    if script.misplaced:
+        raise script.misplaced[0].error
+    if not script.inserts:
+        raise InvalidInput("The script has no INSERT to debug.", code="sql_no_insert", field="sql")
 
 
 async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
     """Start a run. Raises `InvalidInput` with Flink's words and their place, `Unreachable`."""
     debugging = wanted.sources is not None
     if debugging:
-        script, misplaced = sort_script(wanted.sql)
-        check_script(wanted.sql)
-        if misplaced:
-            raise misplaced[0].error
-        if not script.inserts:
-            raise InvalidInput("The script has no INSERT to debug.", code="sql_no_insert", field="sql")
+        check_inserts(wanted.script)
     else:
-        script, _ = only_query(wanted.sql)
+        check_query(wanted.script)
     made, cluster = await _environment(services, wanted)
-    opened, _ = sort_script(made.text)
+    opened = made.script
     engine = services.engines.workbench(cluster)
     properties = {**wanted.config, **python_properties(services, cluster, made)}
     try:
@@ -94,6 +97,7 @@ async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
     except Rejected as error:
         raise InvalidInput(error.message, code="no_gateway", field="cluster") from error
     run: Run | None = None
+    has_started = False
     rows = f"{scratch_of(cluster)}/rows/{session}"
     try:
         async with planning(services.settings, "Preparing the preview"):
@@ -119,15 +123,15 @@ async def start(services: Services, runs: Runs, wanted: Wanted) -> Run:
         runs.add(run)
         await run.write_down(wanted.project, cluster.name, wanted.request)
         await run.start(wanted.project)
+        has_started = True
         return run
-    except BaseException as error:
-        if run is None or not run.sent:
+    except StatementFailed as error:
+        raise refused((opened.queries or opened.inserts)[0], error, made.secrets) from error
+    finally:  # also when the request is cancelled meanwhile
+        if not has_started and (run is None or not run.sent):
             await gateway.close(session)
-        if run is not None:
+        if not has_started and run is not None:
             runs.drop(run)
-        if isinstance(error, StatementFailed):
-            raise refused((opened.queries or opened.inserts)[0], error, made.secrets) from error
-        raise
 
 
 async def _environment(services: Services, wanted: Wanted) -> tuple[Environment, Cluster]:
@@ -135,7 +139,7 @@ async def _environment(services: Services, wanted: Wanted) -> tuple[Environment,
         await jobs.project(session, wanted.project)
         cluster = await clusters.get(session, wanted.cluster)
         made = await environment(
-            services, session, wanted.project, wanted.sql, uses=wanted.libraries, open_secrets=True
+            services, session, wanted.project, wanted.script, uses=wanted.libraries, open_secrets=True
         )
         return made, cluster
 
@@ -164,9 +168,9 @@ async def explained(gateway: SqlGateway, session: str, statements: list[Statemen
             await explain(gateway, session, statement, info, report)
         except StatementFailed as error:
             raise refused(statement, error, made.secrets, shift=1) from error
-    found = summary(report, made)
-    made.check([table_name(t) for t in found.reads], [table_name(t) for t in found.writes])
-    return found
+    validation = summary(report, made)
+    made.check([table_name(t) for t in validation.reads], [table_name(t) for t in validation.writes])
+    return validation
 
 
 async def _debug(
@@ -178,18 +182,18 @@ async def _debug(
     folder: str,
 ) -> list[Stream]:
     """Each INSERT as a query of the rows that it would write. No sink is ever opened."""
-    found = await explained(gateway, session, script.inserts, made)
+    validation = await explained(gateway, session, script.inserts, made)
     tables: dict[Chain, tuple[list[Described], str]] = {}
     for name, given in sources.items():
-        chain = chain_at(list(tokens(name)))
+        chain = chain_at(tokens(name))
         columns = await _described(gateway, session, chain)
         full = chain[-1]
-        if not any(read.split(".")[-1] == full for read in found.reads):
+        if not any(read.split(".")[-1] == full for read in validation.reads):
             raise InvalidInput(
                 f"The script does not read {name}.",
                 code="source_not_read",
                 field=f"sources.{name}",
-                remedy=f"It reads: {', '.join(found.reads)}.",
+                remedy=f"It reads: {', '.join(validation.reads)}.",
             )
         tables[chain] = columns, as_lines(given.rows, columns, name)
     sinks = [taken_apart(s) for s in script.inserts]

@@ -122,7 +122,8 @@ class Run:
         async with self._services.database.write() as session:
             for number, stream in enumerate(self.streams):
                 stream.id = f"{self.id}:{number:02d}"
-                session.add(
+                await previews.add(
+                    session,
                     Preview(
                         id=stream.id,
                         project=project,
@@ -135,7 +136,7 @@ class Run:
                         rows=0,
                         lease_until=lease,
                         created_at=now,
-                    )
+                    ),
                 )
 
     @property
@@ -145,13 +146,14 @@ class Run:
 
     async def start(self, project: str) -> None:
         """Send the queries, and wait until the gateway has taken each. Raises `StatementFailed`, `TooSlow`."""
+        following = self._finish(Ended.FAILED, "it was refused")  # also when the request is cancelled meanwhile
         try:
             async with planning(self._services.settings, "Planning the queries of the preview"):
                 firsts = await asyncio.gather(*(self._send(stream, project) for stream in self.streams))
-        except BaseException:
-            self._task = asyncio.create_task(self._finish(Ended.FAILED, "it was refused"))
-            raise
-        self._task = asyncio.create_task(self._go(list(firsts)))
+            following.close()
+            following = self._go(firsts)
+        finally:
+            self._task = asyncio.create_task(following)
 
     async def _send(self, stream: Stream, project: str) -> Result:
         stream.operation = await self._gateway.start(
@@ -360,8 +362,8 @@ class Run:
         try:
             async with self._services.database.write() as session:
                 for stream in self.streams:
-                    assert stream.ended is not None
-                    await previews.end(session, stream.id, stream.ended.value, stream.why, stream.rows, now)
+                    ended = stream.ended or state
+                    await previews.end(session, stream.id, ended.value, stream.why, stream.rows, now)
         except Exception as error:
             log.warning("the end of a preview was not written", run=self.id, why=str(error))
         await self._tell("end", {"run": self.id, "state": _worst(self.streams).value})

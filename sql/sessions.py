@@ -10,52 +10,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from clusters.protocol import SqlWorkbench, Unreachable
 from clusters.sql import SessionGone, SqlGateway, StatementFailed, scrub
-from core.config import check_config, check_key
+from core.config import check_config
 from core.effects import EngineError, Rejected, quiet
 from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
-from core.sql.references import check_script, literal
-from core.sql.script import Statement, StatementKind, creates_as_query, statements, tokens
+from core.sql.interactive import QUERIES, SETUP, session_statement, setting_of
+from core.sql.script import EMPTY, Script, Statement, parse
+from core.sql.tokens import literal
 from services import Services
 from settings import clock, waits
 from sql.environment import Environment, environment, hidden, python_properties
 from sql.previews import explained, refused
 from sql.runs import Limits, Run, Runs, Stream
 from store import clusters, jobs
+from store import sessions as rows
+from store.database import Session
 from store.tables import Cluster, SqlSession
 
 MAX_RESULT_ROWS = 1000
-_QUERIES = ("SELECT", "WITH", "VALUES")
-_SETUP = ("CREATE", "DROP", "ALTER", "USE", "LOAD", "UNLOAD")
-_REFUSED = {
-    "INSERT": "what writes is a job: create one with this text, or debug it to see what it would write",
-    "EXECUTE": "what writes is a job",
-    "BEGIN": "what writes is a job",
-    "STATEMENT": "what writes is a job",
-    "UPDATE": "it changes data outside the session",
-    "DELETE": "it changes data outside the session",
-    "TRUNCATE": "it changes data outside the session",
-    "CALL": "a procedure may start jobs that Penstock does not know",
-    "STOP": "jobs are stopped with commands of Penstock",
-    "COMPILE": "plans are kept by Penstock",
-    "ANALYZE": "it runs a job of its own",
-    "REPLACE": "it runs a job of its own",
-    "ADD": "jars come from the project's libraries",
-    "REMOVE": "jars come from the project's libraries",
-    "QUIT": "close the session instead",
-    "EXIT": "close the session instead",
-    "SOURCE": "files of the server cannot be read",
-}
 log = structlog.get_logger()
 
 
@@ -76,18 +56,6 @@ class Answer:
     truncated: bool = False
     run: Run | None = None
     rebuilt: Rebuilt | None = None
-
-
-async def get(session: AsyncSession, id_: str) -> SqlSession:
-    found = None if "\x00" in id_ else await session.get(SqlSession, id_)
-    if found is None or found.closed_at is not None:
-        raise NotFound(f"There is no open session {id_[:80]}.", code="session_not_found")
-    return found
-
-
-async def all_(session: AsyncSession, project: str) -> Sequence[SqlSession]:
-    query = select(SqlSession).where(SqlSession.project == project, SqlSession.closed_at.is_(None))
-    return (await session.scalars(query.order_by(SqlSession.created_at))).all()
 
 
 class Sessions:
@@ -130,19 +98,17 @@ class Sessions:
         async with self._services.database.write() as session:
             await jobs.project(session, project)
             await clusters.get(session, cluster)
-            session.add(row)
-        try:
+            await rows.add(session, row)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.end, row.id)
             await self._rebuild(row)
-        except BaseException:
-            await self.end(row.id)
-            raise
+            undo.pop_all()
         return row
 
     async def end(self, id_: str) -> None:
         """Close a session; its previews end with it."""
         async with self._services.database.write() as session:
-            row = await get(session, id_)
-            row.closed_at = clock.now()
+            row = await rows.close(session, id_, clock.now())
             cluster = await clusters.get(session, row.cluster)
         self._kept.pop(id_, None)
         self._locks.pop(id_, None)
@@ -156,38 +122,41 @@ class Sessions:
 
     async def execute(self, id_: str, text: str, limits: Limits, *, materialize: bool = False) -> Answer:
         """Run one statement. Raises `InvalidInput` with Flink's words, `Conflict` while another one runs."""
-        statement, words = _one(text)
+        script = parse(text)
+        statement = session_statement(script)
         lock = self._locks.setdefault(id_, asyncio.Lock())
         if lock.locked():
             raise Conflict("Another statement of this session is running.", code="session_busy", remedy="Wait for it.")
         async with lock:
             async with self._services.database.read() as session:
-                row = await get(session, id_)
+                row = await rows.get(session, id_)
                 cluster = await clusters.get(session, row.cluster)
-                made = await self._environment(session, row, text)
+                made = await self._environment(session, row, script)
             rebuilt: Rebuilt | None = None
             for last in (False, True):
                 gateway = self._gateway(cluster, row)
                 try:
                     if gateway is None or row.handle is None:
                         raise SessionGone("The session has no gateway.")
-                    answer = await self._run(row, gateway, row.handle, statement, words, made, limits, materialize)
+                    answer = await self._run(row, gateway, row.handle, statement, made, limits, materialize)
                     break
                 except StatementFailed as error:
                     raise refused(statement, error, made.secrets) from error
                 except (SessionGone, Unreachable) as error:
-                    if last or (isinstance(error, Unreachable) and error.sent and words[0] in _SETUP):
+                    if last or (isinstance(error, Unreachable) and error.sent and statement.first in SETUP):
                         raise
                     rebuilt = await self._rebuild(row)
             answer.rebuilt = rebuilt
-            await self._remember(row, text, words)
+            await self._remember(row, script, statement)
             self._kept[id_] = asyncio.get_running_loop().time()
             return answer
 
-    async def _environment(self, session: AsyncSession, row: SqlSession, text: str) -> Environment:
+    async def _environment(self, session: Session, row: SqlSession, script: Script) -> Environment:
         uses = [Use.model_validate(u) for u in row.libraries]
         moved = any(s.lstrip()[:3].upper() == "USE" for s in row.setup)
-        made = await environment(self._services, session, row.project, text, uses=uses, open_secrets=True, moved=moved)
+        made = await environment(
+            self._services, session, row.project, script, uses=uses, open_secrets=True, moved=moved
+        )
         # What was made earlier may show secrets that this statement does not name.
         return replace(made, secrets=await hidden(self._services, session, row.project))
 
@@ -197,7 +166,6 @@ class Sessions:
         gateway: SqlGateway,
         handle: str,
         statement: Statement,
-        words: list[str],
         made: Environment,
         limits: Limits,
         materialize: bool,
@@ -207,9 +175,9 @@ class Sessions:
             if ddl.startswith(("CREATE TABLE", "CREATE DATABASE")):
                 with contextlib.suppress(StatementFailed):
                     await gateway.execute(handle, ddl)
-        if words[0] in _QUERIES:
+        if statement.first in QUERIES:
             return await self._query(row, gateway, handle, statement, made, limits, materialize)
-        operation = await gateway.start(handle, made.text)
+        operation = await gateway.start(handle, made.script.text)
         answer, token = Answer(), 0
         while True:
             page = await gateway.page(handle, operation, token)
@@ -242,34 +210,34 @@ class Sessions:
             engine,
             gateway,
             handle,
-            [Stream("", made.text)],
+            [Stream("", made.script.text)],
             limits,
             secrets=made.secrets,
             materialize=materialize,
             owns_session=False,
         )
         self._runs.add(run)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._runs.drop, run)
             await run.write_down(
                 row.project, row.cluster, {"kind": "session", "session": row.id, "sql": statement.text}
             )
             await run.start(row.project)
-        except BaseException:
-            self._runs.drop(run)
-            raise
+            undo.pop_all()
         return Answer(run=run)
 
-    async def _remember(self, row: SqlSession, text: str, words: list[str]) -> None:
+    async def _remember(self, row: SqlSession, script: Script, statement: Statement) -> None:
         async with self._services.database.write() as session:
-            current = await get(session, row.id)
+            current = await rows.get(session, row.id)
             current.used_at = clock.now()
-            if words[0] in _SETUP:
-                current.setup = [*current.setup, text]
-            elif words[0] == "SET" and len(words) > 1:
-                key, value = _setting(text)
+            alone = len(statement.tokens) == 1
+            if statement.first in SETUP:
+                current.setup = [*current.setup, script.text]
+            elif statement.first == "SET" and not alone:
+                key, value = setting_of(statement)
                 current.settings = {**current.settings, key: value}
-            elif words[0] == "RESET":
-                key = literal(next(t.text for t in list(tokens(text))[1:])) if len(words) > 1 else ""
+            elif statement.first == "RESET":
+                key = "" if alone else literal(statement.tokens[1].text)
                 current.settings = {k: v for k, v in current.settings.items() if key and k != key}
 
     # Rebuilding -------------------------------------------------------------------------------
@@ -278,39 +246,34 @@ class Sessions:
         """Make the session again on a gateway that answers. When another process was faster, its session is taken."""
         services = self._services
         async with services.database.read() as session:
-            current = await get(session, row.id)
+            current = await rows.get(session, row.id)
             if current.generation != row.generation:
                 _take(row, current)
                 return Rebuilt()
             cluster = await clusters.get(session, row.cluster)
             uses = [Use.model_validate(u) for u in row.libraries]
-            made = await environment(services, session, row.project, "", uses=uses, open_secrets=True, everything=True)
+            made = await environment(
+                services, session, row.project, EMPTY, uses=uses, open_secrets=True, everything=True
+            )
         engine = services.engines.workbench(cluster)
         gateway, handle = await self._open(engine, cluster, row, made)
         rebuilt = Rebuilt(reset=dict(current.settings))
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(gateway.close, handle)
             for statement in current.setup:
                 async with services.database.read() as session:
-                    one = await environment(services, session, row.project, statement, open_secrets=True)
+                    one = await environment(services, session, row.project, parse(statement), open_secrets=True)
                 try:
-                    await gateway.execute(handle, one.text)
+                    await gateway.execute(handle, one.script.text)
                 except StatementFailed as error:
                     rebuilt.lost.append(f"{statement[:200]}: {scrub(error.message, one.secrets)}")
-        except BaseException:
-            await gateway.close(handle)
-            raise
+            undo.pop_all()
         async with services.database.write() as session:
-            changed = await session.execute(
-                update(SqlSession)
-                .where(SqlSession.id == row.id, SqlSession.generation == row.generation)
-                .values(gateway_url=gateway.url, handle=handle, generation=row.generation + 1, settings={})
-                .returning(SqlSession.id)
-            )
-            won = changed.scalar_one_or_none() is not None
-        if not won:
+            is_ours = await rows.rebuilt(session, row, gateway.url, handle)
+        if not is_ours:
             await gateway.close(handle)
         async with services.database.read() as session:
-            _take(row, await get(session, row.id))
+            _take(row, await rows.get(session, row.id))
         self._kept[row.id] = asyncio.get_running_loop().time()
         return rebuilt
 
@@ -332,7 +295,7 @@ class Sessions:
     async def complete(self, id_: str, text: str, position: int) -> list[str]:
         """What may stand at a position, for a session with all that was made in it."""
         async with self._services.database.read() as session:
-            row = await get(session, id_)
+            row = await rows.get(session, id_)
             cluster = await clusters.get(session, row.cluster)
         for last in (False, True):
             gateway = self._gateway(cluster, row)
@@ -348,7 +311,7 @@ class Sessions:
 
     async def libraries(self, id_: str) -> list[Use]:
         async with self._services.database.read() as session:
-            return [Use.model_validate(u) for u in (await get(session, id_)).libraries]
+            return [Use.model_validate(u) for u in (await rows.get(session, id_)).libraries]
 
     # Keeping ----------------------------------------------------------------------------------
 
@@ -361,7 +324,7 @@ class Sessions:
             for id_ in list(self._kept):
                 try:
                     async with self._services.database.read() as session:
-                        row = await get(session, id_)
+                        row = await rows.get(session, id_)
                         cluster = await clusters.get(session, row.cluster)
                     if row.handle and (gateway := self._gateway(cluster, row)) is not None:
                         await gateway.heartbeat(row.handle)
@@ -376,39 +339,6 @@ class Sessions:
 def _take(row: SqlSession, current: SqlSession) -> None:
     row.gateway_url, row.handle, row.generation = current.gateway_url, current.handle, current.generation
     row.setup, row.settings = current.setup, current.settings
-
-
-def _one(text: str) -> tuple[Statement, list[str]]:
-    """The one statement of a text, and its words. Raises `InvalidInput`."""
-    check_script(text)
-    found = list(statements(text))
-    if len(found) != 1:
-        raise InvalidInput(
-            f"One statement at a time; these are {len(found)}.", code="not_one_statement", field="statement"
-        )
-    parts = found[0]
-    words = [t.word for t in parts]
-    why = _REFUSED.get(words[0])
-    if words[0] in ("CREATE", "ALTER") and "MATERIALIZED" in words[1:4]:
-        why = "a materialized table runs jobs of its own"
-    if words[0] == "CREATE" and creates_as_query(parts):
-        why = "it starts a job; write CREATE TABLE, and create a job with INSERT INTO"
-    if why is not None:
-        raise InvalidInput(f"{words[0]} has no place in a session: {why}.", code="statement_refused", field="statement")
-    if words[0] == "SET" and len(words) > 1:
-        _setting(text)
-    end = parts[-1].offset + len(parts[-1].text)
-    kind = StatementKind.SET if words[0] == "SET" else StatementKind.SETUP
-    return Statement(number=1, kind=kind, text=text[:end].lstrip(), line=1, column=1), words
-
-
-def _setting(text: str) -> tuple[str, str]:
-    parts = list(tokens(text))[1:4]
-    if [t.kind for t in parts] != ["string", "other", "string"]:
-        raise InvalidInput("SET is written SET 'key' = 'value'.", code="sql_script", field="statement")
-    key, value = literal(parts[0].text), literal(parts[2].text)
-    check_key(key, "statement")
-    return key, value
 
 
 def _scrubbed(fields: list[Any], secrets: list[str]) -> list[Any]:

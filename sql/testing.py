@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from core.errors import InvalidInput
 from core.specs import SqlSpec
 from core.sql.changelog import differences
+from core.sql.script import parse
 from services import Services
 from sql.previews import Given, Wanted, start
 from sql.runs import Ended, Limits, Run, Runs
@@ -77,7 +78,7 @@ async def finished(
     wanted = Wanted(
         project=job.project,
         cluster=job.cluster,
-        sql=spec.sql,
+        script=parse(spec.sql),
         libraries=spec.libraries,
         limits=Limits(rows=TEST_ROWS, seconds=seconds),
         materialize=True,

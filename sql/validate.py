@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from clusters.sql import SqlGateway, StatementFailed, first_line, scrub, told
 from core.effects import EngineError, quiet
 from core.errors import PenstockError
 from core.sql.operators import TableName
-from core.sql.references import chain_at, check_script, created, literal, name_at
-from core.sql.script import Script, Statement, StatementKind, place_of, placed, sort_script, tokens, without_execute
+from core.sql.references import check_script, created_by
+from core.sql.script import Script, Statement, StatementKind, parse, placed
+from core.sql.tokens import Kind, Lines, chain_at, literal, name_at
 from sql.environment import CATALOG, Environment
 
 _ADVICE = re.compile(r"^advice\[\d+\]: \[(ADVICE|WARNING)\] (.*)$", re.MULTILINE)
@@ -22,6 +24,7 @@ _READS = re.compile(r"TableScan\(table=\[\[([^\]]+)\]")
 _WRITES = re.compile(r"^LogicalSink\(table=\[([^\]]+)\]|^LogicalLegacySink\(.*?name=\[([^\]]+)\]", re.MULTILINE)
 _MISSING = re.compile(r"Object '([^']+)' not found|Cannot find table '(?:`[^`]+`\.)*`([^`]+)`'")
 _EXPLAIN = "EXPLAIN PLAN_ADVICE\n"
+MAX_ERRORS = 500  # of statements that cannot stand where they stand; a text may be nothing else
 
 
 class ScriptError(BaseModel):
@@ -72,8 +75,8 @@ def of_text(text: str, *, queries: bool) -> tuple[Script | None, Report]:
     """What can be said without Flink. With `queries` SELECTs are welcome, and no INSERT is needed."""
     report = Report()
     try:
-        script, misplaced = sort_script(text)
-        check_script(text)
+        script = parse(text)
+        check_script(script)
     except PenstockError as error:
         line, column = _place(error.message)
         report.errors.append(
@@ -83,9 +86,8 @@ def of_text(text: str, *, queries: bool) -> tuple[Script | None, Report]:
         )
         return None, report
     asked = {q.number for q in script.queries} if queries else set()
-    for item in misplaced:
-        if item.statement.number in asked:
-            continue
+    misplaced = (item for item in script.misplaced if item.statement.number not in asked)
+    for item in itertools.islice(misplaced, MAX_ERRORS):
         s = item.statement
         report.errors.append(
             ScriptError(
@@ -98,7 +100,7 @@ def of_text(text: str, *, queries: bool) -> tuple[Script | None, Report]:
             )
         )
     if not script.inserts and not queries and not report.errors:
-        line, column = place_of(text, max(0, len(text.rstrip()) - 1))
+        line, column = Lines(text).place(max(0, len(text.rstrip()) - 1))
         report.errors.append(
             ScriptError(
                 statement=0,
@@ -118,12 +120,11 @@ def _place(message: str) -> tuple[int, int]:
 
 
 async def validate(
-    engine: SqlSessions, environment: Environment, properties: dict[str, str], *, queries: bool = False
+    engine: SqlSessions, environment: Environment, report: Report, properties: dict[str, str], *, queries: bool = False
 ) -> Validation:
-    """Raises `Unreachable` when there is no gateway to ask."""
-    script, report = of_text(environment.text, queries=queries)
-    if script is None:
-        return summary(report, environment)
+    """Check a script in its environment, and go on with the `report` of its text. Raises `Unreachable` when there is no
+    gateway to ask."""
+    script = environment.script
     gateway, session = await engine.open_session({**properties, "pipeline.name": "validate"})
     try:
         await gateway.prepare(session, environment.before, quiet)
@@ -135,15 +136,15 @@ async def validate(
         await gateway.close(session)
     for item in report.errors:
         item.message = scrub(item.message, environment.secrets)
-    found = summary(report, environment)
+    validation = summary(report, environment)
     try:
-        environment.check([table_name(t) for t in found.reads], [table_name(t) for t in found.writes])
+        environment.check([table_name(t) for t in validation.reads], [table_name(t) for t in validation.writes])
     except PenstockError as error:
-        found.valid = False
-        found.errors.append(
+        validation.valid = False
+        validation.errors.append(
             ScriptError(statement=0, line=1, column=1, message=error.message, code=error.code, remedy=error.remedy)
         )
-    return found
+    return validation
 
 
 def table_name(full: str) -> TableName:
@@ -195,14 +196,14 @@ async def _run(gateway: SqlGateway, session: str, script: Script, report: Report
 
 
 async def explain(gateway: SqlGateway, session: str, statement: Statement, info: StatementInfo, report: Report) -> None:
-    text = placed(statement.model_copy(update={"text": without_execute(statement.text)}))
+    text = placed(statement.without_execute())
     try:
-        found = await gateway.rows(session, _EXPLAIN + text)
+        rows = await gateway.rows(session, _EXPLAIN + text)
     except StatementFailed as error:
         if "PLAN_ADVICE" not in (error.stack or ""):
             raise
-        found = await gateway.rows(session, "EXPLAIN\n" + text)  # batch has no advice
-    plan = str(found[0][0]) if found else ""
+        rows = await gateway.rows(session, "EXPLAIN\n" + text)  # batch has no advice
+    plan = str(rows[0][0]) if rows else ""
     info.reads = sorted({".".join(p.strip() for p in m.split(",")) for m in _READS.findall(plan)})
     info.writes = sorted({a or b for a, b in _WRITES.findall(plan)})
     for _, words in _ADVICE.findall(plan):
@@ -222,8 +223,8 @@ def _failed(statement: Statement, error: StatementFailed, report: Report, *, shi
             caused_by=report.failed.get(missing.group(1) or missing.group(2)) if missing else None,
         )
     )
-    for chain in created(statement.text):
-        report.failed[chain[-1]] = statement.number
+    if made := created_by(statement.tokens):
+        report.failed[made[-1]] = statement.number
 
 
 _MAKES = ("TABLE", "VIEW", "FUNCTION")
@@ -232,7 +233,7 @@ _MAKES = ("TABLE", "VIEW", "FUNCTION")
 def harmless(statement: Statement, catalog: str, own: Collection[str]) -> tuple[str | None, str]:
     """What to send for a statement that sets something up, so that nothing outside the session changes: catalogs
     that are not its `own` outlive it. None: it is not tried, for the reason that comes with it."""
-    parts = list(tokens(statement.text))
+    parts = statement.tokens
     words = [t.word for t in parts[:6]]
     first = words[0] if words else ""
     if first not in ("CREATE", "DROP", "ALTER", "ANALYZE") or "TEMPORARY" in words[:4]:
@@ -240,7 +241,7 @@ def harmless(statement: Statement, catalog: str, own: Collection[str]) -> tuple[
     at = next((i for i, w in enumerate(words) if w in (*_MAKES, "DATABASE", "CATALOG", "MODEL")), None)
     if at is None or words[at] == "CATALOG":
         return placed(statement), ""
-    chain = name_at(parts[at + 1 :])
+    chain = name_at(parts, at + 1)
     target = chain[0] if len(chain) == 3 or (words[at] == "DATABASE" and len(chain) == 2) else catalog
     if target in own:
         return placed(statement), ""
@@ -252,20 +253,20 @@ def harmless(statement: Statement, catalog: str, own: Collection[str]) -> tuple[
 
 def _in_memory(statement: Statement) -> set[str]:
     """The catalog that a statement makes, when it lives in the session only."""
-    parts = list(tokens(statement.text))
+    parts = statement.tokens
     words = [t.word for t in parts[:2]]
-    options = [literal(t.text) for t in parts if t.kind == "string"]
+    options = [literal(t.text) for t in parts if t.kind is Kind.STRING]
     if words != ["CREATE", "CATALOG"] or "generic_in_memory" not in options:
         return set()
-    return set(name_at(parts[2:])[:1])
+    return set(name_at(parts, 2)[:1])
 
 
 def _catalog_after(statement: Statement, catalog: str) -> str:
-    parts = list(tokens(statement.text))
+    parts = statement.tokens
     words = [t.word for t in parts[:2]]
     if words[:1] != ["USE"]:
         return catalog
     if words[1:2] == ["CATALOG"]:
-        return (chain_at(parts[2:]) or (catalog,))[0]
-    chain = chain_at(parts[1:])
+        return (chain_at(parts, 2) or (catalog,))[0]
+    chain = chain_at(parts, 1)
     return chain[0] if len(chain) == 2 else catalog

@@ -24,6 +24,11 @@ async def of_run(session: AsyncSession, run: str) -> Sequence[Preview]:
     return rows
 
 
+async def add(session: AsyncSession, row: Preview) -> None:
+    """Write a stream down before anything of it is sent."""
+    session.add(row)
+
+
 async def latest(session: AsyncSession, project: str, limit: int) -> Sequence[Preview]:
     """Streams of previews of a project, newest first; at most `limit`."""
     query = select(Preview).where(Preview.project == project).order_by(Preview.created_at.desc()).limit(limit)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
 from core.jobs.types import TYPES
+from store.database import Session
 from store.tables import Grant, Job, Library, Resource, Secret, Version
 
 
@@ -135,3 +137,58 @@ async def users(session: AsyncSession, row: Library) -> list[str]:
             if (use["name"], use["version"]) == (row.name, row.version):
                 names.add(f"{project}:{name}")
     return sorted(names)
+
+
+# Written by the API --------------------------------------------------------------------------
+
+
+async def put(
+    session: Session, project: str, name: str, definition: dict[str, Any], description: str, owner: str, now: datetime
+) -> tuple[Resource, bool]:
+    """Register a table, or change it; and whether it is new. Its revision counts the changes, from 1."""
+    row = await session.get(Resource, (project, name))
+    is_new = row is None
+    if row is None:
+        row = Resource(project=project, name=name, revision=0, created_at=now)
+    row.definition, row.description, row.owner = definition, description, owner
+    row.revision, row.updated_at = row.revision + 1, now
+    session.add(row)
+    await session.flush()
+    return row, is_new
+
+
+async def put_grant(
+    session: Session, project: str, name: str, grantee: str, now: datetime, *, read: bool, write: bool
+) -> Grant:
+    """Let another project use a table, in place of what it was granted before."""
+    row = await session.get(Grant, (project, name, grantee))
+    if row is None:
+        row = Grant(project=project, resource=name, grantee=grantee, created_at=now)
+    row.read, row.write = read, write
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def remove_grant(session: Session, project: str, name: str, grantee: str) -> None:
+    """Take a grant back; fine when there is none."""
+    of_it = (Grant.project == project) & (Grant.resource == name) & (Grant.grantee == without_nul(grantee))
+    await session.execute(delete(Grant).where(of_it))
+
+
+async def secret(session: Session, project: str, name: str) -> Secret:
+    """A secret; its value is sealed. Raises `NotFound`."""
+    row = await session.get(Secret, (without_nul(project), name))
+    if row is None:
+        raise NotFound(f"There is no secret {name} in the project {project}.", code="secret_not_found")
+    return row
+
+
+async def remove_secret(session: Session, row: Secret) -> None:
+    """Forget a secret."""
+    await session.delete(row)
+
+
+def without_nul(text: str) -> str:
+    """A text that PostgreSQL takes as a value: NUL is no part of a name."""
+    return text.replace("\x00", "\ufffd")

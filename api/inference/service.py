@@ -13,7 +13,9 @@ from api.inference.schemas import InferenceBody, InferenceOut
 from core.errors import InvalidInput
 from core.specs import Use
 from core.sql import inference
-from core.sql.references import check_clear, quoted, resolved, secrets_in
+from core.sql.references import check_clear, resolved, secrets_in
+from core.sql.script import parse
+from core.sql.tokens import quoted
 from services import Services
 from sql.previews import Wanted, start
 from sql.runs import Ended, Limits, Runs
@@ -96,7 +98,7 @@ async def _of_kafka(services: Services, runs: Runs, project: str, body: Inferenc
     wanted = Wanted(
         project=project,
         cluster=body.cluster,
-        sql=sql,
+        script=parse(sql),
         libraries=_USES.validate_python(body.libraries),
         limits=Limits(rows=body.records, seconds=60),
         request={"kind": "sample"},

@@ -50,8 +50,7 @@ log = structlog.get_logger()
 def check_spec(spec: JobSpec, services: Services) -> None:
     """What can be said of a spec before anything is started. Raises `InvalidInput`."""
     if isinstance(spec, SqlSpec):
-        parse_script(spec.sql)
-        check_script(spec.sql)
+        check_script(parse_script(spec.sql))
         secrets_in(spec.sql)
     if isinstance(spec, JarSpec | PyFlinkSpec):
         try:

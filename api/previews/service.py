@@ -9,6 +9,7 @@ from api.previews import schemas as out
 from api.scripts import rows_of
 from core.config import check_config
 from core.errors import InvalidInput
+from core.sql.script import parse
 from services import Services
 from sql.previews import Wanted, start
 from sql.runs import Event
@@ -25,7 +26,7 @@ async def preview(services: Services, bench: Bench, body: out.PreviewBody) -> ou
     wanted = Wanted(
         project=body.project,
         cluster=body.cluster,
-        sql=body.sql,
+        script=parse(body.sql),
         libraries=body.libraries,
         limits=body.limits,
         materialize=body.materialize,
@@ -41,7 +42,7 @@ async def debug(services: Services, bench: Bench, body: out.DebugBody) -> out.Pr
     wanted = Wanted(
         project=body.project,
         cluster=body.cluster,
-        sql=body.sql,
+        script=parse(body.sql),
         libraries=body.libraries,
         limits=body.limits,
         materialize=True,

@@ -6,8 +6,7 @@ from api.deps import Bench
 from api.sessions import schemas as out
 from core import config as rules
 from services import Services
-from sql import sessions
-from store import jobs
+from store import jobs, sessions
 from store.tables import SqlSession
 
 

@@ -28,6 +28,6 @@ async def complete(body: s.CompleteBody, parts: Parts, bench: Workbench) -> s.Co
 
 
 @router.post("/format", responses=responses(422), summary="Lay a script out")
-async def format_script(body: s.FormatBody) -> s.FormatOut:
-    """White space and the case of keywords; what it means is never changed."""
+def format_script(body: s.FormatBody) -> s.FormatOut:
+    """White space, and the case of words that Flink reserves; no token changes otherwise."""
     return service.lay_out(body)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from api.deps import Bench
 from api.sql import schemas as out
 from core.config import check_config
 from core.effects import Rejected
 from core.errors import InvalidInput
+from core.sql.layout import formatted
+from core.sql.script import EMPTY
 from services import Services
 from settings.waits import planning
 from sql.complete import candidates
 from sql.environment import environment, python_properties
-from sql.layout import formatted
 from sql.validate import Validation, of_text, summary, validate
 from store import clusters, jobs
 
@@ -25,16 +24,16 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
         await jobs.project(session, body.project)
         cluster = await clusters.get(session, body.cluster)
         script, report = of_text(body.sql, queries=body.queries)
-        # A catalog is connected to when it is made; nothing else needs a secret to be checked.
-        secrets = re.search(r"\bCREATE\s+CATALOG\b", body.sql, re.IGNORECASE) is not None
         if script is None:
-            made = await environment(services, session, body.project, "", open_secrets=False)
+            made = await environment(services, session, body.project, EMPTY, open_secrets=False)
             return summary(report, made)
-        made = await environment(services, session, body.project, body.sql, uses=body.libraries, open_secrets=secrets)
+        # A catalog is connected to when it is made; nothing else needs a secret to be checked.
+        secrets = any([t.word for t in statement[:2]] == ["CREATE", "CATALOG"] for statement in script.statements())
+        made = await environment(services, session, body.project, script, uses=body.libraries, open_secrets=secrets)
     properties = {**body.config, **python_properties(services, cluster, made)}
     try:
         async with planning(services.settings, "Checking the script"):
-            return await validate(services.engines.compiler(cluster), made, properties, queries=body.queries)
+            return await validate(services.engines.compiler(cluster), made, report, properties, queries=body.queries)
     except Rejected as error:
         raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
 

@@ -10,8 +10,8 @@ from api.testing import schemas as out
 from core.errors import InvalidInput, NotFound
 from core.jobs.types import traits
 from core.specs import SqlSpec
-from core.sql.references import chain_at, quoted_name
-from core.sql.script import sort_script, tokens
+from core.sql.script import parse
+from core.sql.tokens import chain_at, quoted_name, tokens
 from services import Services
 from settings import clock, waits
 from sql import testing
@@ -57,14 +57,14 @@ async def sample(
     rows: dict[str, list[dict[str, Any]]] = {}
     setup = _without_inserts(body.sql)
     for table in body.tables:
-        chain = chain_at(list(tokens(table)))
+        chain = chain_at(tokens(table))
         if not chain:
             raise InvalidInput(f"{table[:100]!r} is not a table's name.", code="bad_table", field="tables")
         query = f"{setup}\nSELECT * FROM {quoted_name(*chain)}"
         wanted = Wanted(
             project=project,
             cluster=body.cluster,
-            sql=query,
+            script=parse(query),
             libraries=body.libraries,
             config=body.config,
             limits=Limits(rows=body.rows, seconds=body.seconds),
@@ -91,8 +91,7 @@ async def sample(
 
 def _without_inserts(text: str) -> str:
     """What a script sets up, without what it writes."""
-    script, _ = sort_script(text)
-    return "".join(f"{statement.text};\n" for statement in script.setup)
+    return "".join(f"{statement.text};\n" for statement in parse(text).setup)
 
 
 def _show(row: TestSet) -> out.TestSetOut:

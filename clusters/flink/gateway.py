@@ -17,8 +17,8 @@ from clusters.protocol import SqlProgram, Unreachable
 from clusters.sql import STATEMENT_TIMEOUT, NoPlan, Result, SessionGone, StatementFailed, as_set, first_line, rejected
 from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json, table_in
-from core.sql.references import literal, options_in
-from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed, tokens, without_execute
+from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed
+from core.sql.tokens import literal, options_in, tokens
 from settings import waits
 from settings.polling import poll
 
@@ -190,7 +190,7 @@ class RestGateway:
             found = await self.rows(session, f"SHOW CREATE TABLE {table}")
         except StatementFailed:
             return {}
-        parts = list(tokens(str(found[0][0]))) if found else []
+        parts = tokens(str(found[0][0])) if found else []
         start = max((i for i, t in enumerate(parts) if t.word == "WITH"), default=len(parts))
         return {literal(key.text): literal(value.text) for key, value in options_in(parts[start:])}
 
@@ -264,7 +264,7 @@ class RestGateway:
             return before[-1] if before else inserts[0]
         for statement in inserts if len(inserts) > 1 else []:
             try:
-                await self.execute(session, f"EXPLAIN {without_execute(statement.text)}", timeout=30)
+                await self.execute(session, f"EXPLAIN {statement.without_execute().text}", timeout=30)
             except StatementFailed:
                 return statement
             except Unreachable:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InvalidInput
-from core.sql.references import quoted_name
 from core.sql.resources import ColumnDefinition
+from core.sql.tokens import quoted_name
 
 _TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?$")
 _DATE = re.compile(r"^\d{4}-\d\d-\d\d$")
@@ -188,11 +188,11 @@ _LOGICAL = {
 def of_avro(text: str) -> tuple[list[ColumnDefinition], list[str]]:
     """Columns of an Avro record schema. Raises `InvalidInput`."""
     schema = _object(text, "Avro schema")
-    if not isinstance(schema, dict) or schema.get("type") != "record":
-        raise InvalidInput("The Avro schema is not a record.", code="bad_schema", field="schema")
     notes: list[str] = []
-    kind = _avro(schema, {}, "", notes, 0)
-    assert isinstance(kind, list)
+    is_record = isinstance(schema, dict) and schema.get("type") == "record"
+    kind = _avro(schema, {}, "", notes, 0) if is_record else None
+    if not isinstance(kind, list):
+        raise InvalidInput("The Avro schema is not a record.", code="bad_schema", field="schema")
     return [ColumnDefinition(name=n, type=t) for n, t in kind], _once(notes)
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from core.sql.operators import Node
 from core.sql.plan import Plan
 from core.sql.references import is_sensitive
-from core.sql.verdict import PLACES
+from core.sql.state import PLACES
 
 _NOWHERE = frozenset(["datagen", "blackhole", "print", "values", "faker", ""])
 

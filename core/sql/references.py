@@ -7,14 +7,14 @@ for one, which costs nothing but a CREATE TABLE that is not used.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from itertools import dropwhile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.errors import InvalidInput
 from core.names import NAME_PATTERN
-from core.sql.script import Token, place_of, statements, tokens
+from core.sql.script import Script, parse
+from core.sql.tokens import Chain, Kind, Token, chain_at, chain_before, is_name, literal, name_at, options_in, unquoted
 
-_REFERENCE = re.compile(r"\$\{secret:([^}]*)\}")
+_OPENS, _CLOSES = "${secret:", "}"
 _NAME = re.compile(NAME_PATTERN)
 # As Flink hides them in its own messages (GlobalConfiguration), and what people call such things besides.
 _SENSITIVE = re.compile(
@@ -28,137 +28,151 @@ _HARMLESS = re.compile(r"(token-ttl|secret-name|-path|\.path|\.location|\.type|\
 
 _WITH_OPTIONS = frozenset({"CREATE", "ALTER", "SET"})
 
-Chain = tuple[str, ...]
-"""A name as it is written: `orders`, or `team`.`orders`."""
+LONGEST_NAME = 3
+"""Catalog, database, table."""
 
 
-def named(text: str) -> set[Chain]:
-    """Every name in a text, dotted ones as a whole and their heads too. Raises `InvalidInput` on what is not closed."""
-    found: set[Chain] = set()
+def named(script: Script) -> set[Chain]:
+    """Every name in a script with up to three parts, dotted ones as a whole and their heads too."""
+    names: set[Chain] = set()
     chain: list[str] = []
     dotted = False
-    for token in tokens(text):
-        if token.kind in ("word", "name"):
+    for token in script.tokens:
+        if is_name(token):
             chain = [*chain, unquoted(token)] if dotted else [unquoted(token)]
-            found.add(tuple(chain))
+            if len(chain) <= LONGEST_NAME:
+                names.add(tuple(chain))
+            else:
+                chain = chain[:LONGEST_NAME]  # what follows is no part of a table's name
             dotted = False
         else:
             dotted = token.text == "." and bool(chain)
             if not dotted:
                 chain = []
-    return found
+    return names
 
 
-def unquoted(token: Token) -> str:
-    return token.text[1:-1].replace("``", "`") if token.kind == "name" else token.text
+def created(script: Script) -> set[Chain]:
+    """The tables, views and functions that a script creates itself, as it writes their names."""
+    return {chain for parts in script.statements() if (chain := created_by(parts))}
 
 
-def created(text: str) -> set[Chain]:
-    """The tables and views that a script creates itself, as it writes their names."""
-    found = set()
-    for parts in statements(text):
-        words = [t.word for t in parts]
-        if not words or words[0] != "CREATE":
-            continue
-        at = next((i for i, w in enumerate(words[:5]) if w in ("TABLE", "VIEW", "FUNCTION")), None)
-        if at is None:
-            continue
-        if chain := name_at(parts[at + 1 :]):
-            found.add(chain)
-    return found
+def created_by(parts: Sequence[Token]) -> Chain:
+    """The table, view or function that a statement creates; empty when it creates none."""
+    if parts[0].word != "CREATE":
+        return ()
+    at = next((i for i, t in enumerate(parts[:5]) if t.word in ("TABLE", "VIEW", "FUNCTION")), None)
+    return name_at(parts, at + 1) if at is not None else ()
 
 
-def name_at(parts: list[Token]) -> Chain:
-    """The name that a CREATE, an ALTER or a DROP is about, behind IF [NOT] EXISTS."""
-    return chain_at(list(dropwhile(lambda t: t.word in ("IF", "NOT", "EXISTS"), parts)))
-
-
-def chain_at(parts: list[Token]) -> Chain:
-    """The dotted name that tokens begin with."""
-    chain: list[str] = []
-    for i, token in enumerate(parts):
-        if i % 2 == 0 and token.kind in ("word", "name"):
-            chain.append(unquoted(token))
-        elif i % 2 == 0 or token.text != ".":
-            break
-    return tuple(chain)
+def written(script: Script) -> set[Chain]:
+    """The tables that a script writes, as it names them: those behind INSERT INTO or INSERT OVERWRITE."""
+    every = script.tokens
+    return {
+        chain_at(every, i + 2)
+        for i, token in enumerate(every)
+        if token.word == "INSERT" and i + 1 < len(every) and every[i + 1].word in ("INTO", "OVERWRITE")
+    }
 
 
 # Secrets --------------------------------------------------------------------------------------
 
 
+def _references(text: str) -> Iterator[tuple[int, int, str]]:
+    """Each `${secret:name}` of a text: where it begins and ends, and the name as it is written."""
+    end = 0
+    while (start := text.find(_OPENS, end)) >= 0:
+        close = text.find(_CLOSES, start)
+        if close < 0:
+            return
+        end = close + 1
+        yield start, end, text[start + len(_OPENS) : close]
+
+
 def secrets_in(text: str) -> set[str]:
     """The names of secrets that a text refers to (`${secret:name}`). Raises `InvalidInput` on a malformed one."""
-    found = set()
-    for match in _REFERENCE.finditer(text):
-        if not _NAME.match(match.group(1)):
+    names = set()
+    for start, end, name in _references(text):
+        if not _NAME.match(name):
             raise InvalidInput(
-                f"{match.group()[:80]} is not a reference to a secret.",
+                f"{text[start : min(end, start + 80)]} is not a reference to a secret.",
                 code="bad_secret_reference",
                 remedy="Write ${secret:name}, the name in lower case.",
             )
-        found.add(match.group(1))
-    return found
+        names.add(name)
+    return names
 
 
 def resolved(text: str, secret: Mapping[str, str], *, escape: Callable[[str], str] = lambda v: v) -> str:
     """`text` with its references replaced. Every name in it has to be in `secret`."""
-    return _REFERENCE.sub(lambda m: escape(secret[m.group(1)]), text)
+    parts, done = [], 0
+    for start, end, name in _references(text):
+        parts += [text[done:start], escape(secret[name])]
+        done = end
+    return "".join([*parts, text[done:]])
 
 
-def resolved_sql(text: str, secret: Mapping[str, str]) -> str:
-    """A SQL text with the references in its options replaced; a quote in a secret stays inside.
+def resolved_script(script: Script, secret: Mapping[str, str]) -> Script:
+    """A script with the references in its options replaced; a quote in a secret stays inside. Without references it is
+    the same script.
 
     An option is `'key' = 'value'` in a CREATE, an ALTER or a SET. Anywhere else a reference would put a secret where
     it can be seen (`SELECT '${secret:x}'`), so it is refused with `InvalidInput`.
     """
+    references = [t for t in script.tokens if t.kind in (Kind.STRING, Kind.ESCAPED) and _OPENS in t.text]
+    if not references:
+        return script
     options = {
-        value.offset for parts in statements(text) if parts[0].word in _WITH_OPTIONS for _, value in options_in(parts)
+        value.offset
+        for parts in script.statements()
+        if parts[0].word in _WITH_OPTIONS
+        for _, value in options_in(parts)
     }
-    made, end = [], 0
-    for token in tokens(text):
-        if token.kind == "string" and "${secret:" in token.text:
-            if token.offset not in options:
-                line, column = place_of(text, token.offset)
-                raise InvalidInput(
-                    f"Line {line}, column {column}: a secret stands in an option of a table, a catalog or a SET only.",
-                    code="secret_misplaced",
-                    field="spec.sql",
-                )
-            made += [text[end : token.offset], resolved(token.text, secret, escape=lambda v: v.replace("'", "''"))]
-            end = token.offset + len(token.text)
-    return "".join([*made, text[end:]])
+    texts, done = [], 0
+    for token in references:
+        if token.offset not in options:
+            line, column = script.place(token)
+            raise InvalidInput(
+                f"Line {line}, column {column}: a secret stands in an option of a table, a catalog or a SET only.",
+                code="secret_misplaced",
+                field="spec.sql",
+            )
+        texts += [
+            script.text[done : token.offset],
+            resolved(token.text, secret, escape=lambda v: v.replace("'", "''")),
+        ]
+        done = token.end
+    return parse("".join([*texts, script.text[done:]]))
 
 
-def bent(text: str) -> list[tuple[str, Chain, int]]:
-    """Tables whose definition a text takes or changes instead of reading or writing them: (how, name, where).
+def definition_overrides(script: Script) -> list[tuple[str, Chain, Token]]:
+    """Tables whose definition a script takes or changes instead of reading or writing them: (how, name, where).
 
     LIKE copies options with what they give access to, ALTER and an OPTIONS hint point them elsewhere.
     """
-    found: list[tuple[str, Chain, int]] = []
-    every = list(tokens(text))
-    for parts in statements(text):
-        words = [t.word for t in parts[:3]]
-        if words[0] in ("ALTER", "DROP") and words[1:2] == ["TABLE"]:
-            found.append((f"{words[0]} TABLE", name_at(parts[2:]), parts[0].offset))
+    overrides: list[tuple[str, Chain, Token]] = []
+    for parts in script.statements():
+        words = [t.word for t in parts[:2]]
+        if words in (["ALTER", "TABLE"], ["DROP", "TABLE"]):
+            overrides.append((" ".join(words), name_at(parts, 2), parts[0]))
         if words[0] == "CREATE":
-            found += [("LIKE", chain_at(parts[i + 1 :]), t.offset) for i, t in enumerate(parts) if t.word == "LIKE"]
-    for match in re.finditer(r"/\*\+(.*?)\*/", text, re.DOTALL):
-        if "options" in match.group(1).lower():
-            before = [t for t in every if t.offset < match.start()]
-            found.append(("an OPTIONS hint", _chain_before(before), match.start()))
-    return [item for item in found if item[1]]
+            overrides += [("LIKE", chain_at(parts, i + 1), t) for i, t in enumerate(parts) if t.word == "LIKE"]
+        hint = -1
+        for i, token in enumerate(parts):
+            if token.kind in (Kind.HINT, Kind.HINT_END):
+                hint = i if token.kind is Kind.HINT else -1
+            elif hint >= 0 and token.word == "OPTIONS":
+                overrides.append(("an OPTIONS hint", chain_before(parts, hint), parts[hint]))
+                hint = -1
+    return [override for override in overrides if override[1]]
 
 
-def _chain_before(parts: list[Token]) -> Chain:
-    """The dotted name that tokens end with."""
-    chain: list[str] = []
-    for i, token in enumerate(reversed(parts)):
-        if i % 2 == 0 and token.kind in ("word", "name"):
-            chain.insert(0, unquoted(token))
-        elif i % 2 == 0 or token.text != ".":
-            break
-    return tuple(chain)
+def _without_references(text: str) -> str:
+    parts, done = [], 0
+    for start, end, _ in _references(text):
+        parts.append(text[done:start])
+        done = end
+    return "".join([*parts, text[done:]])
 
 
 def is_sensitive(key: str) -> bool:
@@ -168,7 +182,7 @@ def is_sensitive(key: str) -> bool:
 
 def in_clear(key: str, value: str) -> bool:
     """Whether an option has a secret in it that is not a reference."""
-    rest = _REFERENCE.sub("", value).strip()
+    rest = _without_references(value).strip()
     if is_sensitive(key):
         # A JAAS line has words around its secrets; what is quoted in it has to be a reference.
         if "jaas" in key.lower():
@@ -191,43 +205,15 @@ def _remedy(key: str) -> str:
     return f"Store it with `penstock secrets set {name}`, and write '{key}' = '${{secret:{name}}}'."
 
 
-def check_script(text: str) -> None:
+def check_script(script: Script) -> None:
     """Raise `InvalidInput` with the place when a script has a secret in clear: in an option, a SET or a hint."""
-    for key, value, offset in _options(text):
-        if in_clear(key, value):
-            line, column = place_of(text, offset)
+    for key, value in options_in(script.tokens):
+        name = literal(key.text)
+        if in_clear(name, literal(value.text)):
+            line, column = script.place(key)
             raise InvalidInput(
-                f"Line {line}, column {column}: the option {key} has a secret in clear.",
+                f"Line {line}, column {column}: the option {name} has a secret in clear.",
                 code="secret_in_clear",
                 field="spec.sql",
-                remedy=_remedy(key),
+                remedy=_remedy(name),
             )
-
-
-def _options(text: str) -> Iterator[tuple[str, str, int]]:
-    """Every `'key' = 'value'` of a text, in hints too."""
-    parts = [(text, 0), *((m.group(1), m.start(1)) for m in re.finditer(r"/\*\+(.*?)\*/", text, re.DOTALL))]
-    for part, shift in parts:
-        for key, value in options_in(list(tokens(part))):
-            yield literal(key.text), literal(value.text), key.offset + shift
-
-
-def options_in(parts: list[Token]) -> Iterator[tuple[Token, Token]]:
-    """Key and value of every `'key' = 'value'` of some tokens."""
-    for key, sign, value in zip(parts, parts[1:], parts[2:], strict=False):
-        if key.kind == "string" and sign.text == "=" and value.kind == "string":
-            yield key, value
-
-
-def literal(text: str) -> str:
-    """What a string literal stands for."""
-    return text[1:-1].replace("''", "'")
-
-
-def quoted(value: str) -> str:
-    """A string literal."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def quoted_name(*chain: str) -> str:
-    return ".".join("`" + part.replace("`", "``") + "`" for part in chain)

@@ -8,8 +8,8 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from core.errors import InvalidInput
 from core.specs import Frozen
-from core.sql.references import check_clear, quoted, quoted_name, secrets_in
-from core.sql.script import tokens
+from core.sql.references import check_clear, secrets_in
+from core.sql.tokens import Kind, quoted, quoted_name, tokens
 
 TABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 TableNameStr = Annotated[str, StringConstraints(pattern=TABLE_NAME)]
@@ -21,20 +21,20 @@ Fragment = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 def check_fragment(text: str, what: str) -> str:
     """Return a type or an expression when it stays where it is put: closed, balanced, one. Raise `ValueError`."""
     try:
-        found = list(tokens(text))
+        parts = tokens(text)
     except InvalidInput as error:
         raise ValueError(f"{what}: {error.message}") from error
     depth = angle = 0
-    if not found or "--" in text or "//" in text or "/*" in text:
+    if not parts or "--" in text or "//" in text or "/*" in text:
         raise ValueError(f"{what} has to be one expression without comments")
-    for i, token in enumerate(found):
+    for i, token in enumerate(parts):
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.text, 0)
         # `ROW<...>` opens; a lone `<` compares.
-        if token.text == "<" and i and found[i - 1].word in ("ROW", "ARRAY", "MAP", "MULTISET"):
+        if token.text == "<" and i and parts[i - 1].word in ("ROW", "ARRAY", "MAP", "MULTISET"):
             angle += 1
         elif token.text == ">" and angle:
             angle -= 1
-        if depth < 0 or token.kind == "end" or (token.text == "," and depth == 0 and angle == 0):
+        if depth < 0 or token.kind is Kind.END or (token.text == "," and depth == 0 and angle == 0):
             raise ValueError(f"{what}: {token.text!r} at character {token.offset + 1} leads out of it")
     if depth or angle:
         raise ValueError(f"{what} is not balanced")

@@ -5,21 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from core.errors import InvalidInput
-from core.sql.references import Chain, chain_at, quoted, quoted_name, unquoted
-from core.sql.script import Statement, Token, tokens, without_execute
+from core.sql.script import Statement
+from core.sql.tokens import Chain, Token, chain_at, is_name, quoted, quoted_name, unquoted
 
 MAX_ROWS = 10_000
 
 
-class Sink(BaseModel):
+@dataclass(frozen=True)
+class Sink:
     """An INSERT taken apart. `columns` are those that it names."""
 
-    model_config = ConfigDict(frozen=True)
     statement: Statement
     table: tuple[str, ...]
     columns: list[str]
@@ -28,16 +30,16 @@ class Sink(BaseModel):
 
 def taken_apart(statement: Statement) -> Sink:
     """An INSERT as its target and its query. Raises `InvalidInput`."""
-    text = without_execute(statement.text)
-    parts = list(tokens(text))
-    table = chain_at(parts[2:])
+    insert = statement.without_execute()
+    parts = insert.tokens
+    table = chain_at(parts, 2)
     at = 2 + max(0, 2 * len(table) - 1)
     if len(parts) > at and parts[at].word == "PARTITION":
         at = _closing(parts, at + 1) + 1
     columns: list[str] = []
     if len(parts) > at + 1 and parts[at].text == "(" and parts[at + 1].word not in ("SELECT", "WITH", "VALUES", ""):
         end = _closing(parts, at)
-        columns = [unquoted(t) for t in parts[at + 1 : end] if t.kind in ("word", "name")]
+        columns = [unquoted(t) for t in parts[at + 1 : end] if is_name(t)]
         at = end + 1
     if not table or at >= len(parts):
         raise InvalidInput(
@@ -45,10 +47,10 @@ def taken_apart(statement: Statement) -> Sink:
             code="sql_script",
             field="sql",
         )
-    return Sink(statement=statement, table=table, columns=columns, query=text[parts[at].offset :])
+    return Sink(statement=statement, table=table, columns=columns, query=insert.text_from(at))
 
 
-def _closing(parts: list[Token], at: int) -> int:
+def _closing(parts: Sequence[Token], at: int) -> int:
     depth = 0
     for i in range(at, len(parts)):
         depth += {"(": 1, ")": -1}.get(parts[i].text, 0)

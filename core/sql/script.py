@@ -1,50 +1,19 @@
-"""Splitting a SQL text into statements, with the place of each.
+"""A script as it is run: its statements, what each is, and the place of each.
 
-This is a tokenizer, not a parser: whether a statement is valid is for Flink to say. It knows what hides
-a semicolon (strings, quoted names, comments) in the lexical rules of Flink SQL (Calcite's Java lexis:
-`'text'` with `''` inside, `` `name` ``, `-- line`, `// line`, `/* block */`).
+A text is parsed once in a request, where it comes in (`parse`); everything else takes the `Script`, which has the text
+and its tokens. Statements are told apart by their first words: whether one is valid is for Flink to say.
 """
 
 from __future__ import annotations
 
-import bisect
 import itertools
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict
 
 from core.config import check_key
 from core.errors import InvalidInput
-
-_TOKEN = re.compile(
-    r"""
-    (?P<space>\s+)
-  | (?P<line>(?:--|//)[^\n]*)
-  | (?P<block>/\*.*?\*/)
-  | (?P<string>'(?:[^']|'')*')
-  | (?P<name>`(?:[^`]|``)*`)
-  | (?P<end>;)
-  | (?P<word>[^\W\d]\w*)
-  | (?P<number>\d\w*)
-  | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_UNCLOSED = {"'": "string", "`": "quoted name", "/*": "comment"}
-
-
-class Token(BaseModel):
-    model_config = ConfigDict(frozen=True)
-    kind: str
-    text: str
-    offset: int
-
-    @property
-    def word(self) -> str:
-        return self.text.upper() if self.kind == "word" else ""
+from core.sql.tokens import NEWLINE, Kind, Lines, Token, literal, statements, tokens
 
 
 class StatementKind(StrEnum):
@@ -53,71 +22,70 @@ class StatementKind(StrEnum):
     INSERT = "insert"
 
 
-class Statement(BaseModel):
-    """One statement of a script. `number` counts from 1; `line` and `column` are its first character's."""
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a script. `number` counts from 1; `line` and `column` are its first character's. The offsets of
+    its tokens are those in the script."""
 
-    model_config = ConfigDict(frozen=True)
     number: int
     kind: StatementKind
     text: str
     line: int
     column: int
+    tokens: Sequence[Token] = field(repr=False, compare=False)
+
+    @property
+    def first(self) -> str:
+        """The keyword that it begins with; empty when it begins with none."""
+        return self.tokens[0].word
+
+    def text_from(self, at: int) -> str:
+        """Its text from the token number `at`."""
+        return self.text[self.tokens[at].offset - self.tokens[0].offset :]
+
+    def without_execute(self) -> Statement:
+        """`EXECUTE INSERT ...` as `INSERT ...`, which EXPLAIN and COMPILE PLAN take; at the place that it had."""
+        return replace(self, text=self.text_from(1), tokens=self.tokens[1:]) if self.first == "EXECUTE" else self
 
 
-class Script(BaseModel):
-    """A script as it is run: `setup` in order, then all `inserts` as one Flink job. `settings` are its SETs, `queries`
-    statements that give rows to somebody who looks."""
+@dataclass(frozen=True)
+class Misplaced:
+    """A statement that cannot stand where it stands, and why."""
 
-    model_config = ConfigDict(frozen=True)
+    statement: Statement
+    error: InvalidInput
+
+
+@dataclass(frozen=True)
+class Script:
+    """A text with its tokens and statements.
+
+    It runs as `setup` in order, then all `inserts` as one Flink job. `settings` are its SETs, `queries` statements that
+    give rows to somebody who looks, `misplaced` what a job may not have: the queries, too.
+    """
+
+    text: str
+    tokens: Sequence[Token] = field(repr=False)
     setup: list[Statement]
     inserts: list[Statement]
     settings: dict[str, str]
-    queries: list[Statement] = []
+    queries: list[Statement]
+    misplaced: list[Misplaced]
 
+    def place(self, token: Token) -> tuple[int, int]:
+        """Line and column of a token, counted from 1."""
+        return Lines(self.text).place(token.offset)
 
-class _Lines:
-    def __init__(self, text: str):
-        self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
+    def statements(self) -> list[list[Token]]:
+        """The tokens of each statement as it is written, whatever it is."""
+        return list(statements(self.tokens))
 
-    def place(self, offset: int) -> tuple[int, int]:
-        line = bisect.bisect_right(self._starts, offset)
-        return line, offset - self._starts[line - 1] + 1
-
-
-def place_of(text: str, offset: int) -> tuple[int, int]:
-    """Line and column of a character, counted from 1."""
-    return _Lines(text).place(offset)
-
-
-def tokens(text: str) -> Iterator[Token]:
-    """Tokens of `text` without spaces and comments. Raises `InvalidInput` on something that is not closed."""
-    for match in _TOKEN.finditer(text):
-        kind = str(match.lastgroup)
-        if kind in ("space", "line", "block"):
-            continue
-        at = match.start()
-        opener = text[at : at + 2] if text.startswith("/*", at) else match.group()
-        if kind == "other" and opener in _UNCLOSED:
-            line, column = _Lines(text).place(at)
-            raise InvalidInput(
-                f"The {_UNCLOSED[opener]} that begins at line {line}, column {column} is not closed.",
-                code="sql_unclosed",
-                field="spec.sql",
-            )
-        yield Token(kind=kind, text=match.group(), offset=at)
-
-
-def statements(text: str) -> Iterator[list[Token]]:
-    """The tokens of each statement, split at semicolons; empty statements are left out."""
-    current: list[Token] = []
-    for token in tokens(text):
-        if token.kind != "end":
-            current.append(token)
-        elif current:
-            yield current
-            current = []
-    if current:
-        yield current
+    def only_statement(self) -> Statement | None:
+        """The one statement of the script, whatever it is; None when there are none or several."""
+        parts = self.statements()
+        if len(parts) != 1:
+            return None
+        return _statement(self.text, parts[0], 1, Lines(self.text), _kind(parts[0][0].word, parts[0]))
 
 
 _QUERIES = frozenset({"SELECT", "WITH", "VALUES"})
@@ -144,10 +112,14 @@ _REFUSED = {
 
 
 def parse_script(text: str) -> Script:
-    """Sort the statements of a script. Raises `InvalidInput` with statement, line and column."""
-    script, errors = sort_script(text)
-    if errors:
-        raise errors[0].error
+    """A script that a job can run. Raises `InvalidInput` with statement, line and column."""
+    return runnable(parse(text))
+
+
+def runnable(script: Script) -> Script:
+    """The script, when a job can run it. Raises `InvalidInput` with statement, line and column."""
+    if script.misplaced:
+        raise script.misplaced[0].error
     if not script.inserts:
         raise InvalidInput(
             "The script has no INSERT, so there is nothing to run.",
@@ -158,18 +130,11 @@ def parse_script(text: str) -> Script:
     return script
 
 
-@dataclass(frozen=True)
-class Misplaced:
-    """A statement that cannot stand where it stands, and why."""
-
-    statement: Statement
-    error: InvalidInput
-
-
-def sort_script(text: str) -> tuple[Script, list[Misplaced]]:
-    """The statements that a job may have, and the others, each with the reason. Queries (SELECT, WITH, VALUES) are
-    among the others, and in `Script.queries`. Raises `InvalidInput` only for what is not closed."""
-    lines = _Lines(text)
+def parse(text: str) -> Script:
+    """Tokenize a text and sort its statements: those that a job may have, and the others, each with the reason. Raises
+    `InvalidInput` only for what is not closed."""
+    every = tokens(text)
+    lines = Lines(text)
     setup: list[Statement] = []
     inserts: list[Statement] = []
     queries: list[Statement] = []
@@ -181,7 +146,7 @@ def sort_script(text: str) -> tuple[Script, list[Misplaced]]:
     def misplaced(statement: Statement, why: str) -> None:
         errors.append(Misplaced(statement, _error(statement, why)))
 
-    for parts in statements(text):
+    for parts in statements(every):
         opening = _opens_set(parts)
         if opening:
             number += 1
@@ -219,13 +184,18 @@ def sort_script(text: str) -> tuple[Script, list[Misplaced]]:
             setup.append(statement)
     if in_set is not None:
         misplaced(in_set, "the STATEMENT SET has no END;")
-    return Script(setup=setup, inserts=inserts, settings=settings, queries=queries), errors
+    return Script(
+        text=text, tokens=every, setup=setup, inserts=inserts, settings=settings, queries=queries, misplaced=errors
+    )
 
 
-def _statement(text: str, parts: list[Token], number: int, lines: _Lines, kind: StatementKind) -> Statement:
-    start, end = parts[0].offset, parts[-1].offset + len(parts[-1].text)
+EMPTY = parse("")
+
+
+def _statement(text: str, parts: list[Token], number: int, lines: Lines, kind: StatementKind) -> Statement:
+    start = parts[0].offset
     line, column = lines.place(start)
-    return Statement(number=number, kind=kind, text=text[start:end], line=line, column=column)
+    return Statement(number, kind, text[start : parts[-1].end], line, column, parts)
 
 
 def _opens_set(parts: list[Token]) -> int:
@@ -266,7 +236,7 @@ def _why_not(statement: Statement, first: str, parts: list[Token], in_set: bool,
     return None
 
 
-def creates_as_query(parts: list[Token]) -> bool:
+def creates_as_query(parts: Sequence[Token]) -> bool:
     """CREATE TABLE ... AS SELECT (or AS WITH), but not the AS of a computed column, view or materialized table."""
     words = [t.word for t in parts]
     if "TABLE" not in words[1:4] or "MATERIALIZED" in words[1:4]:
@@ -281,9 +251,9 @@ def creates_as_query(parts: list[Token]) -> bool:
 
 def _setting(statement: Statement, parts: list[Token]) -> tuple[str, str]:
     shape = [t.kind for t in parts[1:]]
-    if shape != ["string", "other", "string"] or parts[2].text != "=":
+    if shape != [Kind.STRING, Kind.OTHER, Kind.STRING] or parts[2].text != "=":
         raise _error(statement, "SET is written SET 'key' = 'value'")
-    key, value = (t.text[1:-1].replace("''", "'") for t in (parts[1], parts[3]))
+    key, value = literal(parts[1].text), literal(parts[3].text)
     try:
         check_key(key, "spec.sql")
     except InvalidInput as error:
@@ -307,12 +277,6 @@ def placed(statement: Statement) -> str:
     return "\n" * (statement.line - 1) + " " * (statement.column - 1) + statement.text
 
 
-def without_execute(text: str) -> str:
-    """`EXECUTE INSERT ...` as `INSERT ...`, which EXPLAIN and COMPILE PLAN take."""
-    first = next(tokens(text), None)
-    return text[len("EXECUTE") :].lstrip() if first is not None and first.word == "EXECUTE" else text
-
-
 STATEMENT_SET_HEAD = "EXECUTE STATEMENT SET BEGIN\n"
 
 
@@ -327,7 +291,7 @@ def as_one_job(inserts: list[Statement]) -> str:
         gap = "\n" * (statement.line - line)
         column = 1 if gap else column
         text += gap + " " * (statement.column - column) + statement.text + ";"
-        line = statement.line + statement.text.count("\n")
-        last = statement.text.rpartition("\n")[2]
-        column = (1 if "\n" in statement.text else statement.column) + len(last) + 1
+        rows = NEWLINE.split(statement.text)
+        line = statement.line + len(rows) - 1
+        column = (1 if len(rows) > 1 else statement.column) + len(rows[-1]) + 1
     return text + "\nEND;"

@@ -7,116 +7,19 @@ means something else get an id of their own and begin empty.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from core.jobs.restore import Accepted
-from core.sql.columns import meaning
-from core.sql.operators import Column, Json, Node
-from core.sql.plan import Plan, read, renumbered
+from core.sql.operators import Node
+from core.sql.plan import Plan, renumbered
+from core.sql.state import AGGREGATES, PLACES, ROWS, OperatorState, in_manner, is_stateful, manner_of, operator_states
 
-# What keeps nothing between two rows that a savepoint would have to hold.
-_STATELESS = frozenset(
-    [
-        "calc",
-        "python-calc",
-        "exchange",
-        "union",
-        "expand",
-        "values",
-        "correlate",
-        "python-correlate",
-        "watermark-assigner",
-        "mini-batch-assigner",
-        "drop-update-before",
-        "local-group-aggregate",
-        "local-window-aggregate",
-    ]
-)
-# What keeps accumulators and no whole rows: columns beside those it uses may change.
-_AGGREGATES = frozenset(
-    [
-        "group-aggregate",
-        "global-group-aggregate",
-        "incremental-group-aggregate",
-        "window-aggregate",
-        "global-window-aggregate",
-        "group-window-aggregate",
-    ]
-)
-_ROWS = frozenset(
-    [
-        "join",
-        "interval-join",
-        "temporal-join",
-        "window-join",
-        "lookup-join",
-        "rank",
-        "window-rank",
-        "deduplicate",
-        "window-deduplicate",
-        "over-aggregate",
-        "match",
-        "changelog-normalize",
-        "sort-limit",
-        "temporal-sort",
-        "limit",
-        "window-table-function",
-    ]
-)
-_NOISE = frozenset(
-    [
-        "id",
-        "type",
-        "description",
-        "outputType",
-        "inputProperties",
-        "configuration",
-        "state",
-        "scanTableSource",
-        "dynamicTableSink",
-        "localAggInputRowType",
-        "aggCalls",
-        "grouping",
-        "namedWindowProperties",
-        "inputUpsertKey",
-        "inputChangelogMode",
-        "rightUpsertKeys",
-        "leftUpsertKeys",
-    ]
-)
-# What an older Flink did where its plans do not say so.
-_BEFORE: Json = {"outputInsertOnly": False}
-# Which implementation of an operator is meant: what goes on goes on in the one that made its state. That another one
-# would take that state is seldom promised (2.3.0's second one took a count of 1.20.5's first).
-_MANNER = ("unboundedOverVersion",)
-# Options that say where a source reads. Its positions are kept in its state.
-PLACES = frozenset(
-    [
-        "topic",
-        "topic-pattern",
-        "topics",
-        "path",
-        "url",
-        "table-name",
-        "hostname",
-        "port",
-        "database-name",
-        "schema-name",
-        "stream",
-        "stream.arn",
-        "service-url",
-        "properties.bootstrap.servers",
-        "index",
-        "collection",
-    ]
-)
 # Sinks whose state is not bound to the place that they write to.
 _ANYWHERE = frozenset(["kafka", "upsert-kafka", "jdbc", "print", "blackhole"])
 
@@ -153,7 +56,7 @@ class StateVerdict(BaseModel):
     summary: str
     operators: list[OperatorChange] = []
     notes: list[str] = []
-    diff: str = Field(default="", description="The operators of both plans that keep state, one a line")
+    diff: str = Field(default="", description="The operators of both plans that keep state, one per line")
 
 
 @dataclass(frozen=True)
@@ -163,23 +66,11 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A stateful operator: what its state is keyed by and made of, piece by piece."""
-
-    node: Node
-    pieces: Mapping[str, str]
-    place: str  # what makes it the same operator in both plans, though it may have changed
-    inputs: str  # what flows into it, for a note when only that changed
-    origin: str  # all that makes its rows, up to the sources
-    sinks: frozenset[str]  # the tables that its rows end in
-
-
-@dataclass(frozen=True)
 class _Pair:
     """An operator of the old plan and the one of the new plan that takes its place; `told` unless it may be another."""
 
-    a: _Part
-    b: _Part
+    a: OperatorState
+    b: OperatorState
     told: bool = True
 
 
@@ -202,7 +93,7 @@ def unknown(why: str) -> StateVerdict:
 
 def compare(old: Plan, new: Plan) -> Comparison:
     """Compare two plans; `aligned` is `new` with the ids of those operators of `old` whose state it can take."""
-    before, after = _parts(old), _parts(new)
+    before, after = operator_states(old), operator_states(new)
     pairs = _pairs(before, after)
     changes: list[OperatorChange] = []
     notes: list[str] = []
@@ -230,8 +121,8 @@ def compare(old: Plan, new: Plan) -> Comparison:
             top += 1
             ids[number] = top
     found = _sum(changes, notes)
-    manners = {p.b.node.id: _manner(p.a.node) for p in pairs if ids[p.b.node.id] == p.a.node.id}
-    return Comparison(found, renumbered(_as_made(new, manners), ids))
+    manners = {p.b.node.id: manner_of(p.a.node) for p in pairs if ids[p.b.node.id] == p.a.node.id}
+    return Comparison(found, renumbered(in_manner(new, manners), ids))
 
 
 def _never_taken_back(old: Plan, new: Plan, pair: _Pair, ids: Mapping[int, int]) -> Node | None:
@@ -247,12 +138,12 @@ def _never_taken_back(old: Plan, new: Plan, pair: _Pair, ids: Mapping[int, int])
 def _in_front(plan: Plan, node: Node) -> list[Node]:
     """The nearest operators with state that it gets its rows from."""
     given = [plan.nodes[number] for number in node.inputs]
-    return [found for one in given for found in ([one] if _stateful(one) else _in_front(plan, one))]
+    return [found for one in given for found in ([one] if is_stateful(one) else _in_front(plan, one))]
 
 
 def _takes_back(node: Node, reader: Node) -> bool:
     """Whether one operator takes back rows that it has given, as far as it or the one that reads them tells."""
-    if reader.kind in _AGGREGATES:
+    if reader.kind in AGGREGATES:
         return bool(reader.body.get("needRetraction") or any(reader.body.get("aggCallNeedRetractions") or []))
     if node.kind == "deduplicate":
         return bool(node.body.get("keepLastRow"))
@@ -261,238 +152,15 @@ def _takes_back(node: Node, reader: Node) -> bool:
     return node.kind in ("group-aggregate", "global-group-aggregate", "rank", "sort-limit", "changelog-normalize")
 
 
-def _manner(node: Node) -> Json:
-    return {k: v for k, v in node.body.items() if k in _MANNER}
-
-
-def _as_made(plan: Plan, manners: Mapping[int, Json]) -> Plan:
-    """The plan with operators that keep their state in the manner given for them."""
-    if not any(key in node.body for node in plan.nodes.values() for key in _MANNER):
-        return plan
-    nodes = [
-        {**{k: v for k, v in n.items() if k not in _MANNER}, **manners[int(n["id"])]} if int(n["id"]) in manners else n
-        for n in plan.body["nodes"]
-    ]
-    return read({**plan.body, "nodes": nodes})
-
-
 def from_one(plan: Plan) -> Plan:
     """The plan with ids counted from one: the gateway counts over all it ever compiled."""
     return renumbered(plan, {number: i for i, number in enumerate(plan.nodes, 1)})
 
 
-# What an operator's state is made of ----------------------------------------------------------
-
-
-def _parts(plan: Plan) -> list[_Part]:
-    found: list[_Part] = []
-    origins: dict[int, str] = {}
-    sinks = _sinks(plan)
-    for node in plan.nodes.values():
-        before = [origins[i] for i in node.inputs]
-        if _stateful(node):
-            part = _part(plan, node, " ".join(before), sinks[node.id])
-            part = replace(part, pieces={**part.pieces, "mode": _mode(node)})
-            found.append(part)
-            does = [part.place, *(f"{k}={v}" for k, v in part.pieces.items()), *_read(node)]
-        else:
-            does = _passes(plan, node)
-        if does or len(before) != 1:
-            text = json.dumps([does, before if node.kind != "union" else sorted(before)])
-            origins[node.id] = hashlib.sha256(text.encode()).hexdigest()
-        else:
-            origins[node.id] = before[0]
-    return found
-
-
-def _mode(node: Node) -> str:
-    """`stream` or `batch`. In batch mode Flink restores nothing, whatever it is given, and says nothing."""
-    return str(node.body.get("type", "")).partition("-")[0]
-
-
-def _sinks(plan: Plan) -> dict[int, frozenset[str]]:
-    """The tables that the rows of each operator end in."""
-    found: dict[int, frozenset[str]] = dict.fromkeys(plan.nodes, frozenset())
-    for node in reversed(list(plan.nodes.values())):
-        if "dynamicTableSink" in node.body:
-            found[node.id] |= {str(node.table)}
-        for number in node.inputs:
-            found[number] |= found[node.id]
-    return found
-
-
-def _read(node: Node) -> list[str]:
-    """Of a source: where it reads, and what it leaves out by itself."""
-    if "scanTableSource" not in node.body:
-        return []
-    return [f"{k}={v}" for k, v in sorted(node.options.items()) if k in PLACES] + _pushed(node)
-
-
-def _passes(plan: Plan, node: Node) -> list[str]:
-    """What an operator without state does to the rows, besides computing columns (those have their meanings)."""
-    rows = [column for i in node.inputs for column in plan.columns[i]]
-    if node.kind == "lookup-join":
-        keys = ("joinType", "lookupKeys", "joinCondition", "filterOnTemporalTable")
-        return [str(node.table), *(json.dumps(node.body.get(k), sort_keys=True) for k in keys)]
-    if node.kind.endswith("correlate"):
-        made = plan.columns[node.id][len(rows) :]
-        return [str(node.body.get("joinType")), *(c.meaning for c in made)]
-    condition = node.body.get("condition")
-    return [meaning(condition, rows)] if condition else []
-
-
-def _stateful(node: Node) -> bool:
-    if node.kind == "window-table-function":
-        return bool((node.body.get("windowing") or {}).get("window", {}).get("type") == "SessionWindow")
-    if node.kind == "lookup-join":
-        return bool(node.body.get("state"))
-    return node.kind not in _STATELESS
-
-
-def _part(plan: Plan, node: Node, origin: str, sinks: frozenset[str]) -> _Part:
-    given = [plan.columns[i] for i in node.inputs]
-    inputs = json.dumps([_filters(plan, i) for i in node.inputs])
-    if "scanTableSource" in node.body:
-        return _Part(node, _source(node), f"source {node.table}", inputs, " ".join(_read(node)), sinks)
-    if "dynamicTableSink" in node.body:
-        return _Part(node, _sink(node, given), f"sink {node.table}", inputs, origin, sinks)
-    pieces = {"operator": f"{node.kind}_{node.version}", "key": json.dumps(_keys(plan, node))}
-    if node.kind in _AGGREGATES:
-        pieces |= _aggregate(plan, node, given[0])
-    elif _counts_on(node, given[0]):
-        made = plan.columns[node.id][len(given[0]) :]
-        return _Part(node, {**pieces, "aggregates": json.dumps(_row(made))}, node.kind, inputs, origin, sinks)
-    else:
-        for side, columns in enumerate(given):
-            pieces[f"rows of input {side + 1}" if len(given) > 1 else "rows"] = json.dumps(_row(columns))
-            if node.kind == "join":
-                pieces[f"what tells apart the rows of input {side + 1}"] = json.dumps(_told_apart(node, side, columns))
-    does = {k: v for k, v in {**_BEFORE, **node.body}.items() if k not in _NOISE and k not in _MANNER}
-    pieces["what it does"] = json.dumps(does, sort_keys=True)
-    if node.kind in _AGGREGATES:
-        pieces["what it does"] = json.dumps(_windows(node.body, given[0]), sort_keys=True)
-    if (zone := _zone(node)) is not None:
-        pieces["time zone"] = zone
-    return _Part(node, pieces, node.kind, inputs, origin, sinks)
-
-
-def _zone(node: Node) -> str | None:
-    """Of windows over a time with a zone: the zone by which they begin and end. Their state is kept by those times."""
-    windowing, window = node.body.get("windowing") or {}, node.body.get("window") or {}
-    kind = windowing.get("timeAttributeType") or (window.get("timeField") or {}).get("fieldType")
-    if not isinstance(kind, dict) or kind.get("type") != "TIMESTAMP_WITH_LOCAL_TIME_ZONE":
-        return None
-    return (node.body.get("configuration") or {}).get("table.local-time-zone")
-
-
-def _told_apart(node: Node, side: int, rows: list[Column]) -> list[list[str]]:
-    """How a join keeps the rows of one side, by the rules of Flink's JoinInputSideSpec: one for each join key, by the
-    shortest key that is unique, or each with how often it came."""
-    keys = node.body.get(("leftUpsertKeys", "rightUpsertKeys")[side]) or []
-    by = set((node.body.get("joinSpec") or {}).get(("leftKeys", "rightKeys")[side]) or [])
-    if not keys:
-        return []
-    if any(set(key) <= by for key in keys):
-        return [["", "the join key"]]
-    return _row([rows[i] for i in min(keys, key=len)])
-
-
-def _counts_on(node: Node, rows: list[Column]) -> bool:
-    """Whether an OVER keeps accumulators and no rows: over all rows so far, in the order in which they come."""
-    spec = node.body.get("overSpec") or {}
-    return node.kind == "over-aggregate" and all(
-        (group.get("lowerBound") or {}).get("kind") == "UNBOUNDED_PRECEDING"
-        and all('"PROCTIME"' in rows[f["index"]].type for f in (group.get("orderBy") or {}).get("fields") or [])
-        for group in spec.get("groups") or []
-    )
-
-
-def _row(columns: list[Column]) -> list[list[str]]:
-    return [[c.type, c.meaning] for c in columns]
-
-
-def _keys(plan: Plan, node: Node) -> list[list[list[str]]]:
-    """What each input is distributed by."""
-    found = []
-    for number in node.inputs:
-        exchange, columns = plan.nodes[number], plan.columns[number]
-        properties = exchange.body.get("inputProperties") or [{}]
-        keys = (properties[0].get("requiredDistribution") or {}).get("keys") or []
-        keyed = exchange.kind == "exchange"
-        found.append([[columns[k].type, columns[k].meaning] for k in keys] if keyed else [])
-    return found
-
-
-def _aggregate(plan: Plan, node: Node, rows: list[Column]) -> dict[str, str]:
-    count = len(node.body.get("grouping") or [])
-    calls = node.body.get("aggCalls") or []
-    given = plan.columns[node.id]
-    made = given[count : count + len(calls)]
-    retractions = node.body.get("aggCallNeedRetractions") or [node.body.get("needRetraction")] * len(calls)
-    return {
-        "grouping": json.dumps(_row(given[:count])),
-        "aggregates": json.dumps([[c.type, c.meaning, r] for c, r in zip(made, retractions, strict=False)]),
-    }
-
-
-def _windows(body: Json, rows: list[Column]) -> Json:
-    found = {
-        k: v for k, v in body.items() if k not in _NOISE and k not in ("aggCallNeedRetractions", "generateUpdateBefore")
-    }
-    windowing = dict(found.get("windowing") or {})
-    for key in ("timeAttributeIndex", "sliceEnd", "windowStart", "windowEnd"):
-        if key in windowing and windowing[key] < len(rows):
-            windowing[key] = rows[windowing[key]].meaning
-    if windowing:
-        found["windowing"] = windowing
-    return found
-
-
-def _source(node: Node) -> dict[str, str]:
-    return {"connector": node.options.get("connector", "")}
-
-
-def _sink(node: Node, given: list[list[Column]]) -> dict[str, str]:
-    pieces = {"connector": node.options.get("connector", "")}
-    if node.body.get("state"):  # it puts late changes into order, and keeps whole rows for that
-        pieces["rows"] = json.dumps([piece for columns in given for piece in _row(columns)])
-        pieces["key"] = json.dumps(_primary_key(node))
-        pieces["upsert key"] = json.dumps(
-            [node.body.get("inputUpsertKey"), node.body.get("sinkUpsertMaterializeStrategy")]
-        )
-    return pieces
-
-
-def _filters(plan: Plan, number: int) -> list[str]:
-    """The conditions on the way from the last stateful operator to here."""
-    node = plan.nodes[number]
-    if "scanTableSource" in node.body:  # some sources filter themselves
-        return _pushed(node)
-    if _stateful(node):
-        return []
-    found = [f for i in node.inputs for f in _filters(plan, i)]
-    condition = node.body.get("condition")
-    if condition:
-        found.append(json.dumps(condition, sort_keys=True))
-    return found
-
-
-def _primary_key(node: Node) -> list[int]:
-    """Of a table: the places of the columns that are its key."""
-    schema = ((node.body["dynamicTableSink"].get("table") or {}).get("resolvedTable") or {}).get("schema") or {}
-    names = (schema.get("primaryKey") or {}).get("columns") or []
-    return [i for i, column in enumerate(node.schema) if column["name"] in names]
-
-
-def _pushed(node: Node) -> list[str]:
-    pushed = node.body["scanTableSource"].get("abilities") or []
-    return [json.dumps(a, sort_keys=True) for a in pushed if a.get("type") == "FilterPushDown"]
-
-
 # Which operator of the new plan is which of the old one ---------------------------------------
 
 
-def _pairs(before: list[_Part], after: list[_Part]) -> list[_Pair]:
+def _pairs(before: list[OperatorState], after: list[OperatorState]) -> list[_Pair]:
     """Operators that keep the same are told apart by what their rows come from and where they end: two aggregates with
     the same words in two INSERTs are not each other's. What is left is paired with what resembles it most."""
     pairs: list[_Pair] = []
@@ -527,7 +195,7 @@ def _pairs(before: list[_Part], after: list[_Part]) -> list[_Pair]:
 
 # By what operators that keep the same are taken for the same one, the surest first, and whether it is one then. None:
 # if no other could be it as well.
-_SAME: list[tuple[Callable[[_Part, _Part], bool], bool | None]] = [
+_SAME: list[tuple[Callable[[OperatorState, OperatorState], bool], bool | None]] = [
     (lambda a, b: a.origin == b.origin and a.sinks == b.sinks, True),
     (lambda a, b: a.origin == b.origin and bool(a.sinks & b.sinks), None),
     (lambda a, b: a.origin == b.origin, None),
@@ -537,14 +205,14 @@ _SAME: list[tuple[Callable[[_Part, _Part], bool], bool | None]] = [
 ]
 
 
-def _alike(a: _Part, b: _Part) -> int:
+def _alike(a: OperatorState, b: OperatorState) -> int:
     return sum(1 for key, value in a.pieces.items() if b.pieces.get(key) == value)
 
 
 # What a pair means ----------------------------------------------------------------------------
 
 
-def _change(change: Change, a: _Part | None, b: _Part | None, why: str = "") -> OperatorChange:
+def _change(change: Change, a: OperatorState | None, b: OperatorState | None, why: str = "") -> OperatorChange:
     node = (a or b).node  # type: ignore[union-attr]
     return OperatorChange(
         change=change,
@@ -567,7 +235,7 @@ def _judge(pair: _Pair, notes: list[str]) -> OperatorChange:
         return _same_place(a, b, notes)
     if "dynamicTableSink" in a.node.body and (elsewhere := _moved_places(a, b)):
         return _written_elsewhere(a, b, ", ".join(elsewhere), notes)
-    known = a.node.kind in _AGGREGATES | _ROWS or "dynamicTableSink" in a.node.body
+    known = a.node.kind in AGGREGATES | ROWS or "dynamicTableSink" in a.node.body
     if not known and _body(a.node) != _body(b.node):
         return _change(Change.UNSURE, a, b, f"what a {a.node.kind} keeps is not known here")
     if (times := _ttls(a.node)) != (later := _ttls(b.node)):
@@ -582,13 +250,13 @@ def _body(node: Node) -> str:
     return json.dumps({k: v for k, v in node.body.items() if k not in ("id", "description")}, sort_keys=True)
 
 
-def _moved_places(a: _Part, b: _Part) -> list[str]:
+def _moved_places(a: OperatorState, b: OperatorState) -> list[str]:
     """The options by which one table reads or writes elsewhere than the other."""
     before, after = a.node.options, b.node.options
     return sorted(k for k in PLACES if before.get(k, "").rstrip("/") != after.get(k, "").rstrip("/"))
 
 
-def _written_elsewhere(a: _Part, b: _Part, options: str, notes: list[str]) -> OperatorChange:
+def _written_elsewhere(a: OperatorState, b: OperatorState, options: str, notes: list[str]) -> OperatorChange:
     connector = b.node.options.get("connector", "")
     if connector in _ANYWHERE:
         notes.append(f"{b.node.table}: it writes elsewhere ({options}) from now on")
@@ -600,7 +268,7 @@ def _written_elsewhere(a: _Part, b: _Part, options: str, notes: list[str]) -> Op
     return _change(Change.UNSURE, a, b, f"it writes elsewhere ({options}); {why}")
 
 
-def _same_place(a: _Part, b: _Part, notes: list[str]) -> OperatorChange:
+def _same_place(a: OperatorState, b: OperatorState, notes: list[str]) -> OperatorChange:
     before, after = a.node.options, b.node.options
     moved = _moved_places(a, b)
     if moved:
@@ -616,7 +284,7 @@ def _ttls(node: Node) -> list[str]:
     return [str(s.get("ttl")) for s in node.body.get("state") or []]
 
 
-def _differs(key: str, a: _Part, b: _Part) -> str:
+def _differs(key: str, a: OperatorState, b: OperatorState) -> str:
     """One piece that differs, in words where its parts can be told."""
     old, new = a.pieces.get(key, "none"), b.pieces.get(key, "none")
     if key == "connector":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -46,12 +46,12 @@ async def http(services: Services) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def client_of(services: Services) -> httpx.AsyncClient:
+def client_of(services: Services, bench: Any = None) -> httpx.AsyncClient:
     async def made() -> Services:
         return services
 
     app = make_app(made)
-    app.state.services, app.state.observer, app.state.bench = services, Observer(services), cast(Any, None)
+    app.state.services, app.state.observer, app.state.bench = services, Observer(services), bench
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/api/v1", timeout=60)
 

@@ -56,6 +56,17 @@ def test_typed_rows_through_all_sinks_side_by_side(stack: Stack, tmp_path: Path,
     assert list(tmp_path.iterdir()) == [], "a sink was written"
 
 
+def test_a_hint_at_the_end_of_an_insert_counts(stack: Stack):
+    sql = (
+        "CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '5');\n"
+        "CREATE TABLE snk (id BIGINT) WITH ('connector' = 'blackhole');\n"
+        "INSERT INTO snk SELECT id FROM src /*+ OPTIONS('number-of-rows' = '7') */;"
+    )
+    found = whole(stack.http, debug(stack, sql, {}, limits={"seconds": 30})["id"])
+    assert found[-1][1]["state"] == "FINISHED", found[-1]
+    assert len(rows(found, "snk")) == 7
+
+
 def test_live_sources_are_bounded_by_rows_and_nothing_is_written(stack: Stack, tmp_path: Path):
     made = debug(stack, script(tmp_path), {}, limits={"rows": 15, "seconds": 60})
     found = whole(stack.http, made["id"])

@@ -55,6 +55,14 @@ def test_changes_have_their_kinds_and_the_table_is_what_they_come_to(stack: Stac
     assert sorted(k for k, _ in table(found)) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("end", ["", ";", " -- first five\r;"])
+def test_a_hint_at_the_end_of_a_statement_counts(stack: Stack, end: str):
+    sql = ENDLESS + f"SELECT id -- ends with a carriage return\rFROM src /*+ OPTIONS('fields.id.end'='5') */{end}"
+    found = whole(stack.http, preview(stack, sql, limits={"seconds": 30})["id"])
+    assert found[-1][1]["state"] == "FINISHED", found[-1]
+    assert [fields for _, fields in rows(found)] == [[i] for i in range(1, 6)]
+
+
 class TestLimits:
     def test_rows(self, stack: Stack):
         made = preview(stack, ENDLESS + "SELECT id FROM src", limits={"rows": 30})

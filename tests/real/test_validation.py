@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.sql.script import sort_script
+from core.sql.script import parse
 from sql.options import _SUPPORTED, told
 from sql.validate import harmless
 from tests.real.conftest import Stack
@@ -131,7 +131,7 @@ def test_ddl_of_the_sessions_own_catalogs_is_tried(stack: Stack):
 def test_nothing_outside_the_session_is_changed(statement: str, sent: str | None):
     """In a catalog that outlives the session (Hive, JDBC) tables are made for the session only, and nothing is dropped
     or altered. No such catalog is at hand here, so this holds the rule, not a real catalog, to it."""
-    (parsed,) = sort_script(statement)[0].setup
+    (parsed,) = parse(statement).setup
     assert harmless(parsed, "hive", {"default_catalog"})[0] == sent
 
 

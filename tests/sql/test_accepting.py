@@ -13,8 +13,10 @@ import pytest
 from core.effects import Rejected
 from core.jobs.restore import RestoreKind, RestorePoint, RestoreRequest
 from core.sql.plan import read
+from core.sql.script import EMPTY
 from core.sql.verdict import Verdict, compare, from_one
-from sql.compiling import PlanOfAttempt, judge, ran_like, row_of
+from sql.attempt_plan import PlanOfAttempt
+from sql.compiling import judge, ran_like, row_of
 from sql.environment import Environment
 from store import attempts, plans
 from store.database import Database
@@ -30,7 +32,7 @@ def body(name: str) -> dict[str, Any]:
 
 
 def environment(inputs: str) -> Environment:
-    return Environment(before=[], text="", secrets=[], rights={}, properties={}, inputs=inputs)
+    return Environment(before=[], script=EMPTY, secrets=[], rights={}, properties={}, inputs=inputs)
 
 
 class World:

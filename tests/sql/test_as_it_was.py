@@ -10,12 +10,13 @@ from sqlalchemy import delete, select
 
 from core.errors import InvalidInput
 from core.specs import Use
+from core.sql.script import parse
 from sql.environment import as_it_was, environment
 from store.database import Database
 from store.tables import Grant, Library, Project, Resource, Secret
 from tests.store.test_store import T0, add_job
 
-TEXT = "INSERT INTO hole SELECT f(id) FROM numbers, other.theirs"
+SCRIPT = parse("INSERT INTO hole SELECT f(id) FROM numbers, other.theirs")
 
 
 def definition(*columns: str, **options: str) -> dict:
@@ -60,7 +61,7 @@ async def services(database: Database) -> SimpleNamespace:
 async def now(services: SimpleNamespace):
     async with services.database.read() as session:
         return await environment(
-            services, session, "mine", TEXT, uses=[Use(name="lib", version="1")], open_secrets=True
+            services, session, "mine", SCRIPT, uses=[Use(name="lib", version="1")], open_secrets=True
         )
 
 
@@ -75,7 +76,7 @@ async def test_tables_and_libraries_as_they_were_and_secrets_as_they_are(service
         library.files = [{"sha256": "b" * 64, "size": 1, "name": "b.jar"}]
         (await session.scalars(select(Secret))).one().sealed = "second"
     async with services.database.read() as session:
-        again = await as_it_was(services, session, "mine", TEXT, made_of)
+        again = await as_it_was(services, session, "mine", SCRIPT, made_of)
     assert again.before == [s.replace("opened-first", "opened-second") for s in then.before]
     assert again.before != then.before
     assert (again.inputs, again.made_of) == (then.inputs, then.made_of)
@@ -88,5 +89,5 @@ async def test_access_that_was_taken_back_does_not_come_back(services: SimpleNam
         await session.execute(delete(Grant))
     async with services.database.read() as session:
         with pytest.raises(InvalidInput) as refused:
-            await as_it_was(services, session, "mine", TEXT, made_of)
+            await as_it_was(services, session, "mine", SCRIPT, made_of)
     assert refused.value.code == "access_denied"

@@ -6,22 +6,21 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInput
 from core.sql.references import (
-    bent,
     check_script,
     created,
+    definition_overrides,
     in_clear,
     named,
-    quoted,
-    quoted_name,
-    resolved_sql,
+    resolved_script,
     secrets_in,
 )
-from core.sql.script import tokens
+from core.sql.script import parse
+from core.sql.tokens import quoted, quoted_name, tokens
 
 
 class TestNames:
     def test_every_name_and_every_chain(self):
-        found = named("SELECT o.id FROM `team-a`.orders AS o -- not.this\n WHERE x = 'nor.this'")
+        found = named(parse("SELECT o.id FROM `team-a`.orders AS o -- not.this\n WHERE x = 'nor.this'"))
         assert {("o", "id"), ("team-a", "orders"), ("o",)} <= found
         assert not any("not" in c or "nor" in c for c in found)
 
@@ -35,7 +34,7 @@ class TestNames:
         ],
     )
     def test_what_a_script_makes(self, text, names):
-        assert created(text) == names
+        assert created(parse(text)) == names
 
     @given(st.text(max_size=40))
     def test_quoting_keeps_everything_inside(self, text):
@@ -57,7 +56,7 @@ class TestSecrets:
     )
     def test_where_it_would_be_seen_it_is_refused(self, text):
         with pytest.raises(InvalidInput):
-            resolved_sql(text, {"a": "x"})
+            resolved_script(parse(text), {"a": "x"})
 
     @pytest.mark.parametrize(
         ("text", "found"),
@@ -71,19 +70,19 @@ class TestSecrets:
         ],
     )
     def test_definitions_that_are_taken_or_changed(self, text, found):
-        assert [(how, chain) for how, chain, _ in bent(text)] == found
+        assert [(how, chain) for how, chain, _ in definition_overrides(parse(text))] == found
 
     def test_references_are_replaced_in_options_only(self):
         text = "CREATE TABLE t (`${secret:a}` INT) WITH ('p' = '${secret:a}') -- ${secret:a}"
-        assert resolved_sql(text, {"a": "it's"}) == (
+        assert resolved_script(parse(text), {"a": "it's"}).text == (
             "CREATE TABLE t (`${secret:a}` INT) WITH ('p' = 'it''s') -- ${secret:a}"
         )
         assert secrets_in(text) == {"a"}
 
     @given(st.text(min_size=1, max_size=40))
     def test_no_secret_breaks_out_of_its_string(self, secret):
-        made = resolved_sql("SET 'k' = '${secret:a}'", {"a": secret})
-        shape = [t.kind for t in tokens(made)]
+        made = resolved_script(parse("SET 'k' = '${secret:a}'"), {"a": secret})
+        shape = [t.kind for t in made.tokens]
         assert shape == ["word", "string", "other", "string"]
 
     def test_a_malformed_one_is_refused(self):
@@ -123,6 +122,6 @@ class TestSecrets:
     )
     def test_in_a_script_it_is_refused_with_its_place(self, text):
         with pytest.raises(InvalidInput) as error:
-            check_script(text)
+            check_script(parse(text))
         assert "Line " in error.value.message
         assert "penstock secrets set" in (error.value.remedy or "")

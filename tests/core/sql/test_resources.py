@@ -12,7 +12,7 @@ from core.sql.changelog import Materialized, differences
 from core.sql.inference import of_avro, of_database, of_json, of_json_schema
 from core.sql.resources import TableDefinition, check_fragment
 from core.sql.rewriting import as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
-from core.sql.script import parse_script, sort_script, statements
+from core.sql.script import parse, parse_script
 
 
 def types(found) -> dict[str, str]:
@@ -62,7 +62,7 @@ class TestDdl:
             check_fragment(text, "x")
         except ValueError:
             return
-        assert len(list(statements(f"CREATE TABLE t (c {text}) WITH ('a'='b')"))) == 1
+        assert len(parse(f"CREATE TABLE t (c {text}) WITH ('a'='b')").statements()) == 1
 
     def test_a_table_without_a_connector(self):
         with pytest.raises(ValidationError):
@@ -291,9 +291,9 @@ class TestRewriting:
         ]
 
     def test_queries_are_told_from_what_a_job_may_have(self):
-        script, misplaced = sort_script("SET 'a' = 'b'; SELECT 1; INSERT INTO t SELECT 1; DROP TABLE x; END")
+        script = parse("SET 'a' = 'b'; SELECT 1; INSERT INTO t SELECT 1; DROP TABLE x; END")
         assert [q.number for q in script.queries] == [2]
-        assert [m.statement.number for m in misplaced] == [2, 4, 5]
+        assert [m.statement.number for m in script.misplaced] == [2, 4, 5]
 
 
 class TestChangelog:

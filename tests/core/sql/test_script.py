@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from core.sql.script import STATEMENT_SET_HEAD, as_one_job, parse_script, placed, statements
+from core.sql.script import STATEMENT_SET_HEAD, as_one_job, parse, parse_script, placed
 
 
 def texts(sql: str) -> list[str]:
@@ -31,7 +31,7 @@ class TestSplitting:
 
     @given(st.lists(st.sampled_from(["'a;b'", "/* ; */", "-- ;\n", "`;`", "x", " ", "\n", "1"]), max_size=30))
     def test_no_mixture_of_them_splits(self, parts):
-        assert len(list(statements("INSERT INTO t SELECT " + " ".join(parts)))) == 1
+        assert len(parse("INSERT INTO t SELECT " + " ".join(parts)).statements()) == 1
 
     @given(st.text(max_size=200))
     def test_any_text_ends_in_statements_or_in_an_error_of_ours(self, text):

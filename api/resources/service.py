@@ -1,0 +1,120 @@
+"""Registered tables, grants and secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.resources.schemas import GrantBody, GrantOut, ResourceBody, ResourceOut, SecretOut
+from core.errors import InvalidInput
+from core.sql.resources import TableDefinition
+from services import Services
+from settings import clock
+from store import jobs, resources
+from store.tables import Grant, Secret
+
+
+async def tables(services: Services, project: str) -> list[ResourceOut]:
+    """Those of a project, and those that other projects granted to it. Raises `NotFound`."""
+    async with services.database.read() as session:
+        await jobs.project(session, project)
+        return [_shown(item, project) for item in await resources.visible(session, project)]
+
+
+async def put_table(services: Services, project: str, name: str, body: ResourceBody) -> tuple[ResourceOut, bool]:
+    """Register a table, or change it; and whether it is new. Raises `InvalidInput` for a secret in clear, `NotFound`
+    for one that is not there."""
+    body.definition.check()
+    definition = body.definition.model_dump(mode="json")
+    async with services.database.write() as session:
+        await jobs.project(session, project)
+        await resources.sealed(session, project, body.definition.secrets())
+        row, is_new = await resources.put(session, project, name, definition, body.description, body.owner, clock.now())
+        grants = await resources.grants(session, project, name)
+        return _shown(resources.Visible(row, True, True), project, grants), is_new
+
+
+async def table(services: Services, project: str, name: str) -> ResourceOut:
+    """One table of a project, and who may use it. Raises `NotFound`."""
+    async with services.database.read() as session:
+        row = await resources.get(session, project, name)
+        return _shown(resources.Visible(row, True, True), project, await resources.grants(session, project, name))
+
+
+async def delete_table(services: Services, project: str, name: str) -> None:
+    """Forget a table with its grants. Raises `NotFound`."""
+    async with services.database.write() as session:
+        await resources.remove(session, await resources.get(session, project, name))
+
+
+async def put_grant(services: Services, project: str, name: str, grantee: str, body: GrantBody) -> GrantOut:
+    """Let another project use a table. Raises `InvalidInput`, `NotFound`."""
+    if grantee == project:
+        raise InvalidInput("A project may use its own tables anyway.", code="grant_to_itself", field="grantee")
+    if not (body.read or body.write):
+        raise InvalidInput(
+            "A grant is for reading, writing or both.", code="empty_grant", field="read", remedy="Delete the grant."
+        )
+    async with services.database.write() as session:
+        await resources.get(session, project, name)
+        await jobs.project(session, grantee)
+        row = await resources.put_grant(session, project, name, grantee, clock.now(), read=body.read, write=body.write)
+        return _grant(row)
+
+
+async def delete_grant(services: Services, project: str, name: str, grantee: str) -> None:
+    """Take a grant back. Raises `NotFound` for the table."""
+    async with services.database.write() as session:
+        await resources.get(session, project, name)
+        await resources.remove_grant(session, project, name, grantee)
+
+
+async def secrets(services: Services, project: str) -> list[SecretOut]:
+    """The names of the secrets of a project. Raises `NotFound`."""
+    async with services.database.read() as session:
+        await jobs.project(session, project)
+        return [_secret(row) for row in await resources.secrets(session, project)]
+
+
+async def put_secret(services: Services, project: str, name: str, value: str) -> tuple[SecretOut, bool]:
+    """Seal a secret and store it; and whether it is new. Raises `NotFound` for the project."""
+    sealed = services.vault.seal(value)
+    async with services.database.write() as session:
+        await jobs.project(session, project)
+        is_new = await resources.set_secret(session, project, name, sealed, clock.now())
+        await session.flush()
+        return _secret(await resources.secret(session, project, name)), is_new
+
+
+async def delete_secret(services: Services, project: str, name: str) -> None:
+    """Forget a secret. Raises `NotFound`."""
+    async with services.database.write() as session:
+        await resources.remove_secret(session, await resources.secret(session, project, name))
+
+
+def _secret(row: Secret) -> SecretOut:
+    reference = f"${{secret:{row.name}}}"
+    return SecretOut(name=row.name, reference=reference, created_at=row.created_at, updated_at=row.updated_at)
+
+
+def _grant(row: Grant) -> GrantOut:
+    return GrantOut(project=row.grantee, read=row.read, write=row.write, created_at=row.created_at)
+
+
+def _shown(item: resources.Visible, project: str, grants: Sequence[Grant] | None = None) -> ResourceOut:
+    row = item.resource
+    definition = TableDefinition.model_validate(row.definition)
+    chain = (row.name,) if row.project == project else (row.project, row.name)
+    return ResourceOut(
+        project=row.project,
+        name=row.name,
+        definition=definition,
+        ddl=definition.ddl(*chain),
+        description=row.description,
+        owner=row.owner,
+        read=item.read,
+        write=item.write,
+        revision=row.revision,
+        grants=[_grant(g) for g in grants] if grants is not None else None,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

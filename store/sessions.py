@@ -1,0 +1,50 @@
+"""Queries of interactive SQL sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from core.errors import NotFound
+from store.database import Session
+from store.tables import SqlSession
+
+
+async def get(session: Session, id_: str) -> SqlSession:
+    """An open session. Raises `NotFound`."""
+    row = None if "\x00" in id_ else await session.get(SqlSession, id_)
+    if row is None or row.closed_at is not None:
+        raise NotFound(f"There is no open session {id_[:80]}.", code="session_not_found")
+    return row
+
+
+async def all_(session: Session, project: str) -> Sequence[SqlSession]:
+    """The open sessions of a project, the oldest first."""
+    query = select(SqlSession).where(SqlSession.project == project, SqlSession.closed_at.is_(None))
+    return (await session.scalars(query.order_by(SqlSession.created_at))).all()
+
+
+async def add(session: Session, row: SqlSession) -> None:
+    """Write a new session down."""
+    session.add(row)
+
+
+async def close(session: Session, id_: str, now: datetime) -> SqlSession:
+    """Close a session. Raises `NotFound` when it is not open."""
+    row = await get(session, id_)
+    row.closed_at = now
+    return row
+
+
+async def rebuilt(session: Session, row: SqlSession, gateway_url: str, handle: str) -> bool:
+    """Write down where a session was made again, without its settings; False when another process was faster since
+    `row` was read."""
+    changed = await session.execute(
+        update(SqlSession)
+        .where(SqlSession.id == row.id, SqlSession.generation == row.generation)
+        .values(gateway_url=gateway_url, handle=handle, generation=row.generation + 1, settings={})
+        .returning(SqlSession.id)
+    )
+    return changed.scalar_one_or_none() is not None
