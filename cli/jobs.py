@@ -47,6 +47,10 @@ ConfigOption = Annotated[list[str] | None, typer.Option(help="Flink configuratio
 LabelOption = Annotated[list[str] | None, typer.Option("--label", help="key=value; may be repeated")]
 
 
+SQL_TEXT_ALONE = frozenset({"type", "sql"})
+"""The fields of a SQL job that has nothing but its text: it is edited as that."""
+
+
 def job_name(job: Item) -> str:
     return f"{job['project']}:{job['name']}"
 
@@ -269,7 +273,8 @@ def edit(
     shown = api.call("GET", f"/jobs/{ref(job)}")
     before = api.call("GET", f"/jobs/{ref(job)}/versions/{version or shown['latest_version']}")["spec"]
     folder = Path(tempfile.mkdtemp(prefix="penstock-"))
-    path = folder / f"{shown['name']}.{'sql' if set(_given(before)) == {'type', 'sql'} else 'yaml'}"
+    is_text_alone = not _given(before).keys() - SQL_TEXT_ALONE
+    path = folder / f"{shown['name']}.{'sql' if is_text_alone else 'yaml'}"
     path.write_text(before["sql"] if path.suffix == ".sql" else as_yaml(_given(before)))
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     if subprocess.run([*editor, str(path)], check=False).returncode:

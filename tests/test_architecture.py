@@ -12,8 +12,6 @@ from tests import drawing
 
 ROOMS = sorted(p.parent for p in ROOT.glob("*/__init__.py") if p.parent.name not in ("tests", "benchmarks"))
 ASKING = {"add", "add_all", "connection", "delete", "execute", "flush", "get", "merge", "scalar", "scalars", "stream"}
-ELSEWHERE = ("sql/sessions.py", "sql/runs.py", "api/resources/router.py", "api/commands/service.py")
-"""To be moved into the store."""
 
 
 def sources() -> list[str]:
@@ -25,7 +23,6 @@ def test_only_the_store_asks_a_session():
     asked = [
         f"{path}:{node.lineno} session.{node.attr}"
         for path in sources()
-        if path not in ELSEWHERE
         for node in ast.walk(ast.parse((ROOT / path).read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         if node.value.id == "session" and node.attr in ASKING
@@ -35,8 +32,6 @@ def test_only_the_store_asks_a_session():
 
 @pytest.mark.parametrize("folder", sorted(p.parent for p in ROOT.glob("api/*/__init__.py")), ids=lambda p: p.name)
 def test_a_resource_of_the_api_has_a_router_and_a_service(folder: Path):
-    if folder.name == "resources":
-        pytest.skip("gets its service later")
     assert (folder / "router.py").exists()
     assert (folder / "service.py").exists()
 

@@ -13,7 +13,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
 from activities.retain import Retaining
-from clusters.protocol import Checkpoints, JobSeen, Overview, Unreachable
+from clusters.protocol import Checkpoints, JobSeen, Overview, Savepoints, Unreachable
 from core.jobs.observations import EngineState
 from core.jobs.retention import SavepointPolicy
 from settings import clock
@@ -25,7 +25,7 @@ from tests.store.test_store import add_job
 OLD = 30 * 86_400.0
 
 
-class Cluster_(SimpleNamespace, Checkpoints):
+class Cluster_(SimpleNamespace, Checkpoints, Savepoints):
     """A cluster that shows some Flink jobs alive, or cannot be asked."""
 
     alive: list[str] = []
