@@ -352,7 +352,7 @@ class TestBuilds:
     def test_nobody_waits_for_a_build_any_more(self, penstock: Penstock, repo: Path):
         commit(git.Repo(repo), "slow to build")
         penstock.create("left", jar(repo, "left"))
-        penstock.world.programs.slow = 600.0
+        penstock.world.programs.slow = 100.0
         start = penstock.send("left", "start")
         penstock.wait(5)
         penstock.done("left", "kill")
