@@ -130,7 +130,7 @@ def test_the_state_machine_finds_nothing_either():
     run_state_machine_as_test(
         Penstock,
         settings=settings(
-            max_examples=25,
+            max_examples=settings.default.max_examples // 4,
             stateful_step_count=8,
             deadline=None,
             database=None,

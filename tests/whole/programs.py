@@ -189,7 +189,8 @@ class Keeper:
         """Its JobManager died, or it was told to stop."""
         for url in self.urls:
             self.world.network.endpoints[url].mode = "refuse"
-        self.flink.up = False
+        self.flink.kill()
+        self.flink.kill_task_managers()  # its processes are bound to the keeper
         self._say(state, why, 0)
         (self.folder / "run" / f"{KEEPER}.json").unlink()
 
