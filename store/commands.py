@@ -35,6 +35,12 @@ async def by_key(session: AsyncSession, job_id: str, key: str) -> Command | None
     return (await session.scalars(query)).one_or_none()
 
 
+async def add(session: AsyncSession, command: Command) -> None:
+    """Write a command down. Raises `store.database.Taken` when another one has its number, or its key."""
+    session.add(command)
+    await session.flush()
+
+
 async def next_number(session: AsyncSession, job_id: str) -> int:
     """The number of the job's next command. Two who ask at the same moment get the same one; the later of them meets
     `store.database.Taken` when it writes."""

@@ -81,6 +81,7 @@ async def set_secret(session: AsyncSession, project: str, name: str, value: str,
     row = await session.get(Secret, (project, name))
     if row is None:
         session.add(Secret(project=project, name=name, sealed=value, created_at=now, updated_at=now))
+        await session.flush()
         return True
     row.sealed, row.updated_at = value, now
     return False

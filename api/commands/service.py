@@ -195,8 +195,7 @@ async def _write(
             idempotency_key=key,
             created_at=clock.now(),
         )
-        session.add(command)
-        await session.flush()
+        await commands.add(session, command)
         return command, job, await clusters.get(session, job.cluster)
 
 

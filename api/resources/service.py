@@ -81,7 +81,6 @@ async def put_secret(services: Services, project: str, name: str, value: str) ->
     async with services.database.write() as session:
         await jobs.project(session, project)
         is_new = await resources.set_secret(session, project, name, sealed, clock.now())
-        await session.flush()
         return _secret(await resources.secret(session, project, name)), is_new
 
 

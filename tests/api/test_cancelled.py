@@ -52,10 +52,9 @@ class Held(Gateway):
 
 @pytest.fixture
 def gateway(world: Services) -> Held:
-    engine = cast(Engine, world.engines.session(cast(Any, None)))
-    engine.gateway = Held()
-    engine.gateways = [engine.gateway]
-    return engine.gateway
+    engine = cast(Engine, world.engines.workbench(cast(Any, None)))
+    engine.only = Held()
+    return engine.only
 
 
 async def cut_off(gateway: Held, coroutine: Any) -> None:

@@ -84,11 +84,13 @@ class Gateway:
 
 class Engine:
     def __init__(self) -> None:
-        self.gateway = Gateway()
-        self.gateways = [self.gateway]
+        self.only = Gateway()
+
+    def gateway(self, url: str) -> Gateway:
+        return self.only
 
     async def open_session(self, properties: object) -> tuple[Gateway, str]:
-        return self.gateway, "handle"
+        return self.only, "handle"
 
     async def look(self, ref: object) -> Any:
         return SimpleNamespace(state="MISSING")
@@ -107,7 +109,7 @@ def body(name: str) -> dict[str, Any]:
 @pytest.fixture
 async def world(services: Services) -> Services:
     engine = Engine()
-    engines = SimpleNamespace(session=lambda _: engine, get=lambda _: engine)
+    engines = SimpleNamespace(compiler=lambda _: engine, workbench=lambda _: engine, get=lambda _: engine)
     vault = SimpleNamespace(seal=str, open=str)
     made = replace(services, engines=cast(Any, engines), vault=cast(Any, vault))
     async with made.database.write() as session:
