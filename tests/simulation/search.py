@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from processes.child import die_with_parent
 from tests.simulation.story import Outcome, invent, play, shrink, told
 
 
@@ -115,6 +116,7 @@ def _work(
     prepare: Callable[[], None] | None,
     wanted: str | None,
 ) -> None:
+    die_with_parent()
     if prepare is not None:
         prepare()
     made = one(number, processes, seed, seconds, stories, until_broken, wanted, enough)
