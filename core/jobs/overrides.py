@@ -43,8 +43,9 @@ def overridden(
         )
     if really is not None and not own and claimed:
         return (
-            f"its program sets {CLAIM_KEY} itself: Flink would delete {really} after some checkpoints, though it is a "
-            "restore point that may be pinned, or that others start from"
+            f"its program sets {CLAIM_KEY} itself: Flink deletes {really} with the next checkpoint, and perhaps has "
+            "done so, though it is a restore point that may be pinned, or that others start from; what it has reached "
+            "since is in its own checkpoints"
         )
     if keeps_checkpoints is False:
         return (

@@ -72,7 +72,9 @@ class World:
     async def wait(self) -> WorkflowHandle[Any, c.Built | None]:
         """A command that waits for the build."""
         job = await add_job(self.services.database, uuid.uuid4().hex)
-        spec = {"type": "jar", "git": {"url": str(self.repository.folder), "ref": "main"}}
+        git = {"url": str(self.repository.folder), "ref": "main"}
+        build = {"properties": {"maven.compiler.source": "8", "maven.compiler.target": "8"}}
+        spec = {"type": "jar", "git": git, "entry_class": "Main", "build": build}
         async with self.services.database.write() as session:
             session.add(Version(job_id=job.id, number=2, spec=spec, created_at=T0))
         handle = await self._client.start_workflow(
@@ -146,7 +148,8 @@ async def test_maven_ends_with_the_last_who_waits(world: World):
 
 
 async def test_who_waits_with_one_that_is_killed_gets_it(world: World):
-    world.repository.write({"pom.xml": POM.format(seconds=15)})
+    main = "class Main { public static void main(String[] args) {} }"
+    world.repository.write({"pom.xml": POM.format(seconds=15), "src/main/java/Main.java": main})
     first, second = await world.wait(), await world.wait()
     await world.until(world.mavens)
     await asyncio.sleep(2)
