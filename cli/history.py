@@ -16,7 +16,7 @@ app = typer.Typer()
 
 def _lister(name: str, help_: str, key: str, columns: list[Column]) -> None:
     @app.command(name, help=help_)
-    def run(job: Job, output: Output = Format.TABLE, columns_: Columns = None, as_json: Json = False) -> None:
+    def run(job: Job, output: Output = Format.TABLE, chosen: Columns = None, as_json: Json = False) -> None:
         items = Api().call("GET", f"/jobs/{ref(job)}/{name}")["items"]
         show_list(
             items,
@@ -24,7 +24,7 @@ def _lister(name: str, help_: str, key: str, columns: list[Column]) -> None:
             output=output,
             as_json=as_json,
             name=lambda item: str(item[key]),
-            chosen=columns_,
+            chosen=chosen,
             empty="Nothing yet.",
         )
 

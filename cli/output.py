@@ -31,7 +31,7 @@ Output = Annotated[
     Format, typer.Option("--output", "-o", help="table, wide (more columns), json, yaml, or name (one per line)")
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as -o json")]
-Columns = Annotated[str | None, typer.Option(help="Columns of the table, for example JOB,STATE,REASON")]
+Columns = Annotated[str | None, typer.Option("--columns", help="Columns of the table, for example JOB,STATE,REASON")]
 
 
 @dataclass(frozen=True)

@@ -442,3 +442,12 @@ def test_it_is_refused(house: Penstock, name: str):
     assert said.code == refusal.code, said
     assert refusal.word in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("jobs list", "state"), ("jobs commands", "kind"), ("clusters list", "health")]
+)
+def test_columns_are_chosen(house: Penstock, name: str, title: str):
+    job = ["clicks"] if name == "jobs commands" else []
+    said = house.cli(*name.split(), *job, "--columns", title)
+    assert (said.code, said.out.splitlines()[0].strip()) == (0, title.upper()), said
