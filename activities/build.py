@@ -19,7 +19,7 @@ from activities.logs import bind, command_log, heartbeats, log_of
 from activities.missing import present
 from activities.submit import requirements_of
 from builds import git, jars, maven, pyenv
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SessionClusterSpec, SqlSpec, build_key
 from services import Services
 from settings import Settings, clock, waits
@@ -62,7 +62,7 @@ class Builder:
             run = c.RunBuild(key=key, commit=commit, cluster_flink_version=cluster.flink_version, spec=raw)
             return await self._checked(spec, await self._shared(run, tell), tell)
 
-    async def _checked(self, spec: JarSpec | PyFlinkSpec, built: c.Built, tell: Tell) -> c.Built:
+    async def _checked(self, spec: JarSpec | PyFlinkSpec, built: c.Built, tell: LogSink) -> c.Built:
         """Whether the class to run is in the jar that was built: said now, before anything is stopped for it. It is no
         part of the build: the same jar is built once for all its classes."""
         if built.error or built.key is None or not isinstance(spec, JarSpec):
@@ -98,7 +98,7 @@ class Builder:
         artifacts = self._services.artifacts
         return (artifacts.jar(row.sha256) if row.sha256 else artifacts.program(row.key)).exists()
 
-    async def _shared(self, run: c.RunBuild, tell: Tell) -> c.Built:
+    async def _shared(self, run: c.RunBuild, tell: LogSink) -> c.Built:
         """Start the build, or join the one that is going on, and follow its log. Who is told not to wait any more
         says so to the build, which ends when nobody waits for it."""
         info = activity.info()
@@ -133,7 +133,7 @@ class Builder:
         except RPCError as error:  # it has ended, or goes on to its end
             log.warning("could not leave a build", build=key[:12], why=str(error))
 
-    async def _follow(self, handle: WorkflowHandle[Any, c.Built], tell: Tell) -> c.Built:
+    async def _follow(self, handle: WorkflowHandle[Any, c.Built], tell: LogSink) -> c.Built:
         scope = f"build:{(await handle.describe()).run_id}"
         result = asyncio.create_task(handle.result())
         last = 0
@@ -184,7 +184,7 @@ class Builder:
             return c.Built(key=wanted.key, commit=wanted.commit)
 
     async def _make(
-        self, spec: JarSpec | PyFlinkSpec, wanted: c.RunBuild, root: Path, source: Path, tell: Tell
+        self, spec: JarSpec | PyFlinkSpec, wanted: c.RunBuild, root: Path, source: Path, tell: LogSink
     ) -> tuple[str | None, int | None]:
         services, settings = self._services, self._services.settings
         if isinstance(spec, JarSpec):

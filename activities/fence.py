@@ -10,7 +10,7 @@ from activities.looking import confirm_missing, now_ms, observation
 from activities.missing import present
 from clusters import state_files
 from clusters.protocol import Engine, JobSeen, Leader, Ref
-from core.effects import EngineError, Tell
+from core.effects import EngineError, LogSink
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind
 from core.jobs.snapshot import attempt_checkpoints
@@ -43,7 +43,7 @@ class Fencer:
 
 
 async def spend(
-    engine: Engine, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse, *, grace: float
+    engine: Engine, attempt: Attempt, cluster: Cluster, tell: LogSink, pulse: Pulse, *, grace: float
 ) -> c.Fenced:
     """As the activity does. Raises nothing that an engine raises.
 
@@ -81,7 +81,7 @@ async def spend(
 
 
 async def _remainder(
-    engine: Engine, attempt: Attempt, cluster: Cluster, leader: Leader, tell: Tell, grace: float
+    engine: Engine, attempt: Attempt, cluster: Cluster, leader: Leader, tell: LogSink, grace: float
 ) -> tuple[JobSeen | None, int]:
     """What runs of an attempt whose id was spent at `leader`, once no task manager runs what an earlier JobManager
     took; None when nothing does. Raises `Unreachable`."""

@@ -13,7 +13,7 @@ from activities import contracts as c
 from activities.build import maven_settings
 from activities.logs import bind, command_log, heartbeats
 from builds import git, maven
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 from core.errors import NotFound
 from core.libraries import FromGit, FromMaven, FromUpload, LibraryState, Source
 from services import Services
@@ -55,7 +55,7 @@ class Librarian:
                 row.files, row.why = files, error
             return c.Outcome(error=error, code="library_failed" if error else None)
 
-    async def _files(self, source: Source, kind: str, tell: Tell) -> list[dict[str, Any]]:
+    async def _files(self, source: Source, kind: str, tell: LogSink) -> list[dict[str, Any]]:
         services = self._services
         with services.artifacts.scratch() as folder:
             match source:
@@ -68,7 +68,7 @@ class Librarian:
                 case _:
                     assert_never(source)
 
-    async def _from_maven(self, source: FromMaven, folder: Path, tell: Tell) -> list[dict[str, Any]]:
+    async def _from_maven(self, source: FromMaven, folder: Path, tell: LogSink) -> list[dict[str, Any]]:
         how = maven_settings(self._services.settings)
         files = []
         for number, coordinates in enumerate(source.coordinates):
@@ -77,7 +77,7 @@ class Librarian:
             files.append(await self._kept(await maven.fetch(coordinates, into, how, tell), "jar", tell))
         return files
 
-    async def _from_git(self, source: FromGit, kind: str, folder: Path, tell: Tell) -> dict[str, Any]:
+    async def _from_git(self, source: FromGit, kind: str, folder: Path, tell: LogSink) -> dict[str, Any]:
         settings = self._services.settings
         git.check_local(source.git, settings.git_local_roots)
         commit = await git.resolve(source.git)
@@ -90,7 +90,7 @@ class Librarian:
             )
         return await self._kept(git.inside(inner, source.file), kind, tell)
 
-    async def _kept(self, path: Path, kind: str, tell: Tell) -> dict[str, Any]:
+    async def _kept(self, path: Path, kind: str, tell: LogSink) -> dict[str, Any]:
         artifacts = self._services.artifacts
         if kind == "jar":
             digest, size = await asyncio.to_thread(artifacts.put_jar, path)

@@ -11,14 +11,14 @@ from datetime import datetime
 import structlog
 from temporalio import activity
 
-from core.effects import Tell
+from core.effects import LogSink
 from settings import clock, waits
 from store import commands
 from store.database import Database
 
 
 @asynccontextmanager
-async def command_log(database: Database, scope: str | None) -> AsyncIterator[Tell]:
+async def command_log(database: Database, scope: str | None) -> AsyncIterator[LogSink]:
     """Gives a function that takes lines for `scope`; None logs nowhere."""
     waiting: list[tuple[datetime, str]] = []
 
@@ -54,7 +54,7 @@ async def command_log(database: Database, scope: str | None) -> AsyncIterator[Te
         await asyncio.shield(task)
 
 
-def log_of(database: Database, command_id: str | None) -> AbstractAsyncContextManager[Tell]:
+def log_of(database: Database, command_id: str | None) -> AbstractAsyncContextManager[LogSink]:
     """The log of a command; what no command has asked for logs nowhere."""
     return command_log(database, commands.scope(command_id) if command_id else None)
 

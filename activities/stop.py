@@ -12,7 +12,7 @@ from activities.looking import confirm_missing, deadline_of, now_ms
 from activities.missing import present
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, Unreachable
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from core.paths import of_point
@@ -129,7 +129,7 @@ class _Trigger:
         engine: Savepoints,
         attempt: Attempt,
         wanted: c.TriggerIn,
-        tell: Tell,
+        tell: LogSink,
         settings: Settings,
         pulse: Pulse,
         growth: Growth | None = None,

@@ -33,7 +33,7 @@ from clusters.protocol import (
     Unclear,
     Unreachable,
 )
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from core.specs import JobType, SqlSpec, is_hosted_key
@@ -95,7 +95,7 @@ class Submitter:
         attempt: Attempt,
         cluster: Cluster,
         submission: Submission,
-        tell: Tell,
+        tell: LogSink,
         pulse: Pulse,
         *,
         maybe_sent: bool,
@@ -152,7 +152,7 @@ class Submitter:
             return await attempts.handles(session, job_id)
 
     async def _refused(
-        self, attempt: Attempt, cluster: Cluster, error: Rejected, tell: Tell, pulse: Pulse
+        self, attempt: Attempt, cluster: Cluster, error: Rejected, tell: LogSink, pulse: Pulse
     ) -> c.Submitted:
         """The cluster said no, and something of this attempt may be under way to it all the same, from an earlier try
         or from this one: the no counts once nothing of it can arrive any more."""
@@ -169,7 +169,7 @@ class Submitter:
         return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
 
     async def _occupied(
-        self, other: c.Submitted, attempt: Attempt, cluster: Cluster, tell: Tell, pulse: Pulse
+        self, other: c.Submitted, attempt: Attempt, cluster: Cluster, tell: LogSink, pulse: Pulse
     ) -> c.Submitted:
         """Another attempt is alive, and this one was perhaps sent."""
         engine, grace = self._services.engines.get(cluster), self._services.settings.lost_grace
@@ -186,7 +186,7 @@ class Submitter:
         cluster: Cluster,
         overview: Overview,
         sent_to: str | None,
-        tell: Tell,
+        tell: LogSink,
         pulse: Pulse,
     ) -> c.Submitted | None:
         """What became of an attempt that may have been sent; None when it may be sent again: nothing of it can
@@ -212,7 +212,7 @@ class Submitter:
         return c.Submitted(state=c.SubmitState.ACCEPTED, leader=(await engine.leader()).identity)
 
     async def _end_program(
-        self, attempt: Attempt, cluster: Cluster, error: ProgramFailed, tell: Tell, pulse: Pulse
+        self, attempt: Attempt, cluster: Cluster, error: ProgramFailed, tell: LogSink, pulse: Pulse
     ) -> c.Submitted:
         """Cancel what a program has started before it failed, and see it end: then nothing of the attempt runs, and
         the start has failed."""
@@ -243,7 +243,7 @@ class Submitter:
             return await self._refused(attempt, cluster, Rejected(message), tell, pulse)
         return c.Submitted(state=c.SubmitState.REJECTED, error=message, code=error.code)
 
-    async def _submission(self, found: attempts.Context, attempt: Attempt, tell: Tell) -> Submission:
+    async def _submission(self, found: attempts.Context, attempt: Attempt, tell: LogSink) -> Submission:
         job, cluster, spec = found.job, found.cluster, found.version.spec
         effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
         program: Program
@@ -275,7 +275,7 @@ class Submitter:
         )
 
     async def _sql(
-        self, found: attempts.Context, attempt: Attempt, config: Mapping[str, str], tell: Tell
+        self, found: attempts.Context, attempt: Attempt, config: Mapping[str, str], tell: LogSink
     ) -> tuple[Program, Mapping[str, str]]:
         """The script with what it names, the plan that it runs from, and properties that its libraries need."""
         spec = SqlSpec.model_validate(found.version.spec)
@@ -329,7 +329,7 @@ class Submitter:
         return JarProgram(jar, built.sha256, str(entry) if entry else None, _args(spec))
 
     async def _python_program(
-        self, spec: dict[str, Any], attempt: Attempt, cluster: Cluster, tell: Tell
+        self, spec: dict[str, Any], attempt: Attempt, cluster: Cluster, tell: LogSink
     ) -> PythonProgram:
         """Raises `ArtifactMissing`, and `Rejected` when this worker has no Python for it."""
         services, key = self._services, str(attempt.config["build_key"])
@@ -345,7 +345,7 @@ class Submitter:
             python=python,
         )
 
-    async def _python(self, spec: dict[str, object], root: Path, cluster: Cluster, tell: Tell) -> Path:
+    async def _python(self, spec: dict[str, object], root: Path, cluster: Cluster, tell: LogSink) -> Path:
         settings = self._services.settings
         base = flink_python(settings.cache, cluster.flink_version)
         if not base.exists():

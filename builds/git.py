@@ -10,7 +10,7 @@ from pathlib import Path
 
 import git
 
-from core.effects import EngineError, Rejected, Tell
+from core.effects import EngineError, LogSink, Rejected
 from core.specs import GitSource, check_git_ref, check_git_url, check_inner_path, local_git_path
 from processes.child import clean_line
 from settings import waits
@@ -86,7 +86,7 @@ async def resolve(source: GitSource) -> str:
     )
 
 
-async def checkout(source: GitSource, commit: str, target: Path, tell: Tell) -> Path:
+async def checkout(source: GitSource, commit: str, target: Path, tell: LogSink) -> Path:
     """Fetch one commit into `target`, without history; returns the folder of the source (the subdirectory).
 
     Raises `GitFailed`; also when the subdirectory is not there or leads out of the repository.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builds import jars, maven_log
-from core.effects import Rejected, Tell
+from core.effects import LogSink, Rejected
 from core.specs import MavenBuild
 from processes.child import ProcessFailed, run, scrubbed
 
@@ -31,7 +31,7 @@ class MavenSettings:
     output_limit: int
 
 
-async def build(root: Path, folder: Path, how: MavenBuild, settings: MavenSettings, tell: Tell) -> Path:
+async def build(root: Path, folder: Path, how: MavenBuild, settings: MavenSettings, tell: LogSink) -> Path:
     """Run `mvn package` for `folder`, a module of the checkout `root`; returns the jar to run.
 
     A module with a parent in the same checkout is built from that parent, with the modules it needs. When Maven cannot
@@ -71,7 +71,7 @@ async def build(root: Path, folder: Path, how: MavenBuild, settings: MavenSettin
     return jars.choose(folder, how.artifact)
 
 
-async def _package(reactor: Path, folder: Path, how: MavenBuild, settings: MavenSettings, tell: Tell) -> list[str]:
+async def _package(reactor: Path, folder: Path, how: MavenBuild, settings: MavenSettings, tell: LogSink) -> list[str]:
     """The last lines of the log. Raises `ProcessFailed`."""
     command = ["mvn", "-B", "-ntp", "-Dstyle.color=never", "-DskipTests"]
     if reactor != folder:
@@ -122,7 +122,7 @@ def _text(pom: Path) -> str:
     return pom.read_text(errors="replace") if pom.exists() else ""
 
 
-async def fetch(coordinates: str, folder: Path, settings: MavenSettings, tell: Tell) -> Path:
+async def fetch(coordinates: str, folder: Path, settings: MavenSettings, tell: LogSink) -> Path:
     """One jar of a Maven repository (`group:artifact:version[:classifier]`), into an empty `folder`.
 
     Raises `Rejected` with Maven's own words.
@@ -149,7 +149,7 @@ def _where(settings: MavenSettings) -> list[str]:
     return [*found, f"-Dmaven.repo.local={settings.repository}"] if settings.repository else found
 
 
-async def _run(command: list[str], cwd: Path, settings: MavenSettings, tell: Tell) -> list[str]:
+async def _run(command: list[str], cwd: Path, settings: MavenSettings, tell: LogSink) -> list[str]:
     """The last lines of the log. When Maven remembers that an artifact was not to be had, it is asked to look again:
     somebody may have published it since. Raises `ProcessFailed`."""
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from builds.artifacts import Artifacts
-from core.effects import Rejected, Tell
+from core.effects import LogSink, Rejected
 from processes.child import ProcessFailed, run, scrubbed
 
 COMPLETE = ".complete"
@@ -27,7 +27,7 @@ async def ensure(
     build_env: list[str],
     timeout: float,
     output_limit: int,
-    tell: Tell,
+    tell: LogSink,
 ) -> Path:
     """The interpreter of an environment with PyFlink and `requirements` (lines of a requirements file).
 

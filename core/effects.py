@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 LogSink = Callable[[str], None]
 """Takes one line for the log of the command."""
@@ -11,11 +10,6 @@ LogSink = Callable[[str], None]
 
 def no_log(_: str) -> None:
     """The log sink where nobody reads along."""
-
-
-# Their names of before, until the rooms that have them still have gone over.
-Tell: TypeAlias = LogSink
-quiet = no_log
 
 
 class EngineError(Exception):

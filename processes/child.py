@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.effects import EngineError, Tell
+from core.effects import EngineError, LogSink
 
 # What a build or a pip may see of our environment: how to find programs and certificates, nothing that
 # may hold a secret. More can be let through by name with PENSTOCK_BUILD_ENV.
@@ -73,7 +73,7 @@ async def run(
     *,
     cwd: Path | None,
     env: Mapping[str, str],
-    tell: Tell,
+    tell: LogSink,
     timeout: float,
     output_limit: int,
     keep: int = 400,
@@ -105,7 +105,7 @@ async def start(
 
 
 async def follow(
-    process: asyncio.subprocess.Process, name: str, *, tell: Tell, timeout: float, output_limit: int, keep: int = 400
+    process: asyncio.subprocess.Process, name: str, *, tell: LogSink, timeout: float, output_limit: int, keep: int = 400
 ) -> list[str]:
     """The second half of `run`: to the end of a process that was started. `name` is what messages call it."""
     lines: list[str] = []
@@ -126,7 +126,7 @@ async def follow(
 
 
 async def _read(
-    process: asyncio.subprocess.Process, lines: list[str], tell: Tell, output_limit: int, keep: int
+    process: asyncio.subprocess.Process, lines: list[str], tell: LogSink, output_limit: int, keep: int
 ) -> None:
     assert process.stdout is not None
     size = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from clusters.protocol import CompiledPlan as Body
 from clusters.protocol import Planner
-from core.effects import Rejected, Tell
+from core.effects import LogSink, Rejected
 from core.errors import InvalidInput
 from core.jobs.restore import Accepted
 from core.sql import verdict
@@ -27,7 +27,7 @@ class PlanOfAttempt:
     version: Version
     environment: Environment
     flink_version: str
-    tell: Tell
+    tell: LogSink
     like: Attempt | None = None
     """The attempt whose plan it runs again, in the environment that it had."""
 

@@ -9,7 +9,7 @@ from clusters.protocol import CompiledPlan as Body
 from clusters.protocol import SqlSessions
 from clusters.sql import NoPlan, SqlGateway, StatementFailed, as_set, rejected, scrub
 from core.config import values
-from core.effects import EngineError, Rejected, quiet
+from core.effects import EngineError, Rejected, no_log
 from core.errors import InvalidInput
 from core.jobs.restore import RestoreRequest, newest
 from core.jobs.snapshot import lineage_of
@@ -122,8 +122,8 @@ async def compiled(
     script = runnable(environment.script)
     gateway, session = await engine.open_session({**properties, "pipeline.name": "compile"})
     try:
-        await gateway.prepare(session, environment.before, quiet)
-        await gateway.set_up(session, script, quiet)
+        await gateway.prepare(session, environment.before, no_log)
+        await gateway.set_up(session, script, no_log)
         try:
             body = await gateway.compile(session, as_set(script.inserts), scratch_of(cluster))
         except (StatementFailed, NoPlan) as error:
@@ -143,7 +143,7 @@ async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
         try:
             await gateway.execute(session, "EXPLAIN " + placed(statement.without_execute()))
         except StatementFailed as error:
-            raise rejected(statement, error, quiet) from error
+            raise rejected(statement, error, no_log) from error
 
 
 async def judge(

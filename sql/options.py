@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from clusters.sql import SqlGateway, StatementFailed
-from core.effects import EngineError, quiet
+from core.effects import EngineError, no_log
 from core.errors import PenstockError
 from core.specs import Use
 from core.sql.script import EMPTY
@@ -85,7 +85,7 @@ async def _asked(
         made = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
     gateway, handle = await services.engines.compiler(cluster).open_session({})
     try:
-        await gateway.prepare(handle, made.before, quiet)
+        await gateway.prepare(handle, made.before, no_log)
         if "connector" not in given:
             return told(_FACTORIES, await _refusal(gateway, handle, _READ, {"connector": UNKNOWN}))
         names: set[str] = set()

@@ -8,7 +8,7 @@ from typing import Any
 
 from clusters import state_files
 from clusters.sql import SqlGateway, StatementFailed, scrub, told
-from core.effects import Rejected, quiet
+from core.effects import Rejected, no_log
 from core.errors import InvalidInput
 from core.specs import Use
 from core.sql.references import check_script
@@ -146,7 +146,7 @@ async def _environment(services: Services, wanted: Wanted) -> tuple[Environment,
 
 async def _set_up(gateway: SqlGateway, session: str, made: Environment, script: Script) -> None:
     try:
-        await gateway.prepare(session, made.before, quiet)
+        await gateway.prepare(session, made.before, no_log)
         for statement in script.setup:
             try:
                 await gateway.execute(session, placed(statement))

@@ -19,7 +19,7 @@ import structlog
 from clusters.protocol import SqlWorkbench, Unreachable
 from clusters.sql import SessionGone, SqlGateway, StatementFailed, scrub
 from core.config import check_config
-from core.effects import EngineError, Rejected, quiet
+from core.effects import EngineError, Rejected, no_log
 from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
 from core.sql.interactive import QUERIES, SETUP, session_statement, setting_of
@@ -286,7 +286,7 @@ class Sessions:
         except Rejected as error:
             raise InvalidInput(error.message, code="no_gateway", field="cluster") from error
         try:
-            await gateway.prepare(handle, made.before, quiet)
+            await gateway.prepare(handle, made.before, no_log)
         except Rejected as error:
             await gateway.close(handle)
             raise InvalidInput(scrub(error.message, made.secrets), code="sql_invalid", field="libraries") from error

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from clusters.protocol import SqlSessions
 from clusters.sql import SqlGateway, StatementFailed, first_line, scrub, told
-from core.effects import EngineError, quiet
+from core.effects import EngineError, no_log
 from core.errors import PenstockError
 from core.sql.operators import TableName
 from core.sql.references import check_script, created_by
@@ -127,7 +127,7 @@ async def validate(
     script = environment.script
     gateway, session = await engine.open_session({**properties, "pipeline.name": "validate"})
     try:
-        await gateway.prepare(session, environment.before, quiet)
+        await gateway.prepare(session, environment.before, no_log)
         await _run(gateway, session, script, report, queries)
     except EngineError as error:
         error.message = scrub(error.message, environment.secrets)

@@ -17,7 +17,7 @@ from activities.contracts import Fenced
 from activities.fence import spend
 from activities.logs import Pulse
 from clusters.protocol import Ref
-from core.effects import quiet
+from core.effects import no_log
 from core.jobs.observations import EngineState
 from settings import waits
 from settings.polling import Pace
@@ -50,7 +50,7 @@ async def spent(engine: Fencing, folder: Path) -> tuple[Fenced, float]:
     attempt = SimpleNamespace(job_id="j", number=1, flink_job_id=ID, handle=ID, config={"leader": "jm-1"})
     cluster = SimpleNamespace(state_dir=folder.as_uri())
     began = time.monotonic()
-    result = await spend(engine, attempt, cluster, quiet, Pulse(60), grace=0.2)  # type: ignore[arg-type]
+    result = await spend(engine, attempt, cluster, no_log, Pulse(60), grace=0.2)  # type: ignore[arg-type]
     return result, time.monotonic() - began
 
 
