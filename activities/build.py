@@ -56,20 +56,17 @@ class Builder:
             again = " once more" if wanted.like is not None or wanted.pinned is not None else ""
             tell(f"commit {commit}{again}" if again else f"{spec.git.ref} is commit {commit}")
             key = build_key(spec, commit)
-            if await self._is_built(key):
+            if (row := await self._existing(key)) is not None:
                 tell("this commit is built already with these settings")
-                return await self._checked(spec, c.Built(key=key, commit=commit), tell)
+                return await self._checked(spec, c.Built(key=key, commit=commit), row, tell)
             run = c.RunBuild(key=key, commit=commit, cluster_flink_version=cluster.flink_version, spec=raw)
-            return await self._checked(spec, await self._shared(run, tell), tell)
+            built = await self._shared(run, tell)
+            return built if built.error else await self._checked(spec, built, await self._existing(key), tell)
 
-    async def _checked(self, spec: JarSpec | PyFlinkSpec, built: c.Built, tell: LogSink) -> c.Built:
+    async def _checked(self, spec: JarSpec | PyFlinkSpec, built: c.Built, row: Build | None, tell: LogSink) -> c.Built:
         """Whether the class to run is in the jar that was built: said now, before anything is stopped for it. It is no
         part of the build: the same jar is built once for all its classes."""
-        if built.error or built.key is None or not isinstance(spec, JarSpec):
-            return built
-        async with self._services.database.read() as session:
-            row = await attempts.build(session, built.key)
-        if row is None or row.sha256 is None:
+        if not isinstance(spec, JarSpec) or row is None or row.sha256 is None:
             return built
         try:
             await asyncio.to_thread(jars.check_entry_class, self._services.artifacts.jar(row.sha256), spec.entry_class)
@@ -89,14 +86,15 @@ class Builder:
             row = await attempts.build(session, wanted.pinned)
         return row.commit if row else None
 
-    async def _is_built(self, key: str) -> bool:
+    async def _existing(self, key: str) -> Build | None:
+        """A build whose artifact is there; None where it has to be made."""
         async with self._services.database.read() as session:
             row = await attempts.build(session, key)
-        return row is not None and self._is_there(row)
-
-    def _is_there(self, row: Build) -> bool:
+        if row is None:
+            return None
         artifacts = self._services.artifacts
-        return (artifacts.jar(row.sha256) if row.sha256 else artifacts.program(row.key)).exists()
+        made = artifacts.jar(row.sha256) if row.sha256 else artifacts.program(row.key)
+        return row if made.exists() else None
 
     async def _shared(self, run: c.RunBuild, tell: LogSink) -> c.Built:
         """Start the build, or join the one that is going on, and follow its log. Who is told not to wait any more
@@ -162,7 +160,7 @@ class Builder:
         bind(build=wanted.key[:12])
         scope = f"build:{activity.info().workflow_run_id}"
         async with command_log(services.database, scope) as tell, heartbeats():
-            if await self._is_built(wanted.key):
+            if await self._existing(wanted.key) is not None:
                 return c.Built(key=wanted.key, commit=wanted.commit)
             try:
                 with services.artifacts.scratch() as folder:

@@ -53,10 +53,14 @@ def choose(folder: Path, artifact: str | None) -> Path:
 def main_class(jar: Path) -> str | None:
     """Main class of the jar's manifest, None when it has none."""
     with _opened(jar) as archive:
-        try:
-            manifest = archive.read("META-INF/MANIFEST.MF").decode(errors="replace")
-        except KeyError:
-            return None
+        return _main_class(archive)
+
+
+def _main_class(archive: zipfile.ZipFile) -> str | None:
+    try:
+        manifest = archive.read("META-INF/MANIFEST.MF").decode(errors="replace")
+    except KeyError:
+        return None
     unfolded = re.sub(r"\r?\n ", "", manifest)
     match = re.search(r"^(?:program-class|Main-Class):\s*(\S+)", unfolded, re.MULTILINE)
     return match.group(1) if match else None
@@ -65,10 +69,10 @@ def main_class(jar: Path) -> str | None:
 def check_entry_class(jar: Path, entry_class: str | None) -> None:
     """Raise `Rejected` when `entry_class` is not in the jar, or none was given and the manifest names none; with the
     classes that have a `main`. Flink's own classes may come from the cluster."""
-    name = entry_class or main_class(jar)
-    if name is not None and name.startswith("org.apache.flink."):
-        return
     with _opened(jar) as archive:
+        name = entry_class or _main_class(archive)
+        if name is not None and name.startswith("org.apache.flink."):
+            return
         names = {n.removesuffix(".class").replace("/", ".") for n in archive.namelist() if n.endswith(".class")}
         if name is not None and name in names:
             return

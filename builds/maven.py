@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def _failed(error: ProcessFailed, root: Path, more: str = "") -> Rejected:
 def _siblings_needed(reactor: Path, folder: Path) -> list[str]:
     """Artifacts of other modules in the same checkout that the module or a pom above it names as a dependency. Names
     alone are compared: one too many only means that the module is not built alone."""
-    own = [folder / "pom.xml", *(above / "pom.xml" for above in folder.parents if above.is_relative_to(reactor))]
+    own = _poms_above(reactor, folder)
     texts = {pom: _text(pom) for pom in reactor.rglob("pom.xml")}
     siblings = {name for pom, text in texts.items() if pom not in own and (name := _artifact(text))}
     named = {
@@ -111,11 +110,12 @@ def _artifact(pom: str) -> str | None:
 
 
 def _profiles(reactor: Path, folder: Path) -> list[str]:
-    poms: Iterable[Path] = (
-        reactor / "pom.xml",
-        *(p / "pom.xml" for p in (folder, *folder.parents) if p.is_relative_to(reactor)),
-    )
-    return sorted({name for pom in poms for name in _PROFILE_ID.findall(_text(pom))})
+    return sorted({name for pom in _poms_above(reactor, folder) for name in _PROFILE_ID.findall(_text(pom))})
+
+
+def _poms_above(reactor: Path, folder: Path) -> list[Path]:
+    """Where the module's pom and those above it stand, as far as the reactor's."""
+    return [place / "pom.xml" for place in (folder, *folder.parents) if place.is_relative_to(reactor)]
 
 
 def _text(pom: Path) -> str:
