@@ -26,6 +26,11 @@ def ref(job: str) -> str:
     return job if ":" in job or (len(job) == 36 and job.count("-") == 4) else f"default:{job}"
 
 
+def newest(api: Api, job: str) -> int:
+    """The number of a job's newest version."""
+    return int(api.call("GET", f"/jobs/{ref(job)}")["latest_version"])
+
+
 def sure(question: str, yes: bool) -> None:
     """Ask on a terminal; ends the program unless the answer is yes. A script is not asked."""
     if not yes and sys.stdin.isatty() and out.is_terminal and not typer.confirm(question):

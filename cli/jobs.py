@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cli import commands, history, specs
 from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
-from cli.commands import Job, Wait, Yes, ref, send, show_verdict, sure
+from cli.commands import Job, Wait, Yes, newest, ref, send, show_verdict, sure
 from cli.output import (
     Column,
     Columns,
@@ -271,16 +271,16 @@ def edit(
     """Open the spec of a job in $VISUAL or $EDITOR; what is saved becomes a new version, which nothing runs yet."""
     api = Api()
     shown = api.call("GET", f"/jobs/{ref(job)}")
-    before = api.call("GET", f"/jobs/{ref(job)}/versions/{version or shown['latest_version']}")["spec"]
+    before = _given(api.call("GET", f"/jobs/{ref(job)}/versions/{version or shown['latest_version']}")["spec"])
     folder = Path(tempfile.mkdtemp(prefix="penstock-"))
-    is_text_alone = not _given(before).keys() - SQL_TEXT_ALONE
+    is_text_alone = not before.keys() - SQL_TEXT_ALONE
     path = folder / f"{shown['name']}.{'sql' if is_text_alone else 'yaml'}"
-    path.write_text(before["sql"] if path.suffix == ".sql" else as_yaml(_given(before)))
+    path.write_text(before["sql"] if is_text_alone else as_yaml(before))
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     if subprocess.run([*editor, str(path)], check=False).returncode:
         raise specs.wrong(f"{editor[0]} has failed; what it has written is in {path}.")
     after = specs.read_spec(str(path))
-    if after == _given(before):
+    if after == before:
         out.print("Nothing was changed.")
     else:
         try:
@@ -431,7 +431,7 @@ def verdict(
 ) -> None:
     """Would the state of a SQL job fit another version of it? Changes nothing; code 1 when it would not."""
     api = Api()
-    number = version or api.call("GET", f"/jobs/{ref(job)}")["latest_version"]
+    number = version or newest(api, job)
     params = {"point": point} if point else {}
     judged = api.call("GET", f"/jobs/{ref(job)}/versions/{number}/verdict", params=params)
     show_json(judged) if as_json else show_verdict(judged)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
-from cli.commands import Job, ref
+from cli.commands import Job, newest, ref
 from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
 from cli.output import table as show_rows
 from cli.specs import Library, pairs, read, uses, wrong
@@ -248,7 +248,7 @@ def run_tests(
 ) -> None:
     """Run the tests of a version. Code 1 when one fails."""
     api = Api()
-    number = version or api.call("GET", f"/jobs/{ref(job)}")["latest_version"]
+    number = version or newest(api, job)
     path = f"/jobs/{ref(job)}/versions/{number}/tests/run"
     found = api.call("POST", path, params={"seconds": seconds}, timeout=None)["items"]
     if as_json:
@@ -276,7 +276,7 @@ def add_test(
 ) -> None:
     """Keep a test with a version: rows for its sources, and the rows that its sinks have to have."""
     api = Api()
-    number = version or api.call("GET", f"/jobs/{ref(job)}")["latest_version"]
+    number = version or newest(api, job)
     body: dict[str, Any] = {"inputs": given(source)}
     if expect:
         body["expected"] = {sink: rows_of(path) for sink, _, path in (item.partition("=") for item in expect)}

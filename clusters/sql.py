@@ -12,8 +12,7 @@ from typing import Any, Protocol
 from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json
 from core.sql.script import Script, Statement
-
-STATEMENT_TIMEOUT = 300.0
+from settings import waits
 
 
 class StatementFailed(EngineError):
@@ -80,14 +79,14 @@ class SqlGateway(Protocol):
         session: str,
         statement: str,
         *,
-        timeout: float = STATEMENT_TIMEOUT,
+        timeout: float = waits.STATEMENT_SECONDS,
         config: Mapping[str, str] | None = None,
     ) -> Result:
         """Run one statement and wait for its first result, for `timeout` seconds. Raises `StatementFailed` with Flink's
         words."""
         ...
 
-    async def rows(self, session: str, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> list[list[Any]]:
+    async def rows(self, session: str, statement: str, *, timeout: float = waits.STATEMENT_SECONDS) -> list[list[Any]]:
         """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
         ...
 

@@ -104,10 +104,12 @@ STILL_RUNNING_SECONDS = 60.0
 """That a job may run on after its savepoint for the stop is complete: Flink ends it at once, unless it cannot."""
 
 # Flink itself ------------------------------------------------------------------------------------------------------
-# Beside these `RUN_TIMEOUT` of `clusters/flink/rest.py` and `STATEMENT_TIMEOUT` of the SQL gateway.
+# Beside these `RUN_TIMEOUT` of `clusters/flink/rest.py`.
 
 UPLOAD_SECONDS = 30.0
 """For the answer to an upload once all is sent; and a second per megabyte, for a proxy that keeps it first."""
+STATEMENT_SECONDS = 300.0
+"""For the first result of a statement, unless its caller has less time."""
 STATEMENT_PACE = Pace(0.005, longest=0.25, growth=1.5)
 """Between two questions for the first result of a statement."""
 ROWS_PACE = Pace(0.005)

@@ -76,7 +76,7 @@ class Deployment:
     async def restart(self) -> None:
         """The restart that the policy has planned. One that fails is counted by the policy; one for which the cluster
         or the files were away is put off."""
-        context, journal, s = self._context, self._context.journal, self._context.snapshot
+        journal, s = self._context.journal, self._context.snapshot
         cause = f"restart policy, after: {s.reason}"[:500]
         s.restarts = [*s.restarts, workflow.now()][-s.policy.max_restarts - 1 :]
         s.restart_at = None
@@ -94,7 +94,7 @@ class Deployment:
                     journal.set_state(JobState.RESTARTING, failure.message)
                 else:
                     self._policy.apply(failure.message)
-                await context.journal.write("restart failed")
+                await journal.write("restart failed")
             elif s.state is JobState.RESTARTING and s.restart_at is None:
                 s.restart_at = workflow.now() + RETRY_UNREACHABLE
                 journal.set_state(JobState.RESTARTING, failure.message)

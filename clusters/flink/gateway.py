@@ -14,7 +14,7 @@ from clusters import state_files
 from clusters.flink.errors import place
 from clusters.flink.http import Http, Refused, Transport, reads
 from clusters.protocol import SqlProgram, Unreachable
-from clusters.sql import STATEMENT_TIMEOUT, NoPlan, Result, SessionGone, StatementFailed, as_set, first_line, rejected
+from clusters.sql import NoPlan, Result, SessionGone, StatementFailed, as_set, first_line, rejected
 from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json, table_in
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed
@@ -112,7 +112,7 @@ class RestGateway:
         session: str,
         statement: str,
         *,
-        timeout: float = STATEMENT_TIMEOUT,
+        timeout: float = waits.STATEMENT_SECONDS,
         config: Mapping[str, str] | None = None,
     ) -> Result:
         """Run one statement and wait for its first result. Raises `StatementFailed` with Flink's words, and
@@ -130,7 +130,7 @@ class RestGateway:
                 raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
 
     @reads
-    async def rows(self, session: str, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> list[list[Any]]:
+    async def rows(self, session: str, statement: str, *, timeout: float = waits.STATEMENT_SECONDS) -> list[list[Any]]:
         """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
         operation = await self.start(session, statement)
         found: list[list[Any]] = []
