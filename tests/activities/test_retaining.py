@@ -19,7 +19,8 @@ from core.jobs.retention import SavepointPolicy
 from settings import clock
 from store import attempts
 from store.database import Database
-from store.tables import Attempt, Cluster, Job, RestorePointRow
+from store.tables import Cluster, Job, RestorePointRow
+from tests.rows import attempt_row
 from tests.store.test_store import add_job
 
 OLD = 30 * 86_400.0
@@ -63,16 +64,12 @@ class World:
             row.current_attempt, row.state = 8, "RUNNING"
             for n in range(1, 9):
                 session.add(
-                    Attempt(
-                        job_id=self.job.id,
-                        number=n,
+                    attempt_row(
+                        self.job.id,
+                        n,
                         flink_job_id=f"{n:032x}",
                         handle=f"{n:032x}",
-                        cluster="local",
-                        version=1,
                         state="FAILED",
-                        cause="test",
-                        config={},
                         started_at=now - timedelta(days=40),
                         ended_at=None if n == 8 else now - timedelta(days=30),
                     )
@@ -124,18 +121,8 @@ async def test_only_folders_of_this_jobs_own_attempts(world: World, tmp_path: Pa
     async with world.database.write() as session:
         (await attempts.get(session, world.job.id, 1)).flink_job_id = "f" * 32  # what lies there is nobody's
         session.add(
-            Attempt(
-                job_id=other.id,
-                number=1,
-                flink_job_id=f"{1:032x}",
-                handle="h",
-                cluster="local",
-                version=1,
-                state="FAILED",
-                cause="test",
-                config={},
-                started_at=clock.now(),
-                ended_at=clock.now(),
+            attempt_row(
+                other.id, flink_job_id=f"{1:032x}", state="FAILED", started_at=clock.now(), ended_at=clock.now()
             )
         )
     elsewhere = tmp_path / "elsewhere"
@@ -158,18 +145,8 @@ async def test_what_is_pinned_kept_or_in_use_stays(world: World, tmp_path: Path)
         points = {p.attempt: p for p in await attempts.points(session, world.job.id)}
         points[1].kept = True
         session.add(
-            Attempt(
-                job_id=other.id,
-                number=1,
-                flink_job_id="e" * 32,
-                handle="h",
-                cluster="local",
-                version=1,
-                state="RUNNING",
-                cause="test",
-                config={},
-                started_at=clock.now(),
-                restored_from=f"file://{link}",
+            attempt_row(
+                other.id, flink_job_id="e" * 32, state="RUNNING", started_at=clock.now(), restored_from=f"file://{link}"
             )
         )
         (await attempts.get(session, world.job.id, 8)).restored_from = f"file://{world.folder(3)}/chk-7"
@@ -191,16 +168,10 @@ async def test_a_job_that_waits_for_its_restart_still_needs_what_it_came_from(wo
         row = await session.get(Job, other.id)
         row.state, row.current_attempt = "RESTARTING", 1
         session.add(
-            Attempt(
-                job_id=other.id,
-                number=1,
+            attempt_row(
+                other.id,
                 flink_job_id="e" * 32,
-                handle="h",
-                cluster="local",
-                version=1,
                 state="FAILED",
-                cause="test",
-                config={},
                 started_at=clock.now(),
                 ended_at=clock.now(),
                 restored_from=f"file://{world.folder(2)}/chk-7",

@@ -13,7 +13,8 @@ from core.errors import Conflict
 from services import Services
 from store.database import Database
 from store.jobs import take_back
-from store.tables import Cluster, Command, Job, Version
+from store.tables import Command, Job, Version
+from tests.rows import cluster_row, job_row
 from tests.store.test_store import T0, add_attempt, add_job
 
 SPEC: dict[str, Any] = {
@@ -31,38 +32,10 @@ SPEC: dict[str, Any] = {
 async def studio(services: Services, monkeypatch: pytest.MonkeyPatch) -> Services:
     """A session cluster that runs, with three task managers of two slots each, of which four are taken."""
     async with services.database.write() as session:
-        session.add(
-            Job(
-                id="s",
-                project="default",
-                name="studio",
-                type="session-cluster",
-                cluster="local",
-                state="RUNNING",
-                version=1,
-                labels={},
-                policy={},
-                config={},
-                actions=[],
-                created_at=T0,
-                updated_at=T0,
-                workflow_id="w",
-            )
-        )
+        session.add(job_row("s", name="studio", type="session-cluster", state="RUNNING", workflow_id="w"))
         await session.flush()
         session.add(Version(job_id="s", number=1, spec=SPEC, created_at=T0))
-        session.add(
-            Cluster(
-                name="studio",
-                kind="flink-session",
-                jobmanager_url="http://y",
-                flink_version="2.3.0",
-                managed_by="s",
-                state_dir="file:///s",
-                config={},
-                created_at=T0,
-            )
-        )
+        session.add(cluster_row("studio", jobmanager_url="http://y", managed_by="s"))
 
     async def health(_: Any) -> Health:
         return Health(slots_total=6, slots_available=2)

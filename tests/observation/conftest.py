@@ -28,6 +28,7 @@ from observation.observer import Observer
 from settings import Settings, clock
 from store.database import Database
 from store.tables import Attempt, Cluster, Job
+from tests.rows import attempt_row
 from tests.store.test_store import add_job
 
 ID = "a" * 32
@@ -175,19 +176,8 @@ async def world(database: Database, time: Time) -> World:
     job = await add_job(database, state="RUNNING")
     async with database.write() as session:
         session.add(
-            Attempt(
-                job_id=job.id,
-                number=1,
-                flink_job_id=ID,
-                handle=ID,
-                cluster="local",
-                version=1,
-                state="RUNNING",
-                cause="test",
-                config={},
-                started_at=time.now(),
-                seen="RUNNING",
-                sequence=1,
+            attempt_row(
+                job.id, flink_job_id=ID, handle=ID, state="RUNNING", started_at=time.now(), seen="RUNNING", sequence=1
             )
         )
     made = World(database, Flink(), Temporal(), time, job.id)

@@ -34,6 +34,7 @@ from stack.parts import Parts
 from store import attempts, jobs
 from store.database import Database
 from store.tables import Cluster, Command, Job, Project
+from tests.rows import cluster_row
 from tests.store.test_store import T0
 from tests.workflows.conftest import Cluster as Script
 from worker.main import runner
@@ -199,17 +200,7 @@ async def services_of(client: Client, database: Database, settings: Settings | N
     settings = settings or Settings(home=os.devnull, secret_key="x" * 43 + "=")  # type: ignore[arg-type]
     async with database.write() as session:
         session.add(Project(name="default", config={}, created_at=T0))
-        session.add(
-            Cluster(
-                name="local",
-                kind="flink-session",
-                jobmanager_url="http://x",
-                flink_version="2.3.0",
-                state_dir="file:///s",
-                config={},
-                created_at=T0,
-            )
-        )
+        session.add(cluster_row())
     services = Services(
         settings=settings,
         database=database,

@@ -13,6 +13,7 @@ from observation.orphans import OrphanWatch
 from store import clusters, jobs, orphans
 from store.database import Database
 from store.tables import Cluster, Job, Orphan, Preview
+from tests.rows import cluster_row
 from tests.store.test_store import T0, add_attempt, add_job
 
 
@@ -41,15 +42,12 @@ async def test_it_is_nowhere_any_more(database: Database):
 
 async def test_its_name_can_be_registered_again_and_nothing_of_it_is_left(database: Database):
     await removed(database)
-    new = Cluster(
-        name="local",
-        kind="flink-session",
+    new = cluster_row(
         jobmanager_url="http://other",
         flink_version="1.20.5",
         standby_urls=[],
         gateway_urls=[],
         state_dir="file:///t",
-        config={},
         created_at=T0 + timedelta(days=1),
     )
     async with database.write() as session:
@@ -71,17 +69,7 @@ async def test_its_name_can_be_registered_again_and_nothing_of_it_is_left(databa
 async def test_one_that_nothing_names_leaves_no_row(database: Database):
     await add_job(database)
     async with database.write() as session:
-        session.add(
-            Cluster(
-                name="unused",
-                kind="flink-session",
-                jobmanager_url="http://y",
-                flink_version="2.3.0",
-                state_dir="file:///s",
-                config={},
-                created_at=T0,
-            )
-        )
+        session.add(cluster_row("unused", jobmanager_url="http://y"))
     async with database.write() as session:
         await clusters.remove(session, await clusters.get(session, "unused"), T0)
     async with database.read() as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import insert, inspect, select, text
@@ -18,42 +18,17 @@ from store import attempts, clusters, commands, jobs
 from store.database import Database
 from store.migrate import upgrade
 from store.record import apply
-from store.tables import Attempt, Base, Cluster, Command, Event, Job, Project, Version
-
-T0 = datetime(2026, 1, 1, tzinfo=UTC)
+from store.tables import Base, Cluster, Command, Event, Job, Project, Version
+from tests.rows import T0, attempt_row, cluster_row, job_row
 
 
 async def add_job(database: Database, name: str = "j", *, project: str = "default", state: str = "CREATED") -> Job:
-    job = Job(
-        id=str(uuid.uuid4()),
-        project=project,
-        name=name,
-        type="sql",
-        cluster="local",
-        state=state,
-        version=1,
-        labels={},
-        policy={},
-        config={},
-        actions=[],
-        created_at=T0,
-        updated_at=T0,
-    )
+    job = job_row(str(uuid.uuid4()), project=project, name=name, state=state)
     async with database.write() as session:
         if await session.get(Project, project) is None:
             session.add(Project(name=project, config={}, created_at=T0))
         if await session.get(Cluster, "local") is None:
-            session.add(
-                Cluster(
-                    name="local",
-                    kind="flink-session",
-                    jobmanager_url="http://x",
-                    flink_version="2.3.0",
-                    state_dir="file:///s",
-                    config={},
-                    created_at=T0,
-                )
-            )
+            session.add(cluster_row())
         await session.flush()
         session.add(job)
         await session.flush()
@@ -63,20 +38,7 @@ async def add_job(database: Database, name: str = "j", *, project: str = "defaul
 
 async def add_attempt(database: Database, job: Job, number: int = 1) -> None:
     async with database.write() as session:
-        session.add(
-            Attempt(
-                job_id=job.id,
-                number=number,
-                flink_job_id=uuid.uuid4().hex,
-                handle=f"h{number}",
-                cluster="local",
-                version=1,
-                state="RECORDED",
-                cause="test",
-                config={},
-                started_at=T0,
-            )
-        )
+        session.add(attempt_row(job.id, number, flink_job_id=uuid.uuid4().hex, handle=f"h{number}", state="RECORDED"))
 
 
 def change(revision: int, state: JobState = JobState.RUNNING) -> JobChange:
