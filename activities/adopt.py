@@ -21,18 +21,18 @@ class Adopting:
         self._services = services
 
     @activity.defn(name=c.ADOPTABLE)
-    async def adoptable(self, wanted: c.AdoptIn) -> c.Adoptable:
+    async def adoptable(self, request: c.AdoptIn) -> c.Adoptable:
         """Whether a Flink job is alive and belongs to nobody else."""
-        bind(job=wanted.job_id, command=wanted.command_id)
+        bind(job=request.job_id, command=request.command_id)
         async with heartbeats():
             async with self._services.database.read() as session:
-                job = present(await jobs.by_id(session, wanted.job_id), f"job {wanted.job_id}")
+                job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
                 cluster = await clusters.get(session, job.cluster)
-                own = await attempts.by_flink_job(session, wanted.flink_job_id)
+                own = await attempts.by_flink_job(session, request.flink_job_id)
                 owner = await jobs.by_id(session, own.job_id) if own else None
-            if own is not None and owner is not None and own.job_id != wanted.job_id:
+            if own is not None and owner is not None and own.job_id != request.job_id:
                 return c.Adoptable(
-                    error=f"Flink job {wanted.flink_job_id} is attempt {own.number} of {owner.project}:{owner.name}; "
+                    error=f"Flink job {request.flink_job_id} is attempt {own.number} of {owner.project}:{owner.name}; "
                     "adopt it there, or stop it.",
                     code="not_adoptable",
                 )
@@ -41,16 +41,16 @@ class Adopting:
             while True:
                 try:
                     asked = now_ms()
-                    seen = await engine.look(Ref(wanted.flink_job_id, own.handle if own else wanted.flink_job_id))
+                    status = await engine.look(Ref(request.flink_job_id, own.handle if own else request.flink_job_id))
                     leader = await engine.leader()
                     break
                 except Unreachable as error:
                     if not await polling.again():
                         return c.Adoptable(error=error.message, code="cluster_unreachable")
-            if seen.state in ENDED:
+            if status.state in ENDED:
                 return c.Adoptable(
-                    error=f"There is nothing to adopt: on {cluster.name}, Flink job {wanted.flink_job_id} is "
-                    f"{seen.state.value} ({seen.detail}).",
+                    error=f"There is nothing to adopt: on {cluster.name}, Flink job {request.flink_job_id} is "
+                    f"{status.state.value} ({status.detail}).",
                     code="not_adoptable",
                 )
             number = own.number if own else None
@@ -62,9 +62,9 @@ class Adopting:
                 leader=leader.identity,
                 observation=Observation(
                     attempt=number or 0,
-                    flink_job_id=wanted.flink_job_id,
+                    flink_job_id=request.flink_job_id,
                     sequence=asked,
-                    state=seen.state,
-                    detail=seen.detail or None,
+                    state=status.state,
+                    detail=status.detail or None,
                 ),
             )

@@ -36,24 +36,24 @@ class Builder:
         self._services = services
 
     @activity.defn(name=c.BUILD)
-    async def build(self, wanted: c.BuildIn) -> c.Built:
+    async def build(self, request: c.BuildIn) -> c.Built:
         """Resolve the ref to a commit and see that this commit is built; the build's log is followed
         into the command's log."""
-        bind(job=wanted.job_id, command=wanted.command_id)
+        bind(job=request.job_id, command=request.command_id)
         services = self._services
-        async with log_of(services.database, wanted.command_id) as tell, heartbeats():
+        async with log_of(services.database, request.command_id) as tell, heartbeats():
             async with services.database.read() as session:
-                job = present(await jobs.by_id(session, wanted.job_id), f"job {wanted.job_id}")
+                job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
                 cluster = await clusters.get(session, job.cluster)
-                raw = (await jobs.version(session, job, wanted.version)).spec
+                raw = (await jobs.version(session, job, request.version)).spec
             spec = _buildable(raw)
             try:
                 git.check_local(spec.git, services.settings.git_local_roots)
-                commit = await self._pinned(wanted) or await git.resolve(spec.git)
+                commit = await self._pinned(request) or await git.resolve(spec.git)
             except EngineError as error:
                 tell(error.message)
                 return c.Built(error=error.message, code="git_failed")
-            again = " once more" if wanted.like is not None or wanted.pinned is not None else ""
+            again = " once more" if request.like is not None or request.pinned is not None else ""
             tell(f"commit {commit}{again}" if again else f"{spec.git.ref} is commit {commit}")
             key = build_key(spec, commit)
             if (row := await self._existing(key)) is not None:
@@ -75,15 +75,15 @@ class Builder:
             return c.Built(error=error.message, code="entry_class_not_found")
         return built
 
-    async def _pinned(self, wanted: c.BuildIn) -> str | None:
+    async def _pinned(self, request: c.BuildIn) -> str | None:
         """The commit that it has to be, wherever the branch is now."""
         async with self._services.database.read() as session:
-            if wanted.like is not None:
-                like = await attempts.get(session, wanted.job_id, wanted.like)
+            if request.like is not None:
+                like = await attempts.get(session, request.job_id, request.like)
                 return like.config.get("commit") if like else None
-            if wanted.pinned is None:
+            if request.pinned is None:
                 return None
-            row = await attempts.build(session, wanted.pinned)
+            row = await attempts.build(session, request.pinned)
         return row.commit if row else None
 
     async def _existing(self, key: str) -> Build | None:
@@ -93,8 +93,8 @@ class Builder:
         if row is None:
             return None
         artifacts = self._services.artifacts
-        made = artifacts.jar(row.sha256) if row.sha256 else artifacts.program(row.key)
-        return row if made.exists() else None
+        path = artifacts.jar(row.sha256) if row.sha256 else artifacts.program(row.key)
+        return row if path.exists() else None
 
     async def _shared(self, run: c.RunBuild, tell: LogSink) -> c.Built:
         """Start the build, or join the one that is going on, and follow its log. Who is told not to wait any more
@@ -153,36 +153,36 @@ class Builder:
             result.cancel()
 
     @activity.defn(name=c.RUN_BUILD)
-    async def run_build(self, wanted: c.RunBuild) -> c.Built:
+    async def run_build(self, request: c.RunBuild) -> c.Built:
         """Check out one commit and build it."""
         services = self._services
-        spec = _buildable(wanted.spec)
-        bind(build=wanted.key[:12])
+        spec = _buildable(request.spec)
+        bind(build=request.key[:12])
         scope = f"build:{activity.info().workflow_run_id}"
         async with command_log(services.database, scope) as tell, heartbeats():
-            if await self._existing(wanted.key) is not None:
-                return c.Built(key=wanted.key, commit=wanted.commit)
+            if await self._existing(request.key) is not None:
+                return c.Built(key=request.key, commit=request.commit)
             try:
                 with services.artifacts.scratch() as folder:
-                    source = await git.checkout(spec.git, wanted.commit, folder / "source", tell)
-                    sha256, size = await self._make(spec, wanted, folder / "source", source, tell)
+                    source = await git.checkout(spec.git, request.commit, folder / "source", tell)
+                    sha256, size = await self._make(spec, request, folder / "source", source, tell)
             except EngineError as error:
                 tell(error.message)
                 return c.Built(error=error.message, code="build_failed")
             async with services.database.write() as session:
                 await attempts.add_build(
                     session,
-                    key=wanted.key,
-                    commit=wanted.commit,
+                    key=request.key,
+                    commit=request.commit,
                     type_=spec.type,
                     sha256=sha256,
                     size=size,
                     now=clock.now(),
                 )
-            return c.Built(key=wanted.key, commit=wanted.commit)
+            return c.Built(key=request.key, commit=request.commit)
 
     async def _make(
-        self, spec: JarSpec | PyFlinkSpec, wanted: c.RunBuild, root: Path, source: Path, tell: LogSink
+        self, spec: JarSpec | PyFlinkSpec, request: c.RunBuild, root: Path, source: Path, tell: LogSink
     ) -> tuple[str | None, int | None]:
         services, settings = self._services, self._services.settings
         if isinstance(spec, JarSpec):
@@ -196,13 +196,13 @@ class Builder:
             _find_module(source, str(spec.module))
         if isinstance(spec.requirements, str):
             git.inside(source, spec.requirements)
-        program = await asyncio.to_thread(services.artifacts.put_program, source, wanted.key)
-        base = flink_python(settings.cache, wanted.cluster_flink_version)
+        program = await asyncio.to_thread(services.artifacts.put_program, source, request.key)
+        base = flink_python(settings.cache, request.cluster_flink_version)
         if base.exists():
             await pyenv.ensure(
                 services.artifacts,
                 base,
-                requirements_of(wanted.spec, program),
+                requirements_of(request.spec, program),
                 build_env=settings.build_env,
                 timeout=settings.build_timeout,
                 output_limit=settings.build_log_limit,

@@ -27,15 +27,15 @@ class Fencer:
         self._services = services
 
     @activity.defn(name=c.FENCE)
-    async def fence(self, wanted: c.AttemptIn) -> c.Fenced:
+    async def fence(self, request: c.AttemptIn) -> c.Fenced:
         """Spend the id of an attempt, or find that the cluster has it; asks for a minute and a half."""
-        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+        bind(job=request.job_id, attempt=request.number, command=request.command_id)
         services = self._services
-        async with log_of(services.database, wanted.command_id) as tell, heartbeats() as pulse:
+        async with log_of(services.database, request.command_id) as tell, heartbeats() as pulse:
             async with services.database.read() as session:
                 attempt = present(
-                    await attempts.get(session, wanted.job_id, wanted.number),
-                    f"attempt {wanted.number} of job {wanted.job_id}",
+                    await attempts.get(session, request.job_id, request.number),
+                    f"attempt {request.number} of job {request.job_id}",
                 )
                 cluster = await clusters.get(session, attempt.cluster)
             grace = services.settings.lost_grace
@@ -59,16 +59,16 @@ async def spend(
             pulse.check()
             leader = await engine.leader()
             if await engine.fence(ref):
-                seen, asked = await _remainder(engine, attempt, cluster, leader, tell, grace)
-                if seen is None and (await engine.leader()).identity == leader.identity:
+                status, asked = await _remainder(engine, attempt, cluster, leader, tell, grace)
+                if status is None and (await engine.leader()).identity == leader.identity:
                     tell(f"attempt {attempt.number} can never run: its id is spent")
                     return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
                 why = "the JobManager has changed meanwhile"
             else:
                 asked = now_ms()
-                seen = await engine.look(ref)
-            if seen is not None and seen.state is not EngineState.MISSING:
-                return c.Fenced(observation=observation(attempt, seen, asked))
+                status = await engine.look(ref)
+            if status is not None and status.state is not EngineState.MISSING:
+                return c.Fenced(observation=observation(attempt, status, asked))
         except EngineError as error:
             if error.message != why:
                 tell(f"whether attempt {attempt.number} can still reach the cluster cannot be told: {error.message}")
@@ -90,8 +90,10 @@ async def _remainder(
         return None, now_ms()
     tell(f"the JobManager has changed since attempt {attempt.number} was written down: waiting for task managers")
     ref = Ref(attempt.flink_job_id, attempt.handle)
-    seen, asked = await confirm_missing(engine, ref, leader=led_before, grace=grace, growth=Growth.of(attempt, cluster))
-    return (None if seen.state is EngineState.MISSING else seen), asked
+    status, asked = await confirm_missing(
+        engine, ref, leader=led_before, grace=grace, growth=Growth.of(attempt, cluster)
+    )
+    return (None if status.state is EngineState.MISSING else status), asked
 
 
 async def has_run(attempt: Attempt, cluster: Cluster) -> bool:

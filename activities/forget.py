@@ -68,12 +68,12 @@ class Forgetting:
         more."""
         while clock.monotonic() < deadline:
             async with self._services.database.read() as session:
-                found = await find(session)
-            if found:
+                keys = await find(session)
+            if keys:
                 async with self._services.database.write() as session:
-                    await delete(session, found)
-                self._done[what] += len(found)
-            if len(found) < BATCH:
+                    await delete(session, keys)
+                self._done[what] += len(keys)
+            if len(keys) < BATCH:
                 return True
         return False
 
@@ -89,11 +89,11 @@ class Forgetting:
             self._line = None
             return
         async with self._services.database.read() as session:
-            found, self._line = await history.old_lines(session, before, after=after, limit=BATCH)
-        if found:
+            ids, self._line = await history.old_lines(session, before, after=after, limit=BATCH)
+        if ids:
             async with self._services.database.write() as session:
-                await history.delete_lines(session, found)
-            self._done["log lines"] += len(found)
+                await history.delete_lines(session, ids)
+            self._done["log lines"] += len(ids)
 
     async def _jobs(self, now: datetime, deadline: float) -> None:
         """Some jobs, each of them whole, if it takes several runs."""

@@ -24,22 +24,22 @@ class Hosting:
         self._services = services
 
     @activity.defn(name=c.RESCALE)
-    async def rescale(self, wanted: c.RescaleIn) -> c.Rescaled:
+    async def rescale(self, request: c.RescaleIn) -> c.Rescaled:
         """Start or stop task managers of a cluster that runs, when nothing else differs between the versions."""
-        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+        bind(job=request.job_id, attempt=request.number, command=request.command_id)
         services = self._services
-        async with log_of(services.database, wanted.command_id) as tell, heartbeats():
+        async with log_of(services.database, request.command_id) as tell, heartbeats():
             async with services.database.read() as session:
-                what = f"attempt {wanted.number} of job {wanted.job_id}"
-                found = present(await attempts.context(session, wanted.job_id, wanted.number), what)
-                attempt = present(found.attempt, what)
-                new = (await jobs.version(session, found.job, wanted.version)).spec
-            if not only_scales(found.version.spec, new):
+                what = f"attempt {request.number} of job {request.job_id}"
+                context = present(await attempts.context(session, request.job_id, request.number), what)
+                attempt = present(context.attempt, what)
+                new = (await jobs.version(session, context.job, request.version)).spec
+            if not only_scales(context.version.spec, new):
                 return c.Rescaled()
             try:
-                engine = services.engines.get(found.cluster)
+                engine = services.engines.get(context.cluster)
                 if not isinstance(engine, HostsClusters):
-                    raise _hosts_none(found.cluster)
+                    raise _hosts_none(context.cluster)
                 await engine.scale(Ref(attempt.flink_job_id, attempt.handle), int(new["taskmanagers"]))
             except EngineError as error:
                 return c.Rescaled(error=error.message, code="not_scaled")
@@ -47,17 +47,17 @@ class Hosting:
             return c.Rescaled(done=True)
 
 
-async def cluster_program(services: Services, found: attempts.Context, attempt: Attempt) -> ClusterProgram:
+async def cluster_program(services: Services, context: attempts.Context, attempt: Attempt) -> ClusterProgram:
     """What is to run, under the address that the job's cluster has had before, when it is still free. Raises
     `Rejected` when the cluster's name is taken."""
-    spec = SessionClusterSpec.model_validate(found.version.spec)
-    version = spec.flink_version or found.cluster.flink_version
-    engine = services.engines.get(found.cluster)
+    spec = SessionClusterSpec.model_validate(context.version.spec)
+    version = spec.flink_version or context.cluster.flink_version
+    engine = services.engines.get(context.cluster)
     if not isinstance(engine, HostsClusters):
-        raise _hosts_none(found.cluster)
-    seen = await engine.look(Ref(attempt.flink_job_id, attempt.handle))
-    new = seen.state is EngineState.MISSING
-    row, at = await _row(services, engine, found.job, found.cluster, version, new=new)
+        raise _hosts_none(context.cluster)
+    status = await engine.look(Ref(attempt.flink_job_id, attempt.handle))
+    new = status.state is EngineState.MISSING
+    row, at = await _row(services, engine, context.job, context.cluster, version, new=new)
     await start_watch(services, row.name)
     return ClusterProgram(
         flink_version=version,

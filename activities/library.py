@@ -32,14 +32,14 @@ class Librarian:
         self._services = services
 
     @activity.defn(name=c.FETCH_LIBRARY)
-    async def fetch_library(self, wanted: c.FetchLibrary) -> c.Outcome:
-        bind(library=f"{wanted.project}/{wanted.name}/{wanted.version}")
+    async def fetch_library(self, request: c.FetchLibrary) -> c.Outcome:
+        bind(library=f"{request.project}/{request.name}/{request.version}")
         services = self._services
-        where = scope(wanted.project, wanted.name, wanted.version)
+        where = scope(request.project, request.name, request.version)
         async with command_log(services.database, where) as tell, heartbeats():
             try:
                 async with services.database.read() as session:
-                    row = await resources.library(session, wanted.project, wanted.name, wanted.version)
+                    row = await resources.library(session, request.project, request.name, request.version)
             except NotFound as gone:  # it was deleted meanwhile
                 return c.Outcome(error=gone.message, code=gone.code)
             files: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ class Librarian:
                 error = failed.message
                 tell(error)
             async with services.database.write() as session:
-                row = await resources.library(session, wanted.project, wanted.name, wanted.version)
+                row = await resources.library(session, request.project, request.name, request.version)
                 row.state = (LibraryState.FAILED if error else LibraryState.READY).value
                 row.files, row.why = files, error
             return c.Outcome(error=error, code="library_failed" if error else None)

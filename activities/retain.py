@@ -32,77 +32,83 @@ class Retaining:
         self._services = services
 
     @activity.defn(name=c.RETAIN)
-    async def retain(self, wanted: c.RetainIn) -> c.Retained:
+    async def retain(self, request: c.RetainIn) -> c.Retained:
         """Delete what `wanted.policy` does not keep: through Flink, or as files when no JobManager answers.
         What is not certain to be of no use is left alone, and said."""
-        bind(job=wanted.job_id)
-        services, made = self._services, c.Retained()
+        bind(job=request.job_id)
+        services, result = self._services, c.Retained()
         async with heartbeats():
-            found = await points.gather(services, wanted.job_id)
-            if found.unread:
-                made.refused.append(f"all savepoints, because not all restore points can be read: {found.unread}")
-                return made
+            gathered = await points.gather(services, request.job_id)
+            if gathered.unread:
+                result.refused.append(f"all savepoints, because not all restore points can be read: {gathered.unread}")
+                return result
             async with services.database.read() as session:
-                job = present(await jobs.by_id(session, wanted.job_id), f"job {wanted.job_id}")
+                job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
                 cluster = await clusters.get(session, job.cluster)
-                in_use = await attempts.in_use(session, wanted.job_id)
-                recent = {a.number: a for a in await attempts.recent(session, wanted.job_id, points.LOOK_BACK)}
+                in_use = await attempts.in_use(session, request.job_id)
+                recent = {a.number: a for a in await attempts.recent(session, request.job_id, points.LOOK_BACK)}
             engine = services.engines.get(cluster)
-            root = savepoint_root(normal(cluster.state_dir), wanted.job_id)
+            root = savepoint_root(normal(cluster.state_dir), request.job_id)
             elsewhere = {await state_files.real(path) for path in in_use}
             for point in to_delete(
-                wanted.policy,
-                found.points,
+                request.policy,
+                gathered.points,
                 clock.now(),
                 in_use=in_use,
                 taken_up=lineage_of(job.snapshot).taken_up,
             ):
                 if await state_files.real(point.path) in elsewhere:
-                    made.refused.append(f"{point.path}: it is in use by another path to it")
+                    result.refused.append(f"{point.path}: it is in use by another path to it")
                     continue
                 if not is_below(point.path, root):
-                    made.refused.append(f"{point.path}: it does not lie in this job's own folder")
+                    result.refused.append(f"{point.path}: it does not lie in this job's own folder")
                     continue
                 # Deleting takes its time: somebody may have pinned this one while those before it went.
                 async with services.database.write() as session:
-                    taken = await attempts.take_away(session, wanted.job_id, point, clock.now())
+                    taken = await attempts.take_away(session, request.job_id, point, clock.now())
                 if not taken:
-                    made.refused.append(f"{point.path}: it has come into use meanwhile")
+                    result.refused.append(f"{point.path}: it has come into use meanwhile")
                     continue
                 try:
                     await _delete(engine, point.path)
-                    made.deleted.append(point.path)
+                    result.deleted.append(point.path)
                 except EngineError as error:
-                    made.refused.append(f"{point.path}: {error.message}")
+                    result.refused.append(f"{point.path}: {error.message}")
                     async with services.database.write() as session:
-                        await attempts.add_point(session, wanted.job_id, point)
-            await self._half_written(engine, root, recent, made)
-            left = [point for point in found.points if point.path not in made.deleted]
-            await self._checkpoints(engine, job, cluster, wanted, left, made)
-        return made
+                        await attempts.add_point(session, request.job_id, point)
+            await self._half_written(engine, root, recent, result)
+            left = [point for point in gathered.points if point.path not in result.deleted]
+            await self._checkpoints(engine, job, cluster, request, left, result)
+        return result
 
     async def _checkpoints(
-        self, engine: Engine, job: Job, cluster: Cluster, wanted: c.RetainIn, left: list[RestorePoint], made: c.Retained
+        self,
+        engine: Engine,
+        job: Job,
+        cluster: Cluster,
+        request: c.RetainIn,
+        left: list[RestorePoint],
+        result: c.Retained,
     ) -> None:
         """Folders of checkpoints of ended attempts. `left` are the restore points that are there.
 
         Only folders directly below this job's own checkpoint folder whose name is the Flink job id of an attempt of
         this job that the cluster does not show alive.
         """
-        if wanted.policy.keep_attempts is None or not traits(job.type).keeps_state:
+        if request.policy.keep_attempts is None or not traits(job.type).keeps_state:
             return
-        services, below = self._services, checkpoint_directory(normal(cluster.state_dir), wanted.job_id)
+        services, below = self._services, checkpoint_directory(normal(cluster.state_dir), request.job_id)
         try:
             names = await state_files.names(below)
             async with services.database.read() as session:
-                own = await attempts.of_flink_jobs(session, wanted.job_id, names)
-                last = await attempts.last_number(session, wanted.job_id)
-            if not any(a.number <= last - wanted.policy.keep_attempts for a in own.values()):
+                own = await attempts.of_flink_jobs(session, request.job_id, names)
+                last = await attempts.last_number(session, request.job_id)
+            if not any(a.number <= last - request.policy.keep_attempts for a in own.values()):
                 return
-            seen = (await engine.overview()).jobs
-            alive = {handle for handle, job_seen in seen.items() if job_seen.state not in ENDED}
+            on_cluster = (await engine.overview()).jobs
+            alive = {handle for handle, job_seen in on_cluster.items() if job_seen.state not in ENDED}
             for name, attempt in sorted(own.items(), key=lambda item: item[1].number):
-                if attempt.handle in alive or attempt.number > last - wanted.policy.keep_attempts:
+                if attempt.handle in alive or attempt.number > last - request.policy.keep_attempts:
                     continue
                 folder = CheckpointFolder(
                     attempt=attempt.number,
@@ -110,22 +116,22 @@ class Retaining:
                     ended_at=attempt.ended_at,
                     changed_at=await state_files.changed_at(f"{below}/{name}"),
                 )
-                if await self._may_go(folder, job, wanted, left, last):
+                if await self._may_go(folder, job, request, left, last):
                     await state_files.remove(folder.path)
-                    made.checkpoints[folder.attempt] = folder.path
+                    result.checkpoints[folder.attempt] = folder.path
                     async with services.database.write() as session:
-                        await attempts.checkpoints_gone(session, wanted.job_id, folder.attempt, clock.now())
+                        await attempts.checkpoints_gone(session, request.job_id, folder.attempt, clock.now())
         except EngineError as error:
-            made.refused.append(f"checkpoints of ended attempts: {error.message}")
+            result.refused.append(f"checkpoints of ended attempts: {error.message}")
 
     async def _may_go(
-        self, folder: CheckpointFolder, job: Job, wanted: c.RetainIn, left: list[RestorePoint], attempts_made: int
+        self, folder: CheckpointFolder, job: Job, request: c.RetainIn, left: list[RestorePoint], attempts_made: int
     ) -> bool:
         """Asked anew for each folder; all paths are compared as they are without symbolic links."""
         async with self._services.database.read() as session:
-            in_use = await attempts.in_use(session, wanted.job_id, own_source=True)
-        found = folders_to_delete(
-            wanted.policy,
+            in_use = await attempts.in_use(session, request.job_id, own_source=True)
+        deletable = folders_to_delete(
+            request.policy,
             [folder.model_copy(update={"path": await state_files.real(folder.path)})],
             [point.model_copy(update={"path": await state_files.real(point.path)}) for point in left],
             clock.now(),
@@ -133,9 +139,9 @@ class Retaining:
             in_use={await state_files.real(path) for path in in_use},
             taken_up=lineage_of(job.snapshot).taken_up,
         )
-        return bool(found)
+        return bool(deletable)
 
-    async def _half_written(self, engine: Engine, root: str, recent: dict[int, Attempt], made: c.Retained) -> None:
+    async def _half_written(self, engine: Engine, root: str, recent: dict[int, Attempt], result: c.Retained) -> None:
         """Folders of savepoints without `_metadata`, of which it is certain that nobody writes to them."""
         try:
             for folder in await state_files.folders(root):
@@ -147,11 +153,11 @@ class Retaining:
                 why = await self._still_written(engine, recent.get(int(number)), trigger, folder)
                 if why is None:
                     await state_files.remove(folder.path)
-                    made.half_written.append(folder.path)
+                    result.half_written.append(folder.path)
                 elif why:
-                    made.refused.append(f"{folder.path}: {why}")
+                    result.refused.append(f"{folder.path}: {why}")
         except Unreachable as error:
-            made.refused.append(error.message)
+            result.refused.append(error.message)
 
     async def _still_written(
         self, engine: Engine, attempt: Attempt | None, trigger: str, folder: state_files.Folder

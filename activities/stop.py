@@ -29,24 +29,24 @@ class Stopper:
         self._services = services
 
     @activity.defn(name=c.STOP)
-    async def stop_with_savepoint(self, wanted: c.TriggerIn) -> c.Stopped:
+    async def stop_with_savepoint(self, request: c.TriggerIn) -> c.Stopped:
         """Stop an attempt with a savepoint. Stopped means: seen in a final state."""
-        return await self._work(wanted, stop=True)
+        return await self._work(request, stop=True)
 
     @activity.defn(name=c.SAVEPOINT)
-    async def take_savepoint(self, wanted: c.TriggerIn) -> c.Stopped:
+    async def take_savepoint(self, request: c.TriggerIn) -> c.Stopped:
         """Take a savepoint of an attempt that goes on running."""
-        return await self._work(wanted, stop=False)
+        return await self._work(request, stop=False)
 
-    async def _work(self, wanted: c.TriggerIn, *, stop: bool) -> c.Stopped:
-        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
-        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
-            attempt, cluster, engine = await self._find(wanted)
+    async def _work(self, request: c.TriggerIn, *, stop: bool) -> c.Stopped:
+        bind(job=request.job_id, attempt=request.number, command=request.command_id)
+        async with log_of(self._services.database, request.command_id) as tell, heartbeats() as pulse:
+            attempt, cluster, engine = await self._find(request)
             if not isinstance(engine, Savepoints):
                 error = f"A cluster of kind {cluster.kind} takes no savepoints."
                 return c.Stopped(error=error, code="savepoint_failed")
             growth = Growth.of(attempt, cluster)
-            one = _Trigger(engine, attempt, wanted, tell, self._services.settings, pulse, growth)
+            one = _Trigger(engine, attempt, request, tell, self._services.settings, pulse, growth)
             result = await (one.stop() if stop else one.savepoint())
             if result.savepoint:
                 tell(f"savepoint {result.savepoint.path}")
@@ -55,11 +55,11 @@ class Stopper:
             return result
 
     @activity.defn(name=c.CANCEL)
-    async def cancel(self, wanted: c.AttemptIn) -> c.Stopped:
+    async def cancel(self, request: c.AttemptIn) -> c.Stopped:
         """Cancel an attempt; returns when it is seen in a final state, or when it cannot be found out."""
-        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
-        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
-            attempt, cluster, engine = await self._find(wanted)
+        bind(job=request.job_id, attempt=request.number, command=request.command_id)
+        async with log_of(self._services.database, request.command_id) as tell, heartbeats() as pulse:
+            attempt, cluster, engine = await self._find(request)
             ref = Ref(attempt.flink_job_id, attempt.handle)
             polling = poll(waits.STOP_PACE, until=deadline_of(self._services.settings.submit_timeout))
             why, asked_for = "", False
@@ -71,11 +71,13 @@ class Stopper:
                         asked_for = True
                         tell("asked the cluster to cancel it")
                     grace, growth = self._services.settings.lost_grace, Growth.of(attempt, cluster)
-                    seen, asked = await confirm_missing(engine, ref, leader=wanted.leader, grace=grace, growth=growth)
-                    if seen.state in ENDED:
-                        tell(seen.detail)
-                        return c.Stopped(state=seen.state, sequence=asked)
-                    why = f"it is still {seen.detail}"
+                    status, asked = await confirm_missing(
+                        engine, ref, leader=request.leader, grace=grace, growth=growth
+                    )
+                    if status.state in ENDED:
+                        tell(status.detail)
+                        return c.Stopped(state=status.state, sequence=asked)
+                    why = f"it is still {status.detail}"
                 except EngineError as error:
                     asked_for = False
                     if why != error.message:
@@ -85,20 +87,20 @@ class Stopper:
                     return c.Stopped(error=f"It cannot be told whether it was cancelled: {why}", code="cancel_unclear")
 
     @activity.defn(name=c.CANCEL_ALL)
-    async def cancel_all(self, wanted: c.AttemptIn) -> c.Stopped:
+    async def cancel_all(self, request: c.AttemptIn) -> c.Stopped:
         """Cancel every attempt of the job that the cluster shows alive, whatever was believed of it; returns CANCELED
         when none is."""
-        bind(job=wanted.job_id, command=wanted.command_id)
-        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
-            *_, engine = await self._find(wanted)
+        bind(job=request.job_id, command=request.command_id)
+        async with log_of(self._services.database, request.command_id) as tell, heartbeats() as pulse:
+            *_, engine = await self._find(request)
             async with self._services.database.read() as session:
-                ours = {handle: (n, id_) for n, id_, handle in await attempts.handles(session, wanted.job_id)}
+                ours = {handle: (n, id_) for n, id_, handle in await attempts.handles(session, request.job_id)}
             polling = poll(waits.STOP_PACE, until=deadline_of(self._services.settings.submit_timeout))
             why = ""
             while True:
                 try:
                     jobs = (await engine.overview()).jobs
-                    alive = [h for h, seen in jobs.items() if h in ours and seen.state not in ENDED]
+                    alive = [h for h, status in jobs.items() if h in ours and status.state not in ENDED]
                     if not alive:
                         return c.Stopped(state=EngineState.CANCELED, sequence=now_ms())
                     for handle in alive:
@@ -111,11 +113,11 @@ class Stopper:
                 if not await polling.again():
                     return c.Stopped(error=f"It cannot be told whether all of it ended: {why}", code="cancel_unclear")
 
-    async def _find(self, wanted: c.AttemptIn) -> tuple[Attempt, Cluster, Engine]:
+    async def _find(self, request: c.AttemptIn) -> tuple[Attempt, Cluster, Engine]:
         async with self._services.database.read() as session:
             attempt = present(
-                await attempts.get(session, wanted.job_id, wanted.number),
-                f"attempt {wanted.number} of job {wanted.job_id}",
+                await attempts.get(session, request.job_id, request.number),
+                f"attempt {request.number} of job {request.job_id}",
             )
             cluster = await clusters.get(session, attempt.cluster)
             return attempt, cluster, self._services.engines.get(cluster)
@@ -128,7 +130,7 @@ class _Trigger:
         self,
         engine: Savepoints,
         attempt: Attempt,
-        wanted: c.TriggerIn,
+        request: c.TriggerIn,
         tell: LogSink,
         settings: Settings,
         pulse: Pulse,
@@ -137,7 +139,7 @@ class _Trigger:
         self._engine = engine
         self._attempt = attempt
         self._ref = Ref(attempt.flink_job_id, attempt.handle)
-        self._wanted = wanted
+        self._wanted = request
         self._tell = tell
         self._grace = settings.lost_grace
         self._polling = poll(waits.STOP_PACE, until=deadline_of(settings.stop_timeout))
@@ -151,30 +153,30 @@ class _Trigger:
             try:
                 failed = None if self._path else await self._savepoint(self._engine.stop_with_savepoint)
                 asked = now_ms()
-                seen = await self._engine.look(self._ref)
-                if seen.state is EngineState.MISSING:
-                    seen, asked = await confirm_missing(
+                status = await self._engine.look(self._ref)
+                if status.state is EngineState.MISSING:
+                    status, asked = await confirm_missing(
                         self._engine, self._ref, leader=self._wanted.leader, grace=self._grace, growth=self._growth
                     )
-                forgotten = seen.state is EngineState.MISSING and self._path is not None  # after our own stop
-                state = EngineState.FINISHED if forgotten else seen.state
+                forgotten = status.state is EngineState.MISSING and self._path is not None  # after our own stop
+                state = EngineState.FINISHED if forgotten else status.state
                 if state in ENDED:
                     return c.Stopped(state=state, sequence=asked, savepoint=await self._point())
                 if failed:
                     error = f"The savepoint failed, and the job runs on: {failed}"
-                    return c.Stopped(state=seen.state, sequence=asked, error=error, code="savepoint_failed")
+                    return c.Stopped(state=status.state, sequence=asked, error=error, code="savepoint_failed")
                 if self._path:
                     completed_at = completed_at or clock.monotonic()
                     if clock.monotonic() - completed_at > waits.STILL_RUNNING_SECONDS:
                         error = f"The savepoint {self._path} is complete, but the job did not stop and runs on."
                         return c.Stopped(
-                            state=seen.state,
+                            state=status.state,
                             sequence=asked,
                             error=error,
                             code="not_stopped",
                             savepoint=await self._point(),
                         )
-                why = seen.detail
+                why = status.detail
             except EngineError as error:
                 if why != error.message:
                     self._tell(error.message)
@@ -242,8 +244,8 @@ class _Trigger:
             if not await state_files.is_complete(path):
                 return None
             number = await state_files.number_of(path)
-            seen = await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
-            at = seen[0].completed_at if seen else None
+            savepoints = await state_files.scan(self._wanted.directory, RestoreKind.SAVEPOINT)
+            at = savepoints[0].completed_at if savepoints else None
         return RestorePoint(
             id=attempts.point_id(self._attempt.job_id, path),
             kind=RestoreKind.SAVEPOINT,

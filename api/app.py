@@ -142,19 +142,19 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema:
             return app.openapi_schema
-        made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = made["components"]["schemas"]
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = schema["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs", {}))
         schemas["Problem"] = problem
-        for operation in (o for operations in made["paths"].values() for o in operations.values()):
+        for operation in (o for operations in schema["paths"].values() for o in operations.values()):
             # Answered before any endpoint is asked: a body that is no JSON text, a host that is not ours.
             early = responses(400, 421) if "requestBody" in operation else responses(421)
             operation["responses"].update({str(status): described for status, described in early.items()})
-        app.openapi_schema = made
-        return made
+        app.openapi_schema = schema
+        return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 

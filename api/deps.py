@@ -34,13 +34,13 @@ class Strict(BaseModel):
 
 
 def services(request: Request) -> Services:
-    found: Services = request.app.state.services
-    return found
+    held: Services = request.app.state.services
+    return held
 
 
 def observer(request: Request) -> Observer:
-    found: Observer = request.app.state.observer
-    return found
+    held: Observer = request.app.state.observer
+    return held
 
 
 @dataclass(frozen=True)

@@ -87,11 +87,11 @@ async def check_command(services: Services, job: Job, new: CommandFields, adding
         on_it = await clusters.live_jobs_on(session, row.name) if row else []
         old = (await jobs.version(session, job, job.version)).spec
         latest = new.version or await jobs.latest_version(session, job.id)
-        wanted = adding or (await jobs.version(session, job, latest)).spec
+        new_spec = adding or (await jobs.version(session, job, latest)).spec
     if row is None:
         return
-    if new.kind is CommandKind.RESUBMIT and JobState(job.state) in _UP and only_scales(old, wanted):
-        await check_slots(services, row, int(wanted["taskmanagers"]) * int(wanted["slots"]))
+    if new.kind is CommandKind.RESUBMIT and JobState(job.state) in _UP and only_scales(old, new_spec):
+        await check_slots(services, row, int(new_spec["taskmanagers"]) * int(new_spec["slots"]))
     elif on_it:
         raise _in_use(row.name, on_it, f"{new.kind.value} would end them")
 

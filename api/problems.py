@@ -96,9 +96,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
-        made = answer(error.status_code, str(error.detail), f"http_{error.status_code}")
-        made.headers.update(error.headers or {})
-        return made
+        response = answer(error.status_code, str(error.detail), f"http_{error.status_code}")
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(EngineError)
     async def engine(_: Request, error: EngineError) -> JSONResponse:

@@ -119,5 +119,5 @@ class Metrics:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request, parts: Parts) -> Response:
-    made: Metrics = request.app.state.metrics
-    return Response(await made.render(parts), media_type=CONTENT_TYPE_LATEST)
+    collected: Metrics = request.app.state.metrics
+    return Response(await collected.render(parts), media_type=CONTENT_TYPE_LATEST)

@@ -248,8 +248,8 @@ class Bench:
         def bare() -> float:
             known = self.ids()
             began = time.perf_counter()
-            told = subprocess.run([*command, "-py", "job.py"], cwd=repository.folder, capture_output=True, text=True)
-            assert told.returncode == 0, told.stdout + told.stderr
+            output = subprocess.run([*command, "-py", "job.py"], cwd=repository.folder, capture_output=True, text=True)
+            assert output.returncode == 0, output.stdout + output.stderr
             job_id = self.wait_running(lambda j: j["jid"] not in known)
             took = time.perf_counter() - began
             self.cancel(job_id)
@@ -267,9 +267,9 @@ class Bench:
         assert worker is not None
         used = -1.0
         while True:
-            found = [p for p in worker.children() if "dev.penstock.Client" in p.cmdline()]
-            now = sum(found[0].cpu_times()[:2]) if found else -1.0
-            if found and now > 1 and now - used < 0.03:
+            clients = [p for p in worker.children() if "dev.penstock.Client" in p.cmdline()]
+            now = sum(clients[0].cpu_times()[:2]) if clients else -1.0
+            if clients and now > 1 and now - used < 0.03:
                 return
             used = now
             time.sleep(1)
@@ -280,15 +280,15 @@ class Bench:
         def all_running(known: set[str]) -> list[str]:
             while True:
                 jobs = self.stack.flink.get("/jobs/overview").json()["jobs"]
-                found = [
+                running = [
                     str(j["jid"])
                     for j in jobs
                     if j["jid"] not in known
                     and j["state"] == "RUNNING"
                     and j["tasks"]["running"] == j["tasks"]["total"]
                 ]
-                if len(found) >= AT_ONCE:
-                    return found
+                if len(running) >= AT_ONCE:
+                    return running
                 time.sleep(0.02)
 
         def send(_: int) -> None:
@@ -303,11 +303,11 @@ class Bench:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 began = time.perf_counter()
                 sent = [pool.submit(send, number) for number in range(AT_ONCE)]
-                found = all_running(known)
+                started = all_running(known)
                 took = time.perf_counter() - began
                 for one in sent:
                     one.result()
-            for job_id in found:
+            for job_id in started:
                 self.cancel(job_id)
             return took
 
@@ -413,11 +413,11 @@ class Bench:
 
         def ours() -> float:
             began = time.perf_counter()
-            made = self.stack.http.post("/sql/previews", json={"sql": f"{create};\nSELECT id FROM src"}).json()
-            next(True for event, _, _ in events(self.stack.http, made["id"]) if event == "rows")
+            preview = self.stack.http.post("/sql/previews", json={"sql": f"{create};\nSELECT id FROM src"}).json()
+            next(True for event, _, _ in events(self.stack.http, preview["id"]) if event == "rows")
             took = time.perf_counter() - began
-            self.stack.http.delete(f"/sql/previews/{made['id']}")
-            self.wait_state(made["streams"][0]["flink_job_id"], "CANCELED")
+            self.stack.http.delete(f"/sql/previews/{preview['id']}")
+            self.wait_state(preview["streams"][0]["flink_job_id"], "CANCELED")
             return took
 
         self.compare("preview, first row", 1.2, bare, ours)
@@ -428,13 +428,13 @@ class Bench:
         return sum(self.cpu_by_part().values())
 
     def cpu_by_part(self) -> dict[str, float]:
-        found = {}
+        seconds = {}
         for name in ("temporal", "worker", "api"):
             process = self.stack.local.processes.find(name)
             assert process is not None
             times = process.cpu_times()
-            found[name] = times.user + times.system
-        return found
+            seconds[name] = times.user + times.system
+        return seconds
 
     def quiet(self) -> float:
         before, began = self.cpu(), time.monotonic()
@@ -485,7 +485,7 @@ class Bench:
             time.sleep(60)  # until every workflow has had its first task
             seconds, cpu = recovery.measure(self.stack, 20)
             say(f"recovery: {QUIET_SECONDS:.0f} s with {MANY} RUNNING jobs")
-            quiet = self.quiet()
+            cores = self.quiet()
         share = cpu / 60
         self.add(
             f"a recovery with nothing to do at {MANY:,} jobs",
@@ -495,7 +495,7 @@ class Bench:
             "< 1 %",
             share < 0.01,
         )
-        self.add(f"{MANY:,} parked RUNNING jobs, CPU of all", "", f"{quiet:.3f} cores", "", "", True)
+        self.add(f"{MANY:,} parked RUNNING jobs, CPU of all", "", f"{cores:.3f} cores", "", "", True)
 
     def _park(self, cluster: str) -> str:
         job = self.stack.create(";\n".join(STATEMENTS), cluster=cluster)

@@ -100,7 +100,7 @@ def _opened(jar: Path) -> zipfile.ZipFile:
 def _programs(archive: zipfile.ZipFile) -> list[str]:
     """Classes with a `main` of the right signature, those of the program's own package first, as far as that can be
     told: libraries that are shaded in have some, too. By the names in the constant pool, not by reading byte code."""
-    found = []
+    classes = []
     for entry in archive.infolist():
         if not entry.filename.endswith(".class") or entry.file_size > MAX_CLASS_BYTES or "$" in entry.filename:
             continue
@@ -108,8 +108,8 @@ def _programs(archive: zipfile.ZipFile) -> list[str]:
             continue
         data = archive.read(entry)
         if b"\x01\x00\x04main" in data and _MAIN in data:
-            found.append(entry.filename.removesuffix(".class").replace("/", "."))
-    return sorted(found)
+            classes.append(entry.filename.removesuffix(".class").replace("/", "."))
+    return sorted(classes)
 
 
 def _shaded(candidates: list[Path]) -> list[Path]:

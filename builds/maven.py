@@ -137,16 +137,16 @@ async def fetch(coordinates: str, folder: Path, settings: MavenSettings, tell: L
     except ProcessFailed as error:
         said = maven_log.reason(error.lines, folder).splitlines()[:3]
         raise Rejected(f"{coordinates} cannot be fetched: " + "\n".join(said)) from error
-    found = list(folder.glob("*.jar"))
-    if len(found) != 1:
+    jars = list(folder.glob("*.jar"))
+    if len(jars) != 1:
         raise Rejected(f"Maven gave no jar for {coordinates}.")
-    return found[0]
+    return jars[0]
 
 
 def _where(settings: MavenSettings) -> list[str]:
     """Options that say which settings and which local repository."""
-    found = ["-s", str(settings.settings_file)] if settings.settings_file else []
-    return [*found, f"-Dmaven.repo.local={settings.repository}"] if settings.repository else found
+    options = ["-s", str(settings.settings_file)] if settings.settings_file else []
+    return [*options, f"-Dmaven.repo.local={settings.repository}"] if settings.repository else options
 
 
 async def _run(command: list[str], cwd: Path, settings: MavenSettings, tell: LogSink) -> list[str]:

@@ -62,8 +62,8 @@ async def ensure(
         below = await asyncio.to_thread(_site_packages, flink_python.parent.parent)
         above = await asyncio.to_thread(_site_packages, half)
         (above / "penstock_pyflink.pth").write_text(f"{below}\n")
-        wanted = half / "requirements.txt"
-        wanted.write_text(requirements)
+        requirements_file = half / "requirements.txt"
+        requirements_file.write_text(requirements)
         tell("installing the program's requirements")
         await step(
             str(flink_python),
@@ -74,7 +74,7 @@ async def ensure(
             "install",
             "--progress-bar=off",
             "-r",
-            str(wanted),
+            str(requirements_file),
         )
         (half / COMPLETE).touch()
         try:

@@ -124,8 +124,8 @@ def refused(response: httpx.Response) -> typer.Exit:
 def _quick(path: str, **params: Any) -> list[dict[str, Any]]:
     """Items for completion; nothing rather than an error."""
     try:
-        found = httpx.get(f"{base_url()}{path}", params={"limit": 200, **params}, timeout=2, trust_env=False)
-        items: list[dict[str, Any]] = found.json()["items"]
+        response = httpx.get(f"{base_url()}{path}", params={"limit": 200, **params}, timeout=2, trust_env=False)
+        items: list[dict[str, Any]] = response.json()["items"]
     except (httpx.HTTPError, ValueError, KeyError, typer.Exit):
         return []
     return items

@@ -172,8 +172,8 @@ def start(
     spec = {k: v for k, v in given.items() if v is not None}
     project, _, short = ref(name).partition(":")
     api = Api()
-    found = api.call("GET", "/jobs", params={"project": project, "text": short, "type": "session-cluster"})["items"]
-    if not any(job["name"] == short for job in found):
+    clusters = api.call("GET", "/jobs", params={"project": project, "text": short, "type": "session-cluster"})["items"]
+    if not any(job["name"] == short for job in clusters):
         spec["type"] = "session-cluster"
         api.call("POST", "/jobs", json={"project": project, "name": short, "cluster": on, "spec": spec})
     elif spec:

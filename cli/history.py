@@ -137,11 +137,11 @@ def log(
     """The log of a command."""
     api = Api()
     if command is None:
-        found = api.call("GET", f"/jobs/{ref(job)}/commands", params={"limit": 1})["items"]
-        if not found:
+        newest = api.call("GET", f"/jobs/{ref(job)}/commands", params={"limit": 1})["items"]
+        if not newest:
             out.print("No commands yet.")
             return
-        command = found[0]["number"]
+        command = newest[0]["number"]
     path = f"/jobs/{ref(job)}/commands/{command}/log"
     if not follow:
         out.print(api.call("GET", path), markup=False, highlight=False, end="")

@@ -38,17 +38,17 @@ def stack() -> LocalStack:
 
 
 @contextmanager
-def installing(found: Parts, title: str) -> Iterator[None]:
+def installing(parts: Parts, title: str) -> Iterator[None]:
     with step(out, title) as progress:
-        found.say = progress.note
+        parts.say = progress.note
         yield
 
 
 @contextmanager
-def _alone(found: LocalStack) -> Iterator[None]:
+def _alone(local: LocalStack) -> Iterator[None]:
     """One `up` or `down` at a time a data folder."""
-    found.settings.home.mkdir(parents=True, exist_ok=True)
-    with open(found.settings.home / "stack.lock", "w") as handle:
+    local.settings.home.mkdir(parents=True, exist_ok=True)
+    with open(local.settings.home / "stack.lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -63,114 +63,114 @@ def _need(*programs: str) -> None:
         )
 
 
-def bring_up(found: LocalStack) -> None:
+def bring_up(local: LocalStack) -> None:
     """Install what is missing, start what is not running; what is there already takes no time."""
     _need("java", "mvn", "git")
-    version = found.stack.flink_version
-    if found.own_temporal and found.parts.temporal_path() is None:
-        with installing(found.parts, "Temporal (built once where it cannot be downloaded)"):
-            found.parts.temporal()
-    if not found.parts.flink_installed(version):
-        with installing(found.parts, f"Flink {version} with its SQL gateway (once)"):
-            found.parts.flink(version)
-    with _alone(found):
-        for spec in _specs(found):
-            _start(found, spec)
-    _register(found)
+    version = local.stack.flink_version
+    if local.own_temporal and local.parts.temporal_path() is None:
+        with installing(local.parts, "Temporal (built once where it cannot be downloaded)"):
+            local.parts.temporal()
+    if not local.parts.flink_installed(version):
+        with installing(local.parts, f"Flink {version} with its SQL gateway (once)"):
+            local.parts.flink(version)
+    with _alone(local):
+        for spec in _specs(local):
+            _start(local, spec)
+    _register(local)
 
 
-def _specs(found: LocalStack) -> Iterator[Spec]:
-    if found.own_temporal:
-        yield found.temporal()
-    flink = found.flink()
+def _specs(local: LocalStack) -> Iterator[Spec]:
+    if local.own_temporal:
+        yield local.temporal()
+    flink = local.flink()
     yield flink.jobmanager()
     yield flink.taskmanager()
     yield flink.gateway()
-    yield found.api_process()
-    yield found.worker()
+    yield local.api_process()
+    yield local.worker()
 
 
-def _start(found: LocalStack, spec: Spec) -> None:
-    if found.processes.is_current(spec) and spec.ready():
+def _start(local: LocalStack, spec: Spec) -> None:
+    if local.processes.is_current(spec) and spec.ready():
         return
     with step(out, f"start {spec.name}") as progress:
-        found.processes.start(spec, note=progress.note)
+        local.processes.start(spec, note=progress.note)
 
 
-def _register(found: LocalStack) -> None:
+def _register(local: LocalStack) -> None:
     """The cluster `local`, as this stack has it now, and `machine`, where session clusters can be started."""
-    flink = found.flink()
-    wanted = {
+    flink = local.flink()
+    address = {
         "jobmanager_url": flink.url,
         "gateway_url": flink.gateway_url,
-        "flink_version": found.stack.flink_version,
+        "flink_version": local.stack.flink_version,
     }
-    os.environ.setdefault("PENSTOCK_URL", found.api_url)
+    os.environ.setdefault("PENSTOCK_URL", local.api_url)
     api = Api()
     rows = {c["name"]: c for c in api.call("GET", "/clusters")["items"]}
     if "local" not in rows:
-        api.call("POST", "/clusters", json={"name": "local", "state_dir": flink.state_dir, **wanted})
-    elif any(rows["local"][k] != v for k, v in wanted.items()):
+        api.call("POST", "/clusters", json={"name": "local", "state_dir": flink.state_dir, **address})
+    elif any(rows["local"][k] != v for k, v in address.items()):
         # The one before was stopped by `Processes.start` before this one was started.
-        api.call("PATCH", "/clusters/local", json={**wanted, "force": True})
+        api.call("PATCH", "/clusters/local", json={**address, "force": True})
     if "machine" not in rows:
-        here = {"kind": "processes", "flink_version": found.stack.flink_version, "state_dir": flink.state_dir}
+        here = {"kind": "processes", "flink_version": local.stack.flink_version, "state_dir": flink.state_dir}
         api.call("POST", "/clusters", json={"name": "machine", **here})
 
 
-def addresses(found: LocalStack) -> None:
-    made = Table(box=None, show_header=False, pad_edge=False)
-    made.add_row("API and its docs", f"{found.api_url}/docs")
-    if found.own_temporal:
-        made.add_row("Temporal UI", found.temporal_ui_url)
-    made.add_row("Flink UI", found.flink().url)
-    made.add_row("logs", str(found.settings.home / "logs"))
-    out.print(made)
+def addresses(local: LocalStack) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("API and its docs", f"{local.api_url}/docs")
+    if local.own_temporal:
+        table.add_row("Temporal UI", local.temporal_ui_url)
+    table.add_row("Flink UI", local.flink().url)
+    table.add_row("logs", str(local.settings.home / "logs"))
+    out.print(table)
 
 
 def up() -> None:
     """Install and start the local stack. What runs already is left alone."""
-    found = stack()
+    local = stack()
     began = time.monotonic()
-    bring_up(found)
+    bring_up(local)
     out.print(f"[green]The stack is up[/green] [dim]{time.monotonic() - began:.1f} s[/dim]")
-    addresses(found)
+    addresses(local)
 
 
 def down() -> None:
     """Stop the local stack. All data is kept."""
-    found = stack()
-    with _alone(found):
+    local = stack()
+    with _alone(local):
         for name in reversed(ORDER):
-            if found.processes.find(name):
+            if local.processes.find(name):
                 with step(out, f"stop {name}"):
-                    found.processes.stop(name)
-        if runs_here(found.settings):
+                    local.processes.stop(name)
+        if runs_here(local.settings):
             with step(out, "stop session clusters"):
-                stop_here(found.settings)
-    out.print(f"Stopped. Data is kept in {found.settings.home}.", markup=False, soft_wrap=True)
+                stop_here(local.settings)
+    out.print(f"Stopped. Data is kept in {local.settings.home}.", markup=False, soft_wrap=True)
 
 
 def status() -> None:
     """What of the local stack is up. Exit code 1 when something is not."""
-    found = stack()
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    local = stack()
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("PART", "STATE", "PID", "MEMORY"):
-        made.add_column(column)
+        table.add_column(column)
     ok = True
     for name in ORDER:
-        if name == "temporal" and not found.own_temporal:
-            made.add_row(name, f"yours, at {found.temporal_address}", "", "")
+        if name == "temporal" and not local.own_temporal:
+            table.add_row(name, f"yours, at {local.temporal_address}", "", "")
             continue
-        process = found.processes.find(name)
+        process = local.processes.find(name)
         ok = ok and process is not None
         memory = f"{process.memory_info().rss / 1e6:.0f} MB" if process else ""
-        made.add_row(
+        table.add_row(
             name, styled("RUNNING") if process else "[red]down[/red]", str(process.pid) if process else "", memory
         )
-    out.print(made)
+    out.print(table)
     if ok:
-        addresses(found)
+        addresses(local)
     raise typer.Exit(0 if ok else 1)
 
 
@@ -178,15 +178,15 @@ def demo(
     keep_waiting: Annotated[float, typer.Option(help="Seconds to wait for the jobs to run")] = waits.DEMO_SECONDS,
 ) -> None:
     """The local stack with two example jobs: SQL text, and a jar built from a Git repository."""
-    found = stack()
+    local = stack()
     began = time.monotonic()
-    bring_up(found)
+    bring_up(local)
     with step(out, "example repository"):
-        repository = _repository(found.settings.home / "demo" / "repository")
+        repository = _repository(local.settings.home / "demo" / "repository")
     api = Api()
     ready = time.monotonic()
     names = ["demo-sql", "demo-jar"]
-    wanted: dict[str, dict[str, Any]] = {
+    specs: dict[str, dict[str, Any]] = {
         "demo-sql": {"type": "sql", "sql": (EXAMPLES / "sql" / "orders.sql").read_text()},
         "demo-jar": {
             "type": "jar",
@@ -195,7 +195,7 @@ def demo(
         },
     }
     for name in names:
-        _ensure_started(api, name, wanted[name])
+        _ensure_started(api, name, specs[name])
     for name in names:
         with step(out, f"{name} RUNNING") as progress:
             _wait_running(api, name, keep_waiting, progress.note)
@@ -205,7 +205,7 @@ def demo(
     )
     show_jobs([api.call("GET", f"/jobs/default:{name}") for name in names])
     out.print()
-    addresses(found)
+    addresses(local)
     out.print(
         "\nTry next:\n"
         f"  {COMMAND} jobs show demo-sql\n"

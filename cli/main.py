@@ -41,8 +41,8 @@ app.command()(doctor.doctor)
 app.command()(projects.settings)
 
 
-def _tell_version(wanted: bool) -> None:
-    if wanted:
+def _tell_version(asked: bool) -> None:
+    if asked:
         out.print(f"penstock {__version__}", highlight=False)
         raise typer.Exit
 

@@ -60,11 +60,11 @@ def recover(
 ) -> None:
     """Run the recovery now: what is not as it ought to be, and what was done about it."""
     answer = Api().call("POST", "/recovery", json={"dry_run": dry_run})
-    found, more = answer["findings"], answer.get("more", {})
+    findings, more = answer["findings"], answer.get("more", {})
     if as_json:
-        show_json(found)
+        show_json(findings)
         return
-    rows = [[f["kind"], plain(f["subject"]), plain(f["what"]), plain(f["action"]), _done(f, dry_run)] for f in found]
+    rows = [[f["kind"], plain(f["subject"]), plain(f["what"]), plain(f["action"]), _done(f, dry_run)] for f in findings]
     table(["KIND", "WHERE", "WHAT", "ACTION", "DONE"], rows, empty="Everything is as it ought to be.")
     if more:
         out.print("And more: " + ", ".join(f"{kind} {count}" for kind, count in sorted(more.items())))

@@ -44,12 +44,12 @@ def list_resources(project: Project = "default", output: Output = Format.TABLE, 
 @app.command("show")
 def show_resource(name: str, project: Project = "default", as_json: Json = False) -> None:
     """One table, as the DDL that it stands for."""
-    found = Api().call("GET", f"/projects/{project}/resources/{name}")
+    resource = Api().call("GET", f"/projects/{project}/resources/{name}")
     if as_json:
-        show_json(found)
+        show_json(resource)
         return
-    out.print(found["ddl"], markup=False, highlight=False)
-    for grant in found["grants"] or []:
+    out.print(resource["ddl"], markup=False, highlight=False)
+    for grant in resource["grants"] or []:
         rights = " and ".join(verb for verb in ("read", "write") if grant[verb])
         out.print(f"-- {grant['project']} may {rights}", markup=False)
 
@@ -63,11 +63,11 @@ def put_resource(
     owner: Annotated[str | None, typer.Option()] = None,
 ) -> None:
     """Register a table, or change it."""
-    found = parse(read(file), file)
-    body = found if "definition" in found else {"definition": found}
+    content = parse(read(file), file)
+    body = content if "definition" in content else {"definition": content}
     body |= {k: v for k, v in {"description": description, "owner": owner}.items() if v is not None}
-    made = Api().call("PUT", f"/projects/{project}/resources/{name}", json=body)
-    out.print(f"{project}/{name}, revision {made['revision']}.", markup=False)
+    resource = Api().call("PUT", f"/projects/{project}/resources/{name}", json=body)
+    out.print(f"{project}/{name}, revision {resource['revision']}.", markup=False)
 
 
 @app.command("delete")
@@ -126,11 +126,11 @@ def infer(
         body["samples"] = [line for text in texts for line in _samples(text)]
     elif texts:
         body["document"] = texts[0]
-    found = Api().call("POST", f"/projects/{project}/resources/infer", json=body, timeout=None)
-    for note in found["notes"]:
+    inferred = Api().call("POST", f"/projects/{project}/resources/infer", json=body, timeout=None)
+    for note in inferred["notes"]:
         err.print(note, style="yellow", markup=False)
-    definition = {k: found[k] for k in ("columns", "primary_key", "options")}
-    definition["columns"] = [{k: v for k, v in c.items() if v not in (None, False)} for c in found["columns"]]
+    definition = {k: inferred[k] for k in ("columns", "primary_key", "options")}
+    definition["columns"] = [{k: v for k, v in c.items() if v not in (None, False)} for c in inferred["columns"]]
     show_json(definition)
 
 
@@ -159,8 +159,8 @@ def list_secrets(project: Project = "default", output: Output = Format.TABLE, as
 def set_secret(name: str, project: Project = "default") -> None:
     """Store a secret: typed unseen, or read from standard input when that is no terminal."""
     value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
-    made = Api().call("PUT", f"/projects/{project}/secrets/{name}", json={"value": value})
-    out.print(f"Set. Write it as {made['reference']}.", markup=False)
+    secret = Api().call("PUT", f"/projects/{project}/secrets/{name}", json={"value": value})
+    out.print(f"Set. Write it as {secret['reference']}.", markup=False)
 
 
 @secrets.command("delete")
@@ -227,12 +227,12 @@ def add_library(
     if file:
         api.call("PUT", f"{path}/content", content=Path(file).read_bytes(), timeout=None)
     lines = 0
-    while (found := api.call("GET", path))["state"] == "FETCHING":
+    while (library := api.call("GET", path))["state"] == "FETCHING":
         lines = _tell(api, path, lines)
         time.sleep(waits.LIBRARY_PAUSE_SECONDS)
     _tell(api, path, lines)
-    if found["state"] != "READY":
-        err.print(str(found["why"]), style="red", markup=False)
+    if library["state"] != "READY":
+        err.print(str(library["why"]), style="red", markup=False)
         raise typer.Exit(FAILED)
     out.print(
         f"{name} {version} is ready. Use it with `--library {name}:{version}`, or under `libraries` of a spec.",

@@ -32,10 +32,10 @@ def normal(path: str) -> str:
     path = path.strip()
     if path.startswith("/"):
         return "file://" + _clean(path)
-    found = _SCHEME.match(path)
-    if found is None:
+    scheme_match = _SCHEME.match(path)
+    if scheme_match is None:
         return path
-    scheme, rest = found.group(1).lower(), found.group(2)
+    scheme, rest = scheme_match.group(1).lower(), scheme_match.group(2)
     authority, inner = "", rest
     if rest.startswith("//") and not rest.startswith("///"):
         authority, slash, inner = rest[2:].partition("/")
@@ -47,10 +47,10 @@ def normal(path: str) -> str:
 
 def of_point(path: str) -> str:
     """The one spelling of a restore point: its folder, also where its `_metadata` file is named."""
-    found = normal(path)
-    while is_path(found) and found.endswith("/" + METADATA):
-        found = normal(found.removesuffix(METADATA))
-    return found
+    point = normal(path)
+    while is_path(point) and point.endswith("/" + METADATA):
+        point = normal(point.removesuffix(METADATA))
+    return point
 
 
 PointPath = Annotated[str, BeforeValidator(lambda value: of_point(value) if isinstance(value, str) else value)]
@@ -72,8 +72,8 @@ def is_state_scheme(path: str) -> bool:
 
 def local(path: str) -> str | None:
     """The path on this machine's own file system; None for what is elsewhere."""
-    found = normal(path)
-    return found.removeprefix("file://") if found.startswith("file:///") else None
+    normalized = normal(path)
+    return normalized.removeprefix("file://") if normalized.startswith("file:///") else None
 
 
 def _clean(inner: str) -> str:

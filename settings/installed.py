@@ -12,8 +12,8 @@ def flink_folder(cache: Path, version: str) -> Path:
 
 def flink_home(cache: Path, version: str) -> Path | None:
     """FLINK_HOME of a version (with bin, lib and opt); None when it is not installed."""
-    found = flink_folder(cache, version).glob("lib/python*/site-packages/pyflink")
-    return next(iter(found), None)
+    homes = flink_folder(cache, version).glob("lib/python*/site-packages/pyflink")
+    return next(iter(homes), None)
 
 
 def flink_python(cache: Path, version: str) -> Path:

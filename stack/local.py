@@ -157,5 +157,5 @@ def packages() -> list[Path]:
     (the folders beside it are others')."""
     if not code.CHECKOUT:
         return sorted(ROOT / name for name in str(distribution("penstock-flink").read_text("top_level.txt")).split())
-    found = {path.parent for path in ROOT.glob("*/__init__.py")}
-    return sorted(folder for folder in found if folder.name not in ("tests", "benchmarks"))
+    folders = {path.parent for path in ROOT.glob("*/__init__.py")}
+    return sorted(folder for folder in folders if folder.name not in ("tests", "benchmarks"))

@@ -75,8 +75,8 @@ class Parts:
         own = self.cache / "temporal" / TEMPORAL_CLI / "temporal"
         if own.exists():
             return own
-        found = shutil.which("temporal")
-        return Path(found) if found else None
+        path = shutil.which("temporal")
+        return Path(path) if path else None
 
     def temporal(self) -> Path:
         """The Temporal CLI; installed by the SDK's own download, or by Go where that is not to be had."""

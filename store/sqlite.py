@@ -17,10 +17,10 @@ _ITER_CHUNK_SIZE = 64  # aiosqlite's own
 
 def connect(database: str, **options: Any) -> aiosqlite.Connection:
     """For SQLAlchemy's `async_creator_fn`. The thread ends with the process."""
-    made = Connection(lambda: sqlite3.connect(database, **options), _ITER_CHUNK_SIZE)
-    thread: Any = getattr(made, "_thread", made)  # before aiosqlite 0.22 it is the thread itself
+    connection = Connection(lambda: sqlite3.connect(database, **options), _ITER_CHUNK_SIZE)
+    thread: Any = getattr(connection, "_thread", connection)  # before aiosqlite 0.22 it is the thread itself
     thread.daemon = True
-    return made
+    return connection
 
 
 class Connection(aiosqlite.Connection):

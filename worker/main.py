@@ -85,7 +85,7 @@ def activities_of(services: Services) -> dict[Kind, list[Callable[..., Any]]]:
     }
 
 
-def make_workers(services: Services, wanted: Sequence[Kind] = KINDS) -> list[Worker]:
+def make_workers(services: Services, kinds: Sequence[Kind] = KINDS) -> list[Worker]:
     """A worker for each queue of `wanted`, over one set of clients."""
     activities = activities_of(services)
     # A build that is followed holds a slot while it waits for one that runs: there are slots for both.
@@ -105,32 +105,32 @@ def make_workers(services: Services, wanted: Sequence[Kind] = KINDS) -> list[Wor
             ),
             graceful_shutdown_timeout=waits.WATCH_SHUTDOWN_GRACE if kind == "watch" else waits.SHUTDOWN_GRACE,
         )
-        for kind in wanted
+        for kind in kinds
     ]
 
 
-async def run_worker(settings: Settings, wanted: Sequence[Kind] = KINDS) -> None:
+async def run_worker(settings: Settings, kinds: Sequence[Kind] = KINDS) -> None:
     """Serve `wanted` until SIGTERM or SIGINT; running activities get ten seconds to end."""
     client = await connect(settings)
     services = Services.make(settings, client)
     try:
         services = await services.ready()
         await prepare(services)
-        await _serve(services, wanted)
+        await _serve(services, kinds)
     finally:
         await services.close()
 
 
-async def _serve(services: Services, wanted: Sequence[Kind]) -> None:
+async def _serve(services: Services, kinds: Sequence[Kind]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await asyncio.to_thread(services.artifacts.sweep)
-    workers = make_workers(services, wanted)
+    workers = make_workers(services, kinds)
     async with contextlib.AsyncExitStack() as stack:
         for worker in workers:
             await stack.enter_async_context(worker)
-        names = [services.installation.queues.of(kind) for kind in wanted]
+        names = [services.installation.queues.of(kind) for kind in kinds]
         log.info("worker is up", queues=names, namespace=services.client.namespace)
         prepared = asyncio.create_task(keep_prepared(services))
         stack.push_async_callback(_cancel, prepared)

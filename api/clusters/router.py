@@ -59,9 +59,9 @@ async def delete_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> N
     summary="Start or stop task managers of a cluster that Penstock runs",
 )
 async def scale_cluster(
-    name: ClusterName, wanted: NewScale, parts: Parts, caller: CurrentCaller, key: Key = None
+    name: ClusterName, new: NewScale, parts: Parts, caller: CurrentCaller, key: Key = None
 ) -> CommandOut:
     """Gives its job a version with so many task managers, and sends a `resubmit` of it: the cluster goes on running.
     Task managers that run nothing are stopped first. Follow the command at the job. What is refused (409) leaves no
     version behind."""
-    return await service.scale(parts, name, wanted, key, requested_by=caller.name)
+    return await service.scale(parts, name, new, key, requested_by=caller.name)

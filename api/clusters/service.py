@@ -161,7 +161,7 @@ async def forget(services: Services, observer: Observer, name: str) -> None:
     await stop_watch(services, name)
 
 
-async def scale(services: Services, name: str, wanted: NewScale, key: str | None, *, requested_by: str) -> CommandOut:
+async def scale(services: Services, name: str, new: NewScale, key: str | None, *, requested_by: str) -> CommandOut:
     """`key` is an Idempotency-Key, `requested_by` who asks for it. Raises what sending a command raises."""
     async with services.database.read() as session:
         row = await clusters.get(session, name)
@@ -170,14 +170,14 @@ async def scale(services: Services, name: str, wanted: NewScale, key: str | None
         known = await commands.by_key(session, job.id, key) if key else None
         before = await jobs.version(session, job, known.version or 1) if known else None
     if known is not None and before is not None:
-        if known.kind != CommandKind.RESUBMIT or before.spec.get("taskmanagers") != wanted.taskmanagers:
+        if known.kind != CommandKind.RESUBMIT or before.spec.get("taskmanagers") != new.taskmanagers:
             raise command_service.reused(known, str(key))
         return command_out(known)
-    spec = {**version.spec, "taskmanagers": wanted.taskmanagers}
-    command = NewCommand(kind=CommandKind.RESUBMIT, version=job.version, force=wanted.force, reason=wanted.reason)
+    spec = {**version.spec, "taskmanagers": new.taskmanagers}
+    command = NewCommand(kind=CommandKind.RESUBMIT, version=job.version, force=new.force, reason=new.reason)
     adding = None
     if spec != version.spec or job.version != latest:
-        note = f"scaled to {wanted.taskmanagers} task managers"
+        note = f"scaled to {new.taskmanagers} task managers"
         adding = NewVersion.model_validate({"spec": spec, "note": note})
         command = command.model_copy(update={"version": None})
     return await command_service.send(services, job.id, command, key, requested_by=requested_by, adding=adding)

@@ -39,14 +39,14 @@ async def create_job(new: NewJob, parts: Parts, response: Response) -> JobOut:
 
 @router.get("/jobs", responses=responses(422, 503), summary="List jobs")
 async def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()]) -> Page[JobOut]:
-    wanted = Filter(
+    wanted_jobs = Filter(
         project=_clean(query.project),
         state=query.state.value if query.state else None,
         type=query.type,
         cluster=_clean(query.cluster),
         text=_clean(query.text),
     )
-    items, following = await service.search(parts, wanted, sort=query.sort, limit=query.limit, cursor=query.cursor)
+    items, following = await service.search(parts, wanted_jobs, sort=query.sort, limit=query.limit, cursor=query.cursor)
     return Page(items=items, next_cursor=following)
 
 

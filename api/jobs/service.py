@@ -116,12 +116,12 @@ def _exists(new: out.NewJob) -> Conflict:
     )
 
 
-async def show(session: Session, found: Sequence[Job]) -> list[out.JobOut]:
+async def show(session: Session, listed: Sequence[Job]) -> list[out.JobOut]:
     """Jobs as they are shown; a fixed number of queries for any number of them."""
-    current = await attempts.current(session, found)
-    rows = await clusters.by_names(session, {job.cluster for job in found})
-    latest = await jobs.latest_versions(session, [job.id for job in found])
-    return [_show(job, current.get(job.id), rows[job.cluster], latest.get(job.id, 1)) for job in found]
+    current = await attempts.current(session, listed)
+    rows = await clusters.by_names(session, {job.cluster for job in listed})
+    latest = await jobs.latest_versions(session, [job.id for job in listed])
+    return [_show(job, current.get(job.id), rows[job.cluster], latest.get(job.id, 1)) for job in listed]
 
 
 def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> out.JobOut:
@@ -157,8 +157,8 @@ def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> o
 
 
 def _blocked(job: Job) -> Blocked | None:
-    found = (job.snapshot or {}).get("blocked") if job.state == JobState.BLOCKED.value else None
-    return Blocked.model_validate(found) if found else None
+    blocked = (job.snapshot or {}).get("blocked") if job.state == JobState.BLOCKED.value else None
+    return Blocked.model_validate(blocked) if blocked else None
 
 
 def _attempt(attempt: Attempt) -> out.CurrentAttempt:
@@ -188,11 +188,11 @@ def _observed(attempt: Attempt | None, cluster: Cluster) -> datetime | None:
 
 
 async def search(
-    services: Services, wanted: jobs.Filter, *, sort: str, limit: int, cursor: str | None
+    services: Services, filter_: jobs.Filter, *, sort: str, limit: int, cursor: str | None
 ) -> tuple[list[out.JobOut], str | None]:
     async with services.database.read() as session:
-        found, following = await jobs.search(session, wanted, sort=sort, limit=limit, cursor=cursor)
-        return await show(session, found), following
+        page, following = await jobs.search(session, filter_, sort=sort, limit=limit, cursor=cursor)
+        return await show(session, page), following
 
 
 async def get(services: Services, observer: Observer, ref: str) -> out.JobOut:
@@ -203,8 +203,8 @@ async def get(services: Services, observer: Observer, ref: str) -> out.JobOut:
     attempt = shown.current_attempt
     if attempt is None or attempt.ended_at is not None:
         return shown
-    seen = shown.last_observed_at
-    if seen is not None and (clock.now() - seen).total_seconds() < waits.FRESH_SECONDS:
+    observed_at = shown.last_observed_at
+    if observed_at is not None and (clock.now() - observed_at).total_seconds() < waits.FRESH_SECONDS:
         return shown
     try:
         async with asyncio.timeout(waits.REFRESH_SECONDS):
@@ -296,9 +296,9 @@ async def verdict(services: Services, ref: str, number: int, point: str | None) 
     restore = RestoreRequest(mode="newest")
     if point:
         restore = RestoreRequest(mode="point", point=await points.named(services, point))
-    found = await judge(services, job, number, restore)
-    if found is not None:
-        return found
+    judgement = await judge(services, job, number, restore)
+    if judgement is not None:
+        return judgement
     if traits(job.type).compiles:
         return unknown("The job has no state yet.")
     return unknown(f"Only SQL has a plan to compare; this is {job.type}.")
@@ -308,14 +308,14 @@ async def plan(services: Services, ref: str, number: int) -> out.PlanOut:
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         await jobs.version(session, job, number)
-    found, why = await plan_of(services, job, number)
+    compiled, why = await plan_of(services, job, number)
     return out.PlanOut(
         version=number,
-        digest=found.digest if found else None,
+        digest=compiled.digest if compiled else None,
         why=why,
-        flink_version=found.flink_version if found else None,
-        lineage=Lineage.model_validate(found.lineage) if found else None,
-        plan=found.body if found else None,
+        flink_version=compiled.flink_version if compiled else None,
+        lineage=Lineage.model_validate(compiled.lineage) if compiled else None,
+        plan=compiled.body if compiled else None,
     )
 
 

@@ -28,9 +28,9 @@ async def list_libraries(project: Project, parts: Parts) -> Page[LibraryOut]:
 async def add_library(project: Project, new: NewLibrary, parts: Parts, response: Response) -> LibraryOut:
     """From Maven coordinates or Git it is fetched or built by a worker: FETCHING, then READY or FAILED. An upload
     waits for its content. A version never changes once it is READY."""
-    made = await service.add(parts, project, new)
+    library = await service.add(parts, project, new)
     response.headers["Location"] = f"/api/v1/projects/{project}/libraries/{new.name}/{new.version}"
-    return made
+    return library
 
 
 @router.get("/{name}/{version}", responses=_ALL, summary="One version of a library")

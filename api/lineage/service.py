@@ -36,11 +36,11 @@ async def whole(
     if start not in view.jobs and start not in view.places:
         raise NotFound(f"{start[:200]} is not in the lineage.", code="lineage_not_found")
     ways = {"upstream": [True], "downstream": [False], "both": [True, False]}[direction]
-    found = [around(view, start, up=up) for up in ways]
+    parts = [around(view, start, up=up) for up in ways]
     return GraphView(
-        jobs=sorted({j for f in found for j in f.jobs}),
-        places=sorted({p for f in found for p in f.places}),
-        edges=[e for e in view.edges if any(e in f.edges for f in found)],
+        jobs=sorted({j for f in parts for j in f.jobs}),
+        places=sorted({p for f in parts for p in f.places}),
+        edges=[e for e in view.edges if any(e in f.edges for f in parts)],
     )
 
 
@@ -55,10 +55,10 @@ async def of_job(services: Services, ref: str, version: int | None) -> Lineage:
         job = await jobs.get(session, ref)
         number = version or job.version
         spec = (await jobs.version(session, job, number)).spec
-    found, _ = await plan_of(services, job, number)
-    rows = [(job, found.lineage if found else None, spec)]
-    made = await _of(services, rows)
-    return made[0].lineage if made else Lineage()
+    compiled, _ = await plan_of(services, job, number)
+    rows = [(job, compiled.lineage if compiled else None, spec)]
+    lineages = await _of(services, rows)
+    return lineages[0].lineage if lineages else Lineage()
 
 
 async def _known(services: Services, project: str | None) -> list[JobLineage]:
@@ -68,38 +68,38 @@ async def _known(services: Services, project: str | None) -> list[JobLineage]:
 
 
 async def _of(services: Services, rows: list[tuple[Job, dict[str, Any] | None, dict[str, Any]]]) -> list[JobLineage]:
-    found = []
+    lineages = []
     tables: dict[str, dict[str, TableUse]] = {}
     for job, stored, spec in rows:
         declared = spec.get("lineage")
         if stored is not None:
-            made = Lineage.model_validate(stored)
+            lineage = Lineage.model_validate(stored)
         elif declared:
             if job.project not in tables:
                 tables[job.project] = await _registered(services, job.project)
             use = tables[job.project]
-            made = Lineage(
+            lineage = Lineage(
                 reads=[_declared(name, use) for name in declared.get("reads") or []],
                 writes=[_declared(name, use) for name in declared.get("writes") or []],
             )
         else:
             continue
-        found.append(JobLineage(f"{job.project}:{job.name}", made))
-    return found
+        lineages.append(JobLineage(f"{job.project}:{job.name}", lineage))
+    return lineages
 
 
 async def _registered(services: Services, project: str) -> dict[str, TableUse]:
     async with services.database.read() as session:
         visible = await resources.visible(session, project)
-    found = {}
+    uses = {}
     for item in visible:
         row = item.resource
         options = TableDefinition.model_validate(row.definition).options
         use = TableUse(table=row.name, place=place_of_options(options), connector=options.get("connector"))
-        found[f"{row.project}.{row.name}"] = use
+        uses[f"{row.project}.{row.name}"] = use
         if row.project == project:
-            found[row.name] = use
-    return found
+            uses[row.name] = use
+    return uses
 
 
 def _declared(name: str, tables: dict[str, TableUse]) -> TableUse:

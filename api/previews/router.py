@@ -36,9 +36,9 @@ async def debug(body: s.DebugBody, parts: Parts, bench: Workbench, response: Res
     return _located(response, await service.debug(parts, bench, body))
 
 
-def _located(response: Response, made: s.PreviewOut) -> s.PreviewOut:
-    response.headers["Location"] = f"/api/v1/sql/previews/{made.id}"
-    return made
+def _located(response: Response, preview: s.PreviewOut) -> s.PreviewOut:
+    response.headers["Location"] = f"/api/v1/sql/previews/{preview.id}"
+    return preview
 
 
 @router.get("/previews", responses=_ALL, summary="Previews of a project, newest first")
@@ -84,11 +84,11 @@ async def _listening(
     summary="Rows as they come (server-sent events)",
 )
 async def stream_preview(
-    found: Annotated[tuple[Run | None, s.PreviewOut, int], Depends(_listening)],
+    listening: Annotated[tuple[Run | None, s.PreviewOut, int], Depends(_listening)],
 ) -> AsyncIterator[ServerSentEvent]:
     """Events `start`, `columns`, `rows` (`{"stream", "rows": [{"kind": "+I", "fields"}]}`), `table` (the table as it
     is), `progress` once a second, `ended` for each stream and `end`. Send `Last-Event-ID` to go on after a break."""
-    run, shown, after = found
+    run, shown, after = listening
     if run is None:
         yield _event(service.elsewhere(shown))
         return

@@ -17,11 +17,11 @@ FlinkId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
 @router.post("/recovery", responses=responses(422, 503), summary="Run the recovery now")
-async def run_recovery(wanted: Recover, parts: Parts) -> Findings:
+async def run_recovery(request: Recover, parts: Parts) -> Findings:
     """What the recovery schedule does every minute: commands not delivered, jobs without a workflow, workflows
     without a job, clusters without a watch, watches without a cluster, policies that a workflow was not told, attempts
     that two sources disagree about, Flink jobs that nobody owns. Mends what is safe to mend."""
-    return await service.run(parts, wanted)
+    return await service.run(parts, request)
 
 
 @router.get("/orphans", responses=responses(422, 503), summary="Flink jobs that nobody owns")
@@ -35,6 +35,6 @@ async def list_orphans(parts: Parts, cluster: Annotated[str | None, Query(max_le
     responses=responses(404, 409, 422, 503),
     summary="Stop a Flink job that nobody owns",
 )
-async def stop_orphan(name: ClusterName, flink_job_id: FlinkId, wanted: StopOrphan, parts: Parts) -> OrphanOut:
+async def stop_orphan(name: ClusterName, flink_job_id: FlinkId, request: StopOrphan, parts: Parts) -> OrphanOut:
     """Asking again is safe. It leaves the list when the cluster shows it ended."""
-    return await service.stop_orphan(parts, name, flink_job_id, wanted)
+    return await service.stop_orphan(parts, name, flink_job_id, request)

@@ -17,16 +17,16 @@ from store import clusters, jobs, orphans
 from store.tables import Cluster, Job, Orphan
 
 
-async def run(services: Services, wanted: Recover) -> Findings:
+async def run(services: Services, request: Recover) -> Findings:
     """Run the recovery, and wait for its end. Raises `Conflict` when it fails, `Unavailable` when Temporal does not
     answer."""
     id_ = f"{services.installation.recovery_id}-{uuid.uuid4()}"
     try:
         remedy = f"Send it again, that is safe; or look at {id_} in the Temporal UI."
         with asking("It is not known whether the recovery was begun.", remedy=remedy):
-            found: Findings = await services.client.execute_workflow(
+            findings: Findings = await services.client.execute_workflow(
                 "RecoveryWorkflow",
-                wanted,
+                request,
                 id=id_,
                 task_queue=services.installation.queues.main,
                 execution_timeout=waits.RECOVERY_RUN,
@@ -38,7 +38,7 @@ async def run(services: Services, wanted: Recover) -> Findings:
             code="recovery_failed",
             remedy="Is a worker running? Look at penstock-recovery-* in the Temporal UI.",
         ) from error
-    return found
+    return findings
 
 
 async def orphans_on(services: Services, cluster: str | None) -> list[OrphanOut]:
@@ -47,17 +47,17 @@ async def orphans_on(services: Services, cluster: str | None) -> list[OrphanOut]
         return [_show(*row) for row in await orphans.with_jobs(session, cluster)]
 
 
-async def stop_orphan(services: Services, name: str, flink_job_id: str, wanted: StopOrphan) -> OrphanOut:
+async def stop_orphan(services: Services, name: str, flink_job_id: str, request: StopOrphan) -> OrphanOut:
     """Raises `Conflict` when the cluster does not take it; asking again is safe."""
     async with services.database.write() as session:
         cluster = await clusters.get(session, name)
         row = await orphans.get(session, name, flink_job_id)
-        row.asked = wanted.mode
+        row.asked = request.mode
         row.trigger_id = row.trigger_id or uuid.uuid4().hex
         owner = await jobs.by_id(session, row.job_id) if row.job_id else None
     engine, ref = services.engines.get(cluster), Ref(flink_job_id, flink_job_id)
     try:
-        if wanted.mode == "cancel":
+        if request.mode == "cancel":
             await engine.cancel(ref)
         elif not isinstance(engine, Savepoints):
             raise Rejected(f"a cluster of kind {cluster.kind} takes no savepoints")

@@ -19,9 +19,9 @@ _ALL = responses(404, 422, 503)
 @router.post("", status_code=201, responses=_ALL, summary="Open a session")
 async def create_session(body: s.NewSession, bench: Workbench, response: Response) -> s.SessionOut:
     """With the project's tables and the libraries that it names."""
-    made = await service.create(bench, body)
-    response.headers["Location"] = f"/api/v1/sql/sessions/{made.id}"
-    return made
+    session = await service.create(bench, body)
+    response.headers["Location"] = f"/api/v1/sql/sessions/{session.id}"
+    return session
 
 
 @router.get("", responses=_ALL, summary="Open sessions of a project")

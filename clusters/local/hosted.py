@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from clusters.local.keeper import FENCED, HELD, KEEPER, Seen, Wanted, held
+from clusters.local.keeper import FENCED, HELD, KEEPER, ClusterOrder, ClusterReport, held
 from clusters.protocol import (
     ClusterProgram,
     Engine,
@@ -91,21 +91,21 @@ class HostedClusters(Engine, HostsClusters):
                 f"Flink {program.flink_version} is not installed on {self._host}; "
                 f"run `penstock flink install {program.flink_version}` there."
             )
-        wanted = Wanted(name=submission.name, home=home, program=program, config=dict(submission.config))
-        await asyncio.to_thread(self._begin, submission.ref.handle, wanted)
-        seen = Seen.read(self._root / submission.ref.handle / "seen.json")
-        if seen is not None and seen.detail == FENCED:
+        order = ClusterOrder(name=submission.name, home=home, program=program, config=dict(submission.config))
+        await asyncio.to_thread(self._begin, submission.ref.handle, order)
+        report = ClusterReport.read(self._root / submission.ref.handle / "seen.json")
+        if report is not None and report.detail == FENCED:
             raise Rejected(FENCED)
         tell(f"its processes are kept in {self._root / submission.ref.handle}")
 
-    def _begin(self, handle: str, wanted: Wanted) -> None:
+    def _begin(self, handle: str, order: ClusterOrder) -> None:
         if not _HANDLE.match(handle):
             raise Rejected(f"{handle[:60]!r} is not the id of an attempt.")
         folder = self._root / handle
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "wanted.json").exists():
-            self._prune(wanted.name)
-            wanted.create(folder / "wanted.json")
+            self._prune(order.name)
+            order.create(folder / "wanted.json")
         log = folder / "keeper.log"
         child: subprocess.Popen[bytes] | None = None
         polling = poll(waits.KEEPER_PACE, seconds=waits.KEEPER_BEGIN_SECONDS)
@@ -129,8 +129,8 @@ class HostedClusters(Engine, HostsClusters):
     def _prune(self, name: str) -> None:
         ended = []
         for folder in _attempts(self._root):
-            wanted, seen = Wanted.read(folder / "wanted.json"), Seen.read(folder / "seen.json")
-            if wanted is not None and wanted.name == name and seen is not None and seen.ended and not _alive(folder):
+            order, report = ClusterOrder.read(folder / "wanted.json"), ClusterReport.read(folder / "seen.json")
+            if order is not None and order.name == name and report is not None and report.ended and not _alive(folder):
                 ended.append(folder)
         for folder in sorted(ended, key=lambda f: (f / "seen.json").stat().st_mtime, reverse=True)[KEPT - 1 :]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -145,10 +145,10 @@ class HostedClusters(Engine, HostsClusters):
         folder = self._folder(ref)
         if folder is None or _state(folder).state not in (EngineState.STARTING, EngineState.RUNNING):
             raise Rejected("The cluster does not run.")
-        wanted = Wanted.read(folder / "wanted.json")
-        assert wanted is not None
-        program = replace(wanted.program, taskmanagers=taskmanagers)
-        wanted.model_copy(update={"program": program}).write(folder / "wanted.json")
+        order = ClusterOrder.read(folder / "wanted.json")
+        assert order is not None
+        program = replace(order.program, taskmanagers=taskmanagers)
+        order.model_copy(update={"program": program}).write(folder / "wanted.json")
 
     async def fence(self, ref: Ref) -> bool:
         self._check_here()
@@ -163,10 +163,10 @@ class HostedClusters(Engine, HostsClusters):
         with held(folder) as mine:
             if not mine:
                 return False
-            seen = Seen.read(folder / "seen.json")
-            if seen is None:
-                Seen(state=EngineState.CANCELED, detail=FENCED).write(folder / "seen.json")
-            return seen is None or seen.detail == FENCED
+            report = ClusterReport.read(folder / "seen.json")
+            if report is None:
+                ClusterReport(state=EngineState.CANCELED, detail=FENCED).write(folder / "seen.json")
+            return report is None or report.detail == FENCED
 
     # Asking ---------------------------------------------------------------------------------
 
@@ -174,22 +174,22 @@ class HostedClusters(Engine, HostsClusters):
         self._check_here()
         # One that was fenced before it was sent has nothing but the end that was written down for it.
         unsent = [path.parent for path in self._root.glob("*/seen.json") if not (path.parent / "wanted.json").exists()]
-        found = [_state(folder) for folder in [*_attempts(self._root), *filter(_is_attempt, unsent)]]
-        fenced = frozenset(seen.handle for seen in found if seen.detail == FENCED)
-        there = {s.handle: s for s in found if s.state is not EngineState.MISSING and s.handle not in fenced}
+        states = [_state(folder) for folder in [*_attempts(self._root), *filter(_is_attempt, unsent)]]
+        fenced = frozenset(state.handle for state in states if state.detail == FENCED)
+        there = {s.handle: s for s in states if s.state is not EngineState.MISSING and s.handle not in fenced}
         return Overview(there, fenced)
 
     async def look(self, ref: Ref) -> JobSeen:
         folder = self._folder(ref)
-        seen = _state(folder) if folder else None
-        if seen is None or seen.detail == FENCED:
+        state = _state(folder) if folder else None
+        if state is None or state.detail == FENCED:
             return JobSeen(ref.handle, EngineState.MISSING, detail="not known")
-        return seen
+        return state
 
     async def failure(self, ref: Ref) -> Failure | None:
         folder = self._folder(ref)
-        seen = _state(folder) if folder else None
-        return Failure(seen.detail) if seen is not None and seen.state is EngineState.FAILED else None
+        state = _state(folder) if folder else None
+        return Failure(state.detail) if state is not None and state.state is EngineState.FAILED else None
 
     async def leader(self) -> Leader:
         self._check_here()
@@ -201,11 +201,11 @@ class HostedClusters(Engine, HostsClusters):
 
     async def cancel(self, ref: Ref) -> None:
         folder = self._folder(ref)
-        wanted = Wanted.read(folder / "wanted.json") if folder else None
-        if folder is None or wanted is None:
+        order = ClusterOrder.read(folder / "wanted.json") if folder else None
+        if folder is None or order is None:
             return
-        if not wanted.stop:
-            wanted.model_copy(update={"stop": True}).write(folder / "wanted.json")
+        if not order.stop:
+            order.model_copy(update={"stop": True}).write(folder / "wanted.json")
 
     async def health(self) -> Health:
         running = [s for s in (await self.overview()).jobs.values() if s.state is EngineState.RUNNING]
@@ -250,21 +250,21 @@ def _alive(folder: Path) -> list[str]:
 def _state(folder: Path) -> JobSeen:
     handle = folder.name
     try:
-        wanted, seen = Wanted.read(folder / "wanted.json"), Seen.read(folder / "seen.json")
+        order, report = ClusterOrder.read(folder / "wanted.json"), ClusterReport.read(folder / "seen.json")
         alive = _alive(folder)
     except (OSError, ValueError, psutil.Error) as error:
         raise Unreachable(f"{folder} cannot be read: {error}", sent=False) from error
-    name = wanted.name if wanted else ""
-    if seen is None:
+    name = order.name if order else ""
+    if report is None:
         # Not begun, or begun this moment: then its keeper is there.
         state = EngineState.STARTING if alive else EngineState.MISSING
         return JobSeen(handle, state, name, detail="its keeper is starting")
-    if seen.ended or KEEPER in alive:
-        count = wanted.program.taskmanagers if wanted else seen.of
-        if seen.state is EngineState.RUNNING and seen.of != count:
-            words = f"{seen.of} task managers run, and {count} are wanted"
+    if report.ended or KEEPER in alive:
+        count = order.program.taskmanagers if order else report.of
+        if report.state is EngineState.RUNNING and report.of != count:
+            words = f"{report.of} task managers run, and {count} are wanted"
             return JobSeen(handle, EngineState.STARTING, name, detail=words)
-        return JobSeen(handle, seen.state, name, detail=seen.detail)
+        return JobSeen(handle, report.state, name, detail=report.detail)
     if alive:
         return JobSeen(handle, EngineState.STOPPING, name, detail=f"its keeper died; {len(alive)} processes are ending")
     return JobSeen(handle, EngineState.FAILED, name, detail="its keeper was killed, and its processes with it")

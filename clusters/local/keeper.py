@@ -60,7 +60,7 @@ class _File(BaseModel):
         return half
 
 
-class Wanted(_File):
+class ClusterOrder(_File):
     """What Penstock wants of a keeper: `wanted.json`. `home` is FLINK_HOME."""
 
     name: str
@@ -70,7 +70,7 @@ class Wanted(_File):
     stop: bool = False
 
 
-class Seen(_File):
+class ClusterReport(_File):
     """What a keeper sees: `seen.json`. `of` is how many task managers were wanted then."""
 
     state: EngineState
@@ -104,24 +104,24 @@ class Keeper:
     folder: Path
     signalled: str = ""
     _lives: dict[str, _Life] = field(default_factory=dict)
-    _seen: Seen | None = None
+    _seen: ClusterReport | None = None
     _looked: float = 0.0
 
     def __post_init__(self) -> None:
         self.processes = Processes(self.folder)
-        wanted = Wanted.read(self.folder / "wanted.json")
-        assert wanted is not None
+        order = ClusterOrder.read(self.folder / "wanted.json")
+        assert order is not None
         self._flink = Flink(
-            home=wanted.home,
+            home=order.home,
             folder=self.folder / "flink",
-            rest_port=wanted.program.rest_port,
+            rest_port=order.program.rest_port,
             rpc_port=free_port(),
-            gateway_port=wanted.program.gateway_port,
-            slots=wanted.program.slots,
-            jobmanager_memory=wanted.program.jobmanager_memory,
-            taskmanager_memory=wanted.program.taskmanager_memory,
-            extra=wanted.config,
-            state=wanted.program.state_dir,
+            gateway_port=order.program.gateway_port,
+            slots=order.program.slots,
+            jobmanager_memory=order.program.jobmanager_memory,
+            taskmanager_memory=order.program.taskmanager_memory,
+            extra=order.config,
+            state=order.program.state_dir,
         )
         self._http = httpx.Client(timeout=2, trust_env=False)
 
@@ -148,17 +148,17 @@ class Keeper:
     def _still_wanted(self) -> None:
         self._wanted()
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self) -> ClusterOrder:
         """What is wanted now. Raises `_End`."""
-        wanted = Wanted.read(self.folder / "wanted.json")
-        if wanted is None:
+        order = ClusterOrder.read(self.folder / "wanted.json")
+        if order is None:
             raise _End(EngineState.FAILED, f"{self.folder} has gone")
-        if wanted.stop:
+        if order.stop:
             self._say(EngineState.STOPPING, "being stopped")
             raise _End(EngineState.CANCELED, "stopped")
         if self.signalled:
             raise _End(EngineState.FAILED, f"it was stopped on its machine ({self.signalled}), not by Penstock")
-        return wanted
+        return order
 
     def _go_on(self, count: int) -> None:
         if self.processes.find(JOBMANAGER) is None:
@@ -166,8 +166,8 @@ class Keeper:
         self._have(count)
         for name, life in self._lives.items():
             self._see_to(name, life)
-        seen = self._seen
-        steady = seen is not None and seen.state is EngineState.RUNNING and seen.of == count
+        report = self._seen
+        steady = report is not None and report.state is EngineState.RUNNING and report.of == count
         if not steady or time.monotonic() - self._looked > waits.KEEPER_LOOK_SECONDS:
             self._look(count)
 
@@ -212,8 +212,8 @@ class Keeper:
         self._looked = time.monotonic()
         gateway = False
         alive = {_resource(name) for name in self._lives if self.processes.find(name) is not None}
-        found = self._registered()
-        registered, answers = len((found or {}).keys() & alive), found is not None
+        taskmanagers = self._registered()
+        registered, answers = len((taskmanagers or {}).keys() & alive), taskmanagers is not None
         with contextlib.suppress(httpx.HTTPError):
             gateway = self._http.get(f"{self._flink.gateway_url}/info").status_code == 200
         words = [f"{registered} of {count} task managers", f"gateway {'up' if gateway else 'not up'}"]
@@ -231,8 +231,8 @@ class Keeper:
     def _registered(self) -> dict[str, bool] | None:
         """Task managers by resource id, and whether each runs nothing; None when the JobManager does not answer."""
         try:
-            found = self._http.get(f"{self._flink.url}/taskmanagers").json()["taskmanagers"]
-            return {t["id"]: t["freeSlots"] == t["slotsNumber"] for t in found}
+            taskmanagers = self._http.get(f"{self._flink.url}/taskmanagers").json()["taskmanagers"]
+            return {t["id"]: t["freeSlots"] == t["slotsNumber"] for t in taskmanagers}
         except (httpx.HTTPError, ValueError, KeyError):
             return None
 
@@ -248,10 +248,10 @@ class Keeper:
         return (errors or lines or ["its log is empty"])[-1][:300]
 
     def _say(self, state: EngineState, detail: str, of: int = 0) -> None:
-        seen = Seen(state=state, detail=detail, of=of)
-        if seen != self._seen and self.folder.exists():
-            self._seen = seen
-            seen.write(self.folder / "seen.json")
+        report = ClusterReport(state=state, detail=detail, of=of)
+        if report != self._seen and self.folder.exists():
+            self._seen = report
+            report.write(self.folder / "seen.json")
 
     def _stop_all(self) -> None:
         """Gateway and task managers before the JobManager, so that it can take leave of them."""
@@ -292,7 +292,7 @@ def main(folder: Path) -> int:
     with held(folder) as mine:
         if not mine:
             return HELD
-        before = Seen.read(folder / "seen.json")
+        before = ClusterReport.read(folder / "seen.json")
         if before is not None:  # one that has ended, or whose keeper has died: it is never begun again
             return 0
         if os.fork():  # nobody's child: who stops a worker with all that it has started does not mean a cluster

@@ -39,10 +39,10 @@ class Materialized:
         return [self._rows[key] for key, count in self._count.items() for _ in range(count)]
 
 
-def differences(expected: list[Row], found: list[Row]) -> tuple[list[Row], list[Row]]:
+def differences(expected: list[Row], actual: list[Row]) -> tuple[list[Row], list[Row]]:
     """(missing, unexpected), whatever the order."""
     left = Materialized()
-    for row in found:
+    for row in actual:
         left.apply("+I", row)
     missing = []
     for row in expected:

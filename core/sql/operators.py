@@ -58,8 +58,8 @@ def table_in(node: Json) -> Json | None:
     for key in ("scanTableSource", "dynamicTableSink", "temporalTable"):
         item = node.get(key)
         if isinstance(item, dict):
-            found = (item.get("lookupTableSource") or item).get("table")
-            return found if isinstance(found, dict) else None
+            table = (item.get("lookupTableSource") or item).get("table")
+            return table if isinstance(table, dict) else None
     return None
 
 
@@ -80,20 +80,20 @@ class Node:
     @property
     def table(self) -> TableName | None:
         """Of a source or a sink: the table."""
-        found = self._table_json()
-        return TableName.parse(str(found["identifier"])) if found and "identifier" in found else None
+        table = self._table_json()
+        return TableName.parse(str(table["identifier"])) if table and "identifier" in table else None
 
     @property
     def options(self) -> dict[str, str]:
         """Of a source or a sink: the options of the table that stand in the plan."""
-        found = (self._table_json() or {}).get("resolvedTable") or {}
-        return {str(k): str(v) for k, v in (found.get("options") or {}).items()}
+        resolved = (self._table_json() or {}).get("resolvedTable") or {}
+        return {str(k): str(v) for k, v in (resolved.get("options") or {}).items()}
 
     @property
     def schema(self) -> list[Json]:
         """Of a source or a sink: the columns of the table as the plan has them."""
-        found = (self._table_json() or {}).get("resolvedTable") or {}
-        return list((found.get("schema") or {}).get("columns") or [])
+        resolved = (self._table_json() or {}).get("resolvedTable") or {}
+        return list((resolved.get("schema") or {}).get("columns") or [])
 
     def _table_json(self) -> Json | None:
         return table_in(self.body)
@@ -109,7 +109,7 @@ def fields_of(row: Any) -> list[tuple[str, str]]:
         return [(str(f["name"]), type_text(f["fieldType"])) for f in row.get("fields") or []]
     if not isinstance(row, str) or not row.startswith("ROW<"):
         return []
-    found, depth, start, quoted = [], 0, 4, False
+    fields, depth, start, quoted = [], 0, 4, False
     body = row[: row.rindex(">")]
     for i in range(4, len(body) + 1):
         char = body[i] if i < len(body) else ","
@@ -121,9 +121,9 @@ def fields_of(row: Any) -> list[tuple[str, str]]:
         if char == "," and (depth == 0 or i == len(body)):
             match = re.match(r"\s*`((?:[^`]|``)*)`\s+(.*)", body[start:i], re.DOTALL)
             if match:
-                found.append((match.group(1).replace("``", "`"), match.group(2).strip()))
+                fields.append((match.group(1).replace("``", "`"), match.group(2).strip()))
             start = i + 1
-    return found
+    return fields
 
 
 def is_persisted(column: Json) -> bool:

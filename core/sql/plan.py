@@ -69,14 +69,14 @@ def read(body: Json) -> Plan:
         inputs: dict[int, list[int]] = {int(n["id"]): [] for n in body["nodes"]}
         for edge in body["edges"]:
             inputs[int(edge["target"])].append(int(edge["source"]))
-        found = {}
+        nodes = {}
         for item in body["nodes"]:
             match = _TYPE.match(str(item["type"]))
             if match is None:
                 raise NotAPlan(f"an operator of the type {item['type']}")
             number = int(item["id"])
-            found[number] = Node(number, match.group(1), int(match.group(2)), item, tuple(inputs[number]))
-        return Plan(str(body["flinkVersion"]), _in_order(found), body)
+            nodes[number] = Node(number, match.group(1), int(match.group(2)), item, tuple(inputs[number]))
+        return Plan(str(body["flinkVersion"]), _in_order(nodes), body)
     except (KeyError, TypeError, ValueError) as error:
         raise NotAPlan(f"not a compiled plan: {error}") from error
 

@@ -123,7 +123,7 @@ class OperatorState:
 
 def operator_states(plan: Plan) -> list[OperatorState]:
     """Of all operators with state, in the order of the plan."""
-    found: list[OperatorState] = []
+    states: list[OperatorState] = []
     origins: dict[int, str] = {}
     sinks = _sinks(plan)
     for node in plan.nodes.values():
@@ -131,7 +131,7 @@ def operator_states(plan: Plan) -> list[OperatorState]:
         if is_stateful(node):
             part = _part(plan, node, " ".join(before), sinks[node.id])
             part = replace(part, pieces={**part.pieces, "mode": _mode(node)})
-            found.append(part)
+            states.append(part)
             does = [part.place, *(f"{k}={v}" for k, v in part.pieces.items()), *_read(node)]
         else:
             does = _passes(plan, node)
@@ -140,7 +140,7 @@ def operator_states(plan: Plan) -> list[OperatorState]:
             origins[node.id] = hashlib.sha256(text.encode()).hexdigest()
         else:
             origins[node.id] = before[0]
-    return found
+    return states
 
 
 def _mode(node: Node) -> str:
@@ -150,13 +150,13 @@ def _mode(node: Node) -> str:
 
 def _sinks(plan: Plan) -> dict[int, frozenset[str]]:
     """The tables that the rows of each operator end in."""
-    found: dict[int, frozenset[str]] = dict.fromkeys(plan.nodes, frozenset())
+    sinks: dict[int, frozenset[str]] = dict.fromkeys(plan.nodes, frozenset())
     for node in reversed(list(plan.nodes.values())):
         if "dynamicTableSink" in node.body:
-            found[node.id] |= {str(node.table)}
+            sinks[node.id] |= {str(node.table)}
         for number in node.inputs:
-            found[number] |= found[node.id]
-    return found
+            sinks[number] |= sinks[node.id]
+    return sinks
 
 
 def _read(node: Node) -> list[str]:
@@ -173,8 +173,8 @@ def _passes(plan: Plan, node: Node) -> list[str]:
         keys = ("joinType", "lookupKeys", "joinCondition", "filterOnTemporalTable")
         return [str(node.table), *(json.dumps(node.body.get(k), sort_keys=True) for k in keys)]
     if node.kind.endswith("correlate"):
-        made = plan.columns[node.id][len(rows) :]
-        return [str(node.body.get("joinType")), *(c.meaning for c in made)]
+        added = plan.columns[node.id][len(rows) :]
+        return [str(node.body.get("joinType")), *(c.meaning for c in added)]
     condition = node.body.get("condition")
     return [meaning(condition, rows)] if condition else []
 
@@ -199,8 +199,10 @@ def _part(plan: Plan, node: Node, origin: str, sinks: frozenset[str]) -> Operato
     if node.kind in AGGREGATES:
         pieces |= _aggregate(plan, node, given[0])
     elif _counts_on(node, given[0]):
-        made = plan.columns[node.id][len(given[0]) :]
-        return OperatorState(node, {**pieces, "aggregates": json.dumps(_row(made))}, node.kind, inputs, origin, sinks)
+        aggregates = plan.columns[node.id][len(given[0]) :]
+        return OperatorState(
+            node, {**pieces, "aggregates": json.dumps(_row(aggregates))}, node.kind, inputs, origin, sinks
+        )
     else:
         for side, columns in enumerate(given):
             pieces[f"rows of input {side + 1}" if len(given) > 1 else "rows"] = json.dumps(_row(columns))
@@ -252,39 +254,39 @@ def _row(columns: list[Column]) -> list[list[str]]:
 
 def _keys(plan: Plan, node: Node) -> list[list[list[str]]]:
     """What each input is distributed by."""
-    found = []
+    keys_of_inputs = []
     for number in node.inputs:
         exchange, columns = plan.nodes[number], plan.columns[number]
         properties = exchange.body.get("inputProperties") or [{}]
         keys = (properties[0].get("requiredDistribution") or {}).get("keys") or []
         keyed = exchange.kind == "exchange"
-        found.append([[columns[k].type, columns[k].meaning] for k in keys] if keyed else [])
-    return found
+        keys_of_inputs.append([[columns[k].type, columns[k].meaning] for k in keys] if keyed else [])
+    return keys_of_inputs
 
 
 def _aggregate(plan: Plan, node: Node, rows: list[Column]) -> dict[str, str]:
     count = len(node.body.get("grouping") or [])
     calls = node.body.get("aggCalls") or []
     given = plan.columns[node.id]
-    made = given[count : count + len(calls)]
+    results = given[count : count + len(calls)]
     retractions = node.body.get("aggCallNeedRetractions") or [node.body.get("needRetraction")] * len(calls)
     return {
         "grouping": json.dumps(_row(given[:count])),
-        "aggregates": json.dumps([[c.type, c.meaning, r] for c, r in zip(made, retractions, strict=False)]),
+        "aggregates": json.dumps([[c.type, c.meaning, r] for c, r in zip(results, retractions, strict=False)]),
     }
 
 
 def _windows(body: Json, rows: list[Column]) -> Json:
-    found = {
+    window = {
         k: v for k, v in body.items() if k not in _NOISE and k not in ("aggCallNeedRetractions", "generateUpdateBefore")
     }
-    windowing = dict(found.get("windowing") or {})
+    windowing = dict(window.get("windowing") or {})
     for key in ("timeAttributeIndex", "sliceEnd", "windowStart", "windowEnd"):
         if key in windowing and windowing[key] < len(rows):
             windowing[key] = rows[windowing[key]].meaning
     if windowing:
-        found["windowing"] = windowing
-    return found
+        window["windowing"] = windowing
+    return window
 
 
 def _source(node: Node) -> dict[str, str]:
@@ -309,11 +311,11 @@ def _filters(plan: Plan, number: int) -> list[str]:
         return _pushed(node)
     if is_stateful(node):
         return []
-    found = [f for i in node.inputs for f in _filters(plan, i)]
+    conditions = [f for i in node.inputs for f in _filters(plan, i)]
     condition = node.body.get("condition")
     if condition:
-        found.append(json.dumps(condition, sort_keys=True))
-    return found
+        conditions.append(json.dumps(condition, sort_keys=True))
+    return conditions
 
 
 def _primary_key(node: Node) -> list[int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clusters.local.keeper import JOBMANAGER, KEEPER, Seen, Wanted
+from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterReport
 from clusters.protocol import ClusterProgram
 from core.jobs.observations import EngineState
 from processes.scratch import sweep, temporary
@@ -77,8 +77,8 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / ("a" * 32)
     made.mkdir()
     program = ClusterProgram("2.3.0", 1, 2, "s", 1, 1, "1m", "1m")
-    Wanted(name="x", home=Path("/"), program=program, config={}).write(made / "wanted.json")
-    Seen(state=EngineState.RUNNING, detail="up", of=1).write(made / "seen.json")
+    ClusterOrder(name="x", home=Path("/"), program=program, config={}).write(made / "wanted.json")
+    ClusterReport(state=EngineState.RUNNING, detail="up", of=1).write(made / "seen.json")
     return made
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from clusters.local.keeper import KEEPER, Seen, Wanted
+from clusters.local.keeper import KEEPER, ClusterOrder, ClusterReport
 from core.jobs.observations import EngineState
 from processes.supervised import Processes
 from tests.simulation.loop import NEUTRAL
@@ -153,12 +153,12 @@ class Keeper:
         return None
 
     def _say(self, state: EngineState, detail: str, of: int) -> None:
-        self.seen = Seen(state=state, detail=detail, of=of)
+        self.seen = ClusterReport(state=state, detail=detail, of=of)
         self.seen.write(self.folder / "seen.json")
 
     @property
-    def wanted(self) -> Wanted:
-        found = Wanted.read(self.folder / "wanted.json")
+    def wanted(self) -> ClusterOrder:
+        found = ClusterOrder.read(self.folder / "wanted.json")
         assert found is not None
         return found
 
