@@ -226,6 +226,7 @@ def _buildable(raw: dict[str, Any]) -> JarSpec | PyFlinkSpec:
 
 
 def maven_settings(settings: Settings) -> maven.MavenSettings:
+    """What Maven is run with, from the installation's settings."""
     return maven.MavenSettings(
         settings_file=settings.maven_settings,
         repository=settings.maven_repository,

@@ -73,6 +73,7 @@ class Pulse:
         self._lost = False
 
     def beat(self) -> None:
+        """Heartbeat now, so that Temporal knows that this worker lives."""
         self.check_time()
         self._last = clock.monotonic()
         activity.heartbeat()

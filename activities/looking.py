@@ -20,6 +20,7 @@ def now_ms() -> int:
 
 
 def observation(attempt: Attempt, seen: JobSeen, sequence: int) -> Observation:
+    """What was seen of an attempt, as its workflow is told; `sequence` orders it among others."""
     return Observation(
         attempt=attempt.number,
         flink_job_id=attempt.flink_job_id,

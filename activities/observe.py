@@ -295,6 +295,7 @@ class Observing:
 
     @activity.defn(name=c.GATHER)
     async def gather(self, wanted: c.GatherIn) -> c.Gathered:
+        """The restore points of a job, and those places that could not be read."""
         bind(job=wanted.job_id)
         async with heartbeats():
             found = await points.gather(self._services, wanted.job_id)

@@ -25,6 +25,7 @@ class Recorder:
 
     @activity.defn(name=c.RECORD)
     async def record(self, record: Record) -> None:
+        """Write a workflow's record down, unless a newer one is there. Done twice it changes nothing."""
         try:
             async with self._services.database.write() as session:
                 await apply(session, record)

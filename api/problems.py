@@ -69,6 +69,7 @@ def made_or_changed(model: type[BaseModel], *statuses: int) -> dict[int | str, d
 
 
 def answer(status: int, detail: str, code: str, **more: Any) -> JSONResponse:
+    """A problem as RFC 9457 has it: `detail` is for a person, `code` for a program, `more` are fields beside them."""
     problem = Problem(
         type=f"https://penstock.invalid/problems/{code}",
         title=_TITLES.get(status, "Error"),

@@ -31,6 +31,7 @@ class Ready(BaseModel):
 
 @router.get("/healthz", summary="The process is alive")
 async def healthz() -> Health:
+    """Whether this process answers; it asks nobody else."""
     return Health(status="ok")
 
 
@@ -38,6 +39,7 @@ async def healthz() -> Health:
     "/readyz", summary="Database and Temporal answer", responses={503: {"model": Ready, "description": "Not ready"}}
 )
 async def readyz(parts: Parts, response: Response) -> Ready:
+    """Whether database and Temporal answer, each by name; 503 when one does not."""
     checks = {"database": await _database(parts), "temporal": await _temporal(parts)}
     ready = all(word == "ok" for word in checks.values())
     response.status_code = 200 if ready else 503
@@ -86,6 +88,7 @@ class Metrics:
         )
 
     async def render(self, services: Services) -> bytes:
+        """All figures as text; jobs are counted by state in the database, once per call."""
         async with services.database.read() as session:
             counts = await jobs.count_by_state(session)
             rows = await clusters.all_(session)
@@ -106,6 +109,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     def count(self, request: Request, status: int, seconds: float) -> None:
+        """Note a request that took `seconds`; its route is the path's pattern, so that ids make no new series."""
         route: Any = request.scope.get("route")
         path = getattr(route, "path", "unknown")
         self.requests.labels(request.method, path, str(status)).inc()
@@ -119,5 +123,6 @@ class Metrics:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request, parts: Parts) -> Response:
+    """Figures of this process and of the jobs, in the text format of Prometheus."""
     collected: Metrics = request.app.state.metrics
     return Response(await collected.render(parts), media_type=CONTENT_TYPE_LATEST)

@@ -97,5 +97,6 @@ def _ignore(source: Path):  # type: ignore[no-untyped-def]
 
 
 def hash_file(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal, read in pieces."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -16,6 +16,7 @@ COMPLETE = ".complete"
 
 
 def environment_key(flink_python: Path, requirements: str) -> str:
+    """The name of an environment: the same interpreter and requirements share one."""
     return hashlib.sha256(f"{flink_python}\n{requirements}".encode()).hexdigest()[:24]
 
 

@@ -93,12 +93,14 @@ class Api:
 
 
 def unreachable(error: Exception) -> typer.Exit:
+    """Say that the API does not answer, where it was looked for, and how it is started."""
     err.print(f"[red]The Penstock API at {base_url()} cannot be reached[/red] ({error or type(error).__name__}).")
     err.print("Start the local stack with `penstock up`, or set PENSTOCK_URL.")
     return typer.Exit(UNREACHABLE)
 
 
 def stranger(response: httpx.Response) -> typer.Exit:
+    """Say that something else than Penstock answers at the API's address."""
     what = f"HTTP {response.status_code}, {response.headers.get('content-type', 'no type')}"
     err.print(f"What answers at {base_url()} is no Penstock API ({what}).", style="red", markup=False, highlight=False)
     err.print("Look at PENSTOCK_URL, or what else listens on that port.")
@@ -139,8 +141,10 @@ def complete_jobs(incomplete: str) -> list[str]:
 
 
 def complete_clusters(incomplete: str) -> list[str]:
+    """Names of clusters that begin so, for the shell's completion."""
     return [c["name"] for c in _quick("/clusters") if c["name"].startswith(incomplete)]
 
 
 def complete_projects(incomplete: str) -> list[str]:
+    """Names of projects that begin so, for the shell's completion."""
     return [p["name"] for p in _quick("/projects") if p["name"].startswith(incomplete)]

@@ -52,6 +52,7 @@ SQL_TEXT_ALONE = frozenset({"type", "sql"})
 
 
 def job_name(job: Item) -> str:
+    """A job as the command line names it: `project:name`."""
     return f"{job['project']}:{job['name']}"
 
 

@@ -39,6 +39,7 @@ def stack() -> LocalStack:
 
 @contextmanager
 def installing(parts: Parts, title: str) -> Iterator[None]:
+    """Show that parts are being installed, with what is being done."""
     with step(out, title) as progress:
         parts.say = progress.note
         yield
@@ -119,6 +120,7 @@ def _register(local: LocalStack) -> None:
 
 
 def addresses(local: LocalStack) -> None:
+    """Print where everything answers."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("API and its docs", f"{local.api_url}/docs")
     if local.own_temporal:

@@ -99,10 +99,12 @@ def show_item(item: Item, *, output: Format, as_json: bool, name: str, lines: Ca
 
 
 def show_json(value: Any) -> None:
+    """Print as JSON, for programs."""
     out.print_json(json.dumps(value))
 
 
 def show_yaml(value: Any) -> None:
+    """Print as YAML, such as `penstock apply` takes."""
     out.print(as_yaml(value), markup=False, highlight=False, soft_wrap=True, end="")
 
 

@@ -214,6 +214,7 @@ def debug(
 
 
 def given(items: list[str] | None) -> dict[str, Any]:
+    """Rows that are given for tables: `TABLE=FILE` or `TABLE=@SET`, as the API takes them."""
     found: dict[str, Any] = {}
     for item in items or []:
         table, equals, where = item.partition("=")

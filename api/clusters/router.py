@@ -20,6 +20,7 @@ ClusterName = Annotated[str, Path(max_length=100)]
 
 @router.get("/clusters", responses=responses(422, 503), summary="List clusters")
 async def list_clusters(parts: Parts) -> Page[ClusterOut]:
+    """All clusters, each with its slots and since when it answers."""
     return Page(items=await service.all_(parts))
 
 
@@ -31,6 +32,7 @@ async def create_cluster(new: NewCluster, parts: Parts) -> ClusterOut:
 
 @router.get("/clusters/{name}", responses=responses(404, 422, 503), summary="One cluster with its health, fresh")
 async def get_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> ClusterOut:
+    """One cluster. It is asked anew when the last look at it is old."""
     return await service.get(parts, watcher, name)
 
 

@@ -44,12 +44,14 @@ async def send_command(
 
 @router.get("/jobs/{id}/commands", responses=responses(404, 422, 503), summary="List commands, newest first")
 async def list_commands(ref: JobRef, parts: Parts, paging: PageQuery) -> Page[CommandOut]:
+    """The commands of a job, the newest first."""
     items, following = await reading.page(parts, ref, limit=paging.limit, cursor=paging.cursor)
     return Page(items=items, next_cursor=following)
 
 
 @router.get("/jobs/{id}/commands/{number}", responses=responses(404, 422, 503), summary="One command")
 async def get_command(ref: JobRef, number: Number, parts: Parts) -> CommandOut:
+    """One command: who asked for it, its state, and why it failed."""
     return await reading.get(parts, ref, number)
 
 
@@ -63,6 +65,7 @@ async def get_command(ref: JobRef, number: Number, parts: Parts) -> CommandOut:
     summary="The whole log of a command",
 )
 async def get_log(ref: JobRef, number: Number, parts: Parts) -> str:
+    """What was done for a command, line by line."""
     lines = await reading.lines(parts, ref, number)
     return "".join(f"{line.at:%Y-%m-%dT%H:%M:%S}Z {line.text}\n" for line in lines)
 

@@ -17,6 +17,7 @@ PointId = Annotated[str, Path(pattern="^rp-[0-9a-f]{16}$", description="Id of a 
 
 @router.get("/jobs/{id}/attempts", responses=responses(404, 422, 503), summary="List attempts, newest first")
 async def list_attempts(ref: JobRef, parts: Parts, paging: PageQuery) -> Page[AttemptOut]:
+    """The attempts of a job, the newest first: what each ran, from which state, and how it ended."""
     items, following = await service.attempts_of(parts, ref, limit=paging.limit, cursor=paging.cursor)
     return Page(items=items, next_cursor=following)
 
@@ -39,6 +40,7 @@ async def pin_restore_point(ref: JobRef, point: PointId, parts: Parts) -> Restor
 
 @router.delete("/jobs/{id}/restore-points/{point}/pin", responses=responses(404, 422, 503), summary="Keep it no longer")
 async def unpin_restore_point(ref: JobRef, point: PointId, parts: Parts) -> RestorePointOut:
+    """Let retention delete this restore point again."""
     return await service.keep(parts, ref, point, False)
 
 

@@ -39,6 +39,7 @@ async def create_job(new: NewJob, parts: Parts, response: Response) -> JobOut:
 
 @router.get("/jobs", responses=responses(422, 503), summary="List jobs")
 async def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()]) -> Page[JobOut]:
+    """Jobs, filtered and sorted by the database, page by page."""
     wanted_jobs = Filter(
         project=_clean(query.project),
         state=query.state.value if query.state else None,
@@ -63,6 +64,7 @@ async def get_job(ref: JobRef, parts: Parts, watcher: Watcher) -> JobOut:
 
 @router.patch("/jobs/{id}", responses=responses(404, 422, 503), summary="Change labels, policy or configuration")
 async def patch_job(ref: JobRef, changes: JobPatch, parts: Parts) -> JobOut:
+    """Change labels, policies or the configuration. What runs goes on; the spec is changed by a new version."""
     return await service.patch(parts, ref, changes)
 
 
@@ -82,16 +84,19 @@ async def add_version(ref: JobRef, new: NewVersion, parts: Parts) -> VersionOut:
 
 @router.get("/jobs/{id}/versions", responses=responses(404, 422, 503), summary="List versions, newest first")
 async def list_versions(ref: JobRef, parts: Parts) -> Page[VersionOut]:
+    """The versions of a job's spec, the newest first."""
     return Page(items=await service.versions(parts, ref))
 
 
 @router.get("/jobs/{id}/versions/{number}", responses=responses(404, 422, 503), summary="One version")
 async def get_version(ref: JobRef, number: Number, parts: Parts) -> VersionOut:
+    """One version of a job's spec."""
     return await service.version(parts, ref, number)
 
 
 @router.get("/jobs/{id}/versions/{a}/diff/{b}", responses=responses(404, 422, 503), summary="Compare two versions")
 async def diff_versions(ref: JobRef, a: Number, b: Number, parts: Parts) -> VersionDiff:
+    """What differs between two versions, field by field."""
     return await service.diff(parts, ref, a, b)
 
 

@@ -60,6 +60,7 @@ def check_spec(spec: JobSpec, services: Services) -> None:
 
 
 async def create(services: Services, new: out.NewJob) -> out.JobOut:
+    """Create a job with version 1. Raises `Conflict` when the name is taken, `InvalidInput` when its spec is wrong."""
     check_spec(new.spec, services)
     rules.unhidden(new.config, {}, "config")
     rules.unhidden(new.spec.config, {}, "spec.config")
@@ -227,6 +228,7 @@ async def _settle(services: Services, job: Job) -> None:
 
 
 async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobOut:
+    """Change policies and labels, and tell the job's workflow. Raises `NotFound`, `InvalidInput`."""
     async with services.database.write() as session:
         job = await jobs.get(session, ref)
         if changes.labels is not None:
@@ -266,6 +268,7 @@ async def delete(services: Services, ref: str) -> None:
 
 
 async def add_version(services: Services, ref: str, new: NewVersion) -> out.VersionOut:
+    """A new version of the spec; nothing of what runs changes. Raises `NotFound`, `InvalidInput`, `Conflict`."""
     check_spec(new.spec, services)
     async with services.database.write() as session:
         job = await jobs.get(session, ref)
@@ -291,6 +294,7 @@ def show_version(version: Version, commit: str | None = None) -> out.VersionOut:
 
 
 async def verdict(services: Services, ref: str, number: int, point: str | None) -> StateVerdict:
+    """Whether a version can take over the state of `point`, or of the newest. Raises `NotFound`."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
     restore = RestoreRequest(mode="newest")
@@ -305,6 +309,7 @@ async def verdict(services: Services, ref: str, number: int, point: str | None) 
 
 
 async def plan(services: Services, ref: str, number: int) -> out.PlanOut:
+    """The compiled plan of a version, or why there is none. Raises `NotFound`."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         await jobs.version(session, job, number)
@@ -356,6 +361,7 @@ def _text(spec: dict[str, Any]) -> list[str]:
 
 
 async def config(services: Services, ref: str, number: int | None) -> out.ConfigOut:
+    """The configuration that a version runs with, each value with where it comes from. Raises `NotFound`."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         cluster = await clusters.get(session, job.cluster)

@@ -21,6 +21,7 @@ _ALL = responses(404, 422, 503)
 
 @router.get("", responses=_ALL, summary="Libraries of a project")
 async def list_libraries(project: Project, parts: Parts) -> Page[LibraryOut]:
+    """The libraries of a project, with the state of each."""
     return Page(items=await service.all_(parts, project))
 
 
@@ -35,6 +36,7 @@ async def add_library(project: Project, new: NewLibrary, parts: Parts, response:
 
 @router.get("/{name}/{version}", responses=_ALL, summary="One version of a library")
 async def get_library(project: Project, name: Name, version: Name, parts: Parts) -> LibraryOut:
+    """One library: where it comes from, its state and why, its files and functions."""
     return await service.get(parts, project, name, version)
 
 
@@ -45,6 +47,7 @@ async def get_library(project: Project, name: Name, version: Name, parts: Parts)
     summary="How it was fetched or built",
 )
 async def get_library_log(project: Project, name: Name, version: Name, parts: Parts) -> str:
+    """What was done to fetch a library, line by line."""
     return await service.log(parts, project, name, version)
 
 

@@ -43,11 +43,13 @@ def _located(response: Response, preview: s.PreviewOut) -> s.PreviewOut:
 
 @router.get("/previews", responses=_ALL, summary="Previews of a project, newest first")
 async def list_previews(parts: Parts, project: Annotated[str, Query(max_length=80)] = "default") -> Page[s.PreviewOut]:
+    """The previews and debug runs of a project, the newest first."""
     return Page(items=await service.latest(parts, project))
 
 
 @router.get("/previews/{id}", responses=_ALL, summary="One preview")
 async def get_preview(id_: RunId, parts: Parts) -> s.PreviewOut:
+    """A preview or debug run, with the rows that it has so far."""
     return await service.get(parts, id_)
 
 

@@ -26,6 +26,7 @@ async def run_recovery(request: Recover, parts: Parts) -> Findings:
 
 @router.get("/orphans", responses=responses(422, 503), summary="Flink jobs that nobody owns")
 async def list_orphans(parts: Parts, cluster: Annotated[str | None, Query(max_length=100)] = None) -> Page[OrphanOut]:
+    """Flink jobs that run on our clusters and that no job owns."""
     return Page(items=await service.orphans_on(parts, cluster))
 
 

@@ -41,6 +41,7 @@ async def put_resource(
 
 @router.get("/resources/{name}", responses=_ALL, summary="One table")
 async def get_resource(project: Project, name: ResourceName, parts: Parts) -> ResourceOut:
+    """A table or function of a project, with its DDL; secrets are shown as their references."""
     return await service.table(parts, project, name)
 
 
@@ -68,6 +69,7 @@ async def delete_grant(
 
 @router.get("/secrets", responses=_ALL, summary="Names of secrets", tags=["secrets"])
 async def list_secrets(project: Project, parts: Parts) -> Page[SecretOut]:
+    """The names of a project's secrets. Values are never given out."""
     return Page(items=await service.secrets(parts, project))
 
 

@@ -26,16 +26,19 @@ async def create_session(body: s.NewSession, bench: Workbench, response: Respons
 
 @router.get("", responses=_ALL, summary="Open sessions of a project")
 async def list_sessions(parts: Parts, project: Annotated[str, Query(max_length=80)] = "default") -> Page[s.SessionOut]:
+    """The open SQL sessions of a project."""
     return Page(items=await service.all_(parts, project))
 
 
 @router.get("/{id}", responses=_ALL, summary="One session")
 async def get_session(id_: SessionId, parts: Parts) -> s.SessionOut:
+    """A SQL session, with what was made in it."""
     return await service.get(parts, id_)
 
 
 @router.delete("/{id}", status_code=204, responses=_ALL, summary="Close a session")
 async def close_session(id_: SessionId, bench: Workbench) -> None:
+    """Close a SQL session. Queries that run in it are stopped."""
     await bench.sessions.end(id_)
 
 

@@ -24,6 +24,7 @@ _RUN = responses(404, 409, 422, 503)
 
 @router.get("/projects/{project}/test-sets", responses=_ALL, summary="Test sets of a project")
 async def list_test_sets(project: Project, parts: Parts) -> Page[s.TestSetOut]:
+    """The test sets of a project: rows kept under a name, to be given to tables."""
     return Page(items=await service.all_(parts, project))
 
 
@@ -35,6 +36,7 @@ async def list_test_sets(project: Project, parts: Parts) -> Page[s.TestSetOut]:
 async def put_test_set(
     project: Project, name: SetName, body: s.TestSetBody, parts: Parts, response: Response
 ) -> s.TestSetOut:
+    """Keep rows under a name. 201 when it is new."""
     row, is_new = await service.put(parts, project, name, body.tables, body.description)
     response.status_code = 201 if is_new else 200
     return row
@@ -42,11 +44,13 @@ async def put_test_set(
 
 @router.get("/projects/{project}/test-sets/{name}", responses=_ALL, summary="One test set")
 async def get_test_set(project: Project, name: SetName, parts: Parts) -> s.TestSetOut:
+    """A test set with its rows."""
     return await service.get(parts, project, name)
 
 
 @router.delete("/projects/{project}/test-sets/{name}", status_code=204, responses=_ALL, summary="Forget a test set")
 async def delete_test_set(project: Project, name: SetName, parts: Parts) -> None:
+    """Delete a test set."""
     await service.remove(parts, project, name)
 
 
@@ -86,6 +90,7 @@ async def put_test(
 
 @router.delete("/jobs/{id}/versions/{number}/tests/{name}", status_code=204, responses=_ALL, summary="Forget a test")
 async def delete_test(ref: JobRef, number: Number, name: SetName, parts: Parts) -> None:
+    """Delete a test of a version."""
     await service.remove_test(parts, ref, number, name)
 
 
