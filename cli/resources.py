@@ -70,6 +70,35 @@ def put_resource(
     out.print(f"{project}/{name}, revision {resource['revision']}.", markup=False)
 
 
+@app.command("import")
+def import_resources(
+    file: Annotated[str, typer.Argument(help="A .sql file of CREATE TABLEs, or - for standard input")],
+    project: Project = "default",
+    cluster: Annotated[str, typer.Option(help="Cluster whose Flink reads them")] = "local",
+    library: Annotated[list[str] | None, typer.Option("--library", "-l", help="name:version; may be repeated")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing")] = False,
+) -> None:
+    """Register tables from CREATE TABLE statements: all of them or none. Flink reads them."""
+    body = {"sql": read(file), "cluster": cluster, "libraries": uses(library), "dry_run": dry_run}
+    for table in Api().call("POST", f"/projects/{project}/resources/import", json=body, timeout=None)["items"]:
+        would = "would be " if dry_run and table["action"] != "unchanged" else ""
+        out.print(f"{project}/{table['name']}: {would}{table['action']}", markup=False)
+
+
+@app.command("export")
+def export_resources(
+    names: Annotated[list[str] | None, typer.Argument(help="Tables; all of the project when none is named")] = None,
+    project: Project = "default",
+) -> None:
+    """Print the CREATE TABLEs of a project, as `import` takes them. Secrets stay references."""
+    items = [r for r in Api().call("GET", f"/projects/{project}/resources")["items"] if r["project"] == project]
+    if missing := set(names or []) - {r["name"] for r in items}:
+        raise wrong(f"{project} has no table {', '.join(sorted(missing))}. `penstock resources list` shows them.")
+    for table in items:
+        if not names or table["name"] in names:
+            sys.stdout.write(f"{table['ddl']};\n\n")
+
+
 @app.command("delete")
 def delete_resource(name: str, project: Project = "default") -> None:
     """Forget a table and its grants. The data stays."""

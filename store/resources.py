@@ -107,6 +107,11 @@ async def library(session: AsyncSession, project: str, name: str, version: str) 
     return row
 
 
+async def find(session: AsyncSession, project: str, name: str) -> Resource | None:
+    """A table that is registered in a project; None when there is none of that name."""
+    return await session.get(Resource, (project, name))
+
+
 async def find_library(session: AsyncSession, project: str, name: str, version: str) -> Library | None:
     """The same, None when there is none."""
     return await session.get(Library, (project, name, version))

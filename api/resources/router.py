@@ -9,7 +9,16 @@ from fastapi import APIRouter, Path, Response
 from api.deps import Page, Parts
 from api.problems import made_or_changed, responses
 from api.resources import service
-from api.resources.schemas import GrantBody, GrantOut, ResourceBody, ResourceOut, SecretBody, SecretOut
+from api.resources.schemas import (
+    GrantBody,
+    GrantOut,
+    ImportBody,
+    ImportedOut,
+    ResourceBody,
+    ResourceOut,
+    SecretBody,
+    SecretOut,
+)
 from core.names import NAME_PATTERN
 from core.sql.resources import TABLE_NAME
 
@@ -24,6 +33,13 @@ _ALL = responses(404, 422, 503)
 async def list_resources(project: Project, parts: Parts) -> Page[ResourceOut]:
     """Its own, and those that other projects granted to it."""
     return Page(items=await service.tables(parts, project))
+
+
+@router.post("/resources/import", responses=responses(404, 422, 503), summary="Register tables from CREATE TABLEs")
+async def import_resources(project: Project, body: ImportBody, parts: Parts) -> Page[ImportedOut]:
+    """All of them or none. Flink reads the text (LIKE is resolved), and a table that it would not read back the same is
+    refused. Owner and description of a table that is there already stay."""
+    return Page(items=await service.import_tables(parts, project, body))
 
 
 @router.put(

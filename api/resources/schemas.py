@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
 
 from api.deps import Strict
+from core.specs import MAX_SQL, Use
 from core.sql.resources import TableDefinition
 
 EXAMPLE: JsonDict = {
@@ -51,6 +53,20 @@ class ResourceOut(BaseModel):
     grants: list[GrantOut] | None = Field(description="For its own project: who else may use it")
     created_at: datetime
     updated_at: datetime
+
+
+class ImportBody(Strict):
+    sql: str = Field(max_length=MAX_SQL, description="CREATE TABLE statements, as they stand in a script")
+    cluster: str = Field(default="local", max_length=80, description="The cluster whose Flink reads them")
+    libraries: list[Use] = Field(default=[], max_length=50)
+    dry_run: bool = Field(default=False, description="Say what would be done, and do nothing")
+
+
+class ImportedOut(BaseModel):
+    name: str
+    action: Literal["created", "changed", "unchanged"]
+    definition: TableDefinition
+    ddl: str = Field(description="The CREATE TABLE that is put in front of scripts that name it")
 
 
 class GrantBody(Strict):

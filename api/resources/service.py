@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from api.resources.schemas import GrantBody, GrantOut, ResourceBody, ResourceOut, SecretOut
+from api.resources.schemas import GrantBody, GrantOut, ImportBody, ImportedOut, ResourceBody, ResourceOut, SecretOut
+from core.effects import Rejected
 from core.errors import InvalidInput
 from core.sql.resources import TableDefinition
+from core.sql.script import parse
 from services import Services
 from settings import clock
-from store import jobs, resources
+from settings.waits import planning
+from sql import importing
+from sql.environment import environment, python_properties
+from store import clusters, jobs, resources
 from store.tables import Grant, Secret
 
 
@@ -31,6 +36,35 @@ async def put_table(services: Services, project: str, name: str, body: ResourceB
         row, is_new = await resources.put(session, project, name, definition, body.description, body.owner, clock.now())
         grants = await resources.grants(session, project, name)
         return _shown(resources.Visible(row, True, True), project, grants), is_new
+
+
+async def import_tables(services: Services, project: str, body: ImportBody) -> list[ImportedOut]:
+    """Register the tables that a text creates: all or none. Raises `InvalidInput` with the place for what cannot be
+    registered, `NotFound` for a secret or a library that is not there, `TooSlow`, `Unreachable`."""
+    script = parse(body.sql)
+    statements = importing.check(script)
+    async with services.database.read() as session:
+        await jobs.project(session, project)
+        cluster = await clusters.get(session, body.cluster)
+        made = await environment(services, session, project, script, uses=body.libraries, open_secrets=False)
+    engine, properties = services.engines.compiler(cluster), python_properties(services, cluster, made)
+    try:
+        async with planning(services.settings, "Reading the tables"):
+            definitions = await importing.definitions(engine, made, statements, properties)
+    except Rejected as error:
+        raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
+    imported = []
+    async with services.database.write() as session:
+        for name, definition in definitions.items():
+            definition.check()
+            await resources.sealed(session, project, definition.secrets())
+            row, stored = await resources.find(session, project, name), definition.model_dump(mode="json")
+            action = "created" if row is None else "unchanged" if row.definition == stored else "changed"
+            if action != "unchanged" and not body.dry_run:
+                description, owner = (row.description, row.owner) if row is not None else ("", "")
+                await resources.put(session, project, name, stored, description, owner, clock.now())
+            imported.append(ImportedOut(name=name, action=action, definition=definition, ddl=definition.ddl(name)))
+    return imported
 
 
 async def table(services: Services, project: str, name: str) -> ResourceOut:

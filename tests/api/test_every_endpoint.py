@@ -342,6 +342,7 @@ full("POST /jobs/{id}/versions/{number}/tests/run")(lambda p: Call({"id": a_test
 KAFKA = {"topic": "clicks", "properties.bootstrap.servers": "kafka:9092"}
 works("POST /projects/{project}/resources/infer")(of_project(json={"kind": "json", "samples": ['{"a": 1}']}))
 full("POST /projects/{project}/resources/infer")(of_project(json={"kind": "kafka", "cluster": "a", "options": KAFKA}))
+works("POST /projects/{project}/resources/import")(of_project(json={"sql": DATAGEN, "cluster": "a"}))
 works("GET /projects/{project}/resources")(of_project())
 works("PUT /projects/{project}/resources/{name}")(of_project(path={"name": "fresh"}, json=TABLE))
 works("GET /projects/{project}/resources/{name}")(of_project(path={"name": "clicks"}))

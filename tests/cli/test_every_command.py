@@ -381,6 +381,14 @@ command(
     "revision",
     Refusal(["fresh", file("bad.json")], USAGE, "JSON"),
 )
+command(
+    "resources import",
+    ["-", "--cluster", "a"],
+    "default/t: created",
+    Refusal(["-", "--cluster", "a"], USAGE, "CREATE TABLE", "SELECT 1"),
+    text=DATAGEN,
+)
+command("resources export", ["known"], "CREATE TABLE `known`", Refusal(["nobody"], USAGE, "no table nobody"))
 command("resources delete", lambda p: Given([a_table(p)]), "Deleted", nobody())
 command("resources grant", ["known", "other"], "Granted", nobody("other"))
 command("resources revoke", ["known", "other"], "Taken back", nobody("other"))

@@ -59,6 +59,30 @@ def validate(stack: Stack, project: str, sql: str, **more) -> dict:
     return response.json()
 
 
+DDL = """
+-- what a team has in its repository
+CREATE TABLE clicks (
+  id BIGINT NOT NULL COMMENT 'it''s the key',
+  `text` STRING,
+  price DECIMAL(10, 2),
+  `at` TIMESTAMP(3),
+  `where` ROW<city STRING, tags ARRAY<MAP<STRING, INT>>>,
+  `a b` AS price * 2
+) COMMENT 'Clicks' WITH ('connector' = 'datagen', 'rows-per-second' = '7');
+CREATE TEMPORARY TABLE keyed (
+  now AS PROCTIME(),
+  WATERMARK FOR `at` AS `at` - INTERVAL '5' SECOND,
+  CONSTRAINT mine PRIMARY KEY (id) NOT ENFORCED
+) LIKE clicks
+"""
+
+
+def imported(stack: Stack, project: str, sql: str, **more) -> list[dict]:
+    response = stack.http.post(f"/projects/{project}/resources/import", json={"sql": sql, **more})
+    assert response.status_code == 200, response.text
+    return response.json()["items"]
+
+
 class TestTables:
     def test_a_script_needs_no_ddl_for_what_is_registered(self, stack: Stack, project: str):
         register(stack, project, "numbers", NUMBERS)
@@ -75,6 +99,42 @@ class TestTables:
         stack.do(job["id"], "start")
         found = stack.http.get(f"/jobs/{project}:j/lineage").json()
         assert [r["table"].split(".")[-1] for r in found["reads"]] == ["numbers"]
+
+    def test_tables_come_from_the_ddl_that_somebody_has_and_go_back_to_it(self, stack: Stack, project: str):
+        stack.http.put(f"/projects/{project}/secrets/pw", json={"value": PASSWORD}).raise_for_status()
+        answer = imported(stack, project, DDL, dry_run=True)
+        assert [(t["name"], t["action"]) for t in answer] == [("clicks", "created"), ("keyed", "created")]
+        assert stack.http.get(f"/projects/{project}/resources").json()["items"] == []
+        first = imported(stack, project, DDL)
+        keyed = first[1]["definition"]
+        assert [c["name"] for c in keyed["columns"]] == ["id", "text", "price", "at", "where", "a b", "now"]
+        assert keyed["primary_key"] == ["id"]
+        assert keyed["watermark"]["column"] == "at"
+        assert keyed["options"] == {"connector": "datagen", "rows-per-second": "7"}  # LIKE is resolved
+        again = ";\n".join(t["ddl"] for t in stack.http.get(f"/projects/{project}/resources").json()["items"])
+        assert [t["action"] for t in imported(stack, project, again)] == ["unchanged", "unchanged"]
+        script = "CREATE TABLE hole (id BIGINT) WITH ('connector' = 'blackhole'); INSERT INTO hole SELECT id FROM keyed"
+        assert validate(stack, project, script)["valid"]
+
+    @pytest.mark.parametrize(
+        ("ddl", "why"),
+        [
+            (
+                "CREATE TABLE t (a INT) WITH ('connector'='x');\nCREATE TABLE u (a NOTHING) WITH ('connector'='x')",
+                "Statement 2, line 2, column 19",
+            ),
+            ("CREATE TABLE t (a INT) WITH ('connector'='jdbc', 'password'='clear')", "secret in clear"),
+            ("CREATE TABLE t (a INT) WITH ('connector'='jdbc', 'password'='${secret:none}')", "none"),
+            ("CREATE TABLE t (a INT) DISTRIBUTED BY HASH(a) INTO 3 BUCKETS WITH ('connector'='x')", "DISTRIBUTED BY"),
+            ("CREATE TABLE t (a INT)", "connector"),
+            ("CREATE TABLE t AS SELECT 1 AS a", "runs a job"),
+        ],
+    )
+    def test_of_an_import_that_is_refused_nothing_stays(self, stack: Stack, project: str, ddl: str, why: str):
+        response = stack.http.post(f"/projects/{project}/resources/import", json={"sql": ddl})
+        assert response.status_code in (404, 422), response.text
+        assert why in response.json()["detail"]
+        assert stack.http.get(f"/projects/{project}/resources").json()["items"] == []
 
     def test_what_a_script_makes_itself_goes_first(self, stack: Stack, project: str):
         register(stack, project, "numbers", NUMBERS)

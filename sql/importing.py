@@ -1,0 +1,91 @@
+"""Tables from the CREATE TABLEs that somebody has: Flink makes them in a session, and shows what it made of each."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from clusters.protocol import SqlSessions
+from clusters.sql import SqlGateway, StatementFailed
+from core.effects import no_log
+from core.errors import InvalidInput
+from core.sql.ddl import definition_of, table_of
+from core.sql.references import check_script
+from core.sql.resources import TableDefinition
+from core.sql.script import Script, Statement, placed
+from core.sql.tokens import quoted_name
+from sql.environment import CATALOG, DATABASE, Environment
+from sql.previews import refused
+
+_READ_BACK = "penstock_import"
+
+
+def check(script: Script) -> dict[str, Statement]:
+    """The tables that a text creates, in its order. Raises `InvalidInput` when it does anything else, makes a table
+    twice, or has a secret in clear."""
+    check_script(script)
+    every = [*script.setup, *script.inserts, *(m.statement for m in script.misplaced)]
+    tables: dict[str, Statement] = {}
+    for statement in sorted(every, key=lambda s: s.number):
+        name = table_of(statement)
+        if name in tables:
+            raise InvalidInput(
+                f"Line {statement.line}: the table {name} is created twice.", code="not_a_table", field="sql"
+            )
+        tables[name] = statement
+    if not tables:
+        raise InvalidInput("The text has no CREATE TABLE.", code="not_a_table", field="sql")
+    return tables
+
+
+async def definitions(
+    engine: SqlSessions, environment: Environment, tables: dict[str, Statement], properties: dict[str, str]
+) -> dict[str, TableDefinition]:
+    """What Flink makes of each. Each definition is made again as it would be registered, and has to come out the same.
+    Raises `InvalidInput` with Flink's words and their place, `Rejected`, `Unreachable`."""
+    gateway, session = await engine.open_session({**properties, "pipeline.name": "import"})
+    try:
+        await gateway.prepare(session, environment.before, no_log)
+        await gateway.execute(session, f"CREATE DATABASE {quoted_name(CATALOG, _READ_BACK)}")
+        made = {}
+        for name, statement in tables.items():
+            try:
+                await gateway.execute(session, placed(statement))
+            except StatementFailed as error:
+                raise refused(statement, error, environment.secrets) from error
+            made[name] = await _shown(gateway, session, statement, DATABASE, name)
+            await _check_same(gateway, session, statement, name, made[name])
+        return made
+    finally:
+        await gateway.close(session)
+
+
+async def _shown(gateway: SqlGateway, session: str, statement: Statement, database: str, name: str) -> TableDefinition:
+    rows = await gateway.rows(session, f"SHOW CREATE TABLE {quoted_name(CATALOG, database, name)}")
+    try:
+        return definition_of(str(rows[0][0]))
+    except ValidationError as error:
+        why = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
+        raise InvalidInput(
+            f"Line {statement.line}: the table {name} cannot be registered: {why}.",
+            code="ddl_not_supported",
+            field="sql",
+        ) from error
+    except InvalidInput as error:
+        error.message = f"Line {statement.line}, table {name}: {error.message}"
+        raise
+
+
+async def _check_same(
+    gateway: SqlGateway, session: str, statement: Statement, name: str, definition: TableDefinition
+) -> None:
+    try:
+        await gateway.execute(session, definition.ddl(CATALOG, _READ_BACK, name))
+    except StatementFailed as error:
+        raise refused(statement, error, []) from error
+    if await _shown(gateway, session, statement, _READ_BACK, name) != definition:
+        raise InvalidInput(
+            f"Line {statement.line}: the table {name} would not be the same when it is made again.",
+            code="ddl_not_supported",
+            field="sql",
+            remedy="Keep this CREATE TABLE in the script.",
+        )
