@@ -12,13 +12,12 @@ import typer
 from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
 from cli.commands import Job, newest, ref
 from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
-from cli.output import table as show_rows
+from cli.rows import follow, show_answer
 from cli.specs import Library, pairs, read, uses, wrong
 
 app = typer.Typer(no_args_is_help=True, help="SQL: validate, format, preview, debug, test; interactive sessions.")
 sessions = typer.Typer(no_args_is_help=True, help="Interactive sessions, which outlive their gateway.")
 sets = typer.Typer(no_args_is_help=True, help="Test sets: rows for tables, kept under a name.")
-lineage = typer.Typer(no_args_is_help=True, help="Which jobs and columns hang together.")
 app.add_typer(sessions, name="session")
 app.add_typer(sets, name="test-set")
 
@@ -111,50 +110,6 @@ def complete(
         out.print(f"{item['text']}\t{item['kind']}\t{item['detail']}", markup=False, highlight=False)
 
 
-def follow(api: Api, made: dict[str, Any], *, as_json: bool, table: bool) -> None:
-    """Print the rows of a preview as they come; code 1 unless it came to an end or a limit."""
-    several = len(made["streams"]) > 1
-    shown: dict[str, Any] = {}
-    notes: dict[str, str] = {}
-    state = "INTERRUPTED"
-    try:
-        for event, data in api.events(f"/sql/previews/{made['id']}/events"):
-            if as_json:
-                print(json.dumps({"event": event, **data}), flush=True)
-            name = f"{data.get('stream')}  " if several else ""
-            if event == "end":
-                state = data["state"]
-                if data.get("why"):
-                    err.print(data["why"], style="red", markup=False)
-            elif as_json:
-                continue
-            elif event == "columns":
-                out.print(name + " | ".join(c["name"] for c in data["columns"]), style="bold", markup=False)
-            elif event == "rows" and not table:
-                for row in data["rows"]:
-                    text = " | ".join("NULL" if f is None else str(f) for f in row["fields"])
-                    out.print(f"{name}{row['kind']} {text}", markup=False, highlight=False)
-            elif event == "table":
-                shown[data["stream"]] = data["rows"]
-            elif event == "progress" and data.get("note") and notes.get(data["stream"]) != data["note"]:
-                notes[data["stream"]] = data["note"]
-                err.print(f"{name}{data['seconds']:.0f} s: {data['note']}", style="dim", markup=False)
-            elif event == "ended" and data["state"] not in ("FINISHED",):
-                err.print(f"{name}{data['state']}: {data['why']}", style="yellow", markup=False)
-    except KeyboardInterrupt:
-        api.call("DELETE", f"/sql/previews/{made['id']}")
-        err.print("stopped")
-        raise
-    if table and not as_json:
-        for stream, rows in shown.items():
-            if several:
-                out.print(stream, style="bold", markup=False)
-            for row in rows:
-                out.print(" | ".join("NULL" if f is None else str(f) for f in row), markup=False, highlight=False)
-    if state not in ("FINISHED", "LIMITED", "STOPPED"):
-        raise typer.Exit(FAILED)
-
-
 @app.command()
 def preview(
     file: File,
@@ -174,6 +129,39 @@ def preview(
     body = {**script(file, project, cluster, library, config), "limits": limits, "materialize": table}
     api = Api()
     follow(api, api.call("POST", "/sql/previews", json=body), as_json=as_json, table=table)
+
+
+@app.command("shell")
+def open_shell(
+    project: Project = "default",
+    cluster: Cluster = "local",
+    library: Library = None,
+    config: Config = None,
+    session: Annotated[str | None, typer.Option(help="A session that is open, to go on with; it stays open")] = None,
+) -> None:
+    """A session at a prompt, with completion and history; what was tried becomes a job. From a pipe or a file the
+    statements run one after the other, and the first that fails ends it."""
+    from cli import shell  # a terminal's library, which no other command needs
+
+    api = Api()
+    options = {"project": project, "cluster": cluster, "libraries": uses(library), "config": pairs(config)}
+    if session is None:
+        opened = api.call("POST", "/sql/sessions", json={**options, "name": "shell"}, timeout=None)
+    else:
+        opened = api.call("GET", f"/sql/sessions/{session}")
+        options = {k: opened[k] for k in options}
+    at_prompt = shell.Shell(api, opened["id"], options)
+    try:
+        if sys.stdin.isatty():
+            shell.at_terminal(at_prompt)
+        else:
+            for statement in shell.statements(sys.stdin.read()):
+                at_prompt.take(statement)
+    except shell.Left:
+        pass
+    finally:
+        if session is None:
+            api.call("DELETE", f"/sql/sessions/{opened['id']}")
 
 
 @app.command()
@@ -365,19 +353,8 @@ def run_statement(
     """Run one statement of a session."""
     api = Api()
     body = {"statement": statement, "limits": {"rows": rows, "seconds": seconds}, "materialize": table}
-    found = api.call("POST", f"/sql/sessions/{session}/statements", json=body)
-    if found["rebuilt"]:
-        err.print(found["rebuilt"]["message"], style="yellow", markup=False)
-        for lost in found["rebuilt"]["lost"]:
-            err.print(f"  lost: {lost}", style="yellow", markup=False)
-    if found["preview"]:
-        follow(api, api.call("GET", f"/sql/previews/{found['preview']}"), as_json=as_json, table=table)
-        return
-    if as_json:
-        show_json(found)
-        return
-    cells = [[plain("NULL" if f is None else f) for f in row] for row in found["rows"]]
-    show_rows([c["name"] for c in found["columns"]] or ["RESULT"], cells, empty="OK")
+    answer = api.call("POST", f"/sql/sessions/{session}/statements", json=body)
+    show_answer(api, answer, as_json=as_json, table=table)
 
 
 @sessions.command("close")
@@ -385,49 +362,3 @@ def close_session(session: str) -> None:
     """Close a session."""
     Api().call("DELETE", f"/sql/sessions/{session}")
     out.print("Closed.")
-
-
-@lineage.command("show")
-def show_lineage(job: Job, as_json: Json = False) -> None:
-    """What a job reads and writes, by table and by column."""
-    found = Api().call("GET", f"/jobs/{ref(job)}/lineage")
-    if as_json:
-        show_json(found)
-        return
-    for verb in ("reads", "writes"):
-        for item in found[verb]:
-            out.print(f"{verb}  {item['table']}  {item['place'] or ''}", markup=False, highlight=False)
-    for item in found["columns"]:
-        sources = ", ".join(".".join(s) for s in item["sources"]) or "no column"
-        unsure = "" if item["exact"] else "  (at most)"
-        out.print(f"  {item['table']}.{item['column']}  <-  {sources}{unsure}", markup=False, highlight=False)
-
-
-@lineage.command("graph")
-def show_graph(
-    job: Annotated[str | None, typer.Option(help="Only what hangs together with this job")] = None,
-    place: Annotated[str | None, typer.Option(help="Only what hangs together with this place")] = None,
-    direction: Annotated[str, typer.Option(help="upstream, downstream or both")] = "both",
-    project: Annotated[str | None, typer.Option(help="Only jobs of this project")] = None,
-    as_json: Json = False,
-) -> None:
-    """Jobs and the places between them."""
-    params = {"job": ref(job) if job else None, "place": place, "direction": direction, "project": project}
-    found = Api().call("GET", "/lineage", params={k: v for k, v in params.items() if v})
-    if as_json:
-        show_json(found)
-        return
-    for edge in found["edges"]:
-        arrow = "->" if edge["access"] == "write" else "<-"
-        out.print(f"{edge['job']} {arrow} {edge['place']}", markup=False, highlight=False)
-
-
-@lineage.command("impact")
-def show_impact(place: str, column: str, as_json: Json = False) -> None:
-    """Every column that values of a column come to, through any number of jobs."""
-    found = Api().call("GET", "/lineage/impact", params={"place": place, "column": column})["items"]
-    if as_json:
-        show_json(found)
-        return
-    rows = [[str(r["distance"]), r["job"], plain(r["place"]), r["column"]] for r in found]
-    show_rows(["JOBS BETWEEN", "JOB", "PLACE", "COLUMN"], rows, empty="Nothing that is known.")

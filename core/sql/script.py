@@ -71,6 +71,8 @@ class Script:
     settings: dict[str, str]
     queries: list[Statement]
     misplaced: list[Misplaced]
+    unfinished: bool = False
+    """Whether a STATEMENT SET has no END."""
 
     def place(self, token: Token) -> tuple[int, int]:
         """Line and column of a token, counted from 1."""
@@ -79,6 +81,17 @@ class Script:
     def statements(self) -> list[list[Token]]:
         """The tokens of each statement as it is written, whatever it is."""
         return list(statements(self.tokens))
+
+    def pieces(self) -> list[str]:
+        """The text of each statement as one types it, without its semicolon; a STATEMENT SET is one."""
+        texts: list[str] = []
+        begun: int | None = None
+        for parts in self.statements():
+            begun = parts[0].offset if begun is None and _opens_set(parts) else begun
+            if begun is None or (len(parts) == 1 and parts[0].word == "END"):
+                texts.append(self.text[parts[0].offset if begun is None else begun : parts[-1].end])
+                begun = None
+        return texts if begun is None else [*texts, self.text[begun:]]
 
     def only_statement(self) -> Statement | None:
         """The one statement of the script, whatever it is; None when there are none or several."""
@@ -185,7 +198,14 @@ def parse(text: str) -> Script:
     if in_set is not None:
         misplaced(in_set, "the STATEMENT SET has no END;")
     return Script(
-        text=text, tokens=every, setup=setup, inserts=inserts, settings=settings, queries=queries, misplaced=errors
+        text=text,
+        tokens=every,
+        setup=setup,
+        inserts=inserts,
+        settings=settings,
+        queries=queries,
+        misplaced=errors,
+        unfinished=in_set is not None,
     )
 
 

@@ -286,6 +286,7 @@ command(
 # SQL --------------------------------------------------------------------------------------------
 
 FEW = ["--cluster", "a", "--rows", "2", "--seconds", "5"]
+command("sql shell", ["--cluster", "a"], "what the INSERTs would write", of_project(), text=f"{DATAGEN}\n\\?")
 command(
     "sql validate",
     [file("job.sql"), "--cluster", "a"],
