@@ -38,6 +38,7 @@ from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from core.specs import JobType, SqlSpec, is_hosted_key
 from core.sql.script import parse_script, runnable
+from core.sql.variables import text_of
 from observation.growth import Growth
 from services import Services
 from settings import clock, waits
@@ -281,7 +282,7 @@ class Submitter:
         spec = SqlSpec.model_validate(found.version.spec)
         services, project = self._services, found.job.project
         try:
-            script = parse_script(spec.sql)
+            script = parse_script(text_of(spec))
             async with services.database.read() as session:
                 like = await ran_like(session, attempt)
                 made_of = attempt.config.get("sql") or (like.config.get("sql") if like else None) or {}

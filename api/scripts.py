@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from api.deps import Strict
 from core.errors import InvalidInput
 from core.names import Name
-from core.specs import MAX_SQL, Use
+from core.specs import MAX_SQL, Use, Variables
 from services import Services
 from sql.previews import Given, given
 from store import testsets
@@ -28,6 +28,7 @@ class Script(Strict):
     project: Name = "default"
     cluster: Name = Field(default="local", description="Whose Flink says what is right")
     sql: Sql
+    variables: Variables = Field(default={}, description="Values of ${NAME} in `sql`")
     libraries: list[Use] = Field(default=[], max_length=50)
     config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration")
 

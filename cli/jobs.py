@@ -188,6 +188,7 @@ def create(
     requirements: Annotated[str | None, typer.Option(help="With --git: requirements file of a program")] = None,
     argument: Annotated[list[str] | None, typer.Option("--arg", help="With --git: argument; may be repeated")] = None,
     library: specs.Library = None,
+    variable: specs.Variable = None,
     parallelism: Annotated[int | None, typer.Option(min=1, help="Default parallelism")] = None,
     cluster: ClusterOption = "local",
     config: ConfigOption = None,
@@ -215,6 +216,7 @@ def create(
             requirements=requirements,
             arguments=argument,
             libraries=library,
+            variables=variable,
             parallelism=parallelism,
         ),
     }
@@ -242,6 +244,7 @@ def copy(
         str | None, typer.Option(help="Another cluster to run on", autocompletion=complete_clusters)
     ] = None,
     config: ConfigOption = None,
+    variable: specs.Variable = None,
     start: Annotated[bool, typer.Option("--start", help="Start it at once")] = False,
     wait: Wait = False,
     as_json: Json = False,
@@ -250,6 +253,8 @@ def copy(
     api = Api()
     source = api.call("GET", f"/jobs/{ref(job)}")
     spec = api.call("GET", f"/jobs/{ref(job)}/versions/{version or source['latest_version']}")["spec"]
+    if variable:
+        spec["variables"] = spec.get("variables", {}) | specs.pairs(variable, "--var")
     project, _, name = ref(target).partition(":")
     same = {"labels": source["labels"], **_chosen(api, source)}
     same["config"] = {**source["config"], **specs.pairs(config)}

@@ -16,6 +16,9 @@ File = Annotated[str, typer.Option("--spec", "-f", help="Spec as a .yaml, .json 
 OptionalFile = Annotated[
     str | None, typer.Option("--spec", "-f", help="Spec as a .yaml, .json or .sql file, or - for standard input")
 ]
+Variable = Annotated[
+    list[str] | None, typer.Option("--var", help="Value of a variable ${NAME} of the SQL, NAME=value; may be repeated")
+]
 Library = Annotated[list[str] | None, typer.Option("--library", "-l", help="name:version; may be repeated")]
 
 
@@ -61,10 +64,11 @@ def read_spec(path: str) -> Any:
 
 
 def _as_texts(spec: Any) -> Any:
-    """What is text by its nature may be written without quotes: values of configuration and properties, arguments."""
+    """What is text by its nature may be written without quotes: values of configuration, properties and variables,
+    arguments."""
     if not isinstance(spec, dict):
         return spec
-    texts = {key: _texts(spec[key]) for key in ("config", "args") if key in spec}
+    texts = {key: _texts(spec[key]) for key in ("config", "args", "variables") if key in spec}
     if isinstance(spec.get("build"), dict) and "properties" in spec["build"]:
         texts["build"] = {**spec["build"], "properties": _texts(spec["build"]["properties"])}
     return {**spec, **texts}
@@ -111,6 +115,7 @@ def of_options(
     requirements: str | None,
     arguments: list[str] | None,
     libraries: list[str] | None,
+    variables: list[str] | None,
     parallelism: int | None,
 ) -> dict[str, Any]:
     """A spec out of a file or a repository, with what the other options say. Ends the program when they contradict."""
@@ -135,6 +140,8 @@ def of_options(
         spec |= {k: v for k, v in given.items() if v}
     if libraries:
         spec["libraries"] = [*spec.get("libraries", []), *uses(libraries)]
+    if variables:
+        spec["variables"] = spec.get("variables", {}) | pairs(variables, "--var")
     if parallelism is not None:
         spec["parallelism"] = parallelism
     return spec

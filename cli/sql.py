@@ -13,7 +13,7 @@ from cli.client import FAILED, Api, complete_clusters, complete_projects, err, o
 from cli.commands import Job, newest, ref
 from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
 from cli.rows import follow, show_answer
-from cli.specs import Library, pairs, read, uses, wrong
+from cli.specs import Library, Variable, pairs, read, uses, wrong
 
 app = typer.Typer(no_args_is_help=True, help="SQL: validate, format, preview, debug, test; interactive sessions.")
 sessions = typer.Typer(no_args_is_help=True, help="Interactive sessions, which outlive their gateway.")
@@ -35,14 +35,21 @@ Seconds = Annotated[float, typer.Option(help="Longest time")]
 
 
 def script(
-    path: str, project: str, cluster: str, library: list[str] | None, config: list[str] | None
+    path: str,
+    project: str,
+    cluster: str,
+    library: list[str] | None,
+    config: list[str] | None,
+    variable: list[str] | None,
 ) -> dict[str, Any]:
+    """A text with what it is run with, as the API takes it."""
     return {
         "project": project,
         "cluster": cluster,
         "sql": read(path),
         "libraries": uses(library),
         "config": pairs(config),
+        "variables": pairs(variable, "--var"),
     }
 
 
@@ -53,11 +60,12 @@ def validate(
     cluster: Cluster = "local",
     library: Library = None,
     config: Config = None,
+    variable: Variable = None,
     queries: Annotated[bool, typer.Option("--queries", help="SELECTs are welcome; no INSERT is needed")] = False,
     as_json: Json = False,
 ) -> None:
     """Check a whole script by Flink's own parser and planner; nothing runs. Code 1 when it has errors."""
-    body = {**script(file, project, cluster, library, config), "queries": queries}
+    body = {**script(file, project, cluster, library, config, variable), "queries": queries}
     found = Api().call("POST", "/sql/validate", json=body)
     if as_json:
         show_json(found)
@@ -117,6 +125,7 @@ def preview(
     cluster: Cluster = "local",
     library: Library = None,
     config: Config = None,
+    variable: Variable = None,
     rows: Rows = 1000,
     seconds: Seconds = 60,
     rate: Annotated[int | None, typer.Option(help="Most rows a second")] = None,
@@ -126,7 +135,7 @@ def preview(
 ) -> None:
     """Look at a query's rows as they come. Ctrl-C stops it; its Flink job is always gone afterwards."""
     limits = {"rows": rows, "seconds": seconds, "rows_per_second": rate, "parallelism": parallelism}
-    body = {**script(file, project, cluster, library, config), "limits": limits, "materialize": table}
+    body = {**script(file, project, cluster, library, config, variable), "limits": limits, "materialize": table}
     api = Api()
     follow(api, api.call("POST", "/sql/previews", json=body), as_json=as_json, table=table)
 
@@ -186,6 +195,7 @@ def debug(
     cluster: Cluster = "local",
     library: Library = None,
     config: Config = None,
+    variable: Variable = None,
     rows: Rows = 1000,
     seconds: Seconds = 60,
     table: Annotated[bool, typer.Option("--table", help="The tables at the end, not the changes")] = False,
@@ -193,7 +203,7 @@ def debug(
 ) -> None:
     """Run a job's script without writing anything: shows what each INSERT would write."""
     body = {
-        **script(file, project, cluster, library, config),
+        **script(file, project, cluster, library, config, variable),
         "sources": given(source),
         "limits": {"rows": rows, "seconds": seconds},
     }

@@ -147,12 +147,20 @@ class Use(Frozen):
     version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}$")]
 
 
+VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,79}"
+VariableName = Annotated[str, StringConstraints(pattern=f"^{VARIABLE_NAME}$")]
+VariableValue = Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00\r\n]*$")]
+Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=200)]
+"""Of a SQL text, by name."""
+
+
 class SqlSpec(_Spec):
     """One SQL text: DDL, SET, INSERTs and STATEMENT SETs. All its INSERTs run as one Flink job. Tables that are
     registered in the project need no DDL; secrets are written `${secret:name}`."""
 
     type: Literal["sql"]
     sql: str = Field(min_length=1, max_length=MAX_SQL)
+    variables: Variables = Field(default={}, description="Values of ${NAME} in `sql`; ${NAME:-5} has a default")
     libraries: list[Use] = Field(default=[], max_length=50, description="Connectors and functions, each in a version")
 
 

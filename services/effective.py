@@ -5,7 +5,9 @@ from __future__ import annotations
 from core import config as rules
 from core.jobs.snapshot import checkpoint_directory
 from core.jobs.types import traits
+from core.specs import SqlSpec
 from core.sql.script import Script, parse_script
+from core.sql.variables import text_of
 from store.tables import Cluster, Job, Project, Version
 
 
@@ -29,7 +31,7 @@ def effective_config(
     if spec.get("parallelism"):
         own["parallelism.default"] = str(spec["parallelism"])
     if traits(job.type).compiles:
-        own |= (script or parse_script(spec["sql"])).settings
+        own |= (script or parse_script(text_of(SqlSpec.model_validate(spec)))).settings
     return rules.merge(
         {
             rules.Layer.PLATFORM: rules.PLATFORM_DEFAULTS,

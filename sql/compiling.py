@@ -20,6 +20,7 @@ from core.sql.operators import table_in
 from core.sql.plan import NotAPlan, Plan, read
 from core.sql.references import is_sensitive
 from core.sql.script import Script, parse_script, placed, runnable
+from core.sql.variables import text_of
 from services import Services
 from services.effective import effective_config
 from settings import clock
@@ -205,7 +206,7 @@ async def _text(services: Services, session: Session, job: Job, number: int) -> 
     cluster = await clusters.get(session, job.cluster)
     project = await jobs.project(session, job.project)
     spec = SqlSpec.model_validate(version.spec)
-    script = parse_script(spec.sql)
+    script = parse_script(text_of(spec))
     config = values(effective_config(job, cluster, project, version, script))
     made = await environment(
         services, session, job.project, script, uses=spec.libraries, open_secrets=True, table_options=config

@@ -11,6 +11,7 @@ from core.errors import InvalidInput
 from core.specs import SqlSpec
 from core.sql.changelog import differences
 from core.sql.script import parse
+from core.sql.variables import text_of
 from services import Services
 from sql.previews import Given, Wanted, start
 from sql.runs import Ended, Limits, Run, Runs
@@ -78,7 +79,7 @@ async def finished(
     wanted = Wanted(
         project=job.project,
         cluster=job.cluster,
-        script=parse(spec.sql),
+        script=parse(text_of(spec)),
         libraries=spec.libraries,
         limits=Limits(rows=TEST_ROWS, seconds=seconds),
         materialize=True,

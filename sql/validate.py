@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
@@ -17,6 +17,7 @@ from core.sql.operators import TableName
 from core.sql.references import check_script, created_by
 from core.sql.script import Script, Statement, StatementKind, parse, placed
 from core.sql.tokens import Kind, Lines, chain_at, literal, name_at
+from core.sql.variables import filled
 from sql.environment import CATALOG, Environment
 
 _ADVICE = re.compile(r"^advice\[\d+\]: \[(ADVICE|WARNING)\] (.*)$", re.MULTILINE)
@@ -71,11 +72,11 @@ class Report:
     failed: dict[str, int] = field(default_factory=dict)  # a table that could not be made -> its statement
 
 
-def of_text(text: str, *, queries: bool) -> tuple[Script | None, Report]:
+def of_text(text: str, variables: Mapping[str, str], *, queries: bool) -> tuple[Script | None, Report]:
     """What can be said without Flink. With `queries` SELECTs are welcome, and no INSERT is needed."""
     report = Report()
     try:
-        script = parse(text)
+        script = parse(filled(text, variables, field="variables"))
         check_script(script)
     except PenstockError as error:
         line, column = _place(error.message)

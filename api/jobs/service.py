@@ -30,8 +30,9 @@ from core.jobs.types import traits
 from core.names import job_workflow_id
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
 from core.sql.lineage import Lineage
-from core.sql.references import check_script, secrets_in
+from core.sql.references import check_clear, check_script, secrets_in
 from core.sql.script import parse_script
+from core.sql.variables import filled
 from core.sql.verdict import StateVerdict, unknown
 from observation import deletion, points
 from observation.observer import Observer
@@ -50,8 +51,10 @@ log = structlog.get_logger()
 def check_spec(spec: JobSpec, services: Services) -> None:
     """What can be said of a spec before anything is started. Raises `InvalidInput`."""
     if isinstance(spec, SqlSpec):
-        check_script(parse_script(spec.sql))
-        secrets_in(spec.sql)
+        text = filled(spec.sql, spec.variables)
+        check_script(parse_script(text))
+        check_clear(spec.variables, "spec.variables")
+        secrets_in(text)
     if isinstance(spec, JarSpec | PyFlinkSpec):
         try:
             git.check_local(spec.git, services.settings.git_local_roots)

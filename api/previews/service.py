@@ -10,6 +10,7 @@ from api.scripts import rows_of
 from core.config import check_config
 from core.errors import InvalidInput
 from core.sql.script import parse
+from core.sql.variables import filled
 from services import Services
 from sql.previews import Wanted, start
 from sql.runs import Event
@@ -26,7 +27,7 @@ async def preview(services: Services, bench: Bench, body: out.PreviewBody) -> ou
     wanted = Wanted(
         project=body.project,
         cluster=body.cluster,
-        script=parse(body.sql),
+        script=parse(filled(body.sql, body.variables, field="variables")),
         libraries=body.libraries,
         limits=body.limits,
         materialize=body.materialize,
@@ -42,7 +43,7 @@ async def debug(services: Services, bench: Bench, body: out.DebugBody) -> out.Pr
     wanted = Wanted(
         project=body.project,
         cluster=body.cluster,
-        script=parse(body.sql),
+        script=parse(filled(body.sql, body.variables, field="variables")),
         libraries=body.libraries,
         limits=body.limits,
         materialize=True,

@@ -23,7 +23,7 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
     async with services.database.read() as session:
         await jobs.project(session, body.project)
         cluster = await clusters.get(session, body.cluster)
-        script, report = of_text(body.sql, queries=body.queries)
+        script, report = of_text(body.sql, body.variables, queries=body.queries)
         if script is None:
             made = await environment(services, session, body.project, EMPTY, open_secrets=False)
             return summary(report, made)

@@ -12,6 +12,7 @@ from core.jobs.types import traits
 from core.specs import SqlSpec
 from core.sql.script import parse
 from core.sql.tokens import chain_at, quoted_name, tokens
+from core.sql.variables import filled
 from services import Services
 from settings import clock, waits
 from sql import testing
@@ -55,7 +56,7 @@ async def sample(
     """Read some rows of each table, and keep them; and whether the test set is new. Raises `InvalidInput` when a table
     gives none."""
     rows: dict[str, list[dict[str, Any]]] = {}
-    setup = _without_inserts(body.sql)
+    setup = _without_inserts(filled(body.sql, body.variables, field="variables"))
     for table in body.tables:
         chain = chain_at(tokens(table))
         if not chain:

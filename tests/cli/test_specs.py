@@ -11,7 +11,18 @@ import typer
 from cli import specs
 
 NONE: dict[str, Any] = dict.fromkeys(
-    ("git", "ref", "subdirectory", "entry_class", "entry_file", "module", "requirements", "arguments", "libraries")
+    (
+        "git",
+        "ref",
+        "subdirectory",
+        "entry_class",
+        "entry_file",
+        "module",
+        "requirements",
+        "arguments",
+        "libraries",
+        "variables",
+    )
 )
 
 
