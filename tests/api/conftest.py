@@ -20,7 +20,6 @@ from observation.observer import Observer
 from services import Services
 from settings import Settings
 from store.database import Database
-from store.migrate import upgrade
 from tests.recovery.conftest import SQL, services_of
 
 REFUSES = "127.0.0.1:1"
@@ -31,13 +30,10 @@ async def refused_client() -> Client:
 
 
 @pytest.fixture
-async def services(tmp_path: Path) -> AsyncIterator[Services]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
-    await upgrade(database)
+async def services(sqlite: Database, tmp_path: Path) -> Services:
     settings = Settings(home=tmp_path, secret_key="x" * 43 + "=", plan_timeout=0.1)  # type: ignore[arg-type]
-    made = await services_of(await refused_client(), database, settings)
-    yield replace(made, artifacts=Artifacts(tmp_path / "artifacts"))
-    await database.close()
+    made = await services_of(await refused_client(), sqlite, settings)
+    return replace(made, artifacts=Artifacts(tmp_path / "artifacts"))
 
 
 @pytest.fixture

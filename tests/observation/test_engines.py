@@ -34,6 +34,7 @@ def row(**more: Any) -> Cluster:
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> list[httpx.AsyncClient]:
     made: list[httpx.AsyncClient] = []
+    gc.freeze()  # what there is already: to look at all of it takes longer than the tests
 
     def new_client(*_: Any) -> httpx.AsyncClient:
         made.append(httpx.AsyncClient())

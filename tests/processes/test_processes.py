@@ -21,25 +21,27 @@ from processes.scratch import sweep, temporary
 from processes.supervised import Processes
 
 ROOT = Path(__file__).parent.parent.parent
-# What another process says of a folder's processes and of what its own keeper would do next.
+# What another process says, of each folder, of its processes and of what its own keeper would do next.
 ASK = """
 import json, sys
 from pathlib import Path
 from clusters.local import hosted
 from clusters.local.keeper import Keeper
 from processes.supervised import Processes
-folder = Path(sys.argv[1])
-processes = Processes(folder)
-keeper = object.__new__(Keeper)
-keeper.folder, keeper.processes, keeper._lives, keeper._seen, keeper.signalled = folder, processes, {}, None, ""
-keeper._have = keeper._look = lambda count: None
-end = ""
-try:
-    keeper._go_on(0)
-except Exception as error:
-    end = str(error)
-found = {name: processes.find(name) is not None for name in processes.names()}
-print(json.dumps({"found": found, "state": hosted._state(folder).state.value, "end": end}))
+said = []
+for folder in map(Path, sys.argv[1:]):
+    processes = Processes(folder)
+    keeper = object.__new__(Keeper)
+    keeper.folder, keeper.processes, keeper._lives, keeper._seen, keeper.signalled = folder, processes, {}, None, ""
+    keeper._have = keeper._look = lambda count: None
+    end = ""
+    try:
+        keeper._go_on(0)
+    except Exception as error:
+        end = str(error)
+    found = {name: processes.find(name) is not None for name in processes.names()}
+    said.append({"found": found, "state": hosted._state(folder).state.value, "end": end})
+print(json.dumps(said))
 """
 SWEEP = "import sys; from pathlib import Path; from processes.scratch import sweep; print(sweep(Path(sys.argv[1])))"
 
@@ -73,32 +75,34 @@ def sleeping(log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / ("a" * 32)
-    made.mkdir()
+def folders(tmp_path: Path) -> list[Path]:
+    """Of two clusters. Of the second the version before has written down what runs."""
+    made = [tmp_path / ("a" * 32), tmp_path / ("b" * 32)]
     program = ClusterProgram("2.3.0", 1, 2, "s", 1, 1, "1m", "1m")
-    ClusterOrder(name="x", home=Path("/"), program=program, config={}).write(made / "wanted.json")
-    ClusterReport(state=EngineState.RUNNING, detail="up", of=1).write(made / "seen.json")
+    for folder in made:
+        folder.mkdir()
+        ClusterOrder(name="x", home=Path("/"), program=program, config={}).write(folder / "wanted.json")
+        ClusterReport(state=EngineState.RUNNING, detail="up", of=1).write(folder / "seen.json")
     return made
 
 
 @pytest.mark.parametrize("step", [0, 3, -3, 86_400])
-@pytest.mark.parametrize("older", [False, True])
-def test_a_clock_that_is_set_ends_no_cluster(folder: Path, step: int, older: bool):
-    processes = Processes(folder)
-    with sleeping(folder / "keeper.log") as keeper, sleeping(processes.log(JOBMANAGER)) as jobmanager:
-        for name, child in ((KEEPER, keeper), (JOBMANAGER, jobmanager)):
-            processes.write_down(name, child.pid)
-            if older:  # as the version before wrote it
-                path = folder / "run" / f"{name}.json"
-                record = json.loads(path.read_text())
-                path.write_text(json.dumps({k: v for k, v in record.items() if k != "identity"}))
-        said = json.loads(as_if_the_clock_were_set(step, ASK, folder))
-        assert said == {"found": {KEEPER: True, JOBMANAGER: True}, "state": "RUNNING", "end": ""}
-    said = json.loads(as_if_the_clock_were_set(step, ASK, folder))
-    assert said["found"] == {KEEPER: False, JOBMANAGER: False}
-    assert said["state"] == "FAILED"
-    assert said["end"].startswith("its JobManager died")
+def test_a_clock_that_is_set_ends_no_cluster(folders: list[Path], step: int):
+    with contextlib.ExitStack() as running:
+        for folder in folders:
+            processes = Processes(folder)
+            for name, log in ((KEEPER, folder / "keeper.log"), (JOBMANAGER, processes.log(JOBMANAGER))):
+                processes.write_down(name, running.enter_context(sleeping(log)).pid)
+                if folder == folders[1]:
+                    path = folder / "run" / f"{name}.json"
+                    record = json.loads(path.read_text())
+                    path.write_text(json.dumps({k: v for k, v in record.items() if k != "identity"}))
+        lives = {"found": {KEEPER: True, JOBMANAGER: True}, "state": "RUNNING", "end": ""}
+        assert json.loads(as_if_the_clock_were_set(step, ASK, *folders)) == [lives, lives]
+    for said in json.loads(as_if_the_clock_were_set(step, ASK, *folders)):
+        assert said["found"] == {KEEPER: False, JOBMANAGER: False}
+        assert said["state"] == "FAILED"
+        assert said["end"].startswith("its JobManager died")
 
 
 def test_a_pid_that_another_process_has_is_not_ours(tmp_path: Path):

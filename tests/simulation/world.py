@@ -76,6 +76,14 @@ def collect() -> None:
     sys.unraisablehook = kept
 
 
+def leave() -> None:
+    """When a test with a world is over: drop what it has left, and let the collector go on as before. What there is then
+    (pytest's own, all modules) it does not look at again: that would take longer than most tests."""
+    collect()
+    gc.freeze()
+    gc.enable()
+
+
 class Died(Exception):
     """The API process was killed before it answered."""
 

@@ -20,6 +20,7 @@ from unittest import mock
 import anyio.to_thread
 import git
 import httpx
+import typer.main
 from fastapi import FastAPI
 
 from api.app import make_app
@@ -212,10 +213,15 @@ class Penstock:
             return said(*arguments, text=text)
 
 
+_command = functools.cache(typer.main.get_command)
+"""One for all calls: to make all commands takes longer than to run one."""
+
+
 def said(*arguments: str, text: str = "") -> Said:
     """`penstock ...` in this process."""
     out, err = io.StringIO(), io.StringIO()
     with (
+        mock.patch.object(typer.main, "get_command", _command),
         mock.patch.object(sys, "argv", ["penstock", *arguments]),
         mock.patch.object(sys, "stdin", io.StringIO(text)),
         contextlib.redirect_stdout(out),

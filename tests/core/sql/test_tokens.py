@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -174,25 +175,30 @@ NASTY = [
 ]
 
 
+@pytest.mark.no_cover  # whose tracing is most of the time then
 class TestCost:
     @pytest.mark.parametrize("do", [_everything, _secrets])
     @pytest.mark.parametrize("part", NASTY, ids=repr)
     def test_four_times_the_text_is_four_times_the_time(self, do, part):
         """By processor time, and with room: what is not linear takes sixteen times as long, each time it is tried."""
-        tries = ([_seconds(do, part, length) for length in (8_000, 32_000)] for _ in range(4))
-        assert any(large < 8 * small + 0.05 for small, large in tries)
+        tries = ([_seconds(do, part, length) for length in (4_000, 16_000)] for _ in range(4))
+        assert any(large < 8 * small + 0.025 for small, large in tries)
 
     @pytest.mark.parametrize("part", ["a.", "( SELECT ", "t /*+ OPTIONS */ ", "a;", "a, ", "'${secret:"], ids=repr)
     def test_four_times_the_text_is_four_times_the_memory(self, part):
-        small, large = (_peak(part, length) for length in (2_000, 8_000))
-        assert large < 6 * small + 100_000
+        small, large = (_peak(part, length) for length in (1_000, 4_000))
+        assert large < 6 * small + 50_000
 
 
 def _seconds(do: Callable[[str], None], part: str, length: int) -> float:
     text = part * (length // len(part))
-    began = time.process_time()
-    do(text)
-    return time.process_time() - began
+    gc.disable()  # it looks at what other tests have left, too
+    try:
+        began = time.process_time()
+        do(text)
+        return time.process_time() - began
+    finally:
+        gc.enable()
 
 
 def _peak(part: str, length: int) -> int:
