@@ -228,12 +228,18 @@ def add_library(
     ref: Annotated[str, typer.Option(help="With --git: branch, tag or commit")] = "HEAD",
     subdirectory: Annotated[str | None, typer.Option(help="With --git")] = None,
     python_file: Annotated[str | None, typer.Option(help="With --git: the Python file")] = None,
+    build_property: Annotated[
+        list[str] | None, typer.Option("--property", help="With --git: Maven's -Dkey=value; may be repeated")
+    ] = None,
+    profile: Annotated[list[str] | None, typer.Option(help="With --git: a Maven profile; may be repeated")] = None,
     function: Annotated[list[str] | None, typer.Option(help="name=class; may be repeated")] = None,
     project: Project = "default",
 ) -> None:
     """Add a version of a library, and wait until it can be used."""
     if sum(bool(x) for x in (maven, file, git)) != 1:
         raise wrong("Give one of --maven, --file and --git.")
+    if not git and (build_property or profile):
+        raise wrong("--property and --profile go with --git: nothing else is built.")
     python = bool(python_file) or (file is not None and not file.endswith(".jar"))
     if maven:
         source: dict[str, Any] = {"type": "maven", "coordinates": maven}
@@ -241,7 +247,9 @@ def add_library(
         source = {"type": "upload", "file": Path(file).name}
     else:
         where = {"url": git, "ref": ref, **({"subdirectory": subdirectory} if subdirectory else {})}
-        source = {"type": "git", "git": where, **({"file": python_file} if python_file else {})}
+        build = {"properties": pairs(build_property, "--property"), "profiles": profile or []}
+        source = {"type": "git", "git": where, "build": {key: value for key, value in build.items() if value}}
+        source |= {"file": python_file} if python_file else {}
     functions = [{"name": n, "class": c} for n, c in pairs(function, "--function").items()]
     body = {
         "name": name,

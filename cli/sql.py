@@ -109,11 +109,12 @@ def complete(
     position: Annotated[int | None, typer.Option(help="Characters before the cursor; the end by default")] = None,
     project: Project = "default",
     cluster: Cluster = "local",
+    library: Library = None,
 ) -> None:
     """What may stand at the cursor, one a line."""
     text = read(file)
     at = position if position is not None else len(text.rstrip("\n"))
-    body = {"project": project, "cluster": cluster, "sql": text, "position": at}
+    body = {"project": project, "cluster": cluster, "sql": text, "position": at, "libraries": uses(library)}
     for item in Api().call("POST", "/sql/complete", json=body)["candidates"]:
         out.print(f"{item['text']}\t{item['kind']}\t{item['detail']}", markup=False, highlight=False)
 
