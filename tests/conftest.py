@@ -9,13 +9,15 @@ import os
 import shutil
 import sqlite3
 import ssl
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import greenlet
 import hypothesis
 import pytest
 
@@ -35,6 +37,25 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "penstock"
 
 # Each client of httpx reads the certificates of all authorities, which takes longer than most tests.
 ssl.create_default_context = functools.cache(ssl.create_default_context)
+
+
+_tracer: Any = None
+
+
+def _untraced(_: str, switch: tuple[greenlet.greenlet, greenlet.greenlet]) -> None:
+    """No coverage in the greenlets that SQLAlchemy's own code runs in: the tracer would take their calls for ours. That
+    it keeps a stack per greenlet (`concurrency`) finds the same lines, and is most of what coverage costs."""
+    global _tracer
+    if switch[1].parent is not None:
+        if _tracer is None:
+            _tracer = sys.gettrace()
+            sys.settrace(None)
+    elif _tracer is not None:
+        sys.settrace(_tracer)
+        _tracer = None
+
+
+greenlet.settrace(_untraced)
 
 
 @pytest.fixture(scope="module")
