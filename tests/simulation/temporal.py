@@ -755,6 +755,9 @@ class Temporal:
         activity = run.activity
         if activity.closed or activity.run is not run or activity.cancel_requested:
             if run.task is not None and not run.task.done():
+                if activity.cancel_requested and run.context is not None:
+                    details = temporalio.activity.ActivityCancellationDetails(cancel_requested=True)
+                    run.context.cancellation_details.details = details
                 context = NEUTRAL.copy()
                 context.run(PROCESS.set, run.worker.process)
                 self.loop.call_later(self.chance.rpc(), run.task.cancel, context=context)

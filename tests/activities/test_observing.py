@@ -1,0 +1,220 @@
+"""What the activities that ask a cluster make of its answers. The engines are doubles, as in `test_certainty.py`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities import contracts as c
+from activities.observe import Observing
+from clusters import state_files
+from clusters.protocol import Checkpoints, Failure, Metrics, Origin, Progress, Unreachable
+from core.jobs.observations import EngineState, Trouble
+from observation import points
+from settings import clock, waits
+from settings.polling import Pace
+from store.database import Database
+from tests.activities.test_certainty import Double
+from tests.store.test_store import add_job
+
+ID = "a" * 32
+AT_ONCE = Pace(0.01)
+NO_PLACE = Failure("There is no operator for the state\nat org.apache.flink", Trouble.UNREADABLE)
+
+
+class Engine(Double, Metrics, Checkpoints):
+    """Of one attempt. `away`: it cannot be asked."""
+
+    def __init__(self, **script: Any):
+        super().__init__(**script)
+        self.restarts, self.completed = script.get("restarts", 0), script.get("completed", 0)
+        self.origin_, self.away, self.takes = script.get("origin"), script.get("away", False), script.get("takes", True)
+
+    async def look(self, ref: Any) -> Any:
+        if self.away:
+            raise Unreachable("no answer")
+        return await super().look(ref)
+
+    async def progress(self, ref: Any) -> Progress:
+        return Progress(restarts=self.restarts, completed=self.completed)
+
+    async def origin(self, ref: Any) -> Origin | None:
+        return self.origin_
+
+    async def takes_checkpoints(self, ref: Any) -> bool:
+        return bool(self.takes)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STARTING_PACE", "UNREACHABLE_PACE"):
+        monkeypatch.setattr(waits, name, AT_ONCE)
+    for name in ("CERTAIN_PAUSE_SECONDS", "PROVING_PAUSE_SECONDS", "STEADY_SECONDS"):
+        monkeypatch.setattr(waits, name, 0.01)
+    monkeypatch.setattr(waits, "UNREACHABLE_SECONDS", 0.05)
+
+
+def observing(
+    engine: Engine, *, database: Any = None, observed_at: datetime | None = None, **attempt: Any
+) -> Observing:
+    fields = {
+        "job_id": "j",
+        "number": 2,
+        "flink_job_id": ID,
+        "handle": ID,
+        "config": {},
+        "started_at": datetime.now(UTC),
+        "restored_from": None,
+        "seen": "RUNNING",
+        "detail": None,
+        "sequence": 1,
+    }
+    row = SimpleNamespace(**fields | attempt)
+    cluster = SimpleNamespace(name="local", state_dir="file:///nowhere", observed_at=observed_at)
+    settings = SimpleNamespace(lost_grace=0.02, running_timeout=0.1, watch_interval=10.0)
+    services = SimpleNamespace(database=database, engines=SimpleNamespace(get=lambda _: engine), settings=settings)
+    made = Observing(services, None)  # type: ignore[arg-type]
+
+    async def found(_: Any) -> Any:
+        return row, cluster
+
+    made._attempt = found  # type: ignore[method-assign]
+    return made
+
+
+WANTED = c.AttemptIn(job_id="j", number=2, leader="jm-1")
+
+
+class TestUntilItRuns:
+    async def started(self, engine: Engine, **attempt: Any) -> c.Seen:
+        found: c.Seen = await ActivityEnvironment().run(observing(engine, **attempt).await_running, WANTED)
+        return found
+
+    @pytest.mark.parametrize(
+        ("restarts", "completed", "cause", "trouble"),
+        [
+            (3, 0, NO_PLACE, Trouble.UNREADABLE),
+            (2, 0, NO_PLACE, None),  # it may have been the disk: Flink's own restarts go first
+            (3, 1, NO_PLACE, None),
+            (3, 0, Failure("a disk is full"), None),
+        ],
+    )
+    async def test_a_restore_that_fails_again_and_again(self, restarts: int, completed: int, cause: Any, trouble: Any):
+        engine = Engine(
+            state=lambda t: EngineState.RECOVERING, restarts=restarts, completed=completed, cause=lambda t: cause
+        )
+        seen = await self.started(engine, restored_from="file:///s/p")
+        assert seen.trouble is trouble
+        assert seen.observation is not None
+        if trouble is None:
+            assert seen.observation.detail == f"as scripted: {cause.message.splitlines()[0]}"
+
+    async def test_without_a_state_no_restore_is_to_blame(self):
+        engine = Engine(state=lambda t: EngineState.RECOVERING, restarts=9, cause=lambda t: NO_PLACE)
+        assert (await self.started(engine)).trouble is None
+
+    @pytest.mark.parametrize(
+        ("config", "origin", "trouble"),
+        [
+            ({"build_key": "k"}, Origin("file:///other", True, on_files=False), Trouble.OVERRIDDEN),
+            ({"build_key": "k"}, Origin(None, True, on_files=True), None),
+            ({"build_key": "k"}, None, None),
+            ({}, Origin("file:///other", True, on_files=False), None),  # a script cannot
+        ],
+    )
+    async def test_a_program_that_restores_from_elsewhere(self, config: Any, origin: Any, trouble: Any):
+        engine = Engine(state=lambda t: EngineState.RUNNING, origin=origin)
+        assert (await self.started(engine, config=config)).trouble is trouble
+
+    async def test_one_that_cannot_be_asked_until_the_time_is_over(self):
+        assert await self.started(Engine(away=True)) == c.Seen(why="no answer")
+
+
+async def test_a_look_at_one_that_does_not_answer_ends():
+    seen = await ActivityEnvironment().run(observing(Engine(away=True)).look, WANTED)
+    assert seen == c.Seen(why="no answer")
+
+
+class TestItsOwnCheck:
+    async def checked(self, engine: Engine, database: Database, observed: datetime | None, **attempt: Any) -> c.Seen:
+        job = await add_job(database)
+        wanted = WANTED.model_copy(update={"job_id": job.id})
+        made = observing(engine, database=database, observed_at=observed, **attempt)
+        found: c.Seen = await ActivityEnvironment().run(made.check, wanted)
+        return found
+
+    async def test_what_the_watch_has_seen_is_not_asked_again(self, sqlite: Database):
+        seen = await self.checked(Engine(away=True), sqlite, clock.now(), seen="FAILED", sequence=7)
+        assert seen.observation is not None
+        assert (seen.observation.state, seen.observation.sequence) == (EngineState.FAILED, 7)
+
+    async def test_nor_what_it_has_not_seen_yet(self, sqlite: Database):
+        assert (await self.checked(Engine(away=True), sqlite, clock.now(), seen=None)).why == "not seen yet"
+
+    @pytest.mark.parametrize("observed", [None, timedelta(minutes=10)])
+    async def test_where_the_watch_is_dead_the_cluster_is_asked(self, sqlite: Database, observed: timedelta | None):
+        at = observed and clock.now() - observed
+        seen = await self.checked(Engine(state=lambda t: EngineState.FINISHED), sqlite, at)
+        assert seen.observation is not None
+        assert seen.observation.state is EngineState.FINISHED
+
+    async def test_and_may_not_answer(self, sqlite: Database):
+        assert (await self.checked(Engine(away=True), sqlite, None)).why == "no answer"
+
+
+class TestProving:
+    async def proven(self, engine: Engine, within: float) -> c.Proven:
+        wanted = c.ProveIn(job_id="j", number=2, leader="jm-1", within=within)
+        found: c.Proven = await ActivityEnvironment().run(observing(engine).prove, wanted)
+        return found
+
+    async def test_one_that_takes_no_checkpoints_has_to_run_steadily(self):
+        proven = await self.proven(Engine(state=lambda t: EngineState.RUNNING, takes=False), 5)
+        assert proven.healthy
+
+    async def test_one_that_its_engine_restarts_says_why(self):
+        engine = Engine(state=lambda t: EngineState.RECOVERING, cause=lambda t: Failure("it cannot go on"))
+        proven = await self.proven(engine, 0.05)
+        assert (proven.healthy, proven.why) == (False, "as scripted: it cannot go on")
+
+
+class TestPoints:
+    async def gathered(self, monkeypatch: pytest.MonkeyPatch, named: str | None, found: Any) -> c.Gathered:
+        async def gather(*_: Any, **__: Any) -> Any:
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        monkeypatch.setattr(points, "gather", gather)
+        wanted = c.GatherIn(job_id="j", named=named)
+        made: c.Gathered = await ActivityEnvironment().run(observing(Engine()).gather, wanted)
+        return made
+
+    async def test_one_that_the_job_has_not(self, monkeypatch: pytest.MonkeyPatch):
+        gathered = await self.gathered(monkeypatch, "rp-0123", SimpleNamespace(points=[], unread=None))
+        assert gathered.code == "restore_point_missing"
+
+    async def test_files_that_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch):
+        found = SimpleNamespace(points=[], vanished=[], unread="file:///s")
+        assert (await self.gathered(monkeypatch, None, found)).code == "points_unreadable"
+
+    async def test_a_path_of_elsewhere_whose_files_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch):
+        async def away(_: str) -> bool:
+            raise Unreachable("the disk is away")
+
+        monkeypatch.setattr(state_files, "is_complete", away)
+        gathered = await self.gathered(monkeypatch, "file:///other/p", SimpleNamespace(points=[], unread=None))
+        assert (gathered.code, gathered.error) == ("points_unreadable", "the disk is away")
+
+    @pytest.mark.parametrize("complete", [True, False])
+    async def test_a_path_of_elsewhere_has_to_be_complete(self, monkeypatch: pytest.MonkeyPatch, complete: bool):
+        async def told(_: str) -> bool:
+            return complete
+
+        monkeypatch.setattr(state_files, "is_complete", told)
+        gathered = await self.gathered(monkeypatch, "file:///other/p", SimpleNamespace(points=[], unread=None))
+        assert gathered.code == (None if complete else "restore_point_missing")

@@ -1,0 +1,167 @@
+"""What Temporal, the database or a worker has lost, and what becomes of the jobs then."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.whole.penstock import Penstock
+
+EXPIRY = 3600.0
+
+
+def timeline(penstock: Penstock, name: str) -> str:
+    return "\n".join(e["message"] for e in penstock.ok("GET", f"/jobs/default:{name}/timeline?limit=500")["items"])
+
+
+def recover(penstock: Penstock, subject: str, **more: Any) -> list[dict[str, Any]]:
+    """What the recovery finds that has `subject` in what it is about."""
+    found = penstock.ok("POST", "/recovery", json=more)["findings"]
+    return [f for f in found if subject in f["subject"]]
+
+
+def workflow(penstock: Penstock, name: str) -> str:
+    return next(id_ for id_ in penstock.world.temporal.running if f"default:{name}" in id_)
+
+
+def change(penstock: Penstock, statement: str, *values: Any) -> None:
+    """Behind the back of everybody, as a restored backup does."""
+    penstock.world.store.db.execute(statement, values)
+
+
+def written_down(penstock: Penstock, name: str) -> None:
+    """Let time go on until the attempt of a start is written down, and no longer."""
+    id_ = penstock.job(name)["id"]
+    while not penstock.world.row("SELECT 1 FROM attempts WHERE job_id = ?", id_):
+        penstock.wait(0.02)
+
+
+class TestWorkflows:
+    def test_one_that_is_lost_in_the_middle_of_a_start(self, penstock: Penstock):
+        """Its command ends, and the job is what its attempt is: it was sent, so it runs."""
+        penstock.create("middle")
+        start = penstock.send("middle", "start")
+        written_down(penstock, "middle")
+        penstock.world.temporal.lose(workflow(penstock, "middle"))
+        penstock.wait(30)
+        recover(penstock, "middle")
+        ended = penstock.ended("middle", start["number"])
+        assert (ended["state"], "workflow was lost" in ended["error"]) == ("FAILED", True)
+        penstock.until(lambda: penstock.state("middle") in ("RUNNING", "DEPLOY_FAILED"))
+        penstock.done("middle", "kill")
+
+    def test_one_that_is_lost_while_the_cluster_is_away(self, penstock: Penstock):
+        """Whether anything of it runs cannot be told: that is for a person."""
+        penstock.create("blind")
+        penstock.send("blind", "start")
+        written_down(penstock, "blind")
+        endpoint = penstock.world.network.endpoints["http://flink-a:8081"]
+        endpoint.mode = "refuse"
+        penstock.world.temporal.lose(workflow(penstock, "blind"))
+        recover(penstock, "blind")
+        job = penstock.until(lambda: (found := penstock.job("blind"))["state"] != "DEPLOYING" and found)
+        endpoint.mode = "ok"
+        assert (job["state"], (job["blocked"] or {}).get("code")) == ("BLOCKED", "workflow_lost"), job
+        penstock.done("blind", "kill")
+
+    def test_one_that_has_forgotten_an_attempt_overwrites_none(self, penstock: Penstock):
+        """Temporal comes back from a backup: the next start would take the number of an attempt that there was."""
+        penstock.running("forgot")
+        row = penstock.world.row("SELECT snapshot FROM jobs WHERE name = 'forgot'")
+        penstock.wait(15)
+        penstock.done("forgot", "restart")
+        newest = penstock.job("forgot")["current_attempt"]["flink_job_id"]
+        penstock.world.temporal.lose(workflow(penstock, "forgot"))
+        change(penstock, "UPDATE jobs SET snapshot = ? WHERE name = 'forgot'", row[0])
+        recover(penstock, "forgot")
+        penstock.wait(60)
+        penstock.done("forgot", "kill")
+        done = penstock.do("forgot", "start", restore={"mode": "newest"})
+        assert (done["state"], "restored from a backup" in done["error"]) == ("FAILED", True), done
+        penstock.until(lambda: penstock.state("forgot") == "RUNNING")
+        assert penstock.job("forgot")["current_attempt"]["flink_job_id"] == newest, "what runs is followed again"
+        penstock.done("forgot", "kill")
+        assert penstock.flink_job("forgot").final
+
+    def test_one_whose_job_has_no_row_ends_when_nothing_of_it_runs(self, penstock: Penstock):
+        for name, end in (("rowless", "kill"), ("rowless-runs", None)):
+            penstock.running(name)
+            if end:
+                penstock.done(name, end)
+        ids = [id_ for id_ in penstock.world.temporal.running if "default:rowless" in id_]
+        change(penstock, "PRAGMA foreign_keys = OFF")
+        change(penstock, "DELETE FROM jobs WHERE name LIKE 'rowless%'")
+        found = {f["subject"]: f for f in recover(penstock, "rowless")}
+        assert sorted(found) == sorted(ids)
+        for id_ in ids:
+            refused = "rowless-runs" in id_
+            assert found[id_]["done"] is not refused
+            assert (id_ in penstock.world.temporal.running) is refused
+            assert ("kill" in found[id_]["action"]) is refused
+        penstock.world.temporal.lose(next(id_ for id_ in ids if "rowless-runs" in id_))
+
+
+class TestRecovery:
+    def test_a_policy_that_a_workflow_was_not_told(self, penstock: Penstock):
+        penstock.running("untold")
+        change(
+            penstock,
+            "UPDATE jobs SET policy = ?, savepoints = ? WHERE name = 'untold'",
+            json.dumps({"max_restarts": 7}),
+            json.dumps({"interval": 600}),
+        )
+        (found,) = recover(penstock, "untold", dry_run=True)
+        assert (found["kind"], found["done"]) == ("policy", False)
+        penstock.wait(3700)
+        instance = penstock.world.temporal.running[workflow(penstock, "untold")]
+        snapshot = instance.object.snapshot()
+        assert (snapshot.policy.max_restarts, snapshot.savepoints.interval) == (7, 600)
+        assert not recover(penstock, "untold", dry_run=True)
+        penstock.done("untold", "kill")
+
+    def test_a_watch_that_is_lost(self, penstock: Penstock):
+        id_ = next(i for i in penstock.world.temporal.running if i.startswith("cluster-") and i.endswith(":a"))
+        penstock.world.temporal.lose(id_)
+        found = [f for f in recover(penstock, "a") if f["kind"] == "watch"]
+        assert [(f["subject"], f["done"]) for f in found] == [("a", True)]
+        assert id_ in penstock.world.temporal.running
+
+    def test_a_command_that_is_too_old_when_temporal_is_back(self, penstock: Penstock):
+        penstock.running("too-late")
+        penstock.world.temporal.stop()
+        sent = penstock.send("too-late", "pause")
+        penstock.wait(EXPIRY + 100)
+        penstock.world.temporal.start()
+        ended = penstock.ended("too-late", sent["number"])
+        assert (ended["state"], "not carried out" in ended["error"]) == ("FAILED", True)
+        assert penstock.state("too-late") == "RUNNING"
+        penstock.done("too-late", "kill")
+
+
+class TestFiles:
+    def test_a_savepoint_that_was_never_completed_goes(self, penstock: Penstock):
+        penstock.running("half", savepoint_policy={"keep_last": 2})
+        id_ = penstock.job("half")["id"]
+        penstock.done("half", "savepoint")
+        at = next(p for p in penstock.world.disk.files if f"{id_}/savepoints/" in p)
+        root = at[: at.index("/savepoints/")]
+        folder = f"{root}/savepoints/1-abcdef/savepoint-1"
+        penstock.world.disk.write(f"{folder}/part", b"x")
+        penstock.wait(400)
+        penstock.done("half", "savepoint")
+        penstock.until(lambda: "was never completed" in timeline(penstock, "half"))
+        assert not [p for p in penstock.world.disk.files if folder in p]
+        penstock.done("half", "kill")
+
+    def test_checkpoints_of_attempts_that_ended_go(self, penstock: Penstock):
+        penstock.running("ended", savepoint_policy={"keep_last": 1, "keep_for": 0, "keep_attempts": 1})
+        first = penstock.job("ended")["current_attempt"]["flink_job_id"]
+        for _ in range(3):
+            penstock.wait(25)
+            penstock.done("ended", "restart")
+        penstock.wait(1000)
+        assert not [p for p in penstock.world.disk.files if first in p]
+        assert "deleted the checkpoints of attempt 1" in timeline(penstock, "ended")
+        last = penstock.job("ended")["current_attempt"]["flink_job_id"]
+        assert [p for p in penstock.world.disk.files if last in p]
+        penstock.done("ended", "kill")
