@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import wraps
-from importlib.util import find_spec
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
 
 from clusters.flink.errors import root_cause
+from clusters.flink.network import Network
 from clusters.protocol import Unreachable
 from core.effects import EngineError
-
-LIMITS = httpx.Limits(max_connections=40, max_keepalive_connections=20)
 
 
 class Refused(EngineError):
@@ -28,20 +25,15 @@ class Refused(EngineError):
         self.status = status
 
 
-# httpcore imports sniffio for each of its locks, to be told which event loop it runs in, and does without where that is
-# not installed. To look for it in vain takes almost half of a request; this says so at once.
-if find_spec("sniffio") is None:
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
-
-
 Transport = httpx.AsyncBaseTransport
-"""What takes a request and gives its answer: httpx's own speaks to the network."""
+"""What takes a request and gives its answer in the place of the network; what it raises is httpx's."""
 
 
-def new_client(timeout: float, transport: Transport | None = None) -> httpx.AsyncClient:
+def new_client(timeout: float, transport: Transport | None = None) -> Network | httpx.AsyncClient:
     """What all requests to Flink go through. `timeout` is in seconds; `transport` takes the place of the network."""
-    limit = httpx.Timeout(timeout, connect=5)
-    return httpx.AsyncClient(timeout=limit, limits=LIMITS, trust_env=False, transport=transport)
+    if transport is None:
+        return Network(timeout)
+    return httpx.AsyncClient(timeout=timeout, trust_env=False, transport=transport)
 
 
 class Http:
@@ -133,7 +125,7 @@ def reads(question: Callable[Given, Awaitable[Found]]) -> Callable[Given, Corout
 _closing: set[asyncio.Task[None]] = set()
 
 
-def _close_soon(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
+def _close_soon(loop: asyncio.AbstractEventLoop, client: Network | httpx.AsyncClient) -> None:
     """Whatever thread it is that has let go of it last."""
 
     def close() -> None:
