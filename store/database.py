@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -75,6 +76,7 @@ class Database:
             _prepare_sqlite(self.engine.sync_engine)
         _name_refusals(self.engine.sync_engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Session]:
@@ -85,9 +87,10 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Session]:
-        """A transaction: committed at the end, rolled back on an error. Raises `DatabaseUnavailable`."""
+        """A transaction: committed at the end, rolled back on an error. Raises `DatabaseUnavailable`. SQLite takes one
+        at a time: inside of one none is begun."""
         with _named():
-            async with self._sessions() as session:
+            async with self._turn(), self._sessions() as session:
                 # SQLite: take the write lock at once, so that two writers wait instead of failing half way.
                 with _named(OSError):
                     await session.connection(execution_options={"penstock_write": True})
@@ -95,6 +98,23 @@ class Database:
                 await session.flush()
                 with _named(OSError):
                     await self._commit(session)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """SQLite has one writer at a time, and who waits for it looks again after up to 100 ms. Those of one process
+        wait for each other here, in order, and without a connection and its thread."""
+        if not self.is_sqlite:
+            yield
+            return
+        try:
+            async with asyncio.timeout(waits.DATABASE_BUSY_SECONDS):
+                await self._writing.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable("others write to it for too long") from error
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     async def _commit(self, session: Session) -> None:
         written = _written.get()

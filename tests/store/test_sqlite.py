@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from store.database import Database, Taken
+from settings import waits
+from store.database import Database, DatabaseUnavailable, Taken
 
 
 @pytest.fixture
@@ -73,3 +75,28 @@ async def test_one_way_per_statement(db: Database, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sqlite.Connection, "_execute", counted)
     assert await values(db) == ["one", "two"]
     assert len(ways) == 2
+
+
+async def test_who_waits_to_write_takes_no_connection(db: Database):
+    """And comes in order."""
+
+    async def add(value: str) -> None:
+        async with db.write() as session:
+            assert pool.checkedout() == 1
+            await session.execute(text("INSERT INTO t (a) VALUES (:a)"), {"a": value})
+
+    pool: Any = db.engine.pool
+    names = [f"writer {number}" for number in range(30)]
+    await asyncio.gather(*map(add, names))
+    assert await values(db) == ["one", "two", *names]
+
+
+async def test_nobody_waits_for_ever_to_write(db: Database, monkeypatch: pytest.MonkeyPatch):
+    async with db.write():
+        monkeypatch.setattr(waits, "DATABASE_BUSY_SECONDS", 0.05)
+        with pytest.raises(DatabaseUnavailable, match="others write"):
+            async with db.write():
+                pass
+    assert await values(db) == ["one", "two"]
+    async with db.write() as session:
+        await session.execute(text("INSERT INTO t (a) VALUES ('three')"))
