@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from core.effects import EngineError, LogSink, Rejected
-from core.sql.operators import Json
+from core.sql.operators import Json, TableName
 from core.sql.script import Script, Statement
 from settings import waits
+
+KnownOptions: TypeAlias = Mapping[TableName, Mapping[str, str]]
+NO_OPTIONS: KnownOptions = {}
 
 
 class StatementFailed(EngineError):
@@ -94,9 +97,9 @@ class SqlGateway(Protocol):
         """What may stand at a position of a statement, as Flink's own completer says."""
         ...
 
-    async def compile(self, session: str, text: str, scratch: str) -> Json:
-        """The compiled plan of INSERTs, with the options of their tables. `scratch` is a folder that the gateway and
-        this process both see. Raises `StatementFailed`, `NoPlan`."""
+    async def compile(self, session: str, text: str, scratch: str, known: KnownOptions = NO_OPTIONS) -> Json:
+        """The compiled plan of INSERTs, with the options of their tables; those that are not `known` are asked for.
+        `scratch` is a folder that the gateway and this process both see. Raises `StatementFailed`, `NoPlan`."""
         ...
 
     async def prepare(self, session: str, before: list[str], tell: LogSink) -> None:

@@ -48,11 +48,11 @@ class Polling:
         """Whether the time is over."""
         return clock.monotonic() > self.until
 
-    async def again(self) -> bool:
-        """False when the time is over; else waits for the next pause, and is True."""
+    async def again(self, *, at_least: float = 0.0) -> bool:
+        """False when the time is over; else waits for the next pause, or for so many seconds, and is True."""
         if self.is_over:
             return False
-        await asyncio.sleep(self._next())
+        await asyncio.sleep(max(self._next(), at_least))
         return True
 
     def again_in_thread(self) -> bool:

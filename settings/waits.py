@@ -112,6 +112,10 @@ STATEMENT_SECONDS = 300.0
 """For the first result of a statement, unless its caller has less time."""
 STATEMENT_PACE = Pace(0.005, longest=0.25, growth=1.5)
 """Between two questions for the first result of a statement."""
+PLAN_SECONDS = 0.02
+"""That one takes at the least which plans, and submits perhaps: 30 ms and more on 2.3.0."""
+PLAN_PACE = Pace(0.01, longest=0.25, growth=1.4)
+"""Then between two questions for its result."""
 ROWS_PACE = Pace(0.005)
 """The same for one whose rows are there at once (SHOW, DESCRIBE, EXPLAIN)."""
 DISPOSE_SECONDS = 60.0

@@ -18,7 +18,7 @@ from core.specs import SqlSpec
 from core.sql import lineage, verdict
 from core.sql.operators import table_in
 from core.sql.plan import NotAPlan, Plan, read
-from core.sql.references import is_sensitive
+from core.sql.references import is_sensitive, options_of_created
 from core.sql.script import Script, parse_script, placed, runnable
 from core.sql.variables import text_of
 from services import Services
@@ -126,7 +126,8 @@ async def compiled(
         await gateway.prepare(session, environment.before, no_log)
         await gateway.set_up(session, script, no_log)
         try:
-            body = await gateway.compile(session, as_set(script.inserts), scratch_of(cluster))
+            known = options_of_created(environment.before, script)
+            body = await gateway.compile(session, as_set(script.inserts), scratch_of(cluster), known)
         except (StatementFailed, NoPlan) as error:
             await _explained(gateway, session, script)
             raise NotAPlan(error.message) from error

@@ -14,12 +14,23 @@ from clusters import state_files
 from clusters.flink.errors import place
 from clusters.flink.http import Http, Refused, Transport, reads
 from clusters.protocol import SqlProgram, Unreachable
-from clusters.sql import NoPlan, Result, SessionGone, StatementFailed, as_set, first_line, rejected
+from clusters.sql import (
+    NO_OPTIONS,
+    KnownOptions,
+    NoPlan,
+    Result,
+    SessionGone,
+    StatementFailed,
+    as_set,
+    first_line,
+    rejected,
+)
 from core.effects import EngineError, LogSink, Rejected
-from core.sql.operators import Json, table_in
+from core.sql.operators import Json, TableName, table_in
+from core.sql.references import options_of_created
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed
 from core.sql.tokens import literal, options_in, tokens
-from settings import waits
+from settings import clock, waits
 from settings.polling import poll
 
 
@@ -114,19 +125,23 @@ class RestGateway:
         *,
         timeout: float = waits.STATEMENT_SECONDS,
         config: Mapping[str, str] | None = None,
+        plans: bool = False,
     ) -> Result:
-        """Run one statement and wait for its first result. Raises `StatementFailed` with Flink's words, and
-        `Unreachable`."""
+        """Run one statement and wait for its first result. One that `plans` is not asked for at once. Raises
+        `StatementFailed` with Flink's words, and `Unreachable`."""
         operation = await self.start(session, statement, config)
-        polling = poll(waits.STATEMENT_PACE, seconds=timeout)
+        await asyncio.sleep(waits.PLAN_SECONDS if plans else 0)
+        polling = poll(waits.PLAN_PACE if plans else waits.STATEMENT_PACE, seconds=timeout)
         while True:
+            asked = clock.monotonic()
             try:
                 result = await self.page(session, operation, 0)
             except Unreachable as error:  # whatever became of this question: the statement was sent
                 raise Unreachable(error.message) from error
             if result.ready:
                 return result
-            if not await polling.again():
+            # A gateway that is busy answers slowly, and is asked less often.
+            if not await polling.again(at_least=clock.monotonic() - asked):
                 raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
 
     @reads
@@ -157,32 +172,35 @@ class RestGateway:
             raise _failed(error) from error
         return [str(c) for c in body.get("candidates") or []]
 
-    async def compile(self, session: str, text: str, scratch: str) -> Json:
-        """The compiled plan of INSERTs, with the options of their tables. Raises `StatementFailed`, `NoPlan`."""
+    async def compile(self, session: str, text: str, scratch: str, known: KnownOptions = NO_OPTIONS) -> Json:
+        """The compiled plan of INSERTs, with the options of their tables; those that are not `known` are asked for.
+        Raises `StatementFailed`, `NoPlan`."""
         path = f"{scratch.rstrip('/')}/{uuid.uuid4().hex}.json"
         try:
             await state_files.make_folder(scratch)
             await self.execute(
                 session,
                 f"COMPILE PLAN '{path}' FOR {text}",
-                # Options may hold secrets: they are not written to a file, but asked for below.
+                # Options may hold secrets: they are not written to a file, but added below.
                 config={"table.plan.compile.catalog-objects": "SCHEMA"},
+                plans=True,
             )
             body: Json = json.loads(await _read(path))
         finally:
             with contextlib.suppress(Unreachable):
                 await state_files.remove(path)
-        await self._add_options(session, body)
+        await self._add_options(session, body, known)
         return body
 
-    async def _add_options(self, session: str, plan: Json) -> None:
-        known: dict[str, dict[str, str]] = {}
+    async def _add_options(self, session: str, plan: Json, known: KnownOptions) -> None:
+        found = dict(known)
         for table in filter(None, map(table_in, plan["nodes"])):
-            name = str(table.get("identifier") or "")
-            if name and name not in known:
-                known[name] = await self.options(session, name)
-            if name and isinstance(table.get("resolvedTable"), dict):
-                table["resolvedTable"]["options"] = known[name]
+            if identifier := str(table.get("identifier") or ""):
+                name = TableName.parse(identifier)
+                if name not in found:
+                    found[name] = await self.options(session, identifier)
+                if isinstance(table.get("resolvedTable"), dict):
+                    table["resolvedTable"]["options"] = dict(found[name])
 
     async def options(self, session: str, table: str) -> dict[str, str]:
         """The options of a table (its name quoted), as the session has them; empty for what has none."""
@@ -209,7 +227,7 @@ class RestGateway:
             return
         text = as_one_job(program.script.inserts)
         try:
-            await self.execute(session, text)
+            await self.execute(session, text, plans=True)
         except StatementFailed as error:
             shift = 1 if text.startswith(STATEMENT_SET_HEAD) else 0
             culprit = await self.culprit(session, program.script.inserts, error, shift)
@@ -219,7 +237,8 @@ class RestGateway:
         assert program.planner is not None
         assert program.scratch is not None
         try:
-            compiled = await self.compile(session, as_set(program.script.inserts), program.scratch)
+            known = options_of_created(program.before, program.script)
+            compiled = await self.compile(session, as_set(program.script.inserts), program.scratch, known)
         except (StatementFailed, NoPlan) as error:
             # What is wrong with the text the text itself will say; what cannot be a plan runs without one.
             return await program.planner(None, error.message)
@@ -231,7 +250,10 @@ class RestGateway:
         await state_files.write(path, json.dumps(plan))
         try:
             await self.execute(
-                session, f"EXECUTE PLAN '{path}'", config={"table.plan.restore.catalog-objects": "IDENTIFIER"}
+                session,
+                f"EXECUTE PLAN '{path}'",
+                config={"table.plan.restore.catalog-objects": "IDENTIFIER"},
+                plans=True,
             )
         except StatementFailed as error:
             raise Rejected(error.message, stack=error.stack) from error

@@ -11,8 +11,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.errors import InvalidInput
 from core.names import NAME_PATTERN
+from core.sql.operators import TableName
 from core.sql.script import Script, parse
-from core.sql.tokens import Chain, Kind, Token, chain_at, chain_before, is_name, literal, name_at, options_in, unquoted
+from core.sql.tokens import (
+    Chain,
+    Kind,
+    Token,
+    chain_at,
+    chain_before,
+    is_name,
+    literal,
+    name_at,
+    options_in,
+    tokens,
+    unquoted,
+)
 
 _OPENS, _CLOSES = "${secret:", "}"
 _NAME = re.compile(NAME_PATTERN)
@@ -27,6 +40,10 @@ _URL_LOGIN = re.compile(r"://[^/\s:@']+:[^/\s@']+@|[?&;](?:password|pwd)=[^&;'$]
 _HARMLESS = re.compile(r"(token-ttl|secret-name|-path|\.path|\.location|\.type|\.enabled|\.class|\.mechanism)$")
 
 _WITH_OPTIONS = frozenset({"CREATE", "ALTER", "SET"})
+
+_LEAVE_TABLES = frozenset({"CREATE", "SET", "RESET", "ADD"})
+_DIALECT = "sql-dialect"
+_FIRST_DATABASE = ("default_catalog", "default_database")
 
 LONGEST_NAME = 3
 """Catalog, database, table."""
@@ -63,6 +80,32 @@ def created_by(parts: Sequence[Token]) -> Chain:
         return ()
     at = next((i for i, t in enumerate(parts[:5]) if t.word in ("TABLE", "VIEW", "FUNCTION")), None)
     return name_at(parts, at + 1) if at is not None else ()
+
+
+def options_of_created(before: Sequence[str], script: Script) -> dict[TableName, dict[str, str]]:
+    """The options of tables that statements make in a new session, those of `before` first, then the script's set-up.
+    What they do not tell for certain is left out: a table that is made twice, or LIKE another one; all of them where a
+    statement may change what others say."""
+    every = [*map(tokens, before), *(statement.tokens for statement in script.setup)]
+    if any(parts[0].word not in _LEAVE_TABLES or any(_DIALECT in t.text for t in parts) for parts in every):
+        return {}
+    found: dict[TableName, dict[str, str] | None] = {}
+    for parts in every:
+        chain = created_by(parts)
+        if 0 < len(chain) <= LONGEST_NAME:
+            table = TableName(*_FIRST_DATABASE[: LONGEST_NAME - len(chain)], *chain)
+            found[table] = _options_in_create(parts) if table not in found else None
+    return {table: options for table, options in found.items() if options is not None}
+
+
+def _options_in_create(parts: Sequence[Token]) -> dict[str, str] | None:
+    words = [t.word for t in parts]
+    if "TABLE" not in words[1:3] or "LIKE" in words or "WITH" not in words:
+        return None
+    last = parts[len(words) - words[::-1].index("WITH") :]
+    if any(t.kind is Kind.ESCAPED for t in last):
+        return None
+    return {literal(key.text): literal(value.text) for key, value in options_in(last)}
 
 
 def written(script: Script) -> set[Chain]:

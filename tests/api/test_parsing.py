@@ -69,7 +69,7 @@ class Gateway:
         self.sent.append(statement)
         return [["id", "BIGINT", True, None, None, None]] if statement.startswith("DESCRIBE") else [["a plan"]]
 
-    async def compile(self, session: str, text: str, scratch: str) -> dict[str, Any]:
+    async def compile(self, session: str, text: str, scratch: str, known: Any) -> dict[str, Any]:
         self.sent.append(text)
         return body("count-filtered")
 

@@ -106,3 +106,10 @@ class TestNumbers:
         assert not [
             n for n, v in numbers.items() if not n.endswith(("_SECONDS", "_TRIES")) and not isinstance(v, kinds)
         ]
+
+
+async def test_a_pause_may_have_to_be_longer(sleeper: Sleeper):
+    polling = poll(Pace(1.0, growth=2.0))
+    for at_least in (0.5, 5.0, 0.0):
+        assert await polling.again(at_least=at_least)
+    assert sleeper.slept == [1.0, 5.0, 4.0]

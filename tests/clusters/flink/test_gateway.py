@@ -1,13 +1,16 @@
-"""What of a statement was perhaps sent."""
+"""What of a statement was perhaps sent, and how often a gateway is asked."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from clusters.flink.gateway import RestGateway
 from clusters.protocol import Unreachable
+from core.sql.operators import TableName
+from settings import waits
 
 
 async def test_a_statement_whose_result_cannot_be_asked_for_was_sent(monkeypatch: pytest.MonkeyPatch):
@@ -31,3 +34,53 @@ async def test_a_statement_that_could_not_be_sent_was_not(monkeypatch: pytest.Mo
         await gateway.execute("s", "INSERT INTO t SELECT 1")
     assert not error.value.sent
     await gateway.http.close()
+
+
+class Recording:
+    """In the place of HTTP: `asked` are the requests, and answers are those of a statement that is done at the third
+    question."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, gateway: RestGateway):
+        self.asked: list[str] = []
+        self.slept: list[float] = []
+        monkeypatch.setattr(gateway.http, "call", self.call)
+        monkeypatch.setattr(asyncio, "sleep", self.sleep)
+
+    async def call(self, method: str, path: str, **more: Any) -> Any:
+        self.asked.append(more["json"]["statement"] if method == "POST" else "result")
+        if method == "POST":
+            return {"operationHandle": "o"}
+        if self.asked[-3:] != ["result"] * 3:
+            return {"resultType": "NOT_READY", "nextResultUri": "/v2/x/result/0"}
+        table = "CREATE TABLE x (id INT) WITH ('connector' = 'asked')"
+        return {"resultType": "PAYLOAD", "results": {"data": [{"fields": [table]}]}}
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+async def test_a_statement_that_plans_is_not_asked_for_at_once(monkeypatch: pytest.MonkeyPatch):
+    gateway = RestGateway("http://127.0.0.1:1")
+    made = Recording(monkeypatch, gateway)
+    await gateway.execute("s", "EXECUTE PLAN 'x'", plans=True)
+    assert made.asked == ["EXECUTE PLAN 'x'", "result", "result", "result"]
+    assert made.slept[0] == waits.PLAN_SECONDS
+    assert len(made.slept) == 3
+
+
+async def test_a_plan_has_the_options_that_are_known_and_those_that_are_asked_for(monkeypatch: pytest.MonkeyPatch):
+    gateway = RestGateway("http://127.0.0.1:1")
+    made = Recording(monkeypatch, gateway)
+
+    def source(name: str) -> Any:
+        table = {"identifier": f"`default_catalog`.`default_database`.`{name}`", "resolvedTable": {"schema": {}}}
+        return {"scanTableSource": {"table": table}}
+
+    plan: Any = {"nodes": [source("a"), source("x"), source("a")]}
+    known = {TableName("default_catalog", "default_database", "a"): {"connector": "known"}}
+    await gateway._add_options("s", plan, known)
+    options = [node["scanTableSource"]["table"]["resolvedTable"]["options"] for node in plan["nodes"]]
+    assert options == [{"connector": "known"}, {"connector": "asked"}, {"connector": "known"}]
+    assert [words for words in made.asked if words != "result"] == [
+        "SHOW CREATE TABLE `default_catalog`.`default_database`.`x`"
+    ]

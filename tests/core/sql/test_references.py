@@ -11,6 +11,7 @@ from core.sql.references import (
     definition_overrides,
     in_clear,
     named,
+    options_of_created,
     resolved_script,
     secrets_in,
 )
@@ -125,3 +126,64 @@ class TestSecrets:
             check_script(parse(text))
         assert "Line " in error.value.message
         assert "penstock secrets set" in (error.value.remedy or "")
+
+
+class TestOptionsOfCreated:
+    """What a session says of a table that was made in it, without being asked."""
+
+    def options(self, text: str, *before: str) -> dict[str, dict[str, str]]:
+        found = options_of_created(before, parse(text + ";\nINSERT INTO s SELECT 1"))
+        return {str(table).removeprefix("default_catalog."): options for table, options in found.items()}
+
+    def test_of_every_table_by_its_full_name(self):
+        text = """CREATE TABLE a (id BIGINT) COMMENT 'x' WITH ('connector' = 'it''s', 'k' = 'v');
+        CREATE TEMPORARY TABLE IF NOT EXISTS db.`b` (id INT) PARTITIONED BY (id) WITH ('connector'='b');
+        CREATE TABLE other.db.c (id INT) WITH ('connector' = 'c')"""
+        assert self.options(text, "CREATE TABLE `default_catalog`.`default_database`.`d` (x INT) WITH ('o' = 'd')") == {
+            "default_database.a": {"connector": "it's", "k": "v"},
+            "db.b": {"connector": "b"},
+            "other.db.c": {"connector": "c"},
+            "default_database.d": {"o": "d"},
+        }
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            "CREATE TABLE b (id INT) WITH ('connector' = 'c')",
+            "CREATE TABLE default_database.b (id INT) WITH ('connector' = 'c')",
+            "CREATE TEMPORARY VIEW b AS SELECT 1",
+        ],
+    )
+    def test_not_of_one_that_is_made_twice(self, more: str):
+        text = "CREATE TABLE a (id INT) WITH ('o' = 'a'); CREATE TABLE b (id INT) WITH ('o' = 'b')"
+        assert self.options(f"{text}; {more}") == {"default_database.a": {"o": "a"}}
+        assert self.options(text, more) == {"default_database.a": {"o": "a"}}
+
+    @pytest.mark.parametrize(
+        "one",
+        [
+            "CREATE TABLE b WITH ('o' = 'x') LIKE a",
+            "CREATE TABLE b (id INT) WITH ('o' = 'x') LIKE a (EXCLUDING ALL)",
+            "CREATE OR REPLACE TABLE b (id INT) WITH ('o' = 'x')",
+            "CREATE TABLE b (id INT)",
+            "CREATE TABLE b (id INT) WITH ('o' = E'\\x')",
+            "CREATE VIEW b AS WITH x AS (SELECT 1) SELECT * FROM x",
+        ],
+    )
+    def test_not_of_one_whose_text_does_not_tell(self, one: str):
+        assert self.options(f"CREATE TABLE a (id INT) WITH ('o' = 'a'); {one}") == {"default_database.a": {"o": "a"}}
+
+    @pytest.mark.parametrize(
+        "one",
+        [
+            "USE db",
+            "USE CATALOG c",
+            "ALTER TABLE a SET ('o' = 'b')",
+            "DROP TABLE a",
+            "LOAD MODULE hive",
+            "SET 'table.sql-dialect' = 'hive'",
+        ],
+    )
+    def test_of_none_where_a_statement_may_change_what_others_say(self, one: str):
+        assert self.options(f"CREATE TABLE a (id INT) WITH ('o' = 'a'); {one}") == {}
+        assert self.options("CREATE TABLE a (id INT) WITH ('o' = 'a')", one) == {}
