@@ -13,6 +13,7 @@ from clusters.flink.clients import Clients
 from clusters.flink.gateway import RestGateway
 from clusters.flink.http import Refused, Transport
 from clusters.flink.rest import RUN_TIMEOUT, FlinkRest
+from clusters.flink.together import Together
 from clusters.protocol import (
     AnotherFlink,
     Checkpoints,
@@ -82,6 +83,8 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         self._flink_home = flink_home
         self._built = built or Path(tempfile.gettempdir())
         self._clients = clients
+        self._overviews = Together(self._rest.overview)
+        self._leaders = Together(self._rest.leader)
         self._marks = programs.Marks(self._rest)
         self._uploads: dict[str, asyncio.Lock] = {}
         self._jar_ids: dict[str, str] = {}
@@ -306,7 +309,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         """Cancel the fence, and wait until it is at its end: it needs no slot for that."""
         polling = poll(waits.FENCE_JOB_PACE, seconds=waits.FENCE_JOB_SECONDS)
         while True:
-            jobs = await self._rest.overview()
+            jobs = await self._overviews.ask()
             seen = jobs.get(ref.handle)
             if seen is None:  # the id is used up, and what used it is so old that Flink does not list it any more
                 return True
@@ -330,7 +333,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             raise programs.several(ref.handle, jobs, others)
 
     async def overview(self) -> Overview:
-        found = await self._rest.overview()
+        found = await self._overviews.ask()
         fenced = frozenset(h for h, seen in found.items() if fence.is_fence(h, seen.name))
         return Overview({h: seen for h, seen in found.items() if h not in fenced}, fenced)
 
@@ -352,7 +355,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
 
     async def leader(self) -> Leader:
         """Raises `AnotherFlink` when it leads another cluster than the expected one."""
-        leader = await self._rest.leader()
+        leader = await self._leaders.ask()
         if self.expected is not None and leader.cluster is not None and leader.cluster != self.expected:
             raise AnotherFlink(
                 f"What answers at {self._rest.http.url} is another Flink ({leader.cluster}), not the one that was "
