@@ -33,15 +33,18 @@ async def command_log(database: Database, scope: str | None) -> AsyncIterator[Lo
 
     async def keep_flushing() -> None:
         # Stopped by an event, not cancelled: a batch that is being written would be lost.
-        last = False
+        last, took = False, 0.0
         while not last:
             last = stop.is_set()  # one more batch after the end was told: the lines that came meanwhile
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), waits.FLUSH_SECONDS)
+                # A database that is busy is written to less often.
+                await asyncio.wait_for(stop.wait(), waits.FLUSH_SECONDS + 10 * took)
+            began = clock.monotonic()
             try:
                 await flush()
             except Exception as error:  # tried again with the next batch
                 structlog.get_logger().warning("log lines could not be written", scope=scope, why=str(error))
+            took = min(waits.FLUSH_SECONDS, clock.monotonic() - began)
 
     def tell(line: str) -> None:
         waiting.append((clock.now(), line.replace("\x00", "")))

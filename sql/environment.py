@@ -198,9 +198,11 @@ async def as_it_was(
     properties: dict[str, str] = {}
     libraries = [Library(**library) for library in made_of["libraries"]]
     tables = [Made(**table) for table in made_of["tables"]]
-    granted = {(i.resource.project, i.resource.name) for i in await resources.visible(session, project)}
-    for table in tables:
-        if table.owner != project and table.name is not None and (table.owner, table.name) not in granted:
+    foreign = [table for table in tables if table.owner != project and table.name is not None]
+    visible = await resources.visible(session, project) if foreign else []
+    granted = {(i.resource.project, i.resource.name) for i in visible}
+    for table in foreign:
+        if (table.owner, table.name) not in granted:
             raise InvalidInput(
                 f"It ran with {table.owner}/{table.name}, which this project may not use any more.",
                 code="access_denied",

@@ -20,7 +20,7 @@ async def get(session: AsyncSession, digest: str | None) -> PlanRow | None:
 
 async def keep(session: AsyncSession, row: PlanRow) -> None:
     """Keep a compiled plan; one that is kept already stays."""
-    if await session.get(PlanRow, row.digest) is None:
+    if await session.scalar(select(PlanRow.digest).where(PlanRow.digest == row.digest)) is None:
         session.add(row)
         await session.flush()
 

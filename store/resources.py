@@ -35,15 +35,17 @@ async def get(session: AsyncSession, project: str, name: str) -> Resource:
 
 async def visible(session: AsyncSession, project: str) -> list[Visible]:
     """All tables that a project may use: its own, and those granted to it."""
-    own = await session.scalars(select(Resource).where(Resource.project == project).order_by(Resource.name))
     query = (
         select(Resource, Grant)
-        .join(Grant, (Grant.project == Resource.project) & (Grant.resource == Resource.name))
-        .where(Grant.grantee == project)
-        .order_by(Resource.project, Resource.name)
+        .outerjoin(
+            Grant,
+            (Grant.project == Resource.project) & (Grant.resource == Resource.name) & (Grant.grantee == project),
+        )
+        .where((Resource.project == project) | Grant.grantee.is_not(None))
+        .order_by(Resource.project != project, Resource.project, Resource.name)
     )
-    granted = [Visible(r, g.read, g.write) for r, g in (await session.execute(query)).all()]
-    return [*(Visible(r, True, True) for r in own), *granted]
+    found = (await session.execute(query)).all()
+    return [Visible(r, True, True) if r.project == project else Visible(r, g.read, g.write) for r, g in found]
 
 
 async def grants(session: AsyncSession, project: str, resource: str) -> Sequence[Grant]:
