@@ -77,6 +77,10 @@ class SimulatedFlink:
                 self._add(properties["$internal.pipeline.job-id"], properties["pipeline.name"])
             return {"operationHandle": "o"}
 
+        @app.post("/v2/sessions/{handle}/configure-session")
+        async def configure(handle: str) -> Any:
+            return {}
+
         @app.get("/v2/sessions/{handle}/operations/{operation}/result/0")
         async def result(handle: str, operation: str) -> Any:
             return {"resultType": "PAYLOAD", "results": {"data": []}}

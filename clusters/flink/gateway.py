@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,9 +27,9 @@ from clusters.sql import (
 )
 from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json, TableName, table_in
-from core.sql.references import options_of_created
+from core.sql.references import options_of_created, stays_in_session
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed
-from core.sql.tokens import literal, options_in, tokens
+from core.sql.tokens import Token, literal, options_in, tokens
 from settings import clock, waits
 from settings.polling import poll
 
@@ -264,7 +264,7 @@ class RestGateway:
         """What Penstock puts in front of a script. Raises `Rejected`."""
         for statement in before:
             try:
-                await self.execute(session, statement)
+                await self._set_up(session, statement, tokens(statement))
             except StatementFailed as error:
                 head = " ".join(statement.split("(", 1)[0].split())[:120]
                 for line in (error.stack or "").splitlines():
@@ -272,12 +272,25 @@ class RestGateway:
                 raise Rejected(f"{head}: {error.message}", stack=error.stack) from error
 
     async def set_up(self, session: str, script: Script, tell: LogSink) -> None:
+        moves = any(statement.first == "USE" for statement in script.setup)
         for statement in script.setup:
             tell(f"statement {statement.number}: {first_line(statement)}")
             try:
-                await self.execute(session, placed(statement))
+                await self._set_up(session, placed(statement), statement.tokens, moves=moves)
             except StatementFailed as error:
                 raise rejected(statement, error, tell) from error
+
+    async def _set_up(self, session: str, text: str, parts: Sequence[Token], *, moves: bool = False) -> None:
+        """Run a statement that changes the session. One that stays in its memory is carried out in the request itself;
+        others, which may wait for somebody, would hold up a thread that the gateway answers by. Raises as `execute`."""
+        if parts and not moves and stays_in_session(parts):
+            path = f"/v2/sessions/{session}/configure-session"
+            try:
+                await self.http.call("POST", path, json={"statement": text}, timeout=waits.STATEMENT_SECONDS)
+                return
+            except Refused:  # it has changed nothing, and is refused again, with its place
+                pass
+        await self.execute(session, text)
 
     async def culprit(self, session: str, inserts: list[Statement], error: StatementFailed, shift: int) -> Statement:
         """Which INSERT an error is about: by its place, or by asking Flink to explain each alone."""

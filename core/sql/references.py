@@ -82,6 +82,17 @@ def created_by(parts: Sequence[Token]) -> Chain:
     return name_at(parts, at + 1) if at is not None else ()
 
 
+def stays_in_session(parts: Sequence[Token]) -> bool:
+    """Whether a statement changes a session's own memory only: a SET, or a CREATE TABLE in the catalog that each has of
+    its own. Where the session has moved to another catalog, a short name is one of there."""
+    words = [t.word for t in parts]
+    if words[0] == "SET":
+        return True
+    chain = created_by(parts)
+    own = 0 < len(chain) < LONGEST_NAME or chain[:1] == _FIRST_DATABASE[:1]
+    return own and "TABLE" in words[1:3] and "LIKE" not in words
+
+
 def options_of_created(before: Sequence[str], script: Script) -> dict[TableName, dict[str, str]]:
     """The options of tables that statements make in a new session, those of `before` first, then the script's set-up.
     What they do not tell for certain is left out: a table that is made twice, or LIKE another one; all of them where a

@@ -170,7 +170,9 @@ class Gateway:
             404, f"org.apache.flink.table.gateway.api.utils.SqlGatewayException: Session '{handle}' does not exist."
         )
 
-    def _in(self, session: Session, method: str, rest: list[str], body: Mapping[str, Any]) -> Answer:
+    def _in(
+        self, session: Session, method: str, rest: list[str], body: Mapping[str, Any]
+    ) -> Answer | asyncio.Future[Answer]:
         match (method, *rest):
             case ("POST", "heartbeat"):
                 return 200, {}
@@ -187,6 +189,8 @@ class Gateway:
                     context=NEUTRAL,
                 )
                 return 200, {"operationHandle": handle}
+            case ("POST", "configure-session"):
+                return self._configure(session, str(body["statement"]))
             case ("GET", "operations", handle, "result", _):
                 operation = session.operations[handle]
                 if not operation.ready:
@@ -206,6 +210,22 @@ class Gateway:
             case ("DELETE", "operations", _, "close"):
                 return 200, {"status": "CLOSED"}
         return error(404, "Not found")
+
+    def _configure(self, session: Session, statement: str) -> asyncio.Future[Answer]:
+        """Answered when it is done."""
+        answer: asyncio.Future[Answer] = self.loop.create_future()
+        operation, generation = Operation(), self.generation
+
+        def work() -> None:
+            self._execute(session, operation, statement, generation)
+            why = operation.failure
+            done = (
+                error(500, f"SqlGatewayException: Failed to configure session.\nCaused by: {why}") if why else (200, {})
+            )
+            answer.set_result(done if operation.ready else RESET)
+
+        self.loop.call_later(0.002 + 0.02 * self.random.random() ** 4, work, context=NEUTRAL)
+        return answer
 
     def _execute(self, session: Session, operation: Operation, statement: str, generation: int) -> None:
         if generation != self.generation:

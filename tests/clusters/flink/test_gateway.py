@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from clusters.flink.gateway import RestGateway
+from clusters.flink.http import Refused
 from clusters.protocol import Unreachable
+from core.effects import Rejected, no_log
 from core.sql.operators import TableName
+from core.sql.script import parse
 from settings import waits
 
 
@@ -84,3 +87,51 @@ async def test_a_plan_has_the_options_that_are_known_and_those_that_are_asked_fo
     assert [words for words in made.asked if words != "result"] == [
         "SHOW CREATE TABLE `default_catalog`.`default_database`.`x`"
     ]
+
+
+class Configured:
+    """In the place of HTTP: `asked` are the statements that were sent, each with the end of its path; what `refuses`
+    says is refused, however it is sent."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, gateway: RestGateway, refuses: str = ""):
+        self.asked: list[tuple[str, str]] = []
+        self.refuses = refuses
+        monkeypatch.setattr(gateway.http, "call", self.call)
+
+    async def call(self, method: str, path: str, **more: Any) -> Any:
+        if method == "GET":
+            if self.refuses and self.refuses in self.asked[-1][1]:
+                raise Refused(500, "no", "org.apache.flink.table.api.ValidationException: no")
+            return {"resultType": "PAYLOAD", "results": {}}
+        self.asked.append((path.rpartition("/")[2], more["json"]["statement"]))
+        if path.endswith("/configure-session") and self.refuses and self.refuses in self.asked[-1][1]:
+            raise Refused(500, "Failed to configure session.", "SqlGatewayException: Failed to configure session.")
+        return {"operationHandle": "o"}
+
+
+async def test_what_stays_in_the_session_is_one_request(monkeypatch: pytest.MonkeyPatch):
+    gateway = RestGateway("http://127.0.0.1:1")
+    made = Configured(monkeypatch, gateway)
+    script = parse("SET 'a' = 'b'; CREATE TABLE t (id INT); CREATE VIEW v AS SELECT 1; INSERT INTO t SELECT 1")
+    await gateway.prepare(
+        "s", ["CREATE TABLE IF NOT EXISTS `default_catalog`.`db`.`x` (id INT)", "ADD JAR 'x'"], no_log
+    )
+    await gateway.set_up("s", script, no_log)
+    assert [how for how, _ in made.asked] == [
+        "configure-session",
+        "statements",
+        "configure-session",
+        "configure-session",
+        "statements",
+    ]
+    made.asked.clear()
+    await gateway.set_up("s", parse("USE CATALOG hive; CREATE TABLE t (id INT)"), no_log)
+    assert [how for how, _ in made.asked] == ["statements", "statements"], "it may be a table of another server"
+
+
+async def test_what_is_refused_is_refused_in_the_words_of_the_statement(monkeypatch: pytest.MonkeyPatch):
+    gateway = RestGateway("http://127.0.0.1:1")
+    made = Configured(monkeypatch, gateway, refuses="TABLE t")
+    with pytest.raises(Rejected, match="Statement 1, line 1, column 1: no"):
+        await gateway.set_up("s", parse("CREATE TABLE t (id INT)"), no_log)
+    assert [how for how, _ in made.asked] == ["configure-session", "statements"]

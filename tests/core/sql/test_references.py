@@ -14,6 +14,7 @@ from core.sql.references import (
     options_of_created,
     resolved_script,
     secrets_in,
+    stays_in_session,
 )
 from core.sql.script import parse
 from core.sql.tokens import quoted, quoted_name, tokens
@@ -187,3 +188,26 @@ class TestOptionsOfCreated:
     def test_of_none_where_a_statement_may_change_what_others_say(self, one: str):
         assert self.options(f"CREATE TABLE a (id INT) WITH ('o' = 'a'); {one}") == {}
         assert self.options("CREATE TABLE a (id INT) WITH ('o' = 'a')", one) == {}
+
+
+@pytest.mark.parametrize(
+    ("statement", "stays"),
+    [
+        ("SET 'a' = 'b'", True),
+        ("CREATE TABLE a (id INT) WITH ('o' = 'a')", True),
+        ("CREATE TEMPORARY TABLE IF NOT EXISTS db.a (id INT)", True),
+        ("CREATE TABLE `default_catalog`.`db`.`a` (id INT)", True),
+        ("CREATE TABLE hive.db.a (id INT)", False),
+        ("CREATE TABLE a LIKE hive.db.b", False),
+        ("CREATE OR REPLACE TABLE a (id INT)", False),
+        ("CREATE VIEW a AS SELECT * FROM hive.db.b", False),
+        ("CREATE CATALOG hive WITH ('type' = 'hive')", False),
+        ("CREATE DATABASE IF NOT EXISTS `default_catalog`.`db`", False),
+        ("CREATE FUNCTION f AS 'x.Y'", False),
+        ("ADD JAR '/x.jar'", False),
+        ("USE CATALOG hive", False),
+        ("DROP TABLE a", False),
+    ],
+)
+def test_what_needs_nothing_but_the_memory_of_its_session(statement: str, stays: bool):
+    assert stays_in_session(tokens(statement)) is stays
