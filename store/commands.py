@@ -116,7 +116,7 @@ async def append(session: AsyncSession, scope_: str, lines: Sequence[tuple[datet
     """Add lines, each with its moment, to a log."""
     rows: list[dict[str, Any]] = [{"scope": scope_, "at": at, "text": line} for at, line in lines]
     if rows:
-        await session.execute(insert(LogLine), rows)
+        await (await session.connection()).execute(insert(LogLine), rows)
 
 
 async def lines(session: AsyncSession, scope_: str, *, after: int = 0, limit: int = 1000) -> list[LogLine]:
