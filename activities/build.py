@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from activities import contracts as c
 from activities.logs import bind, command_log, heartbeats, log_of
 from activities.missing import present
-from activities.submit import requirements_of
+from activities.programs import requirements_of
 from builds import git, jars, maven, pyenv
 from core.effects import EngineError, LogSink, Rejected
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SessionClusterSpec, SqlSpec, build_key

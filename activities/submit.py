@@ -5,54 +5,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 
 from activities import contracts as c
 from activities.fence import has_run, spend
-from activities.hosting import cluster_program
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of
-from activities.missing import present, unknown_type
-from builds import pyenv
-from builds.jars import main_class
+from activities.missing import present
+from activities.programs import ArtifactMissing, Programs
 from clusters.protocol import (
     SEVERAL_JOBS,
     Engine,
-    JarProgram,
     Overview,
-    Program,
     ProgramFailed,
-    PythonProgram,
     Ref,
     SharedByPrograms,
-    SqlProgram,
     Submission,
     Unclear,
     Unreachable,
 )
 from core.effects import EngineError, LogSink, Rejected
-from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
-from core.specs import JobType, SqlSpec, is_hosted_key
-from core.sql.script import parse_script, runnable
-from core.sql.variables import text_of
 from observation.growth import Growth
 from services import Services
 from settings import clock, waits
-from settings.installed import flink_python
 from settings.polling import poll
-from sql.attempt_plan import PlanOfAttempt
-from sql.compiling import ran_like, scratch_of
-from sql.environment import as_it_was, environment, python_properties
 from store import attempts
 from store.tables import Attempt, Cluster
-
-
-class ArtifactMissing(Rejected):
-    """It was built once, and has to be built again."""
 
 
 class Submitter:
@@ -76,7 +57,7 @@ class Submitter:
             attempt, cluster = present(found.attempt, what), found.cluster
             maybe_sent = wanted.maybe_sent or activity.info().attempt > 1
             try:
-                submission = await self._submission(found, attempt, tell)
+                submission = await Programs(services).submission(found, attempt, tell)
             except ArtifactMissing as error:
                 tell(error.message)
                 return c.Submitted(
@@ -244,130 +225,6 @@ class Submitter:
             return await self._refused(attempt, cluster, Rejected(message), tell, pulse)
         return c.Submitted(state=c.SubmitState.REJECTED, error=message, code=error.code)
 
-    async def _submission(self, found: attempts.Context, attempt: Attempt, tell: LogSink) -> Submission:
-        job, cluster, spec = found.job, found.cluster, found.version.spec
-        effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
-        program: Program
-        type_: JobType = spec["type"]
-        match type_:
-            case "sql":
-                program, more = await self._sql(found, attempt, effective, tell)
-                effective |= more
-            case "session-cluster":
-                program = await cluster_program(self._services, found, attempt)
-                effective = {key: value for key, value in effective.items() if not is_hosted_key(key)}
-            case "jar":
-                program = await self._jar(spec, attempt)
-            case "pyflink":
-                program = await self._python_program(spec, attempt, cluster, tell)
-            case _:
-                raise unknown_type(type_)
-        if attempt.restored_from:
-            tell(f"state: {attempt.restored_why}: {attempt.restored_from}")
-        parallelism = spec.get("parallelism")
-        return Submission(
-            ref=Ref(attempt.flink_job_id, attempt.handle),
-            name=f"{job.project}:{job.name}",
-            program=program,
-            config=effective,
-            parallelism=int(str(parallelism)) if parallelism else None,
-            restore_path=attempt.restored_from,
-            allow_non_restored_state=bool(attempt.config.get("allow_non_restored_state")),
-        )
-
-    async def _sql(
-        self, found: attempts.Context, attempt: Attempt, config: Mapping[str, str], tell: LogSink
-    ) -> tuple[Program, Mapping[str, str]]:
-        """The script with what it names, the plan that it runs from, and properties that its libraries need."""
-        spec = SqlSpec.model_validate(found.version.spec)
-        services, project = self._services, found.job.project
-        try:
-            script = parse_script(text_of(spec))
-            async with services.database.read() as session:
-                like = await ran_like(session, attempt)
-                made_of = attempt.config.get("sql") or (like.config.get("sql") if like else None) or {}
-                if "tables" in made_of:
-                    made = await as_it_was(services, session, project, script, made_of)
-                else:
-                    made = await environment(
-                        services,
-                        session,
-                        project,
-                        script,
-                        uses=spec.libraries,
-                        open_secrets=True,
-                        table_options=config,
-                    )
-        except PenstockError as error:
-            raise Rejected(str(error)) from error
-        if like is not None:
-            tell(f"it runs what attempt {like.number} ran")
-        deciding = PlanOfAttempt(services, attempt, found.version, made, found.cluster.flink_version, tell, like)
-        plan, planner = await deciding.known()
-        program = SqlProgram(
-            runnable(made.script),
-            before=made.before,
-            secrets=made.secrets,
-            plan=plan,
-            planner=planner,
-            scratch=scratch_of(found.cluster),
-        )
-        return program, python_properties(self._services, found.cluster, made)
-
-    async def _jar(self, spec: dict[str, Any], attempt: Attempt) -> JarProgram:
-        """Raises `ArtifactMissing`, and `Rejected` when nothing says where it begins."""
-        services, key = self._services, str(attempt.config["build_key"])
-        async with services.database.read() as session:
-            built = await attempts.build(session, key)
-        if built is None or built.sha256 is None:
-            raise ArtifactMissing(f"the build {key[:12]} is not in the database any more")
-        jar = services.artifacts.jar(built.sha256)
-        if not jar.exists():
-            raise ArtifactMissing(f"the jar {built.sha256[:12]} is not in the artifact store any more")
-        entry = spec.get("entry_class")
-        if not entry and main_class(jar) is None:
-            raise Rejected("The jar's manifest names no main class; set entry_class.")
-        return JarProgram(jar, built.sha256, str(entry) if entry else None, _args(spec))
-
-    async def _python_program(
-        self, spec: dict[str, Any], attempt: Attempt, cluster: Cluster, tell: LogSink
-    ) -> PythonProgram:
-        """Raises `ArtifactMissing`, and `Rejected` when this worker has no Python for it."""
-        services, key = self._services, str(attempt.config["build_key"])
-        root = services.artifacts.program(key)
-        if not root.exists():
-            raise ArtifactMissing(f"the program {key[:12]} is not in the artifact store any more")
-        python = await self._python(spec, root, cluster, tell)
-        return PythonProgram(
-            root=root,
-            entry_file=str(spec["entry_file"]) if spec.get("entry_file") else None,
-            module=str(spec["module"]) if spec.get("module") else None,
-            args=_args(spec),
-            python=python,
-        )
-
-    async def _python(self, spec: dict[str, object], root: Path, cluster: Cluster, tell: LogSink) -> Path:
-        settings = self._services.settings
-        base = flink_python(settings.cache, cluster.flink_version)
-        if not base.exists():
-            raise Rejected(
-                f"PyFlink {cluster.flink_version} is not installed on this worker; "
-                f"run `penstock flink install {cluster.flink_version}` there."
-            )
-        return await pyenv.ensure(
-            self._services.artifacts,
-            base,
-            requirements_of(spec, root),
-            build_env=settings.build_env,
-            timeout=settings.build_timeout,
-            output_limit=settings.build_log_limit,
-            tell=tell,
-        )
-
-
-def _args(spec: dict[str, Any]) -> list[str]:
-    return [str(argument) for argument in spec.get("args") or []]
-
 
 def _ran() -> c.Submitted:
     message = "the cluster had taken it, it has completed checkpoints, and the cluster does not know it any more"
@@ -412,11 +269,3 @@ def _what_ended(jobs: Sequence[str], ended: Mapping[str, EngineState]) -> str:
         EngineState.FAILED: "had failed by itself",
     }
     return " ".join(f"Its Flink job {job} {words.get(ended[job], 'was cancelled')}." for job in jobs)
-
-
-def requirements_of(spec: dict[str, object], root: Path) -> str:
-    """The requirements of a PyFlink program as the text of a requirements file."""
-    wanted = spec.get("requirements")
-    if isinstance(wanted, str):
-        return (root / wanted).read_text(errors="replace")
-    return "\n".join(str(item) for item in wanted) if isinstance(wanted, list) else ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from core.effects import EngineError
 from core.jobs.observations import Trouble
 
 MAX_MESSAGE = 1200
+_DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
 _CAUSE = re.compile(r"^(?:Caused by: |\[CIRCULAR REFERENCE: ?)?((?:[a-z_][\w$]*\.)+[A-Z][\w$]*)(?:: (.*))?$")
 _NOISE = re.compile(
     r"^(Failed to fetchResults\.?|Failed to execute the operation [0-9a-f-]+\.?|Internal server error\.?|"
@@ -105,3 +107,8 @@ def _short(message: str) -> str:
     message = re.sub(r"(SQL validation failed\. )+", "SQL validation failed. ", message)
     message = re.sub(r"\n\s*\n+", "\n", message).strip()
     return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+
+
+def is_duplicate(error: EngineError) -> bool:
+    """Whether Flink has refused an id because it has taken it before."""
+    return any(word in (error.stack or "") for word in _DUPLICATE)

@@ -8,12 +8,15 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clusters.flink import fence, programs, pyflink
+from clusters.flink import programs, pyflink
 from clusters.flink.clients import Clients
+from clusters.flink.errors import is_duplicate
+from clusters.flink.fence import Fence, told_apart
 from clusters.flink.gateway import RestGateway
 from clusters.flink.http import Refused, Transport
-from clusters.flink.rest import RUN_TIMEOUT, FlinkRest
+from clusters.flink.rest import FlinkRest
 from clusters.flink.together import Together
+from clusters.flink.uploads import Uploads
 from clusters.protocol import (
     AnotherFlink,
     Checkpoints,
@@ -41,12 +44,10 @@ from clusters.protocol import (
     Vertex,
 )
 from clusters.sql import scrub
-from core.effects import EngineError, LogSink, Rejected, no_log
-from core.jobs.observations import ENDED, EngineState
+from core.effects import EngineError, LogSink, Rejected
+from core.jobs.observations import EngineState
 from settings import waits
-from settings.polling import poll
 
-_DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
 # A client of Flink's sends a job again and again to whoever leads by then (20 times, 3 s apart), and closing its
 # session does not end that (seen on 2.3.0). Ours is the only one that sends again: it asks first.
 NO_RETRIES = {"rest.retry.max-attempts": "0"}
@@ -55,8 +56,6 @@ FORGETS = (
     "take the id of one again; set it to false (on 2.3 application-result-store.delete-on-commit, too)"
 )
 _SENDING = ("RestClusterClient", "JobSubmissionException")
-FORGOTTEN_LOOKS = 5
-_JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
 
 class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Identified):
@@ -81,13 +80,12 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         self._rest = FlinkRest(self._urls, transport=transport)
         self.gateways = [RestGateway(url, transport=transport) for url in gateways]
         self._flink_home = flink_home
-        self._built = built or Path(tempfile.gettempdir())
         self._clients = clients
         self._overviews = Together(self._rest.overview)
         self._leaders = Together(self._rest.leader)
         self._marks = programs.Marks(self._rest)
-        self._uploads: dict[str, asyncio.Lock] = {}
-        self._jar_ids: dict[str, str] = {}
+        self._uploads = Uploads(self._rest)
+        self._fence = Fence(self._rest, self._overviews, self._uploads, built or Path(tempfile.gettempdir()))
         self.expected: str | None = None
         """`Leader.cluster` of the Flink that was registered; None takes whichever answers."""
 
@@ -167,7 +165,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             overview = await self.overview()
         if ref.handle in overview.fenced:
             raise Rejected("its id was spent: it was given up before it reached the cluster", stack=error.stack)
-        return ref.handle in overview.jobs or _is_duplicate(error)
+        return ref.handle in overview.jobs or is_duplicate(error)
 
     async def _submit_sql(self, submission: Submission, program: SqlProgram, tell: LogSink) -> None:
         properties = {
@@ -228,99 +226,12 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
     async def _submit_jar(self, submission: Submission, program: JarProgram, tell: LogSink) -> None:
         body = _run_body(submission, program)
         tell(f"running {body.get('entryClass') or 'the main class'}")
-        ran = await self._run_uploaded(program.path, f"{program.sha256}.jar", body, tell)
+        ran = await self._uploads.run(program.path, f"{program.sha256}.jar", body, tell)
         if ran != submission.ref.flink_job_id:
             raise programs.own_id(ran)
 
-    async def _run_uploaded(
-        self, jar: Path, name: str, body: Mapping[str, Any], tell: LogSink, *, timeout: float = RUN_TIMEOUT
-    ) -> str:
-        """The id of the Flink job that it has become."""
-        jar_id = await self._uploaded(jar, name, tell)
-        try:
-            return await self._rest.run(jar_id, body, timeout=timeout)
-        except Refused as error:
-            # An uploaded jar vanishes with its JobManager.
-            self._jar_ids.pop(name, None)
-            if not any(word in (error.stack or "") for word in _JAR_GONE):
-                raise
-            if jar_id in (await self._rest.jars()).values():
-                raise
-        return await self._rest.run(await self._uploaded(jar, name, tell), body, timeout=timeout)
-
-    async def _uploaded(self, jar: Path, name: str, tell: LogSink) -> str:
-        """The id of the uploaded jar. Flink opens every uploaded jar to list them, so it is asked once."""
-        async with self._uploads.setdefault(name, asyncio.Lock()):
-            jar_id = self._jar_ids.get(name) or (await self._rest.jars()).get(name)
-            if jar_id is None:
-                tell(f"uploading {jar.name} ({jar.stat().st_size / 1e6:.1f} MB)")
-                jar_id = await self._rest.upload(jar, name)
-            self._jar_ids[name] = jar_id
-            return jar_id
-
     async def fence(self, ref: Ref) -> bool:
-        overview = await self.overview()
-        if ref.handle not in overview.fenced:
-            if ref.handle in overview.jobs:
-                return False
-            await self._check_memory()
-            # Refused as a duplicate, and not shown: it is old and forgotten, or the attempt is being taken this moment.
-            for _ in range(FORGOTTEN_LOOKS):
-                if not await self._send_fence(ref):
-                    break
-                overview = await self.overview()
-                if ref.handle in overview.fenced or ref.handle in overview.jobs:
-                    break
-                await asyncio.sleep(waits.FORGOTTEN_PAUSE_SECONDS)
-        return await self._see_fence_end(ref)
-
-    async def _check_memory(self) -> None:
-        """Before 2.3 a highly available Flink deletes the result of a job as soon as it has ended, with its defaults,
-        and takes the id again (seen on 1.20.5). Raises `Unclear`."""
-        if not (await self._rest.leader()).forgets:
-            return
-        version = str((await self._rest.cluster()).get("flink-version"))
-        if version.startswith("1.") or version.startswith(("2.0", "2.1", "2.2")):
-            raise Unclear(
-                f"this Flink ({version}, highly available) forgets jobs that have ended, so that an id cannot be spent "
-                "on it; set job-result-store.delete-on-commit to false in its configuration and restart its JobManagers"
-            )
-
-    async def _send_fence(self, ref: Ref) -> bool:
-        """True when the id was refused as a duplicate."""
-        jar = await fence.jar(self._built)
-        name = fence.name_of(ref.flink_job_id)
-        body = {
-            "jobId": ref.flink_job_id,
-            "entryClass": fence.ENTRY_CLASS,
-            "programArgsList": [name],
-            "parallelism": 1,
-            "flinkConfiguration": {"pipeline.name": name},
-        }
-        try:
-            await self._run_uploaded(jar, jar.name, body, no_log, timeout=waits.FENCE_JOB_SECONDS)
-        except Refused as error:
-            if not _is_duplicate(error):
-                raise Unclear(f"Flink does not take the job that would spend its id: {error.message}") from error
-            return True
-        return False
-
-    async def _see_fence_end(self, ref: Ref) -> bool:
-        """Cancel the fence, and wait until it is at its end: it needs no slot for that."""
-        polling = poll(waits.FENCE_JOB_PACE, seconds=waits.FENCE_JOB_SECONDS)
-        while True:
-            jobs = await self._overviews.ask()
-            seen = jobs.get(ref.handle)
-            if seen is None:  # the id is used up, and what used it is so old that Flink does not list it any more
-                return True
-            if not fence.is_fence(seen.handle, seen.name):
-                return False
-            if seen.state in ENDED:
-                return True
-            if polling.is_over:
-                raise Unclear("the job that spends its id does not end")
-            await self._rest.cancel(ref.flink_job_id)
-            await polling.again()
+        return await self._fence.spends(ref.flink_job_id)
 
     # Looking --------------------------------------------------------------------------------
 
@@ -333,9 +244,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             raise programs.several(ref.handle, jobs, others)
 
     async def overview(self) -> Overview:
-        found = await self._overviews.ask()
-        fenced = frozenset(h for h, seen in found.items() if fence.is_fence(h, seen.name))
-        return Overview({h: seen for h, seen in found.items() if h not in fenced}, fenced)
+        return told_apart(await self._overviews.ask())
 
     async def look(self, ref: Ref) -> JobSeen:
         seen = (await self.overview()).jobs.get(ref.handle)
@@ -422,10 +331,6 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             await self._rest.cancel(ref.flink_job_id)
         except Refused as error:
             raise Rejected(error.message, stack=error.stack) from error
-
-
-def _is_duplicate(error: EngineError) -> bool:
-    return any(word in (error.stack or "") for word in _DUPLICATE)
 
 
 def _was_on_its_way(error: EngineError) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clusters.flink.rest import seconds
+from clusters.flink.identity import seconds
 from tests.simulation.loop import EPOCH, NEUTRAL, SimLoop
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.flink.rest import FlinkRest, cluster_identity
+from clusters.flink.identity import cluster_identity
+from clusters.flink.rest import FlinkRest
 
 PLAIN = {
     "jobmanager.rpc.address": "127.0.0.1",

@@ -3,7 +3,7 @@
 import pytest
 
 from clusters.flink.errors import restore_trouble
-from clusters.flink.rest import seconds
+from clusters.flink.identity import seconds
 from core.jobs.observations import Trouble
 
 TRUNCATED = """org.apache.flink.runtime.client.JobInitializationException: Could not start the JobMaster.

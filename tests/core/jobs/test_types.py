@@ -12,7 +12,7 @@ from core.jobs.types import TYPES, traits
 from core.specs import JobSpec, JobType
 
 ROOT = Path(__file__).resolve().parents[3]
-MAKES_PROGRAMS = {"activities/submit.py"}
+MAKES_PROGRAMS = {"activities/programs.py"}
 """Where the program of an attempt is made of its spec, which is another thing for each type."""
 
 
