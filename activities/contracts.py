@@ -14,6 +14,7 @@ from core.jobs.retention import SavepointPolicy
 # Names, as they stand in histories.
 RECORD = "record"
 OPEN_ATTEMPT = "open_attempt"
+START_ATTEMPT = "start_attempt"
 BUILD = "build"
 RUN_BUILD = "run_build"
 FETCH_LIBRARY = "fetch_library"
@@ -81,6 +82,14 @@ class Opened(BaseModel):
     version: int = 0
     ended: bool = False
     revision: int = 0
+
+
+class StartAttempt(OpenAttempt):
+    """The same, to be sent as soon as it is written down. `command_id` is whose log to write to, `patience` the seconds
+    that it has to run in (None: the setting's)."""
+
+    command_id: str | None = None
+    patience: float | None = None
 
 
 class BuildIn(BaseModel):
@@ -165,6 +174,15 @@ class Seen(BaseModel):
     trouble: Trouble | None = None
     old_checkpoints: bool = False
     """There may be checkpoints of ended attempts that the job's policy does not keep."""
+
+
+class Started(BaseModel):
+    """How far a start came. `conflict`: the attempt was not written down, and nothing of it sent. `seen` is how it
+    runs, or ended; None while that is not known, and where the cluster does not have it."""
+
+    conflict: Opened | None = None
+    submitted: Submitted = Submitted(state=SubmitState.UNREACHABLE)
+    seen: Seen | None = None
 
 
 class Diagnosis(BaseModel):

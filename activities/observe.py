@@ -16,7 +16,7 @@ from activities.looking import confirm_missing, now_ms, observation, why_ended
 from activities.missing import present
 from clusters import state_files
 from clusters.protocol import AliveElsewhere, Checkpoints, Engine, JobSeen, Metrics, Ref, Unreachable
-from core.effects import EngineError
+from core.effects import EngineError, LogSink
 from core.errors import NotFound
 from core.jobs.observations import ENDED, EngineState, Lost, Observation, Trouble
 from core.jobs.overrides import overridden
@@ -53,13 +53,13 @@ class Observing:
             )
             return attempt, await clusters.get(session, attempt.cluster)
 
-    async def _look(self, wanted: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> Observation:
+    async def _look(self, leader: str | None, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
         seen, asked = await confirm_missing(
             engine,
             ref,
-            leader=wanted.leader,
+            leader=leader,
             grace=self._services.settings.lost_grace,
             growth=Growth.of(attempt, cluster),
         )
@@ -73,7 +73,7 @@ class Observing:
             polling = poll(waits.UNREACHABLE_PACE, seconds=waits.UNREACHABLE_SECONDS)
             while True:
                 try:
-                    return c.Seen(observation=await self._look(wanted, attempt, cluster))
+                    return c.Seen(observation=await self._look(wanted.leader, attempt, cluster))
                 except Unreachable as error:
                     if isinstance(error, AliveElsewhere) or not await polling.again():
                         return c.Seen(why=error.message)
@@ -106,7 +106,7 @@ class Observing:
                 return c.Seen(observation=await self._with_course(found, attempt, cluster))
         async with heartbeats():
             try:
-                return c.Seen(observation=await self._look(wanted, attempt, cluster))
+                return c.Seen(observation=await self._look(wanted.leader, attempt, cluster))
             except Unreachable as error:
                 return c.Seen(why=error.message)
 
@@ -129,42 +129,53 @@ class Observing:
         """Wait until all tasks of an attempt run, or it ends, or the time is over; returns what was seen last."""
         async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
             attempt, cluster = await self._attempt(wanted)
-            engine = self._services.engines.get(cluster)
-            ref = Ref(attempt.flink_job_id, attempt.handle)
-            limit = min(self._services.settings.running_timeout, wanted.patience or math.inf)
-            polling = poll(waits.STARTING_PACE, seconds=limit)
-            told, last = "", c.Seen(why="not seen yet")
-            # A job takes this long at the least; asking sooner only takes time from the one who deploys it.
-            await asyncio.sleep(waits.STARTING_PACE.first)
-            while True:
-                try:
-                    asked = now_ms()
-                    seen = await engine.look(ref)
-                    if seen.state is EngineState.MISSING:
-                        last = c.Seen(observation=await self._look(wanted, attempt, cluster))
-                    else:
-                        last = c.Seen(observation=observation(attempt, seen, asked))
-                    if seen.state is EngineState.RECOVERING and attempt.restored_from:
-                        trouble = await self._cannot_restore(engine, ref)
-                        if trouble is not None:
-                            tell(f"it cannot restore its state: {trouble[1]}")
-                            return last.model_copy(update={"trouble": trouble[0], "why": trouble[1]})
-                    if seen.state is EngineState.RUNNING and (why := await self._overridden(engine, attempt, cluster)):
-                        tell(why)
-                        return last.model_copy(update={"trouble": Trouble.OVERRIDDEN, "why": why})
-                    if seen.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
-                        first = failure.message.splitlines()[0]
-                        seen = JobSeen(seen.handle, seen.state, detail=f"{seen.detail}: {first}")
-                        last = c.Seen(observation=observation(attempt, seen, asked))
-                except EngineError as error:
-                    last = c.Seen(why=error.message)
-                state = last.observation.state if last.observation else None
-                words = (last.observation.detail if last.observation else last.why) or ""
-                if words != told:
-                    told = words
-                    tell(words)
-                if state is EngineState.RUNNING or state in ENDED or not await polling.again():
-                    return last
+            return await self.until_it_runs(
+                attempt, cluster, tell, leader=wanted.leader, seconds=self.patience(wanted.patience)
+            )
+
+    def patience(self, asked: float | None) -> float:
+        """The seconds that an attempt has to run in, where `asked` for so many at the most."""
+        return min(self._services.settings.running_timeout, asked or math.inf)
+
+    async def until_it_runs(
+        self, attempt: Attempt, cluster: Cluster, tell: LogSink, *, leader: str | None, seconds: float
+    ) -> c.Seen:
+        """As the activity does; `leader` is the JobManager that took it."""
+        engine = self._services.engines.get(cluster)
+        ref = Ref(attempt.flink_job_id, attempt.handle)
+        polling = poll(waits.STARTING_PACE, seconds=seconds)
+        told, last = "", c.Seen(why="not seen yet")
+        # A job takes this long at the least; asking sooner only takes time from the one who deploys it.
+        await asyncio.sleep(waits.STARTING_PACE.first)
+        while True:
+            try:
+                asked = now_ms()
+                seen = await engine.look(ref)
+                if seen.state is EngineState.MISSING:
+                    last = c.Seen(observation=await self._look(leader, attempt, cluster))
+                else:
+                    last = c.Seen(observation=observation(attempt, seen, asked))
+                if seen.state is EngineState.RECOVERING and attempt.restored_from:
+                    trouble = await self._cannot_restore(engine, ref)
+                    if trouble is not None:
+                        tell(f"it cannot restore its state: {trouble[1]}")
+                        return last.model_copy(update={"trouble": trouble[0], "why": trouble[1]})
+                if seen.state is EngineState.RUNNING and (why := await self._overridden(engine, attempt, cluster)):
+                    tell(why)
+                    return last.model_copy(update={"trouble": Trouble.OVERRIDDEN, "why": why})
+                if seen.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
+                    first = failure.message.splitlines()[0]
+                    seen = JobSeen(seen.handle, seen.state, detail=f"{seen.detail}: {first}")
+                    last = c.Seen(observation=observation(attempt, seen, asked))
+            except EngineError as error:
+                last = c.Seen(why=error.message)
+            state = last.observation.state if last.observation else None
+            words = (last.observation.detail if last.observation else last.why) or ""
+            if words != told:
+                told = words
+                tell(words)
+            if state is EngineState.RUNNING or state in ENDED or not await polling.again():
+                return last
 
     async def _overridden(self, engine: Engine, attempt: Attempt, cluster: Cluster) -> str | None:
         """Whether a program has chosen its state in the place of Penstock. A SQL script cannot."""
@@ -218,7 +229,7 @@ class Observing:
                     seen = await engine.look(ref)
                     if seen.state is EngineState.MISSING:
                         # Its tasks may run on without their JobManager: what follows may start another attempt.
-                        there = await self._look(wanted, attempt, cluster)
+                        there = await self._look(wanted.leader, attempt, cluster)
                         if there.state is not EngineState.MISSING:
                             continue
                         return c.Proven(healthy=False, why="the cluster has lost it", observation=there)

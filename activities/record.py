@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -17,6 +19,16 @@ from store.record import UnknownJob, apply
 from store.tables import Attempt
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Written:
+    """An attempt that is written down, with all that its submission depends on. `is_new`: by this call, so that nobody
+    can have sent it before."""
+
+    found: attempts.Context
+    attempt: Attempt
+    is_new: bool
 
 
 class Recorder:
@@ -57,6 +69,11 @@ class Recorder:
         """Write an attempt down with all that its submission needs. Doing it again changes nothing; another attempt
         by the same number is left as it is, and told."""
         bind(job=wanted.job_id, attempt=wanted.number)
+        opened = await self.open(wanted)
+        return opened if isinstance(opened, c.Opened) else c.Opened()
+
+    async def open(self, wanted: c.OpenAttempt) -> Written | c.Opened:
+        """The same: the attempt as it is written down, or the newest one where the number is another's."""
         database = self._services.database
         async with database.read() as session:
             found = await attempts.context(session, wanted.job_id, wanted.number, wanted.version)
@@ -65,40 +82,38 @@ class Recorder:
         existing = found.attempt
         if existing is not None and not _is_same(existing, wanted):
             return await self._conflict(wanted)
-        effective = effective_config(found.job, found.cluster, found.project, found.version)
         if existing is None:
+            effective = effective_config(found.job, found.cluster, found.project, found.version)
             handle = await self._services.engines.get(found.cluster).reserve(wanted.flink_job_id)
+            attempt = Attempt(
+                job_id=wanted.job_id,
+                number=wanted.number,
+                flink_job_id=wanted.flink_job_id,
+                handle=handle,
+                cluster=wanted.cluster,
+                version=wanted.version,
+                state="RECORDED",
+                restored_from=wanted.restore_path,
+                restored_why=wanted.restore_why,
+                cause=wanted.cause,
+                config={
+                    "effective": {k: e.model_dump(mode="json") for k, e in effective.items()},
+                    "build_key": wanted.build_key,
+                    "commit": wanted.commit,
+                    "allow_non_restored_state": wanted.allow_non_restored_state,
+                    "accept_changed_state": wanted.accept_changed_state,
+                    "accept_unknown_state": wanted.accept_unknown_state,
+                    "automatic": wanted.automatic,
+                    "like": wanted.like,
+                    "leader": (found.cluster.health or {}).get("leader"),
+                },
+                started_at=clock.now(),
+            )
         async with database.write() as session:
             if existing is None:
-                await attempts.add(
-                    session,
-                    Attempt(
-                        job_id=wanted.job_id,
-                        number=wanted.number,
-                        flink_job_id=wanted.flink_job_id,
-                        handle=handle,
-                        cluster=wanted.cluster,
-                        version=wanted.version,
-                        state="RECORDED",
-                        restored_from=wanted.restore_path,
-                        restored_why=wanted.restore_why,
-                        cause=wanted.cause,
-                        config={
-                            "effective": {k: e.model_dump(mode="json") for k, e in effective.items()},
-                            "build_key": wanted.build_key,
-                            "commit": wanted.commit,
-                            "allow_non_restored_state": wanted.allow_non_restored_state,
-                            "accept_changed_state": wanted.accept_changed_state,
-                            "accept_unknown_state": wanted.accept_unknown_state,
-                            "automatic": wanted.automatic,
-                            "like": wanted.like,
-                            "leader": (found.cluster.health or {}).get("leader"),
-                        },
-                        started_at=clock.now(),
-                    ),
-                )
+                await attempts.add(session, attempt)
             await apply(session, wanted.record)
-            return c.Opened()
+        return Written(found, existing or attempt, is_new=existing is None)
 
     async def _conflict(self, wanted: c.OpenAttempt) -> c.Opened:
         """The workflow has forgotten attempts: Temporal was restored from a backup, or the workflow was reset."""

@@ -54,23 +54,29 @@ class Submitter:
                 found = await attempts.context(session, wanted.job_id, wanted.number)
             what = f"attempt {wanted.number} of job {wanted.job_id}"
             found = present(found, what)
-            attempt, cluster = present(found.attempt, what), found.cluster
             maybe_sent = wanted.maybe_sent or activity.info().attempt > 1
-            try:
-                submission = await Programs(services).submission(found, attempt, tell)
-            except ArtifactMissing as error:
-                tell(error.message)
-                return c.Submitted(
-                    state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing", maybe_sent=maybe_sent
-                )
-            except Rejected as error:
-                if maybe_sent:
-                    return await self._refused(attempt, cluster, error, tell, pulse)
-                return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
-            except Unreachable as error:  # of a second try it is not known what the first one sent
-                state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
-                return c.Submitted(state=state, error=error.message, code=f"submission_{state.value}")
-            return await self._until_clear(attempt, cluster, submission, tell, pulse, maybe_sent=maybe_sent)
+            return await self.send(found, present(found.attempt, what), tell, pulse, maybe_sent=maybe_sent)
+
+    async def send(
+        self, found: attempts.Context, attempt: Attempt, tell: LogSink, pulse: Pulse, *, maybe_sent: bool
+    ) -> c.Submitted:
+        """Submit `attempt`, which is written down; `maybe_sent`: an earlier try may have sent it."""
+        cluster = found.cluster
+        try:
+            submission = await Programs(self._services).submission(found, attempt, tell)
+        except ArtifactMissing as error:
+            tell(error.message)
+            return c.Submitted(
+                state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing", maybe_sent=maybe_sent
+            )
+        except Rejected as error:
+            if maybe_sent:
+                return await self._refused(attempt, cluster, error, tell, pulse)
+            return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code="rejected")
+        except Unreachable as error:  # of a second try it is not known what the first one sent
+            state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
+            return c.Submitted(state=state, error=error.message, code=f"submission_{state.value}")
+        return await self._until_clear(attempt, cluster, submission, tell, pulse, maybe_sent=maybe_sent)
 
     async def _until_clear(
         self,

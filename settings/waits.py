@@ -88,6 +88,11 @@ STEADY_SECONDS = 10.0
 
 SUBMIT_PACE = Pace(2.0)
 """Until it is clear what became of a submission: each question is a look at all jobs."""
+OPEN_SECONDS = 30.0
+"""For an attempt to be written down, when it is sent in the same step."""
+STARTS_SOON_SECONDS = 2.0
+"""That an attempt is followed in the step that sends it; one that takes longer to run is followed by a step of its own,
+and its job is shown as DEPLOYED meanwhile."""
 LAST_SEND_SECONDS = 30.0
 """That a send has at the least, when the time of the submission is nearly over."""
 LAST_TRIES = 3
@@ -207,6 +212,9 @@ FOLLOW_BUILD_SECONDS = 0.5
 """Between two looks at a build's log that is followed into a command's."""
 FOLLOW_SECONDS = 0.4
 """Between two looks at a command's log that a person follows."""
+
+ENDING_PACE = Pace(0.02, longest=0.25, growth=1.2)
+"""Between two looks at all commands whose end somebody waits for, since the newest of them began to."""
 
 # The API -----------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from activities.observe import Observing
 from activities.record import Recorder
 from activities.recovery import Recovery
 from activities.retain import Retaining
+from activities.start import Starter
 from activities.stop import Stopper
 from activities.submit import Submitter
 from core.queues import KINDS, Kind
@@ -68,12 +69,13 @@ def runner() -> Runner:
 def activities_of(services: Services) -> dict[Kind, list[Callable[..., Any]]]:
     """All activities, by the kind of queue that each is on."""
     builder, observing = Builder(services), Observing(services, Observer(services, reports=True))
-    recorder, stopper = Recorder(services), Stopper(services)
+    recorder, stopper, submitter = Recorder(services), Stopper(services), Submitter(services)
     return {
         "main": [
             recorder.record,
             recorder.open_attempt,
-            Submitter(services).submit,
+            submitter.submit,
+            Starter(services, recorder, submitter, observing).start_attempt,
             observing.look,
             observing.check,
             observing.await_running,

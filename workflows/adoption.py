@@ -70,4 +70,4 @@ class Adoption:
         number, version = s.attempts + 1, command.version or s.version
         s.attempts = number
         s.attempt = AttemptSnapshot(number=number, flink_job_id=flink_job_id, version=version, leader=leader)
-        await self._deployment.open(None, "adopted as it ran", f"command {command.number}: adopt")
+        await self._deployment.open("adopted as it ran", f"command {command.number}: adopt")

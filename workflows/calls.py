@@ -88,6 +88,11 @@ async def open_attempt(argument: c.OpenAttempt) -> c.Opened:
     return opened or c.Opened()  # of an earlier generation it gave nothing back
 
 
+async def start_attempt(argument: c.StartAttempt) -> c.Started:
+    summary = f"start attempt {argument.number}, version {argument.version}: {argument.restore_why}"[:200]
+    return await _call(c.START_ATTEMPT, argument, c.Started, summary, limit=timedelta(hours=2))
+
+
 async def build(argument: c.BuildIn) -> c.Built:
     return await _call(
         c.BUILD, argument, c.Built, f"build version {argument.version}", limit=timedelta(hours=3), queue="build"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
 from activities import contracts as c
 from core.jobs import blocked
@@ -18,7 +20,7 @@ from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
 from workflows.endings import Endings
-from workflows.failure import Failed
+from workflows.failure import Failed, Interrupted
 from workflows.failure_policy import FailurePolicy
 from workflows.observations import Observations
 from workflows.predecessor import Predecessor
@@ -85,6 +87,8 @@ class Deployment:
             await self.start(
                 NewAttempt(s.version, restore, cause, requested_by=RESTART_POLICY, explicit=False, automatic=True)
             )
+            if self._context.since(2):
+                await journal.write_owed("restarted")
         except Failed as failure:
             if s.state is JobState.DEPLOY_FAILED:
                 if failure.code in PUT_OFF:
@@ -133,11 +137,19 @@ class Deployment:
             commit=built.commit,
             requested_by=new.requested_by,
         )
-        journal.display()
-        await self.open(choice.path, choice.why, new.cause, automatic=new.automatic, repeat=repeat)
-        await self._submission.submit()
+        if not context.since(2):
+            journal.display()
+        opening = self._opening(choice.path, choice.why, new.cause, automatic=new.automatic, repeat=repeat)
+        seen: c.Seen | None = None
+        if context.since(2):
+            started = await self._start(opening, new.patience)
+            await self._submission.submit(started.submitted)
+            seen = started.seen
+        else:
+            await self._open(opening)
+            await self._submission.submit()
         if context.is_live():
-            await self._follow(new.patience)
+            await self._follow(new.patience, seen)
 
     def check_started(self) -> None:
         """Raise `Failed` unless the job runs, or has run to its end."""
@@ -147,35 +159,57 @@ class Deployment:
         if s.state not in (JobState.RUNNING, JobState.FINISHED):
             raise Failed(f"The cluster has accepted it, but it does not run: {s.reason}", "not_running")
 
-    async def open(
+    async def open(self, why: str, cause: str) -> None:
+        """Write the current attempt down, which runs already; `why` its state is what it is. Raises `Failed` with the
+        job BLOCKED when the database has attempts that the workflow does not know."""
+        await self._open(self._opening(None, why, cause))
+
+    def _opening(
         self, path: str | None, why: str, cause: str, *, automatic: bool = False, repeat: int | None = None
-    ) -> None:
-        """Write the current attempt down, before anything is sent; `path` is what it is restored from, `why` it is
-        that. Raises `Failed` with the job BLOCKED when the database has attempts that the workflow does not know."""
+    ) -> c.OpenAttempt:
+        """The current attempt, as it is written down before anything is sent; `path` is what it is restored from,
+        `why` it is that."""
         context, s = self._context, self._context.snapshot
         attempt = context.attempt
-        opened = await calls.open_attempt(
-            c.OpenAttempt(
-                job_id=s.job_id,
-                cluster=s.cluster,
-                number=attempt.number,
-                flink_job_id=attempt.flink_job_id,
-                version=attempt.version,
-                restore_path=path,
-                restore_why=why,
-                allow_non_restored_state=attempt.accepted.loss,
-                accept_changed_state=attempt.accepted.change,
-                accept_unknown_state=attempt.accepted.unknown,
-                automatic=automatic,
-                like=repeat,
-                cause=cause,
-                build_key=attempt.build_key,
-                commit=attempt.commit,
-                record=context.journal.record(pin=path or ""),
-            )
+        return c.OpenAttempt(
+            job_id=s.job_id,
+            cluster=s.cluster,
+            number=attempt.number,
+            flink_job_id=attempt.flink_job_id,
+            version=attempt.version,
+            restore_path=path,
+            restore_why=why,
+            allow_non_restored_state=attempt.accepted.loss,
+            accept_changed_state=attempt.accepted.change,
+            accept_unknown_state=attempt.accepted.unknown,
+            automatic=automatic,
+            like=repeat,
+            cause=cause,
+            build_key=attempt.build_key,
+            commit=attempt.commit,
+            record=context.journal.record(pin=path or ("" if attempt.number > 1 else None)),
         )
+
+    async def _open(self, opening: c.OpenAttempt) -> None:
+        opened = await calls.open_attempt(opening)
         if opened.conflict:
             await self._history_lost(opened)
+
+    async def _start(self, opening: c.OpenAttempt, patience: float | None) -> c.Started:
+        """Write the current attempt down, and send it. Raises as `_open` does, and whatever it is left by when a kill
+        comes in or the step fails."""
+        context = self._context
+        command = context.journal.command
+        argument = c.StartAttempt(**dict(opening), command_id=command.id if command else None, patience=patience)
+        try:
+            with context.may_leave():
+                started = await calls.start_attempt(argument)
+        except (Interrupted, asyncio.CancelledError, FailureError):
+            await self._see_it_written(opening)
+            raise
+        if started.conflict is not None:
+            await self._history_lost(started.conflict)
+        return started
 
     async def _history_lost(self, newest: c.Opened) -> NoReturn:
         """The database has attempts that this workflow does not know. Nothing was sent; the newest of them is what the
@@ -194,18 +228,28 @@ class Deployment:
         context.points_may_exist()
         await context.park(blocked.history_lost(own, newest.number, newest.flink_job_id))
 
-    async def _follow(self, patience: float | None) -> None:
-        """The cluster has the attempt: follow it until it runs or ends."""
+    async def _see_it_written(self, opening: c.OpenAttempt) -> None:
+        """A start was left, and nobody knows how far it came. Who makes sure of the attempt has to find its row, and a
+        try that is late must not be the one that writes it."""
+        await self._open(opening)
+
+    async def _follow(self, patience: float | None, seen: c.Seen | None) -> None:
+        """The cluster has the attempt: follow it until it runs or ends. `seen` is how, when that is known already."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         s.basis = Basis.NEWEST
         journal.set_state(JobState.DEPLOYED, "the cluster has accepted it")
-        journal.write_in_background("accepted", attempts=journal.attempt_change(AttemptState.ACCEPTED))
-        with context.may_leave():
-            answer = await calls.await_running(context.attempt_in().model_copy(update={"patience": patience}))
+        accepted = journal.attempt_change(AttemptState.ACCEPTED)
+        if seen is None:
+            journal.write_in_background("accepted", attempts=accepted)
+            with context.may_leave():
+                answer = await calls.await_running(context.attempt_in().model_copy(update={"patience": patience}))
+        else:
+            journal.owe(accepted)
+            answer = seen
         if answer.trouble is not None:
             await self._abandon(answer.trouble, answer.why or "its restore fails")
         elif answer.observation is not None:
-            await self._observations.take(answer.observation)
+            await self._observations.take(answer.observation, owing=context.since(2))
         else:
             journal.set_state(s.state, f"the cluster cannot be asked: {answer.why}")
 

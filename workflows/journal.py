@@ -35,7 +35,11 @@ class Journal:
         self.snapshot = snapshot
         self.command: CommandRequest | None = None
         self._events: list[NewEvent] = []
-        self._displayed: str | None = None
+        self._attempts: list[AttemptChange] = []
+        # A job's workflow is begun with the search attribute of its state; what becomes of a later one that continues
+        # as new is not looked into.
+        is_new = snapshot.generation >= 2 and snapshot.state is JobState.CREATED
+        self._displayed: str | None = snapshot.state.value if is_new else None
         self._begun = False
         self._writing: set[asyncio.Task[None]] = set()
 
@@ -63,8 +67,20 @@ class Journal:
 
     def flush(self) -> None:
         """Before a step that may take long: write down what has not been written yet."""
-        if self._begun or self._events:
+        if self._has_unwritten():
             self.write_in_background(f"{self.command.kind.value} goes on" if self.command else "goes on")
+
+    def _has_unwritten(self) -> bool:
+        return bool(self._begun or self._events or self._attempts)
+
+    def owe(self, changes: list[AttemptChange]) -> None:
+        """What is to be said of the current attempt with the next record, in the place of what was owed before."""
+        self._attempts = changes
+
+    async def write_owed(self, summary: str) -> None:
+        """Write down what has not been written yet, if there is anything."""
+        if self._has_unwritten():
+            await self.write(summary)
 
     def set_state(self, state: JobState, reason: str = "") -> None:
         """The job is in `state` from now on, for `reason`. A change is a line of the timeline."""
@@ -120,6 +136,7 @@ class Journal:
                 )
             ]
         events, self._events = self._events, []
+        owed, self._attempts = self._attempts, []
         return Record(
             job_id=s.job_id,
             job=JobChange(
@@ -134,7 +151,7 @@ class Journal:
                 snapshot=s.model_dump(mode="json"),
             ),
             commands=changes,
-            attempts=attempts or [],
+            attempts=[*owed, *(attempts or [])],
             events=events,
             points=[NewPoint(**p.model_dump(exclude={"id"})) for p in points or []],
             pin=pin,

@@ -53,9 +53,10 @@ class Observations:
         is_old = observation.sequence <= context.snapshot.sequence
         return observation.state in FINAL and (is_old or context.is_unresolved())
 
-    async def take(self, observation: Observation) -> None:
+    async def take(self, observation: Observation, *, owing: bool = False) -> None:
         """Take an observation that is not stale: about the current attempt, newer than what is known. Raises `Failed`
-        when it has ended and it cannot be told why."""
+        when it has ended and it cannot be told why. `owing`: that it is alive is written with the next record, which
+        the caller sees to."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         attempt = context.attempt
         context.asked_at(observation.sequence)
@@ -79,10 +80,11 @@ class Observations:
             attempt.running_since = workflow.now()
         s.basis = Basis.NEWEST
         journal.set_state(state, reason)
-        await journal.write(
-            f"attempt {observation.attempt} {observation.state.value}",
-            attempts=journal.attempt_change(attempt_state(observation.state), running=running),
-        )
+        changes = journal.attempt_change(attempt_state(observation.state), running=running)
+        if owing:
+            journal.owe(changes)
+        else:
+            await journal.write(f"attempt {observation.attempt} {observation.state.value}", attempts=changes)
 
     async def _give_up(self, why: str) -> None:
         """Its engine would restart it for ever: that is a failure, and the restart policy answers it. A cancel keeps

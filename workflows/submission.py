@@ -25,12 +25,12 @@ class Submission:
         self._fence = fence
         self._programs = programs
 
-    async def submit(self) -> None:
+    async def submit(self, first: c.Submitted | None = None) -> None:
         """Send it. Afterwards the cluster has it, or it ran and has ended; else raises `Failed` with the job
-        DEPLOY_FAILED or BLOCKED."""
+        DEPLOY_FAILED or BLOCKED. `first` is the answer when it was sent already."""
         context = self._context
         attempt = context.attempt
-        result = await self._send()
+        result = first or await self._send()
         if result.code == "artifact_missing":
             # The artifact store was emptied; the commit is known, so the same is built again.
             await self._build_again(maybe_sent=result.maybe_sent)

@@ -22,10 +22,11 @@ from core.jobs.states import JobState
 from core.jobs.types import traits
 from core.paths import PointPath
 
-GENERATION = 1
+GENERATION = 2
 """Of the workflow's code: what a run does differently from an earlier one. A history begins with the generation that it
 was made by, and is replayed so; a run of an earlier generation goes over to this one at its next step, by continuing
-as new. 1: an attempt that was perhaps sent is fenced."""
+as new. 1: an attempt that was perhaps sent is fenced. 2: one step writes an attempt down, sends it and sees it run, and
+that it runs is written with the end of its command."""
 
 
 class AttemptSnapshot(BaseModel):

@@ -1,7 +1,7 @@
 """Crash points: they exist only in the test build of worker and API, which wraps what is there from outside.
 
-A point is hit at the begin and the end of every activity, before and after every effect of an engine, and
-around the delivery of a command in the API. `trace/JOB` collects the points that a job passes; a file
+A point is hit at the begin and the end of every activity, before and after every effect of an engine, when an attempt is
+written down, and around the delivery of a command in the API. `trace/JOB` collects the points that a job passes; a file
 `armed/JOB@POINT` makes the process that passes that point kill itself with -9, once.
 """
 
@@ -17,6 +17,8 @@ from typing import Any
 import temporalio.client
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities import contracts as c
+from activities.record import Recorder, Written
 from clusters.registry import Engines
 
 FOLDER = "PENSTOCK_FAULTS_DIR"
@@ -50,6 +52,13 @@ class _Activities(ActivityInboundInterceptor):
             return result
         finally:
             _job.reset(token)
+
+
+class CrashingRecorder(Recorder):
+    async def open(self, wanted: c.OpenAttempt) -> Written | c.Opened:
+        written = await super().open(wanted)
+        reached("attempt.written", _job.get())
+        return written
 
 
 class CrashPoints(temporalio.client.Interceptor, Interceptor):

@@ -10,9 +10,10 @@ from tests.faults.run import Run
 pytestmark = pytest.mark.real
 
 BOUNDARIES = [
-    ("start", "open_attempt.end"),
+    ("start", "attempt.written"),
     ("start", "engine.submit.before"),
     ("restart", "gather.end"),
+    ("restart", "engine.submit.after"),
     ("resubmit", "stop_with_savepoint.end"),
     ("pause", "engine.stop_with_savepoint.before"),
     ("kill", "engine.cancel.after"),

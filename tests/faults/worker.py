@@ -12,12 +12,13 @@ from core.queues import KINDS
 from services import Services
 from settings import settings
 from settings.logs import configure
-from tests.faults.points import CrashingEngines, CrashPoints
+from tests.faults.points import CrashingEngines, CrashingRecorder, CrashPoints
 from worker import main
 from worker.temporal import connect, prepare
 
 
 async def run() -> None:
+    main.Recorder = CrashingRecorder  # type: ignore[misc]
     made = settings()
     plain = await connect(made)
     client = Client(**{**plain.config(), "interceptors": [CrashPoints()]})

@@ -122,6 +122,7 @@ class House:
     ) -> None:
         """Start the workers, with more workflows and activities than those of jobs; `worker.aclose()` stops them."""
         recorder = Recorder(self.services)
+        self.script.open = recorder.open_attempt  # type: ignore[method-assign]
         scripted = [a for a in self.script.activities() if a.__name__ not in ("record", "open_attempt")]
         own: list[Callable[..., Any]] = [recorder.record, recorder.open_attempt, *scripted, *activities]
         queues = self.services.installation.queues

@@ -86,12 +86,28 @@ def a_kill_waits_for_a_submission() -> None:
     """Finding 10b: a submission cannot be left."""
     from activities import contracts as c
     from workflows import calls
-    from workflows.submission import Submission
+    from workflows.deployment import Deployment
 
-    async def send(self: Submission, *, maybe_sent: bool = False) -> c.Submitted:
-        return await calls.submit(self._context.attempt_in().model_copy(update={"maybe_sent": maybe_sent}))
+    async def start(self: Deployment, opening: c.OpenAttempt, patience: float | None) -> c.Started:
+        return await calls.start_attempt(c.StartAttempt(**dict(opening), patience=patience))
 
-    Submission._send = send  # type: ignore[method-assign]
+    Deployment._start = start  # type: ignore[method-assign]
+
+
+def a_row_that_is_there_was_never_sent() -> None:
+    """Decision 23: a try of a start that finds the row takes it for its own: what the try before has sent is not asked for."""
+    import dataclasses
+
+    from activities import contracts as c
+    from activities.record import Recorder, Written
+
+    opened = Recorder.open
+
+    async def open_(self: Recorder, wanted: c.OpenAttempt) -> Written | c.Opened:
+        written = await opened(self, wanted)
+        return written if isinstance(written, c.Opened) else dataclasses.replace(written, is_new=True)
+
+    Recorder.open = open_  # type: ignore[method-assign]
 
 
 def a_diagnosis_waits_for_ever() -> None:
@@ -190,6 +206,7 @@ MUTATIONS = {
             "10a", "the diagnosis of a missing attempt waits for the cluster for ever", a_diagnosis_waits_for_ever
         ),
         Mutation("10b", "a kill does not interrupt a submission", a_kill_waits_for_a_submission),
+        Mutation("23", "a second try of a start asks nothing first", a_row_that_is_there_was_never_sent),
         Mutation("10c", "time-outs begin anew with every try of an activity", time_begins_anew_with_every_try),
         Mutation("11", "a kill ends the current attempt only", a_kill_looks_at_one_attempt_only),
         Mutation("12", "a signal that was lost counts as told", a_lost_signal_counts_as_told),

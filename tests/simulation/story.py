@@ -31,7 +31,7 @@ from core.jobs.states import CommandKind, JobState
 from tests.simulation.flink import Job, Program
 from tests.simulation.judge import Sent, Violation
 from tests.simulation.temporal import ActivityRun
-from tests.simulation.world import Died, World
+from tests.simulation.world import HAS_SENT, HAS_WRITTEN, Died, World
 
 STATE = "sim://state"
 WHO_DOES_IT = "who does it"
@@ -42,7 +42,7 @@ COMMANDS = ("start", "pause", "kill", "restart", "resubmit", "savepoint")
 @dataclass(frozen=True)
 class Moment:
     """`later` seconds after an activity `begins` or `ends` (its `edge`) for the `nth` time, whoever it is for: some faults
-    matter only in a window that the clock hits by luck."""
+    matter only in a window that the clock hits by luck. A start has two more edges: it `has written` and `has sent`."""
 
     activity: str
     edge: str = "begins"
@@ -778,11 +778,42 @@ def _ends_unseen(random: Random) -> Story:
     return Story(tuple(steps), ha=random.random() < 0.3)
 
 
+def _start_is_cut_off(random: Random) -> Story:
+    """A worker dies half way through a start, and its JobManager soon after or before; or a kill comes meanwhile."""
+    edge = random.choice([*EDGES_OF_A_START, HAS_SENT, HAS_SENT])
+    later = round(random.uniform(0, 6), 2)
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=5, sql=random.choice([None, True])),
+        timed(
+            step("kill_worker", name=WHO_DOES_IT, back=round(random.uniform(1, 60), 1)),
+            Moment(c.START_ATTEMPT, edge=edge, nth=random.choice([1, 1, 2])),
+        ),
+        timed(step("kill_jobmanager"), Moment(c.START_ATTEMPT, edge=edge, later=later)),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("command", 0, round(random.uniform(0, 30), 2), kind=random.choice(["kill", "restart"]), again=True),
+        step("settle", 0, 30.0, most=300, beside=305.0),
+    ]
+    if random.random() < 0.5:
+        del steps[-2]
+    return Story(tuple(steps), ha=random.random() < 0.2, calm=random.random() < 0.5)
+
+
+EDGES_OF_A_START = ("begins", HAS_WRITTEN, HAS_SENT, "ends")
 _FOLLOW = {
-    "kill_jobmanager": (c.LOOK, c.DIAGNOSE, c.DIAGNOSE, c.RECORD, c.OPEN_ATTEMPT, c.SUBMIT, c.AWAIT_RUNNING),
-    "fails": (c.DIAGNOSE, c.RECORD, c.OPEN_ATTEMPT, c.SUBMIT, c.AWAIT_RUNNING),
+    "kill_jobmanager": (c.LOOK, c.DIAGNOSE, c.DIAGNOSE, c.RECORD, c.START_ATTEMPT, c.AWAIT_RUNNING),
+    "fails": (c.DIAGNOSE, c.RECORD, c.START_ATTEMPT, c.AWAIT_RUNNING),
     "finishes": (c.DIAGNOSE, c.RECORD),
-    "settle": (c.STOP, c.CANCEL, c.CANCEL_ALL, c.SAVEPOINT, c.GATHER, c.DIAGNOSE, c.SUBMIT, c.AWAIT_RUNNING, c.RECORD),
+    "settle": (
+        c.STOP,
+        c.CANCEL,
+        c.CANCEL_ALL,
+        c.SAVEPOINT,
+        c.GATHER,
+        c.DIAGNOSE,
+        c.START_ATTEMPT,
+        c.AWAIT_RUNNING,
+        c.RECORD,
+    ),
 }
 """What is done once something has happened to a job; last what is done for commands only."""
 
@@ -805,9 +836,10 @@ def _at_a_moment(random: Random) -> Story:
         ]
     )
     cause = random.choice(["kill_jobmanager"] * 3 + ["fails", "finishes", "settle"])
+    activity = random.choice(_FOLLOW[cause])
     at = Moment(
-        random.choice(_FOLLOW[cause]),
-        edge=random.choice(["begins", "begins", "begins", "ends"]),
+        activity,
+        edge=random.choice([*EDGES_OF_A_START] if activity == c.START_ATTEMPT else ["begins"] * 3 + ["ends"]),
         nth=random.choice([1, 1, 1, 1, 2]),
         later=random.choice([0.0, 0.0, round(random.uniform(0, 0.05), 3), round(random.uniform(0, 5), 2)]),
     )
@@ -849,6 +881,7 @@ SKELETONS: list[Callable[[Random], Story]] = [
     _two_at_once,
     _fails_at_once,
     _ends_unseen,
+    _start_is_cut_off,
     _workers_die,
 ]
 
@@ -984,12 +1017,14 @@ FAULTS: dict[str, Any] = {
 MOMENTS = (
     c.DIAGNOSE,
     c.LOOK,
-    c.SUBMIT,
+    c.START_ATTEMPT,
     c.FENCE,
     c.STOP,
     c.CANCEL,
     c.AWAIT_RUNNING,
     c.RECORD,
+    c.START_ATTEMPT,
+    c.START_ATTEMPT,
     c.OPEN_ATTEMPT,
     c.GATHER,
     c.SAVEPOINT,
@@ -1003,9 +1038,10 @@ MOMENTS = (
 
 
 def _moment(random: Random) -> Moment:
+    activity = random.choice(MOMENTS)
     return Moment(
-        random.choice(MOMENTS),
-        edge=random.choice(["begins", "begins", "ends"]),
+        activity,
+        edge=random.choice([*EDGES_OF_A_START] if activity == c.START_ATTEMPT else ["begins", "begins", "ends"]),
         nth=random.choice([1, 1, 1, 2, 3]),
         later=random.choice([0.0, 0.0, round(random.uniform(0, 0.05), 3), round(random.uniform(0, 20), 2)]),
     )

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 INSTANCE: contextvars.ContextVar[Instance | None] = contextvars.ContextVar("simulated_workflow", default=None)
 setattr(SimLoop, "__temporal_workflow_runtime", property(lambda loop: INSTANCE.get()))
+RUN: contextvars.ContextVar[ActivityRun | None] = contextvars.ContextVar("simulated_activity", default=None)
 _Runtime = workflow_context._Runtime
 TIMER_SLACK = 1e-6
 
@@ -398,7 +399,8 @@ class Temporal:
         self.traces: list[str] = []
         self.refuse_tasks: set[str] = set()
         self.on_activity: Callable[[ActivityRun, str], None] | None = None
-        """Told of every try of an activity, with "begins" or "ends", before the first is done and the last is told."""
+        """Told of every try of an activity, with "begins" or "ends", before the first is done and the last is told; and
+        of what `come_to` is called with in between."""
         self._ids = 0
 
     def uuid(self) -> uuid.UUID:
@@ -676,6 +678,7 @@ class Temporal:
             return
         run.context = self._activity_context(run)
         temporalio.activity._Context.set(run.context)
+        RUN.set(run)
         self._came_to(run, "begins")
         try:
             argument = _arguments(function, activity.argument)
@@ -802,6 +805,13 @@ class Temporal:
 
         self.schedules[id_] = schedule
         self.loop.call_later(0.01 if now else every, fire, context=NEUTRAL)
+
+
+def come_to(edge: str) -> None:
+    """The activity that runs has come so far. Anything else that does is left out."""
+    run = RUN.get()
+    if run is not None:
+        run.activity.instance.server._came_to(run, edge)
 
 
 class _Event:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from activities.record import Recorder
 from tests.simulation.machine import Penstock
 from tests.simulation.mutations import MUTATIONS, put_in
-from tests.simulation.story import WHO_DOES_IT, Moment, Step, Story, invent, play, shrink, step, timed, told
+from tests.simulation.story import HAS_SENT, WHO_DOES_IT, Moment, Step, Story, invent, play, shrink, step, timed, told
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = float(os.environ.get("PENSTOCK_SIMULATION_SECONDS", "30"))
@@ -89,13 +90,13 @@ STARTED = (
 
 def test_a_fault_comes_at_the_moment_of_an_activity():
     fault = step("kill_worker", 0, 1.0, name="worker-1", back=3.0)
-    steps = (timed(fault, Moment("submit", nth=2)), *STARTED, step("settle", 0, 5.0, most=60, beside=65.0))
+    steps = (timed(fault, Moment("start_attempt", nth=2)), *STARTED, step("settle", 0, 5.0, most=60, beside=65.0))
     again = (*steps, step("fails", 0, 5.0), step("settle", 0, 40.0))
     assert not any("now: kill worker" in line for line in play("moment", Story(steps, calm=True), log=True).log)
     outcome = play("moment", Story(again, calm=True), log=True)
     assert not outcome.violations
     assert any("now: kill worker" in line for line in outcome.log)
-    assert f"as soon as submit begins for the second time: kill worker (name {WHO_DOES_IT}" in told(outcome)
+    assert f"as soon as start_attempt begins for the second time: kill worker (name {WHO_DOES_IT}" in told(outcome)
 
 
 def _goes_away_before_the_diagnosis() -> tuple[Step, ...]:
@@ -124,6 +125,27 @@ def test_a_cluster_that_goes_away_before_the_diagnosis(monkeypatch: pytest.Monke
     kept = [s for s in short.story.steps if s.at]
     assert [(s.verb, s.at) for s in kept] == [("network", Moment("diagnose"))]
     assert "read" not in [s.verb for s in short.story.steps]
+
+
+def test_a_start_whose_worker_and_jobmanager_die_is_not_sent_beside_itself(monkeypatch: pytest.MonkeyPatch):
+    """It was taken, and nobody was told; the next JobManager does not know it, and its tasks still run. A try that took
+    the row for its own would send it there again."""
+    worker = step("kill_worker", 0, 0.0, name=WHO_DOES_IT, back=60.0)
+    story = Story(
+        (
+            STARTED[0],
+            timed(worker, Moment("start_attempt", edge=HAS_SENT)),
+            timed(step("kill_jobmanager", 0), Moment("start_attempt", edge=HAS_SENT, later=1.5)),
+            STARTED[1],
+            step("settle", 0, 30.0, most=300, beside=305.0),
+        ),
+        calm=True,
+    )
+    seeds = [f"cut off {n}" for n in range(6)]
+    assert not any(play(seed, story).violations for seed in seeds)
+    monkeypatch.setattr(Recorder, "open", Recorder.open)
+    put_in("a_row_that_is_there_was_never_sent")
+    assert set().union(*(play(seed, story).kinds for seed in seeds)) == {"one attempt makes progress"}
 
 
 def test_the_state_machine_finds_nothing_either():

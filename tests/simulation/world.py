@@ -24,6 +24,8 @@ import clusters.flink.fence
 import clusters.flink.http
 import clusters.flink.rest
 from activities.build import Builder
+from activities.record import Recorder
+from activities.submit import Submitter
 from builds.artifacts import Artifacts
 from clusters.registry import Engines
 from core import names
@@ -38,11 +40,13 @@ from tests.simulation.gateway import Gateway
 from tests.simulation.judge import Judge
 from tests.simulation.loop import Process, SimClock, SimLoop
 from tests.simulation.network import Client, Endpoint, Network
-from tests.simulation.temporal import SimClient, Temporal, Worker
+from tests.simulation.temporal import SimClient, Temporal, Worker, come_to
 from worker.main import WORKFLOWS, activities_of
 from worker.temporal import keep_prepared, prepare
 
 T = TypeVar("T")
+HAS_WRITTEN, HAS_SENT = "has written", "has sent"
+"""How far a start has come, between its begin and its end."""
 HOME = Path(tempfile.gettempdir()) / "penstock-simulation"
 SETTINGS = Settings(
     home=HOME,
@@ -448,6 +452,22 @@ def contextless() -> Any:
     from tests.simulation.loop import NEUTRAL
 
     return NEUTRAL.copy()
+
+
+def _come_to(owner: type, name: str, edge: str) -> None:
+    """Moments inside of an activity: when a method of it is done."""
+    original = getattr(owner, name)
+
+    async def wrapped(self: Any, *args: Any, **more: Any) -> Any:
+        result = await original(self, *args, **more)
+        come_to(edge)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+_come_to(Recorder, "open", HAS_WRITTEN)
+_come_to(Submitter, "send", HAS_SENT)
 
 
 def _name(function: Any) -> str:

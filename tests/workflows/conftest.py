@@ -170,6 +170,19 @@ class Cluster:
         self.gathers: Callable[[c.GatherIn], Any] = lambda _: c.Gathered(points=self.points)
         self.opens: Callable[[c.OpenAttempt], Any] = lambda _: c.Opened()
         self.builds: Callable[[c.BuildIn], Any] = lambda _: c.Built(key="k", commit="c")
+        self.begun: list[int] = []
+        self.runs_soon = True
+        """A start sees it run; else that is asked for by a step of its own."""
+
+    async def begins(self, wanted: c.StartAttempt) -> None:
+        """Before a start has written anything."""
+
+    async def open(self, wanted: c.OpenAttempt) -> c.Opened:
+        answer: c.Opened = self.opens(wanted)
+        if not answer.conflict and wanted.flink_job_id not in self.flink_ids:
+            self.opened.append(wanted)
+            self.records.append(wanted.record)
+        return answer
 
     def tick(self) -> int:
         self.sequence += 10
@@ -216,11 +229,20 @@ class Cluster:
 
         @activity.defn(name=c.OPEN_ATTEMPT)
         async def open_attempt(wanted: c.OpenAttempt) -> c.Opened:
-            answer: c.Opened = self.opens(wanted)
-            if not answer.conflict:
-                self.opened.append(wanted)
-                self.records.append(wanted.record)
-            return answer
+            return await self.open(wanted)
+
+        @activity.defn(name=c.START_ATTEMPT)
+        async def start_attempt(wanted: c.StartAttempt) -> c.Started:
+            self.begun.append(wanted.number)
+            await self.begins(wanted)
+            opened = await self.open(wanted)
+            if opened.conflict:
+                return c.Started(conflict=opened)
+            attempt = c.AttemptIn(job_id=wanted.job_id, number=wanted.number, command_id=wanted.command_id)
+            submitted = await answer("submit", self.submitted, attempt)
+            if submitted.state is not c.SubmitState.ACCEPTED or not self.runs_soon:
+                return c.Started(submitted=submitted)
+            return c.Started(submitted=submitted, seen=await answer("await", self.runs, attempt))
 
         @activity.defn(name=c.SUBMIT)
         async def submit(wanted: c.AttemptIn) -> c.Submitted:
@@ -285,6 +307,7 @@ class Cluster:
         return [
             record,
             open_attempt,
+            start_attempt,
             submit,
             await_running,
             look,

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
 from core.jobs.observations import EngineState
@@ -172,6 +173,48 @@ class TestStart:
         assert (await life.do("kill")).state == "SUCCEEDED"
         assert cluster.asked[-1] == "diagnose"
         assert "cancel" in cluster.asked
+
+    @pytest.mark.parametrize("end", ["kill", "fails"])
+    async def test_a_start_that_is_left_has_its_attempt_written_down(self, start, end):
+        """A kill comes in, or the step gives up, before the row is there: what makes sure of it needs one."""
+        cluster = Cluster()
+
+        async def comes_to_nothing(_):
+            if end == "fails":
+                raise ApplicationError("no", non_retryable=True)
+            await asyncio.sleep(3600)
+
+        cluster.begins = comes_to_nothing
+        life = await start(cluster)
+        first = await life.send("start")
+        if end == "kill":
+            await life.until(lambda: cluster.begun)
+            assert (await life.do("kill")).state == "SUCCEEDED"
+            assert cluster.asked[-1] == "fence"
+        await life.until(lambda: cluster.ended(first) and cluster.ended(first).state != "RUNNING")
+        assert await life.state() == ("KILLED" if end == "kill" else "BLOCKED")
+        assert len(cluster.opened) == 1
+        assert "submit" not in cluster.asked
+
+    async def test_one_that_takes_long_to_run_is_shown_as_deployed(self, start):
+        cluster = Cluster()
+        cluster.runs_soon = False
+        await running(start, cluster)
+        states = [r.job.state for r in cluster.records]
+        assert states == ["DEPLOYING", "DEPLOYED", "RUNNING"]
+        assert [(c.state, c.running) for r in cluster.records for c in r.attempts] == [
+            ("ACCEPTED", False),
+            ("RUNNING", True),
+        ]
+
+    async def test_one_that_runs_soon_is_one_step_and_one_record(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        first, last = cluster.records
+        assert [ch.state for ch in (*first.commands, *last.commands)] == ["RUNNING", "SUCCEEDED"]
+        assert [(c.state, c.running) for c in last.attempts] == [("RUNNING", True)]
+        history = await life.handle.fetch_history()
+        assert sum(e.HasField("activity_task_scheduled_event_attributes") for e in history.events) == 2
 
     async def test_attempts_that_the_workflow_has_forgotten_are_settled_first(self, start):
         """Temporal was restored from a backup: the database has an attempt by the number that would be next."""

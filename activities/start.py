@@ -1,0 +1,51 @@
+"""The start of an attempt in one step: written down, sent, and looked at."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import activity
+
+from activities import contracts as c
+from activities.logs import bind, heartbeats, log_of
+from activities.observe import Observing
+from activities.record import Recorder
+from activities.submit import Submitter
+from core.jobs.observations import ENDED, EngineState
+from services import Services
+from settings import waits
+
+
+class Starter:
+    def __init__(self, services: Services, recorder: Recorder, submitter: Submitter, observing: Observing):
+        self._services = services
+        self._recorder = recorder
+        self._submitter = submitter
+        self._observing = observing
+
+    @activity.defn(name=c.START_ATTEMPT)
+    async def start_attempt(self, wanted: c.StartAttempt) -> c.Started:
+        """Write an attempt down, submit it, and follow it for the moment that most jobs take until they run.
+
+        Nothing is sent before its row is committed. A try that finds the row there does not know whether the one that
+        wrote it has sent the attempt, and asks the cluster first (`docs/decisions/0023-one-step-to-start.md`).
+        """
+        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
+            async with asyncio.timeout(waits.OPEN_SECONDS):
+                written = await self._recorder.open(wanted)
+            if isinstance(written, c.Opened):
+                return c.Started(conflict=written)
+            submitted = await self._submitter.send(
+                written.found, written.attempt, tell, pulse, maybe_sent=not written.is_new
+            )
+            if submitted.state is not c.SubmitState.ACCEPTED:
+                return c.Started(submitted=submitted)
+            patience = self._observing.patience(wanted.patience)
+            soon = min(waits.STARTS_SOON_SECONDS, patience)
+            seen = await self._observing.until_it_runs(
+                written.attempt, written.found.cluster, tell, leader=submitted.leader, seconds=soon
+            )
+            state = seen.observation.state if seen.observation else None
+            is_clear = state is EngineState.RUNNING or state in ENDED or seen.trouble is not None or soon == patience
+            return c.Started(submitted=submitted, seen=seen if is_clear else None)

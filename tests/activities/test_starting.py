@@ -1,0 +1,137 @@
+"""The step that writes an attempt down, sends it and looks at it: what a second try of it knows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities import contracts as c
+from activities.record import Recorder
+from activities.start import Starter
+from core.jobs.observations import EngineState, Observation, Trouble
+from core.jobs.records import Record
+from services import Services
+from store import attempts
+from store.database import Database
+from store.migrate import upgrade
+from tests.api.conftest import create, refused_client
+from tests.recovery.conftest import services_of
+
+ID = "a" * 32
+
+
+class Submitter:
+    """Notes what it was told, and whether the row was there."""
+
+    def __init__(self, services: Services):
+        self.services = services
+        self.sent: list[tuple[bool, bool]] = []
+        self.answer = c.Submitted(state=c.SubmitState.ACCEPTED, leader="jm")
+
+    async def send(self, found: Any, attempt: Any, *_: Any, maybe_sent: bool) -> c.Submitted:
+        async with self.services.database.read() as session:
+            row = await attempts.get(session, attempt.job_id, attempt.number)
+        self.sent.append((row is not None and row.flink_job_id == attempt.flink_job_id, maybe_sent))
+        return self.answer
+
+
+class Observing:
+    def __init__(self, seen: c.Seen):
+        self.seen = seen
+        self.asked: list[float] = []
+
+    def patience(self, asked: float | None) -> float:
+        return min(120, asked or 1000)
+
+    async def until_it_runs(self, *_: Any, seconds: float, leader: str | None) -> c.Seen:
+        assert leader == "jm"
+        self.asked.append(seconds)
+        return self.seen
+
+
+def seen(state: EngineState, trouble: Trouble | None = None) -> c.Seen:
+    return c.Seen(observation=Observation(attempt=1, flink_job_id=ID, sequence=1, state=state), trouble=trouble)
+
+
+class House:
+    def __init__(self, services: Services, job_id: str):
+        self.services, self.job_id = services, job_id
+        self.submitter = Submitter(services)
+        self.observing = Observing(seen(EngineState.RUNNING))
+
+    async def start(self, flink_job_id: str = ID, patience: float | None = None) -> c.Started:
+        wanted = c.StartAttempt(
+            job_id=self.job_id,
+            number=1,
+            flink_job_id=flink_job_id,
+            cluster="local",
+            version=1,
+            restore_path=None,
+            restore_why="",
+            allow_non_restored_state=False,
+            cause="x",
+            build_key=None,
+            commit=None,
+            record=Record(job_id=self.job_id),
+            patience=patience,
+        )
+        recorder = Recorder(self.services)
+        starter = Starter(self.services, recorder, self.submitter, self.observing)  # type: ignore[arg-type]
+        return await ActivityEnvironment().run(starter.start_attempt, wanted)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
+    await upgrade(database)
+    services = await services_of(await refused_client(), database)
+    yield House(services, (await create(services)).id)
+    await database.close()
+
+
+async def test_it_is_written_down_before_it_is_sent(house: House):
+    started = await house.start()
+    assert house.submitter.sent == [(True, False)]
+    assert started.seen == seen(EngineState.RUNNING)
+
+
+async def test_a_try_that_finds_the_row_asks_before_it_sends(house: House):
+    await house.start()
+    await house.start()
+    assert house.submitter.sent == [(True, False), (True, True)]
+
+
+async def test_of_a_number_that_is_anothers_nothing_is_sent(house: House):
+    await house.start()
+    started = await house.start("b" * 32)
+    assert started.conflict is not None
+    assert started.conflict.flink_job_id == ID
+    assert len(house.submitter.sent) == 1
+
+
+async def test_one_that_the_cluster_does_not_have_is_not_looked_at(house: House):
+    house.submitter.answer = c.Submitted(state=c.SubmitState.UNCLEAR, error="timed out")
+    started = await house.start()
+    assert (started.submitted.state, started.seen) == (c.SubmitState.UNCLEAR, None)
+    assert house.observing.asked == []
+
+
+@pytest.mark.parametrize(
+    ("found", "patience", "is_clear"),
+    [
+        (seen(EngineState.FAILED), None, True),
+        (seen(EngineState.RECOVERING, Trouble.UNREADABLE), None, True),
+        (seen(EngineState.STARTING), None, False),
+        (c.Seen(why="it is away"), None, False),
+        (seen(EngineState.STARTING), 1.0, True),
+    ],
+)
+async def test_what_is_not_clear_soon_is_left_to_another_step(house: House, found, patience, is_clear):
+    house.observing.seen = found
+    started = await house.start(patience=patience)
+    assert (started.seen is not None) == is_clear
+    assert house.observing.asked == [1.0 if patience else 2.0]
