@@ -19,7 +19,7 @@ from clusters.protocol import AnotherFlink, Identified, JobSeen, Metrics, Overvi
 from clusters.registry import kind_of
 from core.effects import EngineError
 from core.jobs.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
-from core.jobs.states import JobState
+from core.jobs.states import AttemptState, JobState
 from core.names import old_job_workflow_id
 from observation import previews
 from observation.condition import Conditions
@@ -60,10 +60,14 @@ class Told:
     def __init__(self) -> None:
         self._told: dict[tuple[str, int], _Told] = {}
         self._failed: set[tuple[str, int]] = set()
+        self._sent_now: dict[tuple[str, int], float] = {}
+        """Since when (monotonic seconds) an attempt has been seen that its start has not written of yet."""
 
     def is_due(self, row: Mapping[str, Any], seen: Observation) -> bool:
         """Whether the workflow of an attempt (`row` is one of `attempts.open_on`) has to be told what was seen now."""
         key = (row["job_id"], row["number"])
+        if self._is_looked_at(key, row, seen):
+            return False
         if key in self._failed or seen.state.value != row["seen"]:
             return True
         if row["number"] != row["current_attempt"] or not disagrees(seen, JobState(row["job_state"]), row["reason"]):
@@ -73,6 +77,14 @@ class Told:
             return clock.monotonic() - last.at >= last.wait
         written = in_order(int(row["sequence"]), seen.sequence)
         return seen.sequence == written or seen.sequence - written >= waits.SETTLE_SECONDS * 1000
+
+    def _is_looked_at(self, key: tuple[str, int], row: Mapping[str, Any], seen: Observation) -> bool:
+        """The step that sends an attempt looks at it, too, and writes what it has seen: for a moment it is left to
+        that. An end is told at once."""
+        if row["state"] != AttemptState.RECORDED or seen.state in ENDED:
+            return False
+        since = self._sent_now.setdefault(key, clock.monotonic())
+        return clock.monotonic() - since < waits.SETTLE_SECONDS
 
     def sent(self, row: Mapping[str, Any], seen: Observation) -> None:
         """It was told."""
@@ -94,6 +106,14 @@ class Told:
         keys = {(row["job_id"], row["number"]) for row in rows}
         self._told = {key: told for key, told in self._told.items() if key in keys}
         self._failed &= keys
+        self._sent_now = {key: since for key, since in self._sent_now.items() if key in keys}
+
+
+def says_so_itself(row: Mapping[str, Any], seen: Observation) -> bool:
+    """Whether an attempt that is seen for the first time is what its workflow has written already: then it need not be
+    told."""
+    is_current = row["seen"] is None and row["number"] == row["current_attempt"]
+    return is_current and not disagrees(seen, JobState(row["job_state"]), row["reason"])
 
 
 class Observer:
@@ -149,7 +169,7 @@ class Observer:
         told.only(known)
         changes = [(row, seen) for row, seen in compare(known, overview, sequence) if told.is_due(row, seen)]
         # First told, then written: were we to die in between, the next look tells it again.
-        await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes))
+        await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes if not says_so_itself(row, seen)))
         if self._reports:
             fares = self._conditions.setdefault(name, Conditions(services.database))
             # After what was told above: the workflow takes one observation of a moment.

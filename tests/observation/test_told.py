@@ -9,7 +9,7 @@ import pytest
 from core.jobs.observations import EngineState as E
 from settings.waits import TELL_AGAIN_PACE
 from store import attempts
-from store.tables import Attempt
+from store.tables import Attempt, Job
 from tests.observation.conftest import World
 from tests.store.test_store import add_job
 
@@ -134,3 +134,34 @@ class TestAFinalState:
         world.time.go_on(10)
         await world.observer().observe("local")
         assert world.temporal.told == ["FINISHED"]
+
+
+async def test_one_that_runs_as_its_workflow_has_written_is_not_told_so(world: World):
+    """A start looks itself: that it runs is no news, and is only kept with its row."""
+    async with world.database.write() as session:
+        row = await attempts.get(session, world.job_id, 1)
+        assert row is not None
+        row.seen = None
+    await world.observer().observe("local")
+    assert world.temporal.told == []
+    async with world.database.read() as session:
+        row = await attempts.get(session, world.job_id, 1)
+    assert row is not None
+    assert row.seen == "RUNNING"
+
+
+@pytest.mark.parametrize(("state", "told"), [(E.RUNNING, []), (E.FAILED, ["FAILED"])])
+async def test_one_that_is_being_sent_is_left_for_a_moment_to_who_sends_it(world: World, state: E, told: list[str]):
+    async with world.database.write() as session:
+        row = await attempts.get(session, world.job_id, 1)
+        job = await session.get(Job, world.job_id)
+        assert row is not None
+        assert job is not None
+        row.seen, row.state, job.state = None, "RECORDED", "DEPLOYING"
+    world.flink.state = state
+    observer = world.observer()
+    await observer.observe("local")
+    assert world.temporal.told == told
+    world.time.go_on(6)
+    await observer.observe("local")
+    assert world.temporal.told == [state.value]
