@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
@@ -105,6 +105,17 @@ async def open_of(session: AsyncSession, job_id: str) -> Command | None:
     ended = [state.value for state in COMMAND_ENDED]
     query = select(Command).where(Command.job_id == job_id, Command.state.not_in(ended)).order_by(Command.number)
     return (await session.scalars(query.limit(1))).one_or_none()
+
+
+_OPEN_AMONG = select(Command.id).where(
+    Command.id.in_(bindparam("ids", expanding=True)), Command.state.not_in([state.value for state in COMMAND_ENDED])
+)
+"""Made once: it is asked many times a second while somebody waits."""
+
+
+async def open_among(session: AsyncSession, ids: Sequence[str]) -> set[str]:
+    """Those of some commands that have not ended."""
+    return set(await session.scalars(_OPEN_AMONG, {"ids": ids}))
 
 
 def scope(command_id: str) -> str:

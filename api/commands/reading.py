@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from api.commands.schemas import CommandOut, LogLineOut
+from api.commands.waiting import until_ended
 from core.jobs.states import COMMAND_ENDED, CommandState
 from services import Services
 from settings import waits
@@ -38,10 +39,15 @@ async def page(services: Services, ref: str, *, limit: int, cursor: str | None) 
         return [command_out(row) for row in rows], following
 
 
-async def get(services: Services, ref: str, number: int) -> CommandOut:
-    """One command of a job. Raises `NotFound`."""
+async def get(services: Services, ref: str, number: int, *, wait: float = 0) -> CommandOut:
+    """One command of a job, as soon as it has ended, or as it is after `wait` seconds. Raises `NotFound`."""
     async with services.database.read() as session:
-        return command_out(await commands.get(session, await jobs.get(session, ref), number))
+        command = await commands.get(session, await jobs.get(session, ref), number)
+    if wait and CommandState(command.state) not in COMMAND_ENDED:
+        await until_ended(services.database, command.id, wait)
+        async with services.database.read() as session:
+            command = await commands.by_id(session, command.id) or command
+    return command_out(command)
 
 
 async def lines(services: Services, ref: str, number: int) -> list[LogLineOut]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -18,6 +18,10 @@ from core.errors import InvalidInput
 
 router = APIRouter(tags=["commands"])
 Number = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of the command")]
+Wait = Annotated[
+    float,
+    Query(ge=0, le=60, description="Answer when the command has ended, or after so many seconds with how it is then"),
+]
 Key = Annotated[
     str | None,
     Header(alias="Idempotency-Key", min_length=1, max_length=255, description="The same key gives the same command"),
@@ -28,7 +32,7 @@ Key = Annotated[
 async def send_command(
     ref: JobRef, new: NewCommand, parts: Parts, caller: CurrentCaller, response: Response, key: Key = None
 ) -> CommandOut:
-    """Returns at once. Follow the command by GET, or its log by server-sent events.
+    """Returns at once. Follow the command by GET with `wait`, or its log by server-sent events.
 
     A start or restart of a paused or failed job takes the newest restore point. A resubmit, and
     anything after a kill, needs `restore`: only the caller can say what the state is worth.
@@ -50,9 +54,9 @@ async def list_commands(ref: JobRef, parts: Parts, paging: PageQuery) -> Page[Co
 
 
 @router.get("/jobs/{id}/commands/{number}", responses=responses(404, 422, 503), summary="One command")
-async def get_command(ref: JobRef, number: Number, parts: Parts) -> CommandOut:
-    """One command: who asked for it, its state, and why it failed."""
-    return await reading.get(parts, ref, number)
+async def get_command(ref: JobRef, number: Number, parts: Parts, wait: Wait = 0) -> CommandOut:
+    """One command: who asked for it, its state, and why it failed. With `wait` as soon as it has ended."""
+    return await reading.get(parts, ref, number, wait=wait)
 
 
 @router.get(

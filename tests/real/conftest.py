@@ -155,7 +155,7 @@ class Stack:
 
     def ended(self, job: str, number: int, patience: float = PATIENCE) -> dict[str, Any]:
         def look() -> Any:
-            command = self.http.get(f"/jobs/{job}/commands/{number}").json()
+            command = self.http.get(f"/jobs/{job}/commands/{number}", params={"wait": 10}).json()
             return command if command["state"] in ("SUCCEEDED", "FAILED", "CANCELLED") else None
 
         return self.until(look, f"command {number} of {job} has ended", patience)
