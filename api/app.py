@@ -35,7 +35,7 @@ from api.testing.router import router as testing_router
 from core import __version__
 from observation.observer import Observer
 from services import Services
-from settings import ApiSettings, Settings, clock
+from settings import ApiSettings, Settings, clock, garbage
 from sql.runs import Runs
 from sql.sessions import Sessions
 from store import jobs
@@ -164,6 +164,7 @@ def serve(settings: Settings, api: ApiSettings) -> None:
     check_address(api.api_host)
 
     async def services_of() -> Services:
+        garbage.settle()
         return Services.make(settings, await connect(settings, lazy=True))
 
     uvicorn.run(

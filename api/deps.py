@@ -1,4 +1,7 @@
-"""What endpoints are given: services, and shapes that all lists share."""
+"""What endpoints are given: services, and shapes that all lists share.
+
+These functions are coroutines although they wait for nothing: FastAPI hands others to a thread, for each request anew.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +36,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     held: Services = request.app.state.services
     return held
 
 
-def observer(request: Request) -> Observer:
+async def observer(request: Request) -> Observer:
     held: Observer = request.app.state.observer
     return held
 
@@ -51,7 +54,7 @@ class Bench:
     sessions: Sessions
 
 
-def bench(request: Request) -> Bench:
+async def bench(request: Request) -> Bench:
     found: Bench = request.app.state.bench
     return found
 

@@ -36,8 +36,9 @@ class Misdirected(PenstockError):
     status = 421
 
 
-def caller(request: Request) -> Caller:
-    """Who sends this request. Raises `Misdirected` when it was sent to a name that is not a loopback's."""
+async def caller(request: Request) -> Caller:
+    """Who sends this request. Raises `Misdirected` when it was sent to a name that is not a loopback's. A coroutine, as
+    those of `api.deps` are."""
     host = (request.url.hostname or "").lower()
     if host not in (*LOOPBACK, "testserver"):
         raise Misdirected(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, insert, select, update
+from sqlalchemy import CursorResult, Update, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.jobs.records import Record
@@ -35,26 +35,28 @@ async def apply(session: AsyncSession, record: Record) -> None:
             values["started_at"] = command.at
         if command.state in COMMAND_ENDED:
             values |= {"finished_at": command.at, "error": command.error, "error_code": command.error_code}
-        await session.execute(
+        await _execute(
+            session,
             update(Command)
             .where(Command.id == command.id, Command.state.not_in([s.value for s in COMMAND_ENDED]))
-            .values(**{k: v for k, v in values.items() if v is not None})
+            .values(**{k: v for k, v in values.items() if v is not None}),
         )
     for attempt in record.attempts:
         values = {"state": attempt.state.value}
         if attempt.state in ATTEMPT_ENDED:
             values |= {"ended_at": attempt.at, "why_ended": attempt.why, "seen": None, "detail": None}
-            await session.execute(update(Job).where(Job.id == record.job_id).values(warning=None))
+            await _execute(session, update(Job).where(Job.id == record.job_id).values(warning=None))
         if attempt.version is not None:
             values["version"] = attempt.version
         if attempt.reopen:
             again = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number)
-            await session.execute(update(Attempt).where(again).values(ended_at=None, why_ended=None))
-        key = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number) & Attempt.ended_at.is_(None)
-        await session.execute(update(Attempt).where(key).values(**values))
+            await _execute(session, update(Attempt).where(again).values(ended_at=None, why_ended=None))
         if attempt.running:
-            since = key & Attempt.running_since.is_(None)
-            await session.execute(update(Attempt).where(since).values(running_since=attempt.at))
+            values["running_since"] = func.coalesce(
+                Attempt.running_since, literal(attempt.at, Attempt.running_since.type)
+            )
+        key = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number) & Attempt.ended_at.is_(None)
+        await _execute(session, update(Attempt).where(key).values(**values))
     for point in record.points:
         new = RestorePoint(id=attempts.point_id(record.job_id, point.path), **point.model_dump())
         await attempts.add_point(session, record.job_id, new)
@@ -83,4 +85,10 @@ async def _job(session: AsyncSession, record: Record) -> bool:
     if at is not None:
         values["updated_at"] = at
     query = update(Job).where(Job.id == record.job_id, Job.revision < change.revision).values(**values)
-    return bool(cast(CursorResult[Any], await session.execute(query)).rowcount)
+    return bool((await _execute(session, query)).rowcount)
+
+
+async def _execute(session: AsyncSession, statement: Update) -> CursorResult[Any]:
+    """Rows that the session has read stay as they were read: a record is applied after what needs them."""
+    done = await session.execute(statement, execution_options={"synchronize_session": False})
+    return cast(CursorResult[Any], done)

@@ -148,10 +148,6 @@ class SmallFlink(SimulatedFlink):
         async def taskmanagers() -> Any:
             return {"taskmanagers": []}
 
-        @app.get("/jobmanager/environment")
-        async def environment() -> Any:
-            return {"jvm": {"options": []}}
-
         return app
 
     def alive(self, name: str) -> list[str]:
