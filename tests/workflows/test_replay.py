@@ -28,11 +28,6 @@ async def test_it_replays(path: Path):
     await replayer.replay_workflow(WorkflowHistory.from_json(f"job-p:{path.stem}", path.read_text()))
 
 
-def test_no_payload_is_written_for_somebody():
-    """`worker.main.Runner` does not ask for whom: only a codec and a store outside of Temporal would be told."""
-    assert (pydantic_data_converter.payload_codec, pydantic_data_converter.external_storage) == (None, None)
-
-
 def test_there_are_histories():
     assert len(HISTORIES) >= 8
 
