@@ -36,7 +36,7 @@ from core import __version__
 from observation.observer import Observer
 from services import Services
 from settings import ApiSettings, Settings, clock, garbage
-from sql.runs import Runs
+from sql.run_registry import Runs
 from sql.sessions import Sessions
 from store import jobs
 from store.database import noting

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from observation.observer import Observer
 from services import Services
-from sql.runs import Runs
+from sql.run_registry import Runs
 from sql.sessions import Sessions
 
 T = TypeVar("T")

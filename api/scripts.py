@@ -11,7 +11,7 @@ from core.errors import InvalidInput
 from core.names import Name
 from core.specs import MAX_SQL, Use, Variables
 from services import Services
-from sql.previews import Given, given
+from sql.debugging import Given, given
 from store import testsets
 
 Sql = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SQL)]
@@ -34,7 +34,8 @@ class Script(Strict):
 
 
 class Source(Strict):
-    """Rows in place of a table: objects, CSV with a header, or those of a test set."""
+    """Rows in place of a table: objects, CSV with a header, or those of a test set. A row of a table that gives changes
+    may have `$kind`: +I, -U, +U or -D."""
 
     rows: Rows | None = Field(default=None, max_length=10_000)
     csv: Annotated[str, StringConstraints(max_length=10_000_000)] | None = None

@@ -14,6 +14,7 @@ from cli.commands import Job, newest, ref
 from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
 from cli.rows import follow, show_answer
 from cli.specs import Library, Variable, pairs, read, uses, wrong
+from core.sql.values import loads
 
 app = typer.Typer(no_args_is_help=True, help="SQL: validate, format, preview, debug, test; interactive sessions.")
 sessions = typer.Typer(no_args_is_help=True, help="Interactive sessions, which outlive their gateway.")
@@ -233,8 +234,8 @@ def rows_of(path: str) -> list[Any]:
     text = read(path)
     try:
         if text.lstrip().startswith("["):
-            return list(json.loads(text))
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return list(loads(text))
+        return [loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
         raise wrong(f"{path} is not JSON: {error}") from error
 

@@ -37,8 +37,8 @@ class SessionGone(EngineError):
 
 @dataclass(frozen=True)
 class Result:
-    """A page of rows. `next` is the token of the next page, None at the end; `ready` is whether there may be more
-    now."""
+    """A page of rows, with values as they are shown (`core.sql.values`). `next` is the token of the next page, None at
+    the end; `ready` is whether there may be more now."""
 
     columns: list[Json]
     rows: list[Json]

@@ -10,73 +10,28 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 import structlog
-from pydantic import BaseModel, Field
 
 from clusters import state_files
 from clusters.protocol import Ref, SqlWorkbench, Unreachable
 from clusters.sql import Result, SessionGone, SqlGateway, StatementFailed, scrub
 from core.effects import EngineError
-from core.errors import Conflict, NotFound
 from core.jobs.observations import ENDED
-from core.sql.changelog import KINDS, Materialized
 from core.sql.operators import Json
+from core.sql.values import of_gateway, type_name
 from services import Services
 from settings import clock, waits
 from settings.polling import poll
 from settings.waits import planning
+from sql.streams import Ended, Event, Limits, Stream, null_refused, worst
 from store import previews
 from store.tables import Preview
 
-MAX_RUNS = 50
 MAX_SIZE = 32 * 1024 * 1024  # of a stream's values: they are kept until some time after the end
 log = structlog.get_logger()
-
-
-class Limits(BaseModel):
-    """What a run may cost."""
-
-    rows: int = Field(default=1000, ge=1, le=10_000, description="Changes a stream, then it ends")
-    seconds: float = Field(default=60, ge=1, le=3600)
-    rows_per_second: int | None = Field(default=None, ge=1, le=10_000, description="Slower sources wait no longer")
-    parallelism: int = Field(default=1, ge=1, le=16)
-
-
-class Ended(StrEnum):
-    FINISHED = "FINISHED"  # the query came to its end
-    LIMITED = "LIMITED"
-    STOPPED = "STOPPED"
-    ABANDONED = "ABANDONED"  # nobody was listening
-    FAILED = "FAILED"
-    INTERRUPTED = "INTERRUPTED"  # a gateway or this process died; it can be asked for again
-
-
-class Event(BaseModel):
-    id: int
-    event: str
-    data: dict[str, Any]
-
-
-@dataclass
-class Stream:
-    """One query of a run. `name` is the sink that it stands for, empty for a plain query."""
-
-    name: str
-    statement: str
-    flink_job_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    id: str = ""
-    operation: str = ""
-    columns: list[Json] = field(default_factory=list)
-    rows: int = 0
-    size: int = 0  # of its values, about, in bytes
-    table: Materialized = field(default_factory=Materialized)
-    ended: Ended | None = None
-    why: str = ""
 
 
 class Run:
@@ -176,7 +131,7 @@ class Run:
     # Streaming --------------------------------------------------------------------------------
 
     async def _go(self, firsts: list[Result]) -> None:
-        await self._tell("start", {"run": self.id, "streams": [self._named(s) for s in self.streams]})
+        await self._publish("start", {"run": self.id, "streams": [self._named(s) for s in self.streams]})
         watching = asyncio.create_task(self._watch())
         pumps = [asyncio.create_task(self._pump(s, r)) for s, r in zip(self.streams, firsts, strict=True)]
         stopping = asyncio.create_task(self._stop.wait())
@@ -205,8 +160,11 @@ class Run:
         changed = False
         while True:
             if result.columns and not stream.columns:
-                stream.columns = [{"name": c["name"], "type": _type(c)} for c in result.columns]
-                await self._tell("columns", {"stream": stream.name, "columns": stream.columns})
+                stream.columns = [
+                    {"name": c["name"], "type": type_name(c.get("logicalType") or {})} for c in result.columns
+                ]
+                stream.types = [of_gateway(c.get("logicalType") or {}) for c in result.columns]
+                await self._publish("columns", {"stream": stream.name, "columns": stream.columns})
             if result.rows:
                 pause, changed = waits.PREVIEW_PACE.first, True
                 for part in self._parts(result.rows):
@@ -214,16 +172,19 @@ class Run:
                         await asyncio.sleep(max(0, slow_until - clock.monotonic()))
                         slow_until = max(slow_until, clock.monotonic()) + len(part) / self.limits.rows_per_second
                     await self._rows(stream, part)
+                    if stream.ended is not None:
+                        await self._gateway.cancel(self._session, stream.operation)
+                        return
             if self._materialize and changed and clock.monotonic() - shown >= waits.TABLE_SECONDS:
                 shown, changed = clock.monotonic(), False
                 await self._table(stream)
             if stream.rows >= self.limits.rows or stream.size >= MAX_SIZE:
                 limit = f"{self.limits.rows} rows" if stream.rows >= self.limits.rows else f"{MAX_SIZE >> 20} MB"
-                await self._ended(stream, Ended.LIMITED, f"the limit of {limit}")
+                await self._end(stream, Ended.LIMITED, f"the limit of {limit}")
                 await self._gateway.cancel(self._session, stream.operation)
                 return
             if result.next is None:
-                await self._ended(stream, Ended.FINISHED, "")
+                await self._end(stream, Ended.FINISHED, "")
                 return
             await asyncio.sleep(0 if result.rows else pause)
             if stream.rows or clock.monotonic() - self._began > waits.FAST_POLL_SECONDS:
@@ -246,31 +207,30 @@ class Run:
                 return await self._gateway.page(self._session, stream.operation, token)
             except StatementFailed as error:
                 if "does not exist" in (error.stack or "") and "operation" in (error.stack or "").lower():
-                    await self._ended(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
+                    await self._end(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
                 else:
-                    await self._ended(stream, Ended.FAILED, scrub(error.message, self._secrets))
+                    await self._end(stream, Ended.FAILED, scrub(error.message, self._secrets))
                 return None
             except SessionGone:
-                await self._ended(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
+                await self._end(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
                 return None
             except Unreachable as error:
                 if not await polling.again():
-                    await self._ended(stream, Ended.INTERRUPTED, error.message)
+                    await self._end(stream, Ended.INTERRUPTED, error.message)
                     return None
 
-    async def _rows(self, stream: Stream, found: list[Json]) -> None:
-        rows = [[KINDS.get(str(r["kind"]), "+I"), r["fields"]] for r in found][: self.limits.rows - stream.rows]
-        stream.rows += len(rows)
-        stream.size += sum(len(f) if isinstance(f, str) else 16 for _, fields in rows for f in fields)
-        for kind, fields in rows:
-            stream.table.apply(kind, fields)
-        data = {"stream": stream.name, "rows": [{"kind": k, "fields": f} for k, f in rows]}
-        await self._tell("rows", data)
+    async def _rows(self, stream: Stream, changes: list[Json]) -> None:
+        """Show changes, up to the first at which the sink fails."""
+        rows, null_column = stream.take(changes, self.limits.rows)
+        if rows:
+            await self._publish("rows", {"stream": stream.name, "rows": rows})
+        if null_column is not None:
+            await self._end(stream, Ended.FAILED, null_refused(null_column))
 
     async def _table(self, stream: Stream) -> None:
         """The table as it is. Only the newest is kept."""
         self.events = [e for e in self.events if e.event != "table" or e.data["stream"] != stream.name]
-        await self._tell("table", {"stream": stream.name, "rows": stream.table.rows()})
+        await self._publish("table", {"stream": stream.name, "rows": stream.table.rows()})
 
     async def _watch(self) -> None:
         """Once a second: limits, listeners, what the jobs do meanwhile; the lease."""
@@ -298,7 +258,7 @@ class Run:
         try:
             tasks = await self._engine.vertices(Ref(stream.flink_job_id, stream.flink_job_id))
         except EngineError as error:
-            await self._tell("progress", {"stream": stream.name, "note": error.message})
+            await self._publish("progress", {"stream": stream.name, "note": error.message})
             return
         read = sum(t.written for t in tasks if "Source" in t.name) or sum(t.read for t in tasks)
         states = sorted({t.state for t in tasks})
@@ -311,7 +271,7 @@ class Run:
             note = f"tasks are {', '.join(states)}"
         # Only what is new takes room.
         self.events = [e for e in self.events if e.event != "progress" or e.data["stream"] != stream.name]
-        await self._tell(
+        await self._publish(
             "progress",
             {
                 "stream": stream.name,
@@ -338,7 +298,7 @@ class Run:
             self._why = (state, why)
             self._stop.set()
 
-    async def _ended(self, stream: Stream, state: Ended, why: str) -> None:
+    async def _end(self, stream: Stream, state: Ended, why: str) -> None:
         if stream.ended is not None:
             return
         stream.ended, stream.why = state, why
@@ -347,12 +307,12 @@ class Run:
         data = {"stream": stream.name, "state": state.value, "why": why, "rows": stream.rows}
         if state is Ended.INTERRUPTED:
             data["resume"] = f"POST /api/v1/sql/previews/{self.id}/resume"
-        await self._tell("ended", data)
+        await self._publish("ended", data)
 
     async def _finish(self, state: Ended, why: str) -> None:
         """Whatever happened: every stream has an end, and no Flink job is left."""
         for stream in self.streams:
-            await self._ended(stream, state, why)
+            await self._end(stream, state, why)
         for stream in self.streams:
             if stream.operation:
                 await self._gateway.cancel(self._session, stream.operation)
@@ -366,15 +326,15 @@ class Run:
                     await previews.end(session, stream.id, ended.value, stream.why, stream.rows, now)
         except Exception as error:
             log.warning("the end of a preview was not written", run=self.id, why=str(error))
-        await self._tell("end", {"run": self.id, "state": _worst(self.streams).value})
+        await self._publish("end", {"run": self.id, "state": worst(self.streams).value})
         self.ended_at = clock.monotonic()
         self.done.set()
-        await self._see_gone()
+        await self._confirm_gone()
         if self._folder is not None:
             with contextlib.suppress(EngineError):
                 await state_files.remove(self._folder)
 
-    async def _see_gone(self) -> None:
+    async def _confirm_gone(self) -> None:
         """The jobs are cancelled until the cluster says that they are gone; else the watch does it."""
         polling = poll(waits.PREVIEW_GONE_PACE, seconds=waits.PREVIEW_GONE_SECONDS)
         left = list(self.streams)
@@ -398,7 +358,7 @@ class Run:
 
     # Listening --------------------------------------------------------------------------------
 
-    async def _tell(self, event: str, data: dict[str, Any]) -> None:
+    async def _publish(self, event: str, data: dict[str, Any]) -> None:
         async with self._changed:
             self._count += 1
             self.events.append(Event(id=self._count, event=event, data=data))
@@ -424,63 +384,3 @@ class Run:
         finally:
             self._listeners -= 1
             self._alone_since = clock.monotonic()
-
-
-def _type(column: Json) -> str:
-    """A type as SQL writes it, from the gateway's description."""
-    kind = column.get("logicalType") or {}
-    name = str(kind.get("type", "?"))
-    if name == "VARCHAR" and kind.get("length") == 2147483647:
-        name = "STRING"
-    elif "length" in kind:
-        name = f"{name}({kind['length']})"
-    elif "precision" in kind:
-        name = f"{name}({kind['precision']}" + (f", {kind['scale']})" if "scale" in kind else ")")
-    return name if kind.get("nullable", True) else f"{name} NOT NULL"
-
-
-def _worst(streams: list[Stream]) -> Ended:
-    order = [Ended.FAILED, Ended.INTERRUPTED, Ended.ABANDONED, Ended.STOPPED, Ended.LIMITED, Ended.FINISHED]
-    return min((s.ended or Ended.FAILED for s in streams), key=order.index)
-
-
-class Runs:
-    """The runs of this process."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, Run] = {}
-
-    def add(self, run: Run) -> None:
-        """Raises `Conflict` when there are too many."""
-        self._forget()
-        if sum(1 for r in self._runs.values() if r.ended_at is None) >= MAX_RUNS:
-            raise Conflict(
-                f"{MAX_RUNS} previews run in this API already.", code="too_many_previews", remedy="Stop one of them."
-            )
-        self._runs[run.id] = run
-
-    def drop(self, run: Run) -> None:
-        self._runs.pop(run.id, None)
-
-    def _forget(self) -> None:
-        now = clock.monotonic()
-        for id_, run in list(self._runs.items()):
-            if run.ended_at is not None and now - run.ended_at > waits.PREVIEW_KEPT_SECONDS:
-                del self._runs[id_]
-
-    def find(self, id_: str) -> Run | None:
-        return self._runs.get(id_)
-
-    def get(self, id_: str) -> Run:
-        found = self.find(id_)
-        if found is None:
-            raise NotFound(f"There is no preview {id_[:80]} in this API process.", code="preview_not_found")
-        return found
-
-    async def close(self) -> None:
-        """End all of them; with the process nobody would see their rows."""
-        for run in self._runs.values():
-            run.stop(Ended.INTERRUPTED, "the API is shutting down")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(waits.PREVIEWS_END_SECONDS):
-                await asyncio.gather(*(r.done.wait() for r in self._runs.values()))

@@ -29,7 +29,9 @@ from services import Services
 from settings import clock, waits
 from sql.environment import Environment, environment, hidden, python_properties
 from sql.previews import explained, refused
-from sql.runs import Limits, Run, Runs, Stream
+from sql.run_registry import Runs
+from sql.runs import Run
+from sql.streams import Limits, Stream
 from store import clusters, jobs
 from store import sessions as rows
 from store.database import Session

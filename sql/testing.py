@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from core.errors import InvalidInput
 from core.specs import SqlSpec
-from core.sql.changelog import differences
+from core.sql.changelog import Row, as_text, differences
 from core.sql.script import parse
+from core.sql.values import comparable
 from core.sql.variables import text_of
 from services import Services
-from sql.previews import Given, Wanted, start
-from sql.runs import Ended, Limits, Run, Runs
+from sql.debugging import Given
+from sql.previews import RunRequest, start
+from sql.run_registry import Runs
+from sql.runs import Run
+from sql.streams import Ended, Limits, Stream
 from store.tables import Job, SqlTest
 
 Rows = list[dict[str, Any]]
@@ -39,21 +43,27 @@ class TestResult(BaseModel):
 
 async def run(services: Services, runs: Runs, job: Job, spec: SqlSpec, test: SqlTest, seconds: float) -> TestResult:
     """Run one test of a version. Raises `InvalidInput` when the script or the test do not fit each other."""
-    made = await finished(services, runs, job, spec, test.inputs, seconds)
+    finished_run = await finished(services, runs, job, spec, test.inputs, seconds)
     results = []
     for sink, expected in test.expected.items():
-        stream = next((s for s in made.streams if s.name == sink), None)
+        stream = next((s for s in finished_run.streams if s.name == sink), None)
         if stream is None:
             raise InvalidInput(
                 f"Test {test.name}: the script does not write {sink}.",
                 code="sink_not_written",
                 field="expected",
-                remedy=f"It writes: {', '.join(s.name for s in made.streams)}.",
+                remedy=f"It writes: {', '.join(s.name for s in finished_run.streams)}.",
             )
         names = [c["name"] for c in stream.columns]
+        if names and (unknown := sorted({name for row in expected for name in row} - set(names))):
+            raise InvalidInput(
+                f"Test {test.name}: a row expected in {sink} has {unknown[0][:100]!r}, which is no column of it.",
+                code="bad_rows",
+                field="expected",
+                remedy=f"Columns: {', '.join(names)}.",
+            )
         missing, unexpected = differences(
-            [[_plain(row.get(n)) for n in names] for row in expected],
-            [[_plain(v) for v in r] for r in stream.table.rows()],
+            [[row.get(n) for n in names] for row in expected], stream.table.rows(), key=_key(stream)
         )
         results.append(
             SinkResult(
@@ -64,9 +74,9 @@ async def run(services: Services, runs: Runs, job: Job, spec: SqlSpec, test: Sql
                 rows=len(stream.table.rows()),
             )
         )
-    wrong = [s for s in made.streams if s.ended is not Ended.FINISHED and s.name in test.expected]
+    wrong = [s for s in finished_run.streams if s.ended is not Ended.FINISHED and s.name in test.expected]
     why = f"{wrong[0].name}: {wrong[0].why}" if wrong else ""
-    took = made.seconds()
+    took = finished_run.seconds()
     return TestResult(
         name=test.name, passed=not why and all(r.passed for r in results), why=why, seconds=took, sinks=results
     )
@@ -76,7 +86,7 @@ async def finished(
     services: Services, runs: Runs, job: Job, spec: SqlSpec, inputs: dict[str, Rows], seconds: float
 ) -> Run:
     """A debug run of a version with given rows, at its end."""
-    wanted = Wanted(
+    request = RunRequest(
         project=job.project,
         cluster=job.cluster,
         script=parse(text_of(spec)),
@@ -84,24 +94,21 @@ async def finished(
         limits=Limits(rows=TEST_ROWS, seconds=seconds),
         materialize=True,
         sources={name: Given(rows) for name, rows in inputs.items()},
-        request={"kind": "test"},
+        asked={"kind": "test"},
     )
-    made = await start(services, runs, wanted)
-    async for _ in made.listen():
+    run = await start(services, runs, request)
+    async for _ in run.listen():
         pass
-    return made
+    return run
 
 
-def table_of(made: Run) -> dict[str, Rows]:
+def table_of(run: Run) -> dict[str, Rows]:
     """What each sink has at the end, by column."""
     return {
-        s.name: [dict(zip([c["name"] for c in s.columns], map(_plain, r), strict=True)) for r in s.table.rows()]
-        for s in made.streams
+        s.name: [dict(zip([c["name"] for c in s.columns], r, strict=True)) for r in s.table.rows()] for s in run.streams
     }
 
 
-def _plain(value: Any) -> Any:
-    """Numbers are compared by value: 1 and 1.0 and what JSON makes of a DECIMAL are the same."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return json.loads(json.dumps(value, sort_keys=True))
+def _key(stream: Stream) -> Callable[[Row], str]:
+    """What is equal for rows of a stream that are equal in SQL."""
+    return lambda row: as_text([comparable(v, t) for v, t in zip(row, stream.types, strict=True)])

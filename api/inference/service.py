@@ -17,8 +17,9 @@ from core.sql.references import check_clear, resolved, secrets_in
 from core.sql.script import parse
 from core.sql.tokens import quoted
 from services import Services
-from sql.previews import Wanted, start
-from sql.runs import Ended, Limits, Runs
+from sql.previews import RunRequest, start
+from sql.run_registry import Runs
+from sql.streams import Ended, Limits
 from store import jobs, resources
 
 _JDBC = re.compile(r"^jdbc:postgresql://([A-Za-z0-9.-]+)(?::(\d{1,5}))?/([A-Za-z0-9_.-]+)(?:\?.*)?$")
@@ -95,13 +96,13 @@ async def _of_kafka(services: Services, runs: Runs, project: str, body: Inferenc
     }
     with_ = ", ".join(f"{quoted(k)} = {quoted(v)}" for k, v in reading.items())
     sql = f"CREATE TABLE `records` (`value` STRING) WITH ({with_});\nSELECT `value` FROM `records`"
-    wanted = Wanted(
+    wanted = RunRequest(
         project=project,
         cluster=body.cluster,
         script=parse(sql),
         libraries=_USES.validate_python(body.libraries),
         limits=Limits(rows=body.records, seconds=60),
-        request={"kind": "sample"},
+        asked={"kind": "sample"},
     )
     run = await start(services, runs, wanted)
     async for _ in run.listen():

@@ -9,13 +9,15 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import Page, Parts, Workbench
+from api.exact import ExactRoute
 from api.previews import schemas as s
 from api.previews import service
 from api.problems import responses
 from core.errors import InvalidInput
-from sql.runs import Event, Run
+from sql.runs import Run
+from sql.streams import Event
 
-router = APIRouter(prefix="/sql", tags=["sql"])
+router = APIRouter(prefix="/sql", tags=["sql"], route_class=ExactRoute)
 RunId = Annotated[str, Path(alias="id", max_length=80)]
 _ALL = responses(404, 422, 503)
 
@@ -31,8 +33,8 @@ async def create_preview(body: s.PreviewBody, parts: Parts, bench: Workbench, re
     "/debug", status_code=201, responses=responses(404, 409, 422, 503), summary="Run a job's script, writing nothing"
 )
 async def debug(body: s.DebugBody, parts: Parts, bench: Workbench, response: Response) -> s.PreviewOut:
-    """The same text as in production. Every INSERT is a stream of the rows that it would write, all of them side by
-    side; no sink is opened. Sources are read live, or stand for rows that you give."""
+    """The same text as in production. Every INSERT is a stream of the rows that its sink is given, cast to the types of
+    its columns, all of them side by side; no sink is opened. Sources are read live, or stand for rows that you give."""
     return _located(response, await service.debug(parts, bench, body))
 
 
@@ -89,7 +91,8 @@ async def stream_preview(
     listening: Annotated[tuple[Run | None, s.PreviewOut, int], Depends(_listening)],
 ) -> AsyncIterator[ServerSentEvent]:
     """Events `start`, `columns`, `rows` (`{"stream", "rows": [{"kind": "+I", "fields"}]}`), `table` (the table as it
-    is), `progress` once a second, `ended` for each stream and `end`. Send `Last-Event-ID` to go on after a break."""
+    is), `progress` once a second, `ended` for each stream and `end`. Values of DECIMAL are text with all their digits.
+    Send `Last-Event-ID` to go on after a break."""
     run, shown, after = listening
     if run is None:
         yield _event(service.elsewhere(shown))

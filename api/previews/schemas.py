@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.scripts import EXAMPLE_QUERY, Script, Source
-from sql.runs import Limits
+from sql.streams import Limits
 
 
 class PreviewBody(Script):

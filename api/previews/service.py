@@ -12,8 +12,8 @@ from core.errors import InvalidInput
 from core.sql.script import parse
 from core.sql.variables import filled
 from services import Services
-from sql.previews import Wanted, start
-from sql.runs import Event
+from sql.previews import RunRequest, start
+from sql.streams import Event
 from store import jobs, previews
 from store.tables import Preview
 
@@ -24,7 +24,7 @@ ORDER = ["FAILED", "INTERRUPTED", "ABANDONED", "STOPPED", "LIMITED", "FINISHED"]
 async def preview(services: Services, bench: Bench, body: out.PreviewBody) -> out.PreviewOut:
     """Start one. Raises `InvalidInput`, `Conflict`."""
     check_config(body.config, "config")
-    wanted = Wanted(
+    wanted = RunRequest(
         project=body.project,
         cluster=body.cluster,
         script=parse(filled(body.sql, body.variables, field="variables")),
@@ -32,7 +32,7 @@ async def preview(services: Services, bench: Bench, body: out.PreviewBody) -> ou
         limits=body.limits,
         materialize=body.materialize,
         config=body.config,
-        request={"kind": "preview", **body.model_dump(mode="json")},
+        asked={"kind": "preview", **body.model_dump(mode="json")},
     )
     return await get(services, (await start(services, bench.runs, wanted)).id)
 
@@ -40,7 +40,7 @@ async def preview(services: Services, bench: Bench, body: out.PreviewBody) -> ou
 async def debug(services: Services, bench: Bench, body: out.DebugBody) -> out.PreviewOut:
     """Start one of a whole script. Raises `InvalidInput`, `Conflict`."""
     check_config(body.config, "config")
-    wanted = Wanted(
+    wanted = RunRequest(
         project=body.project,
         cluster=body.cluster,
         script=parse(filled(body.sql, body.variables, field="variables")),
@@ -48,7 +48,7 @@ async def debug(services: Services, bench: Bench, body: out.DebugBody) -> out.Pr
         limits=body.limits,
         materialize=True,
         config=body.config,
-        request={"kind": "debug", **body.model_dump(mode="json")},
+        asked={"kind": "debug", **body.model_dump(mode="json")},
         sources={name: await rows_of(services, body.project, name, source) for name, source in body.sources.items()},
     )
     return await get(services, (await start(services, bench.runs, wanted)).id)

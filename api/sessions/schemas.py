@@ -11,7 +11,7 @@ from api.deps import Strict
 from api.scripts import Sql
 from core.names import Name
 from core.specs import Use
-from sql.runs import Limits
+from sql.streams import Limits
 
 
 class NewSession(Strict):

@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from api.deps import JobRef, Page, Parts, Workbench
+from api.exact import ExactRoute
 from api.problems import made_or_changed, responses
 from api.testing import schemas as s
 from api.testing import service
 from core.names import NAME_PATTERN
 from sql.testing import TestResult
 
-router = APIRouter(tags=["sql tests"])
+router = APIRouter(tags=["sql tests"], route_class=ExactRoute)
 Project = Annotated[str, Path(max_length=80)]
 SetName = Annotated[str, Path(max_length=80, pattern=NAME_PATTERN)]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]

@@ -16,8 +16,8 @@ from core.sql.variables import filled
 from services import Services
 from settings import clock, waits
 from sql import testing
-from sql.previews import Wanted, start
-from sql.runs import Ended, Limits
+from sql.previews import RunRequest, start
+from sql.streams import Ended, Limits
 from store import jobs, testsets
 from store.tables import Job, SqlTest, TestSet
 
@@ -62,7 +62,7 @@ async def sample(
         if not chain:
             raise InvalidInput(f"{table[:100]!r} is not a table's name.", code="bad_table", field="tables")
         query = f"{setup}\nSELECT * FROM {quoted_name(*chain)}"
-        wanted = Wanted(
+        wanted = RunRequest(
             project=project,
             cluster=body.cluster,
             script=parse(query),
@@ -70,7 +70,7 @@ async def sample(
             config=body.config,
             limits=Limits(rows=body.rows, seconds=body.seconds),
             materialize=True,
-            request={"kind": "sample"},
+            asked={"kind": "sample"},
         )
         run = await start(services, bench.runs, wanted)
         async for _ in run.listen():

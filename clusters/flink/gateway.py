@@ -30,6 +30,7 @@ from core.sql.operators import Json, TableName, table_in
 from core.sql.references import options_of_created, stays_in_session
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed
 from core.sql.tokens import Token, literal, options_in, tokens
+from core.sql.values import of_gateway, shown
 from settings import clock, waits
 from settings.polling import poll
 
@@ -96,15 +97,19 @@ class RestGateway:
         """A page of an operation's result. Raises `StatementFailed` with Flink's words."""
         try:
             body = await self.http.call(
-                "GET", f"/v2/sessions/{session}/operations/{operation}/result/{token}", params={"rowFormat": "JSON"}
+                "GET",
+                f"/v2/sessions/{session}/operations/{operation}/result/{token}",
+                params={"rowFormat": "JSON"},
+                exact=True,
             )
         except Refused as error:
             raise _failed(error) from error
         found = body.get("results") or {}
         following = str(body.get("nextResultUri") or "")
+        columns = found.get("columns") or []
         return Result(
-            columns=found.get("columns") or [],
-            rows=found.get("data") or [],
+            columns=columns,
+            rows=_shown(columns, found.get("data") or []),
             next=int(following.rpartition("/")[2].partition("?")[0]) if following else None,
             ready=body.get("resultType") != "NOT_READY",
             job_id=body.get("jobID"),
@@ -305,6 +310,14 @@ class RestGateway:
             except Unreachable:
                 break
         return inserts[0]
+
+
+def _shown(columns: list[Json], rows: list[Json]) -> list[Json]:
+    """Rows with each value as its column's type is shown."""
+    if not columns or not rows:
+        return rows
+    types = [of_gateway(column.get("logicalType") or {}) for column in columns]
+    return [{**row, "fields": [shown(v, t) for v, t in zip(row["fields"], types, strict=True)]} for row in rows]
 
 
 async def _read(path: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from decimal import Decimal
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -58,8 +59,9 @@ class Http:
         closing = weakref.finalize(self, _close_soon, asyncio.get_running_loop(), self._client)
         closing.atexit = False  # then the loop is gone, and the process with its connections
 
-    async def call(self, method: str, path: str, **more: Any) -> Any:
-        """The JSON answer. Raises `Unreachable` when there is none of a leader, `Refused` on its no.
+    async def call(self, method: str, path: str, *, exact: bool = False, **more: Any) -> Any:
+        """The JSON answer; numbers with a fraction are `Decimal`s if it has to be `exact`. Raises `Unreachable` when
+        there is none of a leader, `Refused` on its no.
 
         Another address is tried only when nothing can have happened at the one before: nothing was sent, or
         it was a GET.
@@ -67,7 +69,7 @@ class Http:
         sent, first = False, None
         for url in list(self._urls):
             try:
-                body = await self._ask(url, method, path, **more)
+                body = await self._ask(url, method, path, exact, **more)
                 if url != self._urls[0]:
                     self._urls = [url, *(u for u in self._urls if u != url)]
                 return body
@@ -78,7 +80,7 @@ class Http:
         assert first is not None
         raise Unreachable(first.message, sent=sent) from first
 
-    async def _ask(self, url: str, method: str, path: str, **more: Any) -> Any:
+    async def _ask(self, url: str, method: str, path: str, exact: bool, **more: Any) -> Any:
         what = f"{self._what} {url}"
         try:
             response = await self._client.request(method, url + path, **more)
@@ -87,7 +89,7 @@ class Http:
         except httpx.HTTPError as error:
             raise Unreachable(f"{what} did not answer: {_words(error)}") from error
         try:
-            body = response.json()
+            body = response.json(parse_float=Decimal) if exact else response.json()
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise Unreachable(
                 f"{what} answered {response.status_code} with something that is not JSON; "

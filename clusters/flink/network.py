@@ -26,9 +26,9 @@ class Response:
         self.status_code = status_code
         self._body = body
 
-    def json(self) -> Any:
-        """Raises `json.JSONDecodeError` or `UnicodeDecodeError`."""
-        return json.loads(self._body)
+    def json(self, **how: Any) -> Any:
+        """`how` is for `json.loads`. Raises `json.JSONDecodeError` or `UnicodeDecodeError`."""
+        return json.loads(self._body, **how)
 
 
 class Network:

@@ -1,31 +1,35 @@
-"""A script as it is debugged: its INSERTs as queries, its sources as tables of given rows."""
+"""An INSERT as a query of the rows that it would write."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-from pydantic import BaseModel
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from core.errors import InvalidInput
+from core.sql.described import Described
 from core.sql.script import Statement
-from core.sql.tokens import Chain, Token, chain_at, is_name, quoted, quoted_name, unquoted
+from core.sql.tokens import Kind, Token, chain_at, is_name, quoted_name, unquoted
+from core.sql.values import of_text
 
-MAX_ROWS = 10_000
+_CASTABLE = frozenset(
+    {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "DECIMAL", "FLOAT", "DOUBLE", "STRING", "BYTES", "DATE", "TIME"}
+    | {"TIMESTAMP", "TIMESTAMP_LTZ", "ROW", "ARRAY", "MAP", "MULTISET"}
+)
+"""What CAST takes as a type. A sink takes any other type only as it is."""
 
 
 @dataclass(frozen=True)
 class Sink:
-    """An INSERT taken apart. `columns` are those that it names."""
+    """An INSERT taken apart. `columns` are those that it names, `partition` are the literals of its PARTITION
+    clause, `on_conflict` is what it does with several rows of a key: ERROR, NOTHING or DEDUPLICATE; empty when it does
+    not say."""
 
     statement: Statement
     table: tuple[str, ...]
     columns: list[str]
     query: str
+    partition: Mapping[str, str] = field(default_factory=dict)
+    on_conflict: str = ""
 
 
 def taken_apart(statement: Statement) -> Sink:
@@ -34,8 +38,13 @@ def taken_apart(statement: Statement) -> Sink:
     parts = insert.tokens
     table = chain_at(parts, 2)
     at = 2 + max(0, 2 * len(table) - 1)
+    if len(parts) > at and parts[at].kind is Kind.HINT:  # options of the sink, which is not opened
+        at = next((i for i in range(at, len(parts)) if parts[i].kind is Kind.HINT_END), len(parts)) + 1
+    partition: dict[str, str] = {}
     if len(parts) > at and parts[at].word == "PARTITION":
-        at = _closing(parts, at + 1) + 1
+        end = _closing(parts, at + 1)
+        partition = dict(_literals(insert, at + 2, end))
+        at = end + 1
     columns: list[str] = []
     if len(parts) > at + 1 and parts[at].text == "(" and parts[at + 1].word not in ("SELECT", "WITH", "VALUES", ""):
         end = _closing(parts, at)
@@ -47,7 +56,18 @@ def taken_apart(statement: Statement) -> Sink:
             code="sql_script",
             field="sql",
         )
-    return Sink(statement=statement, table=table, columns=columns, query=insert.text_from(at))
+    query, on_conflict = insert.text_from(at), ""
+    if [t.word for t in parts[-4:-1]] == ["ON", "CONFLICT", "DO"]:
+        on_conflict = parts[-1].word
+        query = query[: parts[-4].offset - parts[at].offset].rstrip()
+    return Sink(
+        statement=statement,
+        table=table,
+        columns=columns,
+        query=query,
+        partition=partition,
+        on_conflict=on_conflict,
+    )
 
 
 def _closing(parts: Sequence[Token], at: int) -> int:
@@ -59,116 +79,36 @@ def _closing(parts: Sequence[Token], at: int) -> int:
     return len(parts) - 1
 
 
-def as_query(sink: Sink, columns: list[str]) -> str:
-    """The rows that an INSERT would write, under the names of the sink's columns."""
-    names = ", ".join(quoted_name(c) for c in columns)
-    return f"SELECT * FROM (\n{sink.query}\n) AS `sink` ({names})"  # noqa: S608 - the user's own query, for Flink
+def _literals(insert: Statement, at: int, end: int) -> Iterator[tuple[str, str]]:
+    """Column and literal of each `name = literal` between two tokens."""
+    parts, start = insert.tokens, insert.tokens[0].offset
+    while at + 2 < end:
+        comma = next((i for i in range(at, end) if parts[i].text == ","), end)
+        yield unquoted(parts[at]), insert.text[parts[at + 2].offset - start : parts[comma - 1].end - start]
+        at = comma + 1
 
 
-class Described(BaseModel):
-    """A column as DESCRIBE tells it."""
-
-    name: str
-    type: str
-    nullable: bool
-    extras: str
-    watermark: str
-
-    @property
-    def given(self) -> bool:
-        """Whether its values come from outside: it is not computed."""
-        return not self.extras.startswith("AS ")
-
-    @property
-    def persisted(self) -> bool:
-        return self.given and not self.extras.endswith("VIRTUAL")
+def as_query(sink: Sink, columns: Sequence[Described]) -> str:
+    """The rows that an INSERT writes, as a query: every column that its sink persists, with its value cast to its type
+    as the planner casts it in an INSERT; literals of PARTITION, and NULL for a column that is not named
+    (docs/decisions/0024-what-a-sink-is-given.md)."""
+    persisted = [c for c in columns if c.persisted]
+    queried = sink.columns or [c.name for c in persisted if c.name not in sink.partition]
+    written = ", ".join(_written(c, sink.partition.get(c.name), c.name in queried) for c in persisted)
+    names = ", ".join(quoted_name(c) for c in queried)
+    return f"SELECT {written} FROM (\n{sink.query}\n) AS `sink` ({names})"  # noqa: S608 - the user's own query, for Flink
 
 
-def described(rows: list[list[Any]]) -> list[Described]:
-    """From the rows of DESCRIBE: name, type, null, key, extras, watermark."""
-    return [
-        Described(
-            name=str(r[0]),
-            type=str(r[1]).replace(" *ROWTIME*", "").replace(" *PROCTIME*", ""),
-            nullable=bool(r[2]),
-            extras=str(r[4] or ""),
-            watermark=str(r[5] or ""),
-        )
-        for r in rows
-    ]
+def _written(column: Described, literal: str | None, queried: bool) -> str:
+    name = quoted_name(column.name)
+    value = literal if literal is not None else name if queried else "NULL"
+    if of_text(column.type).name in _CASTABLE:
+        return f"CAST({value} AS {column.type}) AS {name}"
+    return f"{value} AS {name}" if value != name else name
 
 
-def stand_in(table: Chain, columns: list[Described], path: str) -> str:
-    """A temporary table of the same columns, in front of the real one, that reads rows of a file."""
-    lines = []
-    for c in columns:
-        if c.given:
-            lines.append(f"{quoted_name(c.name)} {c.type}" + ("" if c.nullable else " NOT NULL"))
-        else:
-            lines.append(f"{quoted_name(c.name)} {c.extras}")
-    lines += [f"WATERMARK FOR {quoted_name(c.name)} AS {c.watermark}" for c in columns if c.watermark]
-    options = {
-        "connector": "filesystem",
-        "path": path,
-        "format": "json",
-        "json.timestamp-format.standard": "ISO-8601",
-        "json.fail-on-missing-field": "false",
-    }
-    with_ = ", ".join(f"{quoted(k)} = {quoted(v)}" for k, v in options.items())
-    return f"CREATE TEMPORARY TABLE {quoted_name(*table)} (\n  " + ",\n  ".join(lines) + f"\n) WITH ({with_})"
-
-
-def rows_of_csv(text: str, table: str) -> list[dict[str, Any]]:
-    """Rows of a CSV with a header. Empty cells are null; numbers and true/false are read as such."""
-    reader = csv.DictReader(io.StringIO(text))
-    if not reader.fieldnames:
-        raise InvalidInput(f"{table}: the CSV has no header.", code="bad_rows", field="sources")
-    found = []
-    for number, row in enumerate(reader, 2):
-        if None in row or None in row.values():
-            raise InvalidInput(
-                f"{table}: line {number} of the CSV has not as many cells as the header.",
-                code="bad_rows",
-                field="sources",
-            )
-        found.append({str(k): _cell(v) for k, v in row.items()})
-    return found
-
-
-def _cell(text: str) -> Any:
-    if text == "":
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, int | float | bool) else text
-
-
-def as_lines(rows: list[dict[str, Any]], columns: list[Described], table: str) -> str:
-    """Rows as the stand-in reads them. Computed columns are computed again, and left out. Raises `InvalidInput` on a
-    column that the table has not."""
-    if len(rows) > MAX_ROWS:
-        raise InvalidInput(f"{table}: more than {MAX_ROWS} rows.", code="bad_rows", field="sources")
-    given = {c.name: c for c in columns if c.given}
-    lines = []
-    for number, row in enumerate(rows, 1):
-        if unknown := sorted(set(row) - {c.name for c in columns}):
-            raise InvalidInput(
-                f"{table}: row {number} has {unknown[0]!r}, which is no column of the table.",
-                code="bad_rows",
-                field="sources",
-                remedy=f"Columns: {', '.join(given)}.",
-            )
-        lines.append(json.dumps({k: _time(v, given[k].type) for k, v in row.items() if k in given}))
-    return "\n".join(lines) + ("\n" if lines else "")
-
-
-def _time(value: Any, kind: str) -> Any:
-    """Times may be written with a space, and without a zone for UTC: ISO 8601 has a T, and a Z."""
-    if not isinstance(value, str) or not kind.startswith("TIMESTAMP"):
-        return value
-    text = value.strip().replace(" ", "T", 1)
-    if kind.startswith("TIMESTAMP_LTZ") and not text.endswith("Z"):
-        return f"{text}Z"
-    return text
+def takes_updates_probe(sink: Sink, columns: Sequence[Described]) -> str:
+    """An INSERT that updates rows of a sink, to be explained: Flink refuses it if the sink is append-only."""
+    nothing = ", ".join(f"CAST(NULL AS {c.type})" for c in columns if c.persisted)
+    query = f"SELECT {nothing} FROM (VALUES (1)) AS `t` (`x`) GROUP BY `x` HAVING COUNT(*) > 1"  # noqa: S608 - only types
+    return f"INSERT INTO {quoted_name(*sink.table)} {query}"

@@ -11,9 +11,10 @@ from clusters.flink.gateway import StatementFailed
 from core.errors import InvalidInput, NotFound
 from core.sql.script import parse
 from services import Services
-from sql.previews import Wanted, start
-from sql.runs import Limits, Runs
+from sql.previews import RunRequest, start
+from sql.run_registry import Runs
 from sql.sessions import Sessions
+from sql.streams import Limits
 from store import sessions as rows
 from tests.api.test_parsing import PLAIN, Engine, Gateway
 from tests.api.test_parsing import world as world
@@ -71,12 +72,12 @@ async def cut_off(gateway: Held, coroutine: Any) -> None:
 async def test_a_preview(world: Services, gateway: Held, at: str, how: str):
     world.settings.plan_timeout = 30
     setattr(gateway, how, at)
-    runs, wanted = Runs(), Wanted(project="default", cluster="local", script=parse(PLAIN + "SELECT 1"))
+    runs, request = Runs(), RunRequest(project="default", cluster="local", script=parse(PLAIN + "SELECT 1"))
     if how == "hangs_at":
-        await cut_off(gateway, start(world, runs, wanted))
+        await cut_off(gateway, start(world, runs, request))
     else:
         with pytest.raises((InvalidInput, StatementFailed)):
-            await start(world, runs, wanted)
+            await start(world, runs, request)
     assert runs._runs == {}
     async with asyncio.timeout(10):
         while not gateway.closed:

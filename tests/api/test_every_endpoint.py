@@ -464,7 +464,7 @@ def test_what_is_not_there(calm: Penstock, operation: str):
 def test_what_cannot_be_done_now(calm: Penstock, operation: str, monkeypatch: pytest.MonkeyPatch):
     call = CONFLICTS[operation](calm)
     if operation in FULL:
-        monkeypatch.setattr("sql.runs.MAX_RUNS", 0)
+        monkeypatch.setattr("sql.run_registry.MAX_RUNS", 0)
     answer = call.send(calm, operation)
     assert answer.status_code == 409, answer.text
     assert answer.json()["code"]

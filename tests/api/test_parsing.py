@@ -26,7 +26,7 @@ from core.sql.verdict import Verdict, from_one
 from services import Services
 from sql.compiling import row_of
 from sql.environment import Environment
-from sql.runs import Runs
+from sql.run_registry import Runs
 from sql.sessions import Sessions
 from store import attempts, plans, resources
 from store.tables import Attempt, SqlSession

@@ -26,7 +26,7 @@ ROWS = [
     {"id": 3, "who": "ann", "price": 3, "bought": "2026-01-01T10:01:10"},
 ]
 CSV = "id,who,price,bought\n1,ann,1.5,2026-01-01 10:00:01\n2,bob,2,2026-01-01 10:00:30\n3,ann,3,2026-01-01 10:01:10\n"
-TOTALS = [["ann", 9.0], ["bob", 4.0]]
+TOTALS = [["ann", "9.00"], ["bob", "4.00"]]
 WINDOWS = [["2026-01-01T10:00:00", 2], ["2026-01-01T10:01:00", 1]]
 
 
@@ -52,7 +52,7 @@ def test_typed_rows_through_all_sinks_side_by_side(stack: Stack, tmp_path: Path,
     assert found[-1][1]["state"] == "FINISHED"
     assert sorted(table(found, "totals")) == TOTALS
     assert sorted(table(found, "windows")) == WINDOWS
-    assert ("-U", ["ann", 3.0]) in rows(found, "totals")
+    assert ("-U", ["ann", "3.00"]) in rows(found, "totals")
     assert list(tmp_path.iterdir()) == [], "a sink was written"
 
 
@@ -123,8 +123,8 @@ class TestTests:
         kept = stack.http.put(f"/jobs/{job}/versions/1/tests/basic", json={"inputs": {"orders": {"rows": ROWS}}})
         assert kept.status_code == 201, kept.text
         assert sorted(kept.json()["expected"]["totals"], key=lambda r: r["who"]) == [
-            {"who": "ann", "total": 9},
-            {"who": "bob", "total": 4},
+            {"who": "ann", "total": "9.00"},
+            {"who": "bob", "total": "4.00"},
         ]
         (result,) = stack.http.post(f"/jobs/{job}/versions/1/tests/run").json()["items"]
         assert result["passed"], result
@@ -133,8 +133,8 @@ class TestTests:
         (result,) = stack.http.post(f"/jobs/{job}/versions/2/tests/run").json()["items"]
         assert not result["passed"]
         (totals,) = [s for s in result["sinks"] if s["sink"] == "totals"]
-        assert {"who": "ann", "total": 9} in totals["missing"]
-        assert {"who": "ann", "total": 4.5} in totals["unexpected"]
+        assert {"who": "ann", "total": "9.00"} in totals["missing"]
+        assert {"who": "ann", "total": "4.50"} in totals["unexpected"]
         assert next(s for s in result["sinks"] if s["sink"] == "windows")["passed"]
 
     def test_one_that_does_not_end_says_why(self, stack: Stack, tmp_path: Path):

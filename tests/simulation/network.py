@@ -29,10 +29,11 @@ class Response:
     status_code: int
     body: Any
 
-    def json(self) -> Any:
+    def json(self, **how: Any) -> Any:
+        """`how` is for `json.loads`, as httpx takes it."""
         if self.body is None:
             raise json.JSONDecodeError("not JSON", "<html>", 0)
-        return self.body
+        return json.loads(json.dumps(self.body), **how) if how else self.body
 
 
 @dataclass

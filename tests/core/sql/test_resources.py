@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.errors import InvalidInput
-from core.sql.changelog import Materialized, differences
 from core.sql.inference import of_avro, of_database, of_json, of_json_schema
 from core.sql.resources import TableDefinition, check_fragment
-from core.sql.rewriting import as_lines, as_query, described, rows_of_csv, stand_in, taken_apart
-from core.sql.script import parse, parse_script
+from core.sql.script import parse
 
 
 def types(found) -> dict[str, str]:
@@ -239,82 +237,3 @@ class TestSchemas:
             "TIMESTAMP(3)",
         ]
         assert len(notes) == 2
-
-
-class TestRewriting:
-    @pytest.mark.parametrize(
-        ("text", "table", "columns", "query"),
-        [
-            ("INSERT INTO t SELECT 1", ("t",), [], "SELECT 1"),
-            ("INSERT INTO `a`.b (x, `y z`) SELECT 1, 2", ("a", "b"), ["x", "y z"], "SELECT 1, 2"),
-            (
-                "EXECUTE INSERT INTO t WITH q AS (SELECT 1) SELECT * FROM q",
-                ("t",),
-                [],
-                "WITH q AS (SELECT 1) SELECT * FROM q",
-            ),
-            ("INSERT OVERWRITE t PARTITION (p = 'x)') VALUES (1)", ("t",), [], "VALUES (1)"),
-            ("INSERT INTO t (SELECT 1)", ("t",), [], "(SELECT 1)"),
-        ],
-    )
-    def test_an_insert_taken_apart(self, text, table, columns, query):
-        (statement,) = parse_script(text).inserts
-        sink = taken_apart(statement)
-        assert (sink.table, sink.columns, sink.query) == (table, columns, query)
-
-    def test_as_a_query_under_the_names_of_the_sink(self):
-        (statement,) = parse_script("INSERT INTO t SELECT 1").inserts
-        assert as_query(taken_apart(statement), ["a`b"]) == "SELECT * FROM (\nSELECT 1\n) AS `sink` (`a``b`)"
-
-    def test_a_stand_in_has_the_same_columns(self):
-        columns = described(
-            [
-                ["id", "BIGINT", False, "PRI(id)", None, None],
-                ["at", "TIMESTAMP(3) *ROWTIME*", True, None, "METADATA FROM 'timestamp'", "`at` - INTERVAL '1' SECOND"],
-                ["pt", "TIMESTAMP_LTZ(3) *PROCTIME*", False, None, "AS PROCTIME()", None],
-            ]
-        )
-        made = stand_in(("db", "t"), columns, "file:///x")
-        assert "`id` BIGINT NOT NULL" in made
-        assert "`at` TIMESTAMP(3),\n" in made
-        assert "`pt` AS PROCTIME()" in made
-        assert "WATERMARK FOR `at` AS `at` - INTERVAL '1' SECOND" in made
-        lines = as_lines([{"id": 1, "at": "2026-01-01 10:00:00", "pt": "x"}], columns, "t")
-        assert json.loads(lines) == {"id": 1, "at": "2026-01-01T10:00:00"}
-        with pytest.raises(InvalidInput):
-            as_lines([{"no": 1}], columns, "t")
-
-    def test_csv(self):
-        assert rows_of_csv('a,b,c\n1,"x, y",\ntrue,007,1.5\n', "t") == [
-            {"a": 1, "b": "x, y", "c": None},
-            {"a": True, "b": "007", "c": 1.5},
-        ]
-
-    def test_queries_are_told_from_what_a_job_may_have(self):
-        script = parse("SET 'a' = 'b'; SELECT 1; INSERT INTO t SELECT 1; DROP TABLE x; END")
-        assert [q.number for q in script.queries] == [2]
-        assert [m.statement.number for m in script.misplaced] == [2, 4, 5]
-
-
-class TestChangelog:
-    def test_what_changes_come_to(self):
-        table = Materialized()
-        for kind, row in [
-            ("+I", ["a", 1]),
-            ("+I", ["b", 1]),
-            ("-U", ["a", 1]),
-            ("+U", ["a", 2]),
-            ("-D", ["b", 1]),
-            ("+I", ["a", 2]),
-        ]:
-            table.apply(kind, row)
-        assert table.rows() == [["a", 2], ["a", 2]]
-        table.apply("-D", ["never"])
-        assert table.unmatched == 1
-
-    def test_differences_whatever_the_order(self):
-        assert differences([[1], [2], [2]], [[2], [1], [3]]) == ([[2]], [[3]])
-
-    @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=1), max_size=12))
-    def test_a_table_equals_itself_shuffled(self, rows):
-        assert differences(rows, sorted(rows)) == ([], [])

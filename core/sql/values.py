@@ -1,0 +1,223 @@
+"""Values of rows, exactly: from what a person types to Flink, from Flink's answer to a person, and compared.
+
+A float would change many of them: 1.10 becomes 1.1, and a DECIMAL(20, 6) has more digits than it can hold. So a DECIMAL
+is text with all digits of its scale wherever rows are shown or kept, a number that a float would change is kept as the
+text that it was, and rows are compared by the types of their columns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+Json = dict[str, Any]
+_NAMES = {
+    "INTEGER": "INT",
+    "TIMESTAMP_WITHOUT_TIME_ZONE": "TIMESTAMP",
+    "TIMESTAMP_WITH_LOCAL_TIME_ZONE": "TIMESTAMP_LTZ",
+    "TIME_WITHOUT_TIME_ZONE": "TIME",
+    "VARCHAR": "STRING",
+    "CHAR": "STRING",
+    "VARBINARY": "BYTES",
+    "BINARY": "BYTES",
+}
+_PARTS = re.compile(r"`(?:[^`]|``)*`|'(?:[^']|'')*'|\w+|[<>(),]")
+"""Of a type's text: names, comments, words and numbers, brackets."""
+_INTEGERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
+_FLOATS = frozenset({"FLOAT", "DOUBLE"})
+_TIMES = frozenset({"TIMESTAMP", "TIMESTAMP_LTZ", "TIME"})
+
+
+@dataclass(frozen=True)
+class Type:
+    """A type, as far as its values differ. `name` is one for all lengths: STRING also for CHAR and VARCHAR, BYTES for
+    BINARY. Arrays, maps and multisets have `of`, their elements or values; maps and multisets have `key`."""
+
+    name: str
+    scale: int = 0
+    fields: tuple[tuple[str, Type], ...] = ()
+    of: Type | None = None
+    key: Type | None = None
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON with the numbers as they were written: one whose text a float would change is a string of that text; so are
+    NaN and Infinity. Raises `ValueError`."""
+    return json.loads(text, parse_float=_number, parse_constant=str)
+
+
+def _number(text: str) -> float | str:
+    value = float(text)
+    return value if repr(value) == text else text
+
+
+# Types ----------------------------------------------------------------------------------------
+
+
+def of_gateway(kind: Json) -> Type:
+    """A `logicalType` of the SQL gateway."""
+    name = str(kind.get("type", ""))
+    return Type(
+        name=_NAMES.get(name, name),
+        scale=int(kind.get("scale") or 0),
+        fields=tuple((str(f["name"]), of_gateway(f["fieldType"])) for f in kind.get("fields") or ()),
+        of=_part(kind, "elementType" if name == "ARRAY" else "valueType"),
+        key=_part(kind, "elementType" if name == "MULTISET" else "keyType"),
+    )
+
+
+def _part(kind: Json, name: str) -> Type | None:
+    return of_gateway(kind[name]) if isinstance(kind.get(name), dict) else None
+
+
+def of_text(text: str) -> Type:
+    """A type as DESCRIBE writes it: ``ROW<`a` INT NOT NULL, `b` DECIMAL(20, 6)>``."""
+    return _read([part for part in _PARTS.findall(text) if not part.startswith("'")])
+
+
+def _read(parts: Sequence[str]) -> Type:
+    word = parts[0].upper() if parts else ""
+    match word, _inside(parts, "<"):
+        case "ROW" | "STRUCTURED", [_, *_] as fields:
+            return Type("ROW", fields=tuple((_unquoted(field[0]), _read(field[1:])) for field in fields if field))
+        case "ARRAY", [element]:
+            return Type(word, of=_read(element))
+        case "MAP", [key, value]:
+            return Type(word, key=_read(key), of=_read(value))
+        case "MULTISET", [element]:
+            return Type(word, key=_read(element))
+        case "DECIMAL", _:
+            numbers = _inside(parts, "(")
+            return Type(word, scale=int(numbers[1][0]) if len(numbers) == 2 else 0)
+        case "TIMESTAMP", _ if "LOCAL" in parts:
+            return Type("TIMESTAMP_LTZ")
+        case _:
+            return Type(_NAMES.get(word, word))
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace("``", "`") if name.startswith("`") else name
+
+
+def _inside(parts: Sequence[str], opening: str) -> list[list[str]]:
+    """What stands in the first brackets of a kind, split at its commas."""
+    if opening not in parts:
+        return []
+    inner: list[list[str]] = [[]]
+    depth = 1
+    for part in parts[parts.index(opening) + 1 :]:
+        depth += {"<": 1, "(": 1, ">": -1, ")": -1}.get(part, 0)
+        if depth == 0:
+            break
+        if depth == 1 and part == ",":
+            inner.append([])
+        else:
+            inner[-1].append(part)
+    return inner
+
+
+def type_name(kind: Json) -> str:
+    """A `logicalType` of the gateway as SQL writes it."""
+    name = str(kind.get("type", "?"))
+    if name == "VARCHAR" and kind.get("length") == 2147483647:
+        name = "STRING"
+    elif "length" in kind:
+        name = f"{name}({kind['length']})"
+    elif "precision" in kind:
+        name = f"{name}({kind['precision']}" + (f", {kind['scale']})" if "scale" in kind else ")")
+    return name if kind.get("nullable", True) else f"{name} NOT NULL"
+
+
+# Values ---------------------------------------------------------------------------------------
+
+
+def _within(value: Any, kind: Type, change: Callable[[Any, Type], Any]) -> Any:
+    """A row, an array, a map or a multiset with what is in it changed; None where the value is none of them."""
+    if isinstance(value, dict) and kind.fields:
+        types = dict(kind.fields)
+        return {name: change(item, types.get(name, Type(""))) for name, item in value.items()}
+    if isinstance(value, dict) and kind.of is not None:
+        return {name: change(item, kind.of) for name, item in value.items()}
+    if isinstance(value, list) and kind.of is not None:
+        return [change(item, kind.of) for item in value]
+    return None
+
+
+def shown(value: Any, kind: Type) -> Any:
+    """A value of the gateway's JSON, read with `parse_float=Decimal`, as it is shown: a DECIMAL is text with the digits
+    of its scale (the gateway leaves zeros at its end out), all else is JSON's own. NaN and Infinity come as text."""
+    if kind.name == "DECIMAL" and isinstance(value, Decimal | int) and not isinstance(value, bool):
+        return f"{Decimal(value):.{kind.scale}f}"
+    if (inner := _within(value, kind, shown)) is not None:
+        return inner
+    if isinstance(value, Decimal):
+        return float(value) if kind.name in _FLOATS else str(value)
+    return value
+
+
+def for_flink(value: Any, kind: Type) -> Any:
+    """A value that a person gives, from JSON (`loads`) or a cell of a CSV, as Flink's JSON format reads it without a
+    loss. Raises `ValueError` on a truth value that is none: Flink would take it for false."""
+    if isinstance(value, str) and (kind.fields or kind.of is not None or kind.key is not None):
+        value = loads(value)
+    if (inner := _within(value, kind, for_flink)) is not None:
+        return inner
+    if isinstance(value, float) and kind.name not in _INTEGERS:
+        return repr(value)  # read as text Flink keeps its digits, for a DECIMAL and for a STRING
+    if isinstance(value, float | str) and kind.name in _INTEGERS:
+        number = _decimal(value)
+        return int(number) if number is not None and number == number.to_integral_value() else str(value)
+    if isinstance(value, dict | list) and kind.name == "STRING":
+        return json.dumps(value, ensure_ascii=False)
+    if kind.name == "BOOLEAN" and isinstance(value, str):
+        if value.strip().lower() not in ("true", "false"):
+            raise ValueError(f"{value[:40]!r} is neither true nor false")
+        return value.strip().lower() == "true"
+    if kind.name in _TIMES and isinstance(value, str):
+        return _time(value, kind)
+    return value
+
+
+def _time(value: str, kind: Type) -> str:
+    """Times may be written with a space, and without a zone for UTC: ISO 8601 has a T, and a Z."""
+    text = value.strip().replace(" ", "T", 1)
+    return f"{text}Z" if kind.name == "TIMESTAMP_LTZ" and not text.endswith("Z") else text
+
+
+def comparable(value: Any, kind: Type) -> Any:
+    """A value such that two that are equal in SQL are equal: 9, 9.0 and "9.00" of a DECIMAL are; so are a time with a
+    space and one with a T."""
+    if (inner := _within(value, kind, comparable)) is not None:
+        if kind.fields:  # a field that is left out is null
+            return {name: inner.get(name) for name, _ in kind.fields} | inner
+        return inner
+    if isinstance(value, bool) or value is None:
+        return value
+    if kind.name == "DECIMAL" or kind.name in _INTEGERS:
+        number = _decimal(value)
+        return value if number is None else f"{number.normalize():f}" if number else "0"
+    if kind.name in _FLOATS:
+        try:
+            return str(float(value))
+        except (TypeError, ValueError, OverflowError):
+            return value
+    if kind.name in _TIMES and isinstance(value, str):
+        text = _time(value, kind)
+        whole, dot, fraction = text.rstrip("Z").partition(".")
+        return whole + (f".{fraction.rstrip('0')}" if dot and fraction.rstrip("0") else "") + "Z" * text.endswith("Z")
+    return value
+
+
+def _decimal(value: Any) -> Decimal | None:
+    """A finite number, exactly as it was written; None for what is none."""
+    if not isinstance(value, str | int | float):
+        return None
+    try:
+        number = Decimal(repr(value) if isinstance(value, float) else str(value).strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
