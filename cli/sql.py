@@ -265,6 +265,33 @@ def run_tests(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def diff(
+    job: Job,
+    a: Annotated[int, typer.Argument(help="Version before")],
+    b: Annotated[int, typer.Argument(help="Version after")],
+    source: Annotated[list[str], typer.Option(help="table=rows.json, table=rows.csv or table=@test-set")],
+    seconds: Annotated[float, typer.Option(help="Longest time of each")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Compare what two versions write, given the same rows. Nothing is written."""
+    path = f"/jobs/{ref(job)}/versions/{a}/diff/{b}/rows"
+    found = Api().call("POST", path, json={"sources": given(source)}, params={"seconds": seconds}, timeout=None)
+    if as_json:
+        show_json(found)
+        return
+    for sink in found["sinks"]:
+        out.print(f"{sink['sink']}: {'the same' if sink['same'] else 'differs'}", markup=False)
+        for sign, names in (("-", sink["columns_removed"]), ("+", sink["columns_added"])):
+            for name in names:
+                out.print(f"  {sign} column {name}", markup=False)
+        for sign, rows in (("-", sink["removed"]), ("+", sink["added"])):
+            for row in rows[:20]:
+                out.print(f"  {sign} {json.dumps(row)}", markup=False, highlight=False)
+            if len(rows) > 20:
+                out.print(f"  {sign} {len(rows) - 20} more", markup=False)
+
+
 @app.command("add-test")
 def add_test(
     job: Job,

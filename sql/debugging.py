@@ -54,7 +54,7 @@ async def streams_of(
     for number, (name, source) in enumerate(sources.items()):
         chain = chain_at(tokens(name))
         columns = await _described_source(gateway, session, chain)
-        full = _source(name, chain, validation, plans)
+        full = _source(name, validation, plans)
         changes = frozenset[str]().union(*(plan.sources.get(full, frozenset()) for plan in plans)) or _INSERTS
         path = f"{folder}/{number}"
         lines = as_lines(source.rows, columns, name, changes)
@@ -89,10 +89,15 @@ async def _plan(gateway: SqlGateway, session: str, statement: Statement) -> Chan
     return changelog_plan(str(rows[0][0]) if rows else "")
 
 
-def _source(name: str, chain: Chain, validation: Validation, plans: Sequence[ChangelogPlan]) -> str:
+def read_as(name: str, validation: Validation) -> str | None:
+    """The full name of a table of a script, if the script reads it."""
+    dotted = ".".join(chain_at(tokens(name)))
+    return next((read for read in validation.reads if f".{read}".endswith(f".{dotted}")), None)
+
+
+def _source(name: str, validation: Validation, plans: Sequence[ChangelogPlan]) -> str:
     """The full name of a table for which there are rows. Raises `InvalidInput` unless they can stand in for it."""
-    dotted = ".".join(chain)
-    full = next((read for read in validation.reads if f".{read}".endswith(f".{dotted}")), None)
+    full = read_as(name, validation)
     if full is None:
         raise InvalidInput(
             f"The script does not read {name}.",

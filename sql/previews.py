@@ -15,7 +15,7 @@ from core.sql.script import Script, Statement, placed
 from services import Services
 from settings.waits import planning
 from sql.compiling import scratch_of
-from sql.debugging import Given, streams_of
+from sql.debugging import Given, read_as, streams_of
 from sql.environment import Environment, environment, python_properties
 from sql.run_registry import Runs
 from sql.runs import Run
@@ -27,8 +27,9 @@ from store.tables import Cluster
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run. `sources` are rows for tables, by their names in the script; the others are read live. `asked` is
-    what a person asked for, to be run again by it."""
+    """What to run. `sources` are rows for tables, by their names in the script; the others are read live. With
+    `allow_unread` there may be rows for a table that the script does not read. `asked` is what a person asked for, to
+    be run again by it."""
 
     project: str
     cluster: str
@@ -37,6 +38,7 @@ class RunRequest:
     limits: Limits = field(default_factory=Limits)
     materialize: bool = False
     sources: dict[str, Given] | None = None
+    allow_unread: bool = False
     config: dict[str, str] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
 
@@ -98,7 +100,10 @@ async def start(services: Services, runs: Runs, request: RunRequest) -> Run:
             await _set_up(gateway, session, env, opened)
             if request.sources is not None:
                 validation = await explained(gateway, session, opened.inserts, env)
-                streams = await streams_of(gateway, session, opened.inserts, validation, request.sources, rows)
+                sources = request.sources
+                if request.allow_unread:
+                    sources = {name: source for name, source in sources.items() if read_as(name, validation)}
+                streams = await streams_of(gateway, session, opened.inserts, validation, sources, rows)
             else:
                 query = opened.queries[0]
                 if any(not r.read for r in env.rights.values()):

@@ -102,3 +102,12 @@ async def run_tests(
     """One after the other; nothing is written anywhere. A version without tests of its own is held to those of the
     version before it."""
     return Page(items=await service.run(parts, bench, ref, number, seconds))
+
+
+@router.post("/jobs/{id}/versions/{a}/diff/{b}/rows", responses=_RUN, summary="Compare what two versions write")
+async def compare_rows(
+    ref: JobRef, a: Number, b: Number, body: s.CompareBody, parts: Parts, bench: Workbench, seconds: Seconds = 60
+) -> s.ComparisonOut:
+    """Runs both with the same rows, one after the other, and compares what each sink has at the end. Nothing is written
+    anywhere. Rows come from a test set, `sample` takes them from live sources."""
+    return await service.compare(parts, bench, ref, a, b, body, seconds)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from api.deps import Strict
 from api.scripts import Rows, Script, Source
 from core.specs import MAX_SQL
+from sql.testing import SinkChange
 
 
 class TestSetBody(Strict):
@@ -43,6 +44,19 @@ class TestBody(Strict):
 
     inputs: dict[Annotated[str, StringConstraints(max_length=200)], Source] = Field(min_length=1, max_length=50)
     expected: dict[Annotated[str, StringConstraints(max_length=200)], Rows] | None = Field(default=None, max_length=50)
+
+
+class CompareBody(Strict):
+    sources: dict[Annotated[str, StringConstraints(max_length=200)], Source] = Field(
+        min_length=1, max_length=50, description="Rows for every table that either version reads"
+    )
+
+
+class ComparisonOut(BaseModel):
+    before: int = Field(description="Number of a version")
+    after: int = Field(description="Number of a version")
+    same: bool
+    sinks: list[SinkChange]
 
 
 class TestOut(BaseModel):

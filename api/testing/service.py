@@ -17,6 +17,7 @@ from services import Services
 from settings import clock, waits
 from sql import testing
 from sql.previews import RunRequest, start
+from sql.runs import Run
 from sql.streams import Ended, Limits
 from store import jobs, testsets
 from store.tables import Job, SqlTest, TestSet
@@ -135,18 +136,40 @@ async def put_test(
     inputs = {t: (await rows_of(services, job.project, t, source)).rows for t, source in body.inputs.items()}
     expected = body.expected
     if expected is None:
-        made = await testing.finished(services, bench.runs, job, spec, inputs, waits.TEST_OUTPUT_SECONDS)
-        if wrong := next((x for x in made.streams if x.ended is not Ended.FINISHED), None):
-            raise InvalidInput(
-                f"The script did not come to its end with these rows: {wrong.name}: {wrong.why}.",
-                code="test_not_finished",
-                field="inputs",
-                remedy="Give rows for every source that it reads; a live source never ends.",
-            )
-        expected = testing.table_of(made)
+        finished = await testing.finished(services, bench.runs, job, spec, inputs, waits.TEST_OUTPUT_SECONDS)
+        _check_finished(finished, "The script", "inputs")
+        expected = testing.table_of(finished)
     async with services.database.write() as session:
         row, is_new = await testsets.put_test(session, job.id, number, name, inputs, expected, clock.now())
         return _test(row), is_new
+
+
+def _check_finished(run: Run, what: str, field: str) -> None:
+    """Raise `InvalidInput` unless each stream came to its end."""
+    if unfinished := next((stream for stream in run.streams if stream.ended is not Ended.FINISHED), None):
+        raise InvalidInput(
+            f"{what} did not come to its end with these rows: {unfinished.name}: {unfinished.why}.",
+            code="test_not_finished",
+            field=field,
+            remedy="Give rows for every source that it reads; a live source never ends.",
+        )
+
+
+async def compare(
+    services: Services, bench: Bench, ref: str, before: int, after: int, body: out.CompareBody, seconds: float
+) -> out.ComparisonOut:
+    """What two versions write, given the same rows. Raises `NotFound`, and `InvalidInput` when one of them does not
+    come to its end."""
+    job, _ = await _version(services, ref, before)
+    inputs = {t: (await rows_of(services, job.project, t, source)).rows for t, source in body.sources.items()}
+    runs = []
+    for number in (before, after):
+        _, spec = await _version(services, ref, number)
+        run = await testing.finished(services, bench.runs, job, spec, inputs, seconds, allow_unread=True)
+        _check_finished(run, f"Version {number}", "sources")
+        runs.append(run)
+    sinks = testing.changes(*runs)
+    return out.ComparisonOut(before=before, after=after, same=all(sink.same for sink in sinks), sinks=sinks)
 
 
 async def remove_test(services: Services, ref: str, number: int, name: str) -> None:

@@ -336,6 +336,12 @@ works("DELETE /jobs/{id}/versions/{number}/tests/{name}")(
 )
 works("POST /jobs/{id}/versions/{number}/tests/run")(lambda p: Call({"id": a_tested_job(p), "number": "1"}))
 full("POST /jobs/{id}/versions/{number}/tests/run")(lambda p: Call({"id": a_tested_job(p), "number": "1"}))
+works("POST /jobs/{id}/versions/{a}/diff/{b}/rows")(
+    lambda p: Call({"id": a_tested_job(p), "a": "1", "b": "1"}, json={"sources": TEST["inputs"]})
+)
+full("POST /jobs/{id}/versions/{a}/diff/{b}/rows")(
+    lambda p: Call({"id": a_tested_job(p), "a": "1", "b": "1"}, json={"sources": TEST["inputs"]})
+)
 
 # Resources --------------------------------------------------------------------------------------
 

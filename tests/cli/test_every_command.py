@@ -330,6 +330,12 @@ def a_set(penstock: Penstock) -> str:
 command("sql resume", lambda p: Given([a_preview(p)]), "+I", nobody())
 command("sql test", lambda p: Given([a_tested_job(p)]), "passed", nobody())
 command(
+    "sql diff",
+    lambda p: Given([a_tested_job(p), "1", "1", "--source", "src=@rows.json"]),
+    "the same",
+    Refusal(["clicks", "1", "1", "--source", "src"], USAGE, "table=file"),
+)
+command(
     "sql add-test",
     ["clicks", "first", "--source", "src=@rows.json"],
     "1 rows expected",

@@ -155,3 +155,55 @@ class TestTests:
     def test_none(self, stack: Stack, tmp_path: Path):
         job = stack.create(script(tmp_path))
         assert stack.http.post(f"/jobs/{job}/versions/1/tests/run").json()["code"] == "no_tests"
+
+
+class TestComparison:
+    """What would change: two versions on the same rows."""
+
+    def compared(self, stack: Stack, job: str, *versions: int) -> dict:
+        sources = {"orders": {"rows": ROWS}}
+        path = f"/jobs/{job}/versions/{versions[0]}/diff/{versions[1]}/rows"
+        response = stack.http.post(path, json={"sources": sources})
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def test_rows_and_columns_that_differ(self, stack: Stack, tmp_path: Path):
+        job = stack.create(script(tmp_path))
+        changed = (
+            script(tmp_path)
+            .replace("who STRING, total DECIMAL(20, 2),", "who STRING, total DECIMAL(20, 4), n BIGINT,")
+            .replace(
+                "SELECT who, SUM(doubled)", "SELECT who, SUM(CASE who WHEN 'ann' THEN price ELSE doubled END), COUNT(*)"
+            )
+        )
+        stack.http.post(f"/jobs/{job}/versions", json={"spec": {"type": "sql", "sql": changed}})
+        assert self.compared(stack, job, 1, 1)["same"]
+        found = self.compared(stack, job, 1, 2)
+        assert not found["same"]
+        windows, totals = found["sinks"]
+        assert (windows["sink"], windows["same"], windows["rows_after"]) == ("windows", True, 2)
+        assert totals == {
+            "sink": "totals",
+            "same": False,
+            "columns_added": ["n"],
+            "columns_removed": [],
+            "removed": [{"who": "ann", "total": "9.00"}],
+            "added": [{"who": "ann", "total": "4.5000"}],
+            "rows_before": 2,
+            "rows_after": 2,
+        }
+
+    def test_a_source_and_a_sink_that_only_one_has(self, stack: Stack, tmp_path: Path):
+        job = stack.create(script(tmp_path))
+        alone = script(tmp_path).split("INSERT INTO windows")[0] + "INSERT INTO totals SELECT 'x', 1;\nEND;"
+        stack.http.post(f"/jobs/{job}/versions", json={"spec": {"type": "sql", "sql": alone}})
+        sinks = {sink["sink"]: sink for sink in self.compared(stack, job, 1, 2)["sinks"]}
+        assert len(sinks["windows"]["removed"]) == 2
+        assert sinks["totals"]["added"] == [{"who": "x", "total": "1.00"}]
+
+    def test_one_that_does_not_end(self, stack: Stack, tmp_path: Path):
+        job = stack.create(script(tmp_path))
+        path = f"/jobs/{job}/versions/1/diff/1/rows"
+        body = {"sources": {"nothing": {"rows": []}}}
+        response = stack.http.post(path, json=body, params={"seconds": 2})
+        assert response.status_code == 422

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +17,10 @@ import pytest
 from core.sql.changelog import as_text
 from core.sql.values import comparable, of_text
 from tests.real.conftest import Stack
+from tests.real.servers import postgres, psql
 from tests.real.sse import rows, table, whole
 from tests.real.test_debugging import debug
+from tests.real.test_resources import JDBC_JARS, library
 
 SOURCE = {
     "d": "DECIMAL(20, 6)",
@@ -383,8 +387,8 @@ class TestKeysOfGivenRows:
         changes = [RATES[0], {"$kind": "-U", **RATES[0]}, {"$kind": "+U", **RATES[1]}, gone]
         assert self.joined(stack, changes, "debezium-json") == [[1, "11.00"], [2, "12.00"], [3, None], [4, None]]
 
-    def test_a_lookup_is_refused_with_its_reason(self, stack: Stack):
-        """Of a table that can be looked up Flink says so itself (`LookupJoin`): here it is a connector of the tests."""
+    def test_a_lookup_of_what_cannot_be_looked_up(self, stack: Stack):
+        """Flink says no to the script itself; `TestDatabase` has one that it takes."""
         sources = {"orders": {"rows": ORDERS}, "rates": {"rows": RATES}}
         response = stack.http.post("/sql/debug", json={"sql": JOINED.format("json", "pt"), "sources": sources})
         assert response.status_code == 422
@@ -429,3 +433,59 @@ def test_decimals_are_text_where_they_are_kept(stack: Stack):
     assert taken.status_code == 201, taken.text
     for row in taken.json()["tables"]["t"]:
         assert -Decimal(row["d"]).as_tuple().exponent == 10
+
+
+def test_a_database_has_what_was_shown(stack: Stack, tmp_path: Path):
+    """PostgreSQL as the judge: one row per key, and lookups go to it while the other sources are given."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name, postgres(Path(name) / "pg", "pg") as port:
+
+        def sql(text: str) -> str:
+            return psql(Path(name), port, "pg", text)
+
+        sql("CREATE TABLE people (id BIGINT PRIMARY KEY, name VARCHAR(5) NOT NULL, worth NUMERIC(10, 2))")
+        project = f"p{uuid.uuid4().hex[:10]}"
+        stack.http.post("/projects", json={"name": project})
+        source = {"type": "maven", "coordinates": JDBC_JARS}
+        library(stack, project, {"name": "jdbc", "version": "4", "kind": "jar", "source": source})
+        uses = [{"name": "jdbc", "version": "4"}]
+        stack.http.put(f"/projects/{project}/secrets/db", json={"value": "pg"})
+        people = (
+            "CREATE TABLE people (id BIGINT, name VARCHAR(5) NOT NULL, worth DECIMAL(10, 2), PRIMARY KEY (id) NOT ENFORCED)"
+            f" WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://127.0.0.1:{port}/postgres', 'table-name' = 'people',"
+            " 'username' = 'postgres', 'password' = '${secret:db}');\n"
+        )
+        text = (
+            "SET 'table.exec.sink.not-null-enforcer' = 'DROP';\n"
+            "CREATE TABLE src (id BIGINT, name STRING, worth DECIMAL(20, 6), pt AS PROCTIME()) WITH ('connector' = "
+            f"'filesystem', 'format' = 'json', 'path' = 'file://{tmp_path}');\n"
+            f"{people}INSERT INTO people SELECT id, name, worth FROM src ON CONFLICT DO DEDUPLICATE;"
+        )
+        given = [
+            {"id": 1, "name": "annabel", "worth": "1.005"},
+            {"id": 1, "name": "ann", "worth": "123456789012.5"},
+            {"id": 2, "worth": 1},
+            {"id": 3, "name": "bob"},
+        ]
+        (tmp_path / "rows.json").write_text("".join(json.dumps(row) + "\n" for row in given))
+        made = debug(stack, text, {}, project=project, libraries=uses)
+        shown = sorted(table(whole(stack.http, made["id"]), "people"))
+        assert shown == [[1, "ann", None], [3, "bob", None]]
+        spec = {"type": "sql", "sql": text, "libraries": uses}
+        job = stack.http.post("/jobs", json={"project": project, "name": "j", "spec": spec}).json()["id"]
+        stack.do(job, "start")
+        stack.state(job, "FINISHED")
+        assert sql("SELECT * FROM people ORDER BY id") == "1|ann|\n3|bob|"
+
+        asked = text.replace(
+            "INSERT INTO people SELECT id, name, worth FROM src ON CONFLICT DO DEDUPLICATE;",
+            "CREATE TABLE snk (id BIGINT, name STRING) WITH ('connector' = 'blackhole');\nINSERT INTO snk SELECT s.id, "
+            "p.name FROM src s JOIN people FOR SYSTEM_TIME AS OF s.pt p ON s.id = p.id;",
+        )
+        rows_ = {"src": {"rows": [{"id": 3}, {"id": 4}]}}
+        made = debug(stack, asked, rows_, project=project, libraries=uses)
+        assert table(whole(stack.http, made["id"]), "snk") == [[3, "bob"]]
+        body = {"sql": asked, "project": project, "libraries": uses}
+        sources = {**rows_, "people": {"rows": [{"id": 3, "name": "x"}]}}
+        refused = stack.http.post("/sql/debug", json={**body, "sources": sources}).json()
+        assert refused["code"] == "source_looked_up"
+        assert "Leave it out" in refused["remedy"]
