@@ -334,4 +334,10 @@ def _failed(error: Refused) -> EngineError:
     stack = error.stack or error.message
     if "Session '" in stack and "does not exist" in stack:
         return SessionGone("The SQL gateway has forgotten the session.", stack=stack)
+    if "Could not map response to JSON" in stack:
+        return StatementFailed(
+            "The SQL gateway cannot give these rows: in JSON the keys of a MAP, and what a MULTISET counts, are "
+            "strings, and VARIANT has none. Cast them in the query: CAST(... AS MAP<STRING, ...>), JSON_STRING(...).",
+            stack=stack,
+        )
     return StatementFailed(error.message, stack=stack, where=place(stack))

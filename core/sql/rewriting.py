@@ -9,7 +9,7 @@ from core.errors import InvalidInput
 from core.sql.described import Described
 from core.sql.script import Statement
 from core.sql.tokens import Kind, Token, chain_at, is_name, quoted_name, unquoted
-from core.sql.values import of_text
+from core.sql.values import of_text, with_text_keys
 
 _CASTABLE = frozenset(
     {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "DECIMAL", "FLOAT", "DOUBLE", "STRING", "BYTES", "DATE", "TIME"}
@@ -102,8 +102,13 @@ def as_query(sink: Sink, columns: Sequence[Described]) -> str:
 def _written(column: Described, literal: str | None, queried: bool) -> str:
     name = quoted_name(column.name)
     value = literal if literal is not None else name if queried else "NULL"
-    if of_text(column.type).name in _CASTABLE:
-        return f"CAST({value} AS {column.type}) AS {name}"
+    kind = of_text(column.type)
+    if kind.name in _CASTABLE:
+        value = f"CAST({value} AS {column.type})"
+        if (readable := with_text_keys(column.type)) != column.type:  # the gateway cannot give other keys
+            value = f"CAST({value} AS {readable})"
+    elif kind.name == "VARIANT":  # nor a VARIANT
+        value = f"JSON_STRING({value})"
     return f"{value} AS {name}" if value != name else name
 
 

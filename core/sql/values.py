@@ -120,6 +120,33 @@ def _inside(parts: Sequence[str], opening: str) -> list[list[str]]:
     return inner
 
 
+def with_text_keys(text: str) -> str:
+    """A type with STRING for the keys of its maps and for what its multisets count: JSON has no other keys."""
+    parts = _PARTS.findall(text)
+    return _joined(_text_keys(parts)) if {"MAP", "MULTISET"} & set(parts) else text
+
+
+def _text_keys(parts: Sequence[str]) -> list[str]:
+    out: list[str] = []
+    at = 0
+    while at < len(parts):
+        out.append(parts[at])
+        at += 1
+        if out[-1] in ("MAP", "MULTISET") and parts[at : at + 1] == ["<"]:
+            key = _inside(parts[at:], "<")[0]
+            out += ["<", "STRING"]
+            at += 1 + len(key)
+    return out
+
+
+def _joined(parts: Sequence[str]) -> str:
+    text = ""
+    for part in parts:
+        is_word = part not in ("<", "(", ">", ")", ",")
+        text += " " * (is_word and bool(text) and text[-1] not in "<( ") + part + " " * (part == ",")
+    return text
+
+
 def type_name(kind: Json) -> str:
     """A `logicalType` of the gateway as SQL writes it."""
     name = str(kind.get("type", "?"))

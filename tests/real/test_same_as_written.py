@@ -347,6 +347,18 @@ class TestExactly:
         stack.http.put(path, content=wrong, headers=headers)
         assert stack.http.post(f"/jobs/{job}/versions/1/tests/run").json()["code"] == "bad_rows"
 
+    def test_keys_that_json_does_not_have(self, stack: Stack):
+        sql = (
+            "CREATE TABLE k (m MAP<INT, ARRAY<DECIMAL(4, 2)>>, c MULTISET<BIGINT>, v VARIANT) "
+            "WITH ('connector' = 'blackhole');\nINSERT INTO k SELECT MAP[1, ARRAY[1.10]], COLLECT(x), "
+            "PARSE_JSON('{\"a\": 1}') FROM (VALUES (CAST(7 AS BIGINT)), (7)) AS t(x);"
+        )
+        events = whole(stack.http, debug(stack, sql, {})["id"])
+        assert table(events, "k") == [[{"1": ["1.10"]}, {"7": 2}, '{"a":1}']], events[-2:]
+        made = stack.http.post("/sql/previews", json={"sql": "SELECT MAP[1, 'x']"})
+        words = made.text if made.status_code != 201 else str(whole(stack.http, made.json()["id"])[-3:])
+        assert "CAST(... AS MAP<STRING, ...>)" in words
+
     @pytest.mark.parametrize("cell", ["yes", "1"])
     def test_a_truth_value_that_is_none_is_refused(self, stack: Stack, cell: str):
         sql = "CREATE TABLE s (x BOOLEAN) WITH ('connector' = 'datagen');\nCREATE TABLE k (x BOOLEAN) WITH ('connector' = 'blackhole');\nINSERT INTO k SELECT x FROM s;"

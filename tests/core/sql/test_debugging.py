@@ -78,7 +78,15 @@ class TestInserts:
         assert query("INSERT INTO t PARTITION (p = 'x') SELECT 1, 2", *columns).endswith("AS `sink` (`a`, `b`)")
 
     def test_a_type_that_cast_does_not_take_is_left_alone(self):
-        assert query("INSERT INTO t SELECT v FROM s", column("v", "VARIANT")).startswith("SELECT `v` FROM")
+        assert query("INSERT INTO t SELECT v FROM s", column("v", "RAW('x', 'y')")).startswith("SELECT `v` FROM")
+
+    def test_what_json_cannot_say_is_made_text_behind_the_cast(self):
+        assert query("INSERT INTO t SELECT v FROM s", column("v", "VARIANT")).startswith(
+            "SELECT JSON_STRING(`v`) AS `v`"
+        )
+        assert query("INSERT INTO t SELECT m FROM s", column("m", "MAP<INT, STRING>")).startswith(
+            "SELECT CAST(CAST(`m` AS MAP<INT, STRING>) AS MAP<STRING, STRING>) AS `m` FROM"
+        )
 
     def test_whether_a_sink_takes_updates_is_asked_with_one(self):
         (statement,) = parse_script("INSERT INTO t SELECT 1").inserts

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.sql.values import Type, comparable, for_flink, loads, of_gateway, of_text, shown, type_name
+from core.sql.values import Type, comparable, for_flink, loads, of_gateway, of_text, shown, type_name, with_text_keys
 
 MONEY = Type("DECIMAL", scale=2)
 NESTED = "ROW<`a` INT NOT NULL, `d e` DECIMAL(20, 6), `m` MAP<STRING NOT NULL, ARRAY<TIMESTAMP(3)>>> NOT NULL"
@@ -65,6 +65,21 @@ class TestTypes:
         assert type_name({"type": "VARCHAR", "length": 2147483647, "nullable": False}) == "STRING NOT NULL"
         assert type_name(decimal) == "DECIMAL(20, 6)"
         assert type_name({"type": "TIME_WITHOUT_TIME_ZONE", "precision": 0}) == "TIME_WITHOUT_TIME_ZONE(0)"
+
+    @pytest.mark.parametrize(
+        ("text", "readable"),
+        [
+            ("MAP<INT, DECIMAL(10, 2)>", "MAP<STRING, DECIMAL(10, 2)>"),
+            ("MULTISET<ROW<`a` INT, `b` INT>> NOT NULL", "MULTISET<STRING> NOT NULL"),
+            (
+                "ROW<`a b` MAP<INT NOT NULL, MAP<INT, INT> NOT NULL>, `c` TIMESTAMP(3) NOT NULL>",
+                "ROW<`a b` MAP<STRING, MAP<STRING, INT> NOT NULL>, `c` TIMESTAMP(3) NOT NULL>",
+            ),
+            ("ARRAY<INT>", "ARRAY<INT>"),
+        ],
+    )
+    def test_with_keys_that_json_has(self, text, readable):
+        assert with_text_keys(text) == readable
 
 
 class TestShown:
