@@ -17,7 +17,7 @@ from core.sql.changelog import Materialized, Table, Upserted
 from core.sql.changelog_plan import ChangelogPlan, changelog_plan
 from core.sql.described import Described, described
 from core.sql.given_rows import as_lines, rows_of_csv, stand_in
-from core.sql.rewriting import Sink, as_query, taken_apart, takes_updates_probe
+from core.sql.rewriting import Sink, as_query, as_view, taken_apart, takes_updates_probe
 from core.sql.script import Statement, placed
 from core.sql.tokens import Chain, chain_at, quoted_name, tokens
 from sql.streams import NotNull, Stream
@@ -63,12 +63,15 @@ async def streams_of(
     tables = [described(await gateway.rows(session, f"DESCRIBE {quoted_name(*sink.table)}")) for sink in sinks]
     drops = await _drops_nulls(gateway, session)
     streams = []
+    views = []
     for sink, columns, plan in zip(sinks, tables, plans, strict=True):
         persisted = [c for c in columns if c.persisted]
+        view = f"penstock debug {sink.statement.number}" if sink.is_sorted else None
+        views += [as_view(sink, columns, view)] if view else []
         streams.append(
             Stream(
                 _stream_name(sink, sinks),
-                as_query(sink, columns),
+                as_query(sink, columns, view),
                 not_null=NotNull({at: c.name for at, c in enumerate(persisted) if not c.nullable}, drops=drops),
                 table=await _table(gateway, session, sink, persisted, plan),
             )
@@ -76,6 +79,8 @@ async def streams_of(
     for path, lines, statement in files:
         await state_files.make_folder(path)
         await state_files.write(f"{path}/rows.json", lines)
+        await gateway.execute(session, statement)
+    for statement in views:
         await gateway.execute(session, statement)
     return streams
 

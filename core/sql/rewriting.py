@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from core.errors import InvalidInput
 from core.sql.described import Described
@@ -22,7 +23,7 @@ _CASTABLE = frozenset(
 class Sink:
     """An INSERT taken apart. `columns` are those that it names, `partition` are the literals of its PARTITION
     clause, `on_conflict` is what it does with several rows of a key: ERROR, NOTHING or DEDUPLICATE; empty when it does
-    not say."""
+    not say. `is_sorted` is whether its query ends with an ORDER BY of all its rows."""
 
     statement: Statement
     table: tuple[str, ...]
@@ -30,6 +31,7 @@ class Sink:
     query: str
     partition: Mapping[str, str] = field(default_factory=dict)
     on_conflict: str = ""
+    is_sorted: bool = False
 
 
 def taken_apart(statement: Statement) -> Sink:
@@ -67,7 +69,19 @@ def taken_apart(statement: Statement) -> Sink:
         query=query,
         partition=partition,
         on_conflict=on_conflict,
+        is_sorted=_sorts(parts[at:]),
     )
+
+
+def _sorts(query: Sequence[Token]) -> bool:
+    """Whether a query ends with an ORDER BY of all its rows, not of the first of them."""
+    while query[0].text == "(" and _closing(query, 0) == len(query) - 1:
+        query = query[1:-1]
+    depth, words = 0, []
+    for token in query:
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        words += [token.word] if depth == 0 else []
+    return ("ORDER", "BY") in pairwise(words) and not {"LIMIT", "FETCH"} & set(words)
 
 
 def _closing(parts: Sequence[Token], at: int) -> int:
@@ -88,15 +102,29 @@ def _literals(insert: Statement, at: int, end: int) -> Iterator[tuple[str, str]]
         at = comma + 1
 
 
-def as_query(sink: Sink, columns: Sequence[Described]) -> str:
+def as_query(sink: Sink, columns: Sequence[Described], view: str | None = None) -> str:
     """The rows that an INSERT writes, as a query: every column that its sink persists, with its value cast to its type
     as the planner casts it in an INSERT; literals of PARTITION, and NULL for a column that is not named
-    (docs/decisions/0024-what-a-sink-is-given.md)."""
-    persisted = [c for c in columns if c.persisted]
-    queried = sink.columns or [c.name for c in persisted if c.name not in sink.partition]
-    written = ", ".join(_written(c, sink.partition.get(c.name), c.name in queried) for c in persisted)
-    names = ", ".join(quoted_name(c) for c in queried)
-    return f"SELECT {written} FROM (\n{sink.query}\n) AS `sink` ({names})"  # noqa: S608 - the user's own query, for Flink
+    (docs/decisions/0024-what-a-sink-is-given.md). `view` is the name of one that stands for its query."""
+    queried = _queried(sink, columns)
+    written = ", ".join(_written(c, sink.partition.get(c.name), c.name in queried) for c in columns if c.persisted)
+    rows = f"(\n{sink.query}\n)" if view is None else quoted_name(view)
+    return f"SELECT {written} FROM {rows} AS `sink` ({_names(queried)})"  # noqa: S608 - the user's own query, for Flink
+
+
+def as_view(sink: Sink, columns: Sequence[Described], view: str) -> str:
+    """The query of an INSERT as a temporary view: Flink drops the ORDER BY of a subquery, and keeps that of a view."""
+    names = _names(_queried(sink, columns))
+    return f"CREATE TEMPORARY VIEW {quoted_name(view)} ({names}) AS\n{sink.query}"
+
+
+def _queried(sink: Sink, columns: Sequence[Described]) -> list[str]:
+    """The columns of its sink that the query of an INSERT has, in its order."""
+    return sink.columns or [c.name for c in columns if c.persisted and c.name not in sink.partition]
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(quoted_name(c) for c in columns)
 
 
 def _written(column: Described, literal: str | None, queried: bool) -> str:

@@ -194,7 +194,7 @@ def for_flink(value: Any, kind: Type) -> Any:
     if (inner := _within(value, kind, for_flink)) is not None:
         return inner
     if isinstance(value, float) and kind.name not in _INTEGERS:
-        return repr(value)  # read as text Flink keeps its digits, for a DECIMAL and for a STRING
+        return repr(value)  # the digits as they were written, for a DECIMAL and for a STRING
     if isinstance(value, float | str) and kind.name in _INTEGERS:
         number = _decimal(value)
         return int(number) if number is not None and number == number.to_integral_value() else str(value)

@@ -111,6 +111,23 @@ class TestDebugging:
         penstock.no("POST", "/sql/debug", 422, json={**body, "sources": {"src": {}}})
 
 
+class TestNumbers:
+    def test_rows_are_kept_as_they_were_written(self, penstock: Penstock):
+        text = (
+            '{"tables": {"t": [{"a": 1.10, "b": 12345678901234567890.5, "c": 9007199254740993, "d": 1.5, "e": NaN}]}}'
+        )
+        penstock.ok(
+            "PUT", "/projects/default/test-sets/exact", content=text, headers={"Content-Type": "application/json"}
+        )
+        (row,) = penstock.ok("GET", "/projects/default/test-sets/exact")["tables"]["t"]
+        assert row == {"a": "1.10", "b": "12345678901234567890.5", "c": 9007199254740993, "d": 1.5, "e": "NaN"}
+
+    def test_other_numbers_of_such_a_request_are_numbers(self, penstock: Penstock):
+        text = f'{{"sql": "{EMPTY} SELECT * FROM e", "cluster": "a", "limits": {{"seconds": 2.50, "rows": 10.0}}}}'
+        penstock.ok("POST", "/sql/previews", content=text, headers={"Content-Type": "application/json"})
+        penstock.no("POST", "/sql/previews", 422, content='{"sql": 1.', headers={"Content-Type": "application/json"})
+
+
 class TestChecking:
     def test_all_that_is_wrong_is_told(self, penstock: Penstock):
         def check(text: str, **more: Any) -> Any:

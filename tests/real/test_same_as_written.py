@@ -310,6 +310,18 @@ def body(sql: str, sources: str) -> dict[str, Any]:
     }
 
 
+def test_rows_come_in_the_order_that_is_written(stack: Stack):
+    """Flink drops the ORDER BY of a subquery."""
+    sql = (
+        "CREATE TABLE src (id BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR) WITH ('connector' = "
+        "'datagen');\nCREATE TABLE snk (id BIGINT, again BIGINT) WITH ('connector' = 'blackhole');\n"
+        "INSERT INTO snk SELECT id, id FROM src ORDER BY ts;"
+    )
+    given = [{"id": n, "ts": f"2026-01-01 10:00:0{n}"} for n in (3, 1, 2)]
+    events = whole(stack.http, debug(stack, sql, {"src": {"rows": given}})["id"])
+    assert [fields for _, fields in rows(events, "snk")] == [[1, 1], [2, 2], [3, 3]]
+
+
 class TestExactly:
     """From what is typed to Flink, and from Flink to what is shown."""
 

@@ -13,7 +13,7 @@ from core.sql.changelog import Materialized, Upserted, differences
 from core.sql.changelog_plan import ChangelogPlan, changelog_plan
 from core.sql.described import Described, described
 from core.sql.given_rows import as_lines, rows_of_csv, stand_in
-from core.sql.rewriting import as_query, taken_apart, takes_updates_probe
+from core.sql.rewriting import as_query, as_view, taken_apart, takes_updates_probe
 from core.sql.script import parse, parse_script
 from sql.streams import NotNull, Stream
 
@@ -87,6 +87,28 @@ class TestInserts:
         assert query("INSERT INTO t SELECT m FROM s", column("m", "MAP<INT, STRING>")).startswith(
             "SELECT CAST(CAST(`m` AS MAP<INT, STRING>) AS MAP<STRING, STRING>) AS `m` FROM"
         )
+
+    @pytest.mark.parametrize(
+        ("text", "is_sorted"),
+        [
+            ("SELECT a FROM t ORDER BY b", True),
+            ("(SELECT a FROM t ORDER BY b)", True),
+            ("WITH q AS (SELECT 1) SELECT a FROM q ORDER BY b", True),
+            ("SELECT a FROM t ORDER BY b LIMIT 3", False),
+            ("SELECT a FROM t ORDER BY b FETCH FIRST 3 ROWS ONLY", False),
+            ("SELECT ROW_NUMBER() OVER (ORDER BY b) FROM t", False),
+            ("(SELECT a FROM t ORDER BY b) UNION ALL (SELECT a FROM t)", False),
+        ],
+    )
+    def test_the_order_of_all_rows_is_kept_by_a_view(self, text, is_sorted):
+        (statement,) = parse_script(f"INSERT INTO t {text}").inserts
+        assert taken_apart(statement).is_sorted is is_sorted
+
+    def test_a_view_in_place_of_the_query(self):
+        (statement,) = parse_script("INSERT INTO t SELECT 1 ORDER BY 1").inserts
+        sink, columns = taken_apart(statement), [column("a")]
+        assert as_view(sink, columns, "v") == "CREATE TEMPORARY VIEW `v` (`a`) AS\nSELECT 1 ORDER BY 1"
+        assert as_query(sink, columns, "v") == "SELECT CAST(`a` AS BIGINT) AS `a` FROM `v` AS `sink` (`a`)"
 
     def test_whether_a_sink_takes_updates_is_asked_with_one(self):
         (statement,) = parse_script("INSERT INTO t SELECT 1").inserts
