@@ -139,7 +139,7 @@ def told(statement: Statement, error: StatementFailed, *, shift: int = 0) -> tup
 
 def first_line(statement: Statement) -> str:
     """The head of a statement for the log; option values, which may hold secrets, are left out."""
-    head = " ".join(statement.text.split("(", 1)[0].split())
+    head = " ".join(statement.text.lstrip("( \n").split("(", 1)[0].split())
     if statement.kind == "set":
         head = head.split("=", 1)[0]
     return head[:100]

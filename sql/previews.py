@@ -60,7 +60,7 @@ def check_query(script: Script) -> None:
         raise wrong[0].error
     if len(script.queries) != 1 or script.inserts:
         raise InvalidInput(
-            f"A preview is one SELECT, with what it needs in front; this has {len(script.queries)} queries and "
+            f"A preview is one query, with what it needs in front; this has {len(script.queries)} queries and "
             f"{len(script.inserts)} INSERTs.",
             code="not_one_query",
             field="sql",

@@ -22,8 +22,8 @@ from core.config import check_config
 from core.effects import EngineError, Rejected, no_log
 from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
-from core.sql.interactive import QUERIES, SETUP, session_statement, setting_of
-from core.sql.script import EMPTY, Script, Statement, parse
+from core.sql.interactive import SETUP, session_statement, setting_of
+from core.sql.script import EMPTY, Script, Statement, StatementKind, parse
 from core.sql.tokens import literal
 from services import Services
 from settings import clock, waits
@@ -177,21 +177,24 @@ class Sessions:
             if ddl.startswith(("CREATE TABLE", "CREATE DATABASE")):
                 with contextlib.suppress(StatementFailed):
                     await gateway.execute(handle, ddl)
-        if statement.first in QUERIES:
+        if statement.kind is StatementKind.QUERY:
             return await self._query(row, gateway, handle, statement, made, limits, materialize)
         operation = await gateway.start(handle, made.script.text)
         answer, token = Answer(), 0
-        while True:
-            page = await gateway.page(handle, operation, token)
-            if not page.ready:
-                await asyncio.sleep(waits.STATEMENT_PAUSE_SECONDS)
-                continue
-            answer.columns = answer.columns or [{"name": c["name"]} for c in page.columns]
-            answer.rows += [_scrubbed(r["fields"], made.secrets) for r in page.rows]
-            if page.next is None or len(answer.rows) >= MAX_RESULT_ROWS:
-                answer.truncated = page.next is not None
-                return answer
-            token = page.next
+        try:
+            while True:
+                page = await gateway.page(handle, operation, token)
+                if not page.ready:
+                    await asyncio.sleep(waits.STATEMENT_PAUSE_SECONDS)
+                    continue
+                answer.columns = answer.columns or [{"name": c["name"]} for c in page.columns]
+                answer.rows += [_scrubbed(r["fields"], made.secrets) for r in page.rows]
+                if page.next is None or len(answer.rows) >= MAX_RESULT_ROWS:
+                    answer.truncated = page.next is not None
+                    return answer
+                token = page.next
+        finally:  # also when the client has gone: what it runs on Flink ends with the operation
+            await asyncio.shield(gateway.cancel(handle, operation))
 
     async def _query(
         self,

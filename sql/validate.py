@@ -172,12 +172,12 @@ async def _run(gateway: SqlGateway, session: str, script: Script, report: Report
     catalog, own = CATALOG, {CATALOG}
     asked = script.queries if queries else []
     for statement in sorted([*script.setup, *script.inserts, *asked], key=lambda s: s.number):
-        planned = statement.kind is StatementKind.INSERT or statement in asked
+        planned = statement.kind in (StatementKind.INSERT, StatementKind.QUERY)
         info = StatementInfo(
             number=statement.number,
             line=statement.line,
             column=statement.column,
-            kind="query" if statement in asked else statement.kind.value,
+            kind=statement.kind.value,
             head=first_line(statement),
         )
         report.infos.append(info)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from core.errors import InvalidInput
 from core.sql.described import Described
-from core.sql.script import Statement
+from core.sql.script import Statement, is_query
 from core.sql.tokens import Kind, Token, chain_at, is_name, quoted_name, unquoted
 from core.sql.values import of_text, with_text_keys
 
@@ -48,7 +48,7 @@ def taken_apart(statement: Statement) -> Sink:
         partition = dict(_literals(insert, at + 2, end))
         at = end + 1
     columns: list[str] = []
-    if len(parts) > at + 1 and parts[at].text == "(" and parts[at + 1].word not in ("SELECT", "WITH", "VALUES", ""):
+    if len(parts) > at + 1 and parts[at].text == "(" and not is_query(parts[at:]):
         end = _closing(parts, at)
         columns = [unquoted(t) for t in parts[at + 1 : end] if is_name(t)]
         at = end + 1

@@ -6,7 +6,6 @@ and its tokens. Statements are told apart by their first words: whether one is v
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -20,6 +19,7 @@ class StatementKind(StrEnum):
     SETUP = "setup"  # DDL, USE, LOAD MODULE, ADD JAR, ...: changes the session
     SET = "set"
     INSERT = "insert"
+    QUERY = "query"  # gives rows to somebody who looks
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Statement:
         return self.text[self.tokens[at].offset - self.tokens[0].offset :]
 
     def without_execute(self) -> Statement:
-        """`EXECUTE INSERT ...` as `INSERT ...`, which EXPLAIN and COMPILE PLAN take; at the place that it had."""
+        """`EXECUTE INSERT ...` as `INSERT ...`, which EXPLAIN and COMPILE PLAN take, and queries likewise; at the place
+        that it had."""
         return replace(self, text=self.text_from(1), tokens=self.tokens[1:]) if self.first == "EXECUTE" else self
 
 
@@ -98,15 +99,12 @@ class Script:
         parts = self.statements()
         if len(parts) != 1:
             return None
-        return _statement(self.text, parts[0], 1, Lines(self.text), _kind(parts[0][0].word, parts[0]))
+        return _statement(self.text, parts[0], 1, Lines(self.text), kind_of(parts[0]))
 
 
-_QUERIES = frozenset({"SELECT", "WITH", "VALUES"})
+_QUERIES = frozenset({"SELECT", "WITH", "VALUES", "VALUE", "TABLE"})
 _AFTER_INSERT = frozenset({"CREATE", "SHOW", "DESCRIBE", "DESC"})
 _REFUSED = {
-    "SELECT": "a SELECT gives rows to someone who looks; write INSERT INTO <table> SELECT ...",
-    "WITH": "a query gives rows to someone who looks; write INSERT INTO <table> WITH ...",
-    "VALUES": "a query gives rows to someone who looks; write INSERT INTO <table> VALUES ...",
     "EXPLAIN": "it runs nothing",
     "UPDATE": "it is a batch change and has no place in a long-running job",
     "DELETE": "it is a batch change and has no place in a long-running job",
@@ -178,8 +176,8 @@ def parse(text: str) -> Script:
             in_set = None
             continue
         number += 0 if opening else 1
-        statement = _statement(text, parts, number, lines, _kind(first, parts))
-        if first in _QUERIES and in_set is None:
+        statement = _statement(text, parts, number, lines, kind_of(parts))
+        if statement.kind is StatementKind.QUERY and in_set is None:
             queries.append(statement)
         if (why := _why_not(statement, first, parts, in_set is not None, bool(inserts))) is not None:
             misplaced(statement, why)
@@ -228,11 +226,21 @@ def _opens_set(parts: list[Token]) -> int:
     return 0
 
 
-def _kind(first: str, parts: list[Token]) -> StatementKind:
-    if first == "SET":
+def is_query(parts: Sequence[Token]) -> bool:
+    """Whether tokens are a query, as Flink's parser begins one (2.3.0; a parenthesis may stand in front of any of
+    them). No other statement begins with one of these words."""
+    opening = next((token for token in parts if token.text != "("), None)
+    return opening is not None and opening.word in _QUERIES
+
+
+def kind_of(parts: Sequence[Token]) -> StatementKind:
+    """What a statement is, by its tokens."""
+    if parts[0].word == "SET":
         return StatementKind.SET
-    is_insert = first == "INSERT" or (first == "EXECUTE" and len(parts) > 1 and parts[1].word == "INSERT")
-    return StatementKind.INSERT if is_insert else StatementKind.SETUP
+    body = parts[1:] if parts[0].word == "EXECUTE" else parts
+    if body and body[0].word == "INSERT":
+        return StatementKind.INSERT
+    return StatementKind.QUERY if is_query(body) else StatementKind.SETUP
 
 
 def _why_not(statement: Statement, first: str, parts: list[Token], in_set: bool, after_insert: bool) -> str | None:
@@ -242,6 +250,10 @@ def _why_not(statement: Statement, first: str, parts: list[Token], in_set: bool,
         return None
     if in_set:
         return "only INSERTs may stand inside a STATEMENT SET"
+    if statement.kind is StatementKind.QUERY:
+        return (
+            "a query cannot be part of a job: it gives rows to someone who looks; write INSERT INTO <table> SELECT ..."
+        )
     if first in _REFUSED:
         return f"{first} cannot be part of a job: {_REFUSED[first]}"
     if first in ("CREATE", "ALTER") and "MATERIALIZED" in [t.word for t in parts[1:4]]:
@@ -257,14 +269,14 @@ def _why_not(statement: Statement, first: str, parts: list[Token], in_set: bool,
 
 
 def creates_as_query(parts: Sequence[Token]) -> bool:
-    """CREATE TABLE ... AS SELECT (or AS WITH), but not the AS of a computed column, view or materialized table."""
+    """CREATE TABLE ... AS <query>, but not the AS of a computed column, view or materialized table."""
     words = [t.word for t in parts]
     if "TABLE" not in words[1:4] or "MATERIALIZED" in words[1:4]:
         return False
     depth = 0
-    for here, after in itertools.pairwise(parts):
-        depth += {"(": 1, ")": -1}.get(here.text, 0)
-        if depth == 0 and here.word == "AS" and after.word in ("SELECT", "WITH", "VALUES"):
+    for token, word in zip(parts, words, strict=True):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth == 0 and word == "AS":  # Flink reserves the word, so it is no name
             return True
     return False
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from processes.supervised import Port, free_port, http_ok
+from tests.core.sql.test_script import TestQueries
 from tests.real.conftest import Stack
 from tests.real.sse import rows, whole
 
@@ -39,6 +40,36 @@ def test_statements_and_a_query(stack: Stack):
     assert session in [s["id"] for s in stack.http.get("/sql/sessions").json()["items"]]
     assert stack.http.delete(f"/sql/sessions/{session}").status_code == 204
     assert run(stack, session, "SHOW TABLES", 404)["code"] == "session_not_found"
+
+
+@pytest.mark.parametrize("query", [q.replace(" s", " src") for q in TestQueries.QUERIES])
+def test_what_flink_takes_for_a_query_is_one(stack: Stack, query: str):
+    """Its Flink job has a lease and limits, however the query begins."""
+    session = open_session(stack)
+    run(stack, session, "CREATE TABLE src (id BIGINT) WITH ('connector'='datagen')")
+    made = run(stack, session, query, limits={"rows": 1})
+    found = whole(stack.http, made["preview"])
+    assert len(rows(found)) == 1
+    assert found[-1][1]["state"] in ("LIMITED", "FINISHED")
+    (stream,) = stack.http.get(f"/sql/previews/{made['preview']}").json()["streams"]
+    stack.until(lambda: ended(stack, stream["flink_job_id"]), "its Flink job has ended")
+
+
+def test_no_form_of_a_table_made_of_a_query_runs(stack: Stack):
+    session = open_session(stack)
+    run(stack, session, SOURCE)
+    for query in ("TABLE src", "(SELECT id FROM src)", "VALUE (1)"):
+        create = f"CREATE TABLE made WITH ('connector'='blackhole') AS {query}"
+        assert run(stack, session, create, 422)["code"] == "statement_refused"
+        text = f"{SOURCE};{create};INSERT INTO made SELECT 1"
+        found = stack.http.post("/sql/validate", json={"sql": text}).json()
+        assert "CREATE TABLE AS" in found["errors"][0]["message"]
+    assert ["made"] not in run(stack, session, "SHOW TABLES")["rows"]
+
+
+def ended(stack: Stack, flink_job: str) -> bool:
+    found = {j["jid"]: j["state"] for j in stack.flink.get("/jobs/overview").json()["jobs"]}
+    return found.get(flink_job, "CANCELED") in ("FINISHED", "CANCELED")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ class TestInserts:
             ),
             ("INSERT OVERWRITE t PARTITION (p = 'x)') VALUES (1)", ("t",), [], "VALUES (1)"),
             ("INSERT INTO t (SELECT 1)", ("t",), [], "(SELECT 1)"),
+            ("INSERT INTO t ((TABLE s))", ("t",), [], "((TABLE s))"),
+            ("INSERT INTO t (`x`) (TABLE s)", ("t",), ["x"], "(TABLE s)"),
             ("INSERT INTO t /*+ OPTIONS('a' = 'b') */ (x) SELECT 1", ("t",), ["x"], "SELECT 1"),
             ("INSERT INTO t SELECT 1 FROM s\n ON CONFLICT DO NOTHING", ("t",), [], "SELECT 1 FROM s"),
         ],

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from core.sql.script import STATEMENT_SET_HEAD, as_one_job, parse, parse_script, placed
+from core.sql.script import STATEMENT_SET_HEAD, StatementKind, as_one_job, parse, parse_script, placed
 
 
 def texts(sql: str) -> list[str]:
@@ -101,6 +101,36 @@ class TestStatementSets:
             parse_script(sql)
 
 
+class TestQueries:
+    """What Flink's parser takes for a query: tests/real/test_sessions.py asks it."""
+
+    QUERIES = (
+        "SELECT 1",
+        "with a AS (SELECT 1) SELECT * FROM a",
+        "VALUES (1), (2)",
+        "VALUE (1)",
+        "TABLE s",
+        "(TABLE s)",
+        "( /* one */ (SELECT 1)) UNION ALL (VALUES (2))",
+        "EXECUTE SELECT 1",
+        "EXECUTE (TABLE s)",
+    )
+
+    @pytest.mark.parametrize("query", QUERIES)
+    def test_each_is_one_and_nothing_that_a_job_may_have(self, query):
+        script = parse(f"CREATE VIEW v AS {query}; {query}")
+        assert [s.kind for s in script.setup] == [StatementKind.SETUP]
+        assert [(s.number, s.kind) for s in script.queries] == [(2, StatementKind.QUERY)]
+        with pytest.raises(InvalidInput, match=r"Statement 2 .* query cannot be part of a job"):
+            parse_script(f"SET 'a' = 'b'; {query}; INSERT INTO a SELECT 1")
+
+    @pytest.mark.parametrize(
+        "other", ["SHOW TABLES", "DESCRIBE t", "(1)", "()", "`select`", "EXECUTE INSERT INTO a SELECT 1"]
+    )
+    def test_nothing_else_is(self, other):
+        assert parse(other).queries == []
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("sql", "says"),
@@ -125,6 +155,12 @@ class TestRefused:
     def test_with_the_reason(self, sql, says):
         with pytest.raises(InvalidInput, match=says):
             parse_script(sql)
+
+    @pytest.mark.parametrize("query", ["TABLE s", "(SELECT 1)", "VALUE (1)", "((TABLE s)) UNION ALL (SELECT 1)"])
+    def test_a_table_made_of_any_query_runs_a_job(self, query):
+        for head in ("CREATE TABLE a", "CREATE OR REPLACE TABLE a", "CREATE TABLE a (x)"):
+            with pytest.raises(InvalidInput, match="CREATE TABLE AS"):
+                parse_script(f"{head} WITH ('connector'='x') AS {query}; INSERT INTO a SELECT 1")
 
     def test_computed_columns_are_no_ctas(self):
         sql = "CREATE TABLE a (x INT, y AS x + 1) WITH ('connector'='x'); INSERT INTO b SELECT y FROM a"
