@@ -140,7 +140,7 @@ def infer(
     option: Annotated[list[str] | None, typer.Option(help="kafka: key=value of the connector")] = None,
     library: Annotated[list[str] | None, typer.Option("--library", "-l", help="kafka: name:version")] = None,
     project: Project = "default",
-    cluster: Annotated[str, typer.Option(help="kafka: where it is read")] = "local",
+    cluster: Annotated[str, typer.Option(help="json, kafka: where it is read")] = "local",
 ) -> None:
     """Columns from what the data looks like. Prints a definition for `resources put`; notes go to standard error."""
     body: dict[str, Any] = {

@@ -27,7 +27,7 @@ class InferenceBody(Strict):
     user: str | None = Field(default=None, max_length=200)
     password: str | None = Field(default=None, max_length=200, description="A reference: ${secret:name}")
     table: str | None = Field(default=None, max_length=200, description="With database: `table` or `schema.table`")
-    cluster: Name = Field(default="local", description="With kafka: where the records are read")
+    cluster: Name = Field(default="local", description="Where records and samples are read")
     options: dict[str, str] = Field(default={}, max_length=100, description="With kafka: options of the connector")
     libraries: list[dict[str, str]] = Field(default=[], max_length=20, description="With kafka: the connector")
     records: int = Field(default=100, ge=1, le=1000, description="With kafka: how many records are looked at")
@@ -40,3 +40,8 @@ class InferenceOut(BaseModel):
     notes: list[str] = Field(description="What had to be decided")
     records: int | None = Field(description="How many records it is taken from")
     sample: list[Any] = Field(description="Some of them")
+    read_back: bool = Field(
+        default=False,
+        description="Whether Flink has read all of them with these columns and options; a note says why not. Always "
+        "false where there are none (schemas, databases)",
+    )

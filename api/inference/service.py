@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -14,11 +14,13 @@ from core.errors import InvalidInput
 from core.specs import Use
 from core.sql import inference
 from core.sql.references import check_clear, resolved, secrets_in
+from core.sql.samples import of_json
 from core.sql.script import parse
 from core.sql.tokens import quoted
 from services import Services
 from sql.previews import RunRequest, start
 from sql.run_registry import Runs
+from sql.samples import confirmed
 from sql.streams import Ended, Limits
 from store import jobs, resources
 
@@ -31,7 +33,7 @@ async def infer(services: Services, bench: Bench, project: str, body: InferenceB
     async with services.database.read() as session:
         await jobs.project(session, project)
     if body.kind == "json":
-        return _of_json(body.samples)
+        return await _of_json(services, bench.runs, project, body.cluster, body.samples)
     if body.kind in ("avro", "json-schema"):
         read = inference.of_avro if body.kind == "avro" else inference.of_json_schema
         columns, notes = read(body.document or "")
@@ -42,16 +44,32 @@ async def infer(services: Services, bench: Bench, project: str, body: InferenceB
     return await _of_kafka(services, bench.runs, project, body)
 
 
-def _of_json(samples: list[str]) -> InferenceOut:
-    columns, notes = inference.of_json(samples)
-    return InferenceOut(
-        columns=columns,
-        primary_key=[],
-        options=inference.json_options(columns),
-        notes=notes,
-        records=len(samples),
-        sample=[json.loads(s) for s in samples[:5]],
+async def _of_json(services: Services, runs: Runs, project: str, cluster: str, samples: list[str]) -> InferenceOut:
+    inferred, why_not = await confirmed(services, runs, project, cluster, of_json(samples))
+    unsure = (
+        [] if why_not is None else [f"Flink was not asked whether it reads the samples with these columns: {why_not}"]
     )
+    return InferenceOut(
+        columns=inferred.columns(),
+        primary_key=[],
+        options=inferred.options(),
+        notes=[*inferred.notes, *unsure],
+        records=len(inferred.records),
+        sample=[_shown(record) for record in inferred.records[:5]],
+        read_back=why_not is None,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """As it can be sent: with a mark for half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_shown(item) for item in value]
+        case dict():
+            return {_shown(name): _shown(item) for name, item in value.items()}
+    return value
 
 
 async def _of_database(services: Services, project: str, body: InferenceBody) -> InferenceOut:
@@ -118,6 +136,6 @@ async def _of_kafka(services: Services, runs: Runs, project: str, body: Inferenc
             field="options",
             remedy="Give samples by hand, or a schema.",
         )
-    inferred = _of_json(samples)
+    inferred = await _of_json(services, runs, project, body.cluster, samples)
     inferred.options = {**body.options, "connector": "kafka", **inferred.options}
     return inferred

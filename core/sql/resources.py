@@ -9,23 +9,30 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from core.errors import InvalidInput
 from core.specs import Frozen
 from core.sql.references import check_clear, secrets_in
-from core.sql.tokens import Kind, quoted, quoted_name, tokens
+from core.sql.tokens import COMMENTS, Kind, lexemes, quoted, quoted_name
 
 TABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 TableNameStr = Annotated[str, StringConstraints(pattern=TABLE_NAME)]
 """Letters, digits and `_`, so that it is written in SQL without quotes."""
 
-Fragment = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+MAX_NAME, MAX_TYPE = 200, 20_000
+Fragment = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TYPE)]
+
+
+def is_column_name(name: str) -> bool:
+    """Whether a column or a field of a ROW may have the name."""
+    return 0 < len(name) <= MAX_NAME and not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def check_fragment(text: str, what: str) -> str:
     """Return a type or an expression when it stays where it is put: closed, balanced, one. Raise `ValueError`."""
     try:
-        parts = tokens(text)
+        every = list(lexemes(text))
     except InvalidInput as error:
         raise ValueError(f"{what}: {error.message}") from error
     depth = angle = 0
-    if not parts or "--" in text or "//" in text or "/*" in text:
+    parts = [token for token in every if token.kind is not Kind.SPACE]
+    if not parts or any(token.kind in COMMENTS or token.kind in (Kind.HINT, Kind.HINT_END) for token in parts):
         raise ValueError(f"{what} has to be one expression without comments")
     for i, token in enumerate(parts):
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.text, 0)
@@ -44,7 +51,7 @@ def check_fragment(text: str, what: str) -> str:
 class ColumnDefinition(Frozen):
     """`type` for a physical or metadata column; `expression` alone for a computed one."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
     type: Fragment | None = Field(default=None, examples=["BIGINT", "ROW<city STRING, zip STRING>"])
     expression: Fragment | None = Field(default=None, description="A computed column", examples=["PROCTIME()"])
     metadata: str | None = Field(

@@ -122,7 +122,9 @@ class TestInference:
         penstock.no("POST", f"{PROJECT}/resources/infer", 422, code, json={"cluster": "a", **body})
 
     def test_of_texts(self, penstock: Penstock):
-        assert self.ask(penstock, kind="json", samples=['{"a": 1, "b": {"c": "x"}}'])["records"] == 1
+        found = self.ask(penstock, kind="json", samples=['{"a": 1, "b": "x"}'])
+        assert (found["records"], found["read_back"], found["notes"]) == (1, True, [])
+        self.refused(penstock, "bad_sample", kind="json", samples=['{"": 1}'])
         avro = '{"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}'
         assert self.ask(penstock, kind="avro", document=avro)["options"] == {"format": "avro"}
         schema = '{"type": "object", "properties": {"a": {"type": "integer"}}}'

@@ -5,8 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from api.deps import Bench
 from services import Services
-from tests.api.conftest import create
+from sql.runs import Runs
+from sql.sessions import Sessions
+from tests.api.conftest import client_of, create
 
 SETS, LIBRARIES = "/projects/default/test-sets", "/projects/default/libraries"
 
@@ -80,9 +83,17 @@ async def test_clusters_lineage_and_orphans_are_listed(http: httpx.AsyncClient):
     assert (await http.get("/lineage/impact", params={"place": "kafka:x", "column": "id"})).json()["items"] == []
 
 
-async def test_columns_are_inferred_from_samples(http: httpx.AsyncClient):
+async def test_columns_are_inferred_from_samples(services: Services):
+    runs = Runs()
+    async with client_of(services, Bench(runs, Sessions(services, runs))) as http:
+        await _inferred(http)
+
+
+async def _inferred(http: httpx.AsyncClient) -> None:
     path = "/projects/default/resources/infer"
-    inferred = (await http.post(path, json={"kind": "json", "samples": ['{"id": 1}']})).json()
+    inferred = (await http.post(path, json={"kind": "json", "samples": ['{"id": 1}'], "cluster": "nowhere"})).json()
     assert [column["name"] for column in inferred["columns"]] == ["id"]
+    assert not inferred["read_back"]
+    assert "Flink was not asked" in inferred["notes"][0]
     database = {"kind": "database", "url": "jdbc:postgresql://127.0.0.1:1/x", "table": "t"}
     assert (await http.post(path, json=database)).json()["code"] == "database_refused"

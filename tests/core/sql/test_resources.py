@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.errors import InvalidInput
-from core.sql.inference import of_avro, of_database, of_json, of_json_schema
+from core.sql.inference import of_avro, of_database, of_json_schema
 from core.sql.resources import TableDefinition, check_fragment
 from core.sql.script import parse
 
@@ -67,67 +67,7 @@ class TestDdl:
             TableDefinition.model_validate({"columns": [{"name": "a", "type": "INT"}], "options": {"format": "json"}})
 
 
-class TestSamples:
-    def test_nested_arrays_times_and_nulls(self):
-        found = of_json(
-            [
-                '{"id": 1, "ok": true, "at": "2026-01-01T10:00:00Z", "day": "2026-01-01", "who": {"name": "a", "tags": ["x"]}}',
-                '{"id": 2.5, "ok": null, "at": "2026-01-01T10:00:00.123456Z", "who": {"age": 3}, "list": [{"n": 1}, {"m": "x"}]}',
-            ]
-        )
-        assert types(found) == {
-            "id": "DOUBLE",
-            "ok": "BOOLEAN",
-            "at": "TIMESTAMP_LTZ(6)",
-            "day": "DATE",
-            "who": "ROW<`name` STRING, `tags` ARRAY<STRING>, `age` BIGINT>",
-            "list": "ARRAY<ROW<`n` BIGINT, `m` STRING>>",
-        }
-
-    def test_what_does_not_go_together_is_text_and_said(self):
-        columns, notes = of_json(['{"a": 1, "b": {"c": 1}, "n": null, "e": [], "o": {}}', '{"a": "x", "b": 2}'])
-        assert {c.name: c.type for c in columns} == {
-            "a": "STRING",
-            "b": "STRING",
-            "n": "STRING",
-            "e": "ARRAY<STRING>",
-            "o": "MAP<STRING, STRING>",
-        }
-        assert any(note.startswith("a is") for note in notes)
-        assert any(note.startswith("n is null") for note in notes)
-
-    def test_the_order_of_samples_does_not_matter_for_types(self):
-        samples = ['{"a": 1}', '{"a": null}', '{"a": 1.5}', '{"a": 99999999999999999999}']
-        assert types(of_json(samples)) == types(of_json(samples[::-1])) == {"a": "DOUBLE"}
-
-    @pytest.mark.parametrize("bad", ["", "{", "1", "[]", "{}", '{"a":' * 2000, "[" * 100_000, '["x"]'])
-    def test_bad_samples(self, bad):
-        with pytest.raises(InvalidInput):
-            of_json([bad])
-
-    @given(
-        st.dictionaries(
-            st.text(min_size=1, max_size=8),
-            st.recursive(
-                st.none()
-                | st.booleans()
-                | st.integers()
-                | st.floats(allow_nan=False, allow_infinity=False)
-                | st.text(max_size=8),
-                lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-                max_leaves=8,
-            ),
-            min_size=1,
-            max_size=5,
-        )
-    )
-    def test_any_json_object_gives_columns_that_are_types(self, value):
-        try:
-            columns, _ = of_json([json.dumps(value)])
-        except ValidationError:
-            return  # a name that no column may have
-        for column in columns:
-            check_fragment(column.type or "", column.name)
+DECIMAL = {"type": "bytes", "logicalType": "decimal"}
 
 
 class TestSchemas:
@@ -193,6 +133,11 @@ class TestSchemas:
             {"properties": {"a": {"$ref": "#/properties/a"}}},
             {"properties": {"a": {"$ref": "https://example.com/x"}}},
             {"properties": {"a": {"$ref": "#/nowhere"}}},
+            {"properties": 5},
+            {"properties": {"": {"type": "string"}}},
+            {"properties": {"k" * 201: {"type": "string"}}},
+            {"properties": {"a": {"anyOf": 5}}},
+            {"properties": {"a": {"type": "object", "properties": {"": {}}}}},
             {},
             [],
         ],
@@ -207,6 +152,15 @@ class TestSchemas:
             "long",
             {"type": "record", "name": "R", "fields": [{"name": "a", "type": "R"}]},
             {"type": "record", "name": "R", "fields": [{"name": "a", "type": "nothing"}]},
+            {"type": "record", "name": "R", "fields": [{"type": "int"}]},
+            {"type": "record", "name": "R", "fields": [{"name": "a"}]},
+            {"type": "record", "name": "R", "fields": [{"name": "", "type": "int"}]},
+            {"type": "record", "name": "R", "fields": 5},
+            {"type": "record", "name": "R", "fields": []},
+            {"type": "record", "name": "R", "fields": [{"name": "a", "type": {"type": "array"}}]},
+            {"type": "record", "name": "R", "fields": [{"name": "a", "type": {"type": "fixed", "size": "x"}}]},
+            {"type": "record", "name": "R", "fields": [{"name": "a", "type": {**DECIMAL, "precision": "x"}}]},
+            {"type": "record", "name": "R", "fields": [{"name": "a", "type": {**DECIMAL, "precision": 39}}]},
         ],
     )
     def test_bad_avro(self, schema):
