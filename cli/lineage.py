@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.client import Api, out
+from cli.client import Api, err, out
 from cli.commands import Job, ref
 from cli.output import Json, plain, show_json
 from cli.output import table as show_rows
@@ -28,6 +28,8 @@ def show_lineage(job: Job, as_json: Json = False) -> None:
         sources = ", ".join(".".join(s) for s in item["sources"]) or "no column"
         unsure = "" if item["exact"] else "  (at most)"
         out.print(f"  {item['table']}.{item['column']}  <-  {sources}{unsure}", markup=False, highlight=False)
+    if lineage["why"]:
+        err.print(lineage["why"], style="yellow", markup=False)
 
 
 @app.command("graph")
@@ -44,6 +46,7 @@ def show_graph(
     if as_json:
         show_json(graph)
         return
+    _say_unknown(graph["unknown"])
     for edge in graph["edges"]:
         arrow = "->" if edge["access"] == "write" else "<-"
         out.print(f"{edge['job']} {arrow} {edge['place']}", markup=False, highlight=False)
@@ -52,9 +55,16 @@ def show_graph(
 @app.command("impact")
 def show_impact(place: str, column: str, as_json: Json = False) -> None:
     """Every column that values of a column come to, through any number of jobs."""
-    impact = Api().call("GET", "/lineage/impact", params={"place": place, "column": column})["items"]
+    impact = Api().call("GET", "/lineage/impact", params={"place": place, "column": column})
     if as_json:
-        show_json(impact)
+        show_json(impact["items"])
         return
-    rows = [[str(r["distance"]), r["job"], plain(r["place"]), r["column"]] for r in impact]
+    rows = [[str(r["distance"]), r["job"], plain(r["place"]), r["column"]] for r in impact["items"]]
+    _say_unknown(impact["unknown"])
     show_rows(["JOBS BETWEEN", "JOB", "PLACE", "COLUMN"], rows, empty="Nothing that is known.")
+
+
+def _say_unknown(jobs: list[str]) -> None:
+    if jobs:
+        text = f"What these read and write is not known: {', '.join(jobs)}"
+        err.print(text, style="yellow", markup=False, highlight=False)

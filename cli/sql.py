@@ -1,4 +1,4 @@
-"""`penstock sql ...`: check, look, debug, test; sessions; lineage."""
+"""`penstock sql ...`: check, look, debug, test; sessions."""
 
 from __future__ import annotations
 

@@ -93,6 +93,10 @@ class SqlGateway(Protocol):
         """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
         ...
 
+    async def options(self, session: str, table: str) -> dict[str, str]:
+        """The options of a table (its name quoted), as the session has them; empty for what has none."""
+        ...
+
     async def complete(self, session: str, statement: str, position: int) -> list[str]:
         """What may stand at a position of a statement, as Flink's own completer says."""
         ...

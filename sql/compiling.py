@@ -20,12 +20,14 @@ from core.sql.operators import table_in
 from core.sql.plan import NotAPlan, Plan, read
 from core.sql.references import is_sensitive, options_of_created
 from core.sql.script import Script, parse_script, placed, runnable
+from core.sql.tokens import quoted_name
 from core.sql.variables import text_of
 from services import Services
 from services.effective import effective_config
 from settings import clock
 from settings.waits import planning
 from sql.environment import Environment, environment, python_properties
+from sql.validate import explained_tables
 from store import attempts, clusters, jobs, plans
 from store.database import Session
 from store.tables import Attempt, Cluster, Job, PlanRow
@@ -245,6 +247,38 @@ async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | 
             await plans.keep(session, row)
             await plans.compiled(session, job.id, number, row.digest, "")
     return row, None
+
+
+async def tables_of(services: Services, job: Job, number: int) -> lineage.Lineage:
+    """What a version without a compiled plan reads and writes, as Flink explains it. Its columns are not known. Raises
+    `InvalidInput` for what Flink refuses, `EngineError` when it cannot be asked."""
+    async with services.database.read() as session:
+        text = await _text(services, session, job, number)
+    script = runnable(text.environment.script)
+    reads: set[str] = set()
+    writes: set[str] = set()
+    async with planning(services.settings, "Explaining the version"):
+        gateway, handle = await services.engines.compiler(text.cluster).open_session(text.properties)
+        try:
+            await gateway.prepare(handle, text.environment.before, no_log)
+            await gateway.set_up(handle, script, no_log)
+            for statement in script.inserts:
+                used = await explained_tables(gateway, handle, statement)
+                reads |= set(used.reads)
+                writes |= set(used.writes)
+            uses = {full: await _use(gateway, handle, full) for full in reads | writes}
+        except EngineError as error:
+            error.message = scrub(error.message, text.environment.secrets)
+            raise
+        finally:
+            await gateway.close(handle)
+    return lineage.Lineage(reads=[uses[t] for t in sorted(reads)], writes=[uses[t] for t in sorted(writes)])
+
+
+async def _use(gateway: SqlGateway, handle: str, full: str) -> lineage.TableUse:
+    options = await gateway.options(handle, quoted_name(*full.split(".")))
+    place = lineage.place_of_options(options)
+    return lineage.TableUse(table=full, place=place, connector=options.get("connector"))
 
 
 async def _like(session: Session, job: Job, number: int) -> plans.Base | None:

@@ -196,6 +196,15 @@ async def _run(gateway: SqlGateway, session: str, script: Script, report: Report
             _failed(statement, error, report, shift=1 if planned else 0)
 
 
+async def explained_tables(gateway: SqlGateway, session: str, statement: Statement) -> StatementInfo:
+    """The tables that a query or an INSERT reads and writes. Raises `StatementFailed`."""
+    info = StatementInfo(
+        number=statement.number, line=statement.line, column=statement.column, kind=statement.kind.value, head=""
+    )
+    await explain(gateway, session, statement, info, Report())
+    return info
+
+
 async def explain(gateway: SqlGateway, session: str, statement: Statement, info: StatementInfo, report: Report) -> None:
     text = placed(statement.without_execute())
     try:

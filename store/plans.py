@@ -88,12 +88,10 @@ async def of_attempt(session: AsyncSession, job_id: str, number: int | None) -> 
     return Base(attempt, await get(session, attempt.plan)) if attempt else UNKNOWN
 
 
-async def lineage(
-    session: AsyncSession, project: str | None
-) -> Sequence[tuple[Job, dict[str, Any] | None, dict[str, Any]]]:
-    """(job, lineage of its current version's plan, spec of that version) of all jobs of a project, or of all."""
+async def lineage(session: AsyncSession, project: str | None) -> Sequence[tuple[Job, dict[str, Any] | None, Version]]:
+    """(job, lineage of its current version's plan, that version) of all jobs of a project, or of all."""
     query = (
-        select(Job, PlanRow.lineage, Version.spec)
+        select(Job, PlanRow.lineage, Version)
         .join(Version, (Version.job_id == Job.id) & (Version.number == Job.version))
         .outerjoin(PlanRow, PlanRow.digest == Version.plan)
         .where(Job.deleted_at.is_(None))
@@ -101,4 +99,4 @@ async def lineage(
     )
     if project is not None:
         query = query.where(Job.project == project)
-    return [(job, of_plan, spec) for job, of_plan, spec in (await session.execute(query)).all()]
+    return [(job, of_plan, version) for job, of_plan, version in (await session.execute(query)).all()]

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.deps import JobRef, Page, Parts
+from api.deps import JobRef, Parts
 from api.lineage import service
 from api.problems import responses
-from core.sql.lineage import ColumnReach, GraphView, Lineage
+from core.sql.lineage import GraphView, Impact, Lineage
 
 router = APIRouter(tags=["lineage"])
 Project = Annotated[str | None, Query(max_length=80, description="Only jobs of this project")]
@@ -29,15 +29,16 @@ async def get_graph(
     return await service.whole(parts, project, job, place, direction)
 
 
-@router.get("/lineage/impact", responses=responses(422, 503), summary="What a changed column would touch")
+@router.get("/lineage/impact", responses=responses(404, 422, 503), summary="What a changed column would touch")
 async def get_impact(
     parts: Parts,
     place: Place,
     column: Annotated[str, Query(max_length=500, description="A column, `addr.city` for a field of a ROW")],
     project: Project = None,
-) -> Page[ColumnReach]:
-    """Every column that values of this column come to, through any number of jobs; the nearest first."""
-    return Page(items=await service.reach(parts, project, place, column))
+) -> Impact:
+    """Every column that values of this column come to, through any number of jobs; the nearest first. A place that no
+    job is known to read or write is not found."""
+    return await service.reach(parts, project, place, column)
 
 
 @router.get("/jobs/{id}/lineage", responses=responses(404, 422, 503), summary="What a job reads and writes")
@@ -47,5 +48,5 @@ async def get_lineage(
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="The current one by default")] = None,
 ) -> Lineage:
     """Tables, and for SQL the columns that each written column comes from. A version that has not run is compiled for
-    it; empty for what cannot be compiled."""
+    it; of what cannot be compiled the tables are known, and `why` says why no more is."""
     return await service.of_job(parts, ref, version)

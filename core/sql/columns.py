@@ -6,30 +6,53 @@ are those of Flink 1.20 and 2.3 (seen by compiling: tests/core/sql/plans, tests/
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from core.sql.operators import Column, Json, Node, Origin, TableName, fields_of, type_text
+from core.sql.expressions import has_literal, held, merged, of_call, of_expression, short
+from core.sql.operators import Column, Json, Node, Origin, TableName, fields_of
 
 Nodes = Mapping[int, Node]
-_LONG = 160
-
-
-def meaning(expression: Any, rows: Sequence[Column]) -> str:
-    """What an expression of a plan over these columns means: the same for two that compute the same."""
-    return _rex(expression, rows).meaning
 
 
 def columns_of(nodes: Nodes) -> dict[int, list[Column]]:
     """The columns that each operator gives. Every node comes after its inputs."""
     made: dict[int, list[Column]] = {}
+    fixed: dict[int, frozenset[Origin]] = {}
     for node in nodes.values():
-        made[node.id] = _columns(nodes, node, made)
+        given = [made[i] for i in node.inputs]
+        fixed[node.id] = frozenset().union(*(fixed[i] for i in node.inputs), _held(node, given))
+        made[node.id] = _folded(node, _columns(nodes, node, made), fixed[node.id])
     return made
+
+
+def _held(node: Node, given: Sequence[Sequence[Column]]) -> frozenset[Origin]:
+    """The columns that an operator lets through with one value only."""
+    body, rows = node.body, [c for columns in given for c in columns]
+    join = body.get("joinSpec") or (body.get("intervalJoinSpec") or {}).get("joinSpec") or {}
+    found = held(body.get("condition"), rows) | held(join.get("nonEquiCondition"), rows)
+    table = node.table
+    if table is None:
+        return found
+    of_table = [Column(str(c["name"]), "", "", frozenset([Origin(table, str(c["name"]))])) for c in _physical(node)]
+    for ability in (body.get("scanTableSource") or {}).get("abilities") or []:
+        for predicate in ability.get("predicates") or []:
+            found |= held(predicate, of_table)
+    return found | held(body.get("filterOnTemporalTable"), of_table)
+
+
+def _folded(node: Node, columns: list[Column], fixed: frozenset[Origin]) -> list[Column]:
+    """A column that a filter holds to one value stands in the plan as a constant, or in a constant that was computed
+    from it: so a constant may come from each of them."""
+    expressions = node.body.get("projection") or []
+    if not fixed or len(expressions) != len(columns):
+        return columns
+    return [
+        replace(column, origins=column.origins | fixed, exact=False) if has_literal(expression) else column
+        for column, expression in zip(columns, expressions, strict=True)
+    ]
 
 
 _PASS = frozenset(
@@ -62,9 +85,9 @@ def _columns(nodes: Nodes, node: Node, made: Mapping[int, list[Column]]) -> list
     if found is None or len(found) != len(named):
         every = [c for columns in given for c in columns]
         origins = frozenset(o for c in every for o in c.origins)
-        meaning = _short(f"{node.kind}?({';'.join(c.meaning for c in every)})")
+        meaning = short(f"{node.kind}?({';'.join(c.meaning for c in every)})")
         return [Column(n, t, f"{meaning}.{n}", origins, exact=False) for n, t in named]
-    return [Column(n, t, _short(c.meaning), c.origins, c.exact) for (n, t), c in zip(named, found, strict=True)]
+    return [Column(n, t, short(c.meaning), c.origins, c.exact) for (n, t), c in zip(named, found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -109,9 +132,13 @@ def _scan(at: At) -> list[Column]:
     return found
 
 
+def _physical(node: Node) -> list[Json]:
+    return [c for c in node.schema if c.get("kind") in (None, "PHYSICAL")]
+
+
 def _pushed(node: Node) -> list[str]:
     """Which field of which column each output is, where fields of ROWs were pushed into the source."""
-    schema = [c for c in node.schema if c.get("kind") in (None, "PHYSICAL")]
+    schema = _physical(node)
     for ability in node.body["scanTableSource"].get("abilities") or []:
         if ability.get("type") == "ProjectPushDown":
             return [_path(schema, [int(i) for i in path]) for path in ability.get("projectedFields") or []]
@@ -135,7 +162,7 @@ def _path(schema: Sequence[Json], path: Sequence[int]) -> str:
 def _calc(at: At) -> list[Column]:
     if at.node.body.get("projection") is None:
         return at.given[0]
-    return [_rex(expression, at.given[0]) for expression in at.node.body["projection"]]
+    return [of_expression(expression, at.given[0]) for expression in at.node.body["projection"]]
 
 
 def _join(at: At) -> list[Column]:
@@ -151,7 +178,7 @@ def _lookup(at: At) -> list[Column]:
     kept = [n for n, _ in fields_of((at.node.body.get("temporalTable") or {}).get("outputType"))]
     right = [Column(n, "", f"{table}.{n}", frozenset([Origin(table, n)])) for n in kept]
     projection = at.node.body.get("projectionOnTemporalTable")
-    return [*at.given[0], *([_rex(e, right) for e in projection] if projection else right)]
+    return [*at.given[0], *([of_expression(e, right) for e in projection] if projection else right)]
 
 
 def _aggregate(at: At) -> list[Column] | None:
@@ -167,10 +194,10 @@ def _aggregate(at: At) -> list[Column] | None:
         if (between := _upstream(at.nodes, at.node, frozenset(["incremental-group-aggregate"]))) is not None:
             # The first phase's aggregates are what this one aggregates.
             groups = at.made[between.inputs[0]]
-            calls = [_call(c, inner) for c in between.body.get("partialOriginalAggCalls") or []]
+            calls = [of_call(c, inner) for c in between.body.get("partialOriginalAggCalls") or []]
             inner = [*(groups[i] for i in between.body.get("partialAggGrouping") or []), *calls]
     grouping = [rows[i] for i in at.node.body.get("grouping") or []]
-    calls = [_call(c, inner) for c in at.node.body.get("aggCalls") or []]
+    calls = [of_call(c, inner) for c in at.node.body.get("aggCalls") or []]
     if at.node.kind in _LOCAL:
         return _accumulators(at.node, rows, grouping, calls, at.names)
     time = _time(at.node, rows)
@@ -220,35 +247,16 @@ def _time(node: Node, rows: Sequence[Column]) -> Column:
     return rows[int(index)]
 
 
-def _call(call: Json, rows: Sequence[Column]) -> Column:
-    """Of distinct values, and by functions of people, a state is kept by types that the result does not tell."""
-    arguments = [rows[i] for i in call.get("argList") or [] if i < len(rows)]
-    words = [_function(call), *(["DISTINCT"] if call.get("distinct") else [])]
-    if call.get("distinct") or not call.get("internalName"):
-        words.append(f"<{','.join(a.type for a in arguments)}>")
-    if call.get("ignoreNulls"):
-        words.append("IGNORE NULLS")
-    if (guard := call.get("filterArg", -1)) >= 0:
-        words.append(f"FILTER {rows[guard].meaning}")
-    return Column(
-        "",
-        "",
-        f"{' '.join(words)}({','.join(a.meaning for a in arguments)})",
-        frozenset(o for a in arguments for o in a.origins),
-        all(a.exact for a in arguments),
-    )
-
-
 def _over(at: At) -> list[Column]:
     spec, rows = at.node.body["overSpec"], at.given[0]
     # Places behind the columns are those of constants.
-    more = [*rows, *(_rex(c, rows) for c in spec.get("constants") or [])]
+    more = [*rows, *(of_expression(c, rows) for c in spec.get("constants") or [])]
     by = ",".join(rows[i].meaning for i in (spec.get("partition") or {}).get("fields") or [])
     calls = []
     for group in spec.get("groups") or []:
         bounds = json.dumps([group.get("isRows"), *(_bound(group.get(k), more) for k in ("lowerBound", "upperBound"))])
         for call in group.get("aggCalls") or []:
-            one = _call(call, more)
+            one = of_call(call, more)
             calls.append(Column("", "", f"{one.meaning} OVER ({by};{bounds})", one.origins, one.exact))
     return [*rows, *calls]
 
@@ -256,7 +264,7 @@ def _over(at: At) -> list[Column]:
 def _bound(bound: Any, rows: Sequence[Column]) -> str:
     found = dict(bound or {})
     if "offset" in found:
-        found["offset"] = _rex(found["offset"], rows).meaning
+        found["offset"] = of_expression(found["offset"], rows).meaning
     return json.dumps(found, sort_keys=True)
 
 
@@ -264,7 +272,7 @@ def _incremental(at: At) -> list[Column]:
     """Grouping of the second phase, then accumulators of it."""
     rows = at.given[0]
     first = len(at.node.body.get("partialAggGrouping") or [])
-    rest = _merged(rows[first:])
+    rest = merged(rows[first:])
     grouping = [rows[i] for i in at.node.body.get("finalAggGrouping") or []]
     return [*grouping, *([rest] * (len(at.names) - len(grouping)))]
 
@@ -280,47 +288,35 @@ def _match(at: At) -> list[Column]:
     spec, rows = at.node.body["matchSpec"], at.given[0]
     keys = [rows[i] for i in (spec.get("partition") or {}).get("fields") or []]
     measures = spec.get("measures") or {}
-    pattern = _short(json.dumps([spec.get("pattern"), spec.get("patternDefinitions")], sort_keys=True))
+    pattern = short(json.dumps([spec.get("pattern"), spec.get("patternDefinitions")], sort_keys=True))
     found = []
     for i, name in enumerate(at.names):
         if name not in measures:
             found.append(keys[i] if i < len(keys) else Column(name, "", name, exact=False))
             continue
-        one = _rex(measures[name], rows)
+        one = of_expression(measures[name], rows)
         found.append(Column("", "", f"{one.meaning} MATCH {pattern}", one.origins, one.exact))
     return found
 
 
 def _correlate(at: At) -> list[Column]:
     rows = at.given[0]
-    one = _rex(at.node.body.get("functionCall") or at.node.body.get("invocation") or {}, rows)
+    one = of_expression(at.node.body.get("functionCall") or at.node.body.get("invocation") or {}, rows)
     more = [Column(n, "", f"{one.meaning}.{i}", one.origins, one.exact) for i, n in enumerate(at.names[len(rows) :])]
     return [*rows, *more]
 
 
-def _merged(columns: Iterable[Column]) -> Column:
-    every = list(columns)
-    meanings = sorted({c.meaning for c in every})
-    return Column(
-        "",
-        "",
-        meanings[0] if len(meanings) == 1 else f"any({';'.join(meanings)})",
-        frozenset(o for c in every for o in c.origins),
-        all(c.exact for c in every),
-    )
-
-
 def _union(at: At) -> list[Column]:
-    return [_merged(side[i] for side in at.given) for i in range(len(at.names))]
+    return [merged(side[i] for side in at.given) for i in range(len(at.names))]
 
 
 def _expand(at: At) -> list[Column]:
     projects = at.node.body["projects"]
-    return [_merged(_rex(project[i], at.given[0]) for project in projects) for i in range(len(at.names))]
+    return [merged(of_expression(project[i], at.given[0]) for project in projects) for i in range(len(at.names))]
 
 
 def _values(at: At) -> list[Column]:
-    rows = _short(json.dumps(at.node.body.get("tuples"), sort_keys=True))
+    rows = short(json.dumps(at.node.body.get("tuples"), sort_keys=True))
     return [Column(n, "", f"values({rows}).{n}") for n in at.names]
 
 
@@ -361,59 +357,3 @@ def _upstream(nodes: Nodes, node: Node, kinds: frozenset[str]) -> Node | None:
         if node.kind not in _PASS and node.kind != "incremental-group-aggregate":
             return None
     return None
-
-
-# Expressions and types ------------------------------------------------------------------------
-
-
-def _function(call: Json) -> str:
-    for key in ("internalName", "catalogName", "systemName", "class", "sqlKind"):
-        if call.get(key):
-            return re.sub(r"\$\d+$", "", str(call[key])).strip("$")
-    return "?"
-
-
-def _rex(expression: Any, rows: Sequence[Column]) -> Column:
-    """What an expression of the plan is made of."""
-    if not isinstance(expression, dict):
-        return Column("", "", json.dumps(expression))
-    kind = expression.get("kind")
-    if kind in ("INPUT_REF", "PATTERN_INPUT_REF"):
-        index = int(expression["inputIndex"])
-        if index >= len(rows):
-            return Column("", "", f"constant {index}")
-        row, alpha = rows[index], expression.get("alpha")
-        return row if alpha is None else Column("", "", f"{alpha}.{row.meaning}", row.origins, row.exact)
-    if kind == "LITERAL":
-        value = expression.get("value", expression.get("sarg"))
-        return Column("", "", f"{json.dumps(value, sort_keys=True)}:{type_text(expression.get('type'))}")
-    if kind == "FIELD_ACCESS":
-        return _field(expression, rows)
-    if kind == "CORREL_VARIABLE":
-        return _merged(rows)
-    operands = [_rex(o, rows) for o in expression.get("operands") or []]
-    name = _function(expression)
-    tail = f":{type_text(expression.get('type'))}" if "CAST" in name else ""
-    return Column(
-        "",
-        "",
-        _short(f"{name}({','.join(o.meaning for o in operands)}){tail}"),
-        frozenset(o for operand in operands for o in operand.origins),
-        all(o.exact for o in operands),
-    )
-
-
-def _field(expression: Json, rows: Sequence[Column]) -> Column:
-    name, inner = str(expression["name"]), expression.get("expr") or {}
-    if inner.get("kind") == "CORREL_VARIABLE":
-        found = next((c for c in rows if c.name == name), None)
-        return found or Column("", "", name, exact=False)
-    of = _rex(inner, rows)
-    direct = len(of.origins) == 1 and of.meaning == str(next(iter(of.origins)))
-    origins = frozenset(Origin(o.table, f"{o.column}.{name}") for o in of.origins) if direct else of.origins
-    return Column("", "", f"{of.meaning}.{name}", origins, of.exact)
-
-
-def _short(text: str) -> str:
-    """Meanings grow with the depth of a plan: long ones are told apart by their hash."""
-    return text if len(text) <= _LONG else f"{text[:40]}…{hashlib.sha256(text.encode()).hexdigest()[:24]}"

@@ -28,8 +28,8 @@ class TableUse(BaseModel):
 
 
 class ColumnUse(BaseModel):
-    """A column of a sink and the columns that its values come from. Not `exact`: an operator on the way is not
-    known, so it may come from fewer."""
+    """A column of a sink and the columns that its values come from. Not `exact`: it may come from fewer. An operator on
+    the way is not known, or Flink has put a constant in the place of a column that a filter holds to one value."""
 
     table: str
     column: str
@@ -41,6 +41,7 @@ class Lineage(BaseModel):
     reads: list[TableUse] = []
     writes: list[TableUse] = []
     columns: list[ColumnUse] = []
+    why: str | None = Field(default=None, description="Why it is not known in full; null where it is")
 
 
 def place(node: Node) -> str | None:
@@ -98,15 +99,21 @@ class GraphView(BaseModel):
     jobs: list[str]
     places: list[str]
     edges: list[GraphEdge]
+    unknown: list[str] = Field(default=[], description="Jobs of which it is not known what they read and write")
 
 
 class ColumnReach(BaseModel):
     job: str
     place: str
     table: str
-    column: str
+    column: str = Field(description="`*` where it is not known which")
     distance: int = Field(description="How many jobs are between")
     exact: bool
+
+
+class Impact(BaseModel):
+    items: list[ColumnReach]
+    unknown: list[str] = Field(description="Jobs that may be touched, too: it is not known what they read and write")
 
 
 def _key(job: str, use: TableUse) -> str:
@@ -146,7 +153,8 @@ def around(view: GraphView, start: str, *, up: bool) -> GraphView:
 
 
 def impact(jobs: Sequence[JobLineage], where: str, column: str) -> list[ColumnReach]:
-    """Every column that values of `column` of the place `where` come to, through any number of jobs."""
+    """Every column that values of `column` of the place `where` come to, through any number of jobs. A job whose
+    columns are not known may bring it to each column of what it writes."""
     found: list[ColumnReach] = []
     seen: set[tuple[str, str, str]] = set()
     waiting = [(where, column, 0, True)]
@@ -154,7 +162,7 @@ def impact(jobs: Sequence[JobLineage], where: str, column: str) -> list[ColumnRe
         at, name, distance, exact = waiting.pop(0)
         for one in jobs:
             tables = {u.table for u in one.lineage.reads if _key(one.job, u) == at}
-            for use in one.lineage.columns:
+            for use in one.lineage.columns or _any_column(one.lineage, tables):
                 if not any(t in tables and _touches(c, name) for t, c in use.sources):
                     continue
                 written = next((u for u in one.lineage.writes if u.table == use.table), None)
@@ -176,6 +184,16 @@ def impact(jobs: Sequence[JobLineage], where: str, column: str) -> list[ColumnRe
     return found
 
 
+_ANY = "*"
+
+
+def _any_column(lineage: Lineage, tables: Iterable[str]) -> list[ColumnUse]:
+    sources = [(table, _ANY) for table in tables]
+    return [ColumnUse(table=use.table, column=_ANY, sources=sources, exact=False) for use in lineage.writes]
+
+
 def _touches(origin: str, changed: str) -> bool:
     """Whether a change of `changed` changes `origin`: the same column, or one inside the other."""
+    if _ANY in (origin, changed):
+        return True
     return origin == changed or origin.startswith(f"{changed}.") or changed.startswith(f"{origin}.")

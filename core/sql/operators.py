@@ -44,7 +44,7 @@ class Origin:
 @dataclass(frozen=True)
 class Column:
     """A column of an operator. `meaning` is the same for two columns that are computed in the same way from the
-    same columns of the same tables. Not `exact`: it passed an operator that is not known here."""
+    same columns of the same tables. Not `exact`: it may come from fewer than its `origins`."""
 
     name: str
     type: str

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from core.sql.columns import meaning
+from core.sql.expressions import meaning
 from core.sql.operators import Column, Json, Node
 from core.sql.plan import Plan, read
 

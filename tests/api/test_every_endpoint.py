@@ -242,10 +242,12 @@ works("GET /orphans")(lambda _: Call(params={"cluster": "a"}))
 invalid("GET /orphans")(lambda _: Call(params={"cluster": "x" * 101}))
 works("POST /clusters/{name}/orphans/{flink_job_id}/stop")(an_orphan)
 conflicts("POST /clusters/{name}/orphans/{flink_job_id}/stop")(a_silent_orphan)
+PLACE = "default:sql/default_catalog.default_database.src"
 works("GET /lineage")(lambda _: Call(params={"job": "sql", "direction": "downstream"}))
 unknown("GET /lineage")(lambda _: Call(params={"job": "nobody"}))
 invalid("GET /lineage")(lambda _: Call(params={"direction": "sideways"}))
-works("GET /lineage/impact")(lambda _: Call(params={"place": "datagen:src", "column": "id"}))
+works("GET /lineage/impact")(lambda _: Call(params={"place": PLACE, "column": "id"}))
+unknown("GET /lineage/impact")(lambda _: Call(params={"place": "nowhere", "column": "id"}))
 invalid("GET /lineage/impact")(lambda _: Call())
 works("GET /jobs/{id}/lineage")(of_job(params={"version": 1}))
 

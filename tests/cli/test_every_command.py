@@ -355,7 +355,12 @@ command(
 )
 command("lineage show", ["clicks"], "reads", nobody())
 command("lineage graph", ["--job", "clicks"], "->", Refusal(["--job", "nobody"], NOT_FOUND, "nobody"))
-command("lineage impact", ["datagen:src", "id"], "", Refusal(["x" * 2001, "id"], USAGE, "2000"))
+command(
+    "lineage impact",
+    ["default:clicks/default_catalog.default_database.src", "id"],
+    "",
+    Refusal(["x" * 2001, "id"], USAGE, "2000"),
+)
 
 
 # Resources --------------------------------------------------------------------------------------

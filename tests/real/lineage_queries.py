@@ -30,6 +30,10 @@ QUERIES: dict[str, tuple[str, dict[str, str]]] = {
         "SELECT user_id, SUM(price * qty) AS total, COUNT(*) AS n FROM orders GROUP BY user_id",
         {"user_id": "orders.user_id", "total": "orders.price orders.qty", "n": ""},
     ),
+    "count with a filter": (
+        "SELECT user_id, COUNT(*) FILTER (WHERE product = 'x') AS n FROM orders GROUP BY user_id",
+        {"user_id": "orders.user_id", "n": "orders.product"},
+    ),
     "distinct": ("SELECT DISTINCT product FROM orders", {"product": "orders.product"}),
     "count distinct": (
         "SELECT product, COUNT(DISTINCT user_id) AS u FROM orders GROUP BY product",
@@ -202,8 +206,37 @@ QUERIES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "filtered aggregate": (
         "SELECT product, SUM(qty) FILTER (WHERE user_id > 3) AS q FROM orders GROUP BY product",
-        {"product": "orders.product", "q": "orders.qty"},
+        {"product": "orders.product", "q": "orders.qty orders.user_id"},
     ),
     "values": ("SELECT * FROM (VALUES (1, 'a'), (2, 'b')) AS t(a, b)", {"a": "", "b": ""}),
     "processing time": ("SELECT id, pt FROM orders", {"id": "orders.id", "pt": ""}),
+}
+
+# Columns that a filter holds to one value: Flink puts constants in their places, so at least these are told, and that
+# it is not known exactly.
+AT_LEAST: dict[str, tuple[str, dict[str, str]]] = {
+    "held to a value": ("SELECT id, product AS p FROM orders WHERE product = 'x'", {"p": "orders.product"}),
+    "computed from it": (
+        "SELECT id, UPPER(product) AS p, CONCAT(CAST(id AS STRING), product) AS q FROM orders WHERE product = 'x'",
+        {"p": "orders.product", "q": "orders.product orders.id"},
+    ),
+    "held to null": ("SELECT id, product AS p FROM orders WHERE product IS NULL", {"p": "orders.product"}),
+    "a range of one": ("SELECT id, qty AS q FROM orders WHERE qty >= 5 AND qty <= 5", {"q": "orders.qty"}),
+    "in front of a join": (
+        "SELECT o.id, u.name AS n FROM orders o JOIN users u ON o.user_id = u.id WHERE u.name = 'a'",
+        {"n": "users.name"},
+    ),
+    "by the join": (
+        "SELECT o.user_id AS a, u.id AS b FROM orders o JOIN users u ON o.user_id = u.id WHERE u.id = 5",
+        {"a": "orders.user_id", "b": "users.id"},
+    ),
+    "grouped by it": (
+        "SELECT product AS p, COUNT(*) AS n FROM orders WHERE product = 'x' GROUP BY product",
+        {"p": "orders.product"},
+    ),
+    "pushed into the source": ("SELECT label AS l FROM dim WHERE label = 'z'", {"l": "dim.label"}),
+    "one side of a union": (
+        "SELECT product AS p FROM orders WHERE product = 'x' UNION ALL SELECT name FROM users",
+        {"p": "orders.product users.name"},
+    ),
 }

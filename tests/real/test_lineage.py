@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 import pytest
 
 from clusters.flink.gateway import RestGateway
 from core.sql.plan import Plan, read
 from tests.real.conftest import Stack
-from tests.real.lineage_queries import QUERIES, TABLES
+from tests.real.lineage_queries import AT_LEAST, QUERIES, TABLES
 
 CONFIGS = {
     "default": {},
@@ -29,7 +30,7 @@ async def compile_all(url: str, scratch: str, config: dict[str, str]) -> dict[st
     async with gateway.session(config) as session:
         for table in TABLES:
             await gateway.execute(session, table)
-        for number, (name, (query, _)) in enumerate(QUERIES.items()):
+        for number, (name, (query, _)) in enumerate({**QUERIES, **AT_LEAST}.items()):
             await gateway.execute(session, f"CREATE TEMPORARY VIEW v{number} AS {query}")
             columns = await gateway.rows(session, f"DESCRIBE v{number}")
             fields = ", ".join(
@@ -55,6 +56,41 @@ def test_the_origins_of_every_column(plans: dict[str, Plan], name: str):
     found = {c.name: {f"{o.table.name}.{o.column}" for o in c.origins} for c in plan.written(sink)}
     assert found == truth
     assert all(c.exact for c in plan.written(sink))
+
+
+@pytest.mark.parametrize("name", AT_LEAST)
+def test_a_column_that_a_filter_holds_to_one_value_is_not_missed(plans: dict[str, Plan], name: str):
+    (sink,) = plans[name].sinks
+    written = {c.name: c for c in plans[name].written(sink)}
+    for column, origins in AT_LEAST[name][1].items():
+        assert {f"{o.table.name}.{o.column}" for o in written[column].origins} >= set(origins.split())
+        assert not written[column].exact
+
+
+class TestWithoutAPlan:
+    """The cluster keeps its state where nobody here can look, so that no plan can be read back."""
+
+    SQL = (
+        "CREATE TABLE src (id BIGINT) WITH ('connector'='filesystem','path'='file:///tmp/in','format'='json');\n"
+        "CREATE VIEW seen AS SELECT id FROM src;\n"
+        "CREATE TABLE made (n BIGINT) WITH ('connector'='filesystem','path'='file:///tmp/{}','format'='json');\n"
+        "INSERT INTO made SELECT id FROM seen;"
+    )
+
+    def test_the_tables_are_known_as_validation_knows_them(self, stack: Stack):
+        stack.add_cluster("blind", state_dir="hdfs://nowhere.invalid:1/state")
+        job = stack.create(self.SQL.format(uuid.uuid4().hex), cluster="blind")
+        found = stack.http.get(f"/jobs/{job}/lineage").json()
+        assert [(t["table"].split(".")[-1], t["place"]) for t in found["reads"]] == [
+            ("src", "filesystem:path=file:///tmp/in")
+        ]
+        assert [t["table"].split(".")[-1] for t in found["writes"]] == ["made"]
+        assert "compiled plan" in found["why"]
+        assert job in stack.http.get("/lineage").json()["unknown"], "it has never run"
+
+    def test_an_unknown_place_is_not_found(self, stack: Stack):
+        answer = stack.http.get("/lineage/impact", params={"place": "kafka:topic=ordres", "column": "id"})
+        assert (answer.status_code, answer.json()["code"]) == (404, "lineage_not_found")
 
 
 class TestAcrossJobs:
@@ -112,6 +148,14 @@ class TestAcrossJobs:
             "lineage": {"reads": ["kafka:topic=orders"], "writes": ["kafka:topic=bills"]},
         }
         job = stack.create(spec)
+        silent = stack.create({"type": "jar", "git": {"url": "https://example.com/y.git"}})
         found = stack.http.get("/lineage", params={"place": "kafka:topic=orders"}).json()
         assert job in found["jobs"]
         assert "kafka:topic=bills" in found["places"]
+        assert silent in found["unknown"]
+        # Its columns are not known: each may be touched.
+        touched = stack.http.get("/lineage/impact", params={"place": "kafka:topic=orders", "column": "id"}).json()
+        assert [(t["job"], t["place"], t["column"], t["exact"]) for t in touched["items"]] == [
+            (job, "kafka:topic=bills", "*", False)
+        ]
+        assert silent in touched["unknown"]

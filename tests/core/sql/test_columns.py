@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from core.sql.columns import columns_of, meaning
+from core.sql.columns import columns_of
+from core.sql.expressions import meaning
 from core.sql.operators import Column, Node, Origin, TableName
 
 T = TableName("c", "d", "t")
