@@ -258,6 +258,9 @@ PREVIEW_GONE_SECONDS = 15.0
 PREVIEW_GONE_PACE = Pace(0.3)
 PREVIEW_LOOK_SECONDS = 1.0
 """Between two looks at a preview's limits, listeners and progress."""
+COUNTS_SECONDS = 21.0
+"""For which zero records may be old news: Flink looks at its counts every 10 s (`metrics.fetcher.update-interval`), and
+its task managers have looked at theirs before."""
 LISTEN_SECONDS = 5.0
 """After which a stream to a listener says that there is nothing new."""
 PREVIEWS_END_SECONDS = 5.0

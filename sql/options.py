@@ -1,4 +1,5 @@
-"""Which connectors and formats there are, and which options they take: asked of Flink, with tables it has to refuse.
+"""Which connectors and formats there are, which options they take, and which library has one that is missing: asked of
+Flink, with tables it has to refuse.
 
 Flink names what is required when that is missing, and all that is supported when an option is not; both before it
 connects to anything (2.3.0 and 1.20.5, `FactoryUtil`).
@@ -7,11 +8,12 @@ connects to anything (2.3.0 and 1.20.5, `FactoryUtil`).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from clusters.sql import SqlGateway, StatementFailed
 from core.effects import EngineError, no_log
-from core.errors import PenstockError
+from core.errors import InvalidInput, PenstockError
 from core.specs import Use
 from core.sql.script import EMPTY
 from core.sql.tokens import quoted
@@ -25,6 +27,7 @@ from store.tables import Cluster
 UNKNOWN = "penstock.unknown"
 ROUNDS = 8
 MOST_KEPT = 500
+MOST_TRIED = 20
 _READ, _WRITE = "EXPLAIN SELECT * FROM penstock_asked", "EXPLAIN INSERT INTO penstock_asked SELECT 1"
 _LIST = r"((?:\n[\w.<>#*/-]+(?: \([^\n]*\))?)*)"
 _FACTORIES = re.compile(rf"Available factory identifiers are:{_LIST}")
@@ -76,6 +79,56 @@ async def _newest(services: Services, session: Session, project: str) -> list[Us
         if row.kind == "jar" and row.state == "READY":
             found[row.name] = Use(name=row.name, version=row.version)
     return list(found.values())
+
+
+_NOT_THERE = re.compile(r"Could not find any (format )?factory for identifier '([^']+)'")
+
+
+async def remedy(services: Services, project: str, cluster: str, uses: Sequence[Use], message: str) -> str | None:
+    """What to do about a connector or a format that Flink's message misses; None when it misses none. The libraries of
+    the project that are not in use are tried one by one."""
+    if (found := _NOT_THERE.search(message)) is None:
+        return None
+    what, name = "format" if found.group(1) else "connector", found.group(2)
+    given = {"connector": "filesystem", "path": "/", "format": name} if found.group(1) else {"connector": name}
+    having = []
+    try:
+        async with services.database.read() as session:
+            row = await clusters.get(session, cluster)
+            others = [use for use in await _newest(services, session, project) if use not in uses]
+        for use in others[:MOST_TRIED]:
+            if await _has(services, project, row, use, given):
+                having.append(f"{use.name}:{use.version}")
+    except (EngineError, PenstockError):
+        return None  # the message itself is still worth having
+    if not having:
+        return f"No library of the project {project} has the {what} {name}. Register one (`penstock libraries add`)."
+    return (
+        f"The library {' or '.join(having)} of the project has it: name it under `libraries` (`--library {having[0]}`)."
+    )
+
+
+async def _has(services: Services, project: str, cluster: Cluster, use: Use, given: dict[str, str]) -> bool:
+    async with services.database.read() as session:
+        made = await environment(services, session, project, EMPTY, uses=[use], open_secrets=False)
+    gateway, handle = await services.engines.compiler(cluster).open_session({})
+    try:
+        await gateway.prepare(handle, made.before, no_log)
+        return _NOT_THERE.search(await _refusal(gateway, handle, _READ, given)) is None
+    finally:
+        await gateway.close(handle)
+
+
+@asynccontextmanager
+async def pointing_to_libraries(
+    services: Services, project: str, cluster: str, uses: Sequence[Use]
+) -> AsyncIterator[None]:
+    """An `InvalidInput` that comes out of it for a connector that is missing says which library has it."""
+    try:
+        yield
+    except InvalidInput as error:
+        error.remedy = error.remedy or await remedy(services, project, cluster, uses, error.message)
+        raise
 
 
 async def _asked(

@@ -17,6 +17,7 @@ from settings.waits import planning
 from sql.compiling import scratch_of
 from sql.debugging import Given, read_as, streams_of
 from sql.environment import Environment, environment, python_properties
+from sql.options import pointing_to_libraries
 from sql.run_registry import Runs
 from sql.runs import Run
 from sql.streams import Limits, Stream
@@ -79,6 +80,11 @@ def check_inserts(script: Script) -> None:
 
 async def start(services: Services, runs: Runs, request: RunRequest) -> Run:
     """Start a run. Raises `InvalidInput` with Flink's words and their place, `Unreachable`."""
+    async with pointing_to_libraries(services, request.project, request.cluster, request.libraries):
+        return await _start(services, runs, request)
+
+
+async def _start(services: Services, runs: Runs, request: RunRequest) -> Run:
     debugging = request.sources is not None
     if debugging:
         check_inserts(request.script)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from clusters import state_files
-from clusters.protocol import Ref, SqlWorkbench, Unreachable
+from clusters.protocol import Ref, SqlWorkbench, Unreachable, Vertex
 from clusters.sql import Result, SessionGone, SqlGateway, StatementFailed, scrub
 from core.effects import EngineError
 from core.jobs.observations import ENDED
@@ -206,13 +206,10 @@ class Run:
             try:
                 return await self._gateway.page(self._session, stream.operation, token)
             except StatementFailed as error:
-                if "does not exist" in (error.stack or "") and "operation" in (error.stack or "").lower():
-                    await self._end(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
-                else:
-                    await self._end(stream, Ended.FAILED, scrub(error.message, self._secrets))
+                await self._end(stream, Ended.FAILED, scrub(error.message, self._secrets))
                 return None
-            except SessionGone:
-                await self._end(stream, Ended.INTERRUPTED, "the SQL gateway was restarted")
+            except SessionGone as error:
+                await self._end(stream, Ended.INTERRUPTED, error.message)
                 return None
             except Unreachable as error:
                 if not await polling.again():
@@ -260,15 +257,14 @@ class Run:
         except EngineError as error:
             await self._publish("progress", {"stream": stream.name, "note": error.message})
             return
-        read = sum(t.written for t in tasks if "Source" in t.name) or sum(t.read for t in tasks)
-        states = sorted({t.state for t in tasks})
-        seconds = round(clock.monotonic() - self._began, 1)
-        note = ""
-        if states == ["RUNNING"] and stream.rows == 0:
-            alone = len(tasks) == 1  # a source chained to the end counts nothing
-            note = "no rows yet" if read or alone else "the sources have not read a record yet: there may be no data"
-        elif states and states != ["RUNNING"] and "FINISHED" not in states:
-            note = f"tasks are {', '.join(states)}"
+        now = clock.monotonic()
+        seconds = round(now - self._began, 1)
+        if any(t.state != "RUNNING" for t in tasks):
+            stream.running_since = None
+        elif stream.running_since is None:
+            stream.running_since = now
+        running = now - stream.running_since if stream.running_since is not None else 0.0
+        note = note_of(tasks, stream.rows, running)
         # Only what is new takes room.
         self.events = [e for e in self.events if e.event != "progress" or e.data["stream"] != stream.name]
         await self._publish(
@@ -384,3 +380,19 @@ class Run:
         finally:
             self._listeners -= 1
             self._alone_since = clock.monotonic()
+
+
+def note_of(tasks: Sequence[Vertex], rows: int, running: float) -> str:
+    """What there is to say while there is nothing to see; `running` is for how many seconds all tasks have run. Flink's
+    counts are some seconds old, and a source counts what it gives, not what it reads: so zero means little at first,
+    and a filter behind the source looks like no data."""
+    states = sorted({t.state for t in tasks})
+    if states != ["RUNNING"]:
+        return f"tasks are {', '.join(states)}" if states and "FINISHED" not in states else ""
+    if rows:
+        return ""
+    given = any(t.written for t in tasks if "Source" in t.name) or any(t.read for t in tasks)
+    # A source that is chained to the end counts nothing.
+    if given or len(tasks) == 1 or running < waits.COUNTS_SECONDS:
+        return "no rows yet"
+    return "the sources have given no record yet: there may be no data, or none that passes the filters behind them"

@@ -28,6 +28,7 @@ from core.sql.tokens import literal
 from services import Services
 from settings import clock, waits
 from sql.environment import Environment, environment, hidden, python_properties
+from sql.options import pointing_to_libraries
 from sql.previews import explained, refused
 from sql.run_registry import Runs
 from sql.runs import Run
@@ -134,24 +135,39 @@ class Sessions:
                 row = await rows.get(session, id_)
                 cluster = await clusters.get(session, row.cluster)
                 made = await self._environment(session, row, script)
-            rebuilt: Rebuilt | None = None
-            for last in (False, True):
-                gateway = self._gateway(cluster, row)
-                try:
-                    if gateway is None or row.handle is None:
-                        raise SessionGone("The session has no gateway.")
-                    answer = await self._run(row, gateway, row.handle, statement, made, limits, materialize)
-                    break
-                except StatementFailed as error:
-                    raise refused(statement, error, made.secrets) from error
-                except (SessionGone, Unreachable) as error:
-                    if last or (isinstance(error, Unreachable) and error.sent and statement.first in SETUP):
-                        raise
-                    rebuilt = await self._rebuild(row)
-            answer.rebuilt = rebuilt
+            uses = [Use.model_validate(u) for u in row.libraries]
+            async with pointing_to_libraries(self._services, row.project, row.cluster, uses):
+                answer = await self._answered(row, cluster, statement, made, limits, materialize)
             await self._remember(row, script, statement)
             self._kept[id_] = asyncio.get_running_loop().time()
             return answer
+
+    async def _answered(
+        self,
+        row: SqlSession,
+        cluster: Cluster,
+        statement: Statement,
+        made: Environment,
+        limits: Limits,
+        materialize: bool,
+    ) -> Answer:
+        """The answer to a statement, of a session that is made again where its gateway has forgotten it."""
+        rebuilt: Rebuilt | None = None
+        for last in (False, True):
+            gateway = self._gateway(cluster, row)
+            try:
+                if gateway is None or row.handle is None:
+                    raise SessionGone("The session has no gateway.")
+                answer = await self._run(row, gateway, row.handle, statement, made, limits, materialize)
+                break
+            except StatementFailed as error:
+                raise refused(statement, error, made.secrets) from error
+            except (SessionGone, Unreachable) as error:
+                if last or (isinstance(error, Unreachable) and error.sent and statement.first in SETUP):
+                    raise
+                rebuilt = await self._rebuild(row)
+        answer.rebuilt = rebuilt
+        return answer
 
     async def _environment(self, session: Session, row: SqlSession, script: Script) -> Environment:
         uses = [Use.model_validate(u) for u in row.libraries]

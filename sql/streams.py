@@ -79,6 +79,7 @@ class Stream:
     types: list[Type] = field(default_factory=list)
     rows: int = 0
     size: int = 0  # of its values, about, in bytes
+    running_since: float | None = None  # all its tasks
     ended: Ended | None = None
     why: str = ""
 

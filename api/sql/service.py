@@ -13,6 +13,7 @@ from services import Services
 from settings.waits import planning
 from sql.complete import candidates
 from sql.environment import environment, python_properties
+from sql.options import remedy
 from sql.validate import Validation, of_text, summary, validate
 from store import clusters, jobs
 
@@ -33,9 +34,18 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
     properties = {**body.config, **python_properties(services, cluster, made)}
     try:
         async with planning(services.settings, "Checking the script"):
-            return await validate(services.engines.compiler(cluster), made, report, properties, queries=body.queries)
+            found = await validate(services.engines.compiler(cluster), made, report, properties, queries=body.queries)
     except Rejected as error:
         raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
+    remedies: dict[str, str | None] = {}
+    for item in found.errors:
+        if item.remedy is None and item.code == "sql_invalid":
+            if item.message not in remedies:
+                remedies[item.message] = await remedy(
+                    services, body.project, body.cluster, body.libraries, item.message
+                )
+            item.remedy = remedies[item.message]
+    return found
 
 
 async def complete(services: Services, bench: Bench, body: out.CompleteBody) -> out.CompleteOut:

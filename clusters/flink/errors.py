@@ -7,12 +7,16 @@ import re
 from core.effects import EngineError
 from core.jobs.observations import Trouble
 
-MAX_MESSAGE = 1200
+MAX_MESSAGE, MAX_ABOVE = 1200, 300
 _DUPLICATE = ("DuplicateJobSubmissionException", "DuplicateApplicationSubmissionException")
 _CAUSE = re.compile(r"^(?:Caused by: |\[CIRCULAR REFERENCE: ?)?((?:[a-z_][\w$]*\.)+[A-Z][\w$]*)(?:: (.*))?$")
 _NOISE = re.compile(
     r"^(Failed to fetchResults\.?|Failed to execute the operation [0-9a-f-]+\.?|Internal server error\.?|"
-    r"Could not execute application\.?|Failed to execute job.*|Recovery is suppressed by .*|null|)$"
+    r"Could not execute application\.?|Failed to execute job.*|Recovery is suppressed by .*|null|"
+    r"Error while retrieving result\.|Failed to fetch next result|Failed to fetch job execution result|"
+    r"Job failed \(JobID: .*|Job execution failed\.|Failed to submit job.*|Could not start the JobMaster\.?|"
+    r"One or more fetchers have encountered exception|SplitFetcher thread .* received unexpected exception.*|"
+    r"Global failure triggered by OperatorCoordinator.*|Failed to execute sql|Failed to execute statement\.|)$"
 )
 _WRAPPERS = ("CompletionException", "ExecutionException", "InvocationTargetException", "RestHandlerException")
 _PLACE = re.compile(r"[Aa]t line (\d+), column (\d+)|[Ff]rom line (\d+), column (\d+)")
@@ -52,6 +56,17 @@ def restore_trouble(stack: str) -> Trouble | None:
     return None
 
 
+# As the gateway of 1.20 and 2.3 says it of handles; what the work itself says comes in other exceptions.
+_FORGOTTEN = re.compile(
+    r"Session '[^']*' does not exist\.?|Can not find the submitted operation in the OperationManager.*"
+)
+
+
+def is_forgotten(stack: str) -> bool:
+    """Whether the gateway does not know the session, or the operation, that it was asked about."""
+    return any(name.endswith(".SqlGatewayException") and _FORGOTTEN.fullmatch(said) for name, said in causes(stack))
+
+
 def causes(stack: str) -> list[tuple[str, str]]:
     """(exception class, message) of each cause in a Java stack, outermost first. Messages keep their lines."""
     found: list[tuple[str, list[str]]] = []
@@ -70,8 +85,9 @@ def causes(stack: str) -> list[tuple[str, str]]:
 
 
 def root_cause(stack: str) -> str:
-    """One message for a person: the deepest cause that says something, with its exception class where
-    the message alone would not be understood."""
+    """One message for a person: the deepest cause that says something, with its exception class where the message alone
+    would not be understood. Where it is not Flink's own, and so knows nothing of fields, tables and hosts (`For input
+    string: "x"`), what stands above it goes first."""
     told = [(n, m) for n, m in causes(stack) if m and not _NOISE.match(m.splitlines()[0])]
     if not told:
         names = [n for n, _ in causes(stack)]
@@ -85,7 +101,18 @@ def root_cause(stack: str) -> str:
     speaks = short.endswith(("ValidationException", "ParseException", "ParserException", "ValidatorException"))
     if speaks or short in _WRAPPERS or short == "CalciteException" or text.startswith(short):
         return text
-    return f"{short}: {text}"
+    return f"{_above(told)}{short}: {text}"
+
+
+def _above(told: list[tuple[str, str]]) -> str:
+    """What the cause above the deepest one says more, to be put in front of it; or nothing."""
+    if len(told) < 2 or told[-1][0].startswith(("org.apache.flink.", "org.apache.calcite.")):
+        return ""
+    (name, message), (_, deepest) = told[-2:]
+    first = message.splitlines()[0].strip()
+    if name.rpartition(".")[2] in _WRAPPERS or first in deepest or first.endswith(deepest):
+        return ""
+    return f"{first[:MAX_ABOVE].rstrip('. ')}: "
 
 
 def place(stack: str) -> tuple[int, int] | None:

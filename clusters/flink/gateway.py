@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from clusters import state_files
-from clusters.flink.errors import place
+from clusters.flink.errors import is_forgotten, place
 from clusters.flink.http import Http, Refused, Transport, reads
 from clusters.protocol import SqlProgram, Unreachable
 from clusters.sql import (
@@ -332,8 +332,11 @@ async def _read(path: str) -> str:
 
 def _failed(error: Refused) -> EngineError:
     stack = error.stack or error.message
-    if "Session '" in stack and "does not exist" in stack:
-        return SessionGone("The SQL gateway has forgotten the session.", stack=stack)
+    if is_forgotten(stack):
+        return SessionGone(
+            "The SQL gateway has forgotten the session: it was restarted, or the session was idle for too long.",
+            stack=stack,
+        )
     if "Could not map response to JSON" in stack:
         return StatementFailed(
             "The SQL gateway cannot give these rows: in JSON the keys of a MAP, and what a MULTISET counts, are "

@@ -326,5 +326,6 @@ def _is_same(kind: Scalar, value: Any, found: Any) -> bool:
         case "BOOLEAN":
             return found is value
         case "BIGINT" | "DECIMAL(38, 0)":
-            return isinstance(found, int) and found == value
+            # A DECIMAL comes as text.
+            return not isinstance(found, bool) and isinstance(found, int | str) and str(found) == str(value)
     return found is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -229,6 +230,21 @@ class TestNothingIsLeft:
         again = stack.http.post(f"/sql/previews/{made['id']}/resume")
         assert again.status_code == 201, again.text
         stack.http.delete(f"/sql/previews/{again.json()['id']}")
+
+
+@pytest.mark.parametrize("where", ["nowhere", "operation/nowhere"])
+def test_a_file_that_is_not_there_is_no_gateway_that_was_restarted(stack: Stack, tmp_path: Path, where: str):
+    options = f"'connector'='filesystem','path'='{tmp_path}/{where}','format'='json'"
+    sql = f"CREATE TABLE t (id BIGINT) WITH ({options});\nSELECT id FROM t"
+    made = stack.http.post("/sql/previews", json={"sql": sql})
+    if made.status_code == 201:
+        found = next(d for e, d in whole(stack.http, made.json()["id"]) if e == "ended")
+        assert found["state"] == "FAILED"
+        said = found["why"]
+    else:
+        assert (made.status_code, made.json()["code"]) == (422, "sql_invalid")
+        said = made.json()["detail"]
+    assert str(tmp_path / where) in said
 
 
 def test_a_preview_that_is_not_there(stack: Stack):

@@ -326,6 +326,25 @@ def library(stack: Stack, project: str, body: dict, state: str = "READY") -> dic
     )
 
 
+def test_a_missing_connector_points_to_the_library_that_has_it(stack: Stack, project: str):
+    table_of = "CREATE TABLE t (a INT) WITH ('connector'='{}', 'topic'='t', 'format'='json');\nSELECT a FROM t"
+    nothing = validate(stack, project, table_of.format("kafka"), queries=True)
+    assert "No library of the project" in nothing["errors"][0]["remedy"]
+    source = {"type": "maven", "coordinates": [KAFKA_JAR]}
+    library(stack, project, {"name": "streams", "version": "5.0.0", "kind": "jar", "source": source})
+    found = validate(stack, project, table_of.format("kafka"), queries=True)
+    assert "streams:5.0.0" in found["errors"][0]["remedy"]
+    body = {"project": project, "sql": table_of.format("kafka")}
+    assert "streams:5.0.0" in stack.http.post("/sql/previews", json=body).json()["remedy"]
+    other = validate(stack, project, table_of.format("mqtt"), queries=True)
+    assert "No library" in other["errors"][0]["remedy"]
+    session = stack.http.post("/sql/sessions", json={"project": project}).json()["id"]
+    path = f"/sql/sessions/{session}/statements"
+    create, query = body["sql"].split(";\n")
+    assert stack.http.post(path, json={"statement": create}).status_code == 200
+    assert "streams:5.0.0" in stack.http.post(path, json={"statement": query}).json()["remedy"]
+
+
 @pytest.fixture(scope="class")
 def broker(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with kafka(parts, tmp_path_factory.mktemp("kafka")) as address:
