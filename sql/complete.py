@@ -1,37 +1,37 @@
-"""What may stand at the cursor: Flink's completer for keywords and functions, its factories for connectors and their
-options, the catalog for the rest."""
+"""What may stand at the cursor: Flink's completer for keywords and functions, its factories for connectors, their
+options and values, the catalog and the text itself for the rest."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from core.effects import EngineError
-from core.errors import InvalidInput
 from core.specs import Use
-from core.sql.resources import TableDefinition
-from core.sql.tokens import (
-    SKIPPED,
-    Kind,
-    Token,
-    chain_at,
-    is_name,
-    lexemes,
-    literal,
-    options_in,
-    statements,
-    tokens,
-    unquoted,
+from core.sql import setting_keys
+from core.sql.completion import (
+    BEGINNINGS,
+    Columns,
+    InOptions,
+    Scope,
+    in_options,
+    readable,
+    scope_of,
+    split,
+    tables_in,
+    written,
 )
+from core.sql.resources import TableDefinition
+from core.sql.tokens import Kind, Token, is_name, unquoted
 from services import Services
-from sql.options import known
+from sql.options import COLUMN, known, values
 from store import clusters, jobs, resources
 
 MAX_CANDIDATES = 200
-LONGEST_WORD = 1000
-_WORD = re.compile(r"[\w.`$-]*")
+_WORD = re.compile(r"[A-Za-z_]\w*\(?")
 _PARTS = re.compile(r"\w+")
+_DEFAULT = "default_catalog.default_database."
 
 
 @dataclass(frozen=True)
@@ -41,56 +41,150 @@ class Candidate:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Cursor:
+    """Where the cursor stands. `word` is the part of a name in front of it, which begins at `at`, `prefix` the names
+    and dots before that. `statement` is the one that is being written, without the word, `before` what of it stands in
+    front of that; `unclosed` a string or a quoted name that the cursor stands in. `others` are the statements before
+    it, `text` is the statement's and `position` the cursor's in that; `offset` is the cursor's in all."""
+
+    at: int
+    word: str
+    prefix: tuple[str, ...]
+    statement: list[Token]
+    before: list[Token]
+    unclosed: str
+    others: list[list[Token]]
+    text: str
+    position: int
+    offset: int
+
+
+def cursor_in(text: str, position: int) -> Cursor:
+    """Where `position`, in characters, is in a text."""
+    parts, unclosed = readable(text[:position])
+    before = split(parts)
+    current = list(before[-1])
+    at, word = position, ""
+    if unclosed.startswith("`"):
+        at, word = position - len(unclosed), unclosed[1:]
+        text = text[:at] + " " * len(unclosed) + text[position:]
+    whole = split(readable(text)[0])
+    statement = whole[len(before) - 1] if len(whole) >= len(before) else current
+    if not unclosed and current and is_name(current[-1]) and current[-1].end == position:
+        last = current.pop()
+        at, word = last.offset, unquoted(last)
+    prefix: list[str] = []
+    rest = list(current)
+    while len(rest) > 1 and rest[-1].text == "." and is_name(rest[-2]):
+        prefix.insert(0, unquoted(rest[-2]))
+        rest = rest[:-2]
+    ends = [t.end for t in parts if t.kind is Kind.END]
+    start = ends[-1] if ends else 0
+    start += len(text[start:position]) - len(text[start:position].lstrip())
+    end = statement[-1].end if statement else position
+    body = text[start : max(end, position)]
+    statement = [t for t in statement if not (t.offset == at and word)]
+    return Cursor(at, word, tuple(prefix), statement, rest, unclosed, before[:-1], body, position - start, position)
+
+
 async def candidates(
     services: Services,
     project: str,
     cluster_name: str,
-    text: str,
-    position: int,
+    cursor: Cursor,
     words: list[str] | None,
     uses: Sequence[Use],
 ) -> tuple[int, list[Candidate]]:
     """(where the word at the cursor begins, what may take its place). `words` are what a session's completer said;
     without a session a passing one is asked. `uses` are libraries whose connectors count."""
-    before = text[: min(position, len(text))]
-    match = _WORD.match(before[: -LONGEST_WORD - 1 : -1])
-    word = match.group()[::-1] if match else ""
-    at = len(before) - len(word)
     async with services.database.read() as session:
         await jobs.project(session, project)
         await clusters.get(session, cluster_name)
         visible = await resources.visible(session, project)
-    tables = _tables_of(text)
+    registered: dict[str, Sequence[str]] = {}
     for item in visible:
         row = item.resource
-        definition = TableDefinition.model_validate(row.definition)
         name = row.name if row.project == project else f"{row.project}.{row.name}"
-        tables.setdefault(name, [c.name for c in definition.columns])
-    if (place := _in_options(before)) is not None:
-        return len(before) - len(place.typed), await _options(services, project, cluster_name, uses, place)
-    found: list[Candidate] = []
-    lower = word.strip("`").lower()
-    words_of_text = set(_PARTS.findall(text))
-    mentioned = {name: columns for name, columns in tables.items() if words_of_text.issuperset(_PARTS.findall(name))}
-    for name, columns in mentioned.items():
-        found += [Candidate(c, "column", name) for c in columns if c.lower().startswith(lower)]
-    found += [Candidate(n, "table") for n in tables if n.lower().startswith(lower)]
+        registered[name] = [c.name for c in TableDefinition.model_validate(row.definition).columns]
+    if (place := in_options(cursor.before, cursor.unclosed)) is not None:
+        found = await _options(services, project, cluster_name, uses, place, cursor)
+        return cursor.offset - len(place.typed), found[:MAX_CANDIDATES]
+    if cursor.unclosed and not cursor.unclosed.startswith("`"):
+        return cursor.at, []  # a string, a comment
+    tables = tables_in(cursor.others, registered)
+    scope = scope_of(cursor.statement, tables)
     if words is None:
-        words = await _asked(services, cluster_name, before)
-    known = {c.text.lower() for c in found}
-    for said in words or []:
-        if said.lower() not in known and said.lower().startswith(lower):
-            found.append(Candidate(said, "keyword" if said.isupper() else "function" if "(" in said else "name"))
-    return at, sorted(set(found), key=lambda c: (c.kind != "column", c.kind != "table", c.text.lower()))[
-        :MAX_CANDIDATES
-    ]
+        words = [] if cursor.prefix else await _asked(services, cluster_name, cursor)
+    found = list(_named(cursor, scope, tables))
+    found += _said(words, {c.text.lower() for c in found}, cursor)
+    rank = {"column": 0, "table": 1}
+    ordered = sorted(set(found), key=lambda c: (rank.get(c.kind, 2), c.text.lower()))
+    return cursor.at, ordered[:MAX_CANDIDATES]
 
 
-async def _asked(services: Services, cluster_name: str, before: str) -> list[str]:
+def _named(cursor: Cursor, scope: Scope, tables: Columns) -> Iterable[Candidate]:
+    """Columns and tables whose names begin like the word at the cursor."""
+    lower = cursor.word.lower()
+    if cursor.prefix:
+        columns = scope.source(cursor.prefix[0]) if len(cursor.prefix) == 1 else None
+        where = ".".join(cursor.prefix)
+        for name in columns if columns is not None else scope.of(cursor.prefix):
+            if name.lower().startswith(lower):
+                yield Candidate(written(name), "column", where)
+        for name in tables:
+            rest = name[len(where) + 1 :]
+            if name.lower().startswith(f"{where}.{lower}".lower()):
+                yield Candidate(_chain(rest), "table")
+        return
+    if not cursor.before:
+        yield from (Candidate(b, "keyword") for b in BEGINNINGS if b.lower().startswith(lower))
+        return
+    sources = scope.sources or _mentioned(cursor, tables)
+    for source, columns in sources.items():
+        detail = "" if source.startswith("(") else source
+        yield from (Candidate(written(c), "column", detail) for c in columns if c.lower().startswith(lower))
+        if detail and detail not in tables and detail.lower().startswith(lower):
+            yield Candidate(written(detail), "table")
+    yield from (Candidate(_chain(name), "table") for name in tables if name.lower().startswith(lower))
+
+
+def _mentioned(cursor: Cursor, tables: Columns) -> Columns:
+    """Tables whose names stand in the statement, where it is not whole enough to tell more; else all that the text and
+    the project have and that stand in the text."""
+    words = set(_PARTS.findall(cursor.text))
+    return {name: columns for name, columns in tables.items() if words.issuperset(_PARTS.findall(name))}
+
+
+def _chain(name: str) -> str:
+    return ".".join(written(part) for part in name.split("."))
+
+
+def _said(words: Iterable[str], known_: set[str], cursor: Cursor) -> list[Candidate]:
+    """What Flink's completer said, as candidates."""
+    found: list[Candidate] = []
+    if cursor.unclosed:
+        return found
+    for said in words:
+        name = said.removeprefix(_DEFAULT).replace("`", "")
+        if not name.lower().startswith(cursor.word.lower()) or name.lower() in known_:
+            continue
+        if cursor.prefix:
+            if name[:1].isalpha() and "(" not in name:
+                found.append(Candidate(written(name), "column", ".".join(cursor.prefix)))
+        elif name != said:
+            found.append(Candidate(_chain(name), "table"))
+        elif _WORD.fullmatch(name) or " " in name or "." in name:
+            kind = "keyword" if name.isupper() else "function" if "(" in name else "name"
+            found.append(Candidate(name if kind != "name" else _chain(name), kind))
+    return found
+
+
+async def _asked(services: Services, cluster_name: str, cursor: Cursor) -> list[str]:
     """Flink's completer in a session of its own, which knows keywords and functions."""
     async with services.database.read() as session:
         cluster = await clusters.get(session, cluster_name)
-    statement = before[before.rfind(";") + 1 :].lstrip()
+    statement = cursor.text[: cursor.position]
     try:
         gateway, handle = await services.engines.compiler(cluster).open_session({})
         try:
@@ -101,73 +195,29 @@ async def _asked(services: Services, cluster_name: str, before: str) -> list[str
         return []  # the catalog's part is still worth having
 
 
-def _tables_of(text: str) -> dict[str, list[str]]:
-    """Tables that the text makes itself, with their columns as far as they can be seen."""
-    found: dict[str, list[str]] = {}
-    try:
-        every = list(statements(tokens(text)))
-    except InvalidInput:
-        return found  # a text that is being written is seldom whole
-    for parts in every:
-        words = [t.word for t in parts[:6]]
-        if words[:1] != ["CREATE"] or "TABLE" not in words:
-            continue
-        rest = [t for t in parts[words.index("TABLE") + 1 :] if t.word not in ("IF", "NOT", "EXISTS")]
-        chain = chain_at(rest)
-        if not chain:
-            continue
-        body = rest[2 * len(chain) - 1 :]
-        columns, depth, fresh = [], 0, False
-        for token in body:
-            depth += {"(": 1, ")": -1, "<": 1, ">": -1}.get(token.text, 0)
-            if depth == 0 and token.text == ")":
-                break
-            if fresh and is_name(token) and token.word not in ("WATERMARK", "PRIMARY", "CONSTRAINT"):
-                columns.append(unquoted(token))
-            fresh = depth == 1 and token.text in ("(", ",")
-        found[".".join(chain)] = columns
-    return found
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The cursor stands in an option of a table: `given` are those before it, `of` the key when it is in a value."""
-
-    given: dict[str, str]
-    of: str | None
-    typed: str
-
-
-def _in_options(before: str) -> _Place | None:
-    parts: list[Token] = []
-    try:
-        for token in lexemes(before):
-            parts.append(token)
-    except InvalidInput:
-        typed = before[parts[-1].end if parts else 0 :]
-    else:
-        return None
-    parts = [t for t in parts if t.kind not in SKIPPED]
-    opening = next((i for i in range(len(parts) - 1, -1, -1) if parts[i].text in ("(", ")")), 0)
-    if not typed.startswith("'") or not parts or parts[opening].text != "(" or parts[opening - 1].word != "WITH":
-        return None
-    options = parts[opening + 1 :]
-    given = {literal(key.text): literal(value.text) for key, value in options_in(options)}
-    of = None
-    if len(options) > 1 and options[-1].text == "=" and options[-2].kind is Kind.STRING:
-        of = literal(options[-2].text)
-    return _Place(given, of, typed[1:])
-
-
 async def _options(
-    services: Services, project: str, cluster: str, uses: Sequence[Use], place: _Place
+    services: Services, project: str, cluster: str, uses: Sequence[Use], place: InOptions, cursor: Cursor
 ) -> list[Candidate]:
     connector = place.given.get("connector", "")
-    if place.of is not None:
-        names = await known(services, project, cluster, uses, {}) if place.of == "connector" else []
-        kind = "connector"
+    if not place.of_table:
+        names: Iterable[str] = setting_keys.KEYS if place.of is None else setting_keys.values_of(place.of)
+        kind = "option" if place.of is None else "value"
+    elif place.of == "connector":
+        names, kind = await known(services, project, cluster, uses, {}), "connector"
+    elif place.of is not None:
+        names, kind = await values(services, project, cluster, uses, place.given, place.of), "value"
+    elif connector:
+        names, kind = _of_columns(await known(services, project, cluster, uses, place.given), cursor), "option"
     else:
-        names = await known(services, project, cluster, uses, place.given) if connector else ["connector"]
-        kind = "option"
-    found = [n for n in names if n.startswith(place.typed) and n not in place.given]
-    return [Candidate(n, kind, connector) for n in found[:MAX_CANDIDATES]]
+        names, kind = ["connector"], "option"
+    found = [n for n in names if n.lower().startswith(place.typed.lower()) and (place.of or n not in place.given)]
+    return [Candidate(n, kind, connector) for n in found]
+
+
+def _of_columns(names: Sequence[str], cursor: Cursor) -> list[str]:
+    """Options that have the name of a column in them, for each column of the table that is being written."""
+    (columns,) = list(tables_in([cursor.statement], {}).values())[:1] or [[]]
+    found = []
+    for name in names:
+        found += [name.replace(COLUMN, column) for column in columns] if COLUMN in name else [name]
+    return found

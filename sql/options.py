@@ -25,6 +25,13 @@ from store.database import Session
 from store.tables import Cluster
 
 UNKNOWN = "penstock.unknown"
+COLUMN = "penstock_column"
+"""The one column of the tables that Flink is asked with: in an option's name it stands for each column."""
+FORMATS = (
+    *("json", "csv", "raw", "avro", "avro-confluent", "protobuf", "parquet", "orc", "debezium-json", "canal-json"),
+    *("maxwell-json", "ogg-json", "debezium-avro-confluent"),
+)
+"""Formats that Flink documents. It does not list those that it has, so each is tried."""
 ROUNDS = 8
 MOST_KEPT = 500
 MOST_TRIED = 20
@@ -66,11 +73,15 @@ async def known(
         names = await _asked(services, project, row, libraries, asked)
     except (EngineError, PenstockError):
         return []  # the rest of a completion is still worth having
+    if names:
+        _keep(key, names)
+    return names
+
+
+def _keep(key: tuple[str, ...], names: list[str]) -> None:
     if len(_kept) >= MOST_KEPT:
         _kept.clear()
-    if names:
-        _kept[key] = (clock.monotonic(), names)
-    return names
+    _kept[key] = (clock.monotonic(), names)
 
 
 async def _newest(services: Services, session: Session, project: str) -> list[Use]:
@@ -79,6 +90,55 @@ async def _newest(services: Services, session: Session, project: str) -> list[Us
         if row.kind == "jar" and row.state == "READY":
             found[row.name] = Use(name=row.name, version=row.version)
     return list(found.values())
+
+
+_CHOICES = re.compile(r"Expected one of: \[+([\w, .-]+)\]|(Unrecognized option for boolean)")
+
+
+async def values(
+    services: Services, project: str, cluster: str, uses: Sequence[Use], given: dict[str, str], key: str
+) -> list[str]:
+    """Values that an option of a table may have, where Flink tells them; of a format those that it has."""
+    async with services.database.read() as session:
+        row = await clusters.get(session, cluster)
+        libraries = list(uses) or await _newest(services, session, project)
+    found = (project, cluster, row.flink_version, *(f"{u.name}@{u.version}" for u in libraries))
+    kept = (*found, "value", key, given.get("connector", ""))
+    at, names = _kept.get(kept, (0.0, []))
+    if clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
+        return names
+    try:
+        names = await _values(services, project, row, libraries, given, key)
+    except (EngineError, PenstockError):
+        return []
+    _keep(kept, names)
+    return names
+
+
+async def _values(
+    services: Services, project: str, cluster: Cluster, libraries: Sequence[Use], given: dict[str, str], key: str
+) -> list[str]:
+    async with services.database.read() as session:
+        made = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
+    gateway, handle = await services.engines.compiler(cluster).open_session({})
+    try:
+        await gateway.prepare(handle, made.before, no_log)
+        if key == "format" or key.endswith(".format"):
+            tried = {"connector": "filesystem", "path": "/"}
+            asked = [(f, await _refusal(gateway, handle, _READ, {**tried, "format": f})) for f in FORMATS]
+            return [name for name, refusal in asked if _NOT_THERE.search(refusal) is None]
+        options = {**given, key: UNKNOWN}
+        for _ in range(ROUNDS):
+            message = await _refusal(gateway, handle, _READ, options)
+            if match := _CHOICES.search(message):
+                return ["true", "false"] if match.group(2) else [v.strip() for v in match.group(1).split(",")]
+            missing = [name for name in told(_MISSING, message) if name not in options]
+            if not missing:
+                return []
+            options |= {name: "json" if name.endswith("format") else "?" for name in missing}
+        return []
+    finally:
+        await gateway.close(handle)
 
 
 _NOT_THERE = re.compile(r"Could not find any (format )?factory for identifier '([^']+)'")
@@ -166,7 +226,7 @@ async def _refusal(gateway: SqlGateway, handle: str, kind: str, options: dict[st
     within = ", ".join(f"{quoted(k)} = {quoted(v)}" for k, v in options.items())
     try:
         await gateway.execute(handle, "DROP TEMPORARY TABLE IF EXISTS penstock_asked")
-        await gateway.execute(handle, f"CREATE TEMPORARY TABLE penstock_asked (a INT) WITH ({within})")
+        await gateway.execute(handle, f"CREATE TEMPORARY TABLE penstock_asked ({COLUMN} INT) WITH ({within})")
         await gateway.execute(handle, kind)
     except StatementFailed as error:
         return error.message

@@ -11,7 +11,7 @@ from core.sql.layout import formatted
 from core.sql.script import EMPTY
 from services import Services
 from settings.waits import planning
-from sql.complete import candidates
+from sql.complete import candidates, cursor_in
 from sql.environment import environment, python_properties
 from sql.options import remedy
 from sql.validate import Validation, of_text, summary, validate
@@ -50,10 +50,11 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
 
 async def complete(services: Services, bench: Bench, body: out.CompleteBody) -> out.CompleteOut:
     words, uses = None, body.libraries
+    cursor = cursor_in(body.sql, min(body.position, len(body.sql)))
     if body.session is not None:
-        words = await bench.sessions.complete(body.session, body.sql, body.position)
+        words = await bench.sessions.complete(body.session, cursor.text, cursor.position)
         uses = await bench.sessions.libraries(body.session)
-    at, found = await candidates(services, body.project, body.cluster, body.sql, body.position, words, uses)
+    at, found = await candidates(services, body.project, body.cluster, cursor, words, uses)
     return out.CompleteOut(
         start=at, candidates=[out.Candidate(text=c.text, kind=c.kind, detail=c.detail) for c in found]
     )

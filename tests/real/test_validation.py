@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from core.sql import setting_keys
 from core.sql.script import parse
 from sql.options import _SUPPORTED, told
 from sql.validate import harmless
+from stack.parts import Parts
 from tests.real.conftest import Stack
 from tests.real.test_cli import penstock
 
@@ -155,6 +159,58 @@ class TestCompletion:
         assert self.complete(stack, TABLES + "SELECT * FROM sr|")[0] == "src"
         assert any(c.upper().startswith("NTILE") for c in self.complete(stack, "SELECT NTI| FROM src"))
         assert self.complete(stack, "|") is not None
+
+    MADE = (
+        "CREATE TABLE bills (id BIGINT, `order` STRING, `a b` INT, `monday` DOUBLE) WITH ('connector'='datagen');\n"
+        "CREATE VIEW big AS SELECT id AS number_of_it, `monday` FROM bills;\n"
+    )
+
+    @pytest.mark.parametrize(
+        ("sql", "found"),
+        [
+            ("SEL|", ["SELECT"]),
+            ("CREATE TEMPORARY T|", ["TABLE"]),
+            ("SELECT b.| FROM bills AS b", ["`a b`", "`monday`", "`order`", "id"]),
+            ("SELECT b.o| FROM bills AS b", ["`order`"]),
+            ("SELECT `o| FROM bills", ["`order`"]),
+            ("WITH c AS (SELECT id AS x, `order` FROM bills) SELECT c.| FROM c", ["`order`", "x"]),
+            ("SELECT num| FROM big", ["number_of_it"]),
+            ("SELECT v.n| FROM big v", ["number_of_it"]),
+            ("CREATE TABLE t (a INT) WITH ('connector'='filesystem','path'='/','format'='js|", ["json"]),
+            ("CREATE TABLE t (a INT) WITH ('connector'='datagen','fields.a.k|", ["fields.a.kind"]),
+            ("SET 'table.exec.state|", ["table.exec.state.ttl"]),
+            ("SET 'execution.runtime-mode'='b|", ["BATCH"]),
+            ("SELECT 'b|", []),
+        ],
+    )
+    def test_what_stands_in_the_text_and_in_flink(self, stack: Stack, sql: str, found: list[str]):
+        assert self.complete(stack, self.MADE + sql) == found
+
+    def test_a_candidate_is_valid_where_it_is_put(self, stack: Stack):
+        for name in self.complete(stack, self.MADE + "SELECT b.| FROM bills AS b"):
+            assert validate(stack, f"{self.MADE}SELECT b.{name}, {name} FROM bills AS b", queries=True)["valid"], name
+
+    def test_a_session_completes_what_was_made_in_it(self, stack: Stack):
+        session = stack.http.post("/sql/sessions", json={}).json()["id"]
+        for statement in self.MADE.split(";\n")[:-1]:
+            stack.http.post(f"/sql/sessions/{session}/statements", json={"statement": statement})
+        for text, wanted in (("SELECT b.| FROM bills b", "`order`"), ("SELECT 1; SELECT * FROM bil|", "bills")):
+            body = {"sql": text.replace("|", ""), "position": text.index("|"), "session": session}
+            found = stack.http.post("/sql/complete", json=body).json()
+            assert wanted in [c["text"] for c in found["candidates"]], found
+        stack.http.delete(f"/sql/sessions/{session}")
+
+    def test_the_keys_of_a_set_are_flinks(self, parts: Parts):
+        for version in ("1.20.5", "2.3.0"):
+            home = parts.flink(version) / "lib"
+            known: set[str] = {"parallelism.default"}
+            for jar in (*home.glob("flink-dist-*.jar"), *home.glob("flink-table-api-java-uber-*.jar")):
+                with zipfile.ZipFile(jar) as archive:
+                    for name in archive.namelist():
+                        if re.search(r"(configuration|config|environment|rocksdb)/\w*(Options|Config)\.class$", name):
+                            data = archive.read(name)
+                            known |= {key for key in setting_keys.KEYS if key.encode() in data}
+            assert known >= set(setting_keys.KEYS), (version, set(setting_keys.KEYS) - known)
 
     @pytest.mark.parametrize(
         ("options", "found"),
