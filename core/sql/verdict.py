@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 from core.jobs.restore import Accepted
 from core.sql.operators import Node
 from core.sql.plan import Plan, renumbered
+from core.sql.renames import renamed
 from core.sql.state import AGGREGATES, PLACES, ROWS, OperatorState, in_manner, is_stateful, manner_of, operator_states
 
 # Sinks whose state is not bound to the place that they write to.
@@ -93,10 +94,10 @@ def unknown(why: str) -> StateVerdict:
 
 def compare(old: Plan, new: Plan) -> Comparison:
     """Compare two plans; `aligned` is `new` with the ids of those operators of `old` whose state it can take."""
+    old, notes = renamed(old, new)
     before, after = operator_states(old), operator_states(new)
     pairs = _pairs(before, after)
     changes: list[OperatorChange] = []
-    notes: list[str] = []
     ids: dict[int, int] = {}
     for pair in pairs:
         a, b = pair.a, pair.b
@@ -295,13 +296,17 @@ def _differs(key: str, a: OperatorState, b: OperatorState) -> str:
         return f"{key} changed from {old} to {new}"
     if key == "what it does":
         names = sorted(k for k in {*was, *now} if was.get(k) != now.get(k))
-        return f"{', '.join(names)} changed"
+        return f"{', '.join(names) or key} changed"
     if isinstance(was, list) and isinstance(now, list):
-        gone = [_item(x) for x in was if x not in now]
-        come = [_item(x) for x in now if x not in was]
-        if not gone and not come:
-            return f"the order of the {key} changed"
-        return f"{key}: " + ", ".join([*(f"without {g}" for g in gone), *(f"with {c}" for c in come)])
+        gone = [f"without {_item(x)}" for x in was if x and x not in now]
+        come = [f"with {_item(x)}" for x in now if x and x not in was]
+        if gone or come:
+            return f"{key}: " + ", ".join(dict.fromkeys([*gone, *come]))
+        return (
+            f"{key}: in another order"
+            if sorted(map(json.dumps, was)) == sorted(map(json.dumps, now))
+            else f"{key} changed"
+        )
     return f"{key} changed"
 
 
@@ -310,7 +315,7 @@ def _item(piece: Any) -> str:
     if isinstance(piece, list) and piece and all(isinstance(p, list) for p in piece):
         return ", ".join(_item(p) for p in piece)
     if isinstance(piece, list):
-        return " ".join(str(p) for p in piece[:2][::-1])
+        return " ".join(str(p) for p in piece[:2][::-1] if p)
     return str(piece)
 
 

@@ -94,6 +94,23 @@ def test_compatible_keeps_the_state_though_operators_came_between(stack: Stack, 
     assert "COMPATIBLE" in stack.http.get(f"/jobs/{job}/commands/{answer['number']}/log").text
 
 
+def test_tables_that_are_called_otherwise_keep_their_state(stack: Stack, tmp_path: Path):
+    """State is found by the ids of operators, and what is in it knows no table's name."""
+    text = script(tmp_path, NUMBERED)
+    job = running(stack, text)
+    other = text.replace("TABLE src", "TABLE events").replace("FROM src", "FROM events")
+    other = other.replace("TABLE counted", "TABLE tally").replace("INTO counted", "INTO tally")
+    verdict = changed(stack, job, other)
+    assert verdict["verdict"] == "COMPATIBLE", verdict
+    assert sum("it was called" in note for note in verdict["notes"]) == 2
+    before = newest(stack, tmp_path)
+    stack.do(job, "resubmit", restore={"mode": "newest"})
+    stack.checkpointed(job, more_than=2)
+    seen = stack.until(lambda: [r for r in rows(tmp_path) if r["id"] > before + 40], "rows after the change")
+    assert all(r["id"] == r["n"] for r in seen)
+    assert len({r["id"] for r in rows(tmp_path)}) == len(rows(tmp_path)), "each row was written once"
+
+
 def test_a_filesystem_sink_is_not_given_state_that_writes_into_the_old_folder(stack: Stack, tmp_path: Path):
     """With its state, all rows of version 2 would go into files of version 1's folder while these are open."""
 

@@ -4,6 +4,7 @@ with each class of verdict is in tests/real/test_verdict.py."""
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -309,3 +310,44 @@ class TestGraph:
         assert found.reads[0].place is None
         view = graph([JobLineage("p:a", found), JobLineage("p:b", found)])
         assert around(view, "p:a", up=False).jobs == ["p:a"]
+
+
+class TestRenames:
+    @staticmethod
+    def called(name: str, was: str, now: str) -> Plan:
+        return from_one(read(json.loads((FOLDER / f"{name}.json").read_text().replace(f"`{was}`", f"`{now}`"))))
+
+    def test_a_table_of_another_name_is_the_same(self):
+        for was in ("src", "snk"):
+            found = compare(plan("count-sum"), self.called("count-sum", was, "other"))
+            assert found.verdict.verdict is Verdict.COMPATIBLE, found.verdict
+            assert {c.change for c in found.verdict.operators} == {Change.KEPT}
+            assert f"other: it was called default_catalog.default_database.{was}" in found.verdict.notes[0]
+            assert found.aligned.body["nodes"][0]["id"] == plan("count-sum").body["nodes"][0]["id"]
+
+    def test_one_that_could_be_several_is_not(self):
+        """A join of a table with itself under two names: which of them is the renamed one cannot be told."""
+        body = json.loads((FOLDER / "count.json").read_text())
+        second = json.loads(json.dumps(body).replace("`src`", "`twin`"))
+        shift = 100
+        for node in second["nodes"]:
+            node["id"] += shift
+        for edge in second["edges"]:
+            edge["source"] += shift
+            edge["target"] += shift
+        both = {**body, "nodes": [*body["nodes"], *second["nodes"]], "edges": [*body["edges"], *second["edges"]]}
+        changed = json.loads(json.dumps(both).replace("`src`", "`other`"))
+        assert compare(read(both), read(changed)).verdict.verdict is not Verdict.COMPATIBLE
+
+    def test_another_place_is_another_table(self):
+        text = (FOLDER / "count.json").read_text()
+        options = json.loads(text)["nodes"][0]["scanTableSource"]["table"]["resolvedTable"].get("options", {})
+        other = json.loads(text.replace("`src`", "`other`"))
+        other["nodes"][0]["scanTableSource"]["table"]["resolvedTable"]["options"] = {**options, "fields.id.start": "7"}
+        assert compare(plan("count"), from_one(read(other))).verdict.verdict is not Verdict.COMPATIBLE
+
+    def test_no_text_has_a_hole_where_there_is_nothing(self):
+        for a in ("count", "join", "join-keyed", "join-unkeyed", "top", "sum", "deduplicate-2.3"):
+            for b in ("count", "join", "join-keyed", "join-unkeyed", "top", "sum", "deduplicate-2.3"):
+                for operator in compare(plan(a), plan(b)).verdict.operators:
+                    assert not re.search(r"(with|without|:) ?(,|;|$)|^ ", operator.why), operator.why
