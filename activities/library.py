@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -23,8 +24,9 @@ _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
 
 def scope(project: str, name: str, version: str) -> str:
-    """Of its log."""
-    return f"library:{project}:{name}:{version}"[:120]
+    """Of its log: what no other library has."""
+    full = f"library:{project}:{name}:{version}"
+    return full if len(full) <= 120 else f"{full[:79]}:{hashlib.sha256(full.encode()).hexdigest()[:40]}"
 
 
 class Librarian:

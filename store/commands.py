@@ -130,6 +130,11 @@ async def append(session: AsyncSession, scope_: str, lines: Sequence[tuple[datet
         await (await session.connection()).execute(insert(LogLine), rows)
 
 
+async def forget_lines(session: AsyncSession, scope_: str) -> None:
+    """Begin a log anew."""
+    await session.execute(delete(LogLine).where(LogLine.scope == scope_))
+
+
 async def lines(session: AsyncSession, scope_: str, *, after: int = 0, limit: int = 1000) -> list[LogLine]:
     """Lines of a log in order, behind the line whose id is `after`; at most `limit`."""
     query = select(LogLine).where(LogLine.scope == scope_, LogLine.id > after).order_by(LogLine.id).limit(limit)

@@ -62,6 +62,8 @@ async def add(services: Services, project: str, new: NewLibrary) -> LibraryOut:
         row.functions = [f.model_dump(by_alias=True) for f in new.functions]
         row.description = new.description
         await resources.add_library(session, row)
+        # One of this name that failed, or was removed, has left its log.
+        await commands.forget_lines(session, scope(project, new.name, new.version))
     if not upload:
         await _fetch(services, row)
     return _show(row)

@@ -85,6 +85,8 @@ class TestLibraries:
         assert (found["state"], "cannot be fetched" in found["why"]) == ("FAILED", True)
         said = penstock.cli("libraries", "add", "missing", "1", "--maven", "a:missing:1")
         assert (said.code, "cannot be fetched" in said.err) == (1, True)
+        log = penstock.ok("GET", f"{PROJECT}/libraries/missing/1/log")
+        assert log.count("cannot be fetched") == 1, "what failed before is of the one before"
         broken = {"type": "git", "git": {"url": str(repo), "subdirectory": "broken"}}
         assert self.add(penstock, "broken", broken)["state"] == "FAILED"
         new = {"name": "x", "version": "1", "kind": "jar", "source": {"type": "git", "git": {"url": "/etc"}}}
