@@ -69,7 +69,8 @@ def list_clusters(output: Output = Format.TABLE, columns: Columns = None, as_jso
 def _health(item: Item) -> str:
     health, manager = item["health"], item["managed_by"]
     if health["reachable"]:
-        return "[green]reachable[/green]"
+        has_none = (health["details"] or {}).get("slots_total") == 0
+        return "[yellow]no task manager[/yellow]" if has_none else "[green]reachable[/green]"
     if manager is not None and manager["state"] != "RUNNING":
         return f"{manager['job']} is {styled(manager['state'])}"
     if not health["unreachable_since"]:

@@ -167,7 +167,13 @@ class Observer:
         sequence = int(now.timestamp() * 1000)
         told = self._told.setdefault(name, Told())
         told.only(known)
-        changes = [(row, seen) for row, seen in compare(known, overview, sequence) if told.is_due(row, seen)]
+        seen_now = compare(known, overview, sequence)
+        changes = [(row, seen) for row, seen in seen_now if told.is_due(row, seen)]
+        # Of the same state other words: they are for who looks, and no news to the workflow.
+        reworded = [(row, seen) for row, seen in seen_now if seen.state.value == row["seen"]]
+        reworded = [
+            (row, seen) for row, seen in reworded if seen.detail != row["detail"] and (row, seen) not in changes
+        ]
         # First told, then written: were we to die in between, the next look tells it again.
         await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes if not says_so_itself(row, seen)))
         if self._reports:
@@ -182,7 +188,7 @@ class Observer:
                 with contextlib.suppress(EngineError):  # it is reported, too
                     await engine.cancel(ref)
         async with services.database.write() as session:
-            await attempts.observe(session, [_row(row, seen) for row, seen in changes])
+            await attempts.observe(session, [_row(row, seen) for row, seen in (*changes, *reworded)])
             if cluster.cannot_tell_at is not None:
                 await clusters.tell_jobs(session, cluster, known, now, back=True)
             await clusters.answered(session, name, now, health)

@@ -141,7 +141,7 @@ class ClusterHealth(BaseModel):
     reachable: bool
     last_observed_at: datetime | None
     unreachable_since: datetime | None
-    why: str | None
+    why: str | None = Field(description="Why it is not reachable, or why nothing can run on it though it is")
     details: dict[str, Any] | None = Field(description="Flink version, task managers, slots, as of the last look")
 
 

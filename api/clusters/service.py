@@ -183,6 +183,14 @@ async def scale(services: Services, name: str, new: NewScale, key: str | None, *
     return await command_service.send(services, job.id, command, key, requested_by=requested_by, adding=adding)
 
 
+def _without_slots(row: Cluster, keeper: Job | None) -> str | None:
+    """What is wrong with a cluster that answers, and on which nothing can run."""
+    if (row.health or {}).get("slots_total") != 0:
+        return None
+    kept = f"; {keeper.project}:{keeper.name} is {keeper.state}: {keeper.reason}" if keeper else ""
+    return f"Its JobManager answers, and no task manager has registered{kept}"
+
+
 def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
     keeper = (keepers or {}).get(row.managed_by or "")
     return ClusterOut(
@@ -202,7 +210,7 @@ def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
             reachable=row.observed_at is not None and row.unreachable_since is None,
             last_observed_at=row.observed_at,
             unreachable_since=row.unreachable_since,
-            why=row.unreachable_why if row.unreachable_since else None,
+            why=row.unreachable_why if row.unreachable_since else _without_slots(row, keeper),
             details=row.health,
         ),
         created_at=row.created_at,

@@ -57,6 +57,7 @@ class Flink(Metrics, SharedByPrograms):
 
     state: EngineState = EngineState.RUNNING
     modified_at: int = 0
+    says: str | None = None
     leads: str = "jm-1"
     identity: str | None = "flink-1"
     expected: str | None = None
@@ -76,7 +77,9 @@ class Flink(Metrics, SharedByPrograms):
             await self.before_it_answers()
         if state is EngineState.MISSING:
             return Overview({})
-        return Overview({ID: JobSeen(ID, state, name="default:j", detail=state.value, modified_at=modified_at)})
+        return Overview(
+            {ID: JobSeen(ID, state, name="default:j", detail=self.says or state.value, modified_at=modified_at)}
+        )
 
     async def leader(self) -> Leader:
         self._answers()

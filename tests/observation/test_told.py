@@ -57,6 +57,17 @@ async def test_a_job_that_is_as_its_workflow_says_is_not_told_again(world: World
     assert world.temporal.told == []
 
 
+async def test_other_words_for_the_same_state_are_shown_and_not_told(world: World):
+    """A task manager that dies again and again keeps its cluster STARTING: why is news for who looks."""
+    observer = world.observer()
+    for says in ("0 of 1 task managers", "0 of 1 task managers; it died: no memory"):
+        world.flink.says = says
+        world.time.go_on(10)
+        await observer.observe("local")
+        assert (await world.attempt()).detail == says
+    assert world.temporal.told == []
+
+
 async def test_a_reason_that_is_over_is_told_by_level(world: World):
     """The signal that it runs again was lost with the process that sent it."""
     await world.write(reason="Flink is restarting it (its own restart strategy)")
