@@ -18,6 +18,7 @@ _NOISE = re.compile(
     r"One or more fetchers have encountered exception|SplitFetcher thread .* received unexpected exception.*|"
     r"Global failure triggered by OperatorCoordinator.*|Failed to execute sql|Failed to execute statement\.|)$"
 )
+_CLASSES = re.compile(r"^(?:(?:[a-z_][\w$]*\.)+[A-Z][\w$]*: )+")  # a cause that was turned into text
 _WRAPPERS = ("CompletionException", "ExecutionException", "InvocationTargetException", "RestHandlerException")
 _PLACE = re.compile(r"[Aa]t line (\d+), column (\d+)|[Ff]rom line (\d+), column (\d+)")
 # What a Python function raised, at the end of its own traceback.
@@ -88,7 +89,7 @@ def root_cause(stack: str) -> str:
     """One message for a person: the deepest cause that says something, with its exception class where the message alone
     would not be understood. Where it is not Flink's own, and so knows nothing of fields, tables and hosts (`For input
     string: "x"`), what stands above it goes first."""
-    told = [(n, m) for n, m in causes(stack) if m and not _NOISE.match(m.splitlines()[0])]
+    told = [(n, m) for n, m in causes(stack) if m and not _NOISE.match(_CLASSES.sub("", m.splitlines()[0]))]
     if not told:
         names = [n for n, _ in causes(stack)]
         first = stack.strip().splitlines()[0] if stack.strip() else "no reason given"

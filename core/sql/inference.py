@@ -63,11 +63,8 @@ _AVRO = {
 _LOGICAL = {
     "date": "DATE",
     "time-millis": "TIME(3)",
-    "time-micros": "TIME(6)",
     "timestamp-millis": "TIMESTAMP(3)",
-    "timestamp-micros": "TIMESTAMP(6)",
     "local-timestamp-millis": "TIMESTAMP(3)",
-    "local-timestamp-micros": "TIMESTAMP(6)",
     "uuid": "STRING",
 }
 
@@ -108,6 +105,9 @@ def _avro(schema: Any, known: dict[str, Any], where: str, notes: list[str], dept
     if logical == "decimal":
         precision = _number(schema.get("precision", 10), f"The precision of {where}", 1, 38)
         return f"DECIMAL({precision}, {_number(schema.get('scale', 0), f'The scale of {where}', 0, precision)})"
+    if logical.endswith("-micros"):  # refused as soon as the table is planned: TIMESTAMP(6) by 2.3.0
+        notes.append(f"{where} has microseconds, and Flink's Avro format reads times of milliseconds: BIGINT")
+        return "BIGINT"
     if logical in _LOGICAL:
         return _LOGICAL[logical]
     if kind == "record":

@@ -77,3 +77,8 @@ def test_the_deepest_cause_and_what_it_does_not_know(causes: str, told: str):
 )
 def test_only_the_gateway_itself_forgets(stack: str, is_it: bool):
     assert is_forgotten(stack) is is_it
+
+
+def test_what_only_wraps_is_left_out():
+    stack = f"{FETCHING}Caused by: java.lang.IllegalArgumentException: Avro does not support TIMESTAMP(6)"
+    assert root_cause(stack) == "IllegalArgumentException: Avro does not support TIMESTAMP(6)"

@@ -88,6 +88,7 @@ class TestSchemas:
                 {"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A"]}},
                 {"name": "l", "type": {"type": "array", "items": "W"}},
                 {"name": "u", "type": ["int", "string"]},
+                {"name": "us", "type": {"type": "long", "logicalType": "timestamp-micros"}},
             ],
         }
         assert types(of_avro(json.dumps(schema))) == {
@@ -100,6 +101,7 @@ class TestSchemas:
             "e": "STRING",
             "l": "ARRAY<ROW<`n` STRING>>",
             "u": "STRING",
+            "us": "BIGINT",
         }
 
     def test_json_schema(self):
