@@ -19,10 +19,14 @@ async def get(session: AsyncSession, digest: str | None) -> PlanRow | None:
 
 
 async def keep(session: AsyncSession, row: PlanRow) -> None:
-    """Keep a compiled plan; one that is kept already stays."""
-    if await session.scalar(select(PlanRow.digest).where(PlanRow.digest == row.digest)) is None:
+    """Keep a compiled plan. One that is kept already stays, with what is read out of it by the rules of today."""
+    is_it = PlanRow.digest == row.digest
+    kept = (await session.execute(select(PlanRow.digest, PlanRow.lineage).where(is_it))).first()
+    if kept is None:
         session.add(row)
         await session.flush()
+    elif kept.lineage != row.lineage:
+        await session.execute(update(PlanRow).where(is_it).values(lineage=row.lineage))
 
 
 async def used(

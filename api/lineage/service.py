@@ -16,8 +16,10 @@ from core.sql.lineage import (
     around,
     graph,
     impact,
+    of,
     place_of_options,
 )
+from core.sql.plan import read
 from core.sql.resources import TableDefinition
 from services import Services
 from settings import clock, waits
@@ -75,7 +77,7 @@ async def of_job(services: Services, ref: str, version: int | None) -> Lineage:
         )
     plan, why = await plan_of(services, job, row.number)
     if plan is not None:
-        return Lineage.model_validate(plan.lineage)
+        return of(read(plan.body))
     try:
         tables = await tables_of(services, job, row.number)
     except (EngineError, PenstockError) as error:
