@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,10 +29,13 @@ from clusters.protocol import (
 )
 from core.effects import EngineError, LogSink, Rejected
 from core.jobs.observations import ENDED, EngineState
+from core.jobs.types import traits
+from core.specs import SqlSpec
 from observation.growth import Growth
 from services import Services
 from settings import clock, waits
 from settings.polling import poll
+from sql.options import remedy
 from store import attempts
 from store.tables import Attempt, Cluster
 
@@ -76,7 +80,20 @@ class Submitter:
         except Unreachable as error:  # of a second try it is not known what the first one sent
             state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
             return c.Submitted(state=state, error=error.message, code=f"submission_{state.value}")
-        return await self._until_clear(attempt, cluster, submission, tell, pulse, maybe_sent=maybe_sent)
+        answer = await self._until_clear(attempt, cluster, submission, tell, pulse, maybe_sent=maybe_sent)
+        return await self._with_remedy(found, answer)
+
+    async def _with_remedy(self, found: attempts.Context, answer: c.Submitted) -> c.Submitted:
+        """A no to SQL for a connector that is missing says which library of the project has it."""
+        job = found.job
+        if answer.state is not c.SubmitState.REJECTED or not answer.error or not traits(job.type).compiles:
+            return answer
+        uses = SqlSpec.model_validate(found.version.spec).libraries
+        what = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(waits.REMEDY_SECONDS):
+                what = await remedy(self._services, job.project, found.cluster.name, uses, answer.error)
+        return answer.model_copy(update={"error": f"{answer.error} {what}"}) if what else answer
 
     async def _until_clear(
         self,

@@ -271,6 +271,8 @@ SESSION_KEEP_SECONDS = 1800.0
 """A session that was used within it is kept on its gateway, which forgets idle ones (10 min by default)."""
 SESSION_BEAT_SECONDS = 15.0
 """Between two signs of life for each."""
+REMEDY_SECONDS = 20.0
+"""For the search of a library that has a connector; without it the message of Flink has to do."""
 OPTIONS_KEPT_SECONDS = 600.0
 """That the options of connectors are remembered: they change with a library only."""
 

@@ -338,6 +338,10 @@ def test_a_missing_connector_points_to_the_library_that_has_it(stack: Stack, pro
     assert "streams:5.0.0" in stack.http.post("/sql/previews", json=body).json()["remedy"]
     other = validate(stack, project, table_of.format("mqtt"), queries=True)
     assert "No library" in other["errors"][0]["remedy"]
+    job = f"{project}:misses"
+    spec = {"type": "sql", "sql": table_of.format("kafka").replace("SELECT", "INSERT INTO t SELECT")}
+    stack.http.post("/jobs", json={"project": project, "name": "misses", "spec": spec})
+    assert "streams:5.0.0" in stack.do(job, "start", "FAILED")["error"]
     session = stack.http.post("/sql/sessions", json={"project": project}).json()["id"]
     path = f"/sql/sessions/{session}/statements"
     create, query = body["sql"].split(";\n")
