@@ -81,7 +81,7 @@ async def _rows(
         cluster=cluster,
         script=parse(f"{ddl};\nSELECT {columns} FROM {name}"),
         limits=Limits(rows=MAX_RECORDS, seconds=SECONDS),
-        request={"kind": "sample"},
+        asked={"kind": "sample"},
     )
     run = await start(services, runs, request)
     rows = [row["fields"] async for event in run.listen() if event.event == "rows" for row in event.data["rows"]]

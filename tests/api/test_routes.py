@@ -7,7 +7,7 @@ import pytest
 
 from api.deps import Bench
 from services import Services
-from sql.runs import Runs
+from sql.run_registry import Runs
 from sql.sessions import Sessions
 from tests.api.conftest import client_of, create
 
