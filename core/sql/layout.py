@@ -84,7 +84,8 @@ def _pieces(text: str) -> list[_Piece]:
     for before, piece in pairwise(pieces):
         gap = max(piece.gap, Gap.LINE) if moved and not piece.is_comment else piece.gap
         piece.gap = _allowed(before, piece, gap)
-        moved = piece.text == "," and piece.gap is Gap.NONE and gap >= Gap.LINE
+        within = before.token.kind is not Kind.END
+        moved = within and piece.text == "," and piece.gap is Gap.NONE and gap >= Gap.LINE
     for i, piece in enumerate(pieces):
         beside = pieces[max(0, i - 1) : i + 2]
         if piece.token.word in RESERVED and not any(p.text == "." for p in beside):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
@@ -57,6 +57,7 @@ LISTS = st.lists(st.sampled_from(["a", "b" * 30, "f(x, y)", "'s, t'", "(select 1
 class TestNothingElse:
     @settings(max_examples=600, deadline=None)
     @given(SOUP)
+    @example(";,from")
     def test_whatever_is_written(self, text):
         try:
             before = kept(text)
