@@ -44,9 +44,13 @@ class Statement:
         return self.text[self.tokens[at].offset - self.tokens[0].offset :]
 
     def without_execute(self) -> Statement:
-        """`EXECUTE INSERT ...` as `INSERT ...`, which EXPLAIN and COMPILE PLAN take, and queries likewise; at the place
-        that it had."""
-        return replace(self, text=self.text_from(1), tokens=self.tokens[1:]) if self.first == "EXECUTE" else self
+        """`EXECUTE INSERT ...` as `INSERT ...`, which EXPLAIN and COMPILE PLAN take; at the place that it has."""
+        if self.first != "EXECUTE":
+            return self
+        head = NEWLINE.split(self.text[: self.tokens[1].offset - self.tokens[0].offset])
+        column = len(head[-1]) + (self.column if len(head) == 1 else 1)
+        line = self.line + len(head) - 1
+        return replace(self, text=self.text_from(1), tokens=self.tokens[1:], line=line, column=column)
 
 
 @dataclass(frozen=True)

@@ -170,3 +170,16 @@ class TestRefused:
 def test_settings_are_collected():
     script = parse_script("SET 'a.b' = 'it''s'; SET 'c' = 'd'; INSERT INTO a SELECT 1")
     assert script.settings == {"a.b": "it's", "c": "d"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("INSERT INTO t SELECT 1", 1, 1),
+        ("  EXECUTE INSERT INTO t SELECT 1", 1, 11),
+        ("SET 'a' = 'b';\n EXECUTE\r\n  /* c */ INSERT INTO t SELECT 1", 3, 11),
+    ],
+)
+def test_without_execute_a_statement_is_where_its_insert_is(text: str, line: int, column: int):
+    statement = parse_script(text).inserts[0].without_execute()
+    assert (statement.line, statement.column, statement.first) == (line, column, "INSERT")

@@ -1,0 +1,1 @@
+"""SQL texts that are held against Flink itself: made here (`texts.py`), and asked of a bare gateway (`bare.py`)."""
