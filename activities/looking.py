@@ -19,14 +19,14 @@ def now_ms() -> int:
     return int(clock.now().timestamp() * 1000)
 
 
-def observation(attempt: Attempt, seen: JobSeen, sequence: int) -> Observation:
+def observation(attempt: Attempt, status: JobSeen, sequence: int) -> Observation:
     """What was seen of an attempt, as its workflow is told; `sequence` orders it among others."""
     return Observation(
         attempt=attempt.number,
         flink_job_id=attempt.flink_job_id,
         sequence=sequence,
-        state=seen.state,
-        detail=seen.detail or None,
+        state=status.state,
+        detail=status.detail or None,
     )
 
 
@@ -51,9 +51,9 @@ async def confirm_missing(
     """
     deadline = clock.monotonic() + waits.CERTAIN_SECONDS
     asked = now_ms()
-    seen = await engine.look(ref)
-    if seen.state is not EngineState.MISSING:
-        return seen, asked
+    status = await engine.look(ref)
+    if status.state is not EngineState.MISSING:
+        return status, asked
     if growth is not None:
         await growth.begin()
     first = await engine.leader()
@@ -62,9 +62,9 @@ async def confirm_missing(
     while True:
         await asyncio.sleep(min(waits.CERTAIN_PAUSE_SECONDS, wait))
         asked = now_ms()
-        seen = await engine.look(ref)
-        if seen.state is not EngineState.MISSING:
-            return seen, asked
+        status = await engine.look(ref)
+        if status.state is not EngineState.MISSING:
+            return status, asked
         if (now := await engine.leader()).identity != first.identity:
             first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.heartbeat_timeout)
             continue
@@ -73,7 +73,7 @@ async def confirm_missing(
             if not holders:
                 if growth is not None:
                     await growth.check()
-                return seen, asked
+                return status, asked
             if clock.monotonic() > deadline:
                 raise Unreachable(
                     f"the JobManager does not know it, and task managers still hold slots of it: {', '.join(holders)}"
@@ -81,11 +81,11 @@ async def confirm_missing(
             wait = max(wait, waits.CERTAIN_PAUSE_SECONDS)
 
 
-async def why_ended(engine: Engine, ref: Ref, seen: EngineState) -> Failure | None:
+async def why_ended(engine: Engine, ref: Ref, state: EngineState) -> Failure | None:
     """Why an attempt ended. The JobManager answers from a copy of the job that may be older than its end
     (web.refresh-interval), so one that failed without a failure is asked again. Raises `EngineError`."""
     polling = poll(waits.FAILURE_CACHE_PACE, seconds=waits.FAILURE_CACHE_SECONDS)
     while True:
         failure = await engine.failure(ref)
-        if failure is not None or seen is not EngineState.FAILED or not await polling.again():
+        if failure is not None or state is not EngineState.FAILED or not await polling.again():
             return failure

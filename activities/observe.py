@@ -44,93 +44,93 @@ class Observing:
         self._services = services
         self._observer = observer
 
-    async def _attempt(self, wanted: c.AttemptIn) -> tuple[Attempt, Cluster]:
-        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+    async def _attempt(self, request: c.AttemptIn) -> tuple[Attempt, Cluster]:
+        bind(job=request.job_id, attempt=request.number, command=request.command_id)
         async with self._services.database.read() as session:
             attempt = present(
-                await attempts.get(session, wanted.job_id, wanted.number),
-                f"attempt {wanted.number} of job {wanted.job_id}",
+                await attempts.get(session, request.job_id, request.number),
+                f"attempt {request.number} of job {request.job_id}",
             )
             return attempt, await clusters.get(session, attempt.cluster)
 
     async def _look(self, leader: str | None, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
-        seen, asked = await confirm_missing(
+        status, asked = await confirm_missing(
             engine,
             ref,
             leader=leader,
             grace=self._services.settings.lost_grace,
             growth=Growth.of(attempt, cluster),
         )
-        return observation(attempt, seen, asked)
+        return observation(attempt, status, asked)
 
     @activity.defn(name=c.LOOK)
-    async def look(self, wanted: c.AttemptIn) -> c.Seen:
+    async def look(self, request: c.AttemptIn) -> c.Seen:
         """What the cluster says about an attempt now; asks for up to two minutes when it does not answer."""
         async with heartbeats():
-            attempt, cluster = await self._attempt(wanted)
+            attempt, cluster = await self._attempt(request)
             polling = poll(waits.UNREACHABLE_PACE, seconds=waits.UNREACHABLE_SECONDS)
             while True:
                 try:
-                    return c.Seen(observation=await self._look(wanted.leader, attempt, cluster))
+                    return c.Seen(observation=await self._look(request.leader, attempt, cluster))
                 except Unreachable as error:
                     if isinstance(error, AliveElsewhere) or not await polling.again():
                         return c.Seen(why=error.message)
 
     @activity.defn(name="check")
-    async def check(self, wanted: c.AttemptIn) -> c.Seen:
+    async def check(self, request: c.AttemptIn) -> c.Seen:
         """A job's own slow check: how it fares, which a look at all jobs does not show (the age of its newest
         checkpoint). What state it is in is its own question only when the watch is dead."""
-        attempt, cluster = await self._attempt(wanted)
-        seen = await self._checked(wanted, attempt, cluster)
+        attempt, cluster = await self._attempt(request)
+        checked = await self._checked(request, attempt, cluster)
         async with self._services.database.read() as session:
-            job = present(await jobs.by_id(session, wanted.job_id), f"job {wanted.job_id}")
+            job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
             policy = SavepointPolicy.model_validate(job.savepoints or {})
             if policy.keep_attempts is not None and traits(job.type).keeps_state:
                 before = clock.now() - timedelta(seconds=policy.keep_for)
-                up_to = wanted.number - policy.keep_attempts
-                seen.old_checkpoints = await attempts.any_ended(session, job.id, up_to=up_to, before=before)
-        return seen
+                up_to = request.number - policy.keep_attempts
+                checked.old_checkpoints = await attempts.any_ended(session, job.id, up_to=up_to, before=before)
+        return checked
 
-    async def _checked(self, wanted: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> c.Seen:
+    async def _checked(self, request: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> c.Seen:
         interval = self._services.settings.watch_interval
         if cluster.observed_at and (clock.now() - cluster.observed_at).total_seconds() < 6 * interval:
             if attempt.seen is None:
                 return c.Seen(why="not seen yet")
-            seen = JobSeen(attempt.handle, EngineState(attempt.seen), detail=attempt.detail or "")
-            found = observation(attempt, seen, attempt.sequence)
-            if seen.state in ENDED:
-                return c.Seen(observation=found)
+            status = JobSeen(attempt.handle, EngineState(attempt.seen), detail=attempt.detail or "")
+            known = observation(attempt, status, attempt.sequence)
+            if status.state in ENDED:
+                return c.Seen(observation=known)
             async with heartbeats():
-                return c.Seen(observation=await self._with_course(found, attempt, cluster))
+                return c.Seen(observation=await self._with_course(known, attempt, cluster))
         async with heartbeats():
             try:
-                return c.Seen(observation=await self._look(wanted.leader, attempt, cluster))
+                return c.Seen(observation=await self._look(request.leader, attempt, cluster))
             except Unreachable as error:
                 return c.Seen(why=error.message)
 
-    async def _with_course(self, seen: Observation, attempt: Attempt, cluster: Cluster) -> Observation:
+    async def _with_course(self, observed: Observation, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
         if not isinstance(engine, Metrics):
-            return seen
+            return observed
         try:
-            found = await assess(self._services.database, engine, attempt.job_id, attempt.number, whole=True)
+            condition = await assess(self._services.database, engine, attempt.job_id, attempt.number, whole=True)
         except EngineError:
-            return seen  # how it fares is for the next check
-        if found is None:
-            return seen
+            return observed  # how it fares is for the next check
+        if condition is None:
+            return observed
         # Asked now: one with the moment of the last change would be taken for known.
-        told = {"restarts": found.restarts, "failure": found.failure, "sequence": now_ms()}
-        return seen.model_copy(update=told) if found.restarts else seen
+        changes = {"restarts": condition.restarts, "failure": condition.failure, "sequence": now_ms()}
+        return observed.model_copy(update=changes) if condition.restarts else observed
 
     @activity.defn(name=c.AWAIT_RUNNING)
-    async def await_running(self, wanted: c.AttemptIn) -> c.Seen:
+    async def await_running(self, request: c.AttemptIn) -> c.Seen:
         """Wait until all tasks of an attempt run, or it ends, or the time is over; returns what was seen last."""
-        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
-            attempt, cluster = await self._attempt(wanted)
+        async with log_of(self._services.database, request.command_id) as tell, heartbeats():
+            attempt, cluster = await self._attempt(request)
             return await self.until_it_runs(
-                attempt, cluster, tell, leader=wanted.leader, seconds=self.patience(wanted.patience)
+                attempt, cluster, tell, leader=request.leader, seconds=self.patience(request.patience)
             )
 
     def patience(self, asked: float | None) -> float:
@@ -144,35 +144,35 @@ class Observing:
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
         polling = poll(waits.STARTING_PACE, seconds=seconds)
-        told, last = "", c.Seen(why="not seen yet")
+        last_words, last = "", c.Seen(why="not seen yet")
         # A job takes this long at the least; asking sooner only takes time from the one who deploys it.
         await asyncio.sleep(waits.STARTING_PACE.first)
         while True:
             try:
                 asked = now_ms()
-                seen = await engine.look(ref)
-                if seen.state is EngineState.MISSING:
+                status = await engine.look(ref)
+                if status.state is EngineState.MISSING:
                     last = c.Seen(observation=await self._look(leader, attempt, cluster))
                 else:
-                    last = c.Seen(observation=observation(attempt, seen, asked))
-                if seen.state is EngineState.RECOVERING and attempt.restored_from:
+                    last = c.Seen(observation=observation(attempt, status, asked))
+                if status.state is EngineState.RECOVERING and attempt.restored_from:
                     trouble = await self._cannot_restore(engine, ref)
                     if trouble is not None:
                         tell(f"it cannot restore its state: {trouble[1]}")
                         return last.model_copy(update={"trouble": trouble[0], "why": trouble[1]})
-                if seen.state is EngineState.RUNNING and (why := await self._overridden(engine, attempt, cluster)):
+                if status.state is EngineState.RUNNING and (why := await self._overridden(engine, attempt, cluster)):
                     tell(why)
                     return last.model_copy(update={"trouble": Trouble.OVERRIDDEN, "why": why})
-                if seen.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
+                if status.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
                     first = failure.message.splitlines()[0]
-                    seen = JobSeen(seen.handle, seen.state, detail=f"{seen.detail}: {first}")
-                    last = c.Seen(observation=observation(attempt, seen, asked))
+                    status = JobSeen(status.handle, status.state, detail=f"{status.detail}: {first}")
+                    last = c.Seen(observation=observation(attempt, status, asked))
             except EngineError as error:
                 last = c.Seen(why=error.message)
             state = last.observation.state if last.observation else None
             words = (last.observation.detail if last.observation else last.why) or ""
-            if words != told:
-                told = words
+            if words != last_words:
+                last_words = words
                 tell(words)
             if state is EngineState.RUNNING or state in ENDED or not await polling.again():
                 return last
@@ -211,41 +211,41 @@ class Observing:
         return failure.trouble, failure.message
 
     @activity.defn(name=c.PROVE)
-    async def prove(self, wanted: c.ProveIn) -> c.Proven:
+    async def prove(self, request: c.ProveIn) -> c.Proven:
         """Wait until an attempt is healthy (all tasks run, a checkpoint of its own has completed; or it has come to its
         end), has ended otherwise, or the time is over. Nothing is decided while the cluster cannot be asked, for up to
         two minutes more."""
-        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats():
-            attempt, cluster = await self._attempt(wanted)
+        async with log_of(self._services.database, request.command_id) as tell, heartbeats():
+            attempt, cluster = await self._attempt(request)
             engine = self._services.engines.get(cluster)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            deadline = attempt.started_at + timedelta(seconds=wanted.within)
-            tell(f"waiting until it is healthy: all tasks running, and one checkpoint completed ({wanted.within:g} s)")
+            deadline = attempt.started_at + timedelta(seconds=request.within)
+            tell(f"waiting until it is healthy: all tasks running, and one checkpoint completed ({request.within:g} s)")
             proven, since = c.Proven(healthy=False, why="not seen yet"), clock.monotonic()
             while True:
                 answered = True
                 try:
                     asked = now_ms()
-                    seen = await engine.look(ref)
-                    if seen.state is EngineState.MISSING:
+                    status = await engine.look(ref)
+                    if status.state is EngineState.MISSING:
                         # Its tasks may run on without their JobManager: what follows may start another attempt.
-                        there = await self._look(wanted.leader, attempt, cluster)
+                        there = await self._look(request.leader, attempt, cluster)
                         if there.state is not EngineState.MISSING:
                             continue
                         return c.Proven(healthy=False, why="the cluster has lost it", observation=there)
                     progress = await engine.progress(ref) if isinstance(engine, Metrics) else None
-                    proven = c.Proven(healthy=False, why=seen.detail, observation=observation(attempt, seen, asked))
-                    if seen.state is EngineState.FINISHED:
+                    proven = c.Proven(healthy=False, why=status.detail, observation=observation(attempt, status, asked))
+                    if status.state is EngineState.FINISHED:
                         tell("it has come to its end")
                         return proven.model_copy(update={"healthy": True, "why": "it has come to its end"})
-                    if seen.state in ENDED:
+                    if status.state in ENDED:
                         failure = await engine.failure(ref)
-                        proven.why = failure.message if failure else seen.detail
+                        proven.why = failure.message if failure else status.detail
                         return proven
-                    if seen.state is not EngineState.RUNNING:
+                    if status.state is not EngineState.RUNNING:
                         since = clock.monotonic()
-                        if seen.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
-                            proven.why = f"{seen.detail}: {failure.message}"
+                        if status.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
+                            proven.why = f"{status.detail}: {failure.message}"
                     elif progress is not None and progress.completed > 0:
                         tell("it is healthy")
                         return c.Proven(healthy=True, observation=proven.observation)
@@ -261,34 +261,34 @@ class Observing:
                 await asyncio.sleep(waits.PROVING_PAUSE_SECONDS)
 
     @activity.defn(name=c.DIAGNOSE)
-    async def diagnose(self, wanted: c.DiagnoseIn) -> c.Diagnosis:
+    async def diagnose(self, request: c.DiagnoseIn) -> c.Diagnosis:
         """After an end: why, whether a savepoint of our stop is there, and what restore points there are now."""
         async with heartbeats():
-            attempt, cluster = await self._attempt(wanted)
+            attempt, cluster = await self._attempt(request)
             engine = self._services.engines.get(cluster)
             ref = Ref(attempt.flink_job_id, attempt.handle)
-            made = c.Diagnosis()
+            diagnosis = c.Diagnosis()
             try:
-                seen = (await engine.look(ref)).state
-                failure = await why_ended(engine, ref, seen)
+                state = (await engine.look(ref)).state
+                failure = await why_ended(engine, ref, state)
                 if failure is not None:
-                    made.cause = failure.message
-                    made.trouble = failure.trouble if attempt.restored_from else None
+                    diagnosis.cause = failure.message
+                    diagnosis.trouble = failure.trouble if attempt.restored_from else None
             except EngineError:
-                seen = EngineState.MISSING
-            if wanted.state is EngineState.MISSING:
-                made.lost, made.ha, made.undecided = await self._lost(engine, wanted.leader)
-            if wanted.savepoint_directory:
+                state = EngineState.MISSING
+            if request.state is EngineState.MISSING:
+                diagnosis.lost, diagnosis.ha, diagnosis.undecided = await self._lost(engine, request.leader)
+            if request.savepoint_directory:
                 try:
-                    found = await state_files.scan(wanted.savepoint_directory, RestoreKind.SAVEPOINT)
-                    made.savepoint = found[0].path if found else None
+                    savepoints = await state_files.scan(request.savepoint_directory, RestoreKind.SAVEPOINT)
+                    diagnosis.savepoint = savepoints[0].path if savepoints else None
                 except Unreachable as error:
-                    made.unread = error.message
-            made.points = (await points.gather(self._services, wanted.job_id)).points[:5]
-            made.untouched = await points.untouched(self._services, cluster, attempt, seen)
-            if not made.untouched and any(p.attempt == attempt.number for p in made.points):
-                made.trouble = None  # it had got its state, and gone on from there
-            return made
+                    diagnosis.unread = error.message
+            diagnosis.points = (await points.gather(self._services, request.job_id)).points[:5]
+            diagnosis.untouched = await points.untouched(self._services, cluster, attempt, state)
+            if not diagnosis.untouched and any(p.attempt == attempt.number for p in diagnosis.points):
+                diagnosis.trouble = None  # it had got its state, and gone on from there
+            return diagnosis
 
     async def _lost(self, engine: Engine, took_it: str | None) -> tuple[Lost | None, bool, str | None]:
         """Why an attempt is missing, and whether the cluster is highly available; or why that cannot be told: on this
@@ -305,22 +305,22 @@ class Observing:
             return (Lost.FORGOTTEN if leader.ha or same else Lost.CLUSTER), leader.ha, None
 
     @activity.defn(name=c.GATHER)
-    async def gather(self, wanted: c.GatherIn) -> c.Gathered:
+    async def gather(self, request: c.GatherIn) -> c.Gathered:
         """The restore points of a job, and those places that could not be read."""
-        bind(job=wanted.job_id)
+        bind(job=request.job_id)
         async with heartbeats():
-            found = await points.gather(self._services, wanted.job_id)
-            if found.unread and not wanted.named:
-                return c.Gathered(error=f"Restore points cannot be read: {found.unread}", code="points_unreadable")
-            if wanted.named and not any(wanted.named in (p.id, p.path) for p in found.points):
-                return await self._outside(wanted.named, found)
-            return c.Gathered(points=found.points[:100], vanished=found.vanished[:100])
+            gathered = await points.gather(self._services, request.job_id)
+            if gathered.unread and not request.named:
+                return c.Gathered(error=f"Restore points cannot be read: {gathered.unread}", code="points_unreadable")
+            if request.named and not any(request.named in (p.id, p.path) for p in gathered.points):
+                return await self._outside(request.named, gathered)
+            return c.Gathered(points=gathered.points[:100], vanished=gathered.vanished[:100])
 
-    async def _outside(self, named: str, found: points.Found) -> c.Gathered:
+    async def _outside(self, named: str, gathered: points.Found) -> c.Gathered:
         """A named path that is none of this job's own points; it only has to be complete."""
         if named.startswith("rp-"):
             return c.Gathered(error=f"This job has no restore point {named} (any more).", code="restore_point_missing")
-        own = [p for p in found.points if p.path == of_point(named)]
+        own = [p for p in gathered.points if p.path == of_point(named)]
         try:
             if not own and not await state_files.is_complete(named):
                 return c.Gathered(
@@ -329,7 +329,7 @@ class Observing:
                 )
         except Unreachable as error:
             return c.Gathered(error=error.message, code="points_unreadable")
-        return c.Gathered(points=found.points[:100])
+        return c.Gathered(points=gathered.points[:100])
 
     @activity.defn(name=c.WATCH)
     async def watch_cluster(self, cluster: str) -> None:

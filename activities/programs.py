@@ -42,18 +42,18 @@ class Programs:
     def __init__(self, services: Services):
         self._services = services
 
-    async def submission(self, found: attempts.Context, attempt: Attempt, tell: LogSink) -> Submission:
+    async def submission(self, context: attempts.Context, attempt: Attempt, tell: LogSink) -> Submission:
         """All that its cluster is sent of an attempt. Raises `ArtifactMissing`, `Rejected` and `Unreachable`."""
-        job, cluster, spec = found.job, found.cluster, found.version.spec
+        job, cluster, spec = context.job, context.cluster, context.version.spec
         effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
         program: Program
         type_: JobType = spec["type"]
         match type_:
             case "sql":
-                program, more = await self._sql(found, attempt, effective, tell)
+                program, more = await self._sql(context, attempt, effective, tell)
                 effective |= more
             case "session-cluster":
-                program = await cluster_program(self._services, found, attempt)
+                program = await cluster_program(self._services, context, attempt)
                 effective = {key: value for key, value in effective.items() if not is_hosted_key(key)}
             case "jar":
                 program = await self._jar(spec, attempt)
@@ -75,20 +75,20 @@ class Programs:
         )
 
     async def _sql(
-        self, found: attempts.Context, attempt: Attempt, config: Mapping[str, str], tell: LogSink
+        self, context: attempts.Context, attempt: Attempt, config: Mapping[str, str], tell: LogSink
     ) -> tuple[Program, Mapping[str, str]]:
         """The script with what it names, the plan that it runs from, and properties that its libraries need."""
-        spec = SqlSpec.model_validate(found.version.spec)
-        services, project = self._services, found.job.project
+        spec = SqlSpec.model_validate(context.version.spec)
+        services, project = self._services, context.job.project
         try:
             script = parse_script(text_of(spec))
             async with services.database.read() as session:
                 like = await ran_like(session, attempt)
                 made_of = attempt.config.get("sql") or (like.config.get("sql") if like else None) or {}
                 if "tables" in made_of:
-                    made = await as_it_was(services, session, project, script, made_of)
+                    env = await as_it_was(services, session, project, script, made_of)
                 else:
-                    made = await environment(
+                    env = await environment(
                         services,
                         session,
                         project,
@@ -101,17 +101,17 @@ class Programs:
             raise Rejected(str(error)) from error
         if like is not None:
             tell(f"it runs what attempt {like.number} ran")
-        deciding = PlanOfAttempt(services, attempt, found.version, made, found.cluster.flink_version, tell, like)
+        deciding = PlanOfAttempt(services, attempt, context.version, env, context.cluster.flink_version, tell, like)
         plan, planner = await deciding.known()
         program = SqlProgram(
-            runnable(made.script),
-            before=made.before,
-            secrets=made.secrets,
+            runnable(env.script),
+            before=env.before,
+            secrets=env.secrets,
             plan=plan,
             planner=planner,
-            scratch=scratch_of(found.cluster),
+            scratch=scratch_of(context.cluster),
         )
-        return program, python_properties(self._services, found.cluster, made)
+        return program, python_properties(self._services, context.cluster, env)
 
     async def _jar(self, spec: dict[str, Any], attempt: Attempt) -> JarProgram:
         """Raises `ArtifactMissing`, and `Rejected` when nothing says where it begins."""
@@ -170,7 +170,7 @@ def _args(spec: dict[str, Any]) -> list[str]:
 
 def requirements_of(spec: dict[str, object], root: Path) -> str:
     """The requirements of a PyFlink program as the text of a requirements file."""
-    wanted = spec.get("requirements")
-    if isinstance(wanted, str):
-        return (root / wanted).read_text(errors="replace")
-    return "\n".join(str(item) for item in wanted) if isinstance(wanted, list) else ""
+    requirements = spec.get("requirements")
+    if isinstance(requirements, str):
+        return (root / requirements).read_text(errors="replace")
+    return "\n".join(str(item) for item in requirements) if isinstance(requirements, list) else ""

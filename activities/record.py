@@ -65,63 +65,63 @@ class Recorder:
         )
 
     @activity.defn(name=c.OPEN_ATTEMPT)
-    async def open_attempt(self, wanted: c.OpenAttempt) -> c.Opened:
+    async def open_attempt(self, request: c.OpenAttempt) -> c.Opened:
         """Write an attempt down with all that its submission needs. Doing it again changes nothing; another attempt
         by the same number is left as it is, and told."""
-        bind(job=wanted.job_id, attempt=wanted.number)
-        opened = await self.open(wanted)
+        bind(job=request.job_id, attempt=request.number)
+        opened = await self.open(request)
         return opened if isinstance(opened, c.Opened) else c.Opened()
 
-    async def open(self, wanted: c.OpenAttempt) -> Written | c.Opened:
+    async def open(self, request: c.OpenAttempt) -> Written | c.Opened:
         """The same: the attempt as it is written down, or the newest one where the number is another's."""
         database = self._services.database
         async with database.read() as session:
-            found = await attempts.context(session, wanted.job_id, wanted.number, wanted.version)
-        if found is None:
-            raise self._unknown(wanted.job_id)
-        existing = found.attempt
-        if existing is not None and not _is_same(existing, wanted):
-            return await self._conflict(wanted)
+            context = await attempts.context(session, request.job_id, request.number, request.version)
+        if context is None:
+            raise self._unknown(request.job_id)
+        existing = context.attempt
+        if existing is not None and not _is_same(existing, request):
+            return await self._conflict(request)
         if existing is None:
-            effective = effective_config(found.job, found.cluster, found.project, found.version)
-            handle = await self._services.engines.get(found.cluster).reserve(wanted.flink_job_id)
+            effective = effective_config(context.job, context.cluster, context.project, context.version)
+            handle = await self._services.engines.get(context.cluster).reserve(request.flink_job_id)
             attempt = Attempt(
-                job_id=wanted.job_id,
-                number=wanted.number,
-                flink_job_id=wanted.flink_job_id,
+                job_id=request.job_id,
+                number=request.number,
+                flink_job_id=request.flink_job_id,
                 handle=handle,
-                cluster=wanted.cluster,
-                version=wanted.version,
+                cluster=request.cluster,
+                version=request.version,
                 state="RECORDED",
-                restored_from=wanted.restore_path,
-                restored_why=wanted.restore_why,
-                cause=wanted.cause,
+                restored_from=request.restore_path,
+                restored_why=request.restore_why,
+                cause=request.cause,
                 config={
                     "effective": {k: e.model_dump(mode="json") for k, e in effective.items()},
-                    "build_key": wanted.build_key,
-                    "commit": wanted.commit,
-                    "allow_non_restored_state": wanted.allow_non_restored_state,
-                    "accept_changed_state": wanted.accept_changed_state,
-                    "accept_unknown_state": wanted.accept_unknown_state,
-                    "automatic": wanted.automatic,
-                    "like": wanted.like,
-                    "leader": (found.cluster.health or {}).get("leader"),
+                    "build_key": request.build_key,
+                    "commit": request.commit,
+                    "allow_non_restored_state": request.allow_non_restored_state,
+                    "accept_changed_state": request.accept_changed_state,
+                    "accept_unknown_state": request.accept_unknown_state,
+                    "automatic": request.automatic,
+                    "like": request.like,
+                    "leader": (context.cluster.health or {}).get("leader"),
                 },
                 started_at=clock.now(),
             )
         async with database.write() as session:
             if existing is None:
                 await attempts.add(session, attempt)
-            await apply(session, wanted.record)
-        return Written(found, existing or attempt, is_new=existing is None)
+            await apply(session, request.record)
+        return Written(context, existing or attempt, is_new=existing is None)
 
-    async def _conflict(self, wanted: c.OpenAttempt) -> c.Opened:
+    async def _conflict(self, request: c.OpenAttempt) -> c.Opened:
         """The workflow has forgotten attempts: Temporal was restored from a backup, or the workflow was reset."""
         async with self._services.database.read() as session:
-            newest = (await attempts.recent(session, wanted.job_id, 1))[0]
-            job = await jobs.by_id(session, wanted.job_id)
+            newest = (await attempts.recent(session, request.job_id, 1))[0]
+            job = await jobs.by_id(session, request.job_id)
         if job is None:
-            raise self._unknown(wanted.job_id)
+            raise self._unknown(request.job_id)
         return c.Opened(
             conflict=True,
             number=newest.number,
@@ -132,9 +132,9 @@ class Recorder:
         )
 
 
-def _is_same(row: Attempt, wanted: c.OpenAttempt) -> bool:
+def _is_same(row: Attempt, request: c.OpenAttempt) -> bool:
     return (row.flink_job_id, row.restored_from, row.version) == (
-        wanted.flink_job_id,
-        wanted.restore_path,
-        wanted.version,
+        request.flink_job_id,
+        request.restore_path,
+        request.version,
     )

@@ -62,19 +62,19 @@ class Recovery:
         self._forgetting = Forgetting(services)
 
     @activity.defn(name=c.RECOVER)
-    async def recover(self, wanted: c.RecoverIn) -> c.Recovered:
+    async def recover(self, request: c.RecoverIn) -> c.Recovered:
         """Look for what is not as it ought to be; unless it is a dry run, mend what is safe to mend.
 
         What cannot be looked at, or mended, is a finding, and keeps nothing else from being mended.
         """
         async with heartbeats(waits.RECOVERY_HEARTBEAT_SECONDS):
             # Equal counts may hide a lost workflow beside one too many: now and then all are compared.
-            full = wanted.dry_run or clock.monotonic() - self._compared > waits.COMPARE_SECONDS
-            run = _Run(self._services, dry=wanted.dry_run, full=full)
+            full = request.dry_run or clock.monotonic() - self._compared > waits.COMPARE_SECONDS
+            run = _Run(self._services, dry=request.dry_run, full=full)
             steps = (run.watches, run.workflows, run.policies, run.deletions, run.undelivered, run.disagreements)
             for step in (*steps, run.orphans):
                 await run.contained(step)
-            if not wanted.dry_run:
+            if not request.dry_run:
                 await run.contained(self._forgetting.past)
             if full and run.compared:
                 self._compared = clock.monotonic()
@@ -123,7 +123,7 @@ class _Run:
             return True
         try:
             async with self._slots, asyncio.timeout(waits.MEND_SECONDS):
-                told = await mend()
+                outcome = await mend()
         except _Refused as error:
             finding.what += f" (not mended: {error})"
             finding.action = error.action
@@ -132,7 +132,7 @@ class _Run:
             log.warning("could not recover", kind=kind, subject=subject, why=_words(error))
         else:
             finding.done = True
-            finding.what += f" ({told})" if told else ""
+            finding.what += f" ({outcome})" if outcome else ""
         return finding.done
 
     async def watches(self) -> None:
@@ -230,8 +230,10 @@ class _Run:
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(self._asked(job)) for job in rows]
         what, action = "its workflow has another policy than the job", "tell it"
-        found = [job for job, task in zip(rows, asked, strict=True) if task.result()]
-        await asyncio.gather(*(self._found("policy", _label(j), what, action, self._tell_policies(j)) for j in found))
+        outdated = [job for job, task in zip(rows, asked, strict=True) if task.result()]
+        await asyncio.gather(
+            *(self._found("policy", _label(j), what, action, self._tell_policies(j)) for j in outdated)
+        )
 
     async def _asked(self, job: Job) -> bool:
         """Whether the workflow of a job says that it has other policies; one that does not answer is for the others."""

@@ -24,16 +24,16 @@ class Starter:
         self._observing = observing
 
     @activity.defn(name=c.START_ATTEMPT)
-    async def start_attempt(self, wanted: c.StartAttempt) -> c.Started:
+    async def start_attempt(self, request: c.StartAttempt) -> c.Started:
         """Write an attempt down, submit it, and follow it for the moment that most jobs take until they run.
 
         Nothing is sent before its row is committed. A try that finds the row there does not know whether the one that
         wrote it has sent the attempt, and asks the cluster first (`docs/decisions/0023-one-step-to-start.md`).
         """
-        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
-        async with log_of(self._services.database, wanted.command_id) as tell, heartbeats() as pulse:
+        bind(job=request.job_id, attempt=request.number, command=request.command_id)
+        async with log_of(self._services.database, request.command_id) as tell, heartbeats() as pulse:
             async with asyncio.timeout(waits.OPEN_SECONDS):
-                written = await self._recorder.open(wanted)
+                written = await self._recorder.open(request)
             if isinstance(written, c.Opened):
                 return c.Started(conflict=written)
             submitted = await self._submitter.send(
@@ -41,11 +41,11 @@ class Starter:
             )
             if submitted.state is not c.SubmitState.ACCEPTED:
                 return c.Started(submitted=submitted)
-            patience = self._observing.patience(wanted.patience)
-            soon = min(waits.STARTS_SOON_SECONDS, patience)
-            seen = await self._observing.until_it_runs(
+            seconds = self._observing.patience(request.patience)
+            soon = min(waits.STARTS_SOON_SECONDS, seconds)
+            observed = await self._observing.until_it_runs(
                 written.attempt, written.found.cluster, tell, leader=submitted.leader, seconds=soon
             )
-            state = seen.observation.state if seen.observation else None
-            is_clear = state is EngineState.RUNNING or state in ENDED or seen.trouble is not None or soon == patience
-            return c.Started(submitted=submitted, seen=seen if is_clear else None)
+            state = observed.observation.state if observed.observation else None
+            is_clear = state is EngineState.RUNNING or state in ENDED or observed.trouble is not None or soon == seconds
+            return c.Started(submitted=submitted, seen=observed if is_clear else None)

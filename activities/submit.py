@@ -45,29 +45,29 @@ class Submitter:
         self._services = services
 
     @activity.defn(name=c.SUBMIT)
-    async def submit(self, wanted: c.AttemptIn) -> c.Submitted:
+    async def submit(self, request: c.AttemptIn) -> c.Submitted:
         """Submit an attempt that was written down before.
 
         The cluster takes an id once, so asking again with the same id is safe, and is done until the
         answer is clear or the time is over (`docs/decisions/0004-exactly-once.md`).
         """
-        bind(job=wanted.job_id, attempt=wanted.number, command=wanted.command_id)
+        bind(job=request.job_id, attempt=request.number, command=request.command_id)
         services = self._services
-        async with log_of(services.database, wanted.command_id) as tell, heartbeats() as pulse:
+        async with log_of(services.database, request.command_id) as tell, heartbeats() as pulse:
             async with services.database.read() as session:
-                found = await attempts.context(session, wanted.job_id, wanted.number)
-            what = f"attempt {wanted.number} of job {wanted.job_id}"
-            found = present(found, what)
-            maybe_sent = wanted.maybe_sent or activity.info().attempt > 1
-            return await self.send(found, present(found.attempt, what), tell, pulse, maybe_sent=maybe_sent)
+                context = await attempts.context(session, request.job_id, request.number)
+            what = f"attempt {request.number} of job {request.job_id}"
+            context = present(context, what)
+            maybe_sent = request.maybe_sent or activity.info().attempt > 1
+            return await self.send(context, present(context.attempt, what), tell, pulse, maybe_sent=maybe_sent)
 
     async def send(
-        self, found: attempts.Context, attempt: Attempt, tell: LogSink, pulse: Pulse, *, maybe_sent: bool
+        self, context: attempts.Context, attempt: Attempt, tell: LogSink, pulse: Pulse, *, maybe_sent: bool
     ) -> c.Submitted:
         """Submit `attempt`, which is written down; `maybe_sent`: an earlier try may have sent it."""
-        cluster = found.cluster
+        cluster = context.cluster
         try:
-            submission = await Programs(self._services).submission(found, attempt, tell)
+            submission = await Programs(self._services).submission(context, attempt, tell)
         except ArtifactMissing as error:
             tell(error.message)
             return c.Submitted(
@@ -81,18 +81,18 @@ class Submitter:
             state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
             return c.Submitted(state=state, error=error.message, code=f"submission_{state.value}")
         answer = await self._until_clear(attempt, cluster, submission, tell, pulse, maybe_sent=maybe_sent)
-        return await self._with_remedy(found, answer)
+        return await self._with_remedy(context, answer)
 
-    async def _with_remedy(self, found: attempts.Context, answer: c.Submitted) -> c.Submitted:
+    async def _with_remedy(self, context: attempts.Context, answer: c.Submitted) -> c.Submitted:
         """A no to SQL for a connector that is missing says which library of the project has it."""
-        job = found.job
+        job = context.job
         if answer.state is not c.SubmitState.REJECTED or not answer.error or not traits(job.type).compiles:
             return answer
-        uses = SqlSpec.model_validate(found.version.spec).libraries
+        uses = SqlSpec.model_validate(context.version.spec).libraries
         what = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(waits.REMEDY_SECONDS):
-                what = await remedy(self._services, job.project, found.cluster.name, uses, answer.error)
+                what = await remedy(self._services, job.project, context.cluster.name, uses, answer.error)
         return answer.model_copy(update={"error": f"{answer.error} {what}"}) if what else answer
 
     async def _until_clear(
@@ -203,8 +203,8 @@ class Submitter:
         ref = Ref(attempt.flink_job_id, attempt.handle)
         if attempt.handle not in overview.jobs:
             grace, growth = self._services.settings.lost_grace, Growth.of(attempt, cluster)
-            seen, _ = await confirm_missing(engine, ref, leader=sent_to, grace=grace, growth=growth)
-            if seen.state is EngineState.MISSING:
+            status, _ = await confirm_missing(engine, ref, leader=sent_to, grace=grace, growth=growth)
+            if status.state is EngineState.MISSING:
                 if not await has_run_or_unclear(attempt, cluster):
                     return None
                 spent = await spend(engine, attempt, cluster, tell, pulse, grace=self._services.settings.lost_grace)
@@ -272,7 +272,7 @@ async def _leader(engine: Engine, otherwise: str | None) -> str | None:
 def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any]) -> c.Submitted | None:
     """The last look before anything is sent: no other attempt of this job may be alive, also none that was
     believed to have ended."""
-    alive = {handle for handle, seen in overview.jobs.items() if seen.state not in ENDED}
+    alive = {handle for handle, status in overview.jobs.items() if status.state not in ENDED}
     for number, flink_job_id, handle in ours:
         if number != attempt.number and handle in alive:
             return c.Submitted(

@@ -17,7 +17,7 @@ from api import system
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
 from api.defaults import router as defaults_router
-from api.deps import Bench
+from api.deps import SqlRuntime
 from api.history.router import router as history_router
 from api.inference.router import router as inference_router
 from api.jobs.router import router as jobs_router
@@ -80,7 +80,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         services = await (await services_of()).ready()
         app.state.services, app.state.observer = services, Observer(services)
         runs = Runs()
-        app.state.bench = Bench(runs, Sessions(services, runs))
+        app.state.bench = SqlRuntime(runs, Sessions(services, runs))
         await _default_project(services)
         app.state.bench.sessions.begin()
         yield

@@ -47,19 +47,19 @@ async def observer(request: Request) -> Observer:
 
 
 @dataclass(frozen=True)
-class Bench:
+class SqlRuntime:
     """What this process runs for those who work on SQL."""
 
     runs: Runs
     sessions: Sessions
 
 
-async def bench(request: Request) -> Bench:
-    found: Bench = request.app.state.bench
-    return found
+async def sql_runtime(request: Request) -> SqlRuntime:
+    held: SqlRuntime = request.app.state.bench
+    return held
 
 
-Workbench = Annotated[Bench, Depends(bench)]
+Workbench = Annotated[SqlRuntime, Depends(sql_runtime)]
 Parts = Annotated[Services, Depends(services)]
 Watcher = Annotated[Observer, Depends(observer)]
 PageQuery = Annotated[Paging, Query()]

@@ -72,47 +72,50 @@ class Conditions:
         for kept in (self._modified, self._asked, self._told):
             for key in kept.keys() - keys:
                 del kept[key]
-        due = [(row, seen) for row in rows if (seen := overview.jobs.get(row["handle"])) and self._is_due(row, seen)]
+        due = [
+            (row, status) for row in rows if (status := overview.jobs.get(row["handle"])) and self._is_due(row, status)
+        ]
         limit = asyncio.Semaphore(AT_ONCE)
 
-        async def ask(row: Row, seen: JobSeen) -> tuple[Row, Observation] | None:
+        async def ask(row: Row, status: JobSeen) -> tuple[Row, Observation] | None:
             async with limit:
                 try:
-                    found = await assess(self._database, engine, row["job_id"], row["number"], whole=False)
+                    condition = await assess(self._database, engine, row["job_id"], row["number"], whole=False)
                 except EngineError:
                     return None  # it is due again with its next change
-            return (row, told) if found and (told := self._hopeless(row, seen, found, sequence)) else None
+            hopeless = self._hopeless(row, status, condition, sequence) if condition else None
+            return (row, hopeless) if hopeless else None
 
-        found = await asyncio.gather(*(ask(row, seen) for row, seen in due))
-        return [told for told in found if told is not None]
+        observations = await asyncio.gather(*(ask(row, status) for row, status in due))
+        return [observation for observation in observations if observation is not None]
 
-    def _is_due(self, row: Row, seen: JobSeen) -> bool:
+    def _is_due(self, row: Row, status: JobSeen) -> bool:
         key, now = (row["job_id"], row["number"]), clock.monotonic()
         before = self._modified.get(key)
         waited = now - self._asked.get(key, -1e9)
-        if seen.state in ENDED or row["number"] != row["current_attempt"] or waited < waits.ASK_AGAIN_SECONDS:
+        if status.state in ENDED or row["number"] != row["current_attempt"] or waited < waits.ASK_AGAIN_SECONDS:
             return False
-        self._modified[key] = seen.modified_at
-        changed = before is not None and before != seen.modified_at
+        self._modified[key] = status.modified_at
+        changed = before is not None and before != status.modified_at
         # Of a process that has just begun nobody knows whether what it sees has changed: what runs is taken as it is.
-        unknown = before is None and seen.state is not EngineState.RUNNING
+        unknown = before is None and status.state is not EngineState.RUNNING
         if changed or unknown or (row["warning"] is not None and waited >= waits.TROUBLED_SECONDS):
             self._asked[key] = now
             return True
         return False
 
-    def _hopeless(self, row: Row, seen: JobSeen, found: Condition, sequence: int) -> Observation | None:
+    def _hopeless(self, row: Row, status: JobSeen, condition: Condition, sequence: int) -> Observation | None:
         key, now = (row["job_id"], row["number"]), clock.monotonic()
         limit = RestartPolicy.model_validate(row["policy"]).max_engine_restarts
-        if not is_hopeless(found.restarts, limit) or now - self._told.get(key, -1e9) < waits.TELL_AGAIN_PACE.first:
+        if not is_hopeless(condition.restarts, limit) or now - self._told.get(key, -1e9) < waits.TELL_AGAIN_PACE.first:
             return None
         self._told[key] = now
         return Observation(
             attempt=row["number"],
             flink_job_id=row["flink_job_id"],
             sequence=sequence,
-            state=seen.state,
-            detail=seen.detail or None,
-            restarts=found.restarts,
-            failure=found.failure,
+            state=status.state,
+            detail=status.detail or None,
+            restarts=condition.restarts,
+            failure=condition.failure,
         )

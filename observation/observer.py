@@ -63,36 +63,38 @@ class Told:
         self._sent_now: dict[tuple[str, int], float] = {}
         """Since when (monotonic seconds) an attempt has been seen that its start has not written of yet."""
 
-    def is_due(self, row: Mapping[str, Any], seen: Observation) -> bool:
+    def is_due(self, row: Mapping[str, Any], observation: Observation) -> bool:
         """Whether the workflow of an attempt (`row` is one of `attempts.open_on`) has to be told what was seen now."""
         key = (row["job_id"], row["number"])
-        if self._is_looked_at(key, row, seen):
+        if self._is_looked_at(key, row, observation):
             return False
-        if key in self._failed or seen.state.value != row["seen"]:
+        if key in self._failed or observation.state.value != row["seen"]:
             return True
-        if row["number"] != row["current_attempt"] or not disagrees(seen, JobState(row["job_state"]), row["reason"]):
+        if row["number"] != row["current_attempt"] or not disagrees(
+            observation, JobState(row["job_state"]), row["reason"]
+        ):
             return False
         last = self._told.get(key)
-        if last is not None and last.state is seen.state:
+        if last is not None and last.state is observation.state:
             return clock.monotonic() - last.at >= last.wait
-        written = in_order(int(row["sequence"]), seen.sequence)
-        return seen.sequence == written or seen.sequence - written >= waits.SETTLE_SECONDS * 1000
+        written = in_order(int(row["sequence"]), observation.sequence)
+        return observation.sequence == written or observation.sequence - written >= waits.SETTLE_SECONDS * 1000
 
-    def _is_looked_at(self, key: tuple[str, int], row: Mapping[str, Any], seen: Observation) -> bool:
+    def _is_looked_at(self, key: tuple[str, int], row: Mapping[str, Any], observation: Observation) -> bool:
         """The step that sends an attempt looks at it, too, and writes what it has seen: for a moment it is left to
         that. An end is told at once."""
-        if row["state"] != AttemptState.RECORDED or seen.state in ENDED:
+        if row["state"] != AttemptState.RECORDED or observation.state in ENDED:
             return False
         since = self._sent_now.setdefault(key, clock.monotonic())
         return clock.monotonic() - since < waits.SETTLE_SECONDS
 
-    def sent(self, row: Mapping[str, Any], seen: Observation) -> None:
+    def sent(self, row: Mapping[str, Any], observation: Observation) -> None:
         """It was told."""
         key = (row["job_id"], row["number"])
         last = self._told.get(key)
-        again = last is not None and last.state is seen.state
+        again = last is not None and last.state is observation.state
         wait = waits.TELL_AGAIN_PACE.after(last.wait) if last is not None and again else waits.TELL_AGAIN_PACE.first
-        self._told[key] = _Told(seen.state, clock.monotonic(), wait)
+        self._told[key] = _Told(observation.state, clock.monotonic(), wait)
         self._failed.discard(key)
 
     def not_sent(self, row: Mapping[str, Any]) -> None:
@@ -104,16 +106,16 @@ class Told:
     def only(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Forget all attempts but these."""
         keys = {(row["job_id"], row["number"]) for row in rows}
-        self._told = {key: told for key, told in self._told.items() if key in keys}
+        self._told = {key: last for key, last in self._told.items() if key in keys}
         self._failed &= keys
         self._sent_now = {key: since for key, since in self._sent_now.items() if key in keys}
 
 
-def says_so_itself(row: Mapping[str, Any], seen: Observation) -> bool:
+def says_so_itself(row: Mapping[str, Any], observation: Observation) -> bool:
     """Whether an attempt that is seen for the first time is what its workflow has written already: then it need not be
     told."""
     is_current = row["seen"] is None and row["number"] == row["current_attempt"]
-    return is_current and not disagrees(seen, JobState(row["job_state"]), row["reason"])
+    return is_current and not disagrees(observation, JobState(row["job_state"]), row["reason"])
 
 
 class Observer:
@@ -165,22 +167,30 @@ class Observer:
             await self._unreachable(cluster, known, now, error)
             return Look(at=now, reachable=False, busy=False)
         sequence = int(now.timestamp() * 1000)
-        told = self._told.setdefault(name, Told())
-        told.only(known)
+        told_before = self._told.setdefault(name, Told())
+        told_before.only(known)
         seen_now = compare(known, overview, sequence)
-        changes = [(row, seen) for row, seen in seen_now if told.is_due(row, seen)]
+        changes = [(row, observation) for row, observation in seen_now if told_before.is_due(row, observation)]
         # Of the same state other words: they are for who looks, and no news to the workflow.
-        reworded = [(row, seen) for row, seen in seen_now if seen.state.value == row["seen"]]
+        reworded = [(row, observation) for row, observation in seen_now if observation.state.value == row["seen"]]
         reworded = [
-            (row, seen) for row, seen in reworded if seen.detail != row["detail"] and (row, seen) not in changes
+            (row, observation)
+            for row, observation in reworded
+            if observation.detail != row["detail"] and (row, observation) not in changes
         ]
         # First told, then written: were we to die in between, the next look tells it again.
-        await asyncio.gather(*(self._tell(told, row, seen) for row, seen in changes if not says_so_itself(row, seen)))
+        await asyncio.gather(
+            *(
+                self._tell(told_before, row, observation)
+                for row, observation in changes
+                if not says_so_itself(row, observation)
+            )
+        )
         if self._reports:
             fares = self._conditions.setdefault(name, Conditions(services.database))
             # After what was told above: the workflow takes one observation of a moment.
             hopeless = await fares.look(engine, known, overview, sequence + 1) if isinstance(engine, Metrics) else []
-            await asyncio.gather(*(self._tell(told, row, seen) for row, seen in hopeless))
+            await asyncio.gather(*(self._tell(told_before, row, observation) for row, observation in hopeless))
             looked_at = await previews.look(services.database, engine, name, overview, now)
             owned = {row["handle"] for row in known} | looked_at
             started_by = engine.started_by if isinstance(engine, SharedByPrograms) else None
@@ -188,7 +198,7 @@ class Observer:
                 with contextlib.suppress(EngineError):  # it is reported, too
                     await engine.cancel(ref)
         async with services.database.write() as session:
-            await attempts.observe(session, [_row(row, seen) for row, seen in (*changes, *reworded)])
+            await attempts.observe(session, [_row(row, observation) for row, observation in (*changes, *reworded)])
             if cluster.cannot_tell_at is not None:
                 await clusters.tell_jobs(session, cluster, known, now, back=True)
             await clusters.answered(session, name, now, health)
@@ -231,16 +241,16 @@ class Observer:
             async with self._services.database.write() as session:
                 await clusters.tell_jobs(session, cluster, known, now, back=False)
 
-    async def _tell(self, told: Told, row: Mapping[str, Any], seen: Observation) -> None:
+    async def _tell(self, told_before: Told, row: Mapping[str, Any], observation: Observation) -> None:
         handle = self._services.client.get_workflow_handle(
             row["workflow_id"] or old_job_workflow_id(row["project"], row["name"])
         )
         try:
-            await handle.signal("observed", seen)
-            told.sent(row, seen)
+            await handle.signal("observed", observation)
+            told_before.sent(row, observation)
         except (RPCError, RuntimeError) as error:
             # A job without a workflow is for the recovery schedule; Temporal away: the next look tells it.
-            told.not_sent(row)
+            told_before.not_sent(row)
             log.warning("could not tell a job", job=f"{row['project']}:{row['name']}", why=str(error))
 
 
@@ -255,20 +265,20 @@ def compare(
     """
     changes = []
     for row in known:
-        seen = overview.jobs.get(row["handle"]) or JobSeen(row["handle"], EngineState.MISSING, detail="not known")
-        if seen.state is EngineState.MISSING and row["seen"] is None and row["state"] in ("RECORDED", "UNKNOWN"):
+        status = overview.jobs.get(row["handle"]) or JobSeen(row["handle"], EngineState.MISSING, detail="not known")
+        if status.state is EngineState.MISSING and row["seen"] is None and row["state"] in ("RECORDED", "UNKNOWN"):
             continue
         at = sequence
-        if seen.state not in FINAL and row["seen"] in FINAL:
-            seen, at = JobSeen(row["handle"], EngineState(row["seen"]), detail=row["detail"] or ""), row["sequence"]
-        elif seen.state not in FINAL and sequence <= in_order(row["sequence"], sequence):
+        if status.state not in FINAL and row["seen"] in FINAL:
+            status, at = JobSeen(row["handle"], EngineState(row["seen"]), detail=row["detail"] or ""), row["sequence"]
+        elif status.state not in FINAL and sequence <= in_order(row["sequence"], sequence):
             continue
         observation = Observation(
             attempt=row["number"],
             flink_job_id=row["flink_job_id"],
             sequence=at,
-            state=seen.state,
-            detail=seen.detail or None,
+            state=status.state,
+            detail=status.detail or None,
         )
         changes.append((row, observation))
     return changes
@@ -278,11 +288,11 @@ def _is_suddenly_missing(row: Mapping[str, Any], overview: Overview) -> bool:
     return row["handle"] not in overview.jobs and row["seen"] is not None and row["seen"] not in ENDED
 
 
-def _row(row: Mapping[str, Any], seen: Observation) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], observation: Observation) -> dict[str, Any]:
     return {
         "job": row["job_id"],
-        "attempt": seen.attempt,
-        "saw": seen.state.value,
-        "told": seen.detail,
-        "seq": seen.sequence,
+        "attempt": observation.attempt,
+        "saw": observation.state.value,
+        "told": observation.detail,
+        "seq": observation.sequence,
     }

@@ -37,7 +37,7 @@ class OrphanWatch:
     ) -> list[Ref]:
         """Returns attempts that were given up before they had reached the cluster, and are alive all the same: nobody
         can want them to run on."""
-        alive = {h: seen for h, seen in overview.jobs.items() if seen.state not in ENDED and h not in owned}
+        alive = {h: status for h, status in overview.jobs.items() if status.state not in ENDED and h not in owned}
         if cluster not in self._reported:
             async with self._database.read() as session:
                 self._reported[cluster] = {o.flink_job_id for o in await orphans.all_(session, cluster)}
@@ -80,28 +80,28 @@ class OrphanWatch:
             open_ |= elsewhere
             # A program that is being submitted: who submits it deals with what it starts.
             open_ |= {h for h, origin in origins.items() if origin in owners and _is_being_sent(*owners[origin])}
-            for handle, seen in new.items():
+            for handle, stray in new.items():
                 if handle in open_:
                     continue
                 attempt, job = owners.get(handle, (None, None))
-                detail, program = seen.detail, handle not in owners and origins.get(handle) in owners
+                detail, program = stray.detail, handle not in owners and origins.get(handle) in owners
                 if program:
                     attempt, job = owners[origins[handle]]
                     whose = f"{job.project}:{job.name}, attempt {attempt.number}"
-                    detail = f"started by the program of {whose}, beside its job; {seen.detail}"
+                    detail = f"started by the program of {whose}, beside its job; {stray.detail}"
                 elif attempt is not None and attempt.state == AttemptState.NOT_SUBMITTED:
                     given_up.append(Ref(attempt.flink_job_id, handle))
                 row = Orphan(
                     cluster=cluster,
                     flink_job_id=handle,
-                    name=seen.name,
+                    name=stray.name,
                     detail=detail,
                     job_id=job.id if job else None,
                     attempt=attempt.number if attempt else None,
                     first_seen_at=now,
                 )
                 if await orphans.report(session, row):
-                    log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=handle, name=seen.name)
+                    log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=handle, name=stray.name)
                     if attempt is not None and job is not None and job.deleted_at is None:
                         attempts.add_event(session, _alert(handle, job, attempt, cluster, now, program=program))
             if gone:

@@ -43,17 +43,17 @@ async def gather(services: Services, job_id: str) -> Found:
         without = {attempt.number for attempt in last} - {attempt.number for attempt in recent}
         rows = [row for row in await attempts.points(session, job_id) if row.attempt not in without]
     unread: str | None = None
-    seen: dict[str, tuple[PointSeen, Attempt]] = {}
+    by_path: dict[str, tuple[PointSeen, Attempt]] = {}
     for attempt in recent:
         try:
             for point in await _of_attempt(services, cluster, attempt):
-                seen.setdefault(of_point(point.path), (point, attempt))
+                by_path.setdefault(of_point(point.path), (point, attempt))
         except Unreachable as error:
             unread = error.message
     known = {of_point(row.path): row for row in rows}
     gone: list[str] = []
     points: dict[str, RestorePoint] = {}
-    for path, (point, attempt) in seen.items():
+    for path, (point, attempt) in by_path.items():
         try:
             if path not in known and await state_files.is_complete(path):
                 points[path] = _point(job_id, path, point, attempt, await state_files.number_of(path))
@@ -113,17 +113,17 @@ async def _write(
 async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) -> list[PointSeen]:
     """From the files always; from Flink while the attempt has not been seen to end."""
     base = checkpoint_directory(cluster.state_dir, attempt.job_id)
-    found = await state_files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
+    on_disk = await state_files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
     savepoints = f"{cluster.state_dir.rstrip('/')}/{attempt.job_id}/savepoints/{attempt.number}-*"
-    found += await state_files.scan(savepoints, RestoreKind.SAVEPOINT)
+    on_disk += await state_files.scan(savepoints, RestoreKind.SAVEPOINT)
     if attempt.ended_at is None:
         try:
             engine, ref = services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle)
             asked = await engine.checkpoints(ref) if isinstance(engine, Checkpoints) else []
-            found = [*asked, *found]  # Flink knows the time better than the file does
+            on_disk = [*asked, *on_disk]  # Flink knows the time better than the file does
         except EngineError:
             pass  # the files have told
-    return found
+    return on_disk
 
 
 async def _known(row: RestorePointRow) -> RestorePoint:
@@ -146,13 +146,13 @@ def _point(job_id: str, path: str, point: PointSeen, attempt: Attempt, number: i
     )
 
 
-async def untouched(services: Services, cluster: Cluster, attempt: Attempt, seen: EngineState) -> bool:
+async def untouched(services: Services, cluster: Cluster, attempt: Attempt, state: EngineState) -> bool:
     """Whether it is certain that an attempt completed no checkpoint: Flink still knows it and tells of
     none, or it never took any. Not certain is False."""
     engine = services.engines.get(cluster)
     ref = Ref(attempt.flink_job_id, attempt.handle)
     try:
-        if seen is EngineState.MISSING:
+        if state is EngineState.MISSING:
             return False
         if not isinstance(engine, Checkpoints):
             return True

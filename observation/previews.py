@@ -27,16 +27,16 @@ async def look(database: Database, engine: Engine, cluster: str, overview: Overv
     over = [row for row in rows if row.lease_until < now]
     gone, lost = [], []
     for row in over:
-        seen = overview.jobs.get(row.flink_job_id)
+        status = overview.jobs.get(row.flink_job_id)
         if row.ended_at is None:
             lost.append(row.id)
-        if seen is not None and seen.state not in ENDED:
+        if status is not None and status.state not in ENDED:
             log.info("a preview is left over and is cancelled", cluster=cluster, flink_job=row.flink_job_id)
             try:
                 await engine.cancel(Ref(row.flink_job_id, row.flink_job_id))
             except EngineError as error:
                 log.warning("a preview could not be cancelled", flink_job=row.flink_job_id, why=error.message)
-        elif now - row.lease_until > waits.SUBMISSION_GRACE or seen is not None:
+        elif now - row.lease_until > waits.SUBMISSION_GRACE or status is not None:
             gone.append(row.id)
     if gone or lost:
         async with database.write() as session:

@@ -53,21 +53,21 @@ def scratch_of(cluster: Cluster) -> str:
 def without_secrets(body: Body, secrets: list[str]) -> Body:
     """A plan as it may be kept: options that are secrets, and values of secrets, are hidden."""
     for table in filter(None, map(table_in, body["nodes"])):
-        found = table.get("resolvedTable")
-        if isinstance(found, dict) and "options" in found:
-            found["options"] = {
-                k: "******" if is_sensitive(k) else scrub(v, secrets) for k, v in found["options"].items()
+        resolved = table.get("resolvedTable")
+        if isinstance(resolved, dict) and "options" in resolved:
+            resolved["options"] = {
+                k: "******" if is_sensitive(k) else scrub(v, secrets) for k, v in resolved["options"].items()
             }
     return body
 
 
 async def ran_like(session: Session, attempt: Attempt) -> Attempt | None:
     """The attempt that another one is to run like: the nearest one before it of which it is known what it ran."""
-    found: Attempt | None = attempt
-    while found is not None and (number := found.config.get("like")) is not None:
-        found = await attempts.get(session, attempt.job_id, int(number))
-        if found is not None and (found.config.get("sql") or found.plan):
-            return found
+    like: Attempt | None = attempt
+    while like is not None and (number := like.config.get("like")) is not None:
+        like = await attempts.get(session, attempt.job_id, int(number))
+        if like is not None and (like.config.get("sql") or like.plan):
+            return like
     return None
 
 
@@ -111,10 +111,10 @@ def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:
 
 
 def properties_of(environment: Environment, config: Mapping[str, str], parallelism: int | None) -> dict[str, str]:
-    made = {**config, **environment.properties}
+    properties = {**config, **environment.properties}
     if parallelism:
-        made["parallelism.default"] = str(parallelism)
-    return made
+        properties["parallelism.default"] = str(parallelism)
+    return properties
 
 
 async def compiled(
@@ -167,10 +167,10 @@ async def judge(
             return None
         path, base = start
         if not anew and (like := await _like(session, job, number)) is not None:
-            found = goes_on(base, like, path)
-            if found is None:
+            decided = goes_on(base, like, path)
+            if decided is None:
                 return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary="It runs as it did before.")
-            return found.verdict if isinstance(found, verdict.Comparison) else found
+            return decided.verdict if isinstance(decided, verdict.Comparison) else decided
         if base.attempt is None:
             return verdict.unknown("It is not known what made this state.")
         text = await _text(services, session, job, number)
@@ -211,11 +211,11 @@ async def _text(services: Services, session: Session, job: Job, number: int) -> 
     spec = SqlSpec.model_validate(version.spec)
     script = parse_script(text_of(spec))
     config = values(effective_config(job, cluster, project, version, script))
-    made = await environment(
+    env = await environment(
         services, session, job.project, script, uses=spec.libraries, open_secrets=True, table_options=config
     )
-    properties = properties_of(made, {**config, **python_properties(services, cluster, made)}, spec.parallelism)
-    return _Text(cluster, made, properties)
+    properties = properties_of(env, {**config, **python_properties(services, cluster, env)}, spec.parallelism)
+    return _Text(cluster, env, properties)
 
 
 async def _compile(services: Services, text: _Text) -> Plan:
@@ -304,10 +304,10 @@ async def _base(session: Session, job: Job, restore: RestoreRequest | None) -> t
     if current is not None and current.ended_at is None:
         return None, await plans.of_attempt(session, job.id, current.number)
     lineage = lineage_of(job.snapshot)
-    found = newest([p for p in points if restore is not None or p.attempt >= lineage.first], lineage.taken_up)
-    if found is None and restore is None and lineage.root is None:
+    point = newest([p for p in points if restore is not None or p.attempt >= lineage.first], lineage.taken_up)
+    if point is None and restore is None and lineage.root is None:
         return None
-    if found is None and restore is None and lineage.root is not None:
+    if point is None and restore is None and lineage.root is not None:
         return lineage.root, await plans.of_point(session, lineage.root)
-    made_by = found.attempt if found else job.current_attempt
-    return found.path if found else None, await plans.of_attempt(session, job.id, made_by)
+    made_by = point.attempt if point else job.current_attempt
+    return point.path if point else None, await plans.of_attempt(session, job.id, made_by)

@@ -108,18 +108,18 @@ async def candidates(
         name = row.name if row.project == project else f"{row.project}.{row.name}"
         registered[name] = [c.name for c in TableDefinition.model_validate(row.definition).columns]
     if (place := in_options(cursor.before, cursor.unclosed)) is not None:
-        found = await _options(services, project, cluster_name, uses, place, cursor)
-        return cursor.offset - len(place.typed), found[:MAX_CANDIDATES]
+        matches = await _options(services, project, cluster_name, uses, place, cursor)
+        return cursor.offset - len(place.typed), matches[:MAX_CANDIDATES]
     if cursor.unclosed and not cursor.unclosed.startswith("`"):
         return cursor.at, []  # a string, a comment
     tables = tables_in(cursor.others, registered)
     scope = scope_of(cursor.statement, tables)
     if words is None:
         words = [] if cursor.prefix else await _asked(services, cluster_name, cursor)
-    found = list(_named(cursor, scope, tables))
-    found += _said(words, {c.text.lower() for c in found}, cursor)
+    matches = list(_named(cursor, scope, tables))
+    matches += _said(words, {c.text.lower() for c in matches}, cursor)
     rank = {"column": 0, "table": 1}
-    ordered = sorted(set(found), key=lambda c: (rank.get(c.kind, 2), c.text.lower()))
+    ordered = sorted(set(matches), key=lambda c: (rank.get(c.kind, 2), c.text.lower()))
     return cursor.at, ordered[:MAX_CANDIDATES]
 
 
@@ -162,22 +162,22 @@ def _chain(name: str) -> str:
 
 def _said(words: Iterable[str], known_: set[str], cursor: Cursor) -> list[Candidate]:
     """What Flink's completer said, as candidates."""
-    found: list[Candidate] = []
+    matches: list[Candidate] = []
     if cursor.unclosed:
-        return found
+        return matches
     for said in words:
         name = said.removeprefix(_DEFAULT).replace("`", "")
         if not name.lower().startswith(cursor.word.lower()) or name.lower() in known_:
             continue
         if cursor.prefix:
             if name[:1].isalpha() and "(" not in name:
-                found.append(Candidate(written(name), "column", ".".join(cursor.prefix)))
+                matches.append(Candidate(written(name), "column", ".".join(cursor.prefix)))
         elif name != said:
-            found.append(Candidate(_chain(name), "table"))
+            matches.append(Candidate(_chain(name), "table"))
         elif _WORD.fullmatch(name) or " " in name or "." in name:
             kind = "keyword" if name.isupper() else "function" if "(" in name else "name"
-            found.append(Candidate(name if kind != "name" else _chain(name), kind))
-    return found
+            matches.append(Candidate(name if kind != "name" else _chain(name), kind))
+    return matches
 
 
 async def _asked(services: Services, cluster_name: str, cursor: Cursor) -> list[str]:
@@ -210,14 +210,14 @@ async def _options(
         names, kind = _of_columns(await known(services, project, cluster, uses, place.given), cursor), "option"
     else:
         names, kind = ["connector"], "option"
-    found = [n for n in names if n.lower().startswith(place.typed.lower()) and (place.of or n not in place.given)]
-    return [Candidate(n, kind, connector) for n in found]
+    matches = [n for n in names if n.lower().startswith(place.typed.lower()) and (place.of or n not in place.given)]
+    return [Candidate(n, kind, connector) for n in matches]
 
 
 def _of_columns(names: Sequence[str], cursor: Cursor) -> list[str]:
     """Options that have the name of a column in them, for each column of the table that is being written."""
     (columns,) = list(tables_in([cursor.statement], {}).values())[:1] or [[]]
-    found = []
+    matches = []
     for name in names:
-        found += [name.replace(COLUMN, column) for column in columns] if COLUMN in name else [name]
-    return found
+        matches += [name.replace(COLUMN, column) for column in columns] if COLUMN in name else [name]
+    return matches

@@ -226,12 +226,12 @@ async def as_it_was(
     )
 
 
-def python_properties(services: Services, cluster: Cluster, made: Environment) -> dict[str, str]:
+def python_properties(services: Services, cluster: Cluster, env: Environment) -> dict[str, str]:
     """What Python functions need of a session: their files, and an interpreter with PyFlink."""
-    if "python.files" not in made.properties:
-        return dict(made.properties)
+    if "python.files" not in env.properties:
+        return dict(env.properties)
     python = str(flink_python(services.settings.cache, cluster.flink_version))
-    return {**made.properties, "python.executable": python, "python.client.executable": python}
+    return {**env.properties, "python.executable": python, "python.client.executable": python}
 
 
 def _moves(script: Script) -> bool:

@@ -46,15 +46,15 @@ async def definitions(
     try:
         await gateway.prepare(session, environment.before, no_log)
         await gateway.execute(session, f"CREATE DATABASE {quoted_name(CATALOG, _READ_BACK)}")
-        made = {}
+        tables_made = {}
         for name, statement in tables.items():
             try:
                 await gateway.execute(session, placed(statement))
             except StatementFailed as error:
                 raise refused(statement, error, environment.secrets) from error
-            made[name] = await _shown(gateway, session, statement, DATABASE, name)
-            await _check_same(gateway, session, statement, name, made[name])
-        return made
+            tables_made[name] = await _shown(gateway, session, statement, DATABASE, name)
+            await _check_same(gateway, session, statement, name, tables_made[name])
+        return tables_made
     finally:
         await gateway.close(session)
 

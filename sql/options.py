@@ -46,8 +46,8 @@ _kept: dict[tuple[str, ...], tuple[float, list[str]]] = {}
 
 def told(pattern: re.Pattern[str], message: str) -> list[str]:
     """The list that a message of Flink's ends with, a name a line."""
-    found = pattern.search(re.sub(r"\n\s*\n", "\n", message))
-    return [line.split()[0] for line in found.group(1).splitlines() if line] if found else []
+    match = pattern.search(re.sub(r"\n\s*\n", "\n", message))
+    return [line.split()[0] for line in match.group(1).splitlines() if line] if match else []
 
 
 async def known(
@@ -85,11 +85,11 @@ def _keep(key: tuple[str, ...], names: list[str]) -> None:
 
 
 async def _newest(services: Services, session: Session, project: str) -> list[Use]:
-    found: dict[str, Use] = {}
+    newest: dict[str, Use] = {}
     for row in await resources.libraries(session, project):
         if row.kind == "jar" and row.state == "READY":
-            found[row.name] = Use(name=row.name, version=row.version)
-    return list(found.values())
+            newest[row.name] = Use(name=row.name, version=row.version)
+    return list(newest.values())
 
 
 _CHOICES = re.compile(r"Expected one of: \[+([\w, .-]+)\]|(Unrecognized option for boolean)")
@@ -102,8 +102,8 @@ async def values(
     async with services.database.read() as session:
         row = await clusters.get(session, cluster)
         libraries = list(uses) or await _newest(services, session, project)
-    found = (project, cluster, row.flink_version, *(f"{u.name}@{u.version}" for u in libraries))
-    kept = (*found, "value", key, given.get("connector", ""))
+    scope = (project, cluster, row.flink_version, *(f"{u.name}@{u.version}" for u in libraries))
+    kept = (*scope, "value", key, given.get("connector", ""))
     at, names = _kept.get(kept, (0.0, []))
     if clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
         return names
@@ -119,10 +119,10 @@ async def _values(
     services: Services, project: str, cluster: Cluster, libraries: Sequence[Use], given: dict[str, str], key: str
 ) -> list[str]:
     async with services.database.read() as session:
-        made = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
+        env = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
     gateway, handle = await services.engines.compiler(cluster).open_session({})
     try:
-        await gateway.prepare(handle, made.before, no_log)
+        await gateway.prepare(handle, env.before, no_log)
         if key == "format" or key.endswith(".format"):
             tried = {"connector": "filesystem", "path": "/"}
             asked = [(f, await _refusal(gateway, handle, _READ, {**tried, "format": f})) for f in FORMATS]
@@ -147,10 +147,10 @@ _NOT_THERE = re.compile(r"Could not find any (format )?factory for identifier '(
 async def remedy(services: Services, project: str, cluster: str, uses: Sequence[Use], message: str) -> str | None:
     """What to do about a connector or a format that Flink's message misses; None when it misses none. The libraries of
     the project that are not in use are tried one by one."""
-    if (found := _NOT_THERE.search(message)) is None:
+    if (match := _NOT_THERE.search(message)) is None:
         return None
-    what, name = "format" if found.group(1) else "connector", found.group(2)
-    given = {"connector": "filesystem", "path": "/", "format": name} if found.group(1) else {"connector": name}
+    what, name = "format" if match.group(1) else "connector", match.group(2)
+    given = {"connector": "filesystem", "path": "/", "format": name} if match.group(1) else {"connector": name}
     having = []
     try:
         async with services.database.read() as session:
@@ -170,10 +170,10 @@ async def remedy(services: Services, project: str, cluster: str, uses: Sequence[
 
 async def _has(services: Services, project: str, cluster: Cluster, use: Use, given: dict[str, str]) -> bool:
     async with services.database.read() as session:
-        made = await environment(services, session, project, EMPTY, uses=[use], open_secrets=False)
+        env = await environment(services, session, project, EMPTY, uses=[use], open_secrets=False)
     gateway, handle = await services.engines.compiler(cluster).open_session({})
     try:
-        await gateway.prepare(handle, made.before, no_log)
+        await gateway.prepare(handle, env.before, no_log)
         return _NOT_THERE.search(await _refusal(gateway, handle, _READ, given)) is None
     finally:
         await gateway.close(handle)
@@ -195,10 +195,10 @@ async def _asked(
     services: Services, project: str, cluster: Cluster, libraries: Sequence[Use], given: dict[str, str]
 ) -> list[str]:
     async with services.database.read() as session:
-        made = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
+        env = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
     gateway, handle = await services.engines.compiler(cluster).open_session({})
     try:
-        await gateway.prepare(handle, made.before, no_log)
+        await gateway.prepare(handle, env.before, no_log)
         if "connector" not in given:
             return told(_FACTORIES, await _refusal(gateway, handle, _READ, {"connector": UNKNOWN}))
         names: set[str] = set()

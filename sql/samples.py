@@ -55,10 +55,10 @@ async def _confirmed(
         if len(rows) != len(inferred.lines[:MAX_RECORDS]):
             _, _, why = await _rows(services, runs, project, cluster, inferred, folder, lenient=False)
             raise InvalidInput(f"Flink cannot read the samples: {why}", code="bad_sample", field="samples")
-        found = read_back(inferred, rows)
-        if found is inferred:
+        checked = read_back(inferred, rows)
+        if checked is inferred:
             return inferred, None
-        inferred = found
+        inferred = checked
     return inferred, None
 
 

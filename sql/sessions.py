@@ -134,10 +134,10 @@ class Sessions:
             async with self._services.database.read() as session:
                 row = await rows.get(session, id_)
                 cluster = await clusters.get(session, row.cluster)
-                made = await self._environment(session, row, script)
+                env = await self._environment(session, row, script)
             uses = [Use.model_validate(u) for u in row.libraries]
             async with pointing_to_libraries(self._services, row.project, row.cluster, uses):
-                answer = await self._answered(row, cluster, statement, made, limits, materialize)
+                answer = await self._answered(row, cluster, statement, env, limits, materialize)
             await self._remember(row, script, statement)
             self._kept[id_] = asyncio.get_running_loop().time()
             return answer
@@ -147,7 +147,7 @@ class Sessions:
         row: SqlSession,
         cluster: Cluster,
         statement: Statement,
-        made: Environment,
+        env: Environment,
         limits: Limits,
         materialize: bool,
     ) -> Answer:
@@ -158,10 +158,10 @@ class Sessions:
             try:
                 if gateway is None or row.handle is None:
                     raise SessionGone("The session has no gateway.")
-                answer = await self._run(row, gateway, row.handle, statement, made, limits, materialize)
+                answer = await self._run(row, gateway, row.handle, statement, env, limits, materialize)
                 break
             except StatementFailed as error:
-                raise refused(statement, error, made.secrets) from error
+                raise refused(statement, error, env.secrets) from error
             except (SessionGone, Unreachable) as error:
                 if last or (isinstance(error, Unreachable) and error.sent and statement.first in SETUP):
                     raise
@@ -172,11 +172,9 @@ class Sessions:
     async def _environment(self, session: Session, row: SqlSession, script: Script) -> Environment:
         uses = [Use.model_validate(u) for u in row.libraries]
         moved = any(s.lstrip()[:3].upper() == "USE" for s in row.setup)
-        made = await environment(
-            self._services, session, row.project, script, uses=uses, open_secrets=True, moved=moved
-        )
+        env = await environment(self._services, session, row.project, script, uses=uses, open_secrets=True, moved=moved)
         # What was made earlier may show secrets that this statement does not name.
-        return replace(made, secrets=await hidden(self._services, session, row.project))
+        return replace(env, secrets=await hidden(self._services, session, row.project))
 
     async def _run(
         self,
@@ -184,18 +182,18 @@ class Sessions:
         gateway: SqlGateway,
         handle: str,
         statement: Statement,
-        made: Environment,
+        env: Environment,
         limits: Limits,
         materialize: bool,
     ) -> Answer:
         # A table that was registered after the session was made.
-        for ddl in made.before:
+        for ddl in env.before:
             if ddl.startswith(("CREATE TABLE", "CREATE DATABASE")):
                 with contextlib.suppress(StatementFailed):
                     await gateway.execute(handle, ddl)
         if statement.kind is StatementKind.QUERY:
-            return await self._query(row, gateway, handle, statement, made, limits, materialize)
-        operation = await gateway.start(handle, made.script.text)
+            return await self._query(row, gateway, handle, statement, env, limits, materialize)
+        operation = await gateway.start(handle, env.script.text)
         answer, token = Answer(), 0
         try:
             while True:
@@ -204,7 +202,7 @@ class Sessions:
                     await asyncio.sleep(waits.STATEMENT_PAUSE_SECONDS)
                     continue
                 answer.columns = answer.columns or [{"name": c["name"]} for c in page.columns]
-                answer.rows += [_scrubbed(r["fields"], made.secrets) for r in page.rows]
+                answer.rows += [_scrubbed(r["fields"], env.secrets) for r in page.rows]
                 if page.next is None or len(answer.rows) >= MAX_RESULT_ROWS:
                     answer.truncated = page.next is not None
                     return answer
@@ -218,12 +216,12 @@ class Sessions:
         gateway: SqlGateway,
         handle: str,
         statement: Statement,
-        made: Environment,
+        env: Environment,
         limits: Limits,
         materialize: bool,
     ) -> Answer:
-        if any(not r.read for r in made.rights.values()):
-            await explained(gateway, handle, [statement], made)
+        if any(not r.read for r in env.rights.values()):
+            await explained(gateway, handle, [statement], env)
         async with self._services.database.read() as session:
             engine = self._services.engines.workbench(await clusters.get(session, row.cluster))
         run = Run(
@@ -231,9 +229,9 @@ class Sessions:
             engine,
             gateway,
             handle,
-            [Stream("", made.script.text)],
+            [Stream("", env.script.text)],
             limits,
-            secrets=made.secrets,
+            secrets=env.secrets,
             materialize=materialize,
             owns_session=False,
         )
@@ -273,11 +271,11 @@ class Sessions:
                 return Rebuilt()
             cluster = await clusters.get(session, row.cluster)
             uses = [Use.model_validate(u) for u in row.libraries]
-            made = await environment(
+            env = await environment(
                 services, session, row.project, EMPTY, uses=uses, open_secrets=True, everything=True
             )
         engine = services.engines.workbench(cluster)
-        gateway, handle = await self._open(engine, cluster, row, made)
+        gateway, handle = await self._open(engine, cluster, row, env)
         rebuilt = Rebuilt(reset=dict(current.settings))
         async with AsyncExitStack() as undo:
             undo.push_async_callback(gateway.close, handle)
@@ -299,18 +297,18 @@ class Sessions:
         return rebuilt
 
     async def _open(
-        self, engine: SqlWorkbench, cluster: Cluster, row: SqlSession, made: Environment
+        self, engine: SqlWorkbench, cluster: Cluster, row: SqlSession, env: Environment
     ) -> tuple[SqlGateway, str]:
-        properties = {**row.config, **python_properties(self._services, cluster, made)}
+        properties = {**row.config, **python_properties(self._services, cluster, env)}
         try:
             gateway, handle = await engine.open_session({**properties, "pipeline.name": f"session {row.id[:8]}"})
         except Rejected as error:
             raise InvalidInput(error.message, code="no_gateway", field="cluster") from error
         try:
-            await gateway.prepare(handle, made.before, no_log)
+            await gateway.prepare(handle, env.before, no_log)
         except Rejected as error:
             await gateway.close(handle)
-            raise InvalidInput(scrub(error.message, made.secrets), code="sql_invalid", field="libraries") from error
+            raise InvalidInput(scrub(error.message, env.secrets), code="sql_invalid", field="libraries") from error
         return gateway, handle
 
     async def complete(self, id_: str, text: str, position: int) -> list[str]:

@@ -233,8 +233,8 @@ def _failed(statement: Statement, error: StatementFailed, report: Report, *, shi
             caused_by=report.failed.get(missing.group(1) or missing.group(2)) if missing else None,
         )
     )
-    if made := created_by(statement.tokens):
-        report.failed[made[-1]] = statement.number
+    if table := created_by(statement.tokens):
+        report.failed[table[-1]] = statement.number
 
 
 _MAKES = ("TABLE", "VIEW", "FUNCTION")

@@ -140,16 +140,16 @@ class Deployment:
         if not context.since(2):
             journal.display()
         opening = self._opening(choice.path, choice.why, new.cause, automatic=new.automatic, repeat=repeat)
-        seen: c.Seen | None = None
+        observed: c.Seen | None = None
         if context.since(2):
             started = await self._start(opening, new.patience)
             await self._submission.submit(started.submitted)
-            seen = started.seen
+            observed = started.seen
         else:
             await self._open(opening)
             await self._submission.submit()
         if context.is_live():
-            await self._follow(new.patience, seen)
+            await self._follow(new.patience, observed)
 
     def check_started(self) -> None:
         """Raise `Failed` unless the job runs, or has run to its end."""
@@ -233,19 +233,19 @@ class Deployment:
         try that is late must not be the one that writes it."""
         await self._open(opening)
 
-    async def _follow(self, patience: float | None, seen: c.Seen | None) -> None:
+    async def _follow(self, patience: float | None, observed: c.Seen | None) -> None:
         """The cluster has the attempt: follow it until it runs or ends. `seen` is how, when that is known already."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         s.basis = Basis.NEWEST
         journal.set_state(JobState.DEPLOYED, "the cluster has accepted it")
         accepted = journal.attempt_change(AttemptState.ACCEPTED)
-        if seen is None:
+        if observed is None:
             journal.write_in_background("accepted", attempts=accepted)
             with context.may_leave():
                 answer = await calls.await_running(context.attempt_in().model_copy(update={"patience": patience}))
         else:
             journal.owe(accepted)
-            answer = seen
+            answer = observed
         if answer.trouble is not None:
             await self._abandon(answer.trouble, answer.why or "its restore fails")
         elif answer.observation is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from api.deps import Bench
+from api.deps import SqlRuntime
 from api.inference import database
 from api.inference.schemas import InferenceBody, InferenceOut
 from core.errors import InvalidInput
@@ -28,7 +28,7 @@ _JDBC = re.compile(r"^jdbc:postgresql://([A-Za-z0-9.-]+)(?::(\d{1,5}))?/([A-Za-z
 _USES: TypeAdapter[list[Use]] = TypeAdapter(list[Use])
 
 
-async def infer(services: Services, bench: Bench, project: str, body: InferenceBody) -> InferenceOut:
+async def infer(services: Services, bench: SqlRuntime, project: str, body: InferenceBody) -> InferenceOut:
     """Raises `NotFound`, and `InvalidInput` when nothing can be inferred from it."""
     async with services.database.read() as session:
         await jobs.project(session, project)
@@ -114,7 +114,7 @@ async def _of_kafka(services: Services, runs: Runs, project: str, body: Inferenc
     }
     with_ = ", ".join(f"{quoted(k)} = {quoted(v)}" for k, v in reading.items())
     sql = f"CREATE TABLE `records` (`value` STRING) WITH ({with_});\nSELECT `value` FROM `records`"
-    wanted = RunRequest(
+    request = RunRequest(
         project=project,
         cluster=body.cluster,
         script=parse(sql),
@@ -122,7 +122,7 @@ async def _of_kafka(services: Services, runs: Runs, project: str, body: Inferenc
         limits=Limits(rows=body.records, seconds=60),
         asked={"kind": "sample"},
     )
-    run = await start(services, runs, wanted)
+    run = await start(services, runs, request)
     async for _ in run.listen():
         pass
     (stream,) = run.streams

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from api.deps import Bench
+from api.deps import SqlRuntime
 from api.previews import schemas as out
 from api.scripts import rows_of
 from core.config import check_config
@@ -21,10 +21,10 @@ ORDER = ["FAILED", "INTERRUPTED", "ABANDONED", "STOPPED", "LIMITED", "FINISHED"]
 """Of the ends of its streams a preview has the first one in this order."""
 
 
-async def preview(services: Services, bench: Bench, body: out.PreviewBody) -> out.PreviewOut:
+async def preview(services: Services, bench: SqlRuntime, body: out.PreviewBody) -> out.PreviewOut:
     """Start one. Raises `InvalidInput`, `Conflict`."""
     check_config(body.config, "config")
-    wanted = RunRequest(
+    request = RunRequest(
         project=body.project,
         cluster=body.cluster,
         script=parse(filled(body.sql, body.variables, field="variables")),
@@ -34,13 +34,13 @@ async def preview(services: Services, bench: Bench, body: out.PreviewBody) -> ou
         config=body.config,
         asked={"kind": "preview", **body.model_dump(mode="json")},
     )
-    return await get(services, (await start(services, bench.runs, wanted)).id)
+    return await get(services, (await start(services, bench.runs, request)).id)
 
 
-async def debug(services: Services, bench: Bench, body: out.DebugBody) -> out.PreviewOut:
+async def debug(services: Services, bench: SqlRuntime, body: out.DebugBody) -> out.PreviewOut:
     """Start one of a whole script. Raises `InvalidInput`, `Conflict`."""
     check_config(body.config, "config")
-    wanted = RunRequest(
+    request = RunRequest(
         project=body.project,
         cluster=body.cluster,
         script=parse(filled(body.sql, body.variables, field="variables")),
@@ -51,7 +51,7 @@ async def debug(services: Services, bench: Bench, body: out.DebugBody) -> out.Pr
         asked={"kind": "debug", **body.model_dump(mode="json")},
         sources={name: await rows_of(services, body.project, name, source) for name, source in body.sources.items()},
     )
-    return await get(services, (await start(services, bench.runs, wanted)).id)
+    return await get(services, (await start(services, bench.runs, request)).id)
 
 
 async def get(services: Services, run_id: str) -> out.PreviewOut:
@@ -95,7 +95,7 @@ async def latest(services: Services, project: str) -> list[out.PreviewOut]:
     return [_show(streams) for streams in runs.values()]
 
 
-async def stop(services: Services, bench: Bench, run_id: str) -> None:
+async def stop(services: Services, bench: SqlRuntime, run_id: str) -> None:
     """Fine when it has ended. One that another API process streams is stopped by giving its lease up."""
     async with services.database.read() as session:
         rows = await previews.of_run(session, run_id)
@@ -106,7 +106,7 @@ async def stop(services: Services, bench: Bench, run_id: str) -> None:
         await previews.give_up(services.database, run_id)
 
 
-async def resume(services: Services, bench: Bench, run_id: str) -> out.PreviewOut:
+async def resume(services: Services, bench: SqlRuntime, run_id: str) -> out.PreviewOut:
     """The same request as a new preview. Raises `InvalidInput` for what was no request of a person."""
     async with services.database.read() as session:
         request = dict((await previews.of_run(session, run_id))[0].request)

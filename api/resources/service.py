@@ -46,11 +46,11 @@ async def import_tables(services: Services, project: str, body: ImportBody) -> l
     async with services.database.read() as session:
         await jobs.project(session, project)
         cluster = await clusters.get(session, body.cluster)
-        made = await environment(services, session, project, script, uses=body.libraries, open_secrets=False)
-    engine, properties = services.engines.compiler(cluster), python_properties(services, cluster, made)
+        env = await environment(services, session, project, script, uses=body.libraries, open_secrets=False)
+    engine, properties = services.engines.compiler(cluster), python_properties(services, cluster, env)
     try:
         async with planning(services.settings, "Reading the tables"):
-            definitions = await importing.definitions(engine, made, statements, properties)
+            definitions = await importing.definitions(engine, env, statements, properties)
     except Rejected as error:
         raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
     imported = []

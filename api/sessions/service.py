@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.deps import Bench
+from api.deps import SqlRuntime
 from api.sessions import schemas as out
 from core import config as rules
 from services import Services
@@ -10,7 +10,7 @@ from store import jobs, sessions
 from store.tables import SqlSession
 
 
-async def create(bench: Bench, body: out.NewSession) -> out.SessionOut:
+async def create(bench: SqlRuntime, body: out.NewSession) -> out.SessionOut:
     return _show(await bench.sessions.create(body.project, body.cluster, body.name, body.config, body.libraries))
 
 
@@ -27,7 +27,7 @@ async def get(services: Services, session_id: str) -> out.SessionOut:
         return _show(await sessions.get(session, session_id))
 
 
-async def execute(bench: Bench, session_id: str, body: out.StatementBody) -> out.StatementOut:
+async def execute(bench: SqlRuntime, session_id: str, body: out.StatementBody) -> out.StatementOut:
     answer = await bench.sessions.execute(session_id, body.statement, body.limits, materialize=body.materialize)
     rebuilt = None
     if answer.rebuilt is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.deps import Bench
+from api.deps import SqlRuntime
 from api.sql import schemas as out
 from core.config import check_config
 from core.effects import Rejected
@@ -48,7 +48,7 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
     return found
 
 
-async def complete(services: Services, bench: Bench, body: out.CompleteBody) -> out.CompleteOut:
+async def complete(services: Services, bench: SqlRuntime, body: out.CompleteBody) -> out.CompleteOut:
     words, uses = None, body.libraries
     cursor = cursor_in(body.sql, min(body.position, len(body.sql)))
     if body.session is not None:

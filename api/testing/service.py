@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.deps import Bench
+from api.deps import SqlRuntime
 from api.scripts import rows_of
 from api.testing import schemas as out
 from core.errors import InvalidInput, NotFound
@@ -52,7 +52,7 @@ async def remove(services: Services, project: str, name: str) -> None:
 
 
 async def sample(
-    services: Services, bench: Bench, project: str, name: str, body: out.SampleBody
+    services: Services, bench: SqlRuntime, project: str, name: str, body: out.SampleBody
 ) -> tuple[out.TestSetOut, bool]:
     """Read some rows of each table, and keep them; and whether the test set is new. Raises `InvalidInput` when a table
     gives none."""
@@ -63,7 +63,7 @@ async def sample(
         if not chain:
             raise InvalidInput(f"{table[:100]!r} is not a table's name.", code="bad_table", field="tables")
         query = f"{setup}\nSELECT * FROM {quoted_name(*chain)}"
-        wanted = RunRequest(
+        request = RunRequest(
             project=project,
             cluster=body.cluster,
             script=parse(query),
@@ -73,7 +73,7 @@ async def sample(
             materialize=True,
             asked={"kind": "sample"},
         )
-        run = await start(services, bench.runs, wanted)
+        run = await start(services, bench.runs, request)
         async for _ in run.listen():
             pass
         (stream,) = run.streams
@@ -129,7 +129,7 @@ async def _tests(services: Services, job: Job, number: int) -> list[SqlTest]:
 
 
 async def put_test(
-    services: Services, bench: Bench, ref: str, number: int, name: str, body: out.TestBody
+    services: Services, bench: SqlRuntime, ref: str, number: int, name: str, body: out.TestBody
 ) -> tuple[out.TestOut, bool]:
     """Keep a test; and whether it is new. Raises `InvalidInput` when the script does not come to its end."""
     job, spec = await _version(services, ref, number)
@@ -156,7 +156,7 @@ def _check_finished(run: Run, what: str, field: str) -> None:
 
 
 async def compare(
-    services: Services, bench: Bench, ref: str, before: int, after: int, body: out.CompareBody, seconds: float
+    services: Services, bench: SqlRuntime, ref: str, before: int, after: int, body: out.CompareBody, seconds: float
 ) -> out.ComparisonOut:
     """What two versions write, given the same rows. Raises `NotFound`, and `InvalidInput` when one of them does not
     come to its end."""
@@ -179,7 +179,7 @@ async def remove_test(services: Services, ref: str, number: int, name: str) -> N
         await testsets.remove(session, await testsets.test(session, job.id, number, name))
 
 
-async def run(services: Services, bench: Bench, ref: str, number: int, seconds: float) -> list[testing.TestResult]:
+async def run(services: Services, bench: SqlRuntime, ref: str, number: int, seconds: float) -> list[testing.TestResult]:
     """Run the tests of a version, each for so many seconds at the most. Raises `NotFound` when there are none."""
     job, spec = await _version(services, ref, number)
     held_to = await _tests(services, job, number)

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from activities.programs import Programs
-from api.deps import Bench
+from api.deps import SqlRuntime
 from clusters.flink.gateway import Result
 from clusters.protocol import SqlProgram
 from core.jobs.restore import RestoreKind, RestorePoint
@@ -139,7 +139,7 @@ def once(tokenized: Counter[str], text: str) -> None:
 
 async def post(world: Services, path: str, **sent: Any) -> dict[str, Any]:
     runs = Runs()
-    async with client_of(world, Bench(runs, Sessions(world, runs))) as http:
+    async with client_of(world, SqlRuntime(runs, Sessions(world, runs))) as http:
         answer = await http.post(path, json=sent)
         assert answer.is_success, answer.text
     await runs.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from api.deps import Bench
+from api.deps import SqlRuntime
 from services import Services
 from sql.run_registry import Runs
 from sql.sessions import Sessions
@@ -86,7 +86,7 @@ async def test_clusters_lineage_and_orphans_are_listed(http: httpx.AsyncClient):
 
 async def test_columns_are_inferred_from_samples(services: Services):
     runs = Runs()
-    async with client_of(services, Bench(runs, Sessions(services, runs))) as http:
+    async with client_of(services, SqlRuntime(runs, Sessions(services, runs))) as http:
         await _inferred(http)
 
 
