@@ -10,7 +10,10 @@ from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
 from activities.logs import bind
+from core.config import Effective
+from core.errors import InvalidInput
 from core.jobs.records import Record
+from core.sql.script import EMPTY
 from services import Services
 from services.effective import effective_config
 from settings import clock, waits
@@ -83,7 +86,7 @@ class Recorder:
         if existing is not None and not _is_same(existing, request):
             return await self._conflict(request)
         if existing is None:
-            effective = effective_config(context.job, context.cluster, context.project, context.version)
+            effective = _effective(context)
             handle = await self._services.engines.get(context.cluster).reserve(request.flink_job_id)
             attempt = Attempt(
                 job_id=request.job_id,
@@ -130,6 +133,16 @@ class Recorder:
             ended=newest.ended_at is not None,
             revision=job.revision,
         )
+
+
+def _effective(context: attempts.Context) -> dict[str, Effective]:
+    """The configuration of an attempt. A text that is not taken any more sets nothing: the attempt is written down all
+    the same, and its submission says what is wrong with it."""
+    of = (context.job, context.cluster, context.project, context.version)
+    try:
+        return effective_config(*of)
+    except InvalidInput:
+        return effective_config(*of, EMPTY)
 
 
 def _is_same(row: Attempt, request: c.OpenAttempt) -> bool:

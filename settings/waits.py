@@ -316,6 +316,11 @@ async def within(seconds: float, what: str, *, code: str, remedy: str) -> AsyncI
         raise TooSlow(f"{what} took longer than {seconds:g} s.", code=code, remedy=remedy) from error
 
 
+LINEAGE_SECONDS = 20.0
+"""How long whoever asks for the lineage of all jobs waits for Flink to explain those without a plan; what is not
+explained by then is unknown, until somebody asks again."""
+
+
 def planning(settings: Settings, what: str) -> AbstractAsyncContextManager[None]:
     """For what Flink's planner does while somebody waits. Raises `TooSlow`."""
     remedy = "It may be too large, or the gateway too busy; PENSTOCK_PLAN_TIMEOUT is how long it may take."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clusters.protocol import CompiledPlan as Body
@@ -27,7 +27,7 @@ from services.effective import effective_config
 from settings import clock
 from settings.waits import planning
 from sql.environment import Environment, environment, python_properties
-from sql.validate import explained_tables
+from sql.validate import Trial, explained_tables
 from store import attempts, clusters, jobs, plans
 from store.database import Session
 from store.tables import Attempt, Cluster, Job, PlanRow
@@ -261,12 +261,15 @@ async def tables_of(services: Services, job: Job, number: int) -> lineage.Lineag
         gateway, handle = await services.engines.compiler(text.cluster).open_session(text.properties)
         try:
             await gateway.prepare(handle, text.environment.before, no_log)
-            await gateway.set_up(handle, script, no_log)
+            trial = Trial()
+            for statement in script.setup:
+                await trial.run(gateway, handle, statement)
             for statement in script.inserts:
                 used = await explained_tables(gateway, handle, statement)
                 reads |= set(used.reads)
                 writes |= set(used.writes)
-            uses = {full: await _use(gateway, handle, full) for full in reads | writes}
+            secrets = text.environment.secrets
+            uses = {full: await _use(gateway, handle, full, secrets) for full in reads | writes}
         except EngineError as error:
             error.message = scrub(error.message, text.environment.secrets)
             raise
@@ -275,8 +278,9 @@ async def tables_of(services: Services, job: Job, number: int) -> lineage.Lineag
     return lineage.Lineage(reads=[uses[t] for t in sorted(reads)], writes=[uses[t] for t in sorted(writes)])
 
 
-async def _use(gateway: SqlGateway, handle: str, full: str) -> lineage.TableUse:
+async def _use(gateway: SqlGateway, handle: str, full: str, secrets: Sequence[str]) -> lineage.TableUse:
     options = await gateway.options(handle, quoted_name(*full.split(".")))
+    options = {key: scrub(value, secrets) for key, value in options.items()}
     place = lineage.place_of_options(options)
     return lineage.TableUse(table=full, place=place, connector=options.get("connector"))
 

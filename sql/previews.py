@@ -104,6 +104,7 @@ async def _start(services: Services, runs: Runs, request: RunRequest) -> Run:
     try:
         async with planning(services.settings, "Preparing the preview"):
             await _set_up(gateway, session, env, opened)
+            sources: dict[str, Given] = {}
             if request.sources is not None:
                 validation = await explained(gateway, session, opened.inserts, env)
                 sources = request.sources
@@ -125,6 +126,7 @@ async def _start(services: Services, runs: Runs, request: RunRequest) -> Run:
             secrets=env.secrets,
             materialize=request.materialize or debugging,
             folder=rows if debugging else None,
+            given=sources,
         )
         runs.add(run)
         await run.write_down(request.project, cluster.name, request.asked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -50,6 +50,7 @@ class Run:
         materialize: bool,
         owns_session: bool = True,
         folder: str | None = None,
+        given: Collection[str] = (),
     ):
         self.id = str(uuid.uuid4())
         self.streams, self.limits = streams, limits
@@ -59,6 +60,8 @@ class Run:
         self._services, self._engine, self._gateway, self._session = services, engine, gateway, session
         self._secrets, self._materialize, self._owns_session = secrets, materialize, owns_session
         self._folder = folder
+        self.given = frozenset(given)
+        """The tables that rows stand in for."""
         self._changed = asyncio.Condition()
         self._stop = asyncio.Event()
         self._why: tuple[Ended, str] = (Ended.STOPPED, "it was stopped")

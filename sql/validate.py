@@ -168,8 +168,26 @@ def summary(report: Report, environment: Environment) -> Validation:
     )
 
 
+@dataclass
+class Trial:
+    """Sets a session up as a script says, and leaves what is outside of it as it is: `catalog` is where the script
+    stands, `own` are those that end with the session."""
+
+    catalog: str = CATALOG
+    own: set[str] = field(default_factory=lambda: {CATALOG})
+
+    async def run(self, gateway: SqlGateway, session: str, statement: Statement) -> str:
+        """Carry out a statement, or say why it is not tried. Raises `StatementFailed`."""
+        text, why = harmless(statement, self.catalog, self.own)
+        if text is not None:
+            await gateway.execute(session, text)
+            self.catalog = _catalog_after(statement, self.catalog)
+            self.own |= _in_memory(statement)
+        return why
+
+
 async def _run(gateway: SqlGateway, session: str, script: Script, report: Report, queries: bool) -> None:
-    catalog, own = CATALOG, {CATALOG}
+    trial = Trial()
     asked = script.queries if queries else []
     for statement in sorted([*script.setup, *script.inserts, *asked], key=lambda s: s.number):
         planned = statement.kind in (StatementKind.INSERT, StatementKind.QUERY)
@@ -185,13 +203,8 @@ async def _run(gateway: SqlGateway, session: str, script: Script, report: Report
             if planned:
                 await explain(gateway, session, statement, info, report)
                 continue
-            text, why = harmless(statement, catalog, own)
-            if text is None:
+            if why := await trial.run(gateway, session, statement):
                 report.warnings.append(ScriptWarning(statement=statement.number, line=statement.line, message=why))
-                continue
-            await gateway.execute(session, text)
-            catalog = _catalog_after(statement, catalog)
-            own |= _in_memory(statement)
         except StatementFailed as error:
             _failed(statement, error, report, shift=1 if planned else 0)
 

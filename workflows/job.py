@@ -148,6 +148,9 @@ class JobWorkflow:
     @workflow.run
     async def run(self, snapshot: JobSnapshot) -> None:
         """From `snapshot` on, until the job is deleted."""
+        if snapshot.generation > GENERATION:
+            # Its task fails, and is tried again by a worker that knows what such a run does.
+            raise RuntimeError(f"a run of generation {snapshot.generation}; this worker knows {GENERATION}")
         self._journal.display()
         if self._s.check_at is None:
             self._plan_check()

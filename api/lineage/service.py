@@ -90,12 +90,13 @@ async def _known(services: Services, project: str | None) -> tuple[list[JobLinea
     async with services.database.read() as session:
         rows = list(await plans.lineage(session, project))
     lineages, unknown = [], []
+    until = clock.monotonic() + waits.LINEAGE_SECONDS
     for job, stored, version in rows:
         if traits(job.type).runs_cluster:
             continue
         name = f"{job.project}:{job.name}"
         lineage = Lineage.model_validate(stored) if stored is not None else await _declared(services, job, version)
-        if lineage is None and version.plan_why:
+        if lineage is None and version.plan_why and clock.monotonic() < until:
             lineage = await _without_plan(services, job, version)
         if lineage is None:
             unknown.append(name)

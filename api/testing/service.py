@@ -168,6 +168,10 @@ async def compare(
         run = await testing.finished(services, bench.runs, job, spec, inputs, seconds, allow_unread=True)
         _check_finished(run, f"Version {number}", "sources")
         runs.append(run)
+    if unread := sorted(set(inputs) - runs[0].given - runs[1].given):
+        raise InvalidInput(
+            f"Neither version reads {', '.join(unread)}.", code="source_not_read", field=f"sources.{unread[0]}"
+        )
     sinks = testing.changes(*runs)
     return out.ComparisonOut(before=before, after=after, same=all(sink.same for sink in sinks), sinks=sinks)
 

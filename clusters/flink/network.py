@@ -60,7 +60,7 @@ class Network:
             self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
             more["ssl"] = self._tls
         try:
-            limit = self._limit(timeout or self._timeout)
+            limit = self._limit(timeout or self._timeout, most=2 if files is not None else 10)
             async with self._session().request(method, url, allow_redirects=False, timeout=limit, **more) as answer:
                 return Response(answer.status, await answer.read())
         except aiohttp.ConnectionTimeoutError as error:
@@ -79,8 +79,12 @@ class Network:
             )
         return self._made
 
-    def _limit(self, seconds: float) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(connect=CONNECT_SECONDS + seconds, sock_connect=CONNECT_SECONDS, sock_read=seconds)
+    def _limit(self, seconds: float, *, most: float) -> aiohttp.ClientTimeout:
+        """A server that takes or gives a little now and then is given up after `most` times as long."""
+        waiting = CONNECT_SECONDS + seconds
+        return aiohttp.ClientTimeout(
+            total=waiting + most * seconds, connect=waiting, sock_connect=CONNECT_SECONDS, sock_read=seconds
+        )
 
     async def aclose(self) -> None:
         if self._made is not None:

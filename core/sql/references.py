@@ -114,7 +114,10 @@ def _options_in_create(parts: Sequence[Token]) -> dict[str, str] | None:
     if "TABLE" not in words[1:3] or "LIKE" in words or "WITH" not in words:
         return None
     last = parts[len(words) - words[::-1].index("WITH") :]
-    if any(t.kind is Kind.ESCAPED for t in last):
+    # Plain strings to the end and nothing else: two in a row are one, and a string may have a word in front of it.
+    shape = [t.text if t.kind is Kind.OTHER else t.kind for t in last]
+    each = [Kind.STRING, "=", Kind.STRING]
+    if shape != ["(", *each, *[",", *each] * (len(shape) // 4 - 1), ")"]:
         return None
     return {literal(key.text): literal(value.text) for key, value in options_in(last)}
 
@@ -261,13 +264,27 @@ def _remedy(key: str) -> str:
 
 def check_script(script: Script) -> None:
     """Raise `InvalidInput` with the place when a script has a secret in clear: in an option, a SET or a hint."""
-    for key, value in options_in(script.tokens):
-        name = literal(key.text)
-        if in_clear(name, literal(value.text)):
+    every = script.tokens
+    for at in range(len(every) - 2):
+        key, sign = every[at], every[at + 1]
+        if key.kind is Kind.STRING and sign.text == "=" and _is_in_clear(literal(key.text), every[at + 2 : at + 5]):
             line, column = script.place(key)
+            name = literal(key.text)
             raise InvalidInput(
                 f"Line {line}, column {column}: the option {name} has a secret in clear.",
                 code="secret_in_clear",
                 field="spec.sql",
                 remedy=_remedy(name),
             )
+
+
+def _is_in_clear(name: str, value: Sequence[Token]) -> bool:
+    """Whether the tokens behind `'name' =` begin with a secret. A reference stands in a plain string only: of others
+    (`E'text'`, `U&'text'`, `N'text'`) all that is sensitive is in clear."""
+    if value[0].kind is Kind.STRING:
+        return in_clear(name, literal(value[0].text))
+    at = 2 if len(value) > 1 and value[1].text == "&" else 1
+    is_prefixed = value[0].kind is Kind.WORD and len(value) > at and value[at].kind is Kind.STRING
+    if value[0].kind is not Kind.ESCAPED and not is_prefixed:
+        return False
+    return is_sensitive(name) or any(_URL_LOGIN.search(token.text) for token in value[: at + 1])

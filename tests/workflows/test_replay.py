@@ -7,6 +7,8 @@ in any commit since `FIRST` stays as it is. New ones are kept, in a folder of th
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from core.jobs.snapshot import GENERATION
 from worker.main import WORKFLOWS, runner
+from workflows.job import JobWorkflow
 
 FIRST = "42b608a"
 FOLDER = Path(__file__).with_name("histories")
@@ -26,6 +30,17 @@ HISTORIES = sorted(FOLDER.rglob("*.json"))
 async def test_it_replays(path: Path):
     replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=runner())
     await replayer.replay_workflow(WorkflowHistory.from_json(f"job-p:{path.stem}", path.read_text()))
+
+
+async def test_a_run_of_a_later_generation_is_left_to_a_newer_worker():
+    """Its task fails instead of going on as an older version does; Temporal gives it to another worker."""
+    history = json.loads(HISTORIES[0].read_text())
+    (payload,) = history["events"][0]["workflowExecutionStartedEventAttributes"]["input"]["payloads"]
+    snapshot = json.loads(base64.b64decode(payload["data"])) | {"generation": GENERATION + 1}
+    payload["data"] = base64.b64encode(json.dumps(snapshot).encode()).decode()
+    replayer = Replayer(workflows=[JobWorkflow], data_converter=pydantic_data_converter, workflow_runner=runner())
+    with pytest.raises(Exception, match=f"generation {GENERATION + 1}"):
+        await replayer.replay_workflow(WorkflowHistory.from_json("job-p:j", json.dumps(history)))
 
 
 def test_there_are_histories():

@@ -120,6 +120,10 @@ class TestSecrets:
             "CREATE TABLE t (x INT) WITH ('connector'='jdbc', 'password' = 'a')",
             "SET 'my.secret' = 'a'",
             "SELECT 1\nFROM t /*+ OPTIONS('password'='a') */",
+            "CREATE TABLE t (x INT) WITH ('connector'='jdbc', 'password' = E'a')",
+            "CREATE TABLE t (x INT) WITH ('connector'='jdbc', 'password' = U&'a')",
+            "CREATE TABLE t (x INT) WITH ('connector'='jdbc', 'password' = N'a')",
+            "CREATE TABLE t (x INT) WITH ('connector'='jdbc', 'url' = E'jdbc:mysql://u:p@h/d')",
         ],
     )
     def test_in_a_script_it_is_refused_with_its_place(self, text):
@@ -127,6 +131,10 @@ class TestSecrets:
             check_script(parse(text))
         assert "Line " in error.value.message
         assert "penstock secrets set" in (error.value.remedy or "")
+
+    @pytest.mark.parametrize("text", ["SELECT 1 WHERE 'password' = name", "SELECT 'password' = a || 'x' FROM t"])
+    def test_a_comparison_is_no_option(self, text):
+        check_script(parse(text))
 
 
 class TestOptionsOfCreated:
@@ -146,6 +154,11 @@ class TestOptionsOfCreated:
             "other.db.c": {"connector": "c"},
             "default_database.d": {"o": "d"},
         }
+
+    @pytest.mark.parametrize("value", ["'or' 'ders'", "U&'\\0041'", "N'a'", "_UTF8'a'", "E'a'", "'a' || 'b'", "${x}"])
+    def test_not_of_one_with_anything_but_plain_strings(self, value: str):
+        text = f"CREATE TABLE a (id INT) WITH ('o' = 'a'); CREATE TABLE b (id INT) WITH ('o' = 'b', 'topic' = {value})"
+        assert self.options(text) == {"default_database.a": {"o": "a"}}
 
     @pytest.mark.parametrize(
         "more",
