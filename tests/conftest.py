@@ -146,6 +146,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, sqlite_templa
     url, template = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_template")
     name = f"t{os.getpid()}_{free_port()}"
     await _sql(url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await _sql(url, f"UPDATE installation SET id = '{uuid.uuid4().hex[:12]}'", database=name)
     made = Database(with_database(url, name))
     yield made
     await made.close()
@@ -159,11 +160,11 @@ def with_database(url: str, name: str) -> str:
     return parsed.render_as_string(hide_password=False)
 
 
-async def _sql(url: str, statement: str) -> None:
+async def _sql(url: str, statement: str, *, database: str = "postgres") -> None:
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = create_async_engine(with_database(url, "postgres"), isolation_level="AUTOCOMMIT")
+    engine = create_async_engine(with_database(url, database), isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.execute(text(statement))
     await engine.dispose()

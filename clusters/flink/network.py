@@ -65,7 +65,8 @@ class Network:
                 return Response(answer.status, await answer.read())
         except aiohttp.ConnectionTimeoutError as error:
             raise httpx.ConnectTimeout(str(error)) from error
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, UnicodeError) as error:
+            # A name that no host can have (`a..b`) is found out when it is looked up.
             raise httpx.ConnectError(str(error)) from error
         except TimeoutError as error:
             raise httpx.ReadTimeout(str(error)) from error

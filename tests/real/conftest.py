@@ -225,6 +225,8 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
     for job in made.flink.get("/jobs/overview").json()["jobs"]:
         if job["state"] not in ("FINISHED", "CANCELED", "FAILED"):
             made.flink.patch(f"/jobs/{job['jid']}", params={"mode": "cancel"})
+    if made.local.processes.find("taskmanager") is None:  # it has ended itself; the tests that come have slots
+        made.start("taskmanager")
 
 
 class GitRepository:

@@ -124,7 +124,7 @@ async def test_a_refused_connection_has_sent_nothing():
     assert not error.value.sent
 
 
-@pytest.mark.parametrize("url", ["http://nobody.invalid:8081", "http://[::1", "http://127.0.0.1:99999"])
+@pytest.mark.parametrize("url", ["http://nobody.invalid:8081", "http://a..b", "http://[::1", "http://127.0.0.1:99999"])
 async def test_an_address_of_nobody_has_sent_nothing(url: str):
     http = Http([url], "JobManager")
     with pytest.raises(Unreachable) as error:
