@@ -50,6 +50,7 @@ class OrphanWatch:
         reported = self._reported[cluster]
         new = {h for h in alive if h in self._suspects.get(cluster, set()) and h not in reported}
         gone = reported - alive.keys()
+        gone |= await self._owned_by_now(reported - gone)
         self._suspects[cluster] = set(alive)
         given_up = self._given_up.setdefault(cluster, set())
         if new or gone:
@@ -57,6 +58,14 @@ class OrphanWatch:
             given_up.update(await self._write(cluster, {h: alive[h] for h in new}, origins, gone, now))
         given_up.intersection_update(ref for ref in given_up if ref.handle in alive)
         return sorted(given_up, key=lambda ref: ref.handle)
+
+    async def _owned_by_now(self, handles: set[str]) -> set[str]:
+        """Those that are an open attempt on another cluster of ours, which is the same Flink: adopted there."""
+        if not handles:
+            return set()
+        async with self._database.read() as session:
+            owners = await orphans.owners(session, handles)
+        return {h for h in handles if h in owners and _is_open(*owners[h])}
 
     async def _write(
         self,

@@ -35,7 +35,9 @@ def state_of(stack: Stack, jid: str) -> str | None:
 
 
 def orphan(stack: Stack, jid: str) -> dict | None:
-    return next((o for o in stack.http.get("/orphans").json()["items"] if o["flink_job_id"] == jid), None)
+    """On the cluster `local`; others may be the same Flink."""
+    found = stack.http.get("/orphans", params={"cluster": "local"}).json()["items"]
+    return next((o for o in found if o["flink_job_id"] == jid), None)
 
 
 def recover(stack: Stack, *, dry: bool) -> list[dict]:
