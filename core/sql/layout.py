@@ -130,6 +130,7 @@ def _laid_out(pieces: list[_Piece]) -> str:
     _measure(pieces)
     lines: list[str] = []
     line, indent, begun = "", 0, False
+    above = ""  # what a text or a comment over several lines has in front of `line`, with its own line ends
     frames = [_Frame(0, 0, query=True)]
     for i, piece in enumerate(pieces):
         gap = piece.gap
@@ -140,16 +141,17 @@ def _laid_out(pieces: list[_Piece]) -> str:
             line += " " * gap
         else:
             if i:
-                lines += [line, ""] if gap is Gap.BLANK and not begun else [line]
+                lines += [above + line, ""] if gap is Gap.BLANK and not begun else [above + line]
+                above = ""
             indent = _indent(pieces, i, following, frames)
             line = " " * indent
         line += piece.text
         if (end := max(line.rfind("\n"), line.rfind("\r"))) >= 0:  # a text or a comment over several lines
-            lines.append(line[:end])
+            above += line[: end + 1]
             line = line[end + 1 :]
         begun = begun or not piece.is_comment
         _go_on(frames, pieces, i, following, indent)
-    return "\n".join([*lines, line])
+    return "\n".join([*lines, above + line])
 
 
 def _following(pieces: Sequence[_Piece]) -> list[int]:

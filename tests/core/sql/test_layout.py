@@ -58,6 +58,8 @@ class TestNothingElse:
     @settings(max_examples=600, deadline=None)
     @given(SOUP)
     @example(";,from")
+    @example("selectE'\\''\rE'\\''")
+    @example("select 'a\r\nb' /* c\rd */ from t")
     def test_whatever_is_written(self, text):
         try:
             before = kept(text)
