@@ -169,15 +169,13 @@ class Observer:
         sequence = int(now.timestamp() * 1000)
         told_before = self._told.setdefault(name, Told())
         told_before.only(known)
-        seen_now = compare(known, overview, sequence)
-        changes = [(row, observation) for row, observation in seen_now if told_before.is_due(row, observation)]
-        # Of the same state other words: they are for who looks, and no news to the workflow.
-        reworded = [(row, observation) for row, observation in seen_now if observation.state.value == row["seen"]]
-        reworded = [
-            (row, observation)
-            for row, observation in reworded
-            if observation.detail != row["detail"] and (row, observation) not in changes
-        ]
+        changes, reworded = [], []
+        for row, observation in compare(known, overview, sequence):
+            if told_before.is_due(row, observation):
+                changes.append((row, observation))
+            elif observation.state.value == row["seen"] and observation.detail != row["detail"]:
+                # Of the same state other words: they are for who looks, and no news to the workflow.
+                reworded.append((row, observation))
         # First told, then written: were we to die in between, the next look tells it again.
         await asyncio.gather(
             *(

@@ -26,7 +26,7 @@ from services import Services
 from services.effective import effective_config
 from settings import clock
 from settings.waits import planning
-from sql.environment import Environment, environment, python_properties
+from sql.environment import Environment, environment, prepared_session, python_properties
 from sql.validate import Trial, explained_tables
 from store import attempts, clusters, jobs, plans
 from store.database import Session
@@ -123,9 +123,8 @@ async def compiled(
     """What a script compiles to, without running any of it. Raises `Rejected` for what Flink refuses, `NotAPlan` for
     what runs but has no plan, `Unreachable`."""
     script = runnable(environment.script)
-    gateway, session = await engine.open_session({**properties, "pipeline.name": "compile"})
-    try:
-        await gateway.prepare(session, environment.before, no_log)
+    named = {**properties, "pipeline.name": "compile"}
+    async with prepared_session(engine, environment, named) as (gateway, session):
         await gateway.set_up(session, script, no_log)
         try:
             known = options_of_created(environment.before, script)
@@ -133,11 +132,6 @@ async def compiled(
         except (StatementFailed, NoPlan) as error:
             await _explained(gateway, session, script)
             raise NotAPlan(error.message) from error
-    except EngineError as error:
-        error.message = scrub(error.message, environment.secrets)
-        raise
-    finally:
-        await gateway.close(session)
     return read(without_secrets(body, environment.secrets))
 
 
@@ -257,24 +251,20 @@ async def tables_of(services: Services, job: Job, number: int) -> lineage.Lineag
     script = runnable(text.environment.script)
     reads: set[str] = set()
     writes: set[str] = set()
-    async with planning(services.settings, "Explaining the version"):
-        gateway, handle = await services.engines.compiler(text.cluster).open_session(text.properties)
-        try:
-            await gateway.prepare(handle, text.environment.before, no_log)
-            trial = Trial()
-            for statement in script.setup:
-                await trial.run(gateway, handle, statement)
-            for statement in script.inserts:
-                used = await explained_tables(gateway, handle, statement)
-                reads |= set(used.reads)
-                writes |= set(used.writes)
-            secrets = text.environment.secrets
-            uses = {full: await _use(gateway, handle, full, secrets) for full in reads | writes}
-        except EngineError as error:
-            error.message = scrub(error.message, text.environment.secrets)
-            raise
-        finally:
-            await gateway.close(handle)
+    engine = services.engines.compiler(text.cluster)
+    async with (
+        planning(services.settings, "Explaining the version"),
+        prepared_session(engine, text.environment, text.properties) as (gateway, handle),
+    ):
+        trial = Trial()
+        for statement in script.setup:
+            await trial.run(gateway, handle, statement)
+        for statement in script.inserts:
+            used = await explained_tables(gateway, handle, statement)
+            reads |= set(used.reads)
+            writes |= set(used.writes)
+        secrets = text.environment.secrets
+        uses = {full: await _use(gateway, handle, full, secrets) for full in reads | writes}
     return lineage.Lineage(reads=[uses[t] for t in sorted(reads)], writes=[uses[t] for t in sorted(writes)])
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from clusters.protocol import SqlSessions
+from clusters.sql import SqlGateway, scrub
+from core.effects import EngineError, no_log
 from core.errors import InvalidInput
 from core.libraries import LibraryState
 from core.specs import Use
@@ -224,6 +228,23 @@ async def as_it_was(
         libraries=libraries,
         tables=tables,
     )
+
+
+@asynccontextmanager
+async def prepared_session(
+    engine: SqlSessions, env: Environment, properties: Mapping[str, str]
+) -> AsyncIterator[tuple[SqlGateway, str]]:
+    """A session in which an environment is made, closed at the end. What the engine says against anything in it is
+    told without the values of secrets. Raises `Unreachable` when there is no gateway to ask, `Rejected`."""
+    gateway, session = await engine.open_session(properties)
+    try:
+        await gateway.prepare(session, env.before, no_log)
+        yield gateway, session
+    except EngineError as error:
+        error.message = scrub(error.message, env.secrets)
+        raise
+    finally:
+        await gateway.close(session)
 
 
 def python_properties(services: Services, cluster: Cluster, env: Environment) -> dict[str, str]:

@@ -6,14 +6,13 @@ from pydantic import ValidationError
 
 from clusters.protocol import SqlSessions
 from clusters.sql import SqlGateway, StatementFailed
-from core.effects import no_log
 from core.errors import InvalidInput
 from core.sql.ddl import definition_of, table_of
 from core.sql.references import check_script
 from core.sql.resources import TableDefinition
 from core.sql.script import Script, Statement, placed
 from core.sql.tokens import quoted_name
-from sql.environment import CATALOG, DATABASE, Environment
+from sql.environment import CATALOG, DATABASE, Environment, prepared_session
 from sql.previews import refused
 
 _READ_BACK = "penstock_import"
@@ -42,9 +41,8 @@ async def definitions(
 ) -> dict[str, TableDefinition]:
     """What Flink makes of each. Each definition is made again as it would be registered, and has to come out the same.
     Raises `InvalidInput` with Flink's words and their place, `Rejected`, `Unreachable`."""
-    gateway, session = await engine.open_session({**properties, "pipeline.name": "import"})
-    try:
-        await gateway.prepare(session, environment.before, no_log)
+    named = {**properties, "pipeline.name": "import"}
+    async with prepared_session(engine, environment, named) as (gateway, session):
         await gateway.execute(session, f"CREATE DATABASE {quoted_name(CATALOG, _READ_BACK)}")
         tables_made = {}
         for name, statement in tables.items():
@@ -55,8 +53,6 @@ async def definitions(
             tables_made[name] = await _shown(gateway, session, statement, DATABASE, name)
             await _check_same(gateway, session, statement, name, tables_made[name])
         return tables_made
-    finally:
-        await gateway.close(session)
 
 
 async def _shown(gateway: SqlGateway, session: str, statement: Statement, database: str, name: str) -> TableDefinition:

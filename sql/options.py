@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from clusters.sql import SqlGateway, StatementFailed
-from core.effects import EngineError, no_log
+from core.effects import EngineError
 from core.errors import InvalidInput, PenstockError
 from core.specs import Use
 from core.sql.script import EMPTY
 from core.sql.tokens import quoted
 from services import Services
 from settings import clock, waits
-from sql.environment import environment
+from sql.environment import environment, prepared_session
 from store import clusters, resources
 from store.database import Session
 from store.tables import Cluster
@@ -118,11 +118,7 @@ async def values(
 async def _values(
     services: Services, project: str, cluster: Cluster, libraries: Sequence[Use], given: dict[str, str], key: str
 ) -> list[str]:
-    async with services.database.read() as session:
-        env = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
-    gateway, handle = await services.engines.compiler(cluster).open_session({})
-    try:
-        await gateway.prepare(handle, env.before, no_log)
+    async with _session(services, project, cluster, libraries) as (gateway, handle):
         if key == "format" or key.endswith(".format"):
             tried = {"connector": "filesystem", "path": "/"}
             asked = [(f, await _refusal(gateway, handle, _READ, {**tried, "format": f})) for f in FORMATS]
@@ -135,10 +131,8 @@ async def _values(
             missing = [name for name in told(_MISSING, message) if name not in options]
             if not missing:
                 return []
-            options |= {name: "json" if name.endswith("format") else "?" for name in missing}
+            options |= _made_up(missing)
         return []
-    finally:
-        await gateway.close(handle)
 
 
 _NOT_THERE = re.compile(r"Could not find any (format )?factory for identifier '([^']+)'")
@@ -169,14 +163,8 @@ async def remedy(services: Services, project: str, cluster: str, uses: Sequence[
 
 
 async def _has(services: Services, project: str, cluster: Cluster, use: Use, given: dict[str, str]) -> bool:
-    async with services.database.read() as session:
-        env = await environment(services, session, project, EMPTY, uses=[use], open_secrets=False)
-    gateway, handle = await services.engines.compiler(cluster).open_session({})
-    try:
-        await gateway.prepare(handle, env.before, no_log)
+    async with _session(services, project, cluster, [use]) as (gateway, handle):
         return _NOT_THERE.search(await _refusal(gateway, handle, _READ, given)) is None
-    finally:
-        await gateway.close(handle)
 
 
 @asynccontextmanager
@@ -194,19 +182,29 @@ async def pointing_to_libraries(
 async def _asked(
     services: Services, project: str, cluster: Cluster, libraries: Sequence[Use], given: dict[str, str]
 ) -> list[str]:
-    async with services.database.read() as session:
-        env = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
-    gateway, handle = await services.engines.compiler(cluster).open_session({})
-    try:
-        await gateway.prepare(handle, env.before, no_log)
+    async with _session(services, project, cluster, libraries) as (gateway, handle):
         if "connector" not in given:
             return told(_FACTORIES, await _refusal(gateway, handle, _READ, {"connector": UNKNOWN}))
         names: set[str] = set()
         for kind in (_READ, _WRITE):
             names |= set(await _supported(gateway, handle, kind, {**given, UNKNOWN: "1"}))
         return sorted(names)
-    finally:
-        await gateway.close(handle)
+
+
+@asynccontextmanager
+async def _session(
+    services: Services, project: str, cluster: Cluster, libraries: Sequence[Use]
+) -> AsyncIterator[tuple[SqlGateway, str]]:
+    """A session with some libraries of a project."""
+    async with services.database.read() as session:
+        env = await environment(services, session, project, EMPTY, uses=libraries, open_secrets=False)
+    async with prepared_session(services.engines.compiler(cluster), env, {}) as opened:
+        yield opened
+
+
+def _made_up(required: Sequence[str]) -> dict[str, str]:
+    """Values for options that have to be there before Flink says more."""
+    return {name: "json" if name.endswith("format") else "?" for name in required}
 
 
 async def _supported(gateway: SqlGateway, handle: str, kind: str, options: dict[str, str]) -> list[str]:
@@ -217,7 +215,7 @@ async def _supported(gateway: SqlGateway, handle: str, kind: str, options: dict[
         names += missing
         if not missing:
             return [*names, *told(_SUPPORTED, message)]
-        options = options | {name: "json" if name.endswith("format") else "?" for name in missing}
+        options = options | _made_up(missing)
     return names
 
 

@@ -11,14 +11,13 @@ from pydantic import BaseModel, Field
 
 from clusters.protocol import SqlSessions
 from clusters.sql import SqlGateway, StatementFailed, first_line, scrub, told
-from core.effects import EngineError, no_log
 from core.errors import PenstockError
 from core.sql.operators import TableName
 from core.sql.references import check_script, created_by
 from core.sql.script import Script, Statement, StatementKind, parse, placed
 from core.sql.tokens import Kind, Lines, chain_at, literal, name_at
 from core.sql.variables import filled
-from sql.environment import CATALOG, Environment
+from sql.environment import CATALOG, Environment, prepared_session
 
 _ADVICE = re.compile(r"^advice\[\d+\]: \[(ADVICE|WARNING)\] (.*)$", re.MULTILINE)
 _READS = re.compile(r"TableScan\(table=\[\[([^\]]+)\]")
@@ -125,16 +124,9 @@ async def validate(
 ) -> Validation:
     """Check a script in its environment, and go on with the `report` of its text. Raises `Unreachable` when there is no
     gateway to ask."""
-    script = environment.script
-    gateway, session = await engine.open_session({**properties, "pipeline.name": "validate"})
-    try:
-        await gateway.prepare(session, environment.before, no_log)
-        await _run(gateway, session, script, report, queries)
-    except EngineError as error:
-        error.message = scrub(error.message, environment.secrets)
-        raise
-    finally:
-        await gateway.close(session)
+    named = {**properties, "pipeline.name": "validate"}
+    async with prepared_session(engine, environment, named) as (gateway, session):
+        await _run(gateway, session, environment.script, report, queries)
     for item in report.errors:
         item.message = scrub(item.message, environment.secrets)
     validation = summary(report, environment)

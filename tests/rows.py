@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from activities.contracts import OpenAttempt
+from core.jobs.records import Record
 from store.tables import Attempt, Cluster, Job
 
+Opening = TypeVar("Opening", bound=OpenAttempt)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -41,3 +44,20 @@ def job_row(id_: str, **more: Any) -> Job:
 def attempt_row(job_id: str, number: int = 1, **more: Any) -> Attempt:
     fields = {"handle": "h", "cluster": "local", "version": 1, "cause": "test", "config": {}, "started_at": T0}
     return Attempt(job_id=job_id, number=number, **fields | more)
+
+
+def opening(model: type[Opening], job_id: str, flink_job_id: str, **more: Any) -> Opening:
+    """What an activity is told that writes the first attempt of a job down."""
+    fields = {
+        "number": 1,
+        "cluster": "local",
+        "version": 1,
+        "restore_path": None,
+        "restore_why": "",
+        "allow_non_restored_state": False,
+        "cause": "x",
+        "build_key": None,
+        "commit": None,
+        "record": Record(job_id=job_id),
+    }
+    return model.model_validate({"job_id": job_id, "flink_job_id": flink_job_id, **fields, **more})

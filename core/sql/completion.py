@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 from core.errors import InvalidInput
 from core.sql.references import created_by
 from core.sql.reserved import RESERVED, SOMETIMES
-from core.sql.tokens import SKIPPED, Kind, Token, chain_at, is_name, lexemes, literal, options_in, quoted_name, unquoted
+from core.sql.tokens import (
+    SKIPPED,
+    Kind,
+    Token,
+    chain_at,
+    closing,
+    is_name,
+    lexemes,
+    literal,
+    options_in,
+    outside,
+    quoted_name,
+    unquoted,
+)
 
 Columns = Mapping[str, Sequence[str]]
 """The columns of tables, by their names as they are written, without backticks."""
@@ -126,12 +139,7 @@ def _inside(parts: Sequence[Token], at: int) -> Sequence[Token]:
     """What is between the parenthesis at `at` and its closing one, or the end."""
     if at >= len(parts) or parts[at].text != "(":
         return []
-    depth = 0
-    for i in range(at, len(parts)):
-        depth += {"(": 1, ")": -1}.get(parts[i].text, 0)
-        if depth == 0:
-            return parts[at + 1 : i]
-    return parts[at + 1 :]
+    return parts[at + 1 : closing(parts, at)]
 
 
 def _separated(parts: Sequence[Token], *, angles: bool = False) -> list[list[Token]]:
@@ -176,12 +184,7 @@ def _query(parts: Sequence[Token], scope: Scope, depth: int) -> list[str]:
 
 def _at_top(parts: Sequence[Token], words: Sequence[str]) -> int:
     """Where the first of some words stands outside of parentheses; the end when none does."""
-    depth = 0
-    for i, token in enumerate(parts):
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and token.word in words:
-            return i
-    return len(parts)
+    return next((i for i, token in outside(parts) if token.word in words), len(parts))
 
 
 def _with(parts: Sequence[Token], scope: Scope, depth: int) -> list[str]:

@@ -12,7 +12,19 @@ from collections.abc import Iterator, Sequence
 from core.errors import InvalidInput
 from core.sql.resources import TABLE_NAME, ColumnDefinition, TableDefinition, Watermark
 from core.sql.script import Statement
-from core.sql.tokens import Kind, Token, chain_at, is_name, literal, name_at, options_in, tokens, unquoted
+from core.sql.tokens import (
+    Kind,
+    Token,
+    chain_at,
+    closing,
+    is_name,
+    literal,
+    name_at,
+    options_in,
+    outside,
+    tokens,
+    unquoted,
+)
 
 _LONGEST = "2147483647"
 _NAME = re.compile(TABLE_NAME)
@@ -26,7 +38,7 @@ def table_of(statement: Statement) -> str:
     at = next((i for i, t in enumerate(parts[:4]) if t.word == "TABLE"), None)
     if parts[0].word != "CREATE" or at is None or "OR" in [t.word for t in parts[:at]]:
         raise _refused(statement, "only CREATE TABLE can be imported")
-    if any(t.word in ("AS", "SELECT") for t in _outside(parts)):
+    if any(t.word in ("AS", "SELECT") for _, t in outside(parts)):
         raise _refused(statement, "CREATE TABLE ... AS runs a job; write the columns, and an INSERT in a job")
     chain = name_at(parts, at + 1)
     if len(chain) != 1:
@@ -43,7 +55,7 @@ def definition_of(ddl: str) -> TableDefinition:
     opened = next((i for i, t in enumerate(parts) if t.text == "("), None)
     if opened is None:
         raise InvalidInput("The table has no columns.", code="ddl_not_supported", field="sql")
-    closed = _closing(parts, opened)
+    closed = closing(parts, opened)
     columns: list[ColumnDefinition] = []
     primary_key: list[str] = []
     watermark: Watermark | None = None
@@ -114,7 +126,7 @@ def _behind(parts: Sequence[Token]) -> tuple[str | None, list[str], dict[str, st
             comment, at = literal(parts[at + 1].text), at + 2
             continue
         start = next((i for i in range(at, len(parts)) if parts[i].text == "("), len(parts))
-        end = _closing(parts, start) if start < len(parts) else len(parts)
+        end = closing(parts, start) if start < len(parts) else len(parts)
         inside = parts[start + 1 : end]
         if words == ["PARTITIONED", "BY"]:
             partitioned_by = [unquoted(t) for t in inside if is_name(t)]
@@ -148,24 +160,6 @@ def _split(parts: Sequence[Token]) -> Iterator[list[Token]]:
             piece.append(token)
     if piece:
         yield piece
-
-
-def _outside(parts: Sequence[Token]) -> Iterator[Token]:
-    """The tokens that stand in no brackets."""
-    depth = 0
-    for token in parts:
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0:
-            yield token
-
-
-def _closing(parts: Sequence[Token], opened: int) -> int:
-    depth = 0
-    for i in range(opened, len(parts)):
-        depth += {"(": 1, ")": -1}.get(parts[i].text, 0)
-        if depth == 0:
-            return i
-    return len(parts)
 
 
 def _where(parts: Sequence[Token], text: str) -> int:

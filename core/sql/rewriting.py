@@ -9,7 +9,7 @@ from itertools import pairwise
 from core.errors import InvalidInput
 from core.sql.described import Described
 from core.sql.script import Statement, is_query
-from core.sql.tokens import Kind, Token, chain_at, is_name, quoted_name, unquoted
+from core.sql.tokens import Kind, Token, chain_at, closing, is_name, outside, quoted_name, unquoted
 from core.sql.values import of_text, with_text_keys
 
 _CASTABLE = frozenset(
@@ -44,12 +44,12 @@ def taken_apart(statement: Statement) -> Sink:
         at = next((i for i in range(at, len(parts)) if parts[i].kind is Kind.HINT_END), len(parts)) + 1
     partition: dict[str, str] = {}
     if len(parts) > at and parts[at].word == "PARTITION":
-        end = _closing(parts, at + 1)
+        end = closing(parts, at + 1)
         partition = dict(_literals(insert, at + 2, end))
         at = end + 1
     columns: list[str] = []
     if len(parts) > at + 1 and parts[at].text == "(" and not is_query(parts[at:]):
-        end = _closing(parts, at)
+        end = closing(parts, at)
         columns = [unquoted(t) for t in parts[at + 1 : end] if is_name(t)]
         at = end + 1
     if not table or at >= len(parts):
@@ -75,22 +75,10 @@ def taken_apart(statement: Statement) -> Sink:
 
 def _sorts(query: Sequence[Token]) -> bool:
     """Whether a query ends with an ORDER BY of all its rows, not of the first of them."""
-    while query[0].text == "(" and _closing(query, 0) == len(query) - 1:
+    while query[0].text == "(" and closing(query, 0) == len(query) - 1:
         query = query[1:-1]
-    depth, words = 0, []
-    for token in query:
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        words += [token.word] if depth == 0 else []
+    words = [token.word for _, token in outside(query)]
     return ("ORDER", "BY") in pairwise(words) and not {"LIMIT", "FETCH"} & set(words)
-
-
-def _closing(parts: Sequence[Token], at: int) -> int:
-    depth = 0
-    for i in range(at, len(parts)):
-        depth += {"(": 1, ")": -1}.get(parts[i].text, 0)
-        if depth == 0:
-            return i
-    return len(parts) - 1
 
 
 def _literals(insert: Statement, at: int, end: int) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from core.config import check_key
 from core.errors import InvalidInput
-from core.sql.tokens import NEWLINE, Kind, Lines, Token, literal, statements, tokens
+from core.sql.tokens import NEWLINE, Kind, Lines, Token, literal, outside, statements, tokens
 
 
 class StatementKind(StrEnum):
@@ -277,12 +277,7 @@ def creates_as_query(parts: Sequence[Token]) -> bool:
     words = [t.word for t in parts]
     if "TABLE" not in words[1:4] or "MATERIALIZED" in words[1:4]:
         return False
-    depth = 0
-    for token, word in zip(parts, words, strict=True):
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and word == "AS":  # Flink reserves the word, so it is no name
-            return True
-    return False
+    return any(token.word == "AS" for _, token in outside(parts))  # Flink reserves the word, so it is no name
 
 
 def _setting(statement: Statement, parts: list[Token]) -> tuple[str, str]:

@@ -61,6 +61,7 @@ class Kind(StrEnum):
 _KINDS = {kind.value: kind for kind in Kind}
 COMMENTS = frozenset({Kind.LINE, Kind.BLOCK})
 SKIPPED = COMMENTS | {Kind.SPACE}
+_PARENTHESES = {"(": 1, ")": -1}
 
 
 class Token(NamedTuple):
@@ -139,6 +140,28 @@ def statements(every: Sequence[Token]) -> Iterator[list[Token]]:
             current = []
     if current:
         yield current
+
+
+# Parentheses ----------------------------------------------------------------------------------
+
+
+def closing(parts: Sequence[Token], at: int) -> int:
+    """The number of the token that closes the parenthesis at the number `at`; how many there are when none does."""
+    depth = 0
+    for i in range(at, len(parts)):
+        depth += _PARENTHESES.get(parts[i].text, 0)
+        if depth == 0:
+            return i
+    return len(parts)
+
+
+def outside(parts: Sequence[Token]) -> Iterator[tuple[int, Token]]:
+    """The tokens that stand in no parentheses, with their numbers; a closing one counts to them."""
+    depth = 0
+    for i, token in enumerate(parts):
+        depth += _PARENTHESES.get(token.text, 0)
+        if depth == 0:
+            yield i, token
 
 
 # Names and literals ---------------------------------------------------------------------------

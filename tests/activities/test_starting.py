@@ -13,13 +13,13 @@ from activities import contracts as c
 from activities.record import Recorder
 from activities.start import Starter
 from core.jobs.observations import EngineState, Observation, Trouble
-from core.jobs.records import Record
 from services import Services
 from store import attempts
 from store.database import Database
 from store.migrate import upgrade
 from tests.api.conftest import create, refused_client
 from tests.recovery.conftest import services_of
+from tests.rows import opening
 
 ID = "a" * 32
 
@@ -64,21 +64,7 @@ class House:
         self.observing = Observing(seen(EngineState.RUNNING))
 
     async def start(self, flink_job_id: str = ID, patience: float | None = None) -> c.Started:
-        wanted = c.StartAttempt(
-            job_id=self.job_id,
-            number=1,
-            flink_job_id=flink_job_id,
-            cluster="local",
-            version=1,
-            restore_path=None,
-            restore_why="",
-            allow_non_restored_state=False,
-            cause="x",
-            build_key=None,
-            commit=None,
-            record=Record(job_id=self.job_id),
-            patience=patience,
-        )
+        wanted = opening(c.StartAttempt, self.job_id, flink_job_id, patience=patience)
         recorder = Recorder(self.services)
         starter = Starter(self.services, recorder, self.submitter, self.observing)  # type: ignore[arg-type]
         return await ActivityEnvironment().run(starter.start_attempt, wanted)

@@ -11,12 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from core.sql.changelog import as_text
 from core.sql.values import comparable, of_text
 from tests.real.conftest import Stack
+from tests.real.same.bare import Bare
 from tests.real.servers import postgres, psql
 from tests.real.sse import rows, table, whole
 from tests.real.test_debugging import debug
@@ -89,38 +89,19 @@ ROWS = [
 ]
 
 
-class Bare:
-    """A session of the gateway, without anything of ours."""
-
-    def __init__(self, stack: Stack):
-        self._flink = stack.flink
-        self._http = httpx.Client(base_url=f"{stack.gateway_url}/v2", timeout=60, trust_env=False)
-        self._session = self._http.post("/sessions", json={"properties": {}}).json()["sessionHandle"]
-
-    def run(self, statement: str) -> Any:
-        """The first result of a statement."""
-        answer = self._http.post(f"/sessions/{self._session}/statements", json={"statement": statement}).json()
-        for _ in range(600):
-            path = f"/sessions/{self._session}/operations/{answer['operationHandle']}/result/0"
-            result = self._http.get(path, params={"rowFormat": "JSON"}).json()
-            assert "errors" not in result, result["errors"]
-            if result["resultType"] != "NOT_READY":
-                return result
-            time.sleep(0.1)
-        raise AssertionError(statement)
-
-    def job(self, script: str) -> tuple[str, str]:
-        """Run a script of one INSERT to its end: the state of its Flink job, and why it failed."""
-        *before, insert = [s for s in script.split(";\n") if s.strip()]
-        for statement in before:
-            self.run(statement)
-        id_ = self.run(insert.rstrip(";"))["jobID"]
-        for _ in range(600):
-            state = self._flink.get(f"/jobs/{id_}").json()["state"]
-            if state in ("FINISHED", "FAILED"):
-                break
-            time.sleep(0.1)
-        return state, self._flink.get(f"/jobs/{id_}/exceptions").text
+def written_by_flink(stack: Stack, script: str) -> tuple[str, str]:
+    """Run a script of one INSERT to its end, without anything of ours: the state of its Flink job, and why it failed."""
+    bare = Bare(stack.gateway_url)
+    for statement in [s for s in script.split(";\n") if s.strip()]:
+        answer = bare.ask(statement.rstrip(";"))
+        assert answer.error is None, answer.error
+    bare.close()
+    for _ in range(600):
+        state = stack.flink.get(f"/jobs/{answer.job_id}").json()["state"]
+        if state in ("FINISHED", "FAILED"):
+            break
+        time.sleep(0.1)
+    return state, stack.flink.get(f"/jobs/{answer.job_id}/exceptions").text
 
 
 class Case:
@@ -151,7 +132,7 @@ class Case:
 
     def check(self, script: str, columns: dict[str, str]) -> list[dict[str, Any]]:
         """Both ways give the same rows; they are returned as they are shown."""
-        state, why = Bare(self.stack).job(script)
+        state, why = written_by_flink(self.stack, script)
         assert state == "FINISHED", why
         events = self.shown(script)
         assert events[-1][1]["state"] == "FINISHED", events
@@ -228,7 +209,7 @@ def test_lengths_are_kept_where_types_say_nothing_new(case: Case):
 )
 def test_what_fails_the_job_fails_the_run(case: Case, sink: str, insert: str, settings: str, words: str):
     script = case.script(sink, f"INSERT INTO snk {insert}", settings=settings)
-    state, why = Bare(case.stack).job(script)
+    state, why = written_by_flink(case.stack, script)
     assert state == "FAILED"
     assert words in why
     events = case.shown(script)

@@ -23,6 +23,7 @@ from store.database import Database
 from store.migrate import upgrade
 from store.tables import Installation, Job
 from tests.recovery.conftest import House, services_of
+from tests.rows import opening
 from worker.temporal import prepare
 
 
@@ -109,20 +110,7 @@ class TestUnknownJob:
             await ActivityEnvironment().run(recorder.record, Record(job_id="of-another-database"))
         assert (error.value.type, error.value.non_retryable) == ("unknown_job", False)
         assert house.services.installation.id in str(error.value)
-        opened = c.OpenAttempt(
-            job_id="of-another-database",
-            number=1,
-            flink_job_id=uuid.uuid4().hex,
-            cluster="local",
-            version=1,
-            restore_path=None,
-            restore_why="",
-            allow_non_restored_state=False,
-            cause="x",
-            build_key=None,
-            commit=None,
-            record=Record(job_id="of-another-database"),
-        )
+        opened = opening(c.OpenAttempt, "of-another-database", uuid.uuid4().hex)
         with pytest.raises(ApplicationError) as error:
             await ActivityEnvironment().run(recorder.open_attempt, opened)
         assert (error.value.type, error.value.non_retryable) == ("unknown_job", False)

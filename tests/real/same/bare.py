@@ -14,10 +14,12 @@ _PLACE = re.compile(r"(?<! to )[Ll]ine (\d+), column (\d+)")
 
 @dataclass(frozen=True)
 class Answer:
-    """Of a statement: its rows, or the errors of Flink in full. `place` is where the last error that names one says."""
+    """Of a statement: its rows and the Flink job that it has started, or the errors of Flink in full. `place` is where
+    the last error that names one says."""
 
     rows: list[dict[str, Any]]
     error: str | None = None
+    job_id: str | None = None
 
     @property
     def causes(self) -> str:
@@ -31,7 +33,7 @@ class Answer:
 
 
 class Bare:
-    """A session. Rows keep their numbers as they are written: as text."""
+    """A session."""
 
     def __init__(self, url: str, properties: dict[str, str] | None = None):
         self._http = httpx.Client(base_url=f"{url}/v2", timeout=120, trust_env=False)
@@ -50,6 +52,7 @@ class Bare:
         operation = sent.json()["operationHandle"]
         path: str | None = f"/sessions/{self._session}/operations/{operation}/result/0?rowFormat=JSON"
         rows: list[dict[str, Any]] = []
+        job_id: str | None = None
         until = time.monotonic() + seconds
         while path is not None:
             page = self._http.get(path)
@@ -61,9 +64,10 @@ class Bare:
                 time.sleep(0.01)
                 continue
             rows += body["results"]["data"]
+            job_id = body.get("jobID") or job_id
             following = body.get("nextResultUri")
             path = following.partition("/v2")[2] or following.removeprefix("/v2") if following else None
             if path is not None and not body["results"]["data"]:
                 time.sleep(0.01)
         self._http.delete(f"/sessions/{self._session}/operations/{operation}/close")
-        return Answer(rows)
+        return Answer(rows, job_id=job_id)
