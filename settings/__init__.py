@@ -137,7 +137,7 @@ class StackSettings(BaseSettings):
     gateway_port: int = 8083
     flink_slots: int = 16
     flink_jobmanager_memory: str = "1100m"
-    flink_taskmanager_memory: str = "2000m"
+    flink_taskmanager_memory: str = "1728m"
 
 
 @lru_cache

@@ -65,9 +65,6 @@ class LocalStack:
             slots=self.stack.flink_slots,
             jobmanager_memory=self.stack.flink_jobmanager_memory,
             taskmanager_memory=self.stack.flink_taskmanager_memory,
-            # Each job leaves classes behind for a while; hundreds of previews in a row may fill Flink's default of
-            # 256 MB, and a task manager that has no more ends itself.
-            extra={"taskmanager.memory.jvm-metaspace.size": "512m"},
         )
 
     def temporal(self) -> Spec:
