@@ -157,6 +157,8 @@ class JobSeen:
     started_at: datetime | None = None
     modified_at: int = 0
     """Changes with every change of the job or one of its tasks; 0 when the engine does not tell."""
+    is_being_set_up: bool = False
+    """Tasks of it are being set up, or are about to be."""
 
 
 @dataclass(frozen=True)
@@ -334,7 +336,8 @@ class Engine(Protocol):
         ...
 
     async def cancel(self, ref: Ref) -> None:
-        """Ask for it; fine when the job is already at its end or gone."""
+        """Ask for it; fine when the job is already at its end or gone. Raises `NotNow` while a cancel could end what
+        runs beside the job, `Rejected`, `Unreachable`."""
         ...
 
     async def health(self) -> Health:

@@ -21,6 +21,10 @@ class EngineError(Exception):
         self.stack = stack
 
 
+class NotNow(EngineError):
+    """Not at this moment, and nothing was done: ask again soon."""
+
+
 class Rejected(EngineError):
     """A no: sending the same again gives the same answer. `sent` tells whether a job may have been on its way to the
     JobManager when it failed; without it nothing runs under this id."""

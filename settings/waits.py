@@ -131,6 +131,11 @@ INITIALIZING_SECONDS = 20.0
 INITIALIZING_SHORT_SECONDS = 2.0
 """The same in a look at all jobs, which comes again soon."""
 INITIALIZING_PACE = Pace(0.2)
+SET_UP_SECONDS = 30.0
+"""That a task may go without a change while it is being set up: 0.3 to 2 s with Flink's own functions (seen on 2.3.0).
+One that takes longer hangs in what a function of its opens, which comes after its sink."""
+SLOTS_SECONDS = 3.0
+"""For tasks to get their slots, where there are any: from then on they wait for a task manager."""
 FENCE_JOB_SECONDS = 30.0
 """For the job that spends an id to be taken, and to end."""
 FENCE_JOB_PACE = Pace(0.1)
@@ -256,6 +261,8 @@ PREVIEW_KEPT_SECONDS = 120.0
 PREVIEW_GONE_SECONDS = 15.0
 """For a cluster to say that the jobs of an ended preview are gone; then its watch sees to it."""
 PREVIEW_GONE_PACE = Pace(0.3)
+PREVIEW_CANCEL_SECONDS = SET_UP_SECONDS + 10
+"""For a cluster to take the cancel of a query whose tasks are being set up."""
 PREVIEW_LOOK_SECONDS = 1.0
 """Between two looks at a preview's limits, listeners and progress."""
 COUNTS_SECONDS = 21.0

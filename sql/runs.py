@@ -19,13 +19,14 @@ from clusters import state_files
 from clusters.protocol import Ref, SqlWorkbench, Unreachable, Vertex
 from clusters.sql import Result, SessionGone, SqlGateway, StatementFailed, scrub
 from core.effects import EngineError
-from core.jobs.observations import ENDED
+from core.jobs.observations import ENDED, EngineState
 from core.sql.operators import Json
 from core.sql.values import of_gateway, type_name
 from services import Services
 from settings import clock, waits
 from settings.polling import poll
 from settings.waits import planning
+from sql.ending import cancelled
 from sql.streams import Ended, Event, Limits, Stream, null_refused, worst
 from store import previews
 from store.tables import Preview
@@ -127,6 +128,7 @@ class Run:
         while True:
             result = await self._gateway.page(self._session, stream.operation, 0)
             if result.ready:
+                stream.taken = True
                 return result
             is_fast = clock.monotonic() - began < waits.FAST_POLL_SECONDS
             await asyncio.sleep(waits.PREVIEW_PACE.first if is_fast else waits.PREVIEW_PACE.longest)
@@ -312,6 +314,8 @@ class Run:
         """Whatever happened: every stream has an end, and no Flink job is left."""
         for stream in self.streams:
             await self._end(stream, state, why)
+        # By us first: the gateway would do it at a moment at which Flink may not survive it.
+        await cancelled(self._engine, [s.flink_job_id for s in self.streams if s.ended is not Ended.FINISHED])
         for stream in self.streams:
             if stream.operation:
                 await self._gateway.cancel(self._session, stream.operation)
@@ -334,14 +338,16 @@ class Run:
                 await state_files.remove(self._folder)
 
     async def _confirm_gone(self) -> None:
-        """The jobs are cancelled until the cluster says that they are gone; else the watch does it."""
+        """The jobs are cancelled until the cluster says that they are gone; else the watch does it. One that was still
+        on its way may come yet."""
         polling = poll(waits.PREVIEW_GONE_PACE, seconds=waits.PREVIEW_GONE_SECONDS)
         left = list(self.streams)
         while True:
             for stream in list(left):
                 ref = Ref(stream.flink_job_id, stream.flink_job_id)
                 with contextlib.suppress(EngineError):
-                    if (await self._engine.look(ref)).state in ENDED:
+                    state = (await self._engine.look(ref)).state
+                    if state in ENDED and (stream.taken or state is not EngineState.MISSING):
                         left.remove(stream)
                     else:
                         await self._engine.cancel(ref)

@@ -27,13 +27,14 @@ from core.sql.script import EMPTY, Script, Statement, StatementKind, parse
 from core.sql.tokens import literal
 from services import Services
 from settings import clock, waits
+from sql.ending import cancelled
 from sql.environment import Environment, environment, hidden, python_properties
 from sql.options import pointing_to_libraries
 from sql.previews import explained, refused
 from sql.run_registry import Runs
 from sql.runs import Run
 from sql.streams import Limits, Stream
-from store import clusters, jobs
+from store import clusters, jobs, previews
 from store import sessions as rows
 from store.database import Session
 from store.tables import Cluster, SqlSession
@@ -113,6 +114,13 @@ class Sessions:
         async with self._services.database.write() as session:
             row = await rows.close(session, id_, clock.now())
             cluster = await clusters.get(session, row.cluster)
+            # Perhaps another process streams one of them.
+            queries = [
+                p.flink_job_id
+                for p in await previews.on_cluster(session, row.cluster)
+                if p.request.get("session") == id_
+            ]
+        await cancelled(self._services.engines.workbench(cluster), queries)
         self._kept.pop(id_, None)
         self._locks.pop(id_, None)
         if row.handle and (gateway := self._gateway(cluster, row)) is not None:

@@ -75,6 +75,8 @@ class Stream:
     flink_job_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     id: str = ""
     operation: str = ""
+    taken: bool = False
+    """The gateway has answered: if there is a Flink job of it, the cluster knows it."""
     columns: list[Json] = field(default_factory=list)
     types: list[Type] = field(default_factory=list)
     rows: int = 0

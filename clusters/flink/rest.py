@@ -25,7 +25,7 @@ from clusters.protocol import (
     Vertex,
 )
 from core.effects import Rejected
-from core.jobs.observations import EngineState
+from core.jobs.observations import ENDED, EngineState
 from core.jobs.restore import RestoreKind
 from settings import waits
 from settings.polling import poll
@@ -237,6 +237,11 @@ class FlinkRest:
             for v in body.get("vertices") or []
         ]
 
+    async def collects(self, job_id: str) -> bool:
+        """Whether a task of the job collects the rows of a query: `Sink: Collect table sink` (Table API),
+        `Data stream collect sink` (DataStream API); 2.3.0."""
+        return any("collect" in vertex.name.lower() for vertex in await self.vertices(job_id))
+
     @reads
     async def progress(self, job_id: str) -> Progress | None:
         try:
@@ -380,4 +385,21 @@ def _seen(job: Mapping[str, Any]) -> JobSeen:
         detail=detail,
         started_at=moment(job["start-time"]) if job.get("start-time", -1) > 0 else None,
         modified_at=int(job.get("last-modification") or 0),
+        is_being_set_up=_is_being_set_up(job),
     )
+
+
+def _is_being_set_up(job: Mapping[str, Any]) -> bool:
+    """By the JobManager's own clock: `start-time` and `duration` come to now, `last-modification` is when the job or
+    one of its tasks last changed. Tasks that stay as they are for long hang in what they open, or wait for a slot."""
+    tasks: Mapping[str, int] = job["tasks"]
+    if _STATES.get(job["state"]) in ENDED:
+        return False
+    age = (
+        int(job.get("start-time") or 0) + int(job.get("duration") or 0) - int(job.get("last-modification") or 0)
+    ) / 1e3
+    if tasks.get("deploying", 0) or tasks.get("initializing", 0):
+        return age < waits.SET_UP_SECONDS
+    if tasks.get("created", 0) or tasks.get("scheduled", 0):
+        return age < waits.SLOTS_SECONDS
+    return False

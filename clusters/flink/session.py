@@ -44,7 +44,7 @@ from clusters.protocol import (
     Vertex,
 )
 from clusters.sql import scrub
-from core.effects import EngineError, LogSink, Rejected
+from core.effects import EngineError, LogSink, NotNow, Rejected
 from core.jobs.observations import EngineState
 from settings import waits
 
@@ -327,6 +327,10 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         return await self._rest.trigger_status(ref.flink_job_id, trigger_id)
 
     async def cancel(self, ref: Ref) -> None:
+        """Flink 2.3.0 ends the whole task manager, with all that runs on it, when a task that collects the rows of a
+        query is cancelled before it is set up (FLINK-39330; decision 25)."""
+        if (await self.look(ref)).is_being_set_up and await self._rest.collects(ref.flink_job_id):
+            raise NotNow("its tasks are being set up, and Flink may lose the task manager if they are cancelled now")
         try:
             await self._rest.cancel(ref.flink_job_id)
         except Refused as error:

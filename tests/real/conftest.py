@@ -199,6 +199,11 @@ class Stack:
         """All Flink jobs under the job's name, as the JobManager tells."""
         return [j for j in self.flink.get("/jobs/overview").json()["jobs"] if j["name"] == job]
 
+    def flink_running(self) -> list[dict[str, Any]]:
+        """Every job on the cluster that has not ended."""
+        jobs: list[dict[str, Any]] = self.flink.get("/jobs/overview").json()["jobs"]
+        return [j for j in jobs if j["state"] not in ("FINISHED", "CANCELED", "FAILED")]
+
     def alive(self, job: str) -> list[str]:
         return [j["jid"] for j in self.flink_jobs(job) if j["state"] not in ("FINISHED", "CANCELED", "FAILED")]
 
@@ -217,18 +222,21 @@ def stack(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 @pytest.fixture(autouse=True)
 def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each test its jobs are cancelled on Flink, so that slots are free for the next one."""
+    """After each test its jobs are cancelled on Flink, so that slots are free for the next one. Not before their tasks
+    are set up: Flink 2.3.0 could lose the task manager (`clusters/flink/session.py`, `cancel`)."""
     yield
     if "stack" not in request.fixturenames:
         return
     made: Stack = request.getfixturevalue("stack")
-    for job in made.flink.get("/jobs/overview").json()["jobs"]:
-        if job["state"] not in ("FINISHED", "CANCELED", "FAILED"):
-            made.flink.patch(f"/jobs/{job['jid']}", params={"mode": "cancel"})
-    if made.local.processes.find("taskmanager") is None:
-        # A query that is cancelled while its tasks initialize ends the task manager: Flink 2.3.0 throws in
-        # CollectSinkFunction.accumulateFinalResults, outside of the task. The tests that come need slots.
-        made.start("taskmanager")
+    limit = time.monotonic() + 20
+    while any(map(_is_being_set_up, made.flink_running())) and time.monotonic() < limit:
+        time.sleep(0.2)
+    for job in made.flink_running():
+        made.flink.patch(f"/jobs/{job['jid']}", params={"mode": "cancel"})
+
+
+def _is_being_set_up(job: dict[str, Any]) -> bool:
+    return bool(job["tasks"]["deploying"] or job["tasks"]["initializing"])
 
 
 class GitRepository:

@@ -265,3 +265,41 @@ def test_without_a_gateway_it_is_said(stack: Stack):
     assert "127.0.0.1:9" in response.json()["detail"]
     for name in ("no-gateway", "dead-gateway"):
         assert stack.http.delete(f"/clusters/{name}").status_code == 204
+
+
+class TestStoppedWhileItIsSetUp:
+    """A query that is cancelled before its tasks run ends Flink's task manager (FLINK-39330), with all jobs on it."""
+
+    # Large, so that its tasks take some time to be set up.
+    SUMS = ", ".join(f"SUM(CASE WHEN MOD(id + {n}, {n + 2}) = 0 THEN id * {n} ELSE k END) AS s{n}" for n in range(150))
+    QUERY = f"SELECT k, {SUMS} FROM src GROUP BY k"
+
+    def task_manager(self, stack: Stack) -> int:
+        process = stack.local.processes.find("taskmanager")
+        assert process is not None, "there is no task manager any more"
+        return process.pid
+
+    def ended(self, stack: Stack, flink_job: str) -> None:
+        stack.until(lambda: state(stack, flink_job) == "CANCELED", "the query is cancelled")
+        time.sleep(2)  # that a task manager takes to shut down
+
+    @pytest.mark.parametrize("after", [0.0, 0.1, 0.3])
+    def test_by_its_person(self, stack: Stack, after: float):
+        before = self.task_manager(stack)
+        made = preview(stack, ENDLESS + self.QUERY)
+        time.sleep(after)
+        assert stack.http.delete(f"/sql/previews/{made['id']}").status_code == 204
+        self.ended(stack, made["streams"][0]["flink_job_id"])
+        assert self.task_manager(stack) == before
+        gone(stack, made)
+
+    def test_with_its_session(self, stack: Stack):
+        before = self.task_manager(stack)
+        session = stack.http.post("/sql/sessions", json={}).json()["id"]
+        statements = f"/sql/sessions/{session}/statements"
+        assert stack.http.post(statements, json={"statement": ENDLESS.strip().rstrip(";")}).status_code == 200
+        query = stack.http.post(statements, json={"statement": self.QUERY}).json()
+        assert stack.http.delete(f"/sql/sessions/{session}").status_code == 204
+        made = stack.http.get(f"/sql/previews/{query['preview']}").json()
+        self.ended(stack, made["streams"][0]["flink_job_id"])
+        assert self.task_manager(stack) == before
