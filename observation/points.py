@@ -21,11 +21,14 @@ from store.tables import Attempt, Cluster, RestorePointRow
 LOOK_BACK = SEARCHED
 """Attempts whose folders are searched again; points of older ones are known from their rows."""
 
+MAX_VANISHED = 100
+
 
 @dataclass(frozen=True)
 class Found:
     """`unread` says why some could not be read; then there may be newer ones than those in `points`.
-    `vanished` are known ones whose files are gone now."""
+    `vanished` are known ones whose files are gone now, whoever saw it first; the last ones are enough, as they are held
+    against the newest that is there."""
 
     points: list[RestorePoint]
     unread: str | None = None
@@ -68,9 +71,13 @@ async def gather(services: Services, job_id: str) -> Found:
         except Unreachable as error:
             unread = error.message
     async with services.database.write() as session:
-        await _write(session, job_id, points, known.keys(), gone, recent)
+        await _write(session, job_id, points, gone, recent)
+        vanished = [
+            attempts.as_point(row)
+            for row in await attempts.vanished(session, job_id, MAX_VANISHED)
+            if row.attempt not in without
+        ]
     ordered = newest_first(points.values(), lineage_of(job.snapshot).taken_up)
-    vanished = [attempts.as_point(known[path]) for path in gone]
     return Found(points=ordered, unread=unread, vanished=vanished)
 
 
@@ -95,14 +102,13 @@ async def _write(
     session: Session,
     job_id: str,
     points: dict[str, RestorePoint],
-    known: object,
     gone: list[str],
     recent: list[Attempt],
 ) -> None:
     for point in points.values():
         await attempts.add_point(session, job_id, point)
     for path in gone:
-        await attempts.point_gone(session, job_id, path, clock.now())
+        await attempts.point_vanished(session, job_id, path, clock.now())
     # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
     # until then Flink's own restart goes back to it, whatever savepoints have been taken since.
     own = (p for p in points.values() if recent and p.attempt == recent[0].number)

@@ -241,16 +241,28 @@ async def add_point(session: AsyncSession, job_id: str, point: RestorePoint) -> 
         session.add(RestorePointRow(job_id=job_id, **point.model_dump(mode="python")))
         await session.flush()
         return
-    row.gone_at = None
+    row.gone_at, row.vanished = None, False
     if row.number is None:
         row.number = point.number
 
 
-async def point_gone(session: AsyncSession, job_id: str, path: str, now: datetime) -> None:
-    """A restore point is not there any more; one that was never written down is left out."""
-    row = await session.get(RestorePointRow, point_id(job_id, path))
-    if row is not None:
-        row.gone_at = now
+async def point_vanished(session: AsyncSession, job_id: str, path: str, now: datetime) -> None:
+    """The files of a restore point are not there any more; one that has been deleted by us meanwhile stays so."""
+    row = await session.get(RestorePointRow, point_id(job_id, path), populate_existing=True)
+    if row is not None and row.gone_at is None:
+        row.gone_at, row.vanished = now, True
+
+
+async def vanished(session: AsyncSession, job_id: str, limit: int) -> list[RestorePointRow]:
+    """The last restore points of a job whose files have gone without us, by attempt. Also checkpoints that Flink has
+    replaced by newer ones are among them."""
+    query = (
+        select(RestorePointRow)
+        .where(RestorePointRow.job_id == job_id, RestorePointRow.vanished)
+        .order_by(RestorePointRow.attempt.desc(), RestorePointRow.completed_at.desc(), RestorePointRow.id)
+        .limit(limit)
+    )
+    return list((await session.scalars(query)).all())
 
 
 async def in_use(session: AsyncSession, job_id: str, *, own_source: bool = False) -> set[str]:
@@ -294,10 +306,9 @@ async def last_number(session: AsyncSession, job_id: str) -> int:
 async def checkpoints_gone(session: AsyncSession, job_id: str, number: int, now: datetime) -> None:
     """The folder of an attempt's checkpoints has been deleted."""
     of_attempt = (RestorePointRow.job_id == job_id) & (RestorePointRow.attempt == number)
-    checkpoints = (
-        of_attempt & (RestorePointRow.kind == RestoreKind.CHECKPOINT.value) & RestorePointRow.gone_at.is_(None)
-    )
-    await session.execute(update(RestorePointRow).where(checkpoints).values(gone_at=now))
+    checkpoints = of_attempt & (RestorePointRow.kind == RestoreKind.CHECKPOINT.value)
+    there = RestorePointRow.gone_at.is_(None) | RestorePointRow.vanished  # somebody saw it between the two
+    await session.execute(update(RestorePointRow).where(checkpoints & there).values(gone_at=now, vanished=False))
 
 
 async def gone(session: AsyncSession, job_id: str, paths: Sequence[str], now: datetime) -> None:

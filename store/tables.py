@@ -214,7 +214,7 @@ class Attempt(Base):
 
 class RestorePointRow(Base):
     """`number` is Flink's, where it is known. `pinned`: the current attempt came from it and has none of its own yet.
-    `kept`: a person wants it kept."""
+    `kept`: a person wants it kept. `vanished`: its files have gone, and it was not us who deleted them."""
 
     __tablename__ = "restore_points"
     __table_args__ = (UniqueConstraint("job_id", "path"),)
@@ -229,6 +229,7 @@ class RestorePointRow(Base):
     pinned: Mapped[bool] = mapped_column(default=False)
     kept: Mapped[bool] = mapped_column(default=False, server_default=false())
     gone_at: Mapped[datetime | None]
+    vanished: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Orphan(Base):

@@ -129,13 +129,16 @@ class Test10TheSnapshotWasDeleted:
     def delete(self, stack: Stack, path: str) -> None:
         shutil.rmtree(path.removeprefix("file://"))
 
-    def test_the_one_before_is_taken_and_it_is_said(self, stack: Stack):
+    @pytest.mark.parametrize("looked_at", [False, True])
+    def test_the_one_before_is_taken_and_it_is_said(self, stack: Stack, looked_at: bool):
         job = stack.create()
         stack.do(job, "start")
         stack.do(job, "savepoint")
         stack.do(job, "pause")
         newest = stack.items(job, "restore-points")[0]["path"]
         self.delete(stack, newest)
+        if looked_at:  # who sees first that it has gone is not the one who restores
+            assert newest not in [point["path"] for point in stack.items(job, "restore-points")]
         stack.do(job, "start")
         restored = stack.job(job)["current_attempt"]["restored_from"]
         assert restored not in (None, newest)

@@ -1,0 +1,102 @@
+"""Restore points whose files have gone, on real files and a real database; there is no cluster to ask."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.jobs.restore import RestoreKind, RestorePoint
+from observation import points
+from store import attempts
+from store.database import Database
+from store.tables import Job
+from tests.store.test_store import T0, add_attempt, add_job
+
+
+class World:
+    """A job whose first attempt has made three savepoints."""
+
+    def __init__(self, database: Database, job: Job, root: Path):
+        self.database, self.job, self.root = database, job, root
+        self.services: Any = SimpleNamespace(database=database, engines=SimpleNamespace(get=lambda _: None))
+
+    def folder(self, number: int) -> Path:
+        return self.root / f"s{number}"
+
+    def point(self, number: int) -> RestorePoint:
+        return RestorePoint(
+            id=attempts.point_id(self.job.id, self.folder(number).as_uri()),
+            kind=RestoreKind.SAVEPOINT,
+            path=self.folder(number).as_uri(),
+            completed_at=T0 + timedelta(minutes=number),
+            attempt=1,
+            version=1,
+            number=number,
+        )
+
+    async def gathered(self) -> tuple[list[int], list[int]]:
+        """The numbers of those that are there, and of those that have vanished."""
+        found = await points.gather(self.services, self.job.id)
+        return [p.number or 0 for p in found.points], sorted(p.number or 0 for p in found.vanished)
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    job = await add_job(database)
+    await add_attempt(database, job)
+    made = World(database, job, tmp_path)
+    for number in (1, 2, 3):
+        made.folder(number).mkdir()
+        (made.folder(number) / "_metadata").touch()
+        async with database.write() as session:
+            await attempts.add_point(session, job.id, made.point(number))
+
+    async def none(*_: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(points, "_of_attempt", none)
+    return made
+
+
+async def test_what_has_vanished_is_told_to_everybody_who_asks(world: World):
+    """Not only to the first, who may be a page that shows what is there: a restore has to say what it passes over."""
+    shutil.rmtree(world.folder(3))
+    assert await world.gathered() == ([2, 1], [3])
+    assert await world.gathered() == ([2, 1], [3])
+
+
+async def test_what_comes_back_has_not_vanished(world: World):
+    world.folder(3).rename(world.root / "away")
+    assert await world.gathered() == ([2, 1], [3])
+    (world.root / "away").rename(world.folder(3))
+    async with world.database.write() as session:
+        await attempts.add_point(session, world.job.id, world.point(3))
+    assert await world.gathered() == ([3, 2, 1], [])
+
+
+async def test_what_was_deleted_by_us_has_not_vanished(world: World):
+    async with world.database.write() as session:
+        assert await attempts.take_away(session, world.job.id, world.point(1), T0)
+    shutil.rmtree(world.folder(1))
+    assert await world.gathered() == ([3, 2], [])
+
+
+async def test_folders_of_checkpoints_that_were_seen_to_go_before_it_was_written_down(world: World):
+    path = "file:///gone"
+    checkpoint = {
+        "id": attempts.point_id(world.job.id, path),
+        "kind": RestoreKind.CHECKPOINT,
+        "path": path,
+        "number": 9,
+    }
+    async with world.database.write() as session:
+        await attempts.add_point(session, world.job.id, world.point(1).model_copy(update=checkpoint))
+    assert (await world.gathered())[1] == [9]
+    async with world.database.write() as session:
+        await attempts.checkpoints_gone(session, world.job.id, 1, T0)
+    assert await world.gathered() == ([3, 2, 1], [])
