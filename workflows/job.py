@@ -280,7 +280,7 @@ class JobWorkflow:
             await self._journal.write("blocked")
         return Failed(why, "internal")
 
-    async def _observe(self, observation: Observation) -> None:
+    async def _observe(self, observation: Observation, *, is_certain: bool = False) -> None:
         attempt, last = self._s.attempt, self._s.sequence
         if attempt is None or attempt.ended:
             return
@@ -288,7 +288,7 @@ class JobWorkflow:
             return
         if observation.sequence <= last and not self._parts.context.since(1):
             return
-        await self._guarded(self._parts.observations.take_signal(observation))
+        await self._guarded(self._parts.observations.take_signal(observation, is_certain=is_certain))
 
     async def _check(self) -> None:
         """The slow check of one's own, which also covers a dead watch."""
@@ -296,8 +296,9 @@ class JobWorkflow:
         if attempt is None or attempt.ended:
             return
         argument = AttemptIn(job_id=self._s.job_id, number=attempt.number, leader=attempt.leader)
+        is_certain = self._parts.stops.is_open()
         try:
-            if self._parts.stops.is_open():
+            if is_certain:
                 # Asked anew: what the watch has seen may be older than the stop, and nothing may have changed since.
                 answer = await calls.look(argument)
                 self._s.check_at = workflow.now() + LOOK_AGAIN
@@ -308,7 +309,7 @@ class JobWorkflow:
             await self._journal.write("not checked")
             return
         if answer.observation is not None:
-            await self._observe(answer.observation)
+            await self._observe(answer.observation, is_certain=is_certain)
         again = self._s.checkpoints_at
         due = answer.old_checkpoints and (again is None or workflow.now() >= again)
         if due and self._parts.context.since(1):

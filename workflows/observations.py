@@ -21,8 +21,9 @@ class Observations:
         self._context = context
         self._endings = endings
 
-    async def take_signal(self, observation: Observation) -> None:
-        """What the watch has told. That a job is missing is believed after a second question only."""
+    async def take_signal(self, observation: Observation, *, is_certain: bool = False) -> None:
+        """What the watch has told. That a job is missing is believed after a second question only, unless it
+        `is_certain`: that question was the first."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         if observation.state is EngineState.MISSING and context.is_unresolved():
             return  # it may still be on its way: that is for who decides what becomes of it
@@ -32,7 +33,7 @@ class Observations:
                 return  # it is told again for as long as it is so
             if there.state is not EngineState.MISSING:
                 observation = there
-        elif observation.state is EngineState.MISSING:
+        elif observation.state is EngineState.MISSING and not (is_certain and workflow.patched("missing-for-certain")):
             words = "the cluster does not know it; waiting until it is certain that nothing of it runs"
             journal.set_state(s.state, words)
             journal.write_in_background("missing?")

@@ -152,6 +152,20 @@ class TestBlocked:
         await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
         assert cluster.asked.count("look") == 1
 
+    async def test_a_job_whose_stop_failed_and_that_is_gone_is_waited_for_once(self, start):
+        """To be certain takes as long as task managers need to miss their JobManager: the look has taken that."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(error="refused", code="stop_unclear")
+        assert (await life.do("pause")).error_code == "stop_unclear"
+        cluster.sequence = int((await life.now()).timestamp() * 1000) + 3_600_000
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.CLUSTER, points=cluster.points, savepoint="file:///late")
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.MISSING)
+        await life.skip(90)
+        await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "PAUSED")
+        assert cluster.asked.count("look") == 1
+
     async def test_a_worker_whose_clock_was_set_ahead_has_not_seen_the_future(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
