@@ -104,6 +104,20 @@ def format_(
         sys.stdout.write(found["sql"])
 
 
+@app.command("templates")
+def list_templates(output: Output = Format.TABLE, as_json: Json = False) -> None:
+    """Scripts to begin with, each for a purpose."""
+    columns = [Column("NAME", field("name")), Column("FOR", lambda t: plain(f"{t['title']}: {t['purpose']}"))]
+    items = Api().call("GET", "/sql/templates")["items"]
+    show_list(items, columns, output=output, as_json=as_json, name=lambda t: str(t["name"]), empty="No templates.")
+
+
+@app.command("template")
+def show_template(name: str) -> None:
+    """The text of a template: `penstock sql template top-n > job.sql`."""
+    sys.stdout.write(Api().call("GET", f"/sql/templates/{name}")["sql"])
+
+
 @app.command()
 def complete(
     file: File,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from api.deps import Parts, Workbench
+from fastapi import APIRouter, Path
+
+from api.deps import Page, Parts, Workbench
 from api.problems import responses
 from api.sql import schemas as s
 from api.sql import service
+from sql.templates import Template
 from sql.validate import Validation
 
 router = APIRouter(prefix="/sql", tags=["sql"])
@@ -31,3 +34,15 @@ async def complete(body: s.CompleteBody, parts: Parts, bench: Workbench) -> s.Co
 def format_script(body: s.FormatBody) -> s.FormatOut:
     """White space, and the case of words that Flink reserves; no token changes otherwise."""
     return service.lay_out(body)
+
+
+@router.get("/templates", summary="Scripts to begin with")
+def list_templates() -> Page[Template]:
+    """Each for a purpose, by name. They run as they are: sources make up their rows, and sinks print them."""
+    return Page(items=service.all_templates())
+
+
+@router.get("/templates/{name}", responses=responses(404, 422), summary="One of them")
+def get_template(name: Annotated[str, Path(max_length=80)]) -> Template:
+    """With its text, and its variables with their defaults."""
+    return service.one_template(name)

@@ -14,6 +14,7 @@ from settings.waits import planning
 from sql.complete import candidates, cursor_in
 from sql.environment import environment, python_properties
 from sql.options import remedy
+from sql.templates import Template, template, templates
 from sql.validate import Validation, of_text, summary, validate
 from store import clusters, jobs
 
@@ -63,3 +64,12 @@ async def complete(services: Services, bench: SqlRuntime, body: out.CompleteBody
 def lay_out(body: out.FormatBody) -> out.FormatOut:
     made = formatted(body.sql)
     return out.FormatOut(sql=made, changed=made != body.sql)
+
+
+def all_templates() -> list[Template]:
+    return list(templates())
+
+
+def one_template(name: str) -> Template:
+    """Raises `NotFound`."""
+    return template(name)

@@ -294,6 +294,8 @@ command(
     Refusal([file("bad.sql"), "--cluster", "a"], FAILED, "'src' not found"),
 )
 command("sql format", ["-"], "SELECT", Refusal(["/nowhere.sql"], USAGE, "nowhere"), text="select 1")
+command("sql templates", [], "top-n", Refusal(["--output", "xml"], USAGE, "xml"))
+command("sql template", ["top-n"], "INSERT INTO best_sellers", Refusal(["nothing"], NOT_FOUND, "nothing", "top-n"))
 command("sql complete", ["-", "--cluster", "a"], "SELECT", Refusal(["-"], NOT_FOUND, "local", "SELE"), text="SELE")
 command("sql preview", [file("query.sql"), *FEW], "+I", Refusal([file("query.sql")], NOT_FOUND, "local"))
 command(

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from core.sql import setting_keys
+from core.sql.layout import formatted
 from core.sql.script import parse
 from sql.options import _SUPPORTED, told
+from sql.templates import Template, templates
 from sql.validate import harmless
 from stack.parts import Parts
 from tests.real.conftest import Stack
@@ -311,3 +313,20 @@ class TestTerminal:
         assert "words 1 is ready" in added
         assert "READY" in penstock(stack, "libraries", "list", "-p", project).stdout
         penstock(stack, "libraries", "delete", "words", "1", "-p", project)
+
+
+class TestTemplates:
+    @pytest.fixture(params=[t.name for t in templates()])
+    def template(self, request: pytest.FixtureRequest) -> Template:
+        return next(t for t in templates() if t.name == request.param)
+
+    def test_flink_takes_it(self, stack: Stack, template: Template):
+        found = stack.http.post("/sql/validate", json={"sql": template.sql}).json()
+        assert found["valid"], found
+        assert found["warnings"] == []
+
+    def test_it_says_what_it_is_for_and_is_laid_out(self, template: Template):
+        assert formatted(template.sql) == template.sql
+        assert template.title
+        assert template.purpose
+        assert all(template.variables.values()), "a variable without a default: it does not run as it is"
