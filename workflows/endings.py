@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from temporalio import workflow
+
 from activities import contracts as c
 from core.jobs import blocked
 from core.jobs.observations import EngineState, Intent, ended
 from core.jobs.restore import Basis, Missing, RestorePoint, RestoreRequest, choose
+from core.jobs.snapshot import Successor
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
@@ -43,6 +46,11 @@ class Endings:
                 c.DiagnoseIn(**context.attempt_in().model_dump(), savepoint_directory=where, state=state)
             )
         intent = stop.intent if stop and not stop.withdrawn else None
+        cancelled_for: Successor | None = None
+        if stop is not None and stop.successor and not going_on and workflow.patched("cancelled-for-a-successor"):
+            # It was cancelled for another attempt, and that was never made: the job has not been killed by anybody.
+            intent = None
+            cancelled_for = stop.successor if state is EngineState.CANCELED else None
         if why.undecided and intent is not Intent.KILL and not going_on:
             words = f"the cluster does not know it, and cannot be asked why: {why.undecided}"
             journal.set_state(s.state, words)
@@ -55,13 +63,16 @@ class Endings:
         ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         attempt.ended, s.stop = True, None
-        if ending.job in (JobState.KILLED, JobState.FINISHED):
+        if ending.job in (JobState.KILLED, JobState.FINISHED) and cancelled_for is None:
             s.basis = Basis.DECIDE
-        journal.note("attempt", f"attempt {attempt.number} ended {ending.attempt.value}: {ending.why}")
-        changes = journal.attempt_change(ending.attempt, ending.why)
         number = attempt.number
+        words = f"it was cancelled for {cancelled_for.command}" if cancelled_for else ending.why
+        journal.note("attempt", f"attempt {number} ended {ending.attempt.value}: {words}")
+        changes = journal.attempt_change(ending.attempt, words)
         if going_on:
             pass
+        elif cancelled_for is not None:
+            journal.block(blocked.without_successor(number, cancelled_for.command, cancelled_for.point, why.points))
         elif state is EngineState.MISSING and why.unread and intent is Intent.PAUSE:
             journal.block(blocked.savepoint_unknown(number, stop.directory if stop else None, why.unread))
         elif ending.job is JobState.PAUSED and (gone := self._nothing_to_go_on_from(kept, why)):

@@ -80,7 +80,7 @@ class Rollback:
         journal.note("rollback", f"{bad} goes back to {good}: {why}", point=way_back.path)
         s.restart_at = None
         if context.is_live():
-            await self._stops.cancel(Intent.REPLACE)
+            await self._stops.cancel(Intent.REPLACE, point=way_back.path)
         await self._deployment.start(self._new_attempt(way_back))
         self._deployment.check_started()
         good = s.attempt.program if s.attempt is not None else good

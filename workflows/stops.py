@@ -9,7 +9,7 @@ from temporalio import workflow
 from activities import contracts as c
 from core.jobs.condition import NO_SAVEPOINT_NEEDED
 from core.jobs.observations import ENDED, Intent
-from core.jobs.snapshot import StopSnapshot
+from core.jobs.snapshot import StopSnapshot, Successor
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
@@ -60,12 +60,16 @@ class Stops:
             raise Failed(f"It was not stopped by us, so it is not started again: {s.reason}", "ended_otherwise")
         return points[0].path if points else None
 
-    async def cancel(self, intent: Intent) -> None:
-        """Cancel; afterwards the attempt has been seen to end, or `Failed` is raised."""
+    async def cancel(self, intent: Intent, *, point: str | None = None) -> None:
+        """Cancel; afterwards the attempt has been seen to end, or `Failed` is raised. With `Intent.REPLACE` another one
+        is started then, from `point` if there is one."""
         context, s = self._context, self._context.snapshot
         if context.is_unresolved() and await self._fence.resolve(going_on=True):
             return
         s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now())
+        command = context.journal.command
+        if intent is Intent.REPLACE and command is not None:
+            s.stop.successor = Successor(command=f"{command.kind.value} (command {command.number})", point=point)
         context.journal.flush()
         stopped = await calls.cancel(context.attempt_in())
         if stopped.state is None:

@@ -117,6 +117,18 @@ def end_not_seen(attempt: int, flink_job_id: str, points: Sequence[RestorePoint]
     )
 
 
+def without_successor(attempt: int, command: str, point: str | None, points: Sequence[RestorePoint]) -> Blocked:
+    """It was cancelled for another attempt, whose command had failed by then: the cluster did not answer. `point` is
+    what that was to be restored from."""
+    return Blocked(
+        code="cancelled_for_command",
+        why=f"Attempt {attempt} was cancelled for {command}, which failed before the next attempt could be made: "
+        "nothing of the job runs. A restart goes on from the restore point that it names, or begins empty.",
+        evidence=[f"the cluster says that attempt {attempt} was cancelled, as it was asked", *_lines(_others(points))],
+        actions=[*([from_point(point)] if point else []), FROM_NEWEST, EMPTY, KILL],
+    )
+
+
 def savepoint_unknown(attempt: int, directory: str | None, why: str) -> Blocked:
     """It was being stopped with a savepoint, it is gone, and whether the savepoint is complete cannot be read."""
     return Blocked(

@@ -57,6 +57,14 @@ def program(version: int, commit: str | None) -> str:
     return f"version {version} (commit {commit[:7]})" if commit else f"version {version}"
 
 
+class Successor(BaseModel):
+    """`command` that wants another attempt in the place of one that it cancels, and the restore `point` of that, where
+    it is known."""
+
+    command: str
+    point: PointPath | None = None
+
+
 class StopSnapshot(BaseModel):
     """A stop that was asked for: remembered, so that an end that is seen later is understood."""
 
@@ -70,6 +78,8 @@ class StopSnapshot(BaseModel):
     """It was told to have failed, and the job was seen running since: only a savepoint that it completes yet counts."""
     unstable: bool = False
     """It was restarted all the time by its engine: what it ran forgives no restart."""
+    successor: Successor | None = None
+    """What was to run after it; None when nothing was."""
 
 
 class JobSnapshot(BaseModel):

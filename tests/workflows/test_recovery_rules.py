@@ -250,6 +250,24 @@ class TestBlocked:
         assert job(cluster).actions[0] == {"kind": "resubmit", "version": 1, "restore": {"mode": "newest"}}
         assert len(cluster.opened) == 2
 
+    @pytest.mark.parametrize("end", [EngineState.CANCELED, EngineState.FAILED, EngineState.FINISHED])
+    async def test_a_cancel_for_a_successor_kills_no_job(self, start, end: EngineState):
+        """The cluster went away behind the cancel, for longer than the command waits."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster)
+        cluster.cancels = lambda _: c.Stopped(error="It cannot be told", code="cancel_unclear")
+        assert (await life.do("restart", restore={"mode": "none"})).error_code == "cancel_unclear"
+        cluster.looks = lambda a: cluster.seen(a.number, end)
+        await life.observe(end)
+        after = {EngineState.CANCELED: "BLOCKED", EngineState.FAILED: "RESTARTING", EngineState.FINISHED: "FINISHED"}[end]
+        await life.until(lambda: job(cluster).state == after)
+        if end is EngineState.CANCELED:
+            assert (await life.snapshot()).blocked.code == "cancelled_for_command"
+            assert any("cancelled for restart (command 2)" in m for m in cluster.events("attempt"))
+            assert (await life.do("restart", restore=NEWEST)).state == "SUCCEEDED"
+            assert cluster.opened[-1].restore_path == cluster.points[0].path
+
     async def test_a_cancel_that_did_not_arrive_explains_no_later_end(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
