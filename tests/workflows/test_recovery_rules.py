@@ -260,7 +260,9 @@ class TestBlocked:
         assert (await life.do("restart", restore={"mode": "none"})).error_code == "cancel_unclear"
         cluster.looks = lambda a: cluster.seen(a.number, end)
         await life.observe(end)
-        after = {EngineState.CANCELED: "BLOCKED", EngineState.FAILED: "RESTARTING", EngineState.FINISHED: "FINISHED"}[end]
+        after = {EngineState.CANCELED: "BLOCKED", EngineState.FAILED: "RESTARTING", EngineState.FINISHED: "FINISHED"}[
+            end
+        ]
         await life.until(lambda: job(cluster).state == after)
         if end is EngineState.CANCELED:
             assert (await life.snapshot()).blocked.code == "cancelled_for_command"
