@@ -8,7 +8,7 @@ from activities import contracts as c
 from core.jobs import blocked
 from core.jobs.observations import EngineState, Intent, ended
 from core.jobs.restore import Basis, Missing, RestorePoint, RestoreRequest, choose
-from core.jobs.snapshot import Successor
+from core.jobs.snapshot import StopSnapshot, Successor
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
@@ -46,11 +46,9 @@ class Endings:
                 c.DiagnoseIn(**context.attempt_in().model_dump(), savepoint_directory=where, state=state)
             )
         intent = stop.intent if stop and not stop.withdrawn else None
-        cancelled_for: Successor | None = None
-        if stop is not None and stop.successor and not going_on and workflow.patched("cancelled-for-a-successor"):
-            # It was cancelled for another attempt, and that was never made: the job has not been killed by anybody.
-            intent = None
-            cancelled_for = stop.successor if state is EngineState.CANCELED else None
+        successor, is_cancelled = self._missing_successor(stop, going_on=going_on), False
+        if successor is not None and intent is Intent.KILL:
+            intent, is_cancelled = None, state is EngineState.CANCELED  # nobody has killed the job
         if why.undecided and intent is not Intent.KILL and not going_on:
             words = f"the cluster does not know it, and cannot be asked why: {why.undecided}"
             journal.set_state(s.state, words)
@@ -63,16 +61,18 @@ class Endings:
         ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         attempt.ended, s.stop = True, None
-        if ending.job in (JobState.KILLED, JobState.FINISHED) and cancelled_for is None:
+        if ending.job in (JobState.KILLED, JobState.FINISHED) and not is_cancelled:
             s.basis = Basis.DECIDE
         number = attempt.number
-        words = f"it was cancelled for {cancelled_for.command}" if cancelled_for else ending.why
+        words = f"it was cancelled for {successor.command}" if successor and is_cancelled else ending.why
         journal.note("attempt", f"attempt {number} ended {ending.attempt.value}: {words}")
         changes = journal.attempt_change(ending.attempt, words)
         if going_on:
             pass
-        elif cancelled_for is not None:
-            journal.block(blocked.without_successor(number, cancelled_for.command, cancelled_for.point, why.points))
+        elif successor is not None and is_cancelled:
+            journal.block(blocked.without_successor(number, successor.command, successor.point, why.points))
+        elif successor is not None and ending.job is JobState.PAUSED and kept is not None:
+            self._policy.apply(f"it was stopped for {successor.command}, which had failed by then", None, why.points)
         elif state is EngineState.MISSING and why.unread and intent is Intent.PAUSE:
             journal.block(blocked.savepoint_unknown(number, stop.directory if stop else None, why.unread))
         elif ending.job is JobState.PAUSED and (gone := self._nothing_to_go_on_from(kept, why)):
@@ -84,6 +84,11 @@ class Endings:
         else:
             journal.set_state(ending.job, ending.why)
         await journal.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
+
+    def _missing_successor(self, stop: StopSnapshot | None, *, going_on: bool) -> Successor | None:
+        """What an attempt was ended for and was never made: its command had failed before the end was seen."""
+        missing = stop.successor if stop is not None and not going_on else None
+        return missing if missing is not None and workflow.patched("ended-for-a-successor") else None
 
     def _nothing_to_go_on_from(self, savepoint: str | None, why: c.Diagnosis) -> str | None:
         """Why a start could not go on from where a job is to be paused; None when it can."""

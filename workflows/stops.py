@@ -48,6 +48,7 @@ class Stops:
         if stopped.state is None:
             # What was asked for stays known: when the cluster answers again, its end is understood.
             self._check_soon()
+            s.stop.successor = self._successor(intent)
             await journal.write("stop unclear", points=points)
             raise Failed(stopped.error or "It cannot be told whether it was stopped.", stopped.code or "stop_unclear")
         if stopped.state not in ENDED:
@@ -66,10 +67,7 @@ class Stops:
         context, s = self._context, self._context.snapshot
         if context.is_unresolved() and await self._fence.resolve(going_on=True):
             return
-        s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now())
-        command = context.journal.command
-        if intent is Intent.REPLACE and command is not None:
-            s.stop.successor = Successor(command=f"{command.kind.value} (command {command.number})", point=point)
+        s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now(), successor=self._successor(intent, point))
         context.journal.flush()
         stopped = await calls.cancel(context.attempt_in())
         if stopped.state is None:
@@ -79,6 +77,12 @@ class Stops:
             )
         context.asked_at(stopped.sequence)
         await self._endings.end(stopped.state, going_on=intent is Intent.REPLACE)
+
+    def _successor(self, intent: Intent, point: str | None = None) -> Successor | None:
+        command = self._context.journal.command
+        if intent is not Intent.REPLACE or command is None:
+            return None
+        return Successor(command=f"{command.kind.value} (command {command.number})", point=point)
 
     def _check_soon(self) -> None:
         """The job may go on as if nothing had been asked of it, and then nobody has anything new to tell of it."""

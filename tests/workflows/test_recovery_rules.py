@@ -11,7 +11,7 @@ from activities import contracts as c
 from core.jobs.commands import CommandRequest
 from core.jobs.observations import EngineState, Lost, Observation, Trouble
 from core.jobs.policy import RestartPolicy
-from core.jobs.restore import Basis, RestoreRequest
+from core.jobs.restore import Basis, RestoreKind, RestoreRequest
 from core.jobs.retention import SavepointPolicy
 from core.jobs.snapshot import AttemptSnapshot
 from core.jobs.states import CommandKind, JobState
@@ -190,6 +190,22 @@ class TestBlocked:
         cluster.diagnosis = lambda _: c.Diagnosis(savepoint="file:///late")
         await life.observe(EngineState.FINISHED)
         await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "PAUSED")
+
+    @pytest.mark.parametrize("kind", ["restart", "resubmit"])
+    async def test_a_stop_for_a_successor_that_comes_to_its_end_late_is_no_pause(self, start, kind: str):
+        """Nobody asked for one: what ran goes on from the savepoint, by the restart policy."""
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.stops = lambda _: c.Stopped(error="no answer", code="stop_unclear")
+        version = {"version": 2} if kind == "resubmit" else {}
+        assert (await life.do(kind, restore=NEWEST, **version)).error_code == "stop_unclear"
+        cluster.points = [late := point(1, RestoreKind.SAVEPOINT)]
+        cluster.diagnosis = lambda _: c.Diagnosis(savepoint=late.path, points=cluster.points)
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.FINISHED)
+        await life.observe(EngineState.FINISHED)
+        await life.until(lambda: len(cluster.opened) == 2)
+        assert (cluster.opened[1].restore_path, cluster.opened[1].version) == (late.path, 1)
+        assert any(f"it was stopped for {kind} (command 2)" in m for m in cluster.events("restart"))
 
     async def test_an_end_that_cannot_be_explained_starts_nothing_and_ends_the_command(self, start):
         cluster = Cluster()
