@@ -6,10 +6,12 @@ The gateway cancels at once, also while tasks are being set up, and Flink may lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Collection, Iterable
 
 from clusters.protocol import Engine, Ref
 from core.effects import EngineError, NotNow
+from core.jobs.observations import ENDED, EngineState
 from settings import waits
 from settings.polling import poll
 
@@ -30,3 +32,21 @@ async def cancelled(engine: Engine, flink_job_ids: Iterable[str]) -> None:
             left.discard(job)
         if left and not await polling.again():
             return
+
+
+async def ended(engine: Engine, flink_job_ids: Iterable[str], *, unsure: Collection[str]) -> set[str]:
+    """Cancel queries until the cluster says that they have ended or are not there; at most `PREVIEW_GONE_SECONDS`. Of
+    those `unsure` it is not known whether they were sent: that they are not there says nothing. Returns what is left,
+    for the watch."""
+    left = set(flink_job_ids)
+    polling = poll(waits.PREVIEW_GONE_PACE, seconds=waits.PREVIEW_GONE_SECONDS)
+    while True:
+        for job in list(left):
+            with contextlib.suppress(EngineError):
+                state = (await engine.look(Ref(job, job))).state
+                if state in ENDED and (state is not EngineState.MISSING or job not in unsure):
+                    left.discard(job)
+                else:
+                    await engine.cancel(Ref(job, job))
+        if not left or not await polling.again():
+            return left

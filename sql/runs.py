@@ -9,24 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from clusters import state_files
-from clusters.protocol import Ref, SqlWorkbench, Unreachable, Vertex
+from clusters.protocol import Ref, SqlWorkbench, Unreachable
 from clusters.sql import Result, SessionGone, SqlGateway, StatementFailed, scrub
 from core.effects import EngineError
-from core.jobs.observations import ENDED, EngineState
+from core.jobs.observations import EngineState
 from core.sql.operators import Json
 from core.sql.values import of_gateway, type_name
 from services import Services
 from settings import clock, waits
 from settings.polling import poll
 from settings.waits import planning
-from sql.ending import cancelled
+from sql.ending import cancelled, ended
+from sql.notes import note_of
 from sql.streams import Ended, Event, Limits, Stream, null_refused, worst
 from store import previews
 from store.tables import Preview
@@ -114,7 +115,9 @@ class Run:
         finally:
             self._task = asyncio.create_task(following)
 
-    async def _send(self, stream: Stream, project: str) -> Result:
+    async def _send(self, stream: Stream, project: str) -> Result | StatementFailed:
+        """The first answer; also that it has failed already, as a query that ran. Raises `StatementFailed` for one that
+        Flink does not take."""
         stream.operation = await self._gateway.start(
             self._session,
             stream.statement,
@@ -126,16 +129,28 @@ class Run:
         )
         began = clock.monotonic()
         while True:
-            result = await self._gateway.page(self._session, stream.operation, 0)
+            try:
+                result = await self._gateway.page(self._session, stream.operation, 0)
+            except StatementFailed as error:
+                if not await self._is_known(stream):
+                    raise
+                return error
             if result.ready:
                 stream.taken = True
                 return result
             is_fast = clock.monotonic() - began < waits.FAST_POLL_SECONDS
             await asyncio.sleep(waits.PREVIEW_PACE.first if is_fast else waits.PREVIEW_PACE.longest)
 
+    async def _is_known(self, stream: Stream) -> bool:
+        try:
+            seen = await self._engine.look(Ref(stream.flink_job_id, stream.flink_job_id))
+        except EngineError:
+            return False
+        return seen.state is not EngineState.MISSING
+
     # Streaming --------------------------------------------------------------------------------
 
-    async def _go(self, firsts: list[Result]) -> None:
+    async def _go(self, firsts: list[Result | StatementFailed]) -> None:
         await self._publish("start", {"run": self.id, "streams": [self._named(s) for s in self.streams]})
         watching = asyncio.create_task(self._watch())
         pumps = [asyncio.create_task(self._pump(s, r)) for s, r in zip(self.streams, firsts, strict=True)]
@@ -159,8 +174,11 @@ class Run:
     def _named(self, stream: Stream) -> dict[str, Any]:
         return {"stream": stream.name, "flink_job_id": stream.flink_job_id}
 
-    async def _pump(self, stream: Stream, result: Result) -> None:
+    async def _pump(self, stream: Stream, result: Result | StatementFailed) -> None:
         """Page by page until the query ends or a limit is met."""
+        if isinstance(result, StatementFailed):
+            await self._end(stream, Ended.FAILED, scrub(result.message, self._secrets))
+            return
         pause, slow_until, shown = waits.PREVIEW_PACE.first, 0.0, 0.0
         changed = False
         while True:
@@ -325,8 +343,8 @@ class Run:
         try:
             async with self._services.database.write() as session:
                 for stream in self.streams:
-                    ended = stream.ended or state
-                    await previews.end(session, stream.id, ended.value, stream.why, stream.rows, now)
+                    end = stream.ended or state
+                    await previews.end(session, stream.id, end.value, stream.why, stream.rows, now)
         except Exception as error:
             log.warning("the end of a preview was not written", run=self.id, why=str(error))
         await self._publish("end", {"run": self.id, "state": worst(self.streams).value})
@@ -340,20 +358,9 @@ class Run:
     async def _confirm_gone(self) -> None:
         """The jobs are cancelled until the cluster says that they are gone; else the watch does it. One that was still
         on its way may come yet."""
-        polling = poll(waits.PREVIEW_GONE_PACE, seconds=waits.PREVIEW_GONE_SECONDS)
-        left = list(self.streams)
-        while True:
-            for stream in list(left):
-                ref = Ref(stream.flink_job_id, stream.flink_job_id)
-                with contextlib.suppress(EngineError):
-                    state = (await self._engine.look(ref)).state
-                    if state in ENDED and (stream.taken or state is not EngineState.MISSING):
-                        left.remove(stream)
-                    else:
-                        await self._engine.cancel(ref)
-            if not left or not await polling.again():
-                break
-        gone = [s.id for s in self.streams if s not in left]
+        unsure = {s.flink_job_id for s in self.streams if not s.taken}
+        left = await ended(self._engine, [s.flink_job_id for s in self.streams], unsure=unsure)
+        gone = [s.id for s in self.streams if s.flink_job_id not in left]
         with contextlib.suppress(Exception):
             async with self._services.database.write() as session:
                 await previews.gone(session, gone, clock.now())
@@ -389,19 +396,3 @@ class Run:
         finally:
             self._listeners -= 1
             self._alone_since = clock.monotonic()
-
-
-def note_of(tasks: Sequence[Vertex], rows: int, running: float) -> str:
-    """What there is to say while there is nothing to see; `running` is for how many seconds all tasks have run. Flink's
-    counts are some seconds old, and a source counts what it gives, not what it reads: so zero means little at first,
-    and a filter behind the source looks like no data."""
-    states = sorted({t.state for t in tasks})
-    if states != ["RUNNING"]:
-        return f"tasks are {', '.join(states)}" if states and "FINISHED" not in states else ""
-    if rows:
-        return ""
-    given = any(t.written for t in tasks if "Source" in t.name) or any(t.read for t in tasks)
-    # A source that is chained to the end counts nothing.
-    if given or len(tasks) == 1 or running < waits.COUNTS_SECONDS:
-        return "no rows yet"
-    return "the sources have given no record yet: there may be no data, or none that passes the filters behind them"

@@ -6,7 +6,7 @@ import pytest
 
 from clusters.protocol import Vertex
 from settings import waits
-from sql.runs import note_of
+from sql.notes import note_of
 
 LONG, SHORT = waits.COUNTS_SECONDS + 1, waits.COUNTS_SECONDS - 1
 
