@@ -39,7 +39,8 @@ class RestorePoints:
         choice = choose(request, points, s.lineage, asked=explicit, without=s.unusable)
         if isinstance(choice, Missing):
             await context.park(blocked.no_restore_point(choice.why, points))
-        if newer := newer_than(choice, vanished, s.lineage):
+        # Who names a point does not go by which one is the newest.
+        if request.mode == "newest" and (newer := newer_than(choice, vanished, s.lineage, points)):
             paths = ", ".join(point.path for point in newer)
             context.journal.note("alert", f"newer restore points have gone from the disk: {paths}", paths=paths)
         old = choice.point is not None and choice.point.attempt < s.lineage.first

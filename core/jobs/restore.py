@@ -276,10 +276,14 @@ def choose(
     )
 
 
-def newer_than(choice: Choice, vanished: Sequence[RestorePoint], lineage: Lineage) -> list[RestorePoint]:
-    """Points of the lineage that were newer than the one chosen, and whose files have gone: somebody deleted
-    state that was due."""
+def newer_than(
+    choice: Choice, vanished: Sequence[RestorePoint], lineage: Lineage, points: Sequence[RestorePoint] = ()
+) -> list[RestorePoint]:
+    """Points of the lineage that were newer than the one chosen, and than all `points` that are there, and whose files
+    have gone: somebody deleted state that was due. Between those there are checkpoints that Flink has replaced."""
     if choice.point is None:
         return []
-    age = _age_among([choice.point, *vanished], lineage.taken_up)
-    return [p for p in vanished if age(p) > age(choice.point) and p.attempt >= lineage.first]
+    there = [choice.point, *(p for p in points if p.attempt >= lineage.first)]
+    age = _age_among([*there, *vanished], lineage.taken_up)
+    newest_there = max(map(age, there))
+    return [p for p in vanished if age(p) > newest_there and p.attempt >= lineage.first]

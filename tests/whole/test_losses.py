@@ -165,3 +165,20 @@ class TestFiles:
         last = penstock.job("ended")["current_attempt"]["flink_job_id"]
         assert [p for p in penstock.world.disk.files if last in p]
         penstock.done("ended", "kill")
+
+    def test_a_newest_point_that_has_gone_is_told_whoever_saw_it_first(self, penstock: Penstock):
+        """A look at the restore points, and the diagnosis of a failure, see it before the start that goes by them."""
+        penstock.running("gone")
+        penstock.wait(25)
+        penstock.done("gone", "pause")
+        newest = penstock.ok("GET", "/jobs/default:gone/restore-points")["items"][0]
+        penstock.world.disk.remove(newest["path"])
+        assert newest["id"] not in {p["id"] for p in penstock.ok("GET", "/jobs/default:gone/restore-points")["items"]}
+        penstock.done("gone", "start")
+        assert penstock.job("gone")["current_attempt"]["restored_from"] not in (None, newest["path"])
+        assert f"newer restore points have gone from the disk: {newest['path']}" in timeline(penstock, "gone")
+        told = timeline(penstock, "gone").count("have gone from the disk")
+        penstock.wait(25)
+        penstock.done("gone", "restart")
+        assert timeline(penstock, "gone").count("have gone from the disk") == told, "it has newer ones of its own"
+        penstock.done("gone", "kill")

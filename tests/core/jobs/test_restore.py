@@ -98,7 +98,10 @@ class TestNewest:
         chosen = choose(NEWEST, [old, *new], Lineage(untouched=False), asked=False)
         assert chosen.point == new[-1]
         assert newer_than(chosen, [old], Lineage()) == []
-        assert newer_than(Choice(path=new[3].path, point=new[3], why=""), [old, *new], Lineage()) == new[4:]
+        third = Choice(path=new[3].path, point=new[3], why="")
+        assert newer_than(third, [old, *new], Lineage()) == new[4:]
+        # It is passed over for one that could not be restored; those between the two Flink has replaced.
+        assert newer_than(third, [old, *new[4:-1]], Lineage(), new[-1:]) == []
 
     def test_a_savepoint_wins_a_tie(self):
         assert newest([point(3), point(3, kind="savepoint")]).kind is RestoreKind.SAVEPOINT
