@@ -33,7 +33,8 @@ CREATE TABLE paid_orders (
 ) WITH ('connector' = 'print');
 
 INSERT INTO paid_orders
-SELECT o.order_id, p.amount, o.ordered_at, p.paid_at
+SELECT o.order_id, p.amount, o.ordered_at,
+  CAST(p.paid_at AS TIMESTAMP(3)) -- a sink takes one event time
 FROM orders AS o
 JOIN payments AS p ON o.order_id = p.order_id
   AND p.paid_at BETWEEN o.ordered_at AND o.ordered_at + INTERVAL '${MINUTES:-10}' MINUTE;
