@@ -12,9 +12,12 @@ import yaml
 
 from cli.client import USAGE, err
 
-File = Annotated[str, typer.Option("--spec", "--file", "-f", help="Spec as a .yaml, .json or .sql file, or - for standard input")]
+File = Annotated[
+    str, typer.Option("--spec", "--file", "-f", help="Spec as a .yaml, .json or .sql file, or - for standard input")
+]
 OptionalFile = Annotated[
-    str | None, typer.Option("--spec", "--file", "-f", help="Spec as a .yaml, .json or .sql file, or - for standard input")
+    str | None,
+    typer.Option("--spec", "--file", "-f", help="Spec as a .yaml, .json or .sql file, or - for standard input"),
 ]
 Variable = Annotated[
     list[str] | None, typer.Option("--var", help="Value of a variable ${NAME} of the SQL, NAME=value; may be repeated")
