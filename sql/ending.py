@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterable
 
-from clusters.protocol import Engine, Ref
+from clusters.protocol import Engine, Ref, Unreachable
 from core.effects import EngineError, NotNow
 from core.jobs.observations import ENDED, EngineState
 from settings import waits
@@ -17,8 +17,9 @@ from settings.polling import poll
 
 
 async def cancelled(engine: Engine, flink_job_ids: Iterable[str]) -> None:
-    """Ask a cluster to cancel queries until it has taken that; at most `PREVIEW_CANCEL_SECONDS`. A cluster that does
-    not answer is not asked again: the gateway asks it, too, and the watch."""
+    """Ask a cluster to cancel queries until it has taken that; at most `PREVIEW_CANCEL_SECONDS`. One that does not
+    answer is asked again, too: when it only stands still it sets the query up later, and what the gateway has sent to
+    it meanwhile comes in the middle of that. Where nobody listens nothing can come."""
     left = set(flink_job_ids)
     polling = poll(waits.PREVIEW_GONE_PACE, seconds=waits.PREVIEW_CANCEL_SECONDS)
     while left:
@@ -27,6 +28,9 @@ async def cancelled(engine: Engine, flink_job_ids: Iterable[str]) -> None:
                 await engine.cancel(Ref(job, job))
             except NotNow:
                 continue
+            except Unreachable as error:
+                if error.sent:
+                    continue
             except EngineError:
                 pass
             left.discard(job)
