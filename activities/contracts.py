@@ -74,9 +74,11 @@ class OpenAttempt(BaseModel):
 
 class Opened(BaseModel):
     """`conflict`: this number was used before, for another submission, so that this workflow does not know all of its
-    job's attempts. `number` and the rest name the newest one that is written down."""
+    job's attempts. `number` and the rest name the newest one that is written down. `owner`: the Flink job is an attempt
+    of another job (its `project:name`) since a moment ago; nothing was written."""
 
     conflict: bool = False
+    owner: str | None = None
     number: int = 0
     flink_job_id: str = ""
     version: int = 0

@@ -18,6 +18,7 @@ from services import Services
 from services.effective import effective_config
 from settings import clock, waits
 from store import attempts, jobs
+from store.database import Taken
 from store.record import UnknownJob, apply
 from store.tables import Attempt
 
@@ -112,11 +113,23 @@ class Recorder:
                 },
                 started_at=clock.now(),
             )
-        async with database.write() as session:
-            if existing is None:
-                await attempts.add(session, attempt)
-            await apply(session, request.record)
+        try:
+            async with database.write() as session:
+                if existing is None:
+                    await attempts.add(session, attempt)
+                await apply(session, request.record)
+        except Taken:
+            if (owner := await self._owner(request)) is None:
+                raise  # another try has written the same: this one finds it when it is made again
+            return c.Opened(owner=owner)
         return Written(context, existing or attempt, is_new=existing is None)
+
+    async def _owner(self, request: c.OpenAttempt) -> str | None:
+        """The other job that has the Flink job, by its name."""
+        async with self._services.database.read() as session:
+            own = await attempts.by_flink_job(session, request.flink_job_id)
+            owner = await jobs.by_id(session, own.job_id) if own and own.job_id != request.job_id else None
+        return f"{owner.project}:{owner.name}" if owner is not None else None
 
     async def _conflict(self, request: c.OpenAttempt) -> c.Opened:
         """The workflow has forgotten attempts: Temporal was restored from a backup, or the workflow was reset."""

@@ -37,9 +37,16 @@ class Adoption:
             answer = await calls.adoptable(argument)
         if answer.error or answer.observation is None:
             raise Failed(answer.error or "The cluster cannot be asked about it.", answer.code or "not_adoptable")
+        before = s.model_copy()
         s.restart_at, s.stop, s.others_alive = None, None, False
         if answer.number is None:
-            await self._open(flink_job_id, command, answer.leader)
+            try:
+                await self._open(flink_job_id, command, answer.leader)
+            except Failed as failure:
+                if failure.code == "not_adoptable":  # another job was faster; nothing was written
+                    s.restart_at, s.stop, s.others_alive = before.restart_at, before.stop, before.others_alive
+                    s.attempts, s.attempt = before.attempts, before.attempt
+                raise
         else:
             s.attempt = AttemptSnapshot(
                 number=answer.number,

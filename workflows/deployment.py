@@ -160,8 +160,8 @@ class Deployment:
             raise Failed(f"The cluster has accepted it, but it does not run: {s.reason}", "not_running")
 
     async def open(self, why: str, cause: str) -> None:
-        """Write the current attempt down, which runs already; `why` its state is what it is. Raises `Failed` with the
-        job BLOCKED when the database has attempts that the workflow does not know."""
+        """Write the current attempt down, which runs already; `why` its state is what it is. Raises `Failed` when it is
+        another job's, and with the job BLOCKED when the database has attempts that the workflow does not know."""
         await self._open(self._opening(None, why, cause))
 
     def _opening(
@@ -194,6 +194,11 @@ class Deployment:
         opened = await calls.open_attempt(opening)
         if opened.conflict:
             await self._history_lost(opened)
+        if opened.owner is not None:
+            raise Failed(
+                f"Flink job {opening.flink_job_id} is an attempt of {opened.owner}; adopt it there, or stop it.",
+                "not_adoptable",
+            )
 
     async def _start(self, opening: c.OpenAttempt, patience: float | None) -> c.Started:
         """Write the current attempt down, and send it. Raises as `_open` does, and whatever it is left by when a kill

@@ -121,3 +121,18 @@ async def test_what_is_not_clear_soon_is_left_to_another_step(house: House, foun
     started = await house.start(patience=patience)
     assert (started.seen is not None) == is_clear
     assert house.observing.asked == [1.0 if patience else 2.0]
+
+
+async def test_a_flink_job_is_an_attempt_of_one_job(house: House):
+    """Two jobs adopt it at the same moment: both have seen that nobody owns it."""
+    other = await create(house.services, "other")
+    recorder = Recorder(house.services)
+    environment = ActivityEnvironment()
+    opened = [
+        await environment.run(recorder.open_attempt, opening(c.OpenAttempt, job_id, ID))
+        for job_id in (house.job_id, other.id, house.job_id)
+    ]
+    assert [o.owner is None for o in opened] == [True, False, True]
+    assert not any(o.conflict for o in opened)
+    async with house.services.database.read() as session:
+        assert await attempts.get(session, other.id, 1) is None

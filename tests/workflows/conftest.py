@@ -179,7 +179,7 @@ class Cluster:
 
     async def open(self, wanted: c.OpenAttempt) -> c.Opened:
         answer: c.Opened = self.opens(wanted)
-        if not answer.conflict and wanted.flink_job_id not in self.flink_ids:
+        if not answer.conflict and not answer.owner and wanted.flink_job_id not in self.flink_ids:
             self.opened.append(wanted)
             self.records.append(wanted.record)
         return answer
