@@ -172,11 +172,13 @@ class Overview:
 
 @dataclass(frozen=True)
 class PointSeen:
-    """A completed checkpoint or savepoint that the engine tells of; whether it is still there is another question."""
+    """A completed checkpoint or savepoint that the engine tells of, with its number, or that a folder has; whether it
+    is still there is another question."""
 
     kind: RestoreKind
     path: str
     completed_at: datetime
+    number: int | None = None
 
 
 class TriggerState(StrEnum):

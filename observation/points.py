@@ -55,11 +55,16 @@ async def gather(services: Services, job_id: str) -> Found:
             unread = error.message
     known = {of_point(row.path): row for row in rows}
     gone: list[str] = []
+    unseen: list[RestorePoint] = []
     points: dict[str, RestorePoint] = {}
     for path, (point, attempt) in by_path.items():
         try:
-            if path not in known and await state_files.is_complete(path):
+            if path in known:
+                continue
+            if await state_files.is_complete(path):
                 points[path] = _point(job_id, path, point, attempt, await state_files.number_of(path))
+            elif point.number is not None:  # Flink told of it
+                unseen.append(_point(job_id, path, point, attempt, point.number))
         except Unreachable as error:
             unread = error.message
     for path, row in known.items():
@@ -72,6 +77,8 @@ async def gather(services: Services, job_id: str) -> Found:
             unread = error.message
     async with services.database.write() as session:
         await _write(session, job_id, points, gone, recent)
+        for missing in unseen:
+            await attempts.add_vanished(session, job_id, missing, clock.now())
         vanished = [
             attempts.as_point(row)
             for row in await attempts.vanished(session, job_id, MAX_VANISHED)

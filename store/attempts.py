@@ -253,6 +253,14 @@ async def point_vanished(session: AsyncSession, job_id: str, path: str, now: dat
         row.gone_at, row.vanished = now, True
 
 
+async def add_vanished(session: AsyncSession, job_id: str, point: RestorePoint, now: datetime) -> None:
+    """Write down a restore point that Flink tells of, and whose files are not there; one that is known is left as it
+    is: perhaps it was us who deleted it."""
+    if await session.get(RestorePointRow, point.id) is None:
+        session.add(RestorePointRow(job_id=job_id, gone_at=now, vanished=True, **point.model_dump(mode="python")))
+        await session.flush()
+
+
 async def vanished(session: AsyncSession, job_id: str, limit: int) -> list[RestorePointRow]:
     """The last restore points of a job whose files have gone without us, by attempt. Also checkpoints that Flink has
     replaced by newer ones are among them."""

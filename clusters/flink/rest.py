@@ -268,12 +268,17 @@ class FlinkRest:
         for entry in entries:
             if not entry or entry.get("status") != "COMPLETED" or not entry.get("external_path"):
                 continue
+            if entry.get("discarded"):  # replaced by newer ones, and deleted
+                continue
             path = str(entry["external_path"])
             if path.startswith("<"):  # "<checkpoint-not-externally-addressable>"
                 continue
             kind = RestoreKind.SAVEPOINT if entry.get("is_savepoint") else RestoreKind.CHECKPOINT
             points[path] = PointSeen(
-                kind, path, moment(entry.get("latest_ack_timestamp") or entry["trigger_timestamp"])
+                kind,
+                path,
+                moment(entry.get("latest_ack_timestamp") or entry["trigger_timestamp"]),
+                number=int(entry["id"]) if "id" in entry else None,
             )
         return list(points.values())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from clusters.protocol import PointSeen
 from core.jobs.restore import RestoreKind, RestorePoint
 from observation import points
 from store import attempts
@@ -23,6 +24,8 @@ class World:
 
     def __init__(self, database: Database, job: Job, root: Path):
         self.database, self.job, self.root = database, job, root
+        self.told: list[PointSeen] = []
+        """What Flink and the folders tell of the attempt."""
         self.services: Any = SimpleNamespace(database=database, engines=SimpleNamespace(get=lambda _: None))
 
     def folder(self, number: int) -> Path:
@@ -56,10 +59,10 @@ async def world(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         async with database.write() as session:
             await attempts.add_point(session, job.id, made.point(number))
 
-    async def none(*_: Any) -> list[Any]:
-        return []
+    async def told(*_: Any) -> list[PointSeen]:
+        return made.told
 
-    monkeypatch.setattr(points, "_of_attempt", none)
+    monkeypatch.setattr(points, "_of_attempt", told)
     return made
 
 
@@ -100,3 +103,22 @@ async def test_folders_of_checkpoints_that_were_seen_to_go_before_it_was_written
     async with world.database.write() as session:
         await attempts.checkpoints_gone(session, world.job.id, 1, T0)
     assert await world.gathered() == ([3, 2, 1], [])
+
+
+async def test_what_flink_tells_of_and_nobody_has_seen_has_vanished(world: World):
+    late = PointSeen(RestoreKind.CHECKPOINT, world.folder(9).as_uri(), T0 + timedelta(hours=1), number=9)
+    from_a_folder = PointSeen(RestoreKind.CHECKPOINT, world.folder(8).as_uri(), T0)  # it went in this moment
+    world.told = [late, from_a_folder]
+    assert await world.gathered() == ([3, 2, 1], [9])
+    assert await world.gathered() == ([3, 2, 1], [9])
+    world.folder(9).mkdir()
+    (world.folder(9) / "_metadata").touch()
+    assert (await world.gathered())[1] == []
+
+
+async def test_what_was_deleted_by_us_and_flink_still_tells_of_has_not_vanished(world: World):
+    async with world.database.write() as session:
+        assert await attempts.take_away(session, world.job.id, world.point(1), T0)
+    shutil.rmtree(world.folder(1))
+    world.told = [PointSeen(RestoreKind.SAVEPOINT, world.folder(1).as_uri(), T0, number=1)]
+    assert await world.gathered() == ([3, 2], [])
