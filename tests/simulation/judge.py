@@ -312,6 +312,15 @@ class Judge:
                 f"{kind} of {self.world.name_of(owner)} took {now - sent.at:.0f} s; {most:.0f} s are allowed whatever the cluster does",
             )
 
+    def _asked_for(self, job_id: str, name: str, state: str, reason: str) -> None:
+        """A job rests only as somebody wanted it: nobody cancels anything on the cluster by hand here."""
+        wanted = {"KILLED": "kill", "PAUSED": "pause"}.get(state)
+        if wanted is None:
+            return
+        self.looked("what nobody asked for is not done")
+        if not self.world.row("SELECT 1 FROM commands WHERE job_id = ? AND kind = ?", job_id, wanted):
+            self.broken("what nobody asked for is not done", f"{name} is {state} ({reason}), and nobody sent {wanted}")
+
     # At rest --------------------------------------------------------------------------------
 
     def view(self) -> None:
@@ -386,6 +395,7 @@ class Judge:
                     self.broken(
                         "whatever Flink says, our view says", f"{name} is shown {state}, and nothing of it is alive"
                     )
+                self._asked_for(job_id, name, state, reason)
                 if state == "PAUSED" and job_id in self.pause_failed and row is not None:
                     failed, lost = self.pause_failed[job_id], self.plain_loss.get(row[0])
                     if lost is not None and lost - failed > 90:

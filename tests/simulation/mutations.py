@@ -196,6 +196,14 @@ def _as_activity(owner: type, name: str, function: Any) -> None:
     setattr(owner, name, function)
 
 
+def an_end_for_a_successor_stands_for_itself() -> None:
+    """What was cancelled or stopped for another attempt, and is seen to end when its command has failed, was killed or
+    paused."""
+    from workflows.endings import Endings
+
+    Endings._missing_successor = lambda self, stop, *, going_on: None  # type: ignore[method-assign]
+
+
 MUTATIONS = {
     m.put_in.__name__: m
     for m in (
@@ -212,6 +220,7 @@ MUTATIONS = {
         Mutation("12", "a signal that was lost counts as told", a_lost_signal_counts_as_told),
         Mutation("14", "a pause that failed is remembered without limit", a_failed_pause_is_remembered),
         Mutation("16", "the newest point by the clock, across attempts", newest_by_the_clock),
+        Mutation("24", "an end for a successor stands for itself", an_end_for_a_successor_stands_for_itself),
         Mutation("16b", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
     )
 }

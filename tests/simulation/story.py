@@ -874,6 +874,27 @@ def _workers_die(random: Random) -> Story:
     return Story(tuple(steps), calm=True)
 
 
+def _away_behind_an_end(random: Random) -> Story:
+    """The cluster takes the cancel or the stop of an attempt that another one is to follow, and then does not answer for
+    longer than the command waits."""
+    kind, restore = random.choice(
+        [("restart", None), ("restart", "none"), ("resubmit", "newest"), ("resubmit", "none")]
+    )
+    moment = Moment(
+        c.STOP if restore in (None, "newest") else c.CANCEL, edge="begins", later=round(random.uniform(0.0, 2.0), 2)
+    )
+    mode = random.choice(["refuse", "hang", "503", "drop"])
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=5, sql=random.choice([None, True])),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("settle", 0, 8.0, most=60, beside=65.0),
+        timed(step("network", mode=mode, back=round(random.uniform(125, 400), 1)), moment),
+        step("command", 0, round(random.uniform(0, 20), 2), kind=kind, restore=restore, again=True),
+        step("settle", 0, 30.0, most=500, beside=505.0),
+    ]
+    return Story(tuple(steps), ha=random.random() < 0.3, calm=random.random() < 0.5)
+
+
 SKELETONS: list[Callable[[Random], Story]] = [
     _late_loss,
     _clock_between,
@@ -883,6 +904,7 @@ SKELETONS: list[Callable[[Random], Story]] = [
     _ends_unseen,
     _start_is_cut_off,
     _workers_die,
+    _away_behind_an_end,
 ]
 
 
