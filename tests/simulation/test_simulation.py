@@ -51,7 +51,8 @@ def test_other_seeds_give_other_runs():
 
 
 def test_all_mends_that_have_to_be_missed_have_a_mutation():
-    assert {m.finding.rstrip("abc") for m in MUTATIONS.values()} == {"2", "4", "9", "10", "11", "12", "14", "16", "23"}
+    found = {"2", "4", "9", "10", "11", "12", "14", "16", "23", "24"}
+    assert {m.finding.rstrip("abc") for m in MUTATIONS.values()} == found
 
 
 def test_a_story_is_made_short():
