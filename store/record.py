@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import CursorResult, Update, func, insert, literal, select, update
+from sqlalchemy import Update, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.jobs.records import Record
 from core.jobs.restore import RestorePoint
-from core.jobs.states import ATTEMPT_ENDED, COMMAND_ENDED, CommandState
+from core.jobs.states import ATTEMPT_ENDED, COMMAND_ENDED, AttemptState, CommandState
 from store import attempts
 from store.tables import Attempt, Command, Event, Job
+
+_ON = (AttemptState.RECORDED, AttemptState.UNKNOWN, AttemptState.ACCEPTED, AttemptState.RUNNING)
+"""How an attempt goes on until it ends: a record that is late takes it no step back."""
 
 
 class UnknownJob(Exception):
@@ -23,12 +26,16 @@ class UnknownJob(Exception):
 
 
 async def apply(session: AsyncSession, record: Record) -> None:
-    """Apply `record` as a whole. Applying it again, or after a newer one, changes nothing.
+    """Apply `record` as a whole. Applying it again changes nothing, and what a newer one has said stays.
 
     Raises `UnknownJob` when this database has no such job: nothing of the record would be kept.
     """
-    if not await _job(session, record) and not await session.scalar(select(Job.id).where(Job.id == record.job_id)):
+    await _job(session, record)
+    revision = await session.scalar(select(Job.revision).where(Job.id == record.job_id))
+    if revision is None:
         raise UnknownJob(record.job_id)
+    # A try of a worker that stood still, or the last try of a record that was written beside the work.
+    is_late = record.job is not None and record.job.revision < revision
     for command in record.commands:
         values: dict[str, Any] = {"state": command.state.value, "attempt": command.attempt}
         if command.state is CommandState.RUNNING:
@@ -42,6 +49,8 @@ async def apply(session: AsyncSession, record: Record) -> None:
             .values(**{k: v for k, v in values.items() if v is not None}),
         )
     for attempt in record.attempts:
+        if is_late and (attempt.reopen or attempt.state in ATTEMPT_ENDED):
+            continue  # the work has waited for that: another try has written it
         values = {"state": attempt.state.value}
         if attempt.state in ATTEMPT_ENDED:
             values |= {"ended_at": attempt.at, "why_ended": attempt.why, "seen": None, "detail": None}
@@ -56,11 +65,13 @@ async def apply(session: AsyncSession, record: Record) -> None:
                 Attempt.running_since, literal(attempt.at, Attempt.running_since.type)
             )
         key = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number) & Attempt.ended_at.is_(None)
+        if is_late:
+            key &= Attempt.state.in_([state.value for state in _ON[: _ON.index(attempt.state)]])
         await _execute(session, update(Attempt).where(key).values(**values))
     for point in record.points:
         new = RestorePoint(id=attempts.point_id(record.job_id, point.path), **point.model_dump())
         await attempts.add_point(session, record.job_id, new)
-    if record.pin is not None:
+    if record.pin is not None and not is_late:
         await attempts.pin(session, record.job_id, record.pin or None)
     if record.events:
         keys = [event.key for event in record.events]
@@ -70,11 +81,11 @@ async def apply(session: AsyncSession, record: Record) -> None:
             await session.execute(insert(Event), rows)
 
 
-async def _job(session: AsyncSession, record: Record) -> bool:
-    """Whether the job's row has been changed: False when there is none, or it is newer."""
+async def _job(session: AsyncSession, record: Record) -> None:
+    """Change the job's row, unless it is as new."""
     change = record.job
     if change is None:
-        return False
+        return
     values = change.model_dump(mode="python", exclude={"version"})
     values["state"] = change.state.value
     if change.version is not None:
@@ -85,10 +96,9 @@ async def _job(session: AsyncSession, record: Record) -> bool:
     if at is not None:
         values["updated_at"] = at
     query = update(Job).where(Job.id == record.job_id, Job.revision < change.revision).values(**values)
-    return bool((await _execute(session, query)).rowcount)
+    await _execute(session, query)
 
 
-async def _execute(session: AsyncSession, statement: Update) -> CursorResult[Any]:
+async def _execute(session: AsyncSession, statement: Update) -> None:
     """Rows that the session has read stay as they were read: a record is applied after what needs them."""
-    done = await session.execute(statement, execution_options={"synchronize_session": False})
-    return cast(CursorResult[Any], done)
+    await session.execute(statement, execution_options={"synchronize_session": False})

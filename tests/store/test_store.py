@@ -196,6 +196,42 @@ class TestRecord:
             command = await commands.by_id(session, "c")
             assert (command.state, command.error) == ("FAILED", "why")
 
+    @pytest.mark.parametrize(
+        ("now", "late", "then"),
+        [
+            (AttemptState.RUNNING, AttemptState.ACCEPTED, AttemptState.RUNNING),
+            (AttemptState.ACCEPTED, AttemptState.UNKNOWN, AttemptState.ACCEPTED),
+            (None, AttemptState.ACCEPTED, AttemptState.ACCEPTED),
+            (AttemptState.RUNNING, AttemptState.FAILED, AttemptState.RUNNING),  # before it was adopted again
+        ],
+    )
+    async def test_a_late_record_takes_an_attempt_no_step_back(self, database, now, late, then):
+        """Of a worker that stood still, or one that was written beside the work and had to be tried again."""
+        job = await add_job(database)
+        await add_attempt(database, job)
+        for revision, state in ((2, now), (1, late)):
+            changes = [AttemptChange(number=1, state=state, at=T0)] if state else []
+            async with database.write() as session:
+                await apply(session, Record(job_id=job.id, job=change(revision), attempts=changes))
+        async with database.read() as session:
+            row = await attempts.get(session, job.id, 1)
+        assert (row.state, row.ended_at) == (then, None)
+
+    async def test_a_late_record_opens_no_attempt_again_and_pins_nothing(self, database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+        ended = AttemptChange(number=1, state=AttemptState.FAILED, at=T0, why="x")
+        adopted = AttemptChange(number=1, state=AttemptState.ACCEPTED, at=T0, reopen=True)
+        point = NewPoint(kind=RestoreKind.SAVEPOINT, path="/s/1", completed_at=T0, attempt=1, version=1)
+        async with database.write() as session:
+            await apply(session, Record(job_id=job.id, job=change(2), attempts=[ended], points=[point], pin="/s/1"))
+        async with database.write() as session:
+            await apply(session, Record(job_id=job.id, job=change(1), attempts=[adopted], pin=""))
+        async with database.read() as session:
+            row = await attempts.get(session, job.id, 1)
+            assert [p.pinned for p in await attempts.points(session, job.id)] == [True]
+        assert (row.state, row.ended_at) == ("FAILED", T0)
+
     async def test_an_ended_attempt_stays_ended(self, database):
         job = await add_job(database)
         await add_attempt(database, job)
