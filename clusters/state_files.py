@@ -38,6 +38,20 @@ def _open(path: str) -> tuple[Any, str]:
         raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
 
 
+async def exists(path: str) -> bool:
+    """Whether there is something at `path`, or below it. Raises `Unreachable`."""
+
+    def work() -> bool:
+        files, local = _open(path)
+        try:
+            files.invalidate_cache()
+            return bool(files.exists(local))
+        except Exception as error:
+            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+    return await asyncio.to_thread(work)
+
+
 async def is_complete(path: str) -> bool:
     """Whether `path` is a completed restore point: its `_metadata` is there. Raises `Unreachable`."""
     return await asyncio.to_thread(_is_complete, path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from clusters import state_files
 from clusters.protocol import Checkpoints, PointSeen, Ref, Unreachable
@@ -13,7 +15,7 @@ from core.jobs.restore import RestoreKind, RestorePoint, newest_first
 from core.jobs.snapshot import checkpoint_directory, lineage_of
 from core.paths import is_path, of_point
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import attempts, clusters, jobs
 from store.database import Session
 from store.tables import Attempt, Cluster, RestorePointRow
@@ -45,6 +47,8 @@ async def gather(services: Services, job_id: str) -> Found:
         recent = [attempt for attempt in last if attempts.gives_points(attempt)]
         without = {attempt.number for attempt in last} - {attempt.number for attempt in recent}
         rows = [row for row in await attempts.points(session, job_id) if row.attempt not in without]
+        # Their files may be there yet, while Flink deletes them one by one.
+        going = await attempts.taken_away(session, job_id, clock.now() - 2 * timedelta(seconds=waits.DISPOSE_SECONDS))
     unread: str | None = None
     by_path: dict[str, tuple[PointSeen, Attempt]] = {}
     for attempt in recent:
@@ -54,12 +58,14 @@ async def gather(services: Services, job_id: str) -> Found:
         except Unreachable as error:
             unread = error.message
     known = {of_point(row.path): row for row in rows}
+    if (away := await _away(cluster, job_id, [*known, *by_path])) is not None:
+        return Found(points=[], unread=away)
     gone: list[str] = []
     unseen: list[RestorePoint] = []
     points: dict[str, RestorePoint] = {}
     for path, (point, attempt) in by_path.items():
         try:
-            if path in known:
+            if path in known or path in going:
                 continue
             if await state_files.is_complete(path):
                 points[path] = _point(job_id, path, point, attempt, await state_files.number_of(path))
@@ -86,6 +92,20 @@ async def gather(services: Services, job_id: str) -> Found:
         ]
     ordered = newest_first(points.values(), lineage_of(job.snapshot).taken_up)
     return Found(points=ordered, unread=unread, vanished=vanished)
+
+
+async def _away(cluster: Cluster, job_id: str, paths: Collection[str]) -> str | None:
+    """Why nothing can be said of the files of a job, of which restore points are known (`paths`): its folder is not
+    there. A volume that is not mounted looks like an empty folder, and what lies in it comes back with it."""
+    folder = f"{cluster.state_dir.rstrip('/')}/{job_id}"
+    if not any(path.startswith(f"{of_point(folder)}/") for path in paths):
+        return None
+    try:
+        if await state_files.exists(folder):
+            return None
+    except Unreachable as error:
+        return error.message
+    return f"{folder} is not there, and restore points of this job lie in it. Is its volume mounted?"
 
 
 async def named(services: Services, point: str) -> str:

@@ -339,6 +339,14 @@ async def take_away(session: AsyncSession, job_id: str, point: RestorePoint, now
     return True
 
 
+async def taken_away(session: AsyncSession, job_id: str, since: datetime) -> set[str]:
+    """Paths of restore points that we have deleted, or begun to, since then."""
+    query = select(RestorePointRow.path).where(
+        RestorePointRow.job_id == job_id, RestorePointRow.gone_at >= since, RestorePointRow.vanished.is_(False)
+    )
+    return {of_point(path) for path in await session.scalars(query)}
+
+
 async def pin(session: AsyncSession, job_id: str, path: str | None) -> None:
     """Pin the point in use, and let go of the one before."""
     await session.execute(

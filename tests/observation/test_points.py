@@ -13,9 +13,10 @@ import pytest
 from clusters.protocol import PointSeen
 from core.jobs.restore import RestoreKind, RestorePoint
 from observation import points
+from settings import clock
 from store import attempts
 from store.database import Database
-from store.tables import Job
+from store.tables import Cluster, Job
 from tests.store.test_store import T0, add_attempt, add_job
 
 
@@ -122,3 +123,37 @@ async def test_what_was_deleted_by_us_and_flink_still_tells_of_has_not_vanished(
     shutil.rmtree(world.folder(1))
     world.told = [PointSeen(RestoreKind.SAVEPOINT, world.folder(1).as_uri(), T0, number=1)]
     assert await world.gathered() == ([3, 2], [])
+
+
+async def test_files_of_a_volume_that_is_away_have_not_vanished(world: World):
+    """It looks like an empty folder; what lies in it comes back with it."""
+    state = world.root / "state"
+    point = state / world.job.id / "savepoints" / "1"
+    point.mkdir(parents=True)
+    (point / "_metadata").touch()
+    async with world.database.write() as session:
+        cluster = await session.get(Cluster, "local")
+        assert cluster is not None
+        cluster.state_dir = state.as_uri()
+        known = {"id": attempts.point_id(world.job.id, point.as_uri()), "path": point.as_uri(), "number": 7}
+        await attempts.add_point(session, world.job.id, world.point(1).model_copy(update=known))
+    assert await world.gathered() == ([7, 3, 2, 1], [])
+    state.rename(world.root / "mounted elsewhere")
+    state.mkdir()
+    found = await points.gather(world.services, world.job.id)
+    assert (found.points, found.vanished) == ([], [])
+    assert "Is its volume mounted?" in str(found.unread)
+    state.rmdir()
+    (world.root / "mounted elsewhere").rename(state)
+    assert await world.gathered() == ([7, 3, 2, 1], [])
+
+
+async def test_what_is_being_deleted_is_not_offered(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Its files go one by one, and `_metadata` may be the last."""
+    now = clock.now()
+    async with world.database.write() as session:
+        assert await attempts.take_away(session, world.job.id, world.point(3), now)
+    world.told = [PointSeen(RestoreKind.SAVEPOINT, world.folder(3).as_uri(), T0)]
+    assert await world.gathered() == ([2, 1], [])
+    monkeypatch.setattr(points.clock, "now", lambda: now + timedelta(minutes=10))
+    assert len((await world.gathered())[0]) == 3, "it could not be deleted"
