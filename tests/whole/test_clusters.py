@@ -280,17 +280,3 @@ class TestRecovery:
         penstock.no("DELETE", "/jobs/default:cut", 503, code="deletion_unfinished")
         penstock.world.temporal.start()
         penstock.until(lambda: penstock.http.get("/jobs/default:cut").status_code == 404)
-
-    def test_the_past_is_forgotten(self, penstock: Penstock):
-        penstock.running("old")
-        for _ in range(3):
-            penstock.done("old", "savepoint")
-        years = 3 * 366 * 86400
-        world = penstock.world
-        for process in [world.api.process, world.temporal.process, *(h.process for h in world.workers.values())]:
-            process.offset += years
-        world.clock.offset += years
-        for instance in world.temporal.running.values():
-            instance.process.offset += years
-        penstock.wait(3700)
-        assert penstock.state("old") in ("RUNNING", "RESTARTING", "BLOCKED")

@@ -54,6 +54,7 @@ SOUP = st.lists(st.tuples(PIECES, st.sampled_from(SPACES)), max_size=60).map(lam
 LISTS = st.lists(st.sampled_from(["a", "b" * 30, "f(x, y)", "'s, t'", "(select 1, 2 from t)", "d -- c\n"]), max_size=12)
 
 
+@pytest.mark.untraced
 class TestNothingElse:
     @settings(max_examples=600, deadline=None)
     @given(SOUP)

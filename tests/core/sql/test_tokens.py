@@ -176,6 +176,7 @@ NASTY = [
 
 
 @pytest.mark.no_cover  # whose tracing is most of the time then
+@pytest.mark.untraced
 class TestCost:
     @pytest.mark.parametrize("do", [_everything, _secrets])
     @pytest.mark.parametrize("part", NASTY, ids=repr)
