@@ -13,8 +13,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
 from activities.retain import Retaining
-from clusters.protocol import Checkpoints, JobSeen, Overview, Savepoints, Unreachable
+from clusters.protocol import Checkpoints, JobSeen, Overview, Savepoints, TriggerState, TriggerStatus, Unreachable
+from core.effects import Rejected
 from core.jobs.observations import EngineState
+from core.jobs.restore import RestoreKind, RestorePoint
 from core.jobs.retention import SavepointPolicy
 from settings import clock
 from store import attempts
@@ -234,3 +236,152 @@ async def test_a_savepoint_that_is_pinned_while_others_are_deleted_stays(world: 
     assert done.deleted == [folders[0].as_uri()]
     assert [folder.exists() for folder in folders] == [False, True, True]
     assert "come into use" in done.refused[0]
+
+
+class TestWhatIsLeftAlone:
+    """Savepoints that the policy does not keep, and that are not deleted all the same."""
+
+    async def savepoint(self, world: World, folder: Path) -> str:
+        folder.mkdir(parents=True)
+        (folder / "_metadata").write_bytes(b"x")
+        world.age(folder, OLD)
+        point = RestorePoint(
+            id=attempts.point_id(world.job.id, folder.as_uri()),
+            kind=RestoreKind.SAVEPOINT,
+            path=folder.as_uri(),
+            completed_at=clock.now() - timedelta(seconds=OLD),
+            attempt=8,
+            version=1,
+        )
+        async with world.database.write() as session:
+            await attempts.add_point(session, world.job.id, point)
+        return point.path
+
+    def own(self, world: World, name: str = "8-a") -> Path:
+        return world.root / world.job.id / "savepoints" / name / "savepoint-a"
+
+    async def retain(self, world: World) -> c.Retained:
+        await self.savepoint(world, self.own(world, "8-newest"))
+        world.age(self.own(world, "8-newest"), 60)
+        return await world.retain(keep_last=1, keep_for=0, keep_attempts=None)
+
+    async def there(self, world: World, path: str) -> bool:
+        async with world.database.read() as session:
+            return path in [p.path for p in await attempts.points(session, world.job.id) if p.gone_at is None]
+
+    async def test_one_that_lies_elsewhere(self, world: World, tmp_path: Path):
+        path = await self.savepoint(world, tmp_path / "elsewhere" / "8-a" / "savepoint-a")
+        done = await self.retain(world)
+        assert (done.deleted, done.refused) == ([], [f"{path}: it does not lie in this job's own folder"])
+        assert Path(path.removeprefix("file://")).exists()
+
+    async def test_one_that_another_job_uses_by_another_path(self, world: World, tmp_path: Path):
+        path = await self.savepoint(world, self.own(world))
+        link = tmp_path / "link"
+        link.symlink_to(self.own(world))
+        other = await add_job(world.database, "other")
+        async with world.database.write() as session:
+            session.add(
+                attempt_row(
+                    other.id,
+                    flink_job_id="e" * 32,
+                    state="RUNNING",
+                    started_at=clock.now(),
+                    restored_from=link.as_uri(),
+                )
+            )
+        done = await self.retain(world)
+        assert (done.deleted, done.refused) == ([], [f"{path}: it is in use by another path to it"])
+        assert self.own(world).exists()
+
+    async def test_one_that_cannot_be_deleted_is_still_a_restore_point(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ):
+        path = await self.savepoint(world, self.own(world))
+
+        async def dispose(_: str) -> None:
+            raise Rejected("it is not mine")
+
+        async def remove(_: str) -> None:
+            raise Unreachable("the disk is read-only")
+
+        world.cluster.dispose = dispose
+        with monkeypatch.context() as patched:
+            patched.setattr("clusters.state_files.remove", remove)
+            done = await self.retain(world)
+        assert (done.deleted, done.refused) == ([], [f"{path}: the disk is read-only"])
+        assert await self.there(world, path)
+        done = await world.retain(keep_last=1, keep_for=0, keep_attempts=None)
+        assert done.deleted == [path], "as files, where Flink does not"
+        assert not await self.there(world, path)
+
+
+class TestHalfWritten:
+    """Folders of savepoints without `_metadata` go only when nobody can be writing to them."""
+
+    @pytest.fixture
+    def folder(self, world: World) -> Path:
+        return self.write(world, "8-trigger")
+
+    def write(self, world: World, name: str) -> Path:
+        folder = world.root / world.job.id / "savepoints" / name
+        (folder / "savepoint-x").mkdir(parents=True)
+        (folder / "savepoint-x" / "part").write_bytes(b"x")
+        world.age(folder, OLD)
+        return folder
+
+    def answers(self, world: World, *states: TriggerState) -> list[str]:
+        asked, left = [], list(states)
+
+        async def trigger_status(_: object, trigger: str) -> TriggerStatus:
+            asked.append(trigger)
+            if not left:
+                raise Unreachable("it is away")
+            return TriggerStatus(left.pop())
+
+        world.cluster.trigger_status = trigger_status
+        return asked
+
+    @pytest.mark.parametrize(
+        ("state", "goes"),
+        [(TriggerState.IN_PROGRESS, False), (TriggerState.FAILED, True), (TriggerState.UNKNOWN, True)],
+    )
+    async def test_of_an_attempt_that_lives_the_cluster_is_asked(self, world: World, folder: Path, state, goes):
+        asked = self.answers(world, state)
+        done = await world.retain(keep_attempts=None)
+        assert asked == ["trigger"]
+        assert (folder.exists(), done.refused) == (not goes, [])
+        assert done.half_written == ([folder.as_uri()] if goes else [])
+
+    async def test_one_that_the_cluster_has_forgotten_stays_as_long_as_a_stop_may_take(
+        self, world: World, folder: Path
+    ):
+        self.answers(world, TriggerState.UNKNOWN)
+        world.services.settings.stop_timeout = OLD + 1000
+        assert (await world.retain(keep_attempts=None)).half_written == []
+        assert folder.exists()
+
+    async def test_one_that_nobody_can_tell_about_stays_and_is_told(self, world: World, folder: Path):
+        self.answers(world)
+        done = await world.retain(keep_attempts=None)
+        assert folder.exists()
+        assert "whether it is still being written cannot be told: it is away" in done.refused[0]
+
+    async def test_one_that_has_just_changed_stays(self, world: World, folder: Path):
+        asked = self.answers(world, TriggerState.FAILED)
+        world.age(folder, 1)
+        assert (await world.retain(keep_attempts=None)).half_written == []
+        assert (folder.exists(), asked) == (True, [])
+
+    async def test_of_an_attempt_that_has_ended_nobody_is_asked(self, world: World):
+        folder, asked = self.write(world, "3-trigger"), self.answers(world, TriggerState.IN_PROGRESS)
+        assert (await world.retain(keep_attempts=None)).half_written == [folder.as_uri()]
+        assert (folder.exists(), asked) == (False, [])
+
+    async def test_what_is_no_folder_of_a_savepoint_or_is_complete_stays(self, world: World):
+        self.answers(world, TriggerState.FAILED)
+        notes, complete = self.write(world, "my-notes"), self.write(world, "8-complete")
+        (complete / "savepoint-x" / "_metadata").write_bytes(b"x")
+        world.age(complete, OLD)
+        assert (await world.retain(keep_attempts=None)).half_written == []
+        assert (notes.exists(), complete.exists()) == (True, True)

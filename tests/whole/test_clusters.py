@@ -222,6 +222,15 @@ class TestNobodysJobs:
         penstock.until(lambda: penstock.state("adopts") == "RUNNING")
         penstock.done("adopts", "pause")
 
+    def test_nothing_is_adopted_from_a_cluster_that_is_away(self, penstock: Penstock):
+        penstock.create("cannot-ask")
+        endpoint = penstock.world.network.endpoints["http://flink-a:8081"]
+        endpoint.mode = "refuse"
+        done = penstock.do("cannot-ask", "adopt", flink_job_id="3" * 32)
+        endpoint.mode = "ok"
+        assert (done["state"], done["error_code"]) == ("FAILED", "cluster_unreachable")
+        penstock.wait(30)
+
     def test_an_attempt_that_was_believed_to_have_ended(self, penstock: Penstock):
         penstock.running("revived", restart_policy={"initial_backoff": 2})
         old = penstock.flink_job("revived")

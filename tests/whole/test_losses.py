@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from core.jobs.states import JobState
 from tests.whole.penstock import Penstock
 
 EXPIRY = 3600.0
@@ -49,6 +50,38 @@ class TestWorkflows:
         assert (ended["state"], "workflow was lost" in ended["error"]) == ("FAILED", True)
         penstock.until(lambda: penstock.state("middle") in ("RUNNING", "DEPLOY_FAILED"))
         penstock.done("middle", "kill")
+
+    def test_one_that_is_lost_between_two_attempts(self, penstock: Penstock):
+        """A restart had ended the attempt, and the next one was never made: the restart policy goes on."""
+        penstock.running("between")
+        penstock.wait(15)
+        sent = penstock.send("between", "restart", restore={"mode": "none"})
+        id_ = penstock.job("between")["id"]
+        while not penstock.world.row("SELECT 1 FROM attempts WHERE job_id = ? AND ended_at IS NOT NULL", id_):
+            penstock.wait(0.01)
+        assert not penstock.world.row("SELECT 1 FROM attempts WHERE job_id = ? AND number = 2", id_)
+        penstock.world.temporal.lose(workflow(penstock, "between"))
+        recover(penstock, "between")
+        ended = penstock.ended("between", sent["number"])
+        assert (ended["state"], ended["error_code"]) == ("FAILED", "workflow_lost")
+        penstock.until(lambda: penstock.state("between") == "RUNNING")
+        assert penstock.job("between")["current_attempt"]["number"] == 2
+        assert "its workflow was lost after restart had ended it" in timeline(penstock, "between")
+        penstock.done("between", "kill")
+
+    def test_one_whose_attempt_has_no_row_says_so_and_goes_on(self, penstock: Penstock):
+        """A step of it fails for good. Nothing is done to what runs."""
+        penstock.running("attemptless")
+        change(penstock, "PRAGMA foreign_keys = OFF")
+        row = penstock.world.row("SELECT id FROM jobs WHERE name = 'attemptless'")
+        change(penstock, "UPDATE attempts SET job_id = 'away' WHERE job_id = ?", row[0])
+        done = penstock.do("attemptless", "savepoint")
+        assert (done["state"], done["error_code"]) == ("FAILED", "internal")
+        assert "A step of Penstock failed: row_missing: The database has no attempt 1" in done["error"]
+        penstock.until(lambda: "could not be checked" in (penstock.job("attemptless")["reason"] or ""))
+        assert penstock.state("attemptless") == "RUNNING"
+        change(penstock, "UPDATE attempts SET job_id = ? WHERE job_id = 'away'", row[0])
+        penstock.done("attemptless", "kill")
 
     def test_one_that_is_lost_while_the_cluster_is_away(self, penstock: Penstock):
         """Whether anything of it runs cannot be told: that is for a person."""
@@ -125,6 +158,49 @@ class TestRecovery:
         found = [f for f in recover(penstock, "a") if f["kind"] == "watch"]
         assert [(f["subject"], f["done"]) for f in found] == [("a", True)]
         assert id_ in penstock.world.temporal.running
+
+    def test_a_watch_whose_cluster_is_gone(self, penstock: Penstock):
+        """It would end by itself, at its next look; where no worker looks, it runs on and on."""
+        new = {
+            "name": "gone",
+            "jobmanager_url": "http://flink-x:8081",
+            "gateway_url": "http://gateway-x:8083",
+            "flink_version": "2.3.0",
+            "state_dir": "sim://state",
+        }
+        penstock.ok("POST", "/clusters", json=new)
+        id_ = next(i for i in penstock.world.temporal.running if i.startswith("cluster-") and i.endswith(":gone"))
+        penstock.wait(10)  # until it is listed
+        watch = penstock.world.temporal.running[id_]
+        watch.process.frozen = True
+        change(penstock, "DELETE FROM clusters WHERE name = 'gone'")
+        (found,) = recover(penstock, id_)
+        assert (found["what"], found["done"]) == ("a watch runs whose cluster is gone", True)
+        penstock.world.temporal.lose(id_)
+
+    def test_an_attempt_that_was_not_seen_to_end_while_its_job_rests(self, penstock: Penstock):
+        """Nothing is mended: only a person can tell whether it still runs."""
+        penstock.running("contradicted")
+        penstock.done("contradicted", "kill")
+        assert not recover(penstock, "contradicted", dry_run=True)
+        id_ = penstock.job("contradicted")["id"]
+        change(penstock, "UPDATE attempts SET ended_at = NULL WHERE job_id = ?", id_)
+        (found,) = recover(penstock, "contradicted")
+        assert (found["kind"], found["safe"], found["done"]) == ("attempt", False, False)
+        assert "has not been seen to end, while the job is KILLED with attempt 1" in found["what"]
+        assert penstock.flink_job("contradicted").id in found["action"]
+
+    def test_a_command_that_its_job_does_not_allow_any_more(self, penstock: Penstock):
+        """It was taken while Temporal was away; then the job became another."""
+        penstock.running("changed")
+        penstock.world.temporal.stop()
+        sent = penstock.send("changed", "savepoint")
+        state = penstock.world.temporal.running[workflow(penstock, "changed")].object.snapshot()
+        state.state = JobState.KILLED
+        penstock.world.temporal.start()
+        ended = penstock.ended("changed", sent["number"])
+        assert (ended["state"], ended["error_code"]) == ("FAILED", "command_not_allowed"), ended
+        assert "savepoint failed" in timeline(penstock, "changed")
 
     def test_a_command_that_is_too_old_when_temporal_is_back(self, penstock: Penstock):
         penstock.running("too-late")
