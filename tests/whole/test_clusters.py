@@ -254,9 +254,13 @@ class TestRecovery:
     def test_a_workflow_that_is_lost_is_begun_again(self, penstock: Penstock):
         penstock.running("lost")
         id_ = next(i for i in penstock.world.temporal.running if "default:lost" in i)
-        penstock.world.temporal.lose(id_)
-        penstock.wait(3)
-        assert [f["kind"] for f in self.recover(penstock, dry_run=True) if "lost" in f["subject"]]
+        for _ in range(2):  # the recovery that runs each minute may be faster than this test, but not twice
+            penstock.world.temporal.lose(id_)
+            penstock.wait(3)
+            findings = [f for f in self.recover(penstock, dry_run=True) if "lost" in f["subject"]]
+            if findings:
+                break
+        assert findings
         assert "would be" in penstock.cli("recover", "--dry-run").out
         self.recover(penstock)
         penstock.wait(5)
