@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.errors import NotFound
 from core.jobs.types import TYPES
 from store.database import Session
-from store.tables import Grant, Job, Library, Resource, Secret, Version
+from store.tables import Catalog, Grant, Job, Library, Resource, Secret, Version
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ async def remove_library(session: AsyncSession, row: Library) -> None:
 
 
 async def users(session: AsyncSession, row: Library) -> list[str]:
-    """Jobs of its project one of whose versions is run with a library."""
+    """Jobs of its project one of whose versions is run with a library, and catalogs that need it."""
     with_sql = [name for name, type_ in TYPES.items() if type_.compiles]
     query = (
         select(Job.project, Job.name, Version.spec)
@@ -144,7 +144,9 @@ async def users(session: AsyncSession, row: Library) -> list[str]:
         for use in spec.get("libraries") or []:
             if (use["name"], use["version"]) == (row.name, row.version):
                 names.add(f"{project}:{name}")
-    return sorted(names)
+    catalogs = await session.execute(select(Catalog.name, Catalog.libraries).where(Catalog.project == row.project))
+    used = [name for name, uses in catalogs.all() if {"name": row.name, "version": row.version} in uses]
+    return [*sorted(names), *(f"the catalog {name}" for name in sorted(used))]
 
 
 # Written by the API --------------------------------------------------------------------------

@@ -314,6 +314,21 @@ class Resource(Base):
     updated_at: Mapped[datetime]
 
 
+class Catalog(Base):
+    """A registered catalog of a project: a `core.sql.catalogs.CatalogDefinition`; secrets in `options` are
+    references."""
+
+    __tablename__ = "catalogs"
+    project: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"), primary_key=True)
+    name: Mapped[str] = mapped_column(Short, primary_key=True)
+    options: Mapped[dict[str, str]] = mapped_column(JSON)
+    libraries: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    description: Mapped[str] = mapped_column(Text, default="")
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
 class Grant(Base):
     """`grantee` is another project; `access` is read, write, or both."""
 
