@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import system
+from api.catalogs.router import router as catalogs_router
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
 from api.defaults import router as defaults_router
@@ -57,6 +58,7 @@ ROUTERS = (
     testing_router,
     inference_router,
     resources_router,
+    catalogs_router,
     libraries_router,
     defaults_router,
 )

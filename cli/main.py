@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import clusters, doctor, jobs, lineage, local, orphans, projects, resources, sql
+from cli import catalogs, clusters, doctor, jobs, lineage, local, orphans, projects, resources, sql
 from cli.client import FAILED, USAGE, err, out
 from core import __version__
 from core.errors import PenstockError
@@ -28,6 +28,7 @@ app.add_typer(orphans.app, name="orphans")
 app.add_typer(sql.app, name="sql")
 app.add_typer(lineage.app, name="lineage")
 app.add_typer(resources.app, name="resources")
+app.add_typer(catalogs.app, name="catalogs")
 app.add_typer(resources.secrets, name="secrets")
 app.add_typer(resources.libraries, name="libraries")
 

@@ -280,6 +280,10 @@ SESSION_BEAT_SECONDS = 15.0
 """Between two signs of life for each."""
 REMEDY_SECONDS = 20.0
 """For the search of a library that has a connector; without it the message of Flink has to do."""
+CATALOG_NAMES_SECONDS = 5.0
+"""For a catalog to say what it has, while somebody writes; the rest is offered without it."""
+CATALOG_NAMES_KEPT_SECONDS = 60.0
+"""That what a catalog has is remembered for those who write."""
 OPTIONS_KEPT_SECONDS = 600.0
 """That the options of connectors are remembered: they change with a library only."""
 

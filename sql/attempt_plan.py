@@ -10,7 +10,7 @@ from core.effects import LogSink, Rejected
 from core.errors import InvalidInput
 from core.jobs.restore import Accepted
 from core.sql import verdict
-from core.sql.plan import NotAPlan, read
+from core.sql.plan import NotAPlan, read, with_connectors
 from services import Services
 from sql.compiling import FROM_TEXT, REMEDIES, goes_on, row_of, without_secrets
 from sql.environment import Environment
@@ -54,6 +54,8 @@ class PlanOfAttempt:
         if base.attempt is None:
             if self.attempt.restored_from:
                 self._check(verdict.unknown(f"It is not known what made the state of {self.attempt.restored_from}."))
+            if self.environment.without_plan:
+                return await self._from_text(None)
             fits = of_version is not None and of_version.inputs == self.environment.inputs
             return (await self._run(of_version), None) if fits and of_version else (None, self._planner(None))
         same = base.is_made_by(self.attempt.job_id, self.version.number, self.environment.inputs)
@@ -63,9 +65,15 @@ class PlanOfAttempt:
             self.tell("the state was made by a run from the text, so this one is too")
             await self._write(None, "its state was made by a run from the text")
             return None, None
+        if self.environment.without_plan:
+            return await self._from_text(base.plan)
         if same:
             return await self._run(base.plan), None
         return None, self._planner(base.plan)
+
+    async def _from_text(self, base: PlanRow | None) -> tuple[None, None]:
+        await self._planner(base)(None, self.environment.without_plan)
+        return None, None
 
     async def _again(self, base: plans.Base, like: plans.Base) -> Body | None:
         """The plan of the attempt before is run as it is, wherever its state is its own, or the one that it came from;
@@ -118,7 +126,7 @@ class PlanOfAttempt:
                 await self._write(None, why)
                 return None
             try:
-                compiled = read(without_secrets(body, self.environment.secrets))
+                compiled = with_connectors(read(without_secrets(body, self.environment.secrets)))
             except NotAPlan as error:
                 if base is not None:
                     raise Rejected(str(error)) from error

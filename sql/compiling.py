@@ -17,7 +17,7 @@ from core.jobs.types import traits
 from core.specs import SqlSpec
 from core.sql import lineage, verdict
 from core.sql.operators import table_in
-from core.sql.plan import NotAPlan, Plan, read
+from core.sql.plan import NotAPlan, Plan, read, with_connectors
 from core.sql.references import is_sensitive, options_of_created
 from core.sql.script import Script, parse_script, placed, runnable
 from core.sql.tokens import quoted_name
@@ -126,13 +126,16 @@ async def compiled(
     named = {**properties, "pipeline.name": "compile"}
     async with prepared_session(engine, environment, named) as (gateway, session):
         await gateway.set_up(session, script, no_log)
+        if environment.without_plan:
+            await _explained(gateway, session, script)
+            raise NotAPlan(environment.without_plan)
         try:
             known = options_of_created(environment.before, script)
             body = await gateway.compile(session, as_set(script.inserts), scratch_of(cluster), known)
         except (StatementFailed, NoPlan) as error:
             await _explained(gateway, session, script)
             raise NotAPlan(error.message) from error
-    return read(without_secrets(body, environment.secrets))
+    return with_connectors(read(without_secrets(body, environment.secrets)))
 
 
 async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
@@ -256,7 +259,7 @@ async def tables_of(services: Services, job: Job, number: int) -> lineage.Lineag
         planning(services.settings, "Explaining the version"),
         prepared_session(engine, text.environment, text.properties) as (gateway, handle),
     ):
-        trial = Trial()
+        trial = Trial.within(text.environment)
         for statement in script.setup:
             await trial.run(gateway, handle, statement)
         for statement in script.inserts:
@@ -264,14 +267,16 @@ async def tables_of(services: Services, job: Job, number: int) -> lineage.Lineag
             reads |= set(used.reads)
             writes |= set(used.writes)
         secrets = text.environment.secrets
-        uses = {full: await _use(gateway, handle, full, secrets) for full in reads | writes}
+        uses = {full: await _use(gateway, handle, full, job.project, secrets) for full in reads | writes}
     return lineage.Lineage(reads=[uses[t] for t in sorted(reads)], writes=[uses[t] for t in sorted(writes)])
 
 
-async def _use(gateway: SqlGateway, handle: str, full: str, secrets: Sequence[str]) -> lineage.TableUse:
-    options = await gateway.options(handle, quoted_name(*full.split(".")))
+async def _use(gateway: SqlGateway, handle: str, full: str, project: str, secrets: Sequence[str]) -> lineage.TableUse:
+    options = await gateway.options(handle, quoted_name(*full.split(".", 2)))
     options = {key: scrub(value, secrets) for key, value in options.items()}
     place = lineage.place_of_options(options)
+    if place is None and options and "connector" not in options:  # its catalog alone knows where it is
+        place = f"catalog:{project}/{full}"
     return lineage.TableUse(table=full, place=place, connector=options.get("connector"))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from core.effects import EngineError
 from core.specs import Use
 from core.sql import setting_keys
+from core.sql.catalogs import BEGINNING, Position
 from core.sql.completion import (
     BEGINNINGS,
     Columns,
@@ -25,8 +26,9 @@ from core.sql.completion import (
 from core.sql.resources import TableDefinition
 from core.sql.tokens import Kind, Token, is_name, unquoted
 from services import Services
+from sql.catalog_names import Catalogs, Named
 from sql.options import COLUMN, known, values
-from store import clusters, jobs, resources
+from store import catalogs, clusters, jobs, resources
 
 MAX_CANDIDATES = 200
 _WORD = re.compile(r"[A-Za-z_]\w*\(?")
@@ -95,13 +97,16 @@ async def candidates(
     cursor: Cursor,
     words: list[str] | None,
     uses: Sequence[Use],
+    where: Position = BEGINNING,
 ) -> tuple[int, list[Candidate]]:
     """(where the word at the cursor begins, what may take its place). `words` are what a session's completer said;
-    without a session a passing one is asked. `uses` are libraries whose connectors count."""
+    without a session a passing one is asked. `uses` are libraries whose connectors count, `where` is the place of the
+    session."""
     async with services.database.read() as session:
         await jobs.project(session, project)
         await clusters.get(session, cluster_name)
         visible = await resources.visible(session, project)
+        rows = {row.name: row for row in await catalogs.of_project(session, project)}
     registered: dict[str, Sequence[str]] = {}
     for item in visible:
         row = item.resource
@@ -113,10 +118,14 @@ async def candidates(
     if cursor.unclosed and not cursor.unclosed.startswith("`"):
         return cursor.at, []  # a string, a comment
     tables = tables_in(cursor.others, registered)
-    scope = scope_of(cursor.statement, tables)
+    for statement in cursor.others:
+        where = where.after(statement) if statement else where
+    inside = await Catalogs(services, project, cluster_name, rows, where).named(cursor.prefix, cursor.statement)
+    scope = scope_of(cursor.statement, {**tables, **inside.columns})
     if words is None:
         words = [] if cursor.prefix else await _asked(services, cluster_name, cursor)
     matches = list(_named(cursor, scope, tables))
+    matches += _of_catalogs(cursor, inside)
     matches += _said(words, {c.text.lower() for c in matches}, cursor)
     rank = {"column": 0, "table": 1}
     ordered = sorted(set(matches), key=lambda c: (rank.get(c.kind, 2), c.text.lower()))
@@ -147,6 +156,15 @@ def _named(cursor: Cursor, scope: Scope, tables: Columns) -> Iterable[Candidate]
         if detail and detail not in tables and detail.lower().startswith(lower):
             yield Candidate(written(detail), "table")
     yield from (Candidate(_chain(name), "table") for name in tables if name.lower().startswith(lower))
+
+
+def _of_catalogs(cursor: Cursor, inside: Named) -> Iterable[Candidate]:
+    if not cursor.before and not cursor.prefix:
+        return  # the beginning of a statement
+    lower, detail = cursor.word.lower(), ".".join(cursor.prefix)
+    for name, kind in inside.names:
+        if name.lower().startswith(lower):
+            yield Candidate(written(name), kind, detail)
 
 
 def _mentioned(cursor: Cursor, tables: Columns) -> Columns:

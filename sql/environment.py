@@ -1,4 +1,5 @@
-"""What a script of a project finds: its registered tables, those granted to it, its libraries, its secrets."""
+"""What a script of a project finds: its registered tables and catalogs, tables granted to it, its libraries, its
+secrets."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from core.effects import EngineError, no_log
 from core.errors import InvalidInput
 from core.libraries import LibraryState
 from core.specs import Use
+from core.sql.catalogs import BEGINNING, OWN_CATALOG, Position, catalogs_created, catalogs_named, merged, shadows
 from core.sql.operators import TableName
 from core.sql.references import created, definition_overrides, named, resolved_script, secrets_in, written
 from core.sql.resources import TableDefinition
@@ -22,11 +24,15 @@ from core.sql.script import Script, parse
 from core.sql.tokens import quoted, quoted_name
 from services import Services
 from settings.installed import flink_python
-from store import resources
+from store import catalogs, resources
 from store.database import Session
-from store.tables import Cluster, Library
+from store.tables import Catalog, Cluster, Library
 
-CATALOG, DATABASE = "default_catalog", "default_database"
+CATALOG, DATABASE = OWN_CATALOG, "default_database"
+OF_CATALOGS = (
+    "It names a catalog that outlives the session: Flink restores the tables of a compiled plan by their connectors, "
+    "not by their catalog."
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,9 @@ _OF_LIBRARY = ("project", "name", "version", "kind", "files", "functions")
 @dataclass(frozen=True)
 class Environment:
     """`before` are statements to run first, then comes the `script`. With secrets opened, `secrets` are their values,
-    and all of it stays in the process that asked for it. `inputs` is the hash of what a plan is made from."""
+    and all of it stays in the process that asked for it. `inputs` is the hash of what a plan is made from. `catalogs`
+    are those of `before` that make registered catalogs, with the jars that they need. `without_plan` is why it cannot
+    run from a compiled plan, empty where nothing speaks against it."""
 
     before: list[str]
     script: Script
@@ -64,6 +72,8 @@ class Environment:
     inputs: str
     libraries: list[Library] = field(default_factory=list)
     tables: list[Made] = field(default_factory=list)
+    catalogs: list[str] = field(default_factory=list)
+    without_plan: str = ""
 
     @property
     def made_of(self) -> dict[str, Any]:
@@ -111,14 +121,22 @@ async def environment(
     open_secrets: bool,
     table_options: Mapping[str, str] | None = None,
     everything: bool = False,
-    moved: bool = False,
+    where: Position = BEGINNING,
+    registered: Sequence[Catalog] | None = None,
 ) -> Environment:
     """The environment of a script. With `everything` all tables of the project are made, also those that the
-    text does not name. Without `open_secrets` references stay as they are: nothing secret leaves the vault. `moved`:
-    the session may be in another database than the default one, where a short name is another project's table.
+    text does not name. Without `open_secrets` references stay as they are, but for those of catalogs, which are
+    connected to when they are made. `where` is the place of the session, where a short name may be another project's
+    table, or one of a catalog. `registered` are the catalogs that there are; None: those of the project.
 
     Raises `NotFound` for a library or a secret that is not there, `InvalidInput` for what may not be done.
     """
+    if registered is None:
+        registered = await catalogs.of_project(session, project)
+    wanted = catalogs_named(script, {row.name for row in registered}) | {where.catalog}
+    wanted -= catalogs_created(script)  # the script makes a catalog of this name itself
+    in_use = [(row.name, catalogs.definition_of(row)) for row in registered if row.name in wanted]
+    uses = merged(uses, [(name, definition.libraries) for name, definition in in_use])
     names, own = named(script), created(script)
     before: list[str] = []
     plain: list[str] = []
@@ -128,9 +146,9 @@ async def environment(
     foreign: list[tuple[str, str]] = []
     tables: list[Made] = []
 
-    async def add(statement: str, owner: str) -> None:
+    async def add(statement: str, owner: str, *, opened: bool = open_secrets) -> None:
         plain.append(statement)
-        before.append(await _opened_text(services, session, owner, statement, values) if open_secrets else statement)
+        before.append(await _opened_text(services, session, owner, statement, values) if opened else statement)
 
     libraries = [await resources.library(session, project, use.name, use.version) for use in uses]
     for library in libraries:
@@ -143,6 +161,12 @@ async def environment(
     properties: dict[str, str] = {}
     for statement in _library_statements(services, libraries, properties):
         await add(statement, project)
+    of_catalogs = [s for s in before if in_use and s.startswith("ADD JAR")]
+    for name, definition in in_use:
+        for statement in [definition.ddl(name), *shadows(definition, name, script, where)]:
+            tables.append(Made(project, None, statement))
+            await add(statement, project, opened=True)
+            of_catalogs.append(before[-1])
     for item in await resources.visible(session, project):
         row = item.resource
         mine = row.project == project
@@ -153,7 +177,7 @@ async def environment(
         chains = {(row.project, row.name), *({(row.name,)} if mine else set())}
         if not everything and not chains & names:
             continue
-        definition = TableDefinition.model_validate(row.definition)
+        table = TableDefinition.model_validate(row.definition)
         for database in [DATABASE, row.project] if mine else [row.project]:
             in_default = database == DATABASE
             if in_default and (row.name,) in own:
@@ -166,12 +190,12 @@ async def environment(
                 tables.append(Made(row.project, None, statement))
                 await add(statement, row.project)
             # A session may have it already, and a script may make it itself, under a condition.
-            statement = definition.ddl(CATALOG, database, row.name, if_not_exists=True)
+            statement = table.ddl(CATALOG, database, row.name, if_not_exists=True)
             tables.append(Made(row.project, row.name, statement))
             await add(statement, row.project)
             rights[str(TableName(CATALOG, database, row.name))] = Right(label, item.read, item.write)
     if foreign:
-        _check_overrides(script, foreign, moved=moved or _moves(script))
+        _check_overrides(script, foreign, moved=where != BEGINNING or _moves(script))
     opened = await _opened(services, session, project, script, values) if open_secrets else script
     kept = {k: v for k, v in (table_options or {}).items() if k.startswith("table.")}
     made_of = json.dumps(
@@ -186,6 +210,8 @@ async def environment(
         inputs=hashlib.sha256(made_of.encode()).hexdigest(),
         libraries=libraries,
         tables=tables,
+        catalogs=of_catalogs,
+        without_plan=OF_CATALOGS if any(definition.outlives for _, definition in in_use) else "",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 
 from clusters.protocol import SqlSessions
@@ -51,6 +53,7 @@ async def definitions(
             except StatementFailed as error:
                 raise refused(statement, error, environment.secrets) from error
             tables_made[name] = await _shown(gateway, session, statement, DATABASE, name)
+            _check_clear(statement, name, tables_made[name], environment.secrets)
             await _check_same(gateway, session, statement, name, tables_made[name])
         return tables_made
 
@@ -69,6 +72,18 @@ async def _shown(gateway: SqlGateway, session: str, statement: Statement, databa
     except InvalidInput as error:
         error.message = f"Line {statement.line}, table {name}: {error.message}"
         raise
+
+
+def _check_clear(statement: Statement, name: str, definition: TableDefinition, secrets: Sequence[str]) -> None:
+    """A table LIKE one of a registered catalog has what the catalog was opened with: that is not written down."""
+    definition.check()
+    if any(secret in value for value in definition.options.values() for secret in secrets):
+        raise InvalidInput(
+            f"Line {statement.line}: the table {name} has a secret of a catalog in an option.",
+            code="secret_in_clear",
+            field="sql",
+            remedy="Use the catalog's own table, or write the option with ${secret:name}.",
+        )
 
 
 async def _check_same(

@@ -22,6 +22,7 @@ from core.config import check_config
 from core.effects import EngineError, Rejected, no_log
 from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
+from core.sql.catalogs import BEGINNING, Position, position_after
 from core.sql.interactive import SETUP, session_statement, setting_of
 from core.sql.script import EMPTY, Script, Statement, StatementKind, parse
 from core.sql.tokens import literal
@@ -179,8 +180,8 @@ class Sessions:
 
     async def _environment(self, session: Session, row: SqlSession, script: Script) -> Environment:
         uses = [Use.model_validate(u) for u in row.libraries]
-        moved = any(s.lstrip()[:3].upper() == "USE" for s in row.setup)
-        env = await environment(self._services, session, row.project, script, uses=uses, open_secrets=True, moved=moved)
+        where = position_after(map(parse, row.setup))
+        env = await environment(self._services, session, row.project, script, uses=uses, open_secrets=True, where=where)
         # What was made earlier may show secrets that this statement does not name.
         return replace(env, secrets=await hidden(self._services, session, row.project))
 
@@ -194,6 +195,7 @@ class Sessions:
         limits: Limits,
         materialize: bool,
     ) -> Answer:
+        await _make_catalogs(gateway, handle, env, statement)
         # A table that was registered after the session was made.
         for ddl in env.before:
             if ddl.startswith(("CREATE TABLE", "CREATE DATABASE")):
@@ -287,13 +289,17 @@ class Sessions:
         rebuilt = Rebuilt(reset=dict(current.settings))
         async with AsyncExitStack() as undo:
             undo.push_async_callback(gateway.close, handle)
+            where = BEGINNING
             for statement in current.setup:
+                script = parse(statement)
                 async with services.database.read() as session:
-                    one = await environment(services, session, row.project, parse(statement), open_secrets=True)
+                    one = await environment(services, session, row.project, script, open_secrets=True, where=where)
                 try:
+                    await gateway.prepare(handle, one.catalogs, no_log)
                     await gateway.execute(handle, one.script.text)
-                except StatementFailed as error:
+                except (StatementFailed, Rejected) as error:
                     rebuilt.lost.append(f"{statement[:200]}: {scrub(error.message, one.secrets)}")
+                where = position_after([script], where)
             undo.pop_all()
         async with services.database.write() as session:
             is_ours = await rows.rebuilt(session, row, gateway.url, handle)
@@ -340,6 +346,11 @@ class Sessions:
         async with self._services.database.read() as session:
             return [Use.model_validate(u) for u in (await rows.get(session, id_)).libraries]
 
+    async def position(self, id_: str) -> Position:
+        """Where a session is after its statements."""
+        async with self._services.database.read() as session:
+            return position_after(map(parse, (await rows.get(session, id_)).setup))
+
     # Keeping ----------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
@@ -361,6 +372,19 @@ class Sessions:
                     continue  # the next statement rebuilds it
                 except Exception as error:
                     log.warning("a session was not kept alive", session=id_, why=str(error))
+
+
+async def _make_catalogs(gateway: SqlGateway, handle: str, env: Environment, statement: Statement) -> None:
+    """The registered catalogs that a statement names. SHOW CATALOGS shows those that can be made."""
+    try:
+        if [t.word for t in statement.tokens[:2]] != ["SHOW", "CATALOGS"]:
+            await gateway.prepare(handle, env.catalogs, no_log)
+            return
+        for made in env.catalogs:
+            with contextlib.suppress(Rejected):
+                await gateway.prepare(handle, [made], no_log)
+    except Rejected as error:
+        raise InvalidInput(scrub(error.message, env.secrets), code="catalog_refused", field="statement") from error
 
 
 def _take(row: SqlSession, current: SqlSession) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
@@ -15,7 +15,7 @@ from core.errors import PenstockError
 from core.sql.operators import TableName
 from core.sql.references import check_script, created_by
 from core.sql.script import Script, Statement, StatementKind, parse, placed
-from core.sql.tokens import Kind, Lines, chain_at, literal, name_at
+from core.sql.tokens import Kind, Lines, Token, chain_at, literal, name_at, tokens
 from core.sql.variables import filled
 from sql.environment import CATALOG, Environment, prepared_session
 
@@ -126,7 +126,7 @@ async def validate(
     gateway to ask."""
     named = {**properties, "pipeline.name": "validate"}
     async with prepared_session(engine, environment, named) as (gateway, session):
-        await _run(gateway, session, environment.script, report, queries)
+        await _run(gateway, session, environment.script, report, Trial.within(environment), queries=queries)
     for item in report.errors:
         item.message = scrub(item.message, environment.secrets)
     validation = summary(report, environment)
@@ -141,7 +141,7 @@ async def validate(
 
 
 def table_name(full: str) -> TableName:
-    parts = full.split(".")
+    parts = full.split(".", 2)  # a JDBC catalog has tables with a schema in their names: `public.orders`
     return TableName(*parts) if len(parts) == 3 else TableName("", "", full)
 
 
@@ -168,18 +168,24 @@ class Trial:
     catalog: str = CATALOG
     own: set[str] = field(default_factory=lambda: {CATALOG})
 
+    @classmethod
+    def within(cls, environment: Environment) -> Trial:
+        """In an environment that has been made."""
+        return cls(own={CATALOG}.union(*(_in_memory(tokens(statement)) for statement in environment.catalogs)))
+
     async def run(self, gateway: SqlGateway, session: str, statement: Statement) -> str:
         """Carry out a statement, or say why it is not tried. Raises `StatementFailed`."""
         text, why = harmless(statement, self.catalog, self.own)
         if text is not None:
             await gateway.execute(session, text)
             self.catalog = _catalog_after(statement, self.catalog)
-            self.own |= _in_memory(statement)
+            self.own |= _in_memory(statement.tokens)
         return why
 
 
-async def _run(gateway: SqlGateway, session: str, script: Script, report: Report, queries: bool) -> None:
-    trial = Trial()
+async def _run(
+    gateway: SqlGateway, session: str, script: Script, report: Report, trial: Trial, *, queries: bool
+) -> None:
     asked = script.queries if queries else []
     for statement in sorted([*script.setup, *script.inserts, *asked], key=lambda s: s.number):
         planned = statement.kind in (StatementKind.INSERT, StatementKind.QUERY)
@@ -266,9 +272,8 @@ def harmless(statement: Statement, catalog: str, own: Collection[str]) -> tuple[
     return None, f"{first} {words[at]} in the catalog {target} is not tried, since it would change that catalog"
 
 
-def _in_memory(statement: Statement) -> set[str]:
+def _in_memory(parts: Sequence[Token]) -> set[str]:
     """The catalog that a statement makes, when it lives in the session only."""
-    parts = statement.tokens
     words = [t.word for t in parts[:2]]
     options = [literal(t.text) for t in parts if t.kind is Kind.STRING]
     if words != ["CREATE", "CATALOG"] or "generic_in_memory" not in options:

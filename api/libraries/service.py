@@ -161,14 +161,14 @@ def _check(path: os.PathLike[str], file: str) -> None:
 
 
 async def remove(services: Services, project: str, name: str, version: str) -> None:
-    """Raises `Conflict` while a version of a job is run with it."""
+    """Raises `Conflict` while a version of a job is run with it, or a catalog needs it."""
     async with services.database.write() as session:
         row = await resources.library(session, project, name, version)
         if users := await resources.users(session, row):
             raise Conflict(
                 f"{name} {version} is used by {', '.join(users[:5])}.",
                 code="library_in_use",
-                remedy="Add versions of those jobs that do not use it.",
+                remedy="Add versions of those jobs, and change those catalogs, so that they do not use it.",
             )
         await resources.remove_library(session, row)
 

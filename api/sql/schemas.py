@@ -32,7 +32,9 @@ class CompleteBody(Strict):
 
 class Candidate(BaseModel):
     text: str
-    kind: str = Field(description="keyword, table, column, function, connector, option, value or name")
+    kind: str = Field(
+        description="keyword, table, column, function, catalog, database, connector, option, value or name"
+    )
     detail: str = ""
 
 

@@ -7,6 +7,7 @@ from api.sql import schemas as out
 from core.config import check_config
 from core.effects import Rejected
 from core.errors import InvalidInput
+from core.sql.catalogs import BEGINNING
 from core.sql.layout import formatted
 from core.sql.script import EMPTY
 from services import Services
@@ -50,12 +51,12 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
 
 
 async def complete(services: Services, bench: SqlRuntime, body: out.CompleteBody) -> out.CompleteOut:
-    words, uses = None, body.libraries
+    words, uses, where = None, body.libraries, BEGINNING
     cursor = cursor_in(body.sql, min(body.position, len(body.sql)))
     if body.session is not None:
         words = await bench.sessions.complete(body.session, cursor.text, cursor.position)
-        uses = await bench.sessions.libraries(body.session)
-    at, found = await candidates(services, body.project, body.cluster, cursor, words, uses)
+        uses, where = await bench.sessions.libraries(body.session), await bench.sessions.position(body.session)
+    at, found = await candidates(services, body.project, body.cluster, cursor, words, uses, where)
     return out.CompleteOut(
         start=at, candidates=[out.Candidate(text=c.text, kind=c.kind, detail=c.detail) for c in found]
     )

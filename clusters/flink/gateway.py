@@ -26,6 +26,7 @@ from clusters.sql import (
     rejected,
 )
 from core.effects import EngineError, LogSink, Rejected
+from core.sql.catalogs import may_fail
 from core.sql.operators import Json, TableName, table_in
 from core.sql.references import options_of_created, stays_in_session
 from core.sql.script import STATEMENT_SET_HEAD, Script, Statement, as_one_job, placed
@@ -33,6 +34,8 @@ from core.sql.tokens import Token, literal, options_in, tokens
 from core.sql.values import of_gateway, shown
 from settings import clock, waits
 from settings.polling import poll
+
+_NO_DRIVER = "No suitable driver"
 
 
 class RestGateway:
@@ -269,12 +272,24 @@ class RestGateway:
         """What Penstock puts in front of a script. Raises `Rejected`."""
         for statement in before:
             try:
-                await self._set_up(session, statement, tokens(statement))
+                await self._prepare(session, statement)
             except StatementFailed as error:
+                if may_fail(statement):
+                    continue
                 head = " ".join(statement.split("(", 1)[0].split())[:120]
                 for line in (error.stack or "").splitlines():
                     tell("  " + line)
                 raise Rejected(f"{head}: {error.message}", stack=error.stack) from error
+
+    async def _prepare(self, session: str, statement: str) -> None:
+        """Run a statement in front of a script. The driver of a JDBC catalog is in the class loader of its session,
+        where Java's `DriverManager` sees it from the second question on: the first one has it loaded (decision 26)."""
+        try:
+            await self._set_up(session, statement, tokens(statement))
+        except StatementFailed as error:
+            if not statement.startswith("CREATE CATALOG") or _NO_DRIVER not in (error.stack or ""):
+                raise
+            await self._set_up(session, statement, tokens(statement))
 
     async def set_up(self, session: str, script: Script, tell: LogSink) -> None:
         moves = any(statement.first == "USE" for statement in script.setup)

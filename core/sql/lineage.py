@@ -16,7 +16,7 @@ from core.sql.plan import Plan
 from core.sql.references import is_sensitive
 from core.sql.state import PLACES
 
-_NOWHERE = frozenset(["datagen", "blackhole", "print", "values", "faker", ""])
+_NOWHERE = frozenset(["datagen", "blackhole", "print", "values", "faker"])
 
 
 class TableUse(BaseModel):
@@ -50,7 +50,8 @@ def place(node: Node) -> str | None:
 
 
 def place_of_options(options: Mapping[str, str]) -> str | None:
-    connector = options.get("connector", "")
+    """The same. A table without a connector has it from its catalog."""
+    connector = options.get("connector", "catalog")
     if connector in _NOWHERE:
         return None
     where = {k: v for k, v in options.items() if k in PLACES and not is_sensitive(k)}

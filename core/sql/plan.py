@@ -15,6 +15,7 @@ from functools import cached_property
 from core.sql.columns import columns_of
 from core.sql.operators import Column, Json, Node, TableName, is_persisted
 
+_OWN = "default_catalog"
 _TYPE = re.compile(r"^(?:stream|batch)-exec-(.*)_(\d+)$")
 
 
@@ -91,6 +92,16 @@ def _in_order(nodes: Mapping[int, Node]) -> dict[int, Node]:
         ordered.update({n: nodes[n] for n in ready})
         waiting = [n for n in waiting if n not in ordered]
     return ordered
+
+
+def with_connectors(plan: Plan) -> Plan:
+    """The plan, when Flink can run it: every table of another catalog has a connector. Where the catalog itself gives
+    it (Paimon, Iceberg), Flink finds it for a text and not for a plan. Raises `NotAPlan`."""
+    for node in [*plan.sources, *plan.sinks]:
+        table = node.table
+        if table and table.catalog not in ("", _OWN) and node.schema and "connector" not in node.options:
+            raise NotAPlan(f"{table} has its connector from its catalog, where Flink does not look for one of a plan")
+    return plan
 
 
 def renumbered(plan: Plan, ids: Mapping[int, int]) -> Plan:

@@ -378,6 +378,29 @@ def _(penstock: Penstock) -> Call:
     return Call({"project": "default", "name": "gone"})
 
 
+# Catalogs ---------------------------------------------------------------------------------------
+
+CATALOG = {"options": {"type": "warehouse"}}
+AT = {"cluster": "a"}
+
+
+def of_catalog(**path: str) -> Maker:
+    def make(penstock: Penstock) -> Call:
+        penstock.ok("PUT", "/projects/default/catalogs/lake", json=CATALOG, params=AT)
+        return Call({"project": "default", "name": "lake", **path}, params=AT)
+
+    return make
+
+
+works("GET /projects/{project}/catalogs")(of_project())
+works("PUT /projects/{project}/catalogs/{name}")(of_project(path={"name": "fresh"}, json=CATALOG, params=AT))
+works("GET /projects/{project}/catalogs/{name}")(of_catalog())
+works("DELETE /projects/{project}/catalogs/{name}")(of_catalog())
+works("GET /projects/{project}/catalogs/{name}/databases")(of_catalog())
+IN_CATALOG = "/projects/{project}/catalogs/{name}/databases/{database}/tables"
+works(f"GET {IN_CATALOG}")(of_catalog(database="shop"))
+works(f"GET {IN_CATALOG}/{{table}}")(of_catalog(database="shop", table="orders"))
+
 # Libraries --------------------------------------------------------------------------------------
 
 

@@ -412,6 +412,29 @@ command(
     "BIGINT",
     Refusal(["avro", "-f", file("bad.json")], USAGE, "JSON"),
 )
+
+
+def a_catalog(penstock: Penstock) -> str:
+    name = fresh("catalog").replace("-", "_")
+    body = {"options": {"type": "warehouse"}, "description": "of the shop"}
+    penstock.ok("PUT", f"/projects/default/catalogs/{name}", json=body, params={"cluster": "a"})
+    return name
+
+
+def in_catalog(*more: str) -> Maker:
+    return lambda p: Given([a_catalog(p), *more, "--cluster", "a"])
+
+
+command("catalogs list", after(a_catalog), "of the shop", of_project())
+command(
+    "catalogs add",
+    ["mine", "--option", "type=warehouse", "--cluster", "a"],
+    "default/mine, revision 1",
+    Refusal(["mine", "--option", "type=nothing", "--cluster", "a"], USAGE, "Could not find any factory"),
+)
+command("catalogs show", lambda p: Given([a_catalog(p)]), "CREATE CATALOG", nobody())
+command("catalogs delete", lambda p: Given([a_catalog(p)]), "Deleted", nobody())
+command("catalogs tables", in_catalog("shop"), "orders", nobody())
 command("secrets list", after(a_secret), "${secret:", of_project())
 command("secrets set", ["password"], "${secret:password}", of_project("password", text="x"), text="hidden\n")
 command("secrets delete", lambda p: Given([a_secret(p)]), "Deleted", nobody())

@@ -31,8 +31,10 @@ def body(name: str) -> dict[str, Any]:
     return json.loads((PLANS / f"{name}.json").read_text())
 
 
-def environment(inputs: str) -> Environment:
-    return Environment(before=[], script=EMPTY, secrets=[], rights={}, properties={}, inputs=inputs)
+def environment(inputs: str, without_plan: str = "") -> Environment:
+    return Environment(
+        before=[], script=EMPTY, secrets=[], rights={}, properties={}, inputs=inputs, without_plan=without_plan
+    )
 
 
 class World:
@@ -70,7 +72,7 @@ class World:
         return world
 
     async def send(
-        self, path: str | None, *, inputs: str = "two", compiles_to: str = "count", **accepted: Any
+        self, path: str | None, *, inputs: str = "two", compiles_to: str = "count", catalogs: str = "", **accepted: Any
     ) -> dict[str, Any] | None:
         """The plan that attempt 2 runs from, None for its text."""
         await add_attempt(self.database, self.job, 2)
@@ -83,7 +85,7 @@ class World:
             version = await session.get(Version, (self.job.id, 2))
             like = await ran_like(session, attempt)
         told = self.told.append
-        deciding = PlanOfAttempt(self.services, attempt, version, environment(inputs), "2.3.0", told, like)
+        deciding = PlanOfAttempt(self.services, attempt, version, environment(inputs, catalogs), "2.3.0", told, like)
         plan, planner = await deciding.known()
         return plan if planner is None else await planner(body(compiles_to), "")
 
@@ -256,3 +258,19 @@ class TestAgain:
             (await attempts.get(session, job.id, 3)).ended_at = T0
         named = RestoreRequest(mode="point", point=OURS.format(job.name))
         assert (await judge(world.services, job, 1, named, anew=False)).verdict is Verdict.INCOMPATIBLE
+
+
+class TestOfCatalogs:
+    """What names a catalog that outlives the session runs from its text."""
+
+    @pytest.mark.parametrize(("made_by", "path"), [("count", None), (None, None), (None, OURS)])
+    async def test_it_runs_from_its_text(self, database, made_by: str | None, path: str | None):
+        world = await World.make(database, made_by)
+        assert await world.send(path, inputs="one", catalogs="It names a catalog.") is None
+        attempt = await world.attempt()
+        assert (attempt.plan, attempt.config["sql"]["inputs"]) == (None, "one")
+
+    async def test_state_of_a_plan_is_not_given_to_a_text(self, database):
+        world = await World.make(database, "count")
+        with pytest.raises(Rejected, match="its state was made by one"):
+            await world.send(OURS, inputs="one", catalogs="It names a catalog.")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import delete, select
 
 from core.errors import InvalidInput
 from core.specs import Use
-from core.sql.script import parse
-from sql.environment import as_it_was, environment
+from core.sql.catalogs import Position
+from core.sql.script import Script, parse
+from sql.environment import Environment, as_it_was, environment
 from store.database import Database
-from store.tables import Grant, Library, Project, Resource, Secret
+from store.tables import Catalog, Grant, Library, Project, Resource, Secret
 from tests.store.test_store import T0, add_job
 
 SCRIPT = parse("INSERT INTO hole SELECT f(id) FROM numbers, other.theirs")
@@ -91,3 +93,67 @@ async def test_access_that_was_taken_back_does_not_come_back(services: SimpleNam
         with pytest.raises(InvalidInput) as refused:
             await as_it_was(services, session, "mine", SCRIPT, made_of)
     assert refused.value.code == "access_denied"
+
+
+class TestCatalogs:
+    """They are part of what an attempt is made from, with the jars that they need."""
+
+    SCRIPT = parse("INSERT INTO pg.shop.sums SELECT id FROM numbers")
+    OPTIONS: ClassVar = {"type": "jdbc", "default-database": "shop", "password": "${secret:pw}"}
+
+    @pytest.fixture
+    async def pg(self, services: SimpleNamespace) -> SimpleNamespace:
+        async with services.database.write() as session:
+            uses = [{"name": "lib", "version": "1"}]
+            more = {"created_at": T0, "updated_at": T0}
+            session.add(Catalog(project="mine", name="pg", options=self.OPTIONS, libraries=uses, **more))
+            session.add(Catalog(project="other", name="foreign", options={"type": "jdbc"}, libraries=[], **more))
+            session.add(Secret(project="mine", name="pw", sealed="first", **more))
+        return services
+
+    async def made(self, services: SimpleNamespace, script: Script = SCRIPT, **more: Any) -> Environment:
+        async with services.database.read() as session:
+            return await environment(services, session, "mine", script, open_secrets=False, **more)
+
+    async def test_a_script_that_names_one_finds_it_and_its_jars(self, pg: SimpleNamespace):
+        env = await self.made(pg)
+        jar, function, catalog, shadow, table = env.before
+        assert jar == "ADD JAR '/jars/aaaa.jar'"
+        assert function.startswith("CREATE TEMPORARY SYSTEM FUNCTION")
+        assert catalog.startswith("CREATE CATALOG IF NOT EXISTS `pg` WITH (")
+        assert "'password' = 'opened-first'" in catalog, "it is connected to when it is made"
+        assert env.secrets == ["opened-first"]
+        assert shadow.endswith("LIKE `pg`.`shop`.`sums`")
+        assert "`numbers`" in table
+        assert env.catalogs == [jar, catalog, shadow]
+        assert "catalog" in env.without_plan
+
+    async def test_others_are_left_alone(self, pg: SimpleNamespace):
+        env = await self.made(pg, parse("SELECT pg.id FROM numbers AS pg, foreign.x.y"))
+        assert (len(env.before), env.catalogs, env.without_plan, env.secrets) == (1, [], "", [])
+        own = await self.made(pg, parse("CREATE CATALOG pg WITH ('type' = 'x'); SELECT * FROM pg.shop.sums"))
+        assert own.before == []
+
+    async def test_a_session_in_it_has_short_names_of_there(self, pg: SimpleNamespace):
+        env = await self.made(pg, parse("SELECT * FROM sums"), where=Position("pg"))
+        assert env.catalogs[-1].endswith("LIKE `pg`.`shop`.`sums`")
+
+    async def test_it_is_run_again_as_it_was(self, pg: SimpleNamespace):
+        then = await self.made(pg)
+        made_of = json.loads(json.dumps(then.made_of))
+        assert "opened" not in json.dumps(made_of), "no secret is written down"
+        async with pg.database.write() as session:
+            (await session.get(Catalog, ("mine", "pg"))).options = {**self.OPTIONS, "default-database": "other"}
+            (await session.scalars(select(Secret).where(Secret.name == "pw"))).one().sealed = "second"
+        assert (await self.made(pg)).inputs != then.inputs
+        async with pg.database.write() as session:
+            await session.delete(await session.get(Catalog, ("mine", "pg")))
+        async with pg.database.read() as session:
+            again = await as_it_was(pg, session, "mine", self.SCRIPT, made_of)
+        assert again.before == [s.replace("opened-first", "opened-second") for s in then.before]
+        assert again.inputs == then.inputs
+
+    async def test_another_version_of_its_library_is_refused(self, pg: SimpleNamespace):
+        with pytest.raises(InvalidInput) as refused:
+            await self.made(pg, uses=[Use(name="lib", version="2")])
+        assert refused.value.code == "library_conflict"

@@ -13,6 +13,6 @@ class Gateway:
 
 
 async def test_a_secret_in_the_address_is_hidden():
-    use = await _use(Gateway(), "session", "c.d.t", ["opened"])  # type: ignore[arg-type]
+    use = await _use(Gateway(), "session", "c.d.t", "project", ["opened"])  # type: ignore[arg-type]
     assert "opened" not in str(use.place)
     assert "******" in str(use.place)

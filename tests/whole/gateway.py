@@ -1,5 +1,7 @@
 """The simulated SQL gateway, with what people do who work on SQL: queries, EXPLAIN, DESCRIBE, completion.
 
+A catalog of the type `warehouse` has the tables of `WAREHOUSE`; Flink's own in memory has none.
+
 A query gives the rows of the one table that it reads: those of a file, if the table has a `path`; two at a time for
 ever, if its connector is `datagen`; none otherwise.
 """
@@ -20,6 +22,12 @@ _FROM = re.compile(r"\bFROM\s+([`\w.]+)", re.IGNORECASE)
 _INTO = re.compile(r"\bINSERT\s+INTO\s+([`\w.]+)", re.IGNORECASE)
 _COLUMN = re.compile(r"[(,]\s*`?(\w+)`?\s+(BIGINT|INT|STRING|DOUBLE|TIMESTAMP\(3\))", re.IGNORECASE)
 _NAMED = re.compile(r"AS\s+`sink`\s*\(([^)]*)\)", re.IGNORECASE)
+_CATALOG = re.compile(r"CREATE\s+CATALOG\s+(?:IF\s+NOT\s+EXISTS\s+)?`?(\w+)`?.*?'type'\s*=\s*'([^']*)'", re.I | re.S)
+_INSIDE = re.compile(r"SHOW\s+(DATABASES|TABLES)\s+IN\s+`(\w+)`(?:\.`([^`]+)`)?", re.IGNORECASE)
+WAREHOUSE = {
+    "orders": "CREATE TABLE orders (id BIGINT, name STRING) WITH ('connector' = 'jdbc', 'password' = 'hunter2')",
+    "sums": "CREATE TABLE sums (id BIGINT, total DOUBLE) WITH ('path' = 'sim://warehouse/sums')",
+}
 _FACTORIES = "Available factory identifiers are:\n\nblackhole\ndatagen\nkafka\n"
 _OPTIONS = "Unsupported options.\n\nSupported options:\n\nconnector\nnumber-of-rows\nrows-per-second\n"
 
@@ -42,6 +50,8 @@ class QueryingGateway(Gateway):
         self.refuses: dict[str, str] = {}
         self.queries: dict[int, Query] = {}
         self.configs: dict[int, dict[str, str]] = {}
+        self.catalogs: dict[int, dict[str, str]] = {}
+        """Of each session by its `id`: the types of its catalogs by their names."""
         self.kept: list[Operation] = []
         """All of them: what is known by its `id` must not make room for another."""
 
@@ -67,7 +77,16 @@ class QueryingGateway(Gateway):
             for word, why in self.refuses.items():
                 if word.upper() in words:
                     raise Invalid(why)
-            if words.startswith(("SELECT", "WITH", "VALUES")):
+            if made := _CATALOG.match(statement.strip()):
+                self._create_catalog(session, *made.groups())
+            elif words.startswith("USE CATALOG"):
+                self._catalog(session, statement.split()[-1].strip("`"))
+            elif words.startswith("SHOW CATALOGS"):
+                names = ["default_catalog", *self.catalogs.get(id(session), {})]
+                self.queries[id(operation)] = Query([{"name": "catalog name"}], [[name] for name in names])
+            elif inside := _INSIDE.match(statement.strip()):
+                operation.rows = [[name] for name in self._inside(session, *inside.groups())]
+            elif words.startswith(("SELECT", "WITH", "VALUES")):
                 self._query(session, operation, statement)
             elif words.startswith("EXPLAIN"):
                 operation.rows = [[self._explained(session, statement)]]
@@ -86,6 +105,26 @@ class QueryingGateway(Gateway):
             operation.failure = f"org.apache.flink.table.api.ValidationException: {reason}"
         operation.ready = True
 
+    def _create_catalog(self, session: Session, name: str, type_: str) -> None:
+        if type_ not in ("generic_in_memory", "warehouse"):
+            raise Invalid(f"Could not find any factory for identifier '{type_}' that implements 'CatalogFactory'.")
+        self.catalogs.setdefault(id(session), {})[name] = type_
+        session.tables.update(WAREHOUSE if type_ == "warehouse" else {})
+
+    def _catalog(self, session: Session, name: str) -> str:
+        catalogs = self.catalogs.get(id(session), {})
+        if name not in catalogs:
+            raise Invalid(f"A catalog with name [{name}] does not exist.")
+        return catalogs[name]
+
+    def _inside(self, session: Session, what: str, catalog: str, database: str | None) -> list[str]:
+        has_tables = self._catalog(session, catalog) == "warehouse"
+        if what.upper() == "DATABASES":
+            return ["default", *(["shop"] if has_tables else [])]
+        if database not in ("default", "shop"):
+            raise Invalid(f"Database '{catalog}'.'{database}' doesn't exist.")
+        return list(WAREHOUSE) if has_tables and database == "shop" else []
+
     def _columns(self, session: Session, table: str) -> list[tuple[str, str]]:
         found = session.tables.get(_short(table.rstrip(";")))
         if found is None:
@@ -100,8 +139,8 @@ class QueryingGateway(Gateway):
                 raise Invalid(f"Object '{_short(table)}' not found")
             if "penstock.unknown" in text:
                 raise Invalid(_OPTIONS if "'datagen'" in text else _FACTORIES)
-        lines = [f"LogicalSink(table=[default_catalog.default_database.{_short(t)}], fields=[id])" for t in writes]
-        lines += [f"  TableScan(table=[[default_catalog, default_database, {_short(t)}]])" for t in reads]
+        lines = [f"LogicalSink(table=[{'.'.join(_full(t))}], fields=[id])" for t in writes]
+        lines += [f"  TableScan(table=[[{', '.join(_full(t))}]])" for t in reads]
         return "\n".join([*lines, "advice[1]: [ADVICE] It is a small plan."])
 
     def _query(self, session: Session, operation: Operation, statement: str) -> None:
@@ -157,6 +196,11 @@ class QueryingGateway(Gateway):
             "results": {"columns": columns, "data": [{"kind": "INSERT", "fields": row} for row in rows]},
         }
         return 200, body if following is None else {**body, "nextResultUri": f"/v2/x/result/{following}?rowFormat=JSON"}
+
+
+def _full(name: str) -> list[str]:
+    chain = name.replace("`", "").split(".")
+    return chain if len(chain) == 3 else ["default_catalog", "default_database", chain[-1]]
 
 
 def _logical(kind: str) -> dict[str, Any]:

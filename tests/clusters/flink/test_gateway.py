@@ -10,6 +10,7 @@ import pytest
 from clusters.flink.gateway import RestGateway
 from clusters.flink.http import Refused
 from clusters.protocol import Unreachable
+from clusters.sql import StatementFailed
 from core.effects import Rejected, no_log
 from core.sql.operators import TableName
 from core.sql.script import parse
@@ -135,3 +136,44 @@ async def test_what_is_refused_is_refused_in_the_words_of_the_statement(monkeypa
     with pytest.raises(Rejected, match="Statement 1, line 1, column 1: no"):
         await gateway.set_up("s", parse("CREATE TABLE t (id INT)"), no_log)
     assert [how for how, _ in made.asked] == ["configure-session", "statements"]
+
+
+class TestPreparing:
+    """What is put in front of a script, where it may fail."""
+
+    SHADOW = "CREATE TEMPORARY TABLE IF NOT EXISTS `pg`.`a`.`b` LIKE `pg`.`a`.`b`"
+    CATALOG = "CREATE CATALOG IF NOT EXISTS `pg` WITH ('type' = 'jdbc')"
+
+    @staticmethod
+    def failing(monkeypatch: pytest.MonkeyPatch, *messages: str) -> tuple[RestGateway, list[str]]:
+        """A gateway whose first statements fail with these messages."""
+        gateway, executed, left = RestGateway("http://127.0.0.1:1"), [], list(messages)
+
+        async def execute(_: str, statement: str, **__: Any) -> None:
+            executed.append(statement)
+            if left:
+                message = left.pop(0)
+                raise StatementFailed(message, stack=message)
+
+        monkeypatch.setattr(gateway, "execute", execute)
+        return gateway, executed
+
+    async def test_a_driver_that_is_not_seen_at_first_is_asked_for_again(self, monkeypatch: pytest.MonkeyPatch):
+        gateway, executed = self.failing(monkeypatch, "No suitable driver found for jdbc:x")
+        await gateway.prepare("s", [self.CATALOG], no_log)
+        assert executed == [self.CATALOG] * 2
+        gateway, executed = self.failing(monkeypatch, *["No suitable driver found for jdbc:x"] * 2)
+        with pytest.raises(Rejected, match="CREATE CATALOG IF NOT EXISTS `pg` WITH: No suitable driver"):
+            await gateway.prepare("s", [self.CATALOG], no_log)
+        assert executed == [self.CATALOG] * 2
+
+    async def test_other_trouble_is_told_at_once(self, monkeypatch: pytest.MonkeyPatch):
+        gateway, executed = self.failing(monkeypatch, "password authentication failed")
+        with pytest.raises(Rejected, match="password authentication failed"):
+            await gateway.prepare("s", [self.CATALOG], no_log)
+        assert executed == [self.CATALOG]
+
+    async def test_what_may_be_no_table_may_fail(self, monkeypatch: pytest.MonkeyPatch):
+        gateway, executed = self.failing(monkeypatch, "Source table not found")
+        await gateway.prepare("s", [self.SHADOW, "ADD JAR 'x'"], no_log)
+        assert executed == [self.SHADOW, "ADD JAR 'x'"]

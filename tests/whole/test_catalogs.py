@@ -1,0 +1,125 @@
+"""Registered catalogs, from the registration to the job, on a gateway that has some tables in a warehouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.whole.penstock import Penstock
+
+PATH = "/projects/default/catalogs/lake"
+AT = {"cluster": "a"}
+COUNT = "INSERT INTO lake.shop.sums SELECT COUNT(*) FROM lake.shop.orders"
+
+
+@pytest.fixture
+def lake(penstock: Penstock) -> Penstock:
+    penstock.ok("PUT", PATH, json={"options": {"type": "warehouse"}}, params=AT)
+    return penstock
+
+
+def complete(penstock: Penstock, sql: str, **more: Any) -> dict[str, str]:
+    body = {"sql": sql, "position": len(sql), "cluster": "a", **more}
+    return {c["text"]: c["kind"] for c in penstock.ok("POST", "/sql/complete", json=body)["candidates"]}
+
+
+def test_wrong_input_changes_nothing(penstock: Penstock):
+    def no(status: int, code: str, name: str = "lake", **body: Any) -> dict[str, Any]:
+        return penstock.no("PUT", f"/projects/default/catalogs/{name}", status, code, json=body, params=AT)
+
+    kind = {"type": "warehouse"}
+    no(422, "invalid_input", "default_catalog", options=kind)
+    no(422, "invalid_input", "with-dash", options=kind)
+    no(422, "invalid_input", options={"warehouse": "x"})
+    no(422, "secret_in_clear", options={**kind, "password": "hunter2"})
+    no(404, "secret_not_found", options={**kind, "password": "${secret:nothing}"})
+    no(404, "library_not_found", options=kind, libraries=[{"name": "x", "version": "1"}])
+    assert "Could not find any factory" in no(422, "catalog_refused", options={"type": "nothing"})["detail"]
+    assert penstock.ok("GET", "/projects/default/catalogs")["items"] == []
+
+
+def test_it_is_changed_as_a_whole_and_counts_its_changes(lake: Penstock):
+    body = {"options": {"type": "warehouse", "a": "b"}, "description": "mine"}
+    changed = lake.ok("PUT", PATH, json=body, params=AT)
+    assert (changed["revision"], changed["description"], changed["type"]) == (2, "mine", "warehouse")
+    assert changed["ddl"].startswith("CREATE CATALOG IF NOT EXISTS `lake` WITH (")
+
+
+def test_what_is_in_it(lake: Penstock):
+    def inside(path: str, **params: Any) -> Any:
+        return lake.ok("GET", f"{PATH}/databases{path}", params={**AT, **params})
+
+    assert [d["name"] for d in inside("")["items"]] == ["default", "shop"]
+    first = inside("/shop/tables", limit=1)
+    assert [t["name"] for t in first["items"]] == ["orders"]
+    second = inside("/shop/tables", limit=1, cursor=first["next_cursor"])
+    assert ([t["name"] for t in second["items"]], second["next_cursor"]) == (["sums"], None)
+    table = inside("/shop/tables/orders")
+    assert [c["name"] for c in table["columns"]] == ["id", "name"]
+    assert table["options"] == {"connector": "jdbc", "password": "******"}
+    lake.no("GET", f"{PATH}/databases/nowhere/tables", 404, "database_not_found", params=AT)
+    lake.no("GET", f"{PATH}/databases/shop/tables/nothing", 404, "table_not_found", params=AT)
+    lake.no("GET", f"{PATH}/databases", 422, "bad_cursor", params={**AT, "cursor": "x"})
+
+
+def test_one_that_cannot_be_asked_any_more_says_why(lake: Penstock):
+    refuses = lake.world.gateways["flink-a"].refuses
+    refuses["CREATE CATALOG"] = "Connection refused"
+    detail = lake.no("GET", f"{PATH}/databases", 503, "catalog_unavailable", params=AT)["detail"]
+    assert "Connection refused" in detail
+    session = lake.ok("POST", "/sql/sessions", json={"cluster": "a"})["id"]
+    path, query = f"/sql/sessions/{session}/statements", {"statement": "SELECT * FROM lake.shop.orders"}
+    assert "Connection refused" in lake.no("POST", path, 422, "catalog_refused", json=query)["detail"]
+    assert lake.ok("POST", path, json={"statement": "SHOW CATALOGS"})["rows"] == [["default_catalog"]]
+    refuses.clear()
+
+
+def test_a_script_names_it(lake: Penstock):
+    def validated(sql: str) -> dict[str, Any]:
+        return lake.ok("POST", "/sql/validate", json={"sql": sql, "cluster": "a"})
+
+    assert validated(COUNT)["reads"] == ["lake.shop.orders"]
+    lake.ok("DELETE", PATH)
+    assert not validated(COUNT)["valid"]
+
+
+def test_a_job_runs_from_its_text_and_again_with_the_catalog_that_it_had(lake: Penstock):
+    lake.create("counts", {"type": "sql", "sql": COUNT})
+    lake.done("counts", "start")
+    assert lake.state("counts") == "RUNNING"
+    lake.ok("DELETE", PATH)
+    lake.done("counts", "restart")
+    assert lake.state("counts") == "RUNNING"
+    assert "catalog" in lake.ok("GET", "/jobs/default:counts/versions/1/plan")["why"]
+    fresh = lake.send("counts", "resubmit", restore={"mode": "none"})
+    assert lake.ended("counts", fresh["number"])["state"] == "SUCCEEDED", "the simulated Flink takes any table"
+
+
+def test_lineage_has_its_tables_in_full(lake: Penstock):
+    lake.create("traced", {"type": "sql", "sql": COUNT})
+    lineage = lake.ok("GET", "/jobs/default:traced/lineage")
+    assert [(u["table"], u["connector"]) for u in lineage["reads"]] == [("lake.shop.orders", "jdbc")]
+    (written,) = lineage["writes"]
+    assert (written["table"], written["place"]) == ("lake.shop.sums", "catalog:path=sim://warehouse/sums")
+    assert "catalog" in lineage["why"]
+
+
+def test_a_session_finds_it_and_moves_into_it(lake: Penstock):
+    session = lake.ok("POST", "/sql/sessions", json={"cluster": "a"})["id"]
+
+    def run(statement: str) -> dict[str, Any]:
+        return lake.ok("POST", f"/sql/sessions/{session}/statements", json={"statement": statement})
+
+    assert run("SHOW CATALOGS")["rows"] == [["default_catalog"], ["lake"]]
+    run("USE CATALOG lake")
+    assert complete(lake, "SELECT * FROM sh", session=session)["shop"] == "database"
+    assert complete(lake, "SELECT * FROM shop.o", session=session)["orders"] == "table"
+
+
+def test_completion_knows_catalogs_databases_tables_and_columns(lake: Penstock):
+    assert complete(lake, "USE CATALOG la") == {"lake": "catalog"}
+    assert complete(lake, "SELECT * FROM lake.") == {"`default`": "database", "shop": "database"}
+    assert set(complete(lake, "SELECT * FROM lake.shop.")) == {"orders", "sums"}
+    assert complete(lake, "SELECT * FROM lake.shop.orders o WHERE o.na")["name"] == "column"
+    assert complete(lake, "USE lake.shop; SELECT * FROM or")["orders"] == "table"
