@@ -24,16 +24,16 @@ Project = Annotated[str, typer.Option("--project", "-p", help="Project", autocom
 
 @app.command("list")
 def list_resources(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
-    """Tables that a project may use."""
+    """Tables and views that a project may use."""
 
     def name(r: Item) -> str:
         return str(r["name"] if r["project"] == project else f"{r['project']}.{r['name']}")
 
     columns = [
         Column("TABLE", name),
-        Column("CONNECTOR", lambda r: plain(r["definition"]["options"]["connector"])),
+        Column("CONNECTOR", lambda r: plain(r["definition"]["options"]["connector"]) if r["definition"] else "(view)"),
         Column("MAY", lambda r: " ".join(verb for verb in ("read", "write") if r[verb])),
-        Column("COLUMNS", lambda r: str(len(r["definition"]["columns"]))),
+        Column("COLUMNS", lambda r: str(len(r["definition"]["columns"])) if r["definition"] else ""),
         Column("OWNER", field("owner")),
         Column("DESCRIPTION", lambda r: plain(r["description"].split("\n")[0])),
     ]
@@ -43,7 +43,7 @@ def list_resources(project: Project = "default", output: Output = Format.TABLE, 
 
 @app.command("show")
 def show_resource(name: str, project: Project = "default", as_json: Json = False) -> None:
-    """One table, as the DDL that it stands for."""
+    """One table or view, as the DDL that it stands for."""
     resource = Api().call("GET", f"/projects/{project}/resources/{name}")
     if as_json:
         show_json(resource)
@@ -57,14 +57,19 @@ def show_resource(name: str, project: Project = "default", as_json: Json = False
 @app.command("put")
 def put_resource(
     name: str,
-    file: Annotated[str, typer.Argument(help="JSON of the definition, or of the whole resource; - for standard input")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="JSON of the definition, or of the whole resource (a view: kind and query); - for standard input"
+        ),
+    ],
     project: Project = "default",
     description: Annotated[str | None, typer.Option()] = None,
     owner: Annotated[str | None, typer.Option()] = None,
 ) -> None:
-    """Register a table, or change it."""
+    """Register a table or a view, or change it."""
     content = parse(read(file), file)
-    body = content if "definition" in content else {"definition": content}
+    body = content if "definition" in content or content.get("kind") == "view" else {"definition": content}
     body |= {k: v for k, v in {"description": description, "owner": owner}.items() if v is not None}
     resource = Api().call("PUT", f"/projects/{project}/resources/{name}", json=body)
     out.print(f"{project}/{name}, revision {resource['revision']}.", markup=False)
@@ -72,13 +77,13 @@ def put_resource(
 
 @app.command("import")
 def import_resources(
-    file: Annotated[str, typer.Argument(help="A .sql file of CREATE TABLEs, or - for standard input")],
+    file: Annotated[str, typer.Argument(help="A .sql file of CREATE TABLEs and CREATE VIEWs, or - for standard input")],
     project: Project = "default",
     cluster: Annotated[str, typer.Option(help="Cluster whose Flink reads them")] = "local",
     library: Annotated[list[str] | None, typer.Option("--library", "-l", help="name:version; may be repeated")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing")] = False,
 ) -> None:
-    """Register tables from CREATE TABLE statements: all of them or none. Flink reads them."""
+    """Register tables and views from their DDL: all of them or none. Flink reads them."""
     body = {"sql": read(file), "cluster": cluster, "libraries": uses(library), "dry_run": dry_run}
     for table in Api().call("POST", f"/projects/{project}/resources/import", json=body, timeout=None)["items"]:
         would = "would be " if dry_run and table["action"] != "unchanged" else ""
@@ -90,7 +95,7 @@ def export_resources(
     names: Annotated[list[str] | None, typer.Argument(help="Tables; all of the project when none is named")] = None,
     project: Project = "default",
 ) -> None:
-    """Print the CREATE TABLEs of a project, as `import` takes them. Secrets stay references."""
+    """Print the DDL of a project's tables and views, as `import` takes them. Secrets stay references."""
     items = [r for r in Api().call("GET", f"/projects/{project}/resources")["items"] if r["project"] == project]
     if missing := set(names or []) - {r["name"] for r in items}:
         raise wrong(f"{project} has no table {', '.join(sorted(missing))}. `penstock resources list` shows them.")
@@ -101,7 +106,7 @@ def export_resources(
 
 @app.command("delete")
 def delete_resource(name: str, project: Project = "default") -> None:
-    """Forget a table and its grants. The data stays."""
+    """Forget a table or a view, and its grants. The data stays."""
     Api().call("DELETE", f"/projects/{project}/resources/{name}")
     out.print("Deleted.")
 

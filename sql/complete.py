@@ -24,10 +24,11 @@ from core.sql.completion import (
     written,
 )
 from core.sql.resources import TableDefinition
-from core.sql.tokens import Kind, Token, is_name, unquoted
+from core.sql.tokens import Kind, Token, is_name, tokens, unquoted
 from services import Services
 from sql.catalog_names import Catalogs, Named
 from sql.options import COLUMN, known, values
+from sql.views import is_view, those_without, views_in
 from store import catalogs, clusters, jobs, resources
 
 MAX_CANDIDATES = 200
@@ -111,7 +112,10 @@ async def candidates(
     for item in visible:
         row = item.resource
         name = row.name if row.project == project else f"{row.project}.{row.name}"
-        registered[name] = [c.name for c in TableDefinition.model_validate(row.definition).columns]
+        if not is_view(row):
+            registered[name] = [c.name for c in TableDefinition.model_validate(row.definition).columns]
+    views = views_in(item.resource for item in visible if item.resource.project == project)
+    registered = tables_in([tokens(views[name].ddl(name)) for name in those_without((), views)], registered)
     if (place := in_options(cursor.before, cursor.unclosed)) is not None:
         matches = await _options(services, project, cluster_name, uses, place, cursor)
         return cursor.offset - len(place.typed), matches[:MAX_CANDIDATES]

@@ -21,9 +21,10 @@ from core.sql.operators import TableName
 from core.sql.references import created, definition_overrides, named, resolved_script, secrets_in, written
 from core.sql.resources import TableDefinition
 from core.sql.script import Script, parse
-from core.sql.tokens import quoted, quoted_name
+from core.sql.tokens import Chain, quoted, quoted_name
 from services import Services
 from settings.installed import flink_python
+from sql.views import in_order, is_view, those_without, views_in
 from store import catalogs, resources
 from store.database import Session
 from store.tables import Catalog, Cluster, Library
@@ -62,7 +63,8 @@ class Environment:
     """`before` are statements to run first, then comes the `script`. With secrets opened, `secrets` are their values,
     and all of it stays in the process that asked for it. `inputs` is the hash of what a plan is made from. `catalogs`
     are those of `before` that make registered catalogs, with the jars that they need. `without_plan` is why it cannot
-    run from a compiled plan, empty where nothing speaks against it."""
+    run from a compiled plan, empty where nothing speaks against it. `through_views` are the names in the queries of
+    its views."""
 
     before: list[str]
     script: Script
@@ -74,6 +76,7 @@ class Environment:
     tables: list[Made] = field(default_factory=list)
     catalogs: list[str] = field(default_factory=list)
     without_plan: str = ""
+    through_views: frozenset[Chain] = frozenset()
 
     @property
     def made_of(self) -> dict[str, Any]:
@@ -101,7 +104,7 @@ class Environment:
     def check_text(self) -> None:
         """The same from the text alone, for what Flink cannot compile to a plan: a table after INSERT INTO is
         written, every other one that is named is read."""
-        names, targets = named(self.script), written(self.script)
+        names, targets = named(self.script) | self.through_views, written(self.script)
         for full in self.rights:
             short = {tuple(full.split(".")[i:]) for i in range(3)}
             table = TableName(*full.split("."))
@@ -133,11 +136,21 @@ async def environment(
     """
     if registered is None:
         registered = await catalogs.of_project(session, project)
-    wanted = catalogs_named(script, {row.name for row in registered}) | {where.catalog}
+    names, own = named(script), created(script)
+    all_visible = await resources.visible(session, project)
+    views = views_in(item.resource for item in all_visible if item.resource.project == project)
+    known = {row.name for row in registered}
+    # They are made where a session begins; what the script makes itself goes first.
+    made_views = [] if where != BEGINNING else in_order(names, {v for v in views if (v,) not in own}, views)
+    if everything:
+        made_views = those_without(known, views)
+    of_views = [parse(views[name].query) for name in made_views]
+    through_views = frozenset[Chain]().union(*map(named, of_views))
+    names |= through_views
+    wanted = catalogs_named(script, known).union({where.catalog}, *(catalogs_named(query, known) for query in of_views))
     wanted -= catalogs_created(script)  # the script makes a catalog of this name itself
     in_use = [(row.name, catalogs.definition_of(row)) for row in registered if row.name in wanted]
     uses = merged(uses, [(name, definition.libraries) for name, definition in in_use])
-    names, own = named(script), created(script)
     before: list[str] = []
     plain: list[str] = []
     rights: dict[str, Right] = {}
@@ -163,13 +176,16 @@ async def environment(
         await add(statement, project)
     of_catalogs = [s for s in before if in_use and s.startswith("ADD JAR")]
     for name, definition in in_use:
-        for statement in [definition.ddl(name), *shadows(definition, name, script, where)]:
+        below = [statement for query in of_views for statement in shadows(definition, name, query)]
+        for statement in dict.fromkeys([definition.ddl(name), *shadows(definition, name, script, where), *below]):
             tables.append(Made(project, None, statement))
             await add(statement, project, opened=True)
             of_catalogs.append(before[-1])
-    for item in await resources.visible(session, project):
+    for item in all_visible:
         row = item.resource
         mine = row.project == project
+        if is_view(row):
+            continue
         label = f"{row.project}/{row.name}"
         if not mine:  # also when it is not named in full: a session may be in its database
             foreign.append((row.project, row.name))
@@ -194,8 +210,12 @@ async def environment(
             tables.append(Made(row.project, row.name, statement))
             await add(statement, row.project)
             rights[str(TableName(CATALOG, database, row.name))] = Right(label, item.read, item.write)
-    if foreign:
-        _check_overrides(script, foreign, moved=where != BEGINNING or _moves(script))
+    for name in made_views:
+        statement = views[name].ddl(CATALOG, DATABASE, name, if_not_exists=True)
+        tables.append(Made(project, name, statement))
+        await add(statement, project)
+    for text in [script, *of_views] if foreign else []:
+        _check_overrides(text, foreign, moved=where != BEGINNING or _moves(script))
     opened = await _opened(services, session, project, script, values) if open_secrets else script
     kept = {k: v for k, v in (table_options or {}).items() if k.startswith("table.")}
     made_of = json.dumps(
@@ -212,6 +232,7 @@ async def environment(
         tables=tables,
         catalogs=of_catalogs,
         without_plan=OF_CATALOGS if any(definition.outlives for _, definition in in_use) else "",
+        through_views=through_views,
     )
 
 
@@ -305,7 +326,7 @@ async def hidden(services: Services, session: Session, project: str) -> list[str
     """The values that an answer to a project may not show: its own secrets, and those of tables granted to it."""
     names = {project: {row.name for row in await resources.secrets(session, project)}}
     for item in await resources.visible(session, project):
-        if item.resource.project != project:
+        if item.resource.project != project and not is_view(item.resource):
             referred = TableDefinition.model_validate(item.resource.definition).secrets()
             names.setdefault(item.resource.project, set()).update(referred)
     values = []

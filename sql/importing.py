@@ -1,4 +1,5 @@
-"""Tables from the CREATE TABLEs that somebody has: Flink makes them in a session, and shows what it made of each."""
+"""Tables and views from the CREATE statements that somebody has: Flink makes them in a session, and shows what it made
+of each table."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from core.sql.references import check_script
 from core.sql.resources import TableDefinition
 from core.sql.script import Script, Statement, placed
 from core.sql.tokens import quoted_name
+from core.sql.views import Definition, view_of
 from sql.environment import CATALOG, DATABASE, Environment, prepared_session
 from sql.previews import refused
 
@@ -21,40 +23,45 @@ _READ_BACK = "penstock_import"
 
 
 def check(script: Script) -> dict[str, Statement]:
-    """The tables that a text creates, in its order. Raises `InvalidInput` when it does anything else, makes a table
-    twice, or has a secret in clear."""
+    """The tables and views that a text creates, in its order. Raises `InvalidInput` when it does anything else, makes
+    one twice, or has a secret in clear."""
     check_script(script)
     every = [*script.setup, *script.inserts, *(m.statement for m in script.misplaced)]
     tables: dict[str, Statement] = {}
     for statement in sorted(every, key=lambda s: s.number):
-        name = table_of(statement)
+        view = view_of(statement)
+        name = view[0] if view else table_of(statement)
         if name in tables:
             raise InvalidInput(
                 f"Line {statement.line}: the table {name} is created twice.", code="not_a_table", field="sql"
             )
         tables[name] = statement
     if not tables:
-        raise InvalidInput("The text has no CREATE TABLE.", code="not_a_table", field="sql")
+        raise InvalidInput("The text has no CREATE TABLE and no CREATE VIEW.", code="not_a_table", field="sql")
     return tables
 
 
 async def definitions(
     engine: SqlSessions, environment: Environment, tables: dict[str, Statement], properties: dict[str, str]
-) -> dict[str, TableDefinition]:
+) -> dict[str, Definition]:
     """What Flink makes of each. Each definition is made again as it would be registered, and has to come out the same.
     Raises `InvalidInput` with Flink's words and their place, `Rejected`, `Unreachable`."""
     named = {**properties, "pipeline.name": "import"}
     async with prepared_session(engine, environment, named) as (gateway, session):
         await gateway.execute(session, f"CREATE DATABASE {quoted_name(CATALOG, _READ_BACK)}")
-        tables_made = {}
+        tables_made: dict[str, Definition] = {}
         for name, statement in tables.items():
             try:
                 await gateway.execute(session, placed(statement))
             except StatementFailed as error:
                 raise refused(statement, error, environment.secrets) from error
-            tables_made[name] = await _shown(gateway, session, statement, DATABASE, name)
-            _check_clear(statement, name, tables_made[name], environment.secrets)
-            await _check_same(gateway, session, statement, name, tables_made[name])
+            if view := view_of(statement):
+                tables_made[name] = view[1]
+                continue
+            definition = await _shown(gateway, session, statement, DATABASE, name)
+            _check_clear(statement, name, definition, environment.secrets)
+            await _check_same(gateway, session, statement, name, definition)
+            tables_made[name] = definition
         return tables_made
 
 

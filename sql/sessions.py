@@ -8,7 +8,6 @@ moment, and their loss is told.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from services import Services
 from settings import clock, waits
 from sql.ending import cancelled
 from sql.environment import Environment, environment, hidden, python_properties
+from sql.making import make_all, make_for
 from sql.options import pointing_to_libraries
 from sql.previews import explained, refused
 from sql.run_registry import Runs
@@ -195,12 +195,7 @@ class Sessions:
         limits: Limits,
         materialize: bool,
     ) -> Answer:
-        await _make_catalogs(gateway, handle, env, statement)
-        # A table that was registered after the session was made.
-        for ddl in env.before:
-            if ddl.startswith(("CREATE TABLE", "CREATE DATABASE")):
-                with contextlib.suppress(StatementFailed):
-                    await gateway.execute(handle, ddl)
+        await make_for(gateway, handle, env, statement)
         if statement.kind is StatementKind.QUERY:
             return await self._query(row, gateway, handle, statement, env, limits, materialize)
         operation = await gateway.start(handle, env.script.text)
@@ -319,7 +314,7 @@ class Sessions:
         except Rejected as error:
             raise InvalidInput(error.message, code="no_gateway", field="cluster") from error
         try:
-            await gateway.prepare(handle, env.before, no_log)
+            await make_all(gateway, handle, env)
         except Rejected as error:
             await gateway.close(handle)
             raise InvalidInput(scrub(error.message, env.secrets), code="sql_invalid", field="libraries") from error
@@ -372,19 +367,6 @@ class Sessions:
                     continue  # the next statement rebuilds it
                 except Exception as error:
                     log.warning("a session was not kept alive", session=id_, why=str(error))
-
-
-async def _make_catalogs(gateway: SqlGateway, handle: str, env: Environment, statement: Statement) -> None:
-    """The registered catalogs that a statement names. SHOW CATALOGS shows those that can be made."""
-    try:
-        if [t.word for t in statement.tokens[:2]] != ["SHOW", "CATALOGS"]:
-            await gateway.prepare(handle, env.catalogs, no_log)
-            return
-        for made in env.catalogs:
-            with contextlib.suppress(Rejected):
-                await gateway.prepare(handle, [made], no_log)
-    except Rejected as error:
-        raise InvalidInput(scrub(error.message, env.secrets), code="catalog_refused", field="statement") from error
 
 
 def _take(row: SqlSession, current: SqlSession) -> None:

@@ -29,13 +29,13 @@ SecretName = Annotated[str, Path(max_length=80, pattern=NAME_PATTERN)]
 _ALL = responses(404, 422, 503)
 
 
-@router.get("/resources", responses=_ALL, summary="Tables that a project may use")
+@router.get("/resources", responses=_ALL, summary="Tables and views that a project may use")
 async def list_resources(project: Project, parts: Parts) -> Page[ResourceOut]:
-    """Its own, and those that other projects granted to it."""
+    """Its own tables, those that other projects granted to it, and its views, each after those that it names."""
     return Page(items=await service.tables(parts, project))
 
 
-@router.post("/resources/import", responses=responses(404, 422, 503), summary="Register tables from CREATE TABLEs")
+@router.post("/resources/import", responses=responses(404, 409, 422, 503), summary="Register tables and views from DDL")
 async def import_resources(project: Project, body: ImportBody, parts: Parts) -> Page[ImportedOut]:
     """All of them or none. Flink reads the text (LIKE is resolved), and a table that it would not read back the same is
     refused. Owner and description of a table that is there already stay."""
@@ -43,12 +43,16 @@ async def import_resources(project: Project, body: ImportBody, parts: Parts) -> 
 
 
 @router.put(
-    "/resources/{name}", responses=made_or_changed(ResourceOut, 404, 422, 503), summary="Register a table, or change it"
+    "/resources/{name}",
+    responses=made_or_changed(ResourceOut, 404, 409, 422, 503),
+    summary="Register a table or a view, or change it",
 )
 async def put_resource(
     project: Project, name: ResourceName, body: ResourceBody, parts: Parts, response: Response
 ) -> ResourceOut:
-    """A script of the project that names it needs no DDL for it. What runs goes on with what it was started with."""
+    """A script of the project that names it needs no DDL for it. What runs goes on with what it was started with. A
+    view (`"kind": "view"`, with its `query`) may name tables, other views and catalogs of the project, which are made
+    before it."""
     table, is_new = await service.put_table(parts, project, name, body)
     if is_new:
         response.status_code = 201
@@ -71,7 +75,7 @@ async def delete_resource(project: Project, name: ResourceName, parts: Parts) ->
 async def put_grant(
     project: Project, name: ResourceName, grantee: Annotated[str, Path(max_length=80)], body: GrantBody, parts: Parts
 ) -> GrantOut:
-    """There it is called `<project>.<name>`. Secrets in it stay hidden."""
+    """There it is called `<project>.<name>`. Secrets in it stay hidden. Views cannot be granted."""
     return await service.put_grant(parts, project, name, grantee, body)
 
 

@@ -1,41 +1,67 @@
-"""Registered tables, grants and secrets."""
+"""Registered tables and views, grants and secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from api.resources.schemas import GrantBody, GrantOut, ImportBody, ImportedOut, ResourceBody, ResourceOut, SecretOut
 from core.effects import Rejected
-from core.errors import InvalidInput
+from core.errors import Conflict, InvalidInput
 from core.sql.resources import TableDefinition
 from core.sql.script import parse
+from core.sql.views import Definition, definition_in, needed
 from services import Services
 from settings import clock
 from settings.waits import planning
 from sql import importing
 from sql.environment import environment, python_properties
+from sql.views import is_view, those_without, views_in
 from store import clusters, jobs, resources
+from store.database import Session
 from store.tables import Grant, Secret
 
 
 async def tables(services: Services, project: str) -> list[ResourceOut]:
-    """Those of a project, and those that other projects granted to it. Raises `NotFound`."""
+    """Tables of a project, and those that other projects granted to it; then its views, each after those that it names.
+    Raises `NotFound`."""
     async with services.database.read() as session:
         await jobs.project(session, project)
-        return [_shown(item, project) for item in await resources.visible(session, project)]
+        visible = await resources.visible(session, project)
+    order = {name: at for at, name in enumerate(those_without((), views_in(item.resource for item in visible)))}
+    visible.sort(key=lambda item: order.get(item.resource.name, -1) if is_view(item.resource) else -1)
+    return [_shown(item, project) for item in visible]
 
 
 async def put_table(services: Services, project: str, name: str, body: ResourceBody) -> tuple[ResourceOut, bool]:
-    """Register a table, or change it; and whether it is new. Raises `InvalidInput` for a secret in clear, `NotFound`
-    for one that is not there."""
-    body.definition.check()
-    definition = body.definition.model_dump(mode="json")
+    """Register a table or a view, or change it; and whether it is new. Raises `InvalidInput` for a secret in clear or
+    views in a circle, `NotFound` for a secret that is not there, `Conflict` for a view in place of a granted table."""
+    body.resource.check()
     async with services.database.write() as session:
         await jobs.project(session, project)
-        await resources.sealed(session, project, body.definition.secrets())
-        row, is_new = await resources.put(session, project, name, definition, body.description, body.owner, clock.now())
+        await _check(session, project, {name: body.resource})
+        stored = body.resource.model_dump(mode="json")
+        row, is_new = await resources.put(session, project, name, stored, body.description, body.owner, clock.now())
         grants = await resources.grants(session, project, name)
         return _shown(resources.Visible(row, True, True), project, grants), is_new
+
+
+async def _check(session: Session, project: str, new: Mapping[str, Definition]) -> None:
+    """That what is to be registered goes with what is there."""
+    views = views_in(i.resource for i in await resources.visible(session, project) if i.resource.project == project)
+    for name, definition in new.items():
+        views.pop(name, None)
+        if isinstance(definition, TableDefinition):
+            await resources.sealed(session, project, definition.secrets())
+            continue
+        views[name] = definition
+        if await resources.grants(session, project, name):
+            raise Conflict(
+                f"{name} is granted to other projects, and a view cannot be: it reads with the rights of its project.",
+                code="view_not_grantable",
+                remedy=f"Take the grants back first: penstock resources revoke {name} PROJECT.",
+            )
+    needed({(name,) for name in views}, views)
 
 
 async def import_tables(services: Services, project: str, body: ImportBody) -> list[ImportedOut]:
@@ -55,15 +81,15 @@ async def import_tables(services: Services, project: str, body: ImportBody) -> l
         raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
     imported = []
     async with services.database.write() as session:
+        await _check(session, project, definitions)
         for name, definition in definitions.items():
             definition.check()
-            await resources.sealed(session, project, definition.secrets())
             row, stored = await resources.find(session, project, name), definition.model_dump(mode="json")
             action = "created" if row is None else "unchanged" if row.definition == stored else "changed"
             if action != "unchanged" and not body.dry_run:
                 description, owner = (row.description, row.owner) if row is not None else ("", "")
                 await resources.put(session, project, name, stored, description, owner, clock.now())
-            imported.append(ImportedOut(name=name, action=action, definition=definition, ddl=definition.ddl(name)))
+            imported.append(ImportedOut(name=name, action=action, ddl=definition.ddl(name), **_fields(definition)))
     return imported
 
 
@@ -89,7 +115,12 @@ async def put_grant(services: Services, project: str, name: str, grantee: str, b
             "A grant is for reading, writing or both.", code="empty_grant", field="read", remedy="Delete the grant."
         )
     async with services.database.write() as session:
-        await resources.get(session, project, name)
+        if is_view(await resources.get(session, project, name)):
+            raise InvalidInput(
+                f"{name} is a view: it would read with the rights of {project}.",
+                code="view_not_grantable",
+                field="name",
+            )
         await jobs.project(session, grantee)
         row = await resources.put_grant(session, project, name, grantee, clock.now(), read=body.read, write=body.write)
         return _grant(row)
@@ -124,6 +155,12 @@ async def delete_secret(services: Services, project: str, name: str) -> None:
         await resources.remove_secret(session, await resources.secret(session, project, name))
 
 
+def _fields(definition: Definition) -> dict[str, Any]:
+    if isinstance(definition, TableDefinition):
+        return {"kind": "table", "definition": definition, "query": None}
+    return {"kind": "view", "definition": None, "query": definition.query}
+
+
 def _secret(row: Secret) -> SecretOut:
     reference = f"${{secret:{row.name}}}"
     return SecretOut(name=row.name, reference=reference, created_at=row.created_at, updated_at=row.updated_at)
@@ -135,17 +172,17 @@ def _grant(row: Grant) -> GrantOut:
 
 def _shown(item: resources.Visible, project: str, grants: Sequence[Grant] | None = None) -> ResourceOut:
     row = item.resource
-    definition = TableDefinition.model_validate(row.definition)
+    definition = definition_in(row.definition)
     chain = (row.name,) if row.project == project else (row.project, row.name)
     return ResourceOut(
         project=row.project,
         name=row.name,
-        definition=definition,
+        **_fields(definition),
         ddl=definition.ddl(*chain),
         description=row.description,
         owner=row.owner,
         read=item.read,
-        write=item.write,
+        write=item.write and not is_view(row),
         revision=row.revision,
         grants=[_grant(g) for g in grants] if grants is not None else None,
         created_at=row.created_at,

@@ -37,14 +37,14 @@ def table_of(statement: Statement) -> str:
     parts = statement.tokens
     at = next((i for i, t in enumerate(parts[:4]) if t.word == "TABLE"), None)
     if parts[0].word != "CREATE" or at is None or "OR" in [t.word for t in parts[:at]]:
-        raise _refused(statement, "only CREATE TABLE can be imported")
+        raise refused(statement, "only CREATE TABLE and CREATE VIEW can be imported")
     if any(t.word in ("AS", "SELECT") for _, t in outside(parts)):
-        raise _refused(statement, "CREATE TABLE ... AS runs a job; write the columns, and an INSERT in a job")
+        raise refused(statement, "CREATE TABLE ... AS runs a job; write the columns, and an INSERT in a job")
     chain = name_at(parts, at + 1)
     if len(chain) != 1:
-        raise _refused(statement, f"write the table's name without catalog and database, not {'.'.join(chain)}")
+        raise refused(statement, f"write the table's name without catalog and database, not {'.'.join(chain)}")
     if not _NAME.match(chain[0]):
-        raise _refused(statement, f"{chain[0]!r} cannot be the name of a registered table: letters, digits and _")
+        raise refused(statement, f"{chain[0]!r} cannot be the name of a registered table: letters, digits and _")
     return chain[0]
 
 
@@ -170,7 +170,8 @@ def _text(ddl: str, parts: Sequence[Token]) -> str:
     return ddl[parts[0].offset : parts[-1].end] if parts else ""
 
 
-def _refused(statement: Statement, why: str) -> InvalidInput:
+def refused(statement: Statement, why: str) -> InvalidInput:
+    """Why a statement of an imported text is not taken, with its place."""
     return InvalidInput(
         f"Statement {statement.number}, line {statement.line}, column {statement.column}: {why}.",
         code="not_a_table",

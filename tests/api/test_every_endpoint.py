@@ -356,6 +356,27 @@ full("POST /projects/{project}/resources/infer")(of_project(json={"kind": "kafka
 works("POST /projects/{project}/resources/import")(of_project(json={"sql": DATAGEN, "cluster": "a"}))
 works("GET /projects/{project}/resources")(of_project())
 works("PUT /projects/{project}/resources/{name}")(of_project(path={"name": "fresh"}, json=TABLE))
+
+
+def a_granted_table(penstock: Penstock) -> str:
+    name = fresh("granted").replace("-", "_")
+    penstock.ok("PUT", f"/projects/default/resources/{name}", json=TABLE)
+    penstock.ok("PUT", f"/projects/default/resources/{name}/grants/other", json={"read": True})
+    return name
+
+
+@conflicts("PUT /projects/{project}/resources/{name}")
+def _(penstock: Penstock) -> Call:
+    name = a_granted_table(penstock)
+    return Call({"project": "default", "name": name}, json={"kind": "view", "query": "SELECT 1 AS x"})
+
+
+@conflicts("POST /projects/{project}/resources/import")
+def _(penstock: Penstock) -> Call:
+    text = f"CREATE VIEW {a_granted_table(penstock)} AS SELECT 1 AS x"
+    return Call({"project": "default"}, json={"sql": text, "cluster": "a"})
+
+
 works("GET /projects/{project}/resources/{name}")(of_project(path={"name": "clicks"}))
 
 

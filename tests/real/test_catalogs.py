@@ -211,6 +211,15 @@ class TestPostgres:
         assert shop.query(moved)[-1][1] == [10]
         assert "nothing" in shop.validated("SELECT * FROM pg.postgres.nothing", queries=True)["errors"][0]["message"]
 
+    def test_a_registered_view_names_it(self, stack: Stack, shop: Project):
+        cheap = {"kind": "view", "query": "SELECT id, name FROM pg.postgres.items WHERE price < 3"}
+        assert stack.http.put(f"/projects/{shop.name}/resources/cheap", json=cheap).status_code == 201
+        assert sorted(fields[0] for _, fields in shop.query("SELECT id FROM cheap")) == [0, 1, 2]
+        session = stack.http.post("/sql/sessions", json={"project": shop.name}).json()["id"]
+        path = f"/sql/sessions/{session}/statements"
+        answer = stack.http.post(path, json={"statement": "DESCRIBE cheap"}).json()
+        assert [row[0] for row in answer["rows"]] == ["id", "name"]
+
     def test_a_session_moves_into_it_and_is_made_again_there(self, shop: Project):
         http = shop.stack.http
         session = http.post("/sql/sessions", json={"project": shop.name}).json()["id"]

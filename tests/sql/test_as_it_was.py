@@ -157,3 +157,87 @@ class TestCatalogs:
         with pytest.raises(InvalidInput) as refused:
             await self.made(pg, uses=[Use(name="lib", version="2")])
         assert refused.value.code == "library_conflict"
+
+
+class TestViews:
+    """They are made behind the tables, each after what it names, in the order of their names otherwise."""
+
+    @pytest.fixture
+    async def views(self, services: SimpleNamespace) -> SimpleNamespace:
+        queries = {
+            "total": "SELECT SUM(id) FROM both_",
+            "both_": "SELECT id FROM numbers UNION ALL SELECT id FROM other.theirs",
+            "stored": "SELECT id FROM pg.shop.orders",
+        }
+        async with services.database.write() as session:
+            more = {"created_at": T0, "updated_at": T0}
+            for name, query in queries.items():
+                view = {"kind": "view", "query": query}
+                session.add(Resource(project="mine", name=name, definition=view, **more))
+            session.add(Catalog(project="mine", name="pg", options={"type": "jdbc"}, libraries=[], **more))
+        return services
+
+    @staticmethod
+    async def made(services: SimpleNamespace, text: str, **more: Any) -> Environment:
+        async with services.database.read() as session:
+            return await environment(services, session, "mine", parse(text), open_secrets=False, **more)
+
+    @staticmethod
+    def heads(env: Environment) -> list[str]:
+        return [" ".join(s.split("(")[0].replace("IF NOT EXISTS ", "").split()[:3]) for s in env.before]
+
+    async def test_what_a_view_names_is_made_before_it(self, views: SimpleNamespace):
+        env = await self.made(views, "INSERT INTO hole SELECT * FROM total")
+        assert [h.replace("`default_catalog`.", "") for h in self.heads(env)] == [
+            "CREATE TABLE `default_database`.`hole`",
+            "CREATE TABLE `default_database`.`numbers`",
+            "CREATE DATABASE `other`",
+            "CREATE TABLE `other`.`theirs`",
+            "CREATE VIEW `default_database`.`both_`",
+            "CREATE VIEW `default_database`.`total`",
+        ]
+        assert "default_catalog.other.theirs" in env.rights
+        made_of = json.loads(json.dumps(env.made_of))
+        async with views.database.read() as session:
+            again = await as_it_was(views, session, "mine", SCRIPT, made_of)
+        assert [s for s in again.before if "VIEW" in s] == [s for s in env.before if "VIEW" in s]
+
+    async def test_catalogs_of_views_are_found(self, views: SimpleNamespace):
+        env = await self.made(views, "SELECT * FROM stored")
+        assert [h.split()[1] for h in self.heads(env)] == ["CATALOG", "TEMPORARY", "VIEW"]
+        assert env.without_plan
+
+    async def test_a_view_that_changes_changes_the_inputs(self, views: SimpleNamespace):
+        before = await self.made(views, "SELECT * FROM total")
+        async with views.database.write() as session:
+            row = await session.get(Resource, ("mine", "both_"))
+            row.definition = {"kind": "view", "query": "SELECT id FROM numbers"}
+        assert (await self.made(views, "SELECT * FROM total")).inputs != before.inputs
+
+    async def test_a_session_begins_with_those_that_need_no_catalog(self, views: SimpleNamespace):
+        env = await self.made(views, "", everything=True)
+        assert [h.rpartition(".")[2] for h in self.heads(env) if "VIEW" in h] == ["`both_`", "`total`"]
+        assert env.catalogs == []
+
+    async def test_none_is_made_where_short_names_are_others(self, views: SimpleNamespace):
+        assert not (await self.made(views, "SELECT * FROM total", where=Position("pg"))).through_views
+
+    async def test_what_a_script_makes_itself_goes_first(self, views: SimpleNamespace):
+        env = await self.made(views, "CREATE VIEW total AS SELECT 1 AS x; SELECT * FROM total")
+        assert env.before == []
+
+    async def test_a_view_takes_no_rights_that_were_not_granted(self, views: SimpleNamespace):
+        text = "INSERT INTO hole SELECT * FROM total"
+        async with views.database.write() as session:
+            grant = await session.get(Grant, ("other", "theirs", "mine"))
+            grant.read, grant.write = False, True
+        with pytest.raises(InvalidInput, match="reads other/theirs"):
+            (await self.made(views, text)).check_text()
+        async with views.database.write() as session:
+            grant = await session.get(Grant, ("other", "theirs", "mine"))
+            grant.read = True
+            row = await session.get(Resource, ("mine", "both_"))
+            query = "SELECT id FROM other.theirs /*+ OPTIONS('path' = 'x') */"
+            row.definition = {"kind": "view", "query": query}
+        with pytest.raises(InvalidInput, match="OPTIONS hint"):
+            await self.made(views, text)

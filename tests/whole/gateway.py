@@ -23,6 +23,7 @@ _INTO = re.compile(r"\bINSERT\s+INTO\s+([`\w.]+)", re.IGNORECASE)
 _COLUMN = re.compile(r"[(,]\s*`?(\w+)`?\s+(BIGINT|INT|STRING|DOUBLE|TIMESTAMP\(3\))", re.IGNORECASE)
 _NAMED = re.compile(r"AS\s+`sink`\s*\(([^)]*)\)", re.IGNORECASE)
 _CATALOG = re.compile(r"CREATE\s+CATALOG\s+(?:IF\s+NOT\s+EXISTS\s+)?`?(\w+)`?.*?'type'\s*=\s*'([^']*)'", re.I | re.S)
+_VIEW = re.compile(r"CREATE\s+(?:TEMPORARY\s+)?VIEW\s+(?:IF\s+NOT\s+EXISTS\s+)?([`\w.]+)", re.IGNORECASE)
 _INSIDE = re.compile(r"SHOW\s+(DATABASES|TABLES)\s+IN\s+`(\w+)`(?:\.`([^`]+)`)?", re.IGNORECASE)
 WAREHOUSE = {
     "orders": "CREATE TABLE orders (id BIGINT, name STRING) WITH ('connector' = 'jdbc', 'password' = 'hunter2')",
@@ -79,6 +80,8 @@ class QueryingGateway(Gateway):
                     raise Invalid(why)
             if made := _CATALOG.match(statement.strip()):
                 self._create_catalog(session, *made.groups())
+            elif view := _VIEW.match(statement.strip()):
+                session.tables[_short(view.group(1))] = statement
             elif words.startswith("USE CATALOG"):
                 self._catalog(session, statement.split()[-1].strip("`"))
             elif words.startswith("SHOW CATALOGS"):

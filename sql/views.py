@@ -1,0 +1,39 @@
+"""Which registered views a script is given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from core.sql.catalogs import catalogs_named
+from core.sql.tokens import Chain
+from core.sql.views import ViewDefinition, definition_in, needed, queries_of
+from store.tables import Resource
+
+Views = Mapping[str, ViewDefinition]
+
+
+def is_view(row: Resource) -> bool:
+    return row.definition.get("kind") == "view"
+
+
+def views_in(rows: Iterable[Resource]) -> dict[str, ViewDefinition]:
+    """The views of some resources, by name."""
+    definitions = {row.name: definition_in(row.definition) for row in rows if is_view(row)}
+    return {name: view for name, view in definitions.items() if isinstance(view, ViewDefinition)}
+
+
+def in_order(names: Collection[Chain], mine: Collection[str], views: Views) -> list[str]:
+    """The views that some names reach and that are not made otherwise (`mine`), each after those that it names. Raises
+    `InvalidInput` for a circle."""
+    return needed(names, {name: view for name, view in views.items() if name in mine})
+
+
+def those_without(catalogs: Collection[str], views: Views) -> list[str]:
+    """All views but those that need a catalog, in order."""
+    ordered = needed({(name,) for name in views}, views)
+    kept: list[str] = []
+    for name in ordered:
+        below = needed({(name,)}, views)
+        if not any(catalogs_named(query, catalogs) for query in queries_of(below, views)):
+            kept.append(name)
+    return kept
