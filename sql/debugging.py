@@ -51,12 +51,14 @@ async def streams_of(
     gateway's cluster reads it. Raises `InvalidInput`."""
     plans = [await _plan(gateway, session, statement) for statement in inserts]
     files = []
+    temporary = []
     for number, (name, source) in enumerate(sources.items()):
         chain = chain_at(tokens(name))
         columns = await _described_source(gateway, session, chain)
         full = _source(name, validation, plans)
         changes = frozenset[str]().union(*(plan.sources.get(full, frozenset()) for plan in plans)) or _INSERTS
         path = f"{folder}/{number}"
+        temporary.append(f"DROP TEMPORARY TABLE IF EXISTS {quoted_name(*chain)}")
         lines = as_lines(source.rows, columns, name, changes)
         files.append((path, lines, stand_in(chain, columns, path, changes=changes != _INSERTS)))
     sinks = [taken_apart(statement) for statement in inserts]
@@ -76,6 +78,8 @@ async def streams_of(
                 table=await _table(gateway, session, sink, persisted, plan),
             )
         )
+    for statement in temporary:  # one of the script's own, or in front of a table of a catalog
+        await gateway.execute(session, statement)
     for path, lines, statement in files:
         await state_files.make_folder(path)
         await state_files.write(f"{path}/rows.json", lines)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.real.conftest import Stack
 from tests.real.servers import postgres, psql
-from tests.real.sse import rows, whole
+from tests.real.sse import rows, table, whole
 
 pytestmark = pytest.mark.real
 
@@ -210,6 +210,18 @@ class TestPostgres:
         moved = "USE CATALOG pg;\nSELECT COUNT(*) FROM `public.items`"
         assert shop.query(moved)[-1][1] == [10]
         assert "nothing" in shop.validated("SELECT * FROM pg.postgres.nothing", queries=True)["errors"][0]["message"]
+
+    @pytest.mark.parametrize("name", ["pg.postgres.items", "items"])
+    def test_a_script_is_debugged_with_rows_in_place_of_its_tables(self, shop: Project, name: str):
+        move = "" if "." in name else "USE CATALOG pg;\n"
+        sql = f"{move}INSERT INTO pg.postgres.seen SELECT name, COUNT(*) FROM {name} GROUP BY name"
+        given = [{"id": 1, "name": "a", "price": 1}, {"id": 2, "name": "a", "price": 2}]
+        body = {"project": shop.name, "sql": sql, "sources": {name: {"rows": given}}}
+        response = shop.stack.http.post("/sql/debug", json=body)
+        assert response.status_code == 201, response.text
+        found = whole(shop.stack.http, response.json()["id"])
+        (stream,) = {d["stream"] for e, d in found if e == "table"}
+        assert table(found, stream) == [["a", 2]]
 
     def test_a_registered_view_names_it(self, stack: Stack, shop: Project):
         cheap = {"kind": "view", "query": "SELECT id, name FROM pg.postgres.items WHERE price < 3"}
