@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from typing import Any
 
 import pytest
@@ -73,6 +75,23 @@ def test_one_that_cannot_be_asked_any_more_says_why(lake: Penstock):
     assert "Connection refused" in lake.no("POST", path, 422, "catalog_refused", json=query)["detail"]
     assert lake.ok("POST", path, json={"statement": "SHOW CATALOGS"})["rows"] == [["default_catalog"]]
     refuses.clear()
+
+
+def test_a_library_that_it_needs_is_kept(penstock: Penstock):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
+    library = "/projects/default/libraries/store/1"
+    new = {"name": "store", "version": "1", "kind": "jar", "source": {"type": "upload", "file": "store.jar"}}
+    penstock.ok("POST", "/projects/default/libraries", json=new)
+    body = {"options": {"type": "warehouse"}, "libraries": [{"name": "store", "version": "1"}]}
+    path = "/projects/default/catalogs/kept"
+    penstock.no("PUT", path, 422, "library_not_usable", json=body, params=AT)
+    penstock.ok("PUT", f"{library}/content", content=content.getvalue())
+    penstock.ok("PUT", path, json=body, params=AT)
+    assert "the catalog kept" in penstock.no("DELETE", library, 409, "library_in_use")["detail"]
+    penstock.ok("DELETE", path)
+    penstock.ok("DELETE", library)
 
 
 def test_a_script_names_it(lake: Penstock):

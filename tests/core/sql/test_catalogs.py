@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -19,6 +22,7 @@ from core.sql.catalogs import (
     shadows,
     tables_of,
 )
+from core.sql.plan import NotAPlan, read, with_connectors
 from core.sql.script import parse
 
 NAMES = {"pg", "lake"}
@@ -142,3 +146,19 @@ def test_libraries_come_together():
         merged([one], [("pg", [Use(name="jdbc", version="2")])])
     with pytest.raises(InvalidInput, match="and the catalog pg runs with 1"):
         merged([], [("pg", [one]), ("pg2", [Use(name="jdbc", version="2")])])
+
+
+@pytest.mark.parametrize(
+    ("catalog", "connector", "runs"),
+    [("default_catalog", None, True), ("lake", "jdbc", True), ("lake", None, False)],
+)
+def test_a_table_whose_connector_only_its_catalog_knows_is_in_no_plan(catalog: str, connector: str | None, runs: bool):
+    body = json.loads((Path(__file__).parent / "plans" / "count.json").read_text())
+    table = body["nodes"][0]["scanTableSource"]["table"]
+    table["identifier"] = f"`{catalog}`.`d`.`t`"
+    table["resolvedTable"]["options"] = {"path": "x", **({"connector": connector} if connector else {})}
+    if runs:
+        assert with_connectors(read(body)).sources
+    else:
+        with pytest.raises(NotAPlan, match=r"lake\.d\.t has its connector from its catalog"):
+            with_connectors(read(body))
