@@ -10,7 +10,7 @@ from core.effects import LogSink, Rejected
 from core.errors import InvalidInput
 from core.jobs.restore import Accepted
 from core.sql import verdict
-from core.sql.plan import NotAPlan, read, with_connectors
+from core.sql.plan import NotAPlan, Plan, read, with_connectors
 from services import Services
 from sql.compiling import FROM_TEXT, REMEDIES, goes_on, row_of, without_secrets
 from sql.environment import Environment
@@ -62,6 +62,7 @@ class PlanOfAttempt:
         if base.plan is None:
             if not same:
                 self._check(verdict.unknown(FROM_TEXT))
+            self._check_text()
             self.tell("the state was made by a run from the text, so this one is too")
             await self._write(None, "its state was made by a run from the text")
             return None, None
@@ -117,25 +118,38 @@ class PlanOfAttempt:
         if (why := verdict.objection(judged, accepted)) is not None:
             raise Rejected(f"{why[1]} {REMEDIES[why[0]]}")
 
+    def _check_rights(self, compiled: Plan) -> None:
+        """Raise `Rejected` for a table that the project may not use so."""
+        try:
+            self.environment.check(compiled.reads, compiled.writes)
+        except InvalidInput as error:
+            raise Rejected(f"{error.message} {error.remedy}") from error
+
+    def _check_text(self) -> None:
+        """The same for what runs from its text."""
+        try:
+            self.environment.check_text()
+        except InvalidInput as error:
+            raise Rejected(f"{error.message} {error.remedy}") from error
+
     def _planner(self, base: PlanRow | None) -> Planner:
         async def planner(body: Body | None, why: str) -> Body | None:
             if body is None:
                 if base is not None:
                     raise Rejected(f"It cannot be compiled to a plan, and its state was made by one: {why}")
-                self.environment.check_text()
+                self._check_text()
                 await self._write(None, why)
                 return None
             try:
-                compiled = with_connectors(read(without_secrets(body, self.environment.secrets)))
+                compiled = read(without_secrets(body, self.environment.secrets))
+                self._check_rights(compiled)
+                compiled = with_connectors(compiled)
             except NotAPlan as error:
                 if base is not None:
                     raise Rejected(str(error)) from error
+                self._check_text()
                 await self._write(None, str(error))
                 return None
-            try:
-                self.environment.check(compiled.reads, compiled.writes)
-            except InvalidInput as error:
-                raise Rejected(f"{error.message} {error.remedy}") from error
             if base is None:
                 plan = verdict.from_one(compiled)
             else:

@@ -120,8 +120,8 @@ def properties_of(environment: Environment, config: Mapping[str, str], paralleli
 async def compiled(
     engine: SqlSessions, cluster: Cluster, environment: Environment, properties: Mapping[str, str]
 ) -> Plan:
-    """What a script compiles to, without running any of it. Raises `Rejected` for what Flink refuses, `NotAPlan` for
-    what runs but has no plan, `Unreachable`."""
+    """What a script compiles to, without running any of it. Raises `Rejected` for what Flink refuses, `InvalidInput`
+    for tables that may not be used, `NotAPlan` for what runs but has no plan, `Unreachable`."""
     script = runnable(environment.script)
     named = {**properties, "pipeline.name": "compile"}
     async with prepared_session(engine, environment, named) as (gateway, session):
@@ -135,7 +135,9 @@ async def compiled(
         except (StatementFailed, NoPlan) as error:
             await _explained(gateway, session, script)
             raise NotAPlan(error.message) from error
-    return with_connectors(read(without_secrets(body, environment.secrets)))
+    plan = read(without_secrets(body, environment.secrets))
+    environment.check(plan.reads, plan.writes)
+    return with_connectors(plan)
 
 
 async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
@@ -176,6 +178,15 @@ async def judge(
         return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary=f"It runs from {how}.")
     if base.plan is None:
         return verdict.unknown(FROM_TEXT)
+    if text.environment.without_plan:
+        # The run would refuse it, whatever is accepted: so nothing is stopped for it.
+        raise InvalidInput(
+            f"Version {number} runs from its text, and the state was made by a compiled plan: it cannot go on from "
+            f"that. {text.environment.without_plan}",
+            code="state_of_a_plan",
+            field="version",
+            remedy='Nothing was stopped. To begin without state: {"mode": "none"}.',
+        )
     try:
         plan = await _compile(services, text)
         return verdict.compare(read(base.plan.body), plan).verdict
@@ -218,9 +229,7 @@ async def _text(services: Services, session: Session, job: Job, number: int) -> 
 async def _compile(services: Services, text: _Text) -> Plan:
     """Raises what `compiled` raises, and `InvalidInput` for tables that may not be used."""
     async with planning(services.settings, "Compiling the plan of the version"):
-        plan = await compiled(services.engines.compiler(text.cluster), text.cluster, text.environment, text.properties)
-    text.environment.check(plan.reads, plan.writes)
-    return plan
+        return await compiled(services.engines.compiler(text.cluster), text.cluster, text.environment, text.properties)
 
 
 async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | None, str | None]:

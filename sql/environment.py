@@ -16,9 +16,20 @@ from core.effects import EngineError, no_log
 from core.errors import InvalidInput
 from core.libraries import LibraryState
 from core.specs import Use
-from core.sql.catalogs import BEGINNING, OWN_CATALOG, Position, catalogs_created, catalogs_named, merged, shadows
+from core.sql.catalogs import (
+    BEGINNING,
+    OWN_CATALOG,
+    Position,
+    catalogs_created,
+    catalogs_named,
+    compatible,
+    everything_is_shown,
+    merged,
+    shadows,
+)
 from core.sql.operators import TableName
-from core.sql.references import created, definition_overrides, named, resolved_script, secrets_in, written
+from core.sql.positions import table_names
+from core.sql.references import created, definition_overrides, named, read_names, resolved_script, secrets_in, written
 from core.sql.resources import TableDefinition
 from core.sql.script import Script, parse
 from core.sql.tokens import Chain, quoted, quoted_name
@@ -102,15 +113,17 @@ class Environment:
                     )
 
     def check_text(self) -> None:
-        """The same from the text alone, for what Flink cannot compile to a plan: a table after INSERT INTO is
-        written, every other one that is named is read."""
-        names, targets = named(self.script) | self.through_views, written(self.script)
+        """The same from the text alone, for what Flink cannot compile to a plan: a table behind INSERT INTO is
+        written, every name elsewhere is read, and what views name."""
+        names, targets = read_names(self.script) | self.through_views, written(self.script)
+        # A name alone is one of the database that a session begins in, unless the script leaves that.
+        longest = 3 if _moves(self.script) else 2
         for full in self.rights:
-            short = {tuple(full.split(".")[i:]) for i in range(3)}
+            short = {tuple(full.split(".")[i:]) for i in range(longest)}
             table = TableName(*full.split("."))
             if short & targets:
                 self.check([], [table])
-            elif short & names:
+            if short & names:
                 self.check([table], [])
 
 
@@ -136,20 +149,22 @@ async def environment(
     """
     if registered is None:
         registered = await catalogs.of_project(session, project)
-    names, own = named(script), created(script)
+    names, own, reads = named(script), created(script), table_names(script)
     all_visible = await resources.visible(session, project)
     views = views_in(item.resource for item in all_visible if item.resource.project == project)
     known = {row.name for row in registered}
     # They are made where a session begins; what the script makes itself goes first.
-    made_views = [] if where != BEGINNING else in_order(names, {v for v in views if (v,) not in own}, views)
+    made_views = [] if where != BEGINNING else in_order(reads, {v for v in views if (v,) not in own}, views)
     if everything:
         made_views = those_without(known, views)
     of_views = [parse(views[name].query) for name in made_views]
-    through_views = frozenset[Chain]().union(*map(named, of_views))
+    through_views = frozenset[Chain]().union(*map(table_names, of_views))
     names |= through_views
     wanted = catalogs_named(script, known).union({where.catalog}, *(catalogs_named(query, known) for query in of_views))
     wanted -= catalogs_created(script)  # the script makes a catalog of this name itself
     in_use = [(row.name, catalogs.definition_of(row)) for row in registered if row.name in wanted]
+    if everything_is_shown(script):
+        in_use = compatible(uses, in_use)
     uses = merged(uses, [(name, definition.libraries) for name, definition in in_use])
     before: list[str] = []
     plain: list[str] = []

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from core.sql.catalogs import catalogs_named
+from core.sql.script import parse
 from core.sql.tokens import Chain
-from core.sql.views import ViewDefinition, definition_in, needed, queries_of
+from core.sql.views import ViewDefinition, definition_in, needed, tables_of_query
 from store.tables import Resource
 
 Views = Mapping[str, ViewDefinition]
@@ -31,9 +32,9 @@ def in_order(names: Collection[Chain], mine: Collection[str], views: Views) -> l
 def those_without(catalogs: Collection[str], views: Views) -> list[str]:
     """All views but those that need a catalog, in order."""
     ordered = needed({(name,) for name in views}, views)
-    kept: list[str] = []
-    for name in ordered:
-        below = needed({(name,)}, views)
-        if not any(catalogs_named(query, catalogs) for query in queries_of(below, views)):
-            kept.append(name)
-    return kept
+    left_out: set[str] = set()
+    for name in ordered if catalogs else ():
+        below = {chain[0] for chain in tables_of_query(views[name].query) if len(chain) == 1}
+        if below & left_out or catalogs_named(parse(views[name].query), catalogs):
+            left_out.add(name)
+    return [name for name in ordered if name not in left_out]

@@ -65,9 +65,10 @@ async def get_resource(project: Project, name: ResourceName, parts: Parts) -> Re
     return await service.table(parts, project, name)
 
 
-@router.delete("/resources/{name}", status_code=204, responses=_ALL, summary="Forget a table")
+@router.delete("/resources/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Forget a table")
 async def delete_resource(project: Project, name: ResourceName, parts: Parts) -> None:
-    """With its grants. The data that it describes stays; jobs that name it cannot be started again."""
+    """With its grants; not while a view reads it. The data that it describes stays; jobs that name it cannot be started
+    again."""
     await service.delete_table(parts, project, name)
 
 

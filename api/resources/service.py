@@ -10,7 +10,7 @@ from core.effects import Rejected
 from core.errors import Conflict, InvalidInput
 from core.sql.resources import TableDefinition
 from core.sql.script import parse
-from core.sql.views import Definition, definition_in, needed
+from core.sql.views import Definition, check_size, definition_in, needed, tables_of_query
 from services import Services
 from settings import clock
 from settings.waits import planning
@@ -61,6 +61,7 @@ async def _check(session: Session, project: str, new: Mapping[str, Definition]) 
                 code="view_not_grantable",
                 remedy=f"Take the grants back first: penstock resources revoke {name} PROJECT.",
             )
+    check_size(views)
     needed({(name,) for name in views}, views)
 
 
@@ -101,9 +102,18 @@ async def table(services: Services, project: str, name: str) -> ResourceOut:
 
 
 async def delete_table(services: Services, project: str, name: str) -> None:
-    """Forget a table with its grants. Raises `NotFound`."""
+    """Forget a table with its grants. Raises `NotFound`, `Conflict` while a view reads it."""
     async with services.database.write() as session:
-        await resources.remove(session, await resources.get(session, project, name))
+        row = await resources.get(session, project, name)
+        views = views_in(i.resource for i in await resources.visible(session, project) if i.resource.project == project)
+        over = sorted(view for view, of in views.items() if view != name and (name,) in tables_of_query(of.query))
+        if over:
+            raise Conflict(
+                f"{name} is read by the view{'s' if len(over) > 1 else ''} {', '.join(over[:10])}.",
+                code="resource_in_use",
+                remedy="Delete what reads it first.",
+            )
+        await resources.remove(session, row)
 
 
 async def put_grant(services: Services, project: str, name: str, grantee: str, body: GrantBody) -> GrantOut:

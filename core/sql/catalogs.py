@@ -14,8 +14,9 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from core.errors import InvalidInput
 from core.specs import Frozen, Use
+from core.sql.positions import tables_at
 from core.sql.references import LONGEST_NAME, check_clear, created_by, secrets_in
-from core.sql.resources import TABLE_NAME
+from core.sql.resources import TABLE_NAME, is_sendable
 from core.sql.script import Script
 from core.sql.tokens import Chain, Token, chain_at, is_name, name_at, quoted, quoted_name
 
@@ -28,7 +29,9 @@ MOST_TABLES = 200
 
 # Statements in which every dotted name may begin with a catalog.
 _MANAGING = frozenset({"USE", "SHOW", "DESCRIBE", "DESC", "DROP", "ALTER", "ANALYZE", "CALL"})
-_BEFORE_TABLE = frozenset({"FROM", "JOIN", "INTO", "OVERWRITE", "TABLE", "DESCRIBE", "DESC", "LIKE"})
+_ABOUT = 6
+"""What such a statement is about stands among its first words: `SHOW CREATE TABLE a.b.c`, `DROP DATABASE IF EXISTS
+c.d`."""
 _SHADOW = "CREATE TEMPORARY TABLE IF NOT EXISTS "
 
 
@@ -57,8 +60,8 @@ class CatalogDefinition(Frozen):
     def _consistent(self) -> CatalogDefinition:
         if not self.options.get("type"):
             raise ValueError("options: `type` is missing")
-        if any("\x00" in k + v or len(k) > 1024 or len(v) > 8192 for k, v in self.options.items()):
-            raise ValueError("options: a value has a NUL character or more than 8192 characters")
+        if any(not is_sendable(k + v) or len(k) > 1024 or len(v) > 8192 for k, v in self.options.items()):
+            raise ValueError("options: a value has a NUL character, half a character, or more than 8192 of them")
         names = [use.name for use in self.libraries]
         if len(set(names)) != len(names):
             raise ValueError("libraries: one is named twice")
@@ -134,16 +137,28 @@ def catalogs_created(script: Script) -> set[str]:
 
 
 def catalogs_named(script: Script, names: Collection[str]) -> set[str]:
-    """Those of some catalogs that a script names: as the head of a name in three parts, or in a statement about
-    catalogs and databases. SHOW CATALOGS is about all of them."""
+    """Those of some catalogs that a script names: as the head of a table's or a function's name in three parts, or in a
+    statement about catalogs and databases. SHOW CATALOGS is about all of them."""
     found: set[str] = set()
     for parts in script.statements():
         words = [t.word for t in parts[:2]]
         if words == ["SHOW", "CATALOGS"]:
-            return set(names)
-        shortest = 1 if words[0] in _MANAGING or words == ["CREATE", "DATABASE"] else LONGEST_NAME
-        found |= {chain[0] for _, chain in _chains(parts) if len(chain) >= shortest}
+            found |= set(names) if everything_is_shown(script) else set()
+        if words[0] in _MANAGING or words == ["CREATE", "DATABASE"]:
+            found |= {chain[0] for at, chain in _chains(parts) if at <= _ABOUT}
+        found |= {chain[0] for _, chain in tables_at(parts) if len(chain) >= LONGEST_NAME}
+        found |= {chain[0] for at, chain in _chains(parts) if len(chain) == LONGEST_NAME and _is_called(parts, at)}
     return found & set(names)
+
+
+def everything_is_shown(script: Script) -> bool:
+    """Whether a script is SHOW CATALOGS: those that can be made, and none that it needs."""
+    return [[t.word for t in parts[:2]] for parts in script.statements()] == [["SHOW", "CATALOGS"]]
+
+
+def _is_called(parts: Sequence[Token], at: int) -> bool:
+    behind = at + 2 * LONGEST_NAME - 1
+    return behind < len(parts) and parts[behind].text == "("
 
 
 def tables_of(script: Script, name: str, database: str | None, where: Position = BEGINNING) -> list[Chain]:
@@ -152,19 +167,13 @@ def tables_of(script: Script, name: str, database: str | None, where: Position =
     tables: dict[Chain, None] = {}
     own: set[Chain | None] = set()
     for parts in script.statements():
-        is_home = where.catalog == name
-        home = (name, where.database or database) if is_home else None
-        for at, chain in _chains(parts):
-            if len(chain) >= LONGEST_NAME or (at and _stands_before_table(parts[at - 1])):
-                full = _in_full(chain, name, home)
-                tables.update({full: None} if full else {})
+        home = (name, where.database or database) if where.catalog == name else None
+        for _, chain in tables_at(parts):
+            full = _in_full(chain, name, home)
+            tables.update({full: None} if full else {})
         own.add(_in_full(created_by(parts), name, home))
         where = where.after(parts)
     return [chain for chain in tables if chain not in own][:MOST_TABLES]
-
-
-def _stands_before_table(token: Token) -> bool:
-    return token.word in _BEFORE_TABLE or token.text == ","
 
 
 def _in_full(chain: Chain, name: str, home: tuple[str, str | None] | None) -> Chain | None:
@@ -216,6 +225,20 @@ def may_fail(statement: str) -> bool:
     the script names it."""
     head, _, like = statement.partition(" LIKE ")
     return head.startswith(_SHADOW) and head == _SHADOW + like
+
+
+def compatible(
+    uses: Sequence[Use], catalogs: Sequence[tuple[str, CatalogDefinition]]
+) -> list[tuple[str, CatalogDefinition]]:
+    """Those of some catalogs that can be there together, the first ones first."""
+    kept: list[tuple[str, CatalogDefinition]] = []
+    for name, definition in catalogs:
+        try:
+            merged(uses, [(n, d.libraries) for n, d in [*kept, (name, definition)]])
+        except InvalidInput:
+            continue
+        kept.append((name, definition))
+    return kept
 
 
 def merged(uses: Sequence[Use], catalogs: Iterable[tuple[str, Sequence[Use]]]) -> list[Use]:

@@ -122,14 +122,28 @@ def _options_in_create(parts: Sequence[Token]) -> dict[str, str] | None:
     return {literal(key.text): literal(value.text) for key, value in options_in(last)}
 
 
+def read_names(script: Script) -> set[Chain]:
+    """Every name in a script but those that stand behind INSERT INTO or INSERT OVERWRITE only: what it may read."""
+    every = script.tokens
+    targets = {i + 2 for i, token in enumerate(every) if _is_insert(every, i, token)}
+    names: set[Chain] = set()
+    at = 0
+    while at < len(every):
+        chain = chain_at(every, at) if is_name(every[at]) else ()
+        if chain and at not in targets:
+            names.update(chain[:n] for n in range(1, min(len(chain), LONGEST_NAME) + 1))
+        at += max(1, 2 * len(chain) - 1)
+    return names
+
+
+def _is_insert(every: Sequence[Token], i: int, token: Token) -> bool:
+    return token.word == "INSERT" and i + 1 < len(every) and every[i + 1].word in ("INTO", "OVERWRITE")
+
+
 def written(script: Script) -> set[Chain]:
     """The tables that a script writes, as it names them: those behind INSERT INTO or INSERT OVERWRITE."""
     every = script.tokens
-    return {
-        chain_at(every, i + 2)
-        for i, token in enumerate(every)
-        if token.word == "INSERT" and i + 1 < len(every) and every[i + 1].word in ("INTO", "OVERWRITE")
-    }
+    return {chain_at(every, i + 2) for i, token in enumerate(every) if _is_insert(every, i, token)}
 
 
 # Secrets --------------------------------------------------------------------------------------

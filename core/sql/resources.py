@@ -24,6 +24,11 @@ def is_column_name(name: str) -> bool:
     return 0 < len(name) <= MAX_NAME and not any("\ud800" <= c <= "\udfff" for c in name)
 
 
+def is_sendable(text: str) -> bool:
+    """Whether a text can be stored and sent: no NUL, and no half of a surrogate pair."""
+    return not any(c == "\x00" or "\ud800" <= c <= "\udfff" for c in text)
+
+
 def check_fragment(text: str, what: str) -> str:
     """Return a type or an expression when it stays where it is put: closed, balanced, one. Raise `ValueError`."""
     try:
@@ -110,8 +115,8 @@ class TableDefinition(Frozen):
                 raise ValueError(f"there is no column {name}")
         if not self.options.get("connector"):
             raise ValueError("options: `connector` is missing")
-        if any("\x00" in k + v or len(v) > 8192 for k, v in self.options.items()):
-            raise ValueError("options: a value has a NUL character or more than 8192 characters")
+        if any(not is_sendable(k + v) or len(v) > 8192 for k, v in self.options.items()):
+            raise ValueError("options: a value has a NUL character, half a character, or more than 8192 of them")
         return self
 
     def check(self) -> None:

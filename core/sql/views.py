@@ -6,7 +6,8 @@ A view is made where the session begins, so short names in its query are registe
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -14,12 +15,15 @@ from pydantic import Field, StringConstraints
 from core.errors import InvalidInput
 from core.specs import Frozen
 from core.sql.ddl import refused
-from core.sql.references import check_script, named, secrets_in
+from core.sql.positions import table_names
+from core.sql.references import check_script, secrets_in
 from core.sql.resources import TABLE_NAME, TableDefinition
-from core.sql.script import Script, Statement, parse
+from core.sql.script import Statement, parse
 from core.sql.tokens import Chain, name_at, quoted_name
 
-MAX_QUERY = 100_000
+MAX_QUERY = 50_000
+MAX_VIEWS = 500
+MAX_QUERIES = 500_000
 _NAME = re.compile(TABLE_NAME)
 Query = Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUERY)]
 
@@ -32,6 +36,8 @@ class ViewDefinition(Frozen):
 
     def check(self) -> None:
         """Raise `InvalidInput` unless it is one query without secrets."""
+        if "\x00" in self.query:
+            raise InvalidInput("The query has a NUL character.", code="bad_query", field="query")
         script = parse(self.query)
         check_script(script)
         if len(script.statements()) != 1 or len(script.queries) != 1:
@@ -44,7 +50,8 @@ class ViewDefinition(Frozen):
     def ddl(self, *chain: str, if_not_exists: bool = False) -> str:
         """CREATE VIEW under the name `chain`."""
         condition = "IF NOT EXISTS " if if_not_exists else ""
-        return f"CREATE VIEW {condition}{quoted_name(*chain)} AS\n{self.query.strip().rstrip(';')}"
+        # Without what follows the query: a semicolon, a comment that would swallow one.
+        return f"CREATE VIEW {condition}{quoted_name(*chain)} AS\n{parse(self.query).queries[0].text}"
 
 
 Definition = TableDefinition | ViewDefinition
@@ -59,26 +66,42 @@ def definition_in(stored: Mapping[str, Any]) -> Definition:
 def needed(names: Collection[Chain], views: Mapping[str, ViewDefinition]) -> list[str]:
     """The views that some names reach, each after those that it names itself. Raises `InvalidInput` when they name each
     other in a circle."""
-    ordered: list[str] = []
-    for name in sorted(chain[0] for chain in names if len(chain) == 1 and chain[0] in views):
-        _follow(name, views, ordered, ())
-    return ordered
+    ordered: dict[str, None] = {}
+    for name in _among(names, views):
+        path = [(name, iter(_among(tables_of_query(views[name].query), views)))]
+        while path:
+            current, below = path[-1]
+            following = next((view for view in below if view not in ordered), None)
+            if following is None:
+                ordered[current] = None
+                path.pop()
+                continue
+            above = [view for view, _ in path]
+            if following in above:
+                circle = " > ".join([*above[above.index(following) :], following])
+                raise InvalidInput(f"Views name each other in a circle: {circle}.", code="view_circle", field="query")
+            path.append((following, iter(_among(tables_of_query(views[following].query), views))))
+    return list(ordered)
 
 
-def _follow(name: str, views: Mapping[str, ViewDefinition], ordered: list[str], path: tuple[str, ...]) -> None:
-    if name in path:
-        circle = " > ".join([*path[path.index(name) :], name])
-        raise InvalidInput(f"Views name each other in a circle: {circle}.", code="view_circle", field="query")
-    if name in ordered:
-        return
-    for chain in sorted(named(parse(views[name].query))):
-        if len(chain) == 1 and chain[0] in views:
-            _follow(chain[0], views, ordered, (*path, name))
-    ordered.append(name)
+def _among(names: Collection[Chain], views: Mapping[str, ViewDefinition]) -> list[str]:
+    return sorted(chain[0] for chain in names if len(chain) == 1 and chain[0] in views)
 
 
-def queries_of(order: Iterable[str], views: Mapping[str, ViewDefinition]) -> list[Script]:
-    return [parse(views[name].query) for name in order]
+@lru_cache(maxsize=1000)
+def tables_of_query(query: str) -> frozenset[Chain]:
+    """What a query may read, as it names it."""
+    return frozenset(table_names(parse(query)))
+
+
+def check_size(views: Mapping[str, ViewDefinition]) -> None:
+    """Raise `InvalidInput` when the views of a project are more than can be looked through for each script."""
+    if len(views) > MAX_VIEWS or sum(len(view.query) for view in views.values()) > MAX_QUERIES:
+        raise InvalidInput(
+            f"A project may have {MAX_VIEWS} views, with {MAX_QUERIES} characters in all their queries together.",
+            code="too_many_views",
+            field="query",
+        )
 
 
 def view_of(statement: Statement) -> tuple[str, ViewDefinition] | None:
@@ -91,7 +114,7 @@ def view_of(statement: Statement) -> tuple[str, ViewDefinition] | None:
     if "OR" in [t.word for t in parts[:at]]:
         raise refused(statement, "only CREATE TABLE and CREATE VIEW can be imported")
     chain = name_at(parts, at + 1)
-    behind = next(i for i, t in enumerate(parts) if i > at and t.word not in ("IF", "NOT", "EXISTS"))
+    behind = next((i for i, t in enumerate(parts) if i > at and t.word not in ("IF", "NOT", "EXISTS")), len(parts))
     behind += max(1, 2 * len(chain) - 1)
     if len(chain) != 1 or not _NAME.match(chain[0]):
         raise refused(statement, f"write the view's name alone, of letters, digits and _, not {'.'.join(chain)}")

@@ -386,6 +386,13 @@ def _(penstock: Penstock) -> Call:
     return Call({"project": "default", "name": "gone"})
 
 
+@conflicts("DELETE /projects/{project}/resources/{name}")
+def _(penstock: Penstock) -> Call:
+    penstock.ok("PUT", "/projects/default/resources/below", json=TABLE)
+    penstock.ok("PUT", "/projects/default/resources/over", json={"kind": "view", "query": "SELECT id FROM below"})
+    return Call({"project": "default", "name": "below"})
+
+
 GRANT = {"name": "clicks", "grantee": "other"}
 works("PUT /projects/{project}/resources/{name}/grants/{grantee}")(of_project(path=GRANT, json={"read": True}))
 works("DELETE /projects/{project}/resources/{name}/grants/{grantee}")(of_project(path=GRANT))

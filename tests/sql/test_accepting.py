@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from core.effects import Rejected
+from core.errors import InvalidInput
 from core.jobs.restore import RestoreKind, RestorePoint, RestoreRequest
-from core.sql.plan import read
-from core.sql.script import EMPTY
+from core.sql.plan import NotAPlan, read
+from core.sql.script import EMPTY, Script, parse
 from core.sql.verdict import Verdict, compare, from_one
 from sql.attempt_plan import PlanOfAttempt
 from sql.compiling import judge, ran_like, row_of
-from sql.environment import Environment
+from sql.environment import Environment, Right
 from store import attempts, plans
 from store.database import Database
 from store.tables import Attempt, Job, Version
@@ -31,10 +32,36 @@ def body(name: str) -> dict[str, Any]:
     return json.loads((PLANS / f"{name}.json").read_text())
 
 
-def environment(inputs: str, without_plan: str = "") -> Environment:
+def environment(inputs: str, without_plan: str = "", script: Script = EMPTY, **rights: Right) -> Environment:
     return Environment(
-        before=[], script=EMPTY, secrets=[], rights={}, properties={}, inputs=inputs, without_plan=without_plan
+        before=[], script=script, secrets=[], rights=rights, properties={}, inputs=inputs, without_plan=without_plan
     )
+
+
+TEAM = "default_catalog.team.t"
+READS, WRITES = Right("team/t", read=True, write=False), Right("team/t", read=False, write=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "right", "allowed"),
+    [
+        ("INSERT INTO mine SELECT * FROM team.t", READS, True),
+        ("INSERT INTO mine SELECT * FROM team.t", WRITES, False),
+        ("INSERT INTO team.t SELECT * FROM mine", WRITES, True),
+        ("INSERT INTO team.t SELECT * FROM mine", READS, False),
+        ("INSERT INTO team.t SELECT 1; INSERT INTO mine SELECT * FROM team.t", WRITES, False),
+        ("INSERT INTO team.t SELECT 1; INSERT INTO mine SELECT * FROM team.t", READS, False),
+        ("INSERT INTO mine SELECT t FROM own", WRITES, True),  # a column
+        ("USE team; INSERT INTO mine SELECT * FROM t", WRITES, False),
+    ],
+)
+def test_what_runs_from_its_text_has_no_other_rights(text: str, right: Right, allowed: bool):
+    made = environment("x", "it has no plan", parse(text), **{TEAM: right})
+    if allowed:
+        made.check_text()
+    else:
+        with pytest.raises(InvalidInput, match="team/t"):
+            made.check_text()
 
 
 class World:
@@ -274,3 +301,41 @@ class TestOfCatalogs:
         world = await World.make(database, "count")
         with pytest.raises(Rejected, match="its state was made by one"):
             await world.send(OURS, inputs="one", catalogs="It names a catalog.")
+
+
+@pytest.mark.parametrize(
+    ("made_by", "path", "catalogs"),
+    [(None, OURS, ""), (None, None, "it names a catalog"), ("count", None, "it names a catalog")],
+)
+async def test_a_table_that_may_not_be_used_is_a_clear_no_from_the_text_too(
+    database, monkeypatch: pytest.MonkeyPatch, made_by: str | None, path: str | None, catalogs: str
+):
+    """Anything but `Rejected` would be tried again for ever."""
+
+    def refuses(self: Environment) -> None:
+        raise InvalidInput(
+            "The script reads team/t, which this project may not read.", code="access_denied", remedy="Ask team."
+        )
+
+    monkeypatch.setattr(Environment, "check_text", refuses)
+    world = await World.make(database, made_by)
+    with pytest.raises(Rejected, match="team/t"):
+        await world.send(path, catalogs=catalogs, **UNKNOWN)
+
+
+async def test_a_plan_that_flink_cannot_run_is_held_to_the_rights_first(database, monkeypatch: pytest.MonkeyPatch):
+    def no_connectors(plan: Any) -> Any:
+        raise NotAPlan("a table has its connector from its catalog")
+
+    def refuses(self: Environment, reads: Any, writes: Any) -> None:
+        raise InvalidInput(
+            "The script writes team/t, which this project may not write.", code="access_denied", remedy="Ask team."
+        )
+
+    monkeypatch.setattr("sql.attempt_plan.with_connectors", no_connectors)
+    world = await World.make(database, None)
+    assert await world.send(None) is None, "it runs from its text"
+    monkeypatch.setattr(Environment, "check", refuses)
+    world = await World.make(database, None)
+    with pytest.raises(Rejected, match="team/t"):
+        await world.send(None)

@@ -89,3 +89,19 @@ def test_a_session_has_views_that_were_registered_after_it(penstock: Penstock):
     assert "Object 'gone' not found" in refused["detail"]
     gateway.refuses.clear()
     penstock.ok("POST", path, json={"statement": "DESCRIBE v"})
+
+
+def test_what_a_view_reads_is_not_deleted(penstock: Penstock):
+    penstock.ok("PUT", f"{RESOURCES}/base", json=TABLE)
+    penstock.ok("PUT", f"{RESOURCES}/over", json=view("SELECT id FROM base"))
+    assert "over" in penstock.no("DELETE", f"{RESOURCES}/base", 409, "resource_in_use")["detail"]
+    penstock.ok("DELETE", f"{RESOURCES}/over")
+    penstock.ok("DELETE", f"{RESOURCES}/base")
+
+
+def test_a_column_with_the_name_of_a_view_needs_no_view(penstock: Penstock):
+    """Its query would be refused here: the table that it reads is the script's own, and made behind it."""
+    penstock.ok("PUT", f"{RESOURCES}/total", json=view("SELECT id FROM nowhere"))
+    sql = "CREATE TABLE mine (total BIGINT) WITH ('connector'='datagen'); SELECT total FROM mine"
+    assert penstock.ok("POST", "/sql/validate", json={"sql": sql, "cluster": "a", "queries": True})["valid"]
+    penstock.ok("DELETE", f"{RESOURCES}/total")

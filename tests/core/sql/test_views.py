@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from core.errors import InvalidInput
-from core.sql.references import named
+from core.sql.positions import table_names
 from core.sql.resources import TableDefinition
 from core.sql.script import parse
-from core.sql.views import ViewDefinition, definition_in, needed, view_of
+from core.sql.views import ViewDefinition, check_size, definition_in, needed, view_of
 
 VIEWS = {
     "a": ViewDefinition(query="SELECT * FROM t"),
@@ -25,10 +25,34 @@ VIEWS = {
         ("SELECT * FROM a", ["a"]),
         ("INSERT INTO o SELECT * FROM b, alone", ["alone", "a", "c", "b"]),
         ("SELECT * FROM other.a", []),
+        ("SELECT a, t.alone FROM t", []),  # columns
+        ("WITH a AS (SELECT * FROM a) SELECT * FROM a", ["a"]),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", []),
     ],
 )
 def test_views_are_made_after_those_that_they_name(text: str, order: list[str]):
-    assert needed(named(parse(text)), VIEWS) == order
+    assert needed(table_names(parse(text)), VIEWS) == order
+
+
+def test_a_view_may_have_columns_of_its_own_name_and_of_other_views():
+    views = {
+        "revenue": ViewDefinition(query="SELECT SUM(x) AS revenue, profit FROM orders"),
+        "profit": ViewDefinition(query="SELECT revenue AS profit FROM orders"),
+    }
+    assert needed({("revenue",), ("profit",)}, views) == ["profit", "revenue"]
+
+
+def test_a_long_chain_of_views():
+    views = {f"v{n:04}": ViewDefinition(query=f"SELECT * FROM v{n - 1:04}") for n in range(1, 3000)}
+    assert needed({("v2999",)}, views) == sorted(views)
+
+
+def test_how_many_views_a_project_may_have():
+    check_size({str(n): ViewDefinition(query="SELECT 1") for n in range(500)})
+    with pytest.raises(InvalidInput, match="500 views"):
+        check_size({str(n): ViewDefinition(query="SELECT 1") for n in range(501)})
+    with pytest.raises(InvalidInput, match="500000 characters"):
+        check_size({str(n): ViewDefinition(query="x" * 50_000) for n in range(11)})
 
 
 @pytest.mark.parametrize("query", ["SELECT * FROM b", "SELECT * FROM a"])
@@ -94,3 +118,16 @@ def test_what_a_registered_view_has_no_place_for(text: str):
     with pytest.raises(InvalidInput) as refused:
         view_of(parse(text).setup[0])
     assert refused.value.code == "not_a_table"
+
+
+def test_what_follows_a_query_is_no_part_of_its_ddl():
+    assert ViewDefinition(query="SELECT 1 AS x; -- the one").ddl("v").endswith("SELECT 1 AS x")
+    assert ViewDefinition(query="SELECT 1 AS x -- the one").ddl("v").endswith("SELECT 1 AS x")
+
+
+def test_half_a_create_view():
+    for text in ("CREATE VIEW", "CREATE VIEW IF NOT EXISTS"):
+        script = parse(text)
+        every = [*script.setup, *(m.statement for m in script.misplaced)]
+        with pytest.raises(InvalidInput):
+            view_of(every[0])
