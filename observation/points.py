@@ -105,7 +105,10 @@ async def _away(cluster: Cluster, job_id: str, paths: Collection[str]) -> str | 
             return None
     except Unreachable as error:
         return error.message
-    return f"{folder} is not there, and restore points of this job lie in it. Is its volume mounted?"
+    return (
+        f"{folder} is not there, and restore points of this job lie in it. Is its volume mounted? If it was deleted, send "
+        'a start with restore {"mode": "none"}: it begins empty'
+    )
 
 
 async def named(services: Services, point: str) -> str:

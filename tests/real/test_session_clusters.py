@@ -230,7 +230,7 @@ def test_it_is_not_stopped_under_its_jobs(stack: Stack, studio: Studio, job: str
     stack.do(JOB, "kill")
     stopped = stack.job(JOB)
     assert (stopped["state"], stopped["reason"]) == ("KILLED", "stopped")
-    assert studio.processes() == []
+    stack.until(lambda: studio.processes() == [], "its processes have ended")
     assert studio.row["managed_by"]["state"] == "KILLED"
     assert stack.http.post(f"/clusters/{NAME}/scale", json={"taskmanagers": 2}).json()["code"] == "cluster_not_up"
     stack.do(JOB, "start")

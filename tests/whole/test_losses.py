@@ -58,7 +58,7 @@ class TestWorkflows:
         sent = penstock.send("between", "restart", restore={"mode": "none"})
         id_ = penstock.job("between")["id"]
         while not penstock.world.row("SELECT 1 FROM attempts WHERE job_id = ? AND ended_at IS NOT NULL", id_):
-            penstock.wait(0.01)
+            penstock.wait(0.0005)
         assert not penstock.world.row("SELECT 1 FROM attempts WHERE job_id = ? AND number = 2", id_)
         penstock.world.temporal.lose(workflow(penstock, "between"))
         recover(penstock, "between")
