@@ -318,12 +318,17 @@ class Observing:
 
     async def _outside(self, named: str, gathered: points.Found) -> c.Gathered:
         """A named path that is none of this job's own points; it only has to be complete."""
+        away = gathered.unread and c.Gathered(
+            error=f"Restore points cannot be read: {gathered.unread}", code="points_unreadable"
+        )
         if named.startswith("rp-"):
-            return c.Gathered(error=f"This job has no restore point {named} (any more).", code="restore_point_missing")
+            return away or c.Gathered(
+                error=f"This job has no restore point {named} (any more).", code="restore_point_missing"
+            )
         own = [p for p in gathered.points if p.path == of_point(named)]
         try:
             if not own and not await state_files.is_complete(named):
-                return c.Gathered(
+                return away or c.Gathered(
                     error=f"{named} is not a completed savepoint or checkpoint: it has no _metadata.",
                     code="restore_point_missing",
                 )

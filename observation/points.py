@@ -13,7 +13,7 @@ from core.history import SEARCHED
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint, newest_first
 from core.jobs.snapshot import checkpoint_directory, lineage_of
-from core.paths import is_path, of_point
+from core.paths import WITH_FOLDERS, is_path, of_point
 from services import Services
 from settings import clock, waits
 from store import attempts, clusters, jobs
@@ -98,6 +98,8 @@ async def _away(cluster: Cluster, job_id: str, paths: Collection[str]) -> str | 
     """Why nothing can be said of the files of a job, of which restore points are known (`paths`): its folder is not
     there. A volume that is not mounted looks like an empty folder, and what lies in it comes back with it."""
     folder = f"{cluster.state_dir.rstrip('/')}/{job_id}"
+    if of_point(folder).partition(":")[0] not in WITH_FOLDERS:  # an empty folder of an object store is not there
+        return None
     if not any(path.startswith(f"{of_point(folder)}/") for path in paths):
         return None
     try:
@@ -106,8 +108,8 @@ async def _away(cluster: Cluster, job_id: str, paths: Collection[str]) -> str | 
     except Unreachable as error:
         return error.message
     return (
-        f"{folder} is not there, and restore points of this job lie in it. Is its volume mounted? If it was deleted, send "
-        'a start with restore {"mode": "none"}: it begins empty'
+        f"{folder} is not there, and restore points of this job lie in it. Is its volume mounted? If it was deleted, "
+        'send a start with restore {"mode": "none"}: it begins empty'
     )
 
 

@@ -6,6 +6,7 @@ The gateway cancels at once, also while tasks are being set up, and Flink may lo
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Collection, Iterable
 
@@ -22,20 +23,26 @@ async def cancelled(engine: Engine, flink_job_ids: Iterable[str]) -> None:
     it meanwhile comes in the middle of that. Where nobody listens nothing can come."""
     left = set(flink_job_ids)
     polling = poll(waits.PREVIEW_GONE_PACE, seconds=waits.PREVIEW_CANCEL_SECONDS)
-    while left:
-        for job in list(left):
-            try:
-                await engine.cancel(Ref(job, job))
-            except NotNow:
-                continue
-            except Unreachable as error:
-                if error.sent:
-                    continue
-            except EngineError:
-                pass
-            left.discard(job)
-        if left and not await polling.again():
-            return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(waits.PREVIEW_CANCEL_SECONDS):
+            while left:
+                taken = await asyncio.gather(*(_is_taken(engine, job) for job in left))
+                left = {job for job, is_taken in zip(left, taken, strict=True) if not is_taken}
+                if left and not await polling.again():
+                    return
+
+
+async def _is_taken(engine: Engine, job: str) -> bool:
+    """Whether there is nothing more to ask of a query: the cluster has taken the cancel, or refuses it."""
+    try:
+        await engine.cancel(Ref(job, job))
+    except NotNow:
+        return False
+    except Unreachable as error:
+        return not error.sent
+    except EngineError:
+        return True
+    return True
 
 
 async def ended(engine: Engine, flink_job_ids: Iterable[str], *, unsure: Collection[str]) -> set[str]:

@@ -132,6 +132,7 @@ class Run:
             try:
                 result = await self._gateway.page(self._session, stream.operation, 0)
             except StatementFailed as error:
+                stream.taken = True
                 if not await self._is_known(stream):
                     raise
                 return error
@@ -332,7 +333,12 @@ class Run:
         """Whatever happened: every stream has an end, and no Flink job is left."""
         for stream in self.streams:
             await self._end(stream, state, why)
-        # By us first: the gateway would do it at a moment at which Flink may not survive it.
+        # By us first: the gateway would do it at a moment at which Flink may not survive it. It may take its time, and
+        # the watch is not to think that this process has died.
+        with contextlib.suppress(Exception):
+            async with self._services.database.write() as session:
+                until = clock.now() + waits.LEASE + timedelta(seconds=waits.PREVIEW_CANCEL_SECONDS)
+                await previews.renew(session, [self.id], until)
         await cancelled(self._engine, [s.flink_job_id for s in self.streams if s.ended is not Ended.FINISHED])
         for stream in self.streams:
             if stream.operation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Update, func, insert, literal, select, update
@@ -35,7 +36,7 @@ async def apply(session: AsyncSession, record: Record) -> None:
     if revision is None:
         raise UnknownJob(record.job_id)
     # A try of a worker that stood still, or the last try of a record that was written beside the work.
-    is_late = record.job is not None and record.job.revision < revision
+    is_late = record.job is not None and record.job.revision < revision and not await _is_newer(session, record)
     for command in record.commands:
         values: dict[str, Any] = {"state": command.state.value, "attempt": command.attempt}
         if command.state is CommandState.RUNNING:
@@ -81,6 +82,19 @@ async def apply(session: AsyncSession, record: Record) -> None:
             await session.execute(insert(Event), rows)
 
 
+async def _is_newer(session: AsyncSession, record: Record) -> bool:
+    """Whether a record says what came after all that is written: its workflow was restored from a backup, and has not
+    caught up with the numbers of the rows yet."""
+    updated = await session.scalar(select(Job.updated_at).where(Job.id == record.job_id))
+    at = _newest(record)
+    return at is not None and updated is not None and at > updated
+
+
+def _newest(record: Record) -> datetime | None:
+    every = [*(e.at for e in record.events), *(c.at for c in record.commands), *(a.at for a in record.attempts)]
+    return max(every, default=None)
+
+
 async def _job(session: AsyncSession, record: Record) -> None:
     """Change the job's row, unless it is as new."""
     change = record.job
@@ -90,10 +104,7 @@ async def _job(session: AsyncSession, record: Record) -> None:
     values["state"] = change.state.value
     if change.version is not None:
         values["version"] = change.version
-    at = max(
-        [e.at for e in record.events] + [c.at for c in record.commands] + [a.at for a in record.attempts], default=None
-    )
-    if at is not None:
+    if (at := _newest(record)) is not None:
         values["updated_at"] = at
     query = update(Job).where(Job.id == record.job_id, Job.revision < change.revision).values(**values)
     await _execute(session, query)

@@ -46,9 +46,10 @@ class Endings:
                 c.DiagnoseIn(**context.attempt_in().model_dump(), savepoint_directory=where, state=state)
             )
         intent = stop.intent if stop and not stop.withdrawn else None
-        successor, is_cancelled = self._missing_successor(stop, going_on=going_on), False
-        if successor is not None and intent is Intent.KILL:
-            intent, is_cancelled = None, state is EngineState.CANCELED  # nobody has killed the job
+        cancelled_for, successor = self._never_made(stop, going_on=going_on)
+        is_cancelled = cancelled_for is not None and state is EngineState.CANCELED
+        if is_cancelled or (cancelled_for is not None and intent is Intent.KILL):
+            intent = None  # nobody has killed the job
         if why.undecided and intent is not Intent.KILL and not going_on:
             words = f"the cluster does not know it, and cannot be asked why: {why.undecided}"
             journal.set_state(s.state, words)
@@ -64,13 +65,13 @@ class Endings:
         if ending.job in (JobState.KILLED, JobState.FINISHED) and not is_cancelled:
             s.basis = Basis.DECIDE
         number = attempt.number
-        words = f"it was cancelled for {successor.command}" if successor and is_cancelled else ending.why
+        words = f"it was cancelled for {cancelled_for.command}" if cancelled_for and is_cancelled else ending.why
         journal.note("attempt", f"attempt {number} ended {ending.attempt.value}: {words}")
         changes = journal.attempt_change(ending.attempt, words)
         if going_on:
             pass
-        elif successor is not None and is_cancelled:
-            journal.block(blocked.without_successor(number, successor.command, successor.point, why.points))
+        elif cancelled_for is not None and is_cancelled:
+            journal.block(blocked.without_successor(number, cancelled_for.command, cancelled_for.point, why.points))
         elif successor is not None and ending.job is JobState.PAUSED and kept is not None:
             self._policy.apply(f"it was stopped for {successor.command}, which had failed by then", None, why.points)
         elif state is EngineState.MISSING and why.unread and intent is Intent.PAUSE:
@@ -85,10 +86,14 @@ class Endings:
             journal.set_state(ending.job, ending.why)
         await journal.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
 
-    def _missing_successor(self, stop: StopSnapshot | None, *, going_on: bool) -> Successor | None:
-        """What an attempt was ended for and was never made: its command had failed before the end was seen."""
-        missing = stop.successor if stop is not None and not going_on else None
-        return missing if missing is not None and workflow.patched("ended-for-a-successor") else None
+    def _never_made(self, stop: StopSnapshot | None, *, going_on: bool) -> tuple[Successor | None, Successor | None]:
+        """What an attempt was cancelled for, and what it was stopped for, whose commands had failed before the end was
+        seen."""
+        if stop is None or going_on or not (stop.cancelled_for or stop.successor):
+            return None, None
+        if not workflow.patched("ended-for-a-successor"):
+            return None, None
+        return stop.cancelled_for, stop.successor
 
     def _nothing_to_go_on_from(self, savepoint: str | None, why: c.Diagnosis) -> str | None:
         """Why a start could not go on from where a job is to be paused; None when it can."""

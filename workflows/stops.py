@@ -35,7 +35,8 @@ class Stops:
         the path of the savepoint."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         trigger, directory = self._savepoints.new_trigger()
-        s.stop = StopSnapshot(intent=intent, trigger_id=trigger, directory=directory)
+        before = s.stop.cancelled_for if s.stop is not None else None
+        s.stop = StopSnapshot(intent=intent, trigger_id=trigger, directory=directory, cancelled_for=before)
         argument = c.TriggerIn(**context.attempt_in().model_dump(), trigger_id=trigger, directory=directory)
         with context.may_leave():
             stopped = await calls.stop(argument)
@@ -67,7 +68,7 @@ class Stops:
         context, s = self._context, self._context.snapshot
         if context.is_unresolved() and await self._fence.resolve(going_on=True):
             return
-        s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now(), successor=self._successor(intent, point))
+        s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now(), cancelled_for=self._successor(intent, point))
         context.journal.flush()
         stopped = await calls.cancel(context.attempt_in())
         if stopped.state is None:

@@ -239,8 +239,10 @@ class FlinkRest:
 
     async def collects(self, job_id: str) -> bool:
         """Whether a task of the job collects the rows of a query: `Sink: Collect table sink` (Table API),
-        `Data stream collect sink` (DataStream API); 2.3.0."""
-        return any("collect" in vertex.name.lower() for vertex in await self.vertices(job_id))
+        `Data stream collect sink` (DataStream API); 2.3.0. True also when its tasks are not told: that answer is some
+        seconds old."""
+        vertices = await self.vertices(job_id)
+        return not vertices or any("collect" in vertex.name.lower() for vertex in vertices)
 
     @reads
     async def progress(self, job_id: str) -> Progress | None:

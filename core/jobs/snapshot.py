@@ -79,7 +79,9 @@ class StopSnapshot(BaseModel):
     unstable: bool = False
     """It was restarted all the time by its engine: what it ran forgives no restart."""
     successor: Successor | None = None
-    """What was to run after it; None when nothing was."""
+    """What was to run after a stop whose outcome was not seen; None when nothing was."""
+    cancelled_for: Successor | None = None
+    """What was to run after a cancel, of this stop or of one before it whose outcome was not seen."""
 
 
 class JobSnapshot(BaseModel):

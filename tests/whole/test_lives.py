@@ -239,10 +239,10 @@ class TestPoints:
         for path in [p for p in penstock.world.disk.files if id_ in p]:
             penstock.world.disk.remove(path)
         done = penstock.do("gone", "start")
-        assert (done["state"], done["error_code"]) == ("FAILED", "points_unreadable")
-        assert "Is its volume mounted?" in done["error"]
-        assert '{"mode": "none"}' in done["error"]
-        assert penstock.state("gone") == "DEPLOY_FAILED"
+        assert done["state"] == "FAILED"
+        job = penstock.job("gone")
+        assert (job["state"], job["blocked"]["code"]) == ("BLOCKED", "no_restore_point")
+        assert "--restore none" in penstock.cli("jobs", "show", "gone").out
         penstock.done("gone", "start", restore={"mode": "none"})
 
     def test_a_disk_that_is_away(self, penstock: Penstock):

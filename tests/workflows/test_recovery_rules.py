@@ -191,6 +191,44 @@ class TestBlocked:
         await life.observe(EngineState.FINISHED)
         await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "PAUSED")
 
+    @pytest.mark.parametrize(("kind", "state"), [("pause", "BLOCKED"), ("restart", "BLOCKED"), ("kill", "KILLED")])
+    async def test_what_was_cancelled_for_a_successor_is_so_for_the_next_command_too(
+        self, start, kind: str, state: str
+    ):
+        """The cluster is still away when it is sent, and says then that the attempt was cancelled."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster)
+        cluster.cancels = lambda _: c.Stopped(error="It cannot be told", code="cancel_unclear")
+        assert (await life.do("restart", restore={"mode": "none"})).error_code == "cancel_unclear"
+        cluster.stops = cluster.cancels = lambda _: c.Stopped(state=EngineState.CANCELED, sequence=cluster.tick())
+        ended = await life.do(kind)
+        assert ended.state == ("SUCCEEDED" if kind == "kill" else "FAILED")
+        assert job(cluster).state == state
+
+    async def test_a_pause_behind_a_cancel_that_did_not_arrive_is_a_pause(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.cancels = lambda _: c.Stopped(error="It cannot be told", code="cancel_unclear")
+        assert (await life.do("restart", restore={"mode": "none"})).error_code == "cancel_unclear"
+        assert (await life.do("pause")).state == "SUCCEEDED"
+        assert job(cluster).state == "PAUSED"
+
+    async def test_a_named_older_point_alarms_nobody(self, start):
+        """Newer checkpoints have gone: Flink has replaced them, and nobody goes by which is the newest."""
+        cluster = Cluster()
+        cluster.points = [point(1, n=3), point(1, n=1)]
+        life = await running(start, cluster)
+        await life.do("pause")
+        cluster.gathers = lambda _: c.Gathered(points=cluster.points, vanished=[point(1, n=2)])
+        named = RestoreRequest(mode="point", point=cluster.points[1].path)
+        assert (await life.do("start", restore=named)).state == "SUCCEEDED"
+        assert cluster.events("alert") == []
+        await life.do("pause")
+        cluster.gathers = lambda _: c.Gathered(points=[point(2, n=1)], vanished=[point(2, n=2)])
+        assert (await life.do("start")).state == "SUCCEEDED"
+        assert len(cluster.events("alert")) == 1
+
     @pytest.mark.parametrize("kind", ["restart", "resubmit"])
     async def test_a_stop_for_a_successor_that_comes_to_its_end_late_is_no_pause(self, start, kind: str):
         """Nobody asked for one: what ran goes on from the savepoint, by the restart policy."""
