@@ -11,7 +11,7 @@ from clusters.protocol import Checkpoints, PointSeen, Ref, Unreachable
 from core.effects import EngineError
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
-from core.jobs.restore import RestoreKind, RestorePoint, newest_first
+from core.jobs.restore import RestoreKind, RestorePoint, newest, newest_first
 from core.jobs.snapshot import checkpoint_directory, lineage_of
 from core.paths import WITH_FOLDERS, is_path, of_point
 from services import Services
@@ -29,8 +29,7 @@ MAX_VANISHED = 100
 @dataclass(frozen=True)
 class Found:
     """`unread` says why some could not be read; then there may be newer ones than those in `points`.
-    `vanished` are known ones whose files are gone now, whoever saw it first; the last ones are enough, as they are held
-    against the newest that is there."""
+    `vanished` are known ones that were newer than all of these and whose files are gone now, whoever saw it first."""
 
     points: list[RestorePoint]
     unread: str | None = None
@@ -90,7 +89,10 @@ async def gather(services: Services, job_id: str) -> Found:
             for row in await attempts.vanished(session, job_id, MAX_VANISHED)
             if row.attempt not in without
         ]
-    ordered = newest_first(points.values(), lineage_of(job.snapshot).taken_up)
+    taken_up = lineage_of(job.snapshot).taken_up
+    ordered = newest_first(points.values(), taken_up)
+    # Held against the newest that is there: the others are checkpoints that Flink has replaced.
+    vanished = [point for point in vanished if ordered and newest([ordered[0], point], taken_up) == point]
     return Found(points=ordered, unread=unread, vanished=vanished)
 
 

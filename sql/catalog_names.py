@@ -92,7 +92,14 @@ class Catalogs:
         yield from likely[:MOST_TABLES]
 
     def _key(self, catalog: str, *inside: str) -> tuple[object, ...]:
-        return (self.project, self.cluster, catalog, self.rows[catalog].revision, *inside)
+        return (
+            self.project,
+            self.cluster,
+            catalog,
+            self.rows[catalog].created_at,
+            self.rows[catalog].revision,
+            *inside,
+        )
 
     async def _asked(self, catalog: str, *inside: str) -> list[str]:
         """Databases of a catalog, tables of one, or the columns of one of those; empty when Flink cannot tell."""

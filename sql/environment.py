@@ -19,6 +19,7 @@ from core.specs import Use
 from core.sql.catalogs import (
     BEGINNING,
     OWN_CATALOG,
+    OWN_DATABASE,
     Position,
     catalogs_created,
     catalogs_named,
@@ -40,7 +41,7 @@ from store import catalogs, resources
 from store.database import Session
 from store.tables import Catalog, Cluster, Library
 
-CATALOG, DATABASE = OWN_CATALOG, "default_database"
+CATALOG, DATABASE = OWN_CATALOG, OWN_DATABASE
 OF_CATALOGS = (
     "It names a catalog that outlives the session: Flink restores the tables of a compiled plan by their connectors, "
     "not by their catalog."

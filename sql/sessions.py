@@ -287,8 +287,12 @@ class Sessions:
             where = BEGINNING
             for statement in current.setup:
                 script = parse(statement)
-                async with services.database.read() as session:
-                    one = await environment(services, session, row.project, script, open_secrets=True, where=where)
+                try:
+                    async with services.database.read() as session:
+                        one = await environment(services, session, row.project, script, open_secrets=True, where=where)
+                except (InvalidInput, NotFound) as error:  # a secret or a library that has gone since
+                    rebuilt.lost.append(f"{statement[:200]}: {error.message}")
+                    continue
                 try:
                     await gateway.prepare(handle, one.catalogs, no_log)
                     await gateway.execute(handle, one.script.text)

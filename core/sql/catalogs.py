@@ -20,7 +20,7 @@ from core.sql.resources import TABLE_NAME, is_sendable
 from core.sql.script import Script
 from core.sql.tokens import Chain, Token, chain_at, is_name, name_at, quoted, quoted_name
 
-OWN_CATALOG = "default_catalog"
+OWN_CATALOG, OWN_DATABASE = "default_catalog", "default_database"
 """The one that each session has of its own."""
 IN_MEMORY = "generic_in_memory"
 JDBC = "jdbc"
@@ -110,13 +110,18 @@ class Position:
             return Position((chain_at(parts, 2) or (self.catalog,))[0])
         match chain_at(parts, 1):
             case (catalog, database):
-                return Position(catalog, database)
+                return _begun(Position(catalog, database))
             case (database,):
-                return Position(self.catalog, database)
+                return _begun(Position(self.catalog, database))
         return self
 
 
 BEGINNING = Position()
+
+
+def _begun(where: Position) -> Position:
+    """The beginning has a name, too."""
+    return BEGINNING if where == Position(OWN_CATALOG, OWN_DATABASE) else where
 
 
 def position_after(scripts: Iterable[Script], where: Position = BEGINNING) -> Position:
