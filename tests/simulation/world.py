@@ -274,6 +274,7 @@ class World:
                 World.runs += 1
                 if World.runs % 10 == 0:
                     collect()
+                    gc.freeze()  # what runs have left over (about 1 MB each) is not looked at each time again
 
     def _leave(self) -> None:
         self.troubles += [*self.temporal.troubles, *self.loop.troubles]
