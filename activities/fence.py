@@ -53,12 +53,17 @@ async def spend(
     """
     ref = Ref(attempt.flink_job_id, attempt.handle)
     polling = poll(waits.FENCE_PACE, seconds=waits.FENCE_SECONDS)
-    why = ""
+    why, is_spent = "", False
     while True:
         try:
             pulse.check()
             leader = await engine.leader()
             if await engine.fence(ref):
+                # Another Flink may have answered at the address meanwhile, and have gone again: the one that leads has
+                # to show it, or, where an id is so old that it is not shown, to say so twice.
+                if not is_spent and ref.handle not in (await engine.overview()).fenced:
+                    is_spent = True
+                    continue
                 status, asked = await _remainder(engine, attempt, cluster, leader, tell, grace)
                 if status is None and (await engine.leader()).identity == leader.identity:
                     tell(f"attempt {attempt.number} can never run: its id is spent")

@@ -36,7 +36,7 @@ from services import Services
 from settings import clock, waits
 from settings.polling import poll
 from sql.options import remedy
-from store import attempts
+from store import attempts, clusters
 from store.tables import Attempt, Cluster
 
 
@@ -95,6 +95,18 @@ class Submitter:
                 what = await remedy(self._services, job.project, context.cluster.name, uses, answer.error)
         return answer.model_copy(update={"error": f"{answer.error} {what}"}) if what else answer
 
+    async def _leader_of(self, engine: Engine, cluster: Cluster, otherwise: str | None) -> str | None:
+        """Who leads. A cluster of which nobody has known which Flink it is, is this one from now on: what is sent here
+        is not made sure of at another that answers in its place later."""
+        try:
+            leader = await engine.leader()
+        except EngineError:
+            return otherwise
+        if cluster.identity is None and leader.cluster is not None:
+            async with self._services.database.write() as session:
+                await clusters.identified(session, cluster, leader.cluster)
+        return leader.identity
+
     async def _until_clear(
         self,
         attempt: Attempt,
@@ -125,7 +137,7 @@ class Submitter:
                 pulse.check()
                 # Who takes it is asked while it is being taken; when that fails the answer is worth nothing: it
                 # may come from the one that leads after it.
-                leader = asyncio.create_task(_leader(engine, sent_to))
+                leader = asyncio.create_task(self._leader_of(engine, cluster, sent_to))
                 sending = True
                 try:
                     async with asyncio.timeout(max(waits.LAST_SEND_SECONDS, polling.until - clock.monotonic())):

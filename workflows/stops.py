@@ -37,6 +37,7 @@ class Stops:
         trigger, directory = self._savepoints.new_trigger()
         before = s.stop.cancelled_for if s.stop is not None else None
         s.stop = StopSnapshot(intent=intent, trigger_id=trigger, directory=directory, cancelled_for=before)
+        s.stop.successor = self._successor(intent)  # for whoever sees the end when this step has not
         argument = c.TriggerIn(**context.attempt_in().model_dump(), trigger_id=trigger, directory=directory)
         with context.may_leave():
             stopped = await calls.stop(argument)
@@ -49,7 +50,6 @@ class Stops:
         if stopped.state is None:
             # What was asked for stays known: when the cluster answers again, its end is understood.
             self._check_soon()
-            s.stop.successor = self._successor(intent)
             await journal.write("stop unclear", points=points)
             raise Failed(stopped.error or "It cannot be told whether it was stopped.", stopped.code or "stop_unclear")
         if stopped.state not in ENDED:
@@ -57,6 +57,7 @@ class Stops:
             await journal.write("not stopped", points=points)
             error = f"{stopped.error or 'It was not stopped and runs on.'} {NO_SAVEPOINT_NEEDED}"
             raise Failed(error, stopped.code or "not_stopped")
+        s.stop.successor = None
         await self._endings.end(stopped.state, savepoint=points[0].path if points else None, points=points)
         if intent is Intent.REPLACE and s.state is not JobState.PAUSED:
             raise Failed(f"It was not stopped by us, so it is not started again: {s.reason}", "ended_otherwise")

@@ -39,10 +39,11 @@ class Flink:
         self.leaders, self.asked_for_leader = leaders, 0
         self.fences: list[bool | EngineError] = []
         self.fenced = 0
+        self.spent: set[str] = set()
         self.jobs: dict[str, JobSeen] = {}
 
     async def overview(self) -> Overview:
-        return Overview(dict(self.jobs))
+        return Overview(dict(self.jobs), frozenset(self.spent))
 
     async def look(self, ref: Ref) -> JobSeen:
         return self.jobs.get(ref.handle) or JobSeen(ref.handle, EngineState.MISSING)
@@ -67,6 +68,8 @@ class Flink:
             raise answer
         if not answer:
             self.jobs[ref.handle] = JobSeen(ref.handle, EngineState.RUNNING)
+        else:
+            self.spent.add(ref.handle)
         return answer
 
 

@@ -16,7 +16,7 @@ import pytest
 from activities.contracts import Fenced
 from activities.fence import spend
 from activities.logs import Pulse
-from clusters.protocol import Ref
+from clusters.protocol import Overview, Ref
 from core.effects import no_log
 from core.jobs.observations import EngineState
 from settings import waits
@@ -32,6 +32,12 @@ class Fencing(Double):
     def __init__(self, **script: Any):
         super().__init__(**script)
         self.laid: list[str] = []
+        self.elsewhere = 0
+        """So many fences were laid at another Flink, which answered at the address for a while."""
+
+    async def overview(self) -> Overview:
+        is_here = len(self.laid) > self.elsewhere and self.laid[-1] == self.who(self._t())
+        return Overview({}, frozenset({ID} if is_here else ()))
 
     async def fence(self, ref: Ref) -> bool:
         if self.state(self._t()) is not EngineState.MISSING:
@@ -55,6 +61,14 @@ async def spent(engine: Fencing, folder: Path) -> tuple[Fenced, float]:
 
 
 class TestAnAttemptWhoseIdIsSpent:
+    @pytest.mark.parametrize(("elsewhere", "laid"), [(0, 1), (1, 2), (2, 2)])
+    async def test_is_shown_by_the_cluster_itself(self, tmp_path: Path, elsewhere: int, laid: int):
+        """Another Flink may have answered meanwhile. An id so old that it is not shown is refused twice."""
+        engine = Fencing(who=lambda t: "jm-1")
+        engine.elsewhere = elsewhere
+        result, _ = await spent(engine, tmp_path)
+        assert (result.fenced, len(engine.laid)) == (True, laid)
+
     async def test_is_over_at_once_under_the_leader_that_was_there_when_it_was_written_down(self, tmp_path: Path):
         result, seconds = await spent(Fencing(who=lambda t: "jm-1"), tmp_path)
         assert result.fenced
