@@ -102,7 +102,7 @@ class Submitter:
             leader = await engine.leader()
         except EngineError:
             return otherwise
-        if cluster.identity is None and leader.cluster is not None:
+        if leader.cluster is not None and cluster.identity is None:
             async with self._services.database.write() as session:
                 await clusters.identified(session, cluster, leader.cluster)
         return leader.identity
@@ -177,7 +177,7 @@ class Submitter:
         tell(f"{error.message}; making sure that nothing of this attempt arrives later")
         spent = await spend(engine, attempt, cluster, tell, pulse, grace=self._services.settings.lost_grace)
         if spent.observation is not None:
-            return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await _leader(engine, None))
+            return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await self._leader_of(engine, cluster, None))
         if not spent.fenced:
             why = f"{error.message} {spent.error}"
             return c.Submitted(state=c.SubmitState.UNCLEAR, error=why, code="submission_unclear")
@@ -272,13 +272,6 @@ async def has_run_or_unclear(attempt: Attempt, cluster: Cluster) -> bool:
         return await has_run(attempt, cluster)
     except Unreachable as error:
         raise Unclear(error.message) from error
-
-
-async def _leader(engine: Engine, otherwise: str | None) -> str | None:
-    try:
-        return (await engine.leader()).identity
-    except EngineError:
-        return otherwise
 
 
 def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any]) -> c.Submitted | None:

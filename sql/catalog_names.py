@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from core.effects import EngineError
 from core.errors import PenstockError
-from core.sql.catalogs import Position, chains_in
+from core.sql.catalogs import Position
 from core.sql.references import LONGEST_NAME
-from core.sql.tokens import Chain, Token
+from core.sql.tokens import Chain, Token, chains
 from services import Services
 from settings import clock, waits
 from sql import browsing
@@ -78,7 +78,7 @@ class Catalogs:
     def _tables(self, statement: Sequence[Token]) -> Iterator[tuple[Chain, Chain]]:
         """(as it is written, in full) of what may be tables of catalogs."""
         given: dict[Chain, Chain] = {}
-        for chain in chains_in(statement):
+        for _, chain in chains(statement):
             home = self.where.catalog
             if len(chain) >= LONGEST_NAME and chain[0] in self.rows:
                 given[chain[:LONGEST_NAME]] = chain[:LONGEST_NAME]

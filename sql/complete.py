@@ -114,7 +114,7 @@ async def candidates(
         name = row.name if row.project == project else f"{row.project}.{row.name}"
         if not is_view(row):
             registered[name] = [c.name for c in TableDefinition.model_validate(row.definition).columns]
-    views = views_in(item.resource for item in visible if item.resource.project == project)
+    views = views_in(visible, project)
     registered = tables_in([tokens(views[name].ddl(name)) for name in those_without((), views)], registered)
     if (place := in_options(cursor.before, cursor.unclosed)) is not None:
         matches = await _options(services, project, cluster_name, uses, place, cursor)

@@ -152,7 +152,7 @@ async def environment(
         registered = await catalogs.of_project(session, project)
     names, own, reads = named(script), created(script), table_names(script)
     all_visible = await resources.visible(session, project)
-    views = views_in(item.resource for item in all_visible if item.resource.project == project)
+    views = views_in(all_visible, project)
     known = {row.name for row in registered}
     # They are made where a session begins; what the script makes itself goes first.
     made_views = [] if where != BEGINNING else in_order(reads, {v for v in views if (v,) not in own}, views)

@@ -8,6 +8,7 @@ from core.sql.catalogs import catalogs_named
 from core.sql.script import parse
 from core.sql.tokens import Chain
 from core.sql.views import ViewDefinition, definition_in, needed, tables_of_query
+from store.resources import Visible
 from store.tables import Resource
 
 Views = Mapping[str, ViewDefinition]
@@ -17,8 +18,9 @@ def is_view(row: Resource) -> bool:
     return row.definition.get("kind") == "view"
 
 
-def views_in(rows: Iterable[Resource]) -> dict[str, ViewDefinition]:
-    """The views of some resources, by name."""
+def views_in(visible: Iterable[Visible], project: str) -> dict[str, ViewDefinition]:
+    """The views of a project, by name, among what it may use."""
+    rows = [item.resource for item in visible if item.resource.project == project]
     definitions = {row.name: definition_in(row.definition) for row in rows if is_view(row)}
     return {name: view for name, view in definitions.items() if isinstance(view, ViewDefinition)}
 

@@ -47,8 +47,8 @@ class Endings:
             )
         intent = stop.intent if stop and not stop.withdrawn else None
         cancelled_for, successor = self._never_made(stop, going_on=going_on)
-        is_cancelled = cancelled_for is not None and state is EngineState.CANCELED
-        if is_cancelled or (cancelled_for is not None and intent is Intent.KILL):
+        cancelled = cancelled_for if state is EngineState.CANCELED else None
+        if cancelled or (cancelled_for and intent is Intent.KILL):
             intent = None  # nobody has killed the job
         if why.undecided and intent is not Intent.KILL and not going_on:
             words = f"the cluster does not know it, and cannot be asked why: {why.undecided}"
@@ -62,16 +62,16 @@ class Endings:
         ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         attempt.ended, s.stop = True, None
-        if ending.job in (JobState.KILLED, JobState.FINISHED) and not is_cancelled:
+        if ending.job in (JobState.KILLED, JobState.FINISHED) and cancelled is None:
             s.basis = Basis.DECIDE
         number = attempt.number
-        words = f"it was cancelled for {cancelled_for.command}" if cancelled_for and is_cancelled else ending.why
+        words = f"it was cancelled for {cancelled.command}" if cancelled else ending.why
         journal.note("attempt", f"attempt {number} ended {ending.attempt.value}: {words}")
         changes = journal.attempt_change(ending.attempt, words)
         if going_on:
             pass
-        elif cancelled_for is not None and is_cancelled:
-            journal.block(blocked.without_successor(number, cancelled_for.command, cancelled_for.point, why.points))
+        elif cancelled is not None:
+            journal.block(blocked.without_successor(number, cancelled.command, cancelled.point, why.points))
         elif successor is not None and ending.job is JobState.PAUSED and kept is not None:
             self._policy.apply(f"it was stopped for {successor.command}, which had failed by then", None, why.points)
         elif state is EngineState.MISSING and why.unread and intent is Intent.PAUSE:

@@ -36,8 +36,13 @@ class Stops:
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         trigger, directory = self._savepoints.new_trigger()
         before = s.stop.cancelled_for if s.stop is not None else None
-        s.stop = StopSnapshot(intent=intent, trigger_id=trigger, directory=directory, cancelled_for=before)
-        s.stop.successor = self._successor(intent)  # for whoever sees the end when this step has not
+        s.stop = StopSnapshot(
+            intent=intent,
+            trigger_id=trigger,
+            directory=directory,
+            successor=self._successor(intent),  # for whoever sees the end when this step has not
+            cancelled_for=before,
+        )
         argument = c.TriggerIn(**context.attempt_in().model_dump(), trigger_id=trigger, directory=directory)
         with context.may_leave():
             stopped = await calls.stop(argument)

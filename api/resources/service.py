@@ -28,7 +28,7 @@ async def tables(services: Services, project: str) -> list[ResourceOut]:
     async with services.database.read() as session:
         await jobs.project(session, project)
         visible = await resources.visible(session, project)
-    order = {name: at for at, name in enumerate(those_without((), views_in(item.resource for item in visible)))}
+    order = {name: at for at, name in enumerate(those_without((), views_in(visible, project)))}
     visible.sort(key=lambda item: order.get(item.resource.name, -1) if is_view(item.resource) else -1)
     return [_shown(item, project) for item in visible]
 
@@ -48,7 +48,7 @@ async def put_table(services: Services, project: str, name: str, body: ResourceB
 
 async def _check(session: Session, project: str, new: Mapping[str, Definition]) -> None:
     """That what is to be registered goes with what is there."""
-    views = views_in(i.resource for i in await resources.visible(session, project) if i.resource.project == project)
+    views = views_in(await resources.visible(session, project), project)
     for name, definition in new.items():
         views.pop(name, None)
         if isinstance(definition, TableDefinition):
@@ -105,7 +105,7 @@ async def delete_table(services: Services, project: str, name: str) -> None:
     """Forget a table with its grants. Raises `NotFound`, `Conflict` while a view reads it."""
     async with services.database.write() as session:
         row = await resources.get(session, project, name)
-        views = views_in(i.resource for i in await resources.visible(session, project) if i.resource.project == project)
+        views = views_in(await resources.visible(session, project), project)
         over = sorted(view for view, of in views.items() if view != name and (name,) in tables_of_query(of.query))
         if over:
             raise Conflict(

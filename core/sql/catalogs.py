@@ -6,7 +6,7 @@ narrowly than a table: where a name can be nothing else, or is the head of one i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from core.sql.positions import tables_at
 from core.sql.references import LONGEST_NAME, check_clear, created_by, secrets_in
 from core.sql.resources import TABLE_NAME, is_sendable
 from core.sql.script import Script
-from core.sql.tokens import Chain, Token, chain_at, is_name, name_at, quoted, quoted_name
+from core.sql.tokens import Chain, Token, chain_at, chains, name_at, quoted, quoted_name
 
 OWN_CATALOG, OWN_DATABASE = "default_catalog", "default_database"
 """The one that each session has of its own."""
@@ -150,9 +150,9 @@ def catalogs_named(script: Script, names: Collection[str]) -> set[str]:
         if words == ["SHOW", "CATALOGS"]:
             found |= set(names) if everything_is_shown(script) else set()
         if words[0] in _MANAGING or words == ["CREATE", "DATABASE"]:
-            found |= {chain[0] for at, chain in _chains(parts) if at <= _ABOUT}
+            found |= {chain[0] for at, chain in chains(parts) if at <= _ABOUT}
         found |= {chain[0] for _, chain in tables_at(parts) if len(chain) >= LONGEST_NAME}
-        found |= {chain[0] for at, chain in _chains(parts) if len(chain) == LONGEST_NAME and _is_called(parts, at)}
+        found |= {chain[0] for at, chain in chains(parts) if len(chain) == LONGEST_NAME and _is_called(parts, at)}
     return found & set(names)
 
 
@@ -192,21 +192,6 @@ def _in_full(chain: Chain, name: str, home: tuple[str, str | None] | None) -> Ch
         case (catalog, database, table, *_) if catalog == name:
             return (name, database, table)
     return None
-
-
-def chains_in(parts: Sequence[Token]) -> list[Chain]:
-    """Every dotted name of some tokens."""
-    return [chain for _, chain in _chains(parts)]
-
-
-def _chains(parts: Sequence[Token]) -> Iterator[tuple[int, Chain]]:
-    """Every dotted name of some tokens, and the number of the token at which it begins."""
-    at = 0
-    while at < len(parts):
-        chain = chain_at(parts, at) if is_name(parts[at]) else ()
-        if chain:
-            yield at, chain
-        at += max(1, 2 * len(chain) - 1)
 
 
 # What is put in front of it -------------------------------------------------------------------

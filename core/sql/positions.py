@@ -31,6 +31,7 @@ def tables_at(parts: Sequence[Token]) -> Iterator[tuple[int, Chain]]:
     """(number of the token, name) of what stands where a table may in a statement."""
     defined = _defined(parts)
     lists = [False]  # per parenthesis: whether a comma divides tables there
+    functions = [False]  # and whether a FROM there is one of a function such as EXTRACT
     at, expected = 0, False
     while at < len(parts):
         token = parts[at]
@@ -45,37 +46,21 @@ def tables_at(parts: Sequence[Token]) -> Iterator[tuple[int, Chain]]:
             # Behind TABLE stands a function; behind FROM, JOIN and a comma a list or a query.
             expected = expected and parts[at - 1].word != "TABLE"
             lists.append(expected)
+            functions.append(at > 0 and parts[at - 1].word in _WITH_FROM)
         elif token.text == ")":
-            lists = lists[:-1] or [False]
+            lists, functions = lists[:-1] or [False], functions[:-1] or [False]
             expected = False
         elif token.text == ",":
             expected = lists[-1]
         elif word in _BEFORE:
-            in_function = word == "FROM" and _is_of_function(parts, at)
-            expected = not in_function
-            if word in _OPENS and not in_function:
+            expected = not (word == "FROM" and functions[-1])
+            if word in _OPENS and expected:
                 lists[-1] = True
         elif word in _CLOSES:
             lists[-1] = expected = False
         elif word not in _BEHIND_OF:
             expected = False
         at += 1
-
-
-def _is_of_function(parts: Sequence[Token], at: int) -> bool:
-    """Whether a FROM stands in the parentheses of a function such as EXTRACT."""
-    depth = 0
-    for back in range(at - 1, max(-1, at - 60), -1):
-        text = parts[back].text
-        if text == ")":
-            depth += 1
-        elif text == "(" and depth:
-            depth -= 1
-        elif text == "(":
-            return back > 0 and parts[back - 1].word in _WITH_FROM
-        elif depth == 0 and parts[back].word == "SELECT":
-            return False
-    return False
 
 
 def _defined(parts: Sequence[Token]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from core.sql.tokens import (
     Token,
     chain_at,
     chain_before,
+    chains,
     is_name,
     literal,
     name_at,
@@ -126,14 +127,8 @@ def read_names(script: Script) -> set[Chain]:
     """Every name in a script but those that stand behind INSERT INTO or INSERT OVERWRITE only: what it may read."""
     every = script.tokens
     targets = {i + 2 for i, token in enumerate(every) if _is_insert(every, i, token)}
-    names: set[Chain] = set()
-    at = 0
-    while at < len(every):
-        chain = chain_at(every, at) if is_name(every[at]) else ()
-        if chain and at not in targets:
-            names.update(chain[:n] for n in range(1, min(len(chain), LONGEST_NAME) + 1))
-        at += max(1, 2 * len(chain) - 1)
-    return names
+    names = [chain[:LONGEST_NAME] for at, chain in chains(every) if at not in targets]
+    return {name[:n] for name in names for n in range(1, len(name) + 1)}
 
 
 def _is_insert(every: Sequence[Token], i: int, token: Token) -> bool:

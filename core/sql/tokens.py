@@ -202,6 +202,16 @@ def chain_at(parts: Sequence[Token], at: int = 0) -> Chain:
     return tuple(chain)
 
 
+def chains(parts: Sequence[Token]) -> Iterator[tuple[int, Chain]]:
+    """Every dotted name of some tokens, and the number of the token at which it begins."""
+    at = 0
+    while at < len(parts):
+        chain = chain_at(parts, at)
+        if chain:
+            yield at, chain
+        at += max(1, 2 * len(chain) - 1)
+
+
 def chain_before(parts: Sequence[Token], at: int) -> Chain:
     """The dotted name that ends in front of the token number `at`; empty when none does."""
     chain: list[str] = []
