@@ -6,7 +6,7 @@ import asyncio
 
 from temporalio import activity
 
-from clusters.protocol import Engine, Failure, JobSeen, Ref, Unreachable
+from clusters.protocol import AnotherFlink, Engine, Failure, JobSeen, Ref, Unreachable
 from core.jobs.observations import EngineState, Observation
 from observation.growth import Growth
 from settings import clock, waits
@@ -48,6 +48,9 @@ async def confirm_missing(
     managers do not know yet: they run its tasks until they have missed its heartbeats, 50 s by default
     (seen on 2.3.0: the new JobManager answered after 4 s, the old tasks went on writing for 45 s). A
     successor that is started before would run beside them.
+
+    A single answer that is lost does not begin the wait anew: what it rests on is that the leader at its end is the
+    one of its begin.
     """
     deadline = clock.monotonic() + waits.CERTAIN_SECONDS
     asked = now_ms()
@@ -57,28 +60,38 @@ async def confirm_missing(
     if growth is not None:
         await growth.begin()
     first = await engine.leader()
-    began = clock.monotonic()
+    began = answered = clock.monotonic()
     wait = grace if first.ha or first.identity == leader else max(grace, first.heartbeat_timeout)
     while True:
         await asyncio.sleep(min(waits.CERTAIN_PAUSE_SECONDS, wait))
-        asked = now_ms()
-        status = await engine.look(ref)
-        if status.state is not EngineState.MISSING:
-            return status, asked
-        if (now := await engine.leader()).identity != first.identity:
-            first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.heartbeat_timeout)
-            continue
-        if clock.monotonic() - began >= wait:
-            holders = await engine.slot_holders(ref)
-            if not holders:
-                if growth is not None:
-                    await growth.check()
+        asked, holders = now_ms(), list[str]()
+        try:
+            status = await engine.look(ref)
+            if status.state is not EngineState.MISSING:
                 return status, asked
-            if clock.monotonic() > deadline:
-                raise Unreachable(
-                    f"the JobManager does not know it, and task managers still hold slots of it: {', '.join(holders)}"
-                )
+            now = await engine.leader()
+            is_over = now.identity == first.identity and clock.monotonic() - began >= wait
+            if is_over:
+                holders = await engine.slot_holders(ref)
+        except AnotherFlink:
+            raise
+        except Unreachable:
+            if clock.monotonic() - answered >= waits.LOST_ANSWER_SECONDS:
+                raise
+            continue
+        answered = clock.monotonic()
+        if now.identity != first.identity:
+            first, began, wait = now, clock.monotonic(), max(grace, 0 if now.ha else now.heartbeat_timeout)
+        elif holders and clock.monotonic() > deadline:
+            raise Unreachable(
+                f"the JobManager does not know it, and task managers still hold slots of it: {', '.join(holders)}"
+            )
+        elif holders:
             wait = max(wait, waits.CERTAIN_PAUSE_SECONDS)
+        elif is_over:
+            if growth is not None:
+                await growth.check()
+            return status, asked
 
 
 async def why_ended(engine: Engine, ref: Ref, state: EngineState) -> Failure | None:

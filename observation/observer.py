@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from clusters.protocol import AnotherFlink, Identified, JobSeen, Metrics, Overview, SharedByPrograms
 from clusters.registry import kind_of
@@ -26,8 +26,9 @@ from observation.condition import Conditions
 from observation.orphans import OrphanWatch
 from services import Services
 from settings import clock, waits
-from store import attempts, clusters
+from store import attempts, clusters, jobs
 from store.tables import Cluster
+from temporal.delivery import NO_ANSWER, start_job
 
 log = structlog.get_logger()
 
@@ -240,6 +241,7 @@ class Observer:
                 await clusters.tell_jobs(session, cluster, known, now, back=False)
 
     async def _tell(self, told_before: Told, row: Mapping[str, Any], observation: Observation) -> None:
+        label = f"{row['project']}:{row['name']}"
         handle = self._services.client.get_workflow_handle(
             row["workflow_id"] or old_job_workflow_id(row["project"], row["name"])
         )
@@ -247,9 +249,25 @@ class Observer:
             await handle.signal("observed", observation)
             told_before.sent(row, observation)
         except (RPCError, RuntimeError) as error:
-            # A job without a workflow is for the recovery schedule; Temporal away: the next look tells it.
+            # Whatever it was, the next look tells it.
             told_before.not_sent(row)
-            log.warning("could not tell a job", job=f"{row['project']}:{row['name']}", why=str(error))
+            log.warning("could not tell a job", job=label, why=str(error))
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+                await self._begin_anew(row["job_id"], label)
+
+    async def _begin_anew(self, job_id: str, label: str) -> None:
+        """The workflow of a job that has news is not there: it is begun from its last record at once, where the
+        recovery schedule would do so within its interval. Jobs without news are left to that."""
+        async with self._services.database.read() as session:
+            job = await jobs.by_id(session, job_id)
+            if job is None or not jobs.has_lived(job):
+                return
+            cluster = await clusters.get(session, job.cluster)
+        try:
+            await start_job(self._services, job, cluster)
+            log.warning("the workflow of a job was lost, and is begun from its last record", job=label)
+        except NO_ANSWER as error:
+            log.warning("could not begin the workflow of a job", job=label, why=str(error))
 
 
 def compare(

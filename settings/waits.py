@@ -68,6 +68,8 @@ ADOPTION_SECONDS = 60.0
 """The same while a person waits for the adoption of a Flink job."""
 CERTAIN_PAUSE_SECONDS = 1.0
 """Between two looks for an attempt that the cluster does not know, until that is believed."""
+LOST_ANSWER_SECONDS = 20.0
+"""That such a wait goes on without an answer: a request that is lost or times out once does not begin it anew."""
 CERTAIN_SECONDS = 240.0
 """For task managers that hold slots of an attempt which their JobManager does not know: more than any heartbeat
 time-out that we have seen (50 s by default)."""

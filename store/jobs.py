@@ -243,6 +243,11 @@ def _lived() -> Any:
     return and_(Job.deleted_at.is_(None), Job.deleting_at.is_(None), Job.revision > 0)
 
 
+def has_lived(job: Job) -> bool:
+    """Whether a job ought to have a workflow."""
+    return job.deleted_at is None and job.deleting_at is None and job.revision > 0
+
+
 async def count_lived(session: AsyncSession) -> int:
     """How many jobs ought to have a workflow."""
     return (await session.scalar(select(func.count()).select_from(Job).where(_lived()))) or 0

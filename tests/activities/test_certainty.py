@@ -18,7 +18,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.logs import Pulse, Stale, heartbeats
 from activities.looking import confirm_missing, why_ended
 from activities.stop import _Trigger
-from clusters.protocol import Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
+from clusters.protocol import AnotherFlink, Failure, JobSeen, Leader, Ref, TriggerState, TriggerStatus, Unreachable
 from core.jobs.observations import EngineState
 from settings import waits
 
@@ -59,6 +59,7 @@ class Double:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "CERTAIN_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(waits, "LOST_ANSWER_SECONDS", 0.5)
 
 
 async def believed_after(engine: Double, *, leader: str | None, grace: float = 0.2) -> float:
@@ -89,6 +90,34 @@ class TestMissing:
         engine = Double(state=lambda t: EngineState.MISSING if t < 0.6 else EngineState.RUNNING)
         seen, _ = await confirm_missing(engine, REF, leader="jm-1", grace=0.2)  # type: ignore[arg-type]
         assert seen.state is EngineState.RUNNING
+
+    async def test_an_answer_that_is_lost_does_not_begin_it_anew(self):
+        engine = Double()
+        asked, look = 0, engine.look
+
+        async def lossy(ref: Ref) -> JobSeen:
+            nonlocal asked
+            asked += 1
+            if asked % 3 == 0:
+                raise Unreachable("timed out")
+            return await look(ref)
+
+        engine.look = lossy  # type: ignore[method-assign]
+        assert 1.5 <= await believed_after(engine, leader="jm-1") < 10
+        assert asked > 6
+
+    async def test_another_flink_at_the_address_is_no_answer_at_all(self):
+        engine = Double()
+
+        async def stranger() -> Leader:
+            if engine._t() > 0.3:
+                raise AnotherFlink("another Flink")
+            return Leader("jm-2", False, 1.5)
+
+        engine.leader = stranger  # type: ignore[method-assign]
+        with pytest.raises(AnotherFlink):
+            await confirm_missing(engine, REF, leader=None, grace=0.1)  # type: ignore[arg-type]
+        assert engine._t() < 0.3 + waits.LOST_ANSWER_SECONDS
 
     async def test_a_cluster_that_goes_away_meanwhile_is_no_answer(self):
         engine = Double()

@@ -24,6 +24,7 @@ from clusters.protocol import (
     Unreachable,
 )
 from core.jobs.observations import EngineState, Observation
+from core.jobs.snapshot import JobSnapshot
 from observation.observer import Observer
 from settings import Settings, clock
 from store.database import Database
@@ -101,10 +102,11 @@ class Flink(Metrics, SharedByPrograms):
 
 
 class Temporal:
-    """Takes signals, unless it is away."""
+    """Takes signals, unless it is away; `lost`: it does not know the workflow until it is started."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.away = self.lost = False
+        self.started: list[str] = []
         self.tries = 0
         self.signals: list[Observation] = []
 
@@ -117,9 +119,15 @@ class Temporal:
             self.tries += 1
             if self.away:
                 raise RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
+            if self.lost:
+                raise RPCError("workflow not found for ID", RPCStatusCode.NOT_FOUND, b"")
             self.signals.append(seen)
 
         return SimpleNamespace(signal=signal)
+
+    async def start_workflow(self, name: str, snapshot: JobSnapshot, **_: Any) -> None:
+        self.started.append(f"{name} of {snapshot.project}:{snapshot.name}")
+        self.lost = False
 
 
 @dataclass
@@ -136,7 +144,13 @@ class World:
             return self.flink
 
         engines = SimpleNamespace(get=get)
-        services = SimpleNamespace(settings=Settings(), database=self.database, engines=engines, client=self.temporal)
+        services = SimpleNamespace(
+            settings=Settings(),
+            database=self.database,
+            engines=engines,
+            client=self.temporal,
+            installation=SimpleNamespace(queues=SimpleNamespace(main="penstock")),
+        )
         return Observer(services, reports=reports)  # type: ignore[arg-type]
 
     async def attempt(self) -> Attempt:

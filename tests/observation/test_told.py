@@ -36,6 +36,26 @@ async def test_one_that_died_before_it_was_told_of_is_told_by_another_watch(worl
     assert world.temporal.told == ["FAILED"]
 
 
+async def test_a_lost_workflow_with_news_is_begun_at_once_and_told_with_the_next_look(world: World):
+    observer = world.observer()
+    world.temporal.lost, world.flink.state = True, E.FAILED
+    await world.write(revision=1)
+    await observer.observe("local")
+    assert world.temporal.started == ["JobWorkflow of default:j"]
+    world.time.go_on(1)
+    await observer.observe("local")
+    assert world.temporal.told == ["FAILED"]
+    assert len(world.temporal.started) == 1
+
+
+@pytest.mark.parametrize("gone", ["deleting_at", "deleted_at"])
+async def test_the_workflow_of_a_job_that_is_being_deleted_is_not_begun_again(world: World, gone: str):
+    world.temporal.lost, world.flink.state = True, E.FAILED
+    await world.write(**{"revision": 1, gone: world.time.now()})
+    await world.observer().observe("local")
+    assert world.temporal.started == []
+
+
 async def test_it_is_told_again_as_long_as_the_workflow_says_otherwise_and_ever_more_rarely(world: World):
     observer = world.observer()
     world.flink.state = E.FAILED
