@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ if lane := os.environ.get("PYTEST_XDIST_WORKER"):
     supervised.PORTS = first, first + width - 1
 
 _seconds: dict[str, float] = defaultdict(float)
+_cpu_seconds: dict[str, float] = defaultdict(float)
 
 
 def file_of(nodeid: str) -> str:
@@ -84,15 +86,47 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(file_of(item.nodeid), len(places)))
 
 
+def cpu_seconds() -> float:
+    """Processor time, until now, of this lane and of all that it has started and that lives: a process that was started
+    by the lane has its environment. What one that has ended took is counted where its parent waited for it."""
+    ticks = 0
+    mark = f"PYTEST_XDIST_WORKER={lane}\0".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(folder.name) == os.getpid() or mark in (folder / "environ").read_bytes():
+                ticks += sum(map(int, (folder / "stat").read_text().rpartition(")")[2].split()[11:15]))
+        except OSError:
+            continue  # it has ended, or is another user's
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    began = cpu_seconds() if lane else 0.0
+    item.user_properties.append(("cpu_began", began))
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if lane and report.when == "teardown":
+        took = cpu_seconds() - dict(item.user_properties)["cpu_began"]
+        report.user_properties.append(("cpu_seconds", max(0.0, took)))
+    return report
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     _seconds[file_of(report.nodeid)] += report.duration
+    _cpu_seconds[file_of(report.nodeid)] += dict(report.user_properties).get("cpu_seconds", 0.0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     slowest = sorted(_seconds.items(), key=lambda item: -item[1])[:SHOWN]
-    terminalreporter.write_sep("=", f"the slowest {len(slowest)} files")
+    terminalreporter.write_sep("=", f"the slowest {len(slowest)} files, and what they took of a processor")
     for file, seconds in slowest:
-        terminalreporter.write_line(f"{seconds:6.0f} s  {file}")
+        terminalreporter.write_line(f"{seconds:6.0f} s  {_cpu_seconds[file]:6.0f} s  {file}")
+    terminalreporter.write_line(f"{sum(_seconds.values()):6.0f} s  {sum(_cpu_seconds.values()):6.0f} s  all files")
 
 
 def pytest_sessionstart() -> None:
