@@ -1,0 +1,89 @@
+"""A command on its way to the workflow of its job: twice, late, to the wrong one; and restarts that cannot be made."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+
+from core.jobs.commands import CommandKind, CommandRequest
+from settings import clock
+from tests.whole.penstock import Penstock, repository
+from tests.whole.test_losses import timeline, workflow
+
+
+def request(penstock: Penstock, name: str, id_: str, **more: Any) -> CommandRequest:
+    job_id = str(penstock.job(name)["id"])
+    return CommandRequest(**{"id": id_, "number": 99, "kind": CommandKind.KILL, "job_id": job_id} | more)
+
+
+def deliver(penstock: Penstock, name: str, command: CommandRequest) -> None:
+    """Past the API, under an id of its own each time."""
+    handle = workflow(penstock, name)
+    penstock.play(penstock.world.ask(lambda s: s.client.get_workflow_handle(handle).execute_update("command", command)))
+
+
+def refusal(penstock: Penstock, name: str, command: CommandRequest) -> str | None:
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        deliver(penstock, name, command)
+    assert isinstance(refused.value.cause, ApplicationError)
+    return refused.value.cause.type
+
+
+class TestDeliveries:
+    def test_one_that_comes_again_counts_once(self, penstock: Penstock):
+        penstock.running("again")
+        sent = penstock.done("again", "savepoint")
+        row = penstock.world.row("SELECT id FROM commands WHERE number = ? AND kind = 'savepoint'", sent["number"])
+        deliver(penstock, "again", request(penstock, "again", row[0], kind=CommandKind.SAVEPOINT))
+        penstock.wait(60)
+        kinds = [p["kind"] for p in penstock.ok("GET", "/jobs/default:again/restore-points")["items"]]
+        assert kinds.count("savepoint") == 1
+
+    def test_one_that_comes_too_late_is_not_taken(self, penstock: Penstock):
+        penstock.running("late")
+        late = request(penstock, "late", "too-late", expires_at=clock.now() - timedelta(days=365 * 50))
+        assert refusal(penstock, "late", late) == "expired"
+        assert penstock.state("late") == "RUNNING"
+
+    def test_one_for_an_earlier_job_of_the_name_is_not_taken(self, penstock: Penstock):
+        penstock.running("other")
+        other = request(penstock, "other", "of-another", job_id="a job that was deleted")
+        assert refusal(penstock, "other", other) == "workflow_of_another_job"
+        assert penstock.state("other") == "RUNNING"
+
+
+class TestRestartsThatCannotBeMade:
+    def test_what_was_built_is_gone_and_so_is_its_repository(self, penstock: Penstock):
+        """The policy's tries fail one after the other, and its last word is FAILED; a person's start says why."""
+        repo = repository(penstock.home / "gone")
+        policy = {"initial_backoff": 30, "max_restarts": 2, "jitter": 0}
+        spec = {"type": "jar", "git": {"url": str(repo)}, "args": ["--output", "unmade", "--fails-after", "5"]}
+        penstock.create("unmade", spec, restart_policy=policy)
+        penstock.done("unmade", "start")
+        for path in (penstock.home / "artifacts" / "jars").rglob("*.jar"):
+            path.unlink()
+        repo.rename(repo.with_name("elsewhere"))
+        penstock.until(lambda: penstock.state("unmade") == "FAILED")
+        assert "failed for good" in timeline(penstock, "unmade")
+        done = penstock.do("unmade", "start", restore={"mode": "none"})
+        assert done["state"] == "FAILED"
+        repo.with_name("elsewhere").rename(repo)
+
+    def test_the_cluster_is_away_when_it_is_due(self, penstock: Penstock):
+        """That is no failure of the job: it waits for the cluster, and no try is counted."""
+        penstock.running("patient", restart_policy={"initial_backoff": 20, "max_restarts": 1, "jitter": 0})
+        job = penstock.flink_job("patient")
+        job.flink.fail(job, "it broke", restarts=False)
+        penstock.until(lambda: penstock.state("patient") == "RESTARTING")
+        endpoint = penstock.world.network.endpoints["http://flink-a:8081"]
+        endpoint.mode = "refuse"
+        penstock.wait(300)
+        assert penstock.state("patient") in ("RESTARTING", "DEPLOYING")
+        endpoint.mode = "ok"
+        penstock.until(lambda: penstock.state("patient") == "RUNNING")
+        assert penstock.job("patient")["current_attempt"]["number"] >= 2
+        penstock.done("patient", "kill")
