@@ -1,6 +1,8 @@
 """Restore points as files: is `_metadata` there, what lies in an attempt's folder.
 
-fsspec reads any file system that has a driver installed (file, hdfs, s3, gs, ...).
+fsspec reads any file system that has a driver installed (file, hdfs, s3, gs, ...). Its `exists`, `glob` and `find` take
+every error for "there is nothing": a folder that could not be read for a moment would be a folder without restore
+points. So only `info` and `ls` are used here, which raise what they meet.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +41,34 @@ def _open(path: str) -> tuple[Any, str]:
         raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
 
 
+def _info(files: Any, path: str) -> dict[str, Any] | None:
+    """What lies at `path`; None when nothing does."""
+    try:
+        found: dict[str, Any] = files.info(path)
+        return found
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _below(files: Any, folder: str) -> list[dict[str, Any]]:
+    """What lies directly in a folder; nothing when it is not there."""
+    try:
+        found = files.ls(folder, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    # An object store may keep an object in the place of the folder itself.
+    return [item for item in found if item["name"].rstrip("/") != folder.rstrip("/")]
+
+
+def _files_below(files: Any, folder: str, depth: int | None = None) -> Iterator[dict[str, Any]]:
+    """The files in a folder and in the folders below it, at most `depth` deep."""
+    for item in _below(files, folder):
+        if item["type"] != "directory":
+            yield item
+        elif depth is None or depth > 1:
+            yield from _files_below(files, item["name"], depth and depth - 1)
+
+
 async def exists(path: str) -> bool:
     """Whether there is something at `path`, or below it. Raises `Unreachable`."""
 
@@ -45,7 +76,7 @@ async def exists(path: str) -> bool:
         files, local = _open(path)
         try:
             files.invalidate_cache()
-            return bool(files.exists(local))
+            return _info(files, local) is not None
         except Exception as error:
             raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
@@ -61,7 +92,7 @@ def _is_complete(path: str) -> bool:
     files, local = _open(of_point(path))
     try:
         files.invalidate_cache()
-        return bool(files.exists(f"{local}/_metadata"))
+        return _info(files, f"{local}/_metadata") is not None
     except Exception as error:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
@@ -100,23 +131,32 @@ async def real(path: str) -> str:
         return of_point(path)
 
 
-async def scan(folder: str, kind: RestoreKind) -> list[PointSeen]:
+async def scan(folder: str, kind: RestoreKind, *, inner: str | None = None) -> list[PointSeen]:
     """Completed restore points below `folder` (`chk-N/_metadata`, `savepoint-*/_metadata`), with the time
-    at which `_metadata`, the last file of each, was written. Raises `Unreachable`."""
-    return await asyncio.to_thread(_scan, folder, kind)
+    at which `_metadata`, the last file of each, was written. With `inner` those in the folders of `folder` whose names
+    begin so. Raises `Unreachable`."""
+    return await asyncio.to_thread(_scan, folder, kind, inner)
 
 
-def _scan(folder: str, kind: RestoreKind) -> list[PointSeen]:
+def _scan(folder: str, kind: RestoreKind, inner: str | None) -> list[PointSeen]:
     files, local = _open(folder)
-    name = "chk-*" if kind is RestoreKind.CHECKPOINT else "savepoint-*"
+    prefix = "chk-" if kind is RestoreKind.CHECKPOINT else "savepoint-"
     try:
         files.invalidate_cache()
-        found = files.glob(f"{local}/{name}/_metadata")
+        places = [local] if inner is None else _folders_in(files, local, inner)
+        found = [point for place in places for point in _folders_in(files, place, prefix)]
         return [
-            PointSeen(kind, normal(files.unstrip_protocol(p.rpartition("/")[0])), _written(files, p)) for p in found
+            PointSeen(kind, normal(files.unstrip_protocol(point)), _written(files, f"{point}/_metadata"))
+            for point in found
+            if _info(files, f"{point}/_metadata") is not None
         ]
     except Exception as error:
         raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _folders_in(files: Any, folder: str, prefix: str) -> list[str]:
+    found = [str(item["name"]).rstrip("/") for item in _below(files, folder) if item["type"] == "directory"]
+    return sorted(path for path in found if path.rpartition("/")[2].startswith(prefix))
 
 
 def _written(files: Any, path: str) -> datetime:
@@ -141,9 +181,7 @@ def _folders(path: str) -> list[Folder]:
     files, local = _open(path)
     try:
         files.invalidate_cache()
-        if not files.exists(local):
-            return []
-        found = [item for item in files.ls(local, detail=True) if item["type"] == "directory"]
+        found = [item for item in _below(files, local) if item["type"] == "directory"]
         return [Folder(normal(files.unstrip_protocol(f["name"])), _last_change(files, f["name"])) for f in found]
     except Exception as error:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
@@ -155,7 +193,8 @@ async def is_folder(path: str) -> bool | None:
         return None
     try:
         files, local = await asyncio.to_thread(_open, path)
-        return bool(await asyncio.to_thread(files.isdir, local))
+        found = await asyncio.to_thread(_info, files, local)
+        return found is not None and found["type"] == "directory"
     except Exception:  # `Unreachable`, or a driver that fails as it likes
         return None
 
@@ -168,10 +207,9 @@ async def names(path: str) -> list[str]:
         files, local = _open(path)
         try:
             files.invalidate_cache()
-            found = files.ls(local, detail=True) if files.exists(local) else []
             return sorted(
                 str(f["name"]).rstrip("/").rpartition("/")[2]
-                for f in found
+                for f in _below(files, local)
                 if f["type"] == "directory" and not f.get("islink")
             )
         except Exception as error:
@@ -195,7 +233,7 @@ async def changed_at(folder: str) -> datetime:
 
 
 def _last_change(files: Any, folder: str) -> datetime:
-    times = [_written(files, p) for p in [folder, *files.find(folder)]]
+    times = [_written(files, p) for p in [folder, *(item["name"] for item in _files_below(files, folder))]]
     return max(times)
 
 
@@ -209,11 +247,9 @@ def _written_below(path: str) -> dict[str, str]:
     files, local = _open(path)
     try:
         files.invalidate_cache()
-        if not files.exists(local):
-            return {}
-        found = files.find(local, maxdepth=2, detail=True)
         return {
-            name: f"{item.get('size')} {item.get('mtime') or item.get('LastModified')}" for name, item in found.items()
+            item["name"]: f"{item.get('size')} {item.get('mtime') or item.get('LastModified')}"
+            for item in _files_below(files, local, 2)
         }
     except Exception as error:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
@@ -267,7 +303,7 @@ def _remove(path: str) -> None:
     files, local = _open(path)
     try:
         files.invalidate_cache()
-        if files.exists(local):
+        if _info(files, local) is not None:
             files.rm(local, recursive=True)
     except FileNotFoundError:
         return

@@ -154,8 +154,8 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
     """From the files always; from Flink while the attempt has not been seen to end."""
     base = checkpoint_directory(cluster.state_dir, attempt.job_id)
     on_disk = await state_files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
-    savepoints = f"{cluster.state_dir.rstrip('/')}/{attempt.job_id}/savepoints/{attempt.number}-*"
-    on_disk += await state_files.scan(savepoints, RestoreKind.SAVEPOINT)
+    savepoints = f"{cluster.state_dir.rstrip('/')}/{attempt.job_id}/savepoints"
+    on_disk += await state_files.scan(savepoints, RestoreKind.SAVEPOINT, inner=f"{attempt.number}-")
     if attempt.ended_at is None:
         try:
             engine, ref = services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle)

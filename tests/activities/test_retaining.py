@@ -233,7 +233,7 @@ async def test_a_savepoint_that_is_pinned_while_others_are_deleted_stays(world: 
 
     world.cluster.dispose = dispose
     done = await world.retain(keep_last=1, keep_for=0, keep_attempts=None)
-    assert done.deleted == [folders[0].as_uri()]
+    assert done.deleted == [folders[0].as_uri()], done
     assert [folder.exists() for folder in folders] == [False, True, True]
     assert "come into use" in done.refused[0]
 

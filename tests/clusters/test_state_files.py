@@ -1,7 +1,8 @@
-"""Restore points as files: which places are asked at all."""
+"""Restore points as files: which places are asked at all, and that what cannot be read is not taken for nothing."""
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from clusters import state_files
 from clusters.protocol import Unreachable
+from core.jobs.restore import RestoreKind
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,61 @@ async def test_what_is_no_metadata_of_flink_tells_no_number(tmp_path: Path, cont
 async def test_a_number_that_cannot_be_read_is_not_none(tmp_path: Path):
     with pytest.raises(Unreachable):
         await state_files.number_of(str(tmp_path))
+
+
+class TestWhatCannotBeRead:
+    """A link that leads to itself cannot be read by anybody, root included: the system answers with an error that is
+    not "no such file", as it does for a stale NFS handle or a failing disk."""
+
+    @pytest.fixture
+    def broken(self, tmp_path: Path) -> Path:
+        os.symlink(tmp_path / "loop", tmp_path / "loop")
+        return tmp_path / "loop"
+
+    async def test_a_folder_is_not_a_folder_without_points(self, broken: Path):
+        for ask in (
+            state_files.scan(broken.as_uri(), RestoreKind.CHECKPOINT),
+            state_files.exists(broken.as_uri()),
+            state_files.folders(broken.as_uri()),
+            state_files.names(broken.as_uri()),
+            state_files.written(broken.as_uri()),
+            state_files.changed_at(broken.as_uri()),
+            state_files.remove(broken.as_uri()),
+        ):
+            with pytest.raises(Unreachable):
+                await ask
+        assert await state_files.is_folder(broken.as_uri()) is None
+
+    async def test_a_point_is_not_half_written(self, tmp_path: Path):
+        for kind, name in ((RestoreKind.CHECKPOINT, "chk-7"), (RestoreKind.SAVEPOINT, "savepoint-a")):
+            folder = tmp_path / name
+            folder.mkdir()
+            os.symlink(folder / "_metadata", folder / "_metadata")
+            with pytest.raises(Unreachable):
+                await state_files.is_complete(folder.as_uri())
+            with pytest.raises(Unreachable):
+                await state_files.scan(tmp_path.as_uri(), kind)
+
+    async def test_what_grows_deeper_is_not_standing_still(self, broken: Path):
+        inner = broken.with_name("attempt")
+        inner.mkdir()
+        os.symlink(inner / "chk-1", inner / "chk-1")
+        with pytest.raises(Unreachable):
+            await state_files.written(f"{inner.as_uri()}/chk-1")
+
+
+async def test_points_are_those_with_their_metadata(tmp_path: Path):
+    for name, complete in (("chk-1", True), ("chk-2", False), ("savepoint-a", True), ("shared", True)):
+        (tmp_path / name).mkdir()
+        if complete:
+            (tmp_path / name / "_metadata").write_bytes(b"")
+    (tmp_path / "chk-3").write_bytes(b"a file")
+    for kind, name in ((RestoreKind.CHECKPOINT, "chk-1"), (RestoreKind.SAVEPOINT, "savepoint-a")):
+        assert [p.path for p in await state_files.scan(tmp_path.as_uri(), kind)] == [f"{tmp_path.as_uri()}/{name}"]
+    for name in ("7-a/savepoint-1", "7-b/savepoint-2", "70-a/savepoint-3"):
+        (tmp_path / "savepoints" / name).mkdir(parents=True)
+        (tmp_path / "savepoints" / name / "_metadata").write_bytes(b"")
+    of_seven = await state_files.scan(f"{tmp_path.as_uri()}/savepoints", RestoreKind.SAVEPOINT, inner="7-")
+    assert [p.path.rpartition("/savepoints/")[2] for p in of_seven] == ["7-a/savepoint-1", "7-b/savepoint-2"]
+    assert await state_files.scan(f"{tmp_path.as_uri()}/nothing", RestoreKind.CHECKPOINT) == []
+    assert await state_files.scan(f"{tmp_path.as_uri()}/chk-3/deeper", RestoreKind.CHECKPOINT) == []

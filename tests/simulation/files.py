@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -69,18 +68,12 @@ class SimFileSystem(AbstractFileSystem):
     def _strip_protocol(cls, path: str) -> str:
         return _strip(path)
 
-    def exists(self, path: str, **_: Any) -> bool:
-        return _DISK[0].exists(path)
-
-    def glob(self, path: str, **_: Any) -> list[str]:
-        disk = _DISK[0]
-        if disk.broken:
-            raise OSError(disk.broken)
-        pattern = _strip(path)
-        head, depth = pattern.split("*", 1)[0], pattern.count("/")
-        return sorted(
-            p for p in disk.files if p.startswith(head) and p.count("/") == depth and fnmatch.fnmatchcase(p, pattern)
-        )
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        disk, name = _DISK[0], _strip(path)
+        if not disk.exists(name):
+            raise FileNotFoundError(path)
+        data, at = disk.files.get(name, (b"", 0.0))
+        return {"name": name, "type": "file" if name in disk.files else "directory", "size": len(data), "mtime": at}
 
     def modified(self, path: str) -> datetime:
         found = _DISK[0].files.get(_strip(path))
@@ -95,19 +88,13 @@ class SimFileSystem(AbstractFileSystem):
         disk, root = _DISK[0], _strip(path)
         if disk.broken:
             raise OSError(disk.broken)
-        found: dict[str, str] = {}
-        for p in disk.files:
+        found: dict[str, dict[str, Any]] = {}
+        for p, (data, at) in disk.files.items():
             if p.startswith(root + "/"):
                 name, _, rest = p[len(root) + 1 :].partition("/")
-                found[f"{root}/{name}"] = "directory" if rest else "file"
-        return [{"name": n, "type": t, "size": 0} for n, t in sorted(found.items())] if detail else sorted(found)
-
-    def find(self, path: str, detail: bool = False, **_: Any) -> Any:
-        disk, root = _DISK[0], _strip(path) + "/"
-        if disk.broken:
-            raise OSError(disk.broken)
-        found = sorted(p for p in disk.files if p.startswith(root))
-        return {p: {"size": len(disk.files[p][0]), "mtime": disk.files[p][1]} for p in found} if detail else found
+                size = {"type": "directory", "size": 0} if rest else {"type": "file", "size": len(data), "mtime": at}
+                found[f"{root}/{name}"] = {"name": f"{root}/{name}", **size}
+        return list(found.values()) if detail else sorted(found)
 
     def cat_file(self, path: str, **_: Any) -> bytes:
         return _DISK[0].read(path)
