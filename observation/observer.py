@@ -28,7 +28,7 @@ from services import Services
 from settings import clock, waits
 from store import attempts, clusters, jobs
 from store.tables import Cluster
-from temporal.delivery import NO_ANSWER, start_job
+from temporal.delivery import start_job
 
 log = structlog.get_logger()
 
@@ -258,16 +258,16 @@ class Observer:
     async def _begin_anew(self, job_id: str, label: str) -> None:
         """The workflow of a job that has news is not there: it is begun from its last record at once, where the
         recovery schedule would do so within its interval. Jobs without news are left to that."""
-        async with self._services.database.read() as session:
-            job = await jobs.by_id(session, job_id)
-            if job is None or not jobs.has_lived(job):
-                return
-            cluster = await clusters.get(session, job.cluster)
         try:
+            async with self._services.database.read() as session:
+                job = await jobs.by_id(session, job_id)
+                if job is None or not jobs.has_lived(job):
+                    return
+                cluster = await clusters.get(session, job.cluster)
             await start_job(self._services, job, cluster)
             log.warning("the workflow of a job was lost, and is begun from its last record", job=label)
-        except NO_ANSWER as error:
-            log.warning("could not begin the workflow of a job", job=label, why=str(error))
+        except Exception as error:  # whatever is the matter with this job: the look is of all jobs of the cluster
+            log.exception("could not begin the workflow of a job", job=label, exc_info=error)
 
 
 def compare(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.flink.errors import restore_trouble, root_cause
-from clusters.flink.http import Http, Refused, Transport, reads
+from clusters.flink.http import Http, Refused, Transport, answered, reads
 from clusters.flink.identity import cluster_identity, named_cluster, seconds
 from clusters.protocol import (
     Course,
@@ -64,16 +64,19 @@ class FlinkRest:
         self._told: tuple[str, list[str]] | None = None  # a JobManager, by its `web.tmpdir`, and its JVM's options
 
     @reads
+    @answered
     async def overview(self) -> dict[str, JobSeen]:
         """All jobs, running and ended, with their task counts: GET /jobs/overview."""
         body = await self.http.call("GET", "/jobs/overview")
         return {job["jid"]: _seen(job) for job in body["jobs"]}
 
     @reads
+    @answered
     async def cluster(self) -> dict[str, Any]:
         return dict(await self.http.call("GET", "/overview"))
 
     @reads
+    @answered
     async def jars(self) -> dict[str, str]:
         """Ids of uploaded jars by the name that each was uploaded with."""
         body = await self.http.call("GET", "/jars")
@@ -131,6 +134,7 @@ class FlinkRest:
         return options
 
     @reads
+    @answered
     async def holders(self, job_id: str) -> list[str]:
         """Task managers with slots allocated to a job: GET /taskmanagers/:id, `allocatedSlots`."""
         body = await self.http.call("GET", "/taskmanagers")
@@ -138,8 +142,10 @@ class FlinkRest:
         for manager in body["taskmanagers"]:
             try:
                 details = await self.http.call("GET", f"/taskmanagers/{manager['id']}")
-            except Refused:
-                continue  # it has just gone
+            except Refused as error:
+                if error.status != 404:  # not known is gone; anything else may hold slots
+                    raise
+                continue
             if any(slot.get("jobId") == job_id for slot in details.get("allocatedSlots") or []):
                 found.append(str(manager["id"]))
         return found

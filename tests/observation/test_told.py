@@ -11,6 +11,7 @@ from settings.waits import TELL_AGAIN_PACE
 from store import attempts
 from store.tables import Attempt, Job
 from tests.observation.conftest import World
+from tests.rows import attempt_row
 from tests.store.test_store import add_job
 
 
@@ -46,6 +47,19 @@ async def test_a_lost_workflow_with_news_is_begun_at_once_and_told_with_the_next
     await observer.observe("local")
     assert world.temporal.told == ["FAILED"]
     assert len(world.temporal.started) == 1
+
+
+async def test_one_whose_record_cannot_be_read_does_not_keep_the_others_from_being_told(world: World):
+    other = await add_job(world.database, "k", state="RUNNING")
+    async with world.database.write() as session:
+        row = attempt_row(other.id, flink_job_id="b" * 32, handle="b" * 32, state="RUNNING", seen="RUNNING", sequence=1)
+        row.started_at = world.time.now()
+        session.add(row)
+    world.temporal.lost, world.flink.state = True, E.FAILED
+    await world.write(revision=1, snapshot={"state": "of a version that is not known"})
+    await world.observer().observe("local")
+    assert world.temporal.started == []
+    assert (await world.attempt()).seen == "FAILED", "what was seen is written down"
 
 
 @pytest.mark.parametrize("gone", ["deleting_at", "deleted_at"])

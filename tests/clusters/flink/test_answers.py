@@ -107,6 +107,39 @@ class TestOneRequest:
         assert (error.value.status, error.value.message) == (status, "IllegalStateException: no")
 
 
+class ByPath(httpx.AsyncBaseTransport):
+    """Answers by path."""
+
+    def __init__(self, answers_: dict[str, httpx.Response]):
+        self._answers = answers_
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self._answers[request.url.path]
+
+
+class TestANoThatTellsNothing:
+    """A JobManager always tells of its jobs; a no in JSON is a proxy's, or that of one whose own parts time out."""
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
+    async def test_is_no_answer(self, status: int):
+        rest = FlinkRest([FIRST], transport=Scripted(jm=answers(status, json={"errors": ["AskTimeoutException: x"]})))
+        for ask in (rest.overview, rest.cluster, rest.jars, lambda: rest.holders("a")):
+            with pytest.raises(Unreachable) as error:
+                await ask()
+            assert str(status) in error.value.message
+
+    @pytest.mark.parametrize(("status", "gone"), [(404, True), (500, False), (403, False)])
+    async def test_a_task_manager_that_cannot_be_asked_may_hold_slots(self, status: int, gone: bool):
+        managers = httpx.Response(200, json={"taskmanagers": [{"id": "tm-1"}]})
+        one = httpx.Response(status, json={"errors": ["no"]})
+        rest = FlinkRest([FIRST], transport=ByPath({"/taskmanagers": managers, "/taskmanagers/tm-1": one}))
+        if gone:
+            assert await rest.holders("a") == []
+        else:
+            with pytest.raises(Unreachable):
+                await rest.holders("a")
+
+
 class TestAStandby:
     @of(NO_ANSWERS)
     async def test_is_not_sent_what_the_first_may_have_taken(self, answer: Callable[[], httpx.Response]):
