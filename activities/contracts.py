@@ -176,6 +176,8 @@ class Seen(BaseModel):
     trouble: Trouble | None = None
     old_checkpoints: bool = False
     """There may be checkpoints of ended attempts that the job's policy does not keep."""
+    newest: Opened | None = None
+    """The database has a newer attempt than the one that was asked about, which was not looked at."""
 
 
 class Started(BaseModel):

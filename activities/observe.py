@@ -14,6 +14,7 @@ from activities import contracts as c
 from activities.logs import bind, heartbeats, log_of
 from activities.looking import confirm_missing, now_ms, observation, why_ended
 from activities.missing import present
+from activities.record import forgotten
 from clusters import state_files
 from clusters.protocol import AliveElsewhere, Checkpoints, Engine, JobSeen, Metrics, Ref, Unreachable
 from core.effects import EngineError, LogSink
@@ -83,9 +84,13 @@ class Observing:
         """A job's own slow check: how it fares, which a look at all jobs does not show (the age of its newest
         checkpoint). What state it is in is its own question only when the watch is dead."""
         attempt, cluster = await self._attempt(request)
-        checked = await self._checked(request, attempt, cluster)
         async with self._services.database.read() as session:
             job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
+            newest = await attempts.recent(session, request.job_id, 1)
+        if newest and newest[0].number > request.number:
+            return c.Seen(newest=forgotten(newest[0], job))
+        checked = await self._checked(request, attempt, cluster)
+        async with self._services.database.read() as session:
             policy = SavepointPolicy.model_validate(job.savepoints or {})
             if policy.keep_attempts is not None and traits(job.type).keeps_state:
                 before = clock.now() - timedelta(seconds=policy.keep_for)
@@ -95,7 +100,10 @@ class Observing:
 
     async def _checked(self, request: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> c.Seen:
         interval = self._services.settings.watch_interval
-        if cluster.observed_at and (clock.now() - cluster.observed_at).total_seconds() < 6 * interval:
+        # The watch looks at no attempt whose row has ended. That its workflow asks for one all the same, it has been
+        # restored from a backup or begun anew from an older record.
+        is_watched = attempt.ended_at is None
+        if is_watched and cluster.observed_at and (clock.now() - cluster.observed_at).total_seconds() < 6 * interval:
             if attempt.seen is None:
                 return c.Seen(why="not seen yet")
             status = JobSeen(attempt.handle, EngineState(attempt.seen), detail=attempt.detail or "")

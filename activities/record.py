@@ -20,7 +20,7 @@ from settings import clock, waits
 from store import attempts, jobs
 from store.database import Taken
 from store.record import UnknownJob, apply
-from store.tables import Attempt
+from store.tables import Attempt, Job
 
 log = structlog.get_logger()
 
@@ -138,14 +138,19 @@ class Recorder:
             job = await jobs.by_id(session, request.job_id)
         if job is None:
             raise self._unknown(request.job_id)
-        return c.Opened(
-            conflict=True,
-            number=newest.number,
-            flink_job_id=newest.flink_job_id,
-            version=newest.version,
-            ended=newest.ended_at is not None,
-            revision=job.revision,
-        )
+        return forgotten(newest, job)
+
+
+def forgotten(newest: Attempt, job: Job) -> c.Opened:
+    """What a workflow is told that does not know the newest attempt of its job."""
+    return c.Opened(
+        conflict=True,
+        number=newest.number,
+        flink_job_id=newest.flink_job_id,
+        version=newest.version,
+        ended=newest.ended_at is not None,
+        revision=job.revision,
+    )
 
 
 def _effective(context: attempts.Context) -> dict[str, Effective]:

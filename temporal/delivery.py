@@ -37,6 +37,11 @@ NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
 """What Temporal's client raises when Temporal is away, or a workflow does not answer in time."""
 
 
+REVISIONS_APART = 1000
+"""Between the last record that was written and the first of a workflow that is begun anew: its predecessor may have one
+under way, of a worker that stands still. That one is older then, whatever its number."""
+
+
 def policies_of(job: Job) -> tuple[RestartPolicy, SavepointPolicy]:
     """What a person has chosen for a job, and the defaults of now for the rest. A workflow is told them whole: what it
     does must not depend on the defaults of whoever replays it."""
@@ -53,7 +58,7 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
                 "queue": [],
                 "seen": None,
                 "check_at": clock.now(),  # what its predecessor was told, and had not written, it has not heard
-                "revision": job.revision,
+                "revision": job.revision + REVISIONS_APART,
                 "policy": policy,
                 "savepoints": savepoints,
             }

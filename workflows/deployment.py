@@ -193,7 +193,7 @@ class Deployment:
     async def _open(self, opening: c.OpenAttempt) -> None:
         opened = await calls.open_attempt(opening)
         if opened.conflict:
-            await self._history_lost(opened)
+            await self.history_lost(opened)
         if opened.owner is not None:
             raise Failed(
                 f"Flink job {opening.flink_job_id} is an attempt of {opened.owner}; adopt it there, or stop it.",
@@ -213,12 +213,12 @@ class Deployment:
             await self._see_it_written(opening)
             raise
         if started.conflict is not None:
-            await self._history_lost(started.conflict)
+            await self.history_lost(started.conflict)
         return started
 
-    async def _history_lost(self, newest: c.Opened) -> NoReturn:
+    async def history_lost(self, newest: c.Opened) -> NoReturn:
         """The database has attempts that this workflow does not know. Nothing was sent; the newest of them is what the
-        next start has to see ended."""
+        next start has to see ended. Parks the job."""
         context, s = self._context, self._context.snapshot
         own = context.attempt.number
         s.attempts, s.revision = newest.number, max(s.revision, newest.revision)

@@ -308,6 +308,9 @@ class JobWorkflow:
             self._journal.set_state(self._s.state, f"it could not be checked: {error.cause or error}")
             await self._journal.write("not checked")
             return
+        if answer.newest is not None:
+            await self._guarded(self._parts.deployment.history_lost(answer.newest))
+            return
         if answer.observation is not None:
             await self._observe(answer.observation, is_certain=is_certain)
         again = self._s.checkpoints_at

@@ -92,9 +92,9 @@ def history_lost(mine: int, newest: int, flink_job_id: str) -> Blocked:
     """The job's workflow has forgotten attempts that the database has."""
     return Blocked(
         code="history_lost",
-        why=f"Its workflow was about to make attempt {mine}, and attempt {newest} is written down already: Temporal "
-        "was restored from a backup, or the workflow was reset. Nothing was sent. A restart sees first that nothing of "
-        "the job runs.",
+        why=f"Its workflow has come to attempt {mine}, and attempt {newest} is written down already: Temporal was "
+        "restored from a backup, or the workflow was reset. Nothing was sent. A restart sees first that nothing of the "
+        "job runs.",
         evidence=[f"attempt {newest} is Flink job {flink_job_id}"],
         actions=[FROM_NEWEST, KILL],
     )

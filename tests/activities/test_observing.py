@@ -72,6 +72,7 @@ def observing(
         "seen": "RUNNING",
         "detail": None,
         "sequence": 1,
+        "ended_at": None,
     }
     row = SimpleNamespace(**fields | attempt)
     cluster = SimpleNamespace(name="local", state_dir="file:///nowhere", observed_at=observed_at)

@@ -87,6 +87,16 @@ class TestWorkflows:
         change(penstock, "UPDATE attempts SET job_id = ? WHERE job_id = 'away'", row[0])
         penstock.done("attemptless", "kill")
 
+    def test_one_whose_attempt_has_ended_in_the_rows_only_asks_the_cluster_itself(self, penstock: Penstock):
+        """Its workflow was begun from a record before the end, or restored: the watch looks at ended attempts no more."""
+        penstock.running("behind", restart_policy={"initial_backoff": 2})
+        job = penstock.flink_job("behind")
+        change(penstock, "UPDATE attempts SET state = 'FAILED', ended_at = started_at, seen = NULL WHERE handle = ?", job.id)
+        job.flink.fail(job, "it broke", restarts=False)
+        penstock.until(lambda: penstock.job("behind")["current_attempt"]["number"] == 2, most=3600)
+        penstock.until(lambda: penstock.state("behind") == "RUNNING")
+        penstock.done("behind", "kill")
+
     def test_one_that_is_lost_while_the_cluster_is_away(self, penstock: Penstock):
         """Whether anything of it runs cannot be told: that is for a person."""
         penstock.create("blind")
@@ -101,8 +111,8 @@ class TestWorkflows:
         assert (job["state"], (job["blocked"] or {}).get("code")) == ("BLOCKED", "workflow_lost"), job
         penstock.done("blind", "kill")
 
-    def test_one_that_has_forgotten_an_attempt_overwrites_none(self, penstock: Penstock):
-        """Temporal comes back from a backup: the next start would take the number of an attempt that there was."""
+    def test_one_that_has_forgotten_an_attempt_follows_the_newest(self, penstock: Penstock):
+        """Temporal comes back from a backup: the attempt that its workflow knows has ended long ago, and another runs."""
         penstock.running("forgot")
         row = penstock.world.row("SELECT snapshot FROM jobs WHERE name = 'forgot'")
         penstock.wait(15)
@@ -111,12 +121,12 @@ class TestWorkflows:
         penstock.world.temporal.lose(workflow(penstock, "forgot"))
         change(penstock, "UPDATE jobs SET snapshot = ? WHERE name = 'forgot'", row[0])
         recover(penstock, "forgot")
-        penstock.wait(60)
-        penstock.done("forgot", "kill")
-        done = penstock.do("forgot", "start", restore={"mode": "newest"})
-        assert (done["state"], "restored from a backup" in done["error"]) == ("FAILED", True), done
+        penstock.until(lambda: "restored from a backup" in timeline(penstock, "forgot"))
         penstock.until(lambda: penstock.state("forgot") == "RUNNING")
         assert penstock.job("forgot")["current_attempt"]["flink_job_id"] == newest, "what runs is followed again"
+        penstock.wait(15)
+        penstock.done("forgot", "restart")
+        assert penstock.job("forgot")["current_attempt"]["number"] == 3
         penstock.done("forgot", "kill")
         assert penstock.flink_job("forgot").final
 
