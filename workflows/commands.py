@@ -96,6 +96,11 @@ class Commands:
         s = self._context.snapshot
         return s.state in (JobState.RUNNING, JobState.DEPLOYED) and s.attempt is not None and s.attempt.ended
 
+    def is_stopped_for(self, command: CommandRequest) -> bool:
+        """The same, where the attempt was stopped with a savepoint for `command`: its job is shown PAUSED."""
+        s = self._context.snapshot
+        return s.state is JobState.PAUSED and s.ended_for == command.id and s.was_to_go_on()
+
     def take_up(self, command: CommandRequest) -> None:
         """What becomes of such a job: the restart policy goes on with it, unless it was to be killed."""
         s = self._context.snapshot

@@ -79,6 +79,11 @@ class Deployment:
         """The restart that the policy has planned. One that fails is counted by the policy; one for which the cluster
         or the files were away is put off."""
         journal, s = self._context.journal, self._context.snapshot
+        if not s.policy.enabled and workflow.patched("restarts-switched-off"):
+            s.restart_at = None
+            journal.set_state(JobState.FAILED, f"{s.reason} (the restart policy was switched off)"[:2000])
+            await journal.write("not restarted")
+            return
         cause = f"restart policy, after: {s.reason}"[:500]
         s.restarts = [*s.restarts, workflow.now()][-s.policy.max_restarts - 1 :]
         s.restart_at = None

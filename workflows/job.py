@@ -119,8 +119,11 @@ class JobWorkflow:
 
     @workflow.signal(name="policy")
     def policy(self, policy: RestartPolicy) -> None:
-        """Another restart policy, from now on."""
+        """Another restart policy, from now on. Switched off, it is off for a restart that is planned, too."""
         self._s.policy = policy
+        if not policy.enabled and self._s.restart_at is not None and workflow.patched("restarts-switched-off"):
+            self._s.restart_at = workflow.now()
+            self._replan = True
 
     @workflow.signal(name="savepoints")
     def savepoints(self, policy: SavepointPolicy) -> None:
@@ -337,6 +340,8 @@ class JobWorkflow:
         journal, commands = self._journal, self._parts.commands
         journal.command = command
         if commands.is_between_attempts() and workflow.patched("between-two-attempts"):
+            commands.take_up(command)
+        elif commands.is_stopped_for(command) and workflow.patched("stopped-for-another"):
             commands.take_up(command)
         why = f"Its workflow was lost while it was carried out; the job is {self._s.state.value} now."
         journal.note("command", f"{command.kind.value} failed: {why}")

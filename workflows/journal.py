@@ -122,7 +122,7 @@ class Journal:
         self._begun = False
         ended = command is not None and command.state in COMMAND_ENDED
         if ended:
-            s.command = None
+            s.command = s.ended_for = None
         changes = []
         if command is not None and self.command is not None:
             changes = [

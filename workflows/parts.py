@@ -45,7 +45,7 @@ def parts_of(journal: Journal) -> Parts:
     fence = Fence(context, endings, observations)
     savepoints = Savepoints(context)
     stops = Stops(context, endings, fence, savepoints)
-    predecessor = Predecessor(context, endings, observations, fence)
+    predecessor = Predecessor(context, policy, endings, observations, fence)
     programs = Programs(context)
     restore_points = RestorePoints(context)
     deployment = Deployment(

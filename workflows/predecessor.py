@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from temporalio import workflow
+
 from core.jobs import blocked
 from core.jobs.observations import ENDED
 from core.jobs.states import JobState
@@ -9,6 +11,7 @@ from workflows import calls
 from workflows.context import JobContext
 from workflows.endings import Endings
 from workflows.failure import Failed
+from workflows.failure_policy import FailurePolicy
 from workflows.fence import Fence
 from workflows.observations import Observations
 
@@ -18,20 +21,23 @@ _ALIVE = "Its last attempt is alive on the cluster after all, and is followed ag
 class Predecessor:
     """Finds out what became of the last attempt."""
 
-    def __init__(self, context: JobContext, endings: Endings, observations: Observations, fence: Fence):
+    def __init__(
+        self, context: JobContext, policy: FailurePolicy, endings: Endings, observations: Observations, fence: Fence
+    ):
         self._context = context
+        self._policy = policy
         self._endings = endings
         self._observations = observations
         self._fence = fence
 
-    async def settle(self) -> None:
-        """See that the last attempt has ended. Raises `Failed` when it is alive (`attempt_alive`: it is followed), or
-        when that cannot be told."""
+    async def settle(self, *, going_on: bool = True) -> None:
+        """See that the last attempt has ended; unless the job is `going_on` with another one, it becomes what that end
+        means. Raises `Failed` when it is alive (`attempt_alive`: it is followed), or when that cannot be told."""
         context = self._context
         if not context.is_live():
             return
         if context.is_unresolved():
-            if await self._fence.resolve(going_on=True):
+            if await self._fence.resolve(going_on=going_on):
                 return
             raise Failed(_ALIVE, "attempt_alive")
         with context.may_leave():
@@ -43,23 +49,27 @@ class Predecessor:
                 "predecessor_unknown",
             )
         if answer.observation.state in ENDED:
-            await self._endings.end(answer.observation.state, going_on=True)
+            await self._endings.end(answer.observation.state, going_on=going_on)
             return
         await self._observations.take(answer.observation)
         raise Failed(_ALIVE, "attempt_alive")
 
     async def resume(self) -> None:
         """After a lost workflow: what became of the attempt that was being started. The job is what its attempt is, or
-        DEPLOY_FAILED, or BLOCKED where that cannot be told."""
+        BLOCKED where that cannot be told. Where there is none the restart policy goes on with a job that ran before,
+        and one that was being started is DEPLOY_FAILED."""
         journal, s = self._context.journal, self._context.snapshot
+        as_it_is = workflow.patched("resumed-as-it-is")
         try:
-            await self.settle()
+            await self.settle(going_on=not as_it_is)
         except Failed as failure:
             if failure.code != "attempt_alive":
                 journal.block(blocked.workflow_lost(failure.message))
                 await journal.write("blocked")
         if s.state is JobState.DEPLOYING:
-            journal.set_state(
-                JobState.DEPLOY_FAILED, "its workflow was lost in the middle of a start; nothing of it runs"
-            )
+            if as_it_is and s.was_to_go_on():
+                self._policy.apply("its workflow was lost in the middle of a restart; nothing of it runs")
+            else:
+                why = "its workflow was lost in the middle of a start; nothing of it runs"
+                journal.set_state(JobState.DEPLOY_FAILED, why)
             await journal.write("resumed")

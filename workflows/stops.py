@@ -63,6 +63,7 @@ class Stops:
             error = f"{stopped.error or 'It was not stopped and runs on.'} {NO_SAVEPOINT_NEEDED}"
             raise Failed(error, stopped.code or "not_stopped")
         s.stop.successor = None
+        self._is_replaced(intent)
         await self._endings.end(stopped.state, savepoint=points[0].path if points else None, points=points)
         if intent is Intent.REPLACE and s.state is not JobState.PAUSED:
             raise Failed(f"It was not stopped by us, so it is not started again: {s.reason}", "ended_otherwise")
@@ -83,6 +84,7 @@ class Stops:
                 stopped.error or "It cannot be told whether it was cancelled.", stopped.code or "cancel_unclear"
             )
         context.asked_at(stopped.sequence)
+        self._is_replaced(intent)
         await self._endings.end(stopped.state, going_on=intent is Intent.REPLACE)
 
     def _successor(self, intent: Intent, point: str | None = None) -> Successor | None:
@@ -90,6 +92,12 @@ class Stops:
         if intent is not Intent.REPLACE or command is None:
             return None
         return Successor(command=f"{command.kind.value} (command {command.number})", point=point)
+
+    def _is_replaced(self, intent: Intent) -> None:
+        """The current attempt ends for the command that is carried out, which starts another one."""
+        command = self._context.journal.command
+        if intent is Intent.REPLACE and command is not None:
+            self._context.snapshot.ended_for = command.id
 
     def _check_soon(self) -> None:
         """The job may go on as if nothing had been asked of it, and then nobody has anything new to tell of it."""

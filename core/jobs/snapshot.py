@@ -119,6 +119,8 @@ class JobSnapshot(BaseModel):
     blocked: Blocked | None = None
     command: CommandRequest | None = None
     """The command that is being carried out: were the workflow lost, its successor ends it."""
+    ended_for: str | None = None
+    """Id of the command that has ended an attempt to start another one, while it is carried out."""
     check_at: datetime | None = None
     check_interval: float = 600
     queue: list[CommandRequest] = []
@@ -134,6 +136,14 @@ class JobSnapshot(BaseModel):
     @property
     def stateless(self) -> bool:
         return not traits(self.type).keeps_state
+
+    def was_to_go_on(self) -> bool:
+        """Of a workflow that was lost: whether its job ran, and was to run on from its newest state. So it is in a
+        restart by the policy, and for a command that had ended an attempt to start another one from there."""
+        command = self.command
+        if command is None:
+            return True
+        return self.ended_for == command.id and (command.restore is None or command.restore.mode == "newest")
 
 
 def lineage_of(snapshot: Mapping[str, Any] | None) -> Lineage:

@@ -313,13 +313,20 @@ class Judge:
             )
 
     def _asked_for(self, job_id: str, name: str, state: str, reason: str) -> None:
-        """A job rests only as somebody wanted it: nobody cancels anything on the cluster by hand here."""
-        wanted = {"KILLED": "kill", "PAUSED": "pause"}.get(state)
+        """A job rests only as somebody wanted it since it was last started: nobody cancels anything on the cluster by
+        hand here. Not started at all it is only after a start that failed."""
+        starts = "'start', 'restart', 'resubmit', 'adopt'"
+        wanted = {"KILLED": "'kill'", "PAUSED": "'pause'", "DEPLOY_FAILED": starts}.get(state)
         if wanted is None:
             return
         self.looked("what nobody asked for is not done")
-        if not self.world.row("SELECT 1 FROM commands WHERE job_id = ? AND kind = ?", job_id, wanted):
-            self.broken("what nobody asked for is not done", f"{name} is {state} ({reason}), and nobody sent {wanted}")
+        began = f"SELECT COALESCE(MAX(number), 0) FROM commands WHERE job_id = ? AND kind IN ({starts})"
+        query = f"SELECT 1 FROM commands WHERE job_id = ? AND kind IN ({wanted}) AND number > ({began} AND state = ?)"
+        if not self.world.row(query, job_id, job_id, "SUCCEEDED"):
+            self.broken(
+                "what nobody asked for is not done",
+                f"{name} is {state} ({reason}), and nobody sent {wanted} since it was started",
+            )
 
     # At rest --------------------------------------------------------------------------------
 

@@ -204,6 +204,13 @@ def an_end_for_a_successor_stands_for_itself() -> None:
     Endings._never_made = lambda self, stop, *, going_on: (None, None)  # type: ignore[method-assign]
 
 
+def a_lost_restart_is_given_up() -> None:
+    """A restart whose workflow was lost in the middle of it leaves its job where it was."""
+    from core.jobs.snapshot import JobSnapshot
+
+    JobSnapshot.was_to_go_on = lambda self: False  # type: ignore[method-assign]
+
+
 MUTATIONS = {
     m.put_in.__name__: m
     for m in (
@@ -221,6 +228,7 @@ MUTATIONS = {
         Mutation("14", "a pause that failed is remembered without limit", a_failed_pause_is_remembered),
         Mutation("16", "the newest point by the clock, across attempts", newest_by_the_clock),
         Mutation("24", "an end for a successor stands for itself", an_end_for_a_successor_stands_for_itself),
+        Mutation("25", "a restart whose workflow was lost is given up", a_lost_restart_is_given_up),
         Mutation("16b", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
     )
 }

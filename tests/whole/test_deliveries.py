@@ -73,6 +73,17 @@ class TestRestartsThatCannotBeMade:
         assert done["state"] == "FAILED"
         repo.with_name("elsewhere").rename(repo)
 
+    def test_the_policy_is_switched_off_before_it_is_due(self, penstock: Penstock):
+        penstock.running("off", restart_policy={"initial_backoff": 600, "jitter": 0})
+        job = penstock.flink_job("off")
+        job.flink.fail(job, "it broke", restarts=False)
+        penstock.until(lambda: penstock.state("off") == "RESTARTING")
+        penstock.ok("PATCH", "/jobs/default:off", json={"restart_policy": {"enabled": False}})
+        penstock.until(lambda: penstock.state("off") == "FAILED", most=60)
+        assert "switched off" in penstock.job("off")["reason"]
+        penstock.wait(1200)
+        assert penstock.state("off") == "FAILED"
+
     def test_the_cluster_is_away_when_it_is_due(self, penstock: Penstock):
         """That is no failure of the job: it waits for the cluster, and no try is counted."""
         penstock.running("patient", restart_policy={"initial_backoff": 20, "max_restarts": 1, "jitter": 0})

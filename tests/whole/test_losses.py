@@ -73,6 +73,39 @@ class TestWorkflows:
         assert "its workflow was lost after restart had ended it" in timeline(penstock, name)
         penstock.done(name, "kill")
 
+    def test_one_that_is_lost_after_a_stop_for_another_attempt(self, penstock: Penstock):
+        """It was stopped with a savepoint for a restart: nobody has paused it, and it goes on from there."""
+        for n in range(10):
+            name = f"stopped-{n}"
+            penstock.running(name)
+            penstock.wait(15)
+            sent = penstock.send(name, "restart")
+            while (row := penstock.world.row("SELECT state FROM jobs WHERE name = ?", name)[0]) == "RUNNING":
+                penstock.wait(0.001)
+            if row == "PAUSED":
+                break
+        assert row == "PAUSED"
+        penstock.world.temporal.lose(workflow(penstock, name))
+        recover(penstock, name)
+        assert penstock.ended(name, sent["number"])["error_code"] == "workflow_lost"
+        penstock.until(lambda: penstock.state(name) == "RUNNING")
+        attempt = penstock.job(name)["current_attempt"]
+        assert (attempt["number"], "savepoint" in attempt["restored_from"]) == (2, True)
+        penstock.done(name, "kill")
+
+    def test_a_restart_of_the_policy_that_is_lost_is_made_again(self, penstock: Penstock):
+        penstock.running("remade", restart_policy={"initial_backoff": 5, "jitter": 0})
+        job = penstock.flink_job("remade")
+        job.flink.fail(job, "it broke", restarts=False)
+        penstock.until(lambda: penstock.state("remade") == "RESTARTING")
+        while penstock.world.row("SELECT state FROM jobs WHERE name = 'remade'")[0] == "RESTARTING":
+            penstock.wait(0.001)
+        assert penstock.state("remade") == "DEPLOYING"
+        penstock.world.temporal.lose(workflow(penstock, "remade"))
+        recover(penstock, "remade")
+        penstock.until(lambda: penstock.state("remade") == "RUNNING")
+        penstock.done("remade", "kill")
+
     def test_one_whose_attempt_has_no_row_says_so_and_goes_on(self, penstock: Penstock):
         """A step of it fails for good. Nothing is done to what runs."""
         penstock.running("attemptless")
@@ -91,7 +124,11 @@ class TestWorkflows:
         """Its workflow was begun from a record before the end, or restored: the watch looks at ended attempts no more."""
         penstock.running("behind", restart_policy={"initial_backoff": 2})
         job = penstock.flink_job("behind")
-        change(penstock, "UPDATE attempts SET state = 'FAILED', ended_at = started_at, seen = NULL WHERE handle = ?", job.id)
+        change(
+            penstock,
+            "UPDATE attempts SET state = 'FAILED', ended_at = started_at, seen = NULL WHERE handle = ?",
+            job.id,
+        )
         job.flink.fail(job, "it broke", restarts=False)
         penstock.until(lambda: penstock.job("behind")["current_attempt"]["number"] == 2, most=3600)
         penstock.until(lambda: penstock.state("behind") == "RUNNING")

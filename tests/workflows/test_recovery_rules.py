@@ -663,6 +663,49 @@ async def test_a_command_whose_workflow_was_lost_ends(start):
     assert (await life.do("start")).state == "SUCCEEDED"
 
 
+ENDED = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1, ended=True)
+
+
+@pytest.mark.parametrize("state", ["DEPLOYING", "PAUSED"])
+async def test_a_job_that_was_to_go_on_when_its_workflow_was_lost_goes_on(start, state: str):
+    """In the middle of a restart by the policy, or of a command that had stopped it for one."""
+    cluster = Cluster()
+    cluster.points = [point(1)]
+    more = {} if state == "DEPLOYING" else {"command": CommandRequest(id="lost", number=1, kind="restart")}
+    life = await start(
+        cluster, state=JobState(state), attempt=ENDED, attempts=1, basis=Basis.NEWEST, policy=NOW, ended_for="lost", **more
+    )
+    await life.until(lambda: len(cluster.opened) == 1)
+    await life.until(lambda: job(cluster).state == "RUNNING")
+    assert cluster.opened[0].restore_path == cluster.points[0].path
+    assert any("its workflow was lost" in m for m in cluster.events("restart"))
+
+
+@pytest.mark.parametrize("mode", ["none", "point"])
+async def test_but_not_from_another_state_than_was_asked_for(start, mode: str):
+    cluster = Cluster()
+    cluster.points = [point(1)]
+    restore = RestoreRequest(mode=mode, point=point(1).path if mode == "point" else None)
+    lost = CommandRequest(id="lost", number=1, kind="restart", restore=restore)
+    await start(cluster, state=JobState.DEPLOYING, attempt=ENDED, attempts=1, policy=NOW, ended_for="lost", command=lost)
+    await asyncio.sleep(0)
+    while not cluster.records or job(cluster).state == "DEPLOYING":
+        await asyncio.sleep(0.05)
+    assert (job(cluster).state, cluster.opened) == ("DEPLOY_FAILED", [])
+
+
+async def test_a_policy_that_is_switched_off_makes_no_restart_that_it_has_planned(start):
+    cluster = Cluster()
+    life = await running(start, cluster, policy=NOW.model_copy(update={"initial_backoff": 600}))
+    await life.observe(EngineState.FAILED)
+    await life.until(lambda: job(cluster).state == "RESTARTING")
+    await life.handle.signal("policy", NOW.model_copy(update={"enabled": False}))
+    await life.until(lambda: job(cluster).state == "FAILED")
+    assert "switched off" in job(cluster).reason
+    await life.skip(3600)
+    assert len(cluster.opened) == 1
+
+
 class TestOldCheckpoints:
     """The job's own check says that there may be some; at most every six hours they are looked for."""
 
