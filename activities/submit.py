@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of
 from activities.missing import present
 from activities.programs import ArtifactMissing, Programs
+from clusters import state_files
 from clusters.protocol import (
     SEVERAL_JOBS,
     Engine,
@@ -29,6 +30,7 @@ from clusters.protocol import (
 )
 from core.effects import EngineError, LogSink, Rejected
 from core.jobs.observations import ENDED, EngineState
+from core.jobs.snapshot import checkpoint_directory
 from core.jobs.types import traits
 from core.specs import SqlSpec
 from observation.growth import Growth
@@ -124,7 +126,9 @@ class Submitter:
         while True:
             sending = False
             try:
-                overview, ours = await asyncio.gather(engine.overview(), self._handles(attempt.job_id))
+                overview, ours, writing = await asyncio.gather(
+                    engine.overview(), self._handles(attempt.job_id), _writing(attempt, cluster)
+                )
                 if maybe_sent:
                     known = await self._known(engine, attempt, cluster, overview, sent_to, tell, pulse)
                     if known is not None:
@@ -132,7 +136,7 @@ class Submitter:
                         return known
                     if activity.info().attempt > waits.LAST_TRIES and clock.monotonic() > polling.until:
                         raise Unclear(why or "the workers that sent it died, and its time is over")
-                if (other := _other(attempt, overview, ours)) is not None:
+                if (other := _other(attempt, overview, ours, writing)) is not None:
                     return await self._occupied(other, attempt, cluster, tell, pulse) if maybe_sent else other
                 pulse.check()
                 # Who takes it is asked while it is being taken; when that fails the answer is worth nothing: it
@@ -274,9 +278,19 @@ async def has_run_or_unclear(attempt: Attempt, cluster: Cluster) -> bool:
         raise Unclear(error.message) from error
 
 
-def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any]) -> c.Submitted | None:
+async def _writing(attempt: Attempt, cluster: Cluster) -> Collection[str]:
+    """Ids of the Flink jobs that have a folder among the checkpoints of an attempt's job. None of them where the folder
+    cannot be read: a job that needs its state is not started then, and one that needs none may be."""
+    try:
+        return await state_files.names(checkpoint_directory(cluster.state_dir, attempt.job_id))
+    except Unreachable:
+        return ()
+
+
+def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any], writing: Collection[str]) -> c.Submitted | None:
     """The last look before anything is sent: no other attempt of this job may be alive, also none that was
-    believed to have ended."""
+    believed to have ended, and none that is written down nowhere: with a database that was restored from a backup an
+    attempt is known by the checkpoints that it keeps `writing` among those of its job."""
     alive = {handle for handle, status in overview.jobs.items() if status.state not in ENDED}
     for number, flink_job_id, handle in ours:
         if number != attempt.number and handle in alive:
@@ -287,6 +301,15 @@ def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any]) -> c.Submi
                 other=number,
                 other_id=flink_job_id,
             )
+    known = {attempt.flink_job_id, *(flink_job_id for _, flink_job_id, _ in ours)}
+    if unknown := sorted(alive.intersection(writing) - known):
+        return c.Submitted(
+            state=c.SubmitState.OCCUPIED,
+            error=f"Flink job {unknown[0]} is alive on the cluster and keeps its checkpoints among those of this job, "
+            "and it is no attempt that is written down: was the database restored from a backup? Nothing was sent. "
+            f"Take it over with `adopt` (Flink job {unknown[0]}), or cancel it on the cluster and start again.",
+            code="unknown_attempt_alive",
+        )
     return None
 
 

@@ -167,6 +167,31 @@ class TestWorkflows:
         penstock.done("forgot", "kill")
         assert penstock.flink_job("forgot").final
 
+    def test_with_the_database_restored_too_an_attempt_is_known_by_its_checkpoints(self, penstock: Penstock):
+        """Both come back from a backup, and the cluster does not: an attempt runs that is written down nowhere."""
+        penstock.running("rewound")
+        penstock.wait(15)
+        penstock.done("rewound", "pause")
+        columns = "state, reason, revision, current_attempt, snapshot"
+        kept = penstock.world.row(f"SELECT {columns} FROM jobs WHERE name = 'rewound'")
+        penstock.done("rewound", "start")
+        penstock.wait(30)
+        runs = penstock.job("rewound")["current_attempt"]["flink_job_id"]
+        penstock.world.temporal.lose(workflow(penstock, "rewound"))
+        set_back = ", ".join(f"{column} = ?" for column in columns.split(", "))
+        change(penstock, f"UPDATE jobs SET {set_back} WHERE name = 'rewound'", *kept)
+        change(penstock, "PRAGMA foreign_keys = OFF")
+        for table in ("restore_points", "attempts"):
+            key = "attempt" if table == "restore_points" else "number"
+            change(penstock, f"DELETE FROM {table} WHERE {key} = 2 AND job_id = ?", penstock.job("rewound")["id"])
+        recover(penstock, "rewound")
+        done = penstock.do("rewound", "start")
+        assert (done["state"], done["error_code"]) == ("FAILED", "unknown_attempt_alive"), done
+        assert runs in done["error"]
+        penstock.done("rewound", "adopt", flink_job_id=runs)
+        assert penstock.job("rewound")["current_attempt"]["flink_job_id"] == runs
+        penstock.done("rewound", "pause")
+
     def test_one_whose_job_has_no_row_ends_when_nothing_of_it_runs(self, penstock: Penstock):
         for name, end in (("rowless", "kill"), ("rowless-runs", None)):
             penstock.running(name)

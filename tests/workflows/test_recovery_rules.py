@@ -673,7 +673,14 @@ async def test_a_job_that_was_to_go_on_when_its_workflow_was_lost_goes_on(start,
     cluster.points = [point(1)]
     more = {} if state == "DEPLOYING" else {"command": CommandRequest(id="lost", number=1, kind="restart")}
     life = await start(
-        cluster, state=JobState(state), attempt=ENDED, attempts=1, basis=Basis.NEWEST, policy=NOW, ended_for="lost", **more
+        cluster,
+        state=JobState(state),
+        attempt=ENDED,
+        attempts=1,
+        basis=Basis.NEWEST,
+        policy=NOW,
+        ended_for="lost",
+        **more,
     )
     await life.until(lambda: len(cluster.opened) == 1)
     await life.until(lambda: job(cluster).state == "RUNNING")
@@ -687,7 +694,9 @@ async def test_but_not_from_another_state_than_was_asked_for(start, mode: str):
     cluster.points = [point(1)]
     restore = RestoreRequest(mode=mode, point=point(1).path if mode == "point" else None)
     lost = CommandRequest(id="lost", number=1, kind="restart", restore=restore)
-    await start(cluster, state=JobState.DEPLOYING, attempt=ENDED, attempts=1, policy=NOW, ended_for="lost", command=lost)
+    await start(
+        cluster, state=JobState.DEPLOYING, attempt=ENDED, attempts=1, policy=NOW, ended_for="lost", command=lost
+    )
     await asyncio.sleep(0)
     while not cluster.records or job(cluster).state == "DEPLOYING":
         await asyncio.sleep(0.05)
