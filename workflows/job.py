@@ -339,9 +339,8 @@ class JobWorkflow:
         of the job is known by now; the command ends, so that nobody waits for it for ever."""
         journal, commands = self._journal, self._parts.commands
         journal.command = command
-        if commands.is_between_attempts() and workflow.patched("between-two-attempts"):
-            commands.take_up(command)
-        elif commands.is_stopped_for(command) and workflow.patched("stopped-for-another"):
+        was_running = commands.is_between_attempts() and workflow.patched("between-two-attempts")
+        if was_running or (commands.is_stopped_for(command) and workflow.patched("stopped-for-another")):
             commands.take_up(command)
         why = f"Its workflow was lost while it was carried out; the job is {self._s.state.value} now."
         journal.note("command", f"{command.kind.value} failed: {why}")

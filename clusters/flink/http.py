@@ -125,8 +125,9 @@ def reads(question: Callable[Given, Awaitable[Found]]) -> Callable[Given, Corout
 
 
 def answered(question: Callable[Given, Awaitable[Found]]) -> Callable[Given, Coroutine[Any, Any, Found]]:
-    """Of a question about the whole cluster, which a JobManager never says no to: a no comes from a proxy in front of it
-    (401, 403), or from a JobManager that cannot tell now (500 when its own parts time out). It raises `Unreachable`."""
+    """Of a question about the whole cluster, which a JobManager never says no to: a no comes from a proxy in front of
+    it (401, 403), or from a JobManager that cannot tell now (500 when its own parts time out). It raises
+    `Unreachable`."""
 
     @wraps(question)
     async def asked(*args: Given.args, **kwargs: Given.kwargs) -> Found:
