@@ -34,6 +34,8 @@ PROVE = "prove"
 RETAIN = "retain"
 RESCALE = "rescale"
 ADOPTABLE = "adoptable"
+ROW_MISSING = "row_missing"
+"""Type of the error of an activity that was told of what the database does not have; it is not tried again."""
 
 
 class AttemptIn(BaseModel):

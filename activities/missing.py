@@ -6,6 +6,8 @@ from typing import Never, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
+from activities.contracts import ROW_MISSING
+
 T = TypeVar("T")
 
 
@@ -16,7 +18,7 @@ def present(row: T | None, what: str) -> T:
         raise ApplicationError(
             f"The database has no {what}. It was perhaps restored from a backup, or this worker has another one than "
             f"the workflow.",
-            type="row_missing",
+            type=ROW_MISSING,
             non_retryable=True,
         )
     return row

@@ -169,6 +169,17 @@ class Deployment:
         another job's, and with the job BLOCKED when the database has attempts that the workflow does not know."""
         await self._open(self._opening(None, why, cause))
 
+    async def write_again(self) -> None:
+        """The database has no row of the current attempt, as after it was restored from a backup: it is written down
+        again as far as it is known here, so that it is watched, and can be stopped. Raises as `open` does."""
+        journal, s, attempt = self._context.journal, self._context.snapshot, self._context.attempt
+        why = "the database had no row of it, as after it was restored from a backup"
+        journal.note("alert", f"attempt {attempt.number} is written down again: {why}")
+        await self._open(self._opening(attempt.restored_from, why, why))
+        runs = s.state is JobState.RUNNING
+        changes = journal.attempt_change(AttemptState.RUNNING if runs else AttemptState.ACCEPTED, running=runs)
+        await journal.write(f"attempt {attempt.number} written again", attempts=changes)
+
     def _opening(
         self, path: str | None, why: str, cause: str, *, automatic: bool = False, repeat: int | None = None
     ) -> c.OpenAttempt:

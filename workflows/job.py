@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import AttemptIn
+    from activities.contracts import ROW_MISSING, AttemptIn
     from core.errors import Conflict
     from core.jobs.blocked import step_failed
     from core.jobs.commands import CommandRequest
@@ -278,6 +278,8 @@ class JobWorkflow:
     async def _unexpected(self, error: FailureError) -> Failed:
         """An activity gave up for good. What it left behind cannot be known from here."""
         why = f"A step of Penstock failed: {error.cause or error}"
+        if _is_row_missing(error) and workflow.patched("attempt-written-again"):
+            self._s.check_at = workflow.now()  # it sees to the row, so that the same works when it is sent again
         if self._s.state is JobState.DEPLOYING:
             self._journal.block(step_failed(why))
             await self._journal.write("blocked")
@@ -308,6 +310,9 @@ class JobWorkflow:
             else:
                 answer = await calls.check(argument)
         except ActivityError as error:  # what it was to look at is not in the database
+            if _is_row_missing(error) and workflow.patched("attempt-written-again"):
+                await self._guarded(self._parts.deployment.write_again())
+                return
             self._journal.set_state(self._s.state, f"it could not be checked: {error.cause or error}")
             await self._journal.write("not checked")
             return
@@ -345,3 +350,7 @@ class JobWorkflow:
         why = f"Its workflow was lost while it was carried out; the job is {self._s.state.value} now."
         journal.note("command", f"{command.kind.value} failed: {why}")
         await self._write_end(command, CommandEnd(CommandState.FAILED, why, "workflow_lost"))
+
+
+def _is_row_missing(error: FailureError) -> bool:
+    return isinstance(error.cause, ApplicationError) and error.cause.type == ROW_MISSING

@@ -191,6 +191,21 @@ class TestBlocked:
         await life.observe(EngineState.FINISHED)
         await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "PAUSED")
 
+    @pytest.mark.parametrize(
+        ("kind", "savepoint", "state"),
+        [("pause", True, "PAUSED"), ("pause", False, "FINISHED"), ("restart", True, "RESTARTING")],
+    )
+    async def test_a_stop_that_was_told_to_have_failed_and_is_sent_late(self, start, kind, savepoint, state):
+        """By a worker that had stood still just before it sent it: its savepoint tells that the end is ours."""
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(state=EngineState.RUNNING, sequence=cluster.tick(), error="it runs on")
+        assert (await life.do(kind)).state == "FAILED"
+        cluster.points = [late := point(1, RestoreKind.SAVEPOINT)]
+        cluster.diagnosis = lambda _: c.Diagnosis(savepoint=late.path if savepoint else None, points=cluster.points)
+        await life.observe(EngineState.FINISHED)
+        await life.until(lambda: job(cluster).state == state)
+
     @pytest.mark.parametrize(("kind", "state"), [("pause", "BLOCKED"), ("restart", "BLOCKED"), ("kill", "KILLED")])
     async def test_what_was_cancelled_for_a_successor_is_so_for_the_next_command_too(
         self, start, kind: str, state: str
