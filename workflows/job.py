@@ -78,6 +78,13 @@ class JobWorkflow:
                 f"more. Send it again, if it is still wanted.",
                 type="expired",
             )
+        last = self._s.last_command
+        if last is not None and request.was_sent_before(last):
+            raise ApplicationError(
+                f"It came late: {last.kind.value} (command {last.number}) was sent after it, and has been carried out "
+                f"since. Send it again, if it is still wanted.",
+                type="overtaken",
+            )
         if self._retired:
             raise ApplicationError("The job is being deleted.", type="command_not_allowed")
         current = self._journal.command.kind if self._journal.command else None
@@ -247,6 +254,8 @@ class JobWorkflow:
     async def _write_end(self, command: CommandRequest, end: CommandEnd) -> None:
         journal = self._journal
         self._s.handled = [*self._s.handled, command.id][-REMEMBERED_COMMANDS:]
+        if self._s.last_command is None or self._s.last_command.was_sent_before(command):
+            self._s.last_command = command
         record = journal.record(command=end)
         journal.command = None
         journal.display()

@@ -31,6 +31,8 @@ from temporal.delivery import NO_ANSWER, deliver
 RACES = 5
 _NOT_COMPARED = frozenset({"version", "force", "reason", "requested_by"})
 """Fields in which a command may differ from the one that its key was used for: what `force` accepts is in `restore`."""
+_TOO_LATE = frozenset({"expired", "overtaken"})
+"""Why a workflow does not take a command that was written down before: it is not forgotten, it has failed."""
 log = structlog.get_logger()
 
 
@@ -88,13 +90,13 @@ async def _deliver(
         await deliver(services, job, cluster, command)
     except Conflict as error:
         async with services.database.write() as session:
-            if error.code == "expired":  # it was sent long ago, and sent again with the same key
+            if error.code in _TOO_LATE:  # it was sent long ago, and sent again with the same key
                 await commands.refuse(session, command.id, at=clock.now(), error=error.message, code=error.code)
             else:
                 await commands.remove(session, command.id)
                 if adding is not None and command.version is not None:
                     await jobs.take_back(session, job.id, command.version)
-        if error.code != "expired":
+        if error.code not in _TOO_LATE:
             raise
     except NO_ANSWER as error:
         log.warning("command not delivered yet", job=job.id, command=command.number, why=str(error))

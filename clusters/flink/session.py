@@ -84,7 +84,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         self._overviews = Together(self._rest.overview)
         self._leaders = Together(self._rest.leader)
         self._marks = programs.Marks(self._rest)
-        self._uploads = Uploads(self._rest)
+        self._uploads = Uploads(self._rest, self._check_leader)
         self._fence = Fence(self._rest, self._overviews, self._uploads, built or Path(tempfile.gettempdir()))
         self.expected: str | None = None
         """`Leader.cluster` of the Flink that was registered; None takes whichever answers."""

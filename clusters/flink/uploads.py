@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
 
 class Uploads:
-    """The jars that are known to be there."""
+    """The jars that are known to be there. `check` raises `Unreachable` when another Flink answers in its place."""
 
-    def __init__(self, rest: FlinkRest):
+    def __init__(self, rest: FlinkRest, check: Callable[[], Awaitable[None]]):
         self._rest = rest
+        self._check = check
         self._locks: dict[str, asyncio.Lock] = {}
         self._jar_ids: dict[str, str] = {}
 
@@ -46,5 +47,8 @@ class Uploads:
             if jar_id is None:
                 tell(f"uploading {jar.name} ({jar.stat().st_size / 1e6:.1f} MB)")
                 jar_id = await self._rest.upload(jar, name)
+                # Another Flink knows no jar by the id that this one gave it, and so runs none by mistake, unless the
+                # jar was uploaded to that one.
+                await self._check()
             self._jar_ids[name] = jar_id
             return jar_id

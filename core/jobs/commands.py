@@ -97,3 +97,10 @@ class CommandRequest(AskedCommand):
     number: int
     job_id: str | None = None
     expires_at: datetime | None = None
+
+    def was_sent_before(self, other: CommandRequest) -> bool:
+        """Whether it was sent before `other`, as far as that can be told: numbers begin again when a database was
+        restored from a backup, and times when a clock was set."""
+        if self.expires_at is None or other.expires_at is None:
+            return False
+        return self.number < other.number and self.expires_at < other.expires_at

@@ -49,6 +49,22 @@ class TestDeliveries:
         assert refusal(penstock, "late", late) == "expired"
         assert penstock.state("late") == "RUNNING"
 
+    def test_one_that_newer_ones_have_overtaken_is_not_carried_out(self, penstock: Penstock):
+        """Temporal was away when it was sent, and what was sent later is done by now: a pause from before a restart."""
+        penstock.running("overtaken")
+        penstock.wait(15)
+        temporal = penstock.world.temporal
+        temporal.stop()
+        old = penstock.send("overtaken", "pause")
+        assert old["state"] == "PENDING"
+        temporal.start()
+        penstock.done("overtaken", "restart")
+        late = penstock.ended("overtaken", old["number"])
+        assert (late["state"], late["error_code"]) == ("FAILED", "overtaken")
+        assert "restart (command 3) was sent after it" in late["error"]
+        assert penstock.state("overtaken") == "RUNNING"
+        penstock.done("overtaken", "pause")
+
     def test_one_for_an_earlier_job_of_the_name_is_not_taken(self, penstock: Penstock):
         penstock.running("other")
         other = request(penstock, "other", "of-another", job_id="a job that was deleted")
