@@ -37,13 +37,31 @@ async def test_a_submission_without_its_row_parks_the_job(start):
     assert cluster.asked.count("submit") == 1
 
 
-async def test_a_check_without_its_row_says_so_and_the_job_goes_on(start):
+async def test_an_attempt_without_its_row_is_written_down_again_by_the_check(start):
     cluster = Cluster()
     life = await start(cluster, check_interval=60)
     await life.do("start")
     cluster.looks = missing
     await life.skip(120)
-    await life.until(lambda: "has no attempt 1 of job x" in cluster.records[-1].job.reason)
+    await life.until(lambda: len(cluster.opened) >= 2)
+    first, again = cluster.opened[:2]
+    assert (again.number, again.flink_job_id, again.version) == (1, first.flink_job_id, 1)
+    await life.until(lambda: any("written down again" in m for m in cluster.events("alert")))
+    assert cluster.records[-1].job.state == "RUNNING"
+    cluster.looks = lambda a: cluster.seen(a.number, EngineState.RUNNING)
+    assert (await life.do("pause")).state == "SUCCEEDED"
+
+
+async def test_a_check_that_cannot_be_made_says_so_and_the_job_goes_on(start):
+    def unknown(_: Any) -> Any:
+        raise ApplicationError("This worker knows no jobs of type x.", type="unknown_job_type", non_retryable=True)
+
+    cluster = Cluster()
+    life = await start(cluster, check_interval=60)
+    await life.do("start")
+    cluster.looks = unknown
+    await life.skip(120)
+    await life.until(lambda: "knows no jobs of type x" in cluster.records[-1].job.reason)
     assert cluster.records[-1].job.state == "RUNNING"
     cluster.looks = lambda a: cluster.seen(a.number, EngineState.RUNNING)
     await life.skip(120)
