@@ -65,6 +65,21 @@ class TestDeliveries:
         assert penstock.state("overtaken") == "RUNNING"
         penstock.done("overtaken", "pause")
 
+    def test_one_that_could_not_be_delivered_in_time_fails(self, penstock: Penstock):
+        penstock.running("expires")
+        penstock.create("never-begun")
+        temporal = penstock.world.temporal
+        temporal.stop()
+        kept = {name: penstock.send(name, kind) for name, kind in (("expires", "pause"), ("never-begun", "start"))}
+        penstock.wait(penstock.world.settings.command_expiry + 120)
+        temporal.start()
+        for name, command in kept.items():
+            late = penstock.ended(name, command["number"])
+            assert (late["state"], late["error_code"]) == ("FAILED", "expired"), late
+        assert (penstock.state("expires"), penstock.state("never-begun")) == ("RUNNING", "CREATED")
+        penstock.done("expires", "pause")
+        penstock.done("never-begun", "start")
+
     def test_one_for_an_earlier_job_of_the_name_is_not_taken(self, penstock: Penstock):
         penstock.running("other")
         other = request(penstock, "other", "of-another", job_id="a job that was deleted")
