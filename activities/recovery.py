@@ -265,9 +265,8 @@ class _Run:
 
     async def deletions(self) -> None:
         """Jobs whose deletion was cut off: finished, or taken back when the workflow refuses."""
-        before = clock.now() - timedelta(seconds=waits.UNFINISHED_SECONDS)
         async with self._services.database.read() as session:
-            rows = await jobs.deleting(session, before)
+            rows = await jobs.deleting(session, clock.now(), timedelta(seconds=waits.UNFINISHED_SECONDS))
         what, action = "its deletion was not finished", "finish it, or take it back when something of it runs"
         await asyncio.gather(*(self._found("deletion", _label(j), what, action, self._delete(j)) for j in rows))
 
@@ -282,9 +281,9 @@ class _Run:
         return mend
 
     async def undelivered(self) -> None:
-        before = clock.now() - timedelta(seconds=waits.UNDELIVERED_SECONDS)
         async with self._services.database.read() as session:
-            waiting = await commands.undelivered(session, before)
+            age = timedelta(seconds=waits.UNDELIVERED_SECONDS)
+            waiting = await commands.undelivered(session, clock.now(), age)
         of_jobs: dict[str, list[tuple[Command, Job]]] = {}
         for command, job in waiting:
             of_jobs.setdefault(job.id, []).append((command, job))

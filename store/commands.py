@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
@@ -89,12 +89,14 @@ async def refuse(session: AsyncSession, command_id: str, *, at: datetime, error:
     return (await session.execute(query.returning(Command.id))).first() is not None
 
 
-async def undelivered(session: AsyncSession, before: datetime) -> Sequence[tuple[Command, Job]]:
-    """Commands that are still PENDING although they were sent before `before`, in order."""
+async def undelivered(session: AsyncSession, now: datetime, age: timedelta) -> Sequence[tuple[Command, Job]]:
+    """Commands that are still PENDING although they were sent `age` ago, in order. Also those that were sent as long
+    after `now`: the clock that it was read from has been set back, and would wait for them."""
+    old = or_(Command.created_at < now - age, Command.created_at > now + age)
     query = (
         select(Command, Job)
         .join(Job, Job.id == Command.job_id)
-        .where(Command.state == CommandState.PENDING.value, Command.created_at < before, Job.deleted_at.is_(None))
+        .where(Command.state == CommandState.PENDING.value, old, Job.deleted_at.is_(None))
         .order_by(Command.created_at)
     )
     return [(c, j) for c, j in (await session.execute(query)).all()]

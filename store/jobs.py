@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
@@ -224,9 +224,11 @@ async def keep(session: AsyncSession, job_id: str, begun: datetime) -> None:
     await session.execute(update(Job).where(Job.id == job_id, Job.deleting_at == begun).values(deleting_at=None))
 
 
-async def deleting(session: AsyncSession, before: datetime) -> Sequence[Job]:
-    """Jobs whose deletion was begun before `before`, and neither finished nor taken back."""
-    query = select(Job).where(Job.deleting_at < before, Job.deleted_at.is_(None)).order_by(Job.deleting_at)
+async def deleting(session: AsyncSession, now: datetime, age: timedelta) -> Sequence[Job]:
+    """Jobs whose deletion was begun `age` ago, and neither finished nor taken back. Also those for which it was begun
+    as long after `now`: the clock that it was read from has been set back, and would wait for them."""
+    old = or_(Job.deleting_at < now - age, Job.deleting_at > now + age)
+    query = select(Job).where(old, Job.deleted_at.is_(None)).order_by(Job.deleting_at)
     return (await session.scalars(query)).all()
 
 

@@ -13,10 +13,10 @@ from core.jobs.records import AttemptChange, JobChange, NewPoint, Record
 from core.jobs.restore import RestoreKind
 from core.jobs.states import RESTING, AttemptState, JobState
 from observation.orphans import OrphanWatch
-from store import attempts, clusters, jobs, orphans
+from store import attempts, clusters, commands, jobs, orphans
 from store.database import Database
 from store.record import apply
-from store.tables import Attempt, Cluster, Job
+from store.tables import Attempt, Cluster, Command, Job
 from tests.store.test_store import T0, add_attempt, add_job
 
 
@@ -50,6 +50,24 @@ class TestDisagreement:
             assert await attempts.open_on(session, "local") == []
             await apply(session, Record(job_id=job.id, attempts=[back]))
             assert [row["state"] for row in await attempts.open_on(session, "local")] == ["ACCEPTED"]
+
+
+class TestWhatWaits:
+    """By the clock of whoever looks, which may have been set back since: it is not waited for."""
+
+    async def test_commands_and_deletions(self, database: Database):
+        age, minutes = timedelta(seconds=15), {"old": -6, "new": 0, "ahead": 6}
+        for name, at in minutes.items():
+            job = await add_job(database, name)
+            moment = T0 + timedelta(minutes=at)
+            async with database.write() as session:
+                session.add(Command(id=name, job_id=job.id, number=1, kind="start", state="PENDING", created_at=moment))
+                await session.execute(update(Job).where(Job.id == job.id).values(deleting_at=moment))
+        async with database.read() as session:
+            waiting = await commands.undelivered(session, T0, age)
+            deleting = await jobs.deleting(session, T0, age)
+        assert [command.id for command, _ in waiting] == ["old", "ahead"]
+        assert [job.name for job in deleting] == ["old", "ahead"]
 
 
 class TestOrphans:
