@@ -60,6 +60,12 @@ def _below(files: Any, folder: str) -> list[dict[str, Any]]:
     return [item for item in found if item["name"].rstrip("/") != folder.rstrip("/")]
 
 
+def _is_folder(files: Any, item: dict[str, Any]) -> bool:
+    """Also where it is a link to one: somebody has moved a restore point, and has left the way to it."""
+    found = _info(files, item["name"]) if item.get("islink") else item
+    return found is not None and bool(found["type"] == "directory")
+
+
 def _files_below(files: Any, folder: str, depth: int | None = None) -> Iterator[dict[str, Any]]:
     """The files in a folder and in the folders below it, at most `depth` deep."""
     for item in _below(files, folder):
@@ -155,8 +161,10 @@ def _scan(folder: str, kind: RestoreKind, inner: str | None) -> list[PointSeen]:
 
 
 def _folders_in(files: Any, folder: str, prefix: str) -> list[str]:
-    found = [str(item["name"]).rstrip("/") for item in _below(files, folder) if item["type"] == "directory"]
-    return sorted(path for path in found if path.rpartition("/")[2].startswith(prefix))
+    found = ((str(item["name"]).rstrip("/"), item) for item in _below(files, folder))
+    return sorted(
+        path for path, item in found if path.rpartition("/")[2].startswith(prefix) and _is_folder(files, item)
+    )
 
 
 def _written(files: Any, path: str) -> datetime:
@@ -181,7 +189,7 @@ def _folders(path: str) -> list[Folder]:
     files, local = _open(path)
     try:
         files.invalidate_cache()
-        found = [item for item in _below(files, local) if item["type"] == "directory"]
+        found = [item for item in _below(files, local) if _is_folder(files, item)]
         return [Folder(normal(files.unstrip_protocol(f["name"])), _last_change(files, f["name"])) for f in found]
     except Exception as error:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error

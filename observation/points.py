@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,7 +13,7 @@ from core.effects import EngineError
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint, newest, newest_first
-from core.jobs.snapshot import checkpoint_directory, lineage_of
+from core.jobs.snapshot import checkpoint_directory, lineage_of, savepoint_root
 from core.paths import WITH_FOLDERS, is_path, of_point
 from services import Services
 from settings import clock, waits
@@ -24,6 +25,8 @@ LOOK_BACK = SEARCHED
 """Attempts whose folders are searched again; points of older ones are known from their rows."""
 
 MAX_VANISHED = 100
+_SAVEPOINT = re.compile(r"/savepoint-([0-9a-f]{6})-[0-9a-f]{12}$")
+"""How Flink names the folder of a savepoint (AbstractFsCheckpointStorageAccess)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ async def gather(services: Services, job_id: str) -> Found:
         rows = [row for row in await attempts.points(session, job_id) if row.attempt not in without]
         # Their files may be there yet, while Flink deletes them one by one.
         going = await attempts.taken_away(session, job_id, clock.now() - 2 * timedelta(seconds=waits.DISPOSE_SECONDS))
+    try:
+        if (forgotten := await _forgotten(cluster, job_id, last[0].number if last else 0)) is not None:
+            return Found(points=[], unread=forgotten)
+    except Unreachable as error:
+        return Found(points=[], unread=error.message)
     unread: str | None = None
     by_path: dict[str, tuple[PointSeen, Attempt]] = {}
     for attempt in recent:
@@ -155,7 +163,8 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
     base = checkpoint_directory(cluster.state_dir, attempt.job_id)
     on_disk = await state_files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
     savepoints = f"{cluster.state_dir.rstrip('/')}/{attempt.job_id}/savepoints"
-    on_disk += await state_files.scan(savepoints, RestoreKind.SAVEPOINT, inner=f"{attempt.number}-")
+    saved = await state_files.scan(savepoints, RestoreKind.SAVEPOINT, inner=f"{attempt.number}-")
+    on_disk += [point for point in saved if _is_of(point.path, attempt)]
     if attempt.ended_at is None:
         try:
             engine, ref = services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle)
@@ -164,6 +173,27 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
         except EngineError:
             pass  # the files have told
     return on_disk
+
+
+def _is_of(savepoint: str, attempt: Attempt) -> bool:
+    """Whether an attempt took a savepoint in a folder of its number: Flink puts the begin of its id into the name. With
+    a database that was restored from a backup a number is used again."""
+    named = _SAVEPOINT.search(savepoint)
+    return named is None or attempt.flink_job_id.startswith(named.group(1))
+
+
+async def _forgotten(cluster: Cluster, job_id: str, newest: int) -> str | None:
+    """Why nothing can be said of a job's restore points: there are savepoints of attempts after the `newest` that is
+    written down. Raises `Unreachable`."""
+    root = savepoint_root(cluster.state_dir, job_id)
+    numbers = [int(n) for name in await state_files.names(root) if (n := name.partition("-")[0]).isdecimal()]
+    if max(numbers, default=0) <= newest:
+        return None
+    return (
+        f"{root} has savepoints of attempt {max(numbers)}, and the newest attempt that is written down is {newest}: was "
+        'the database restored from a backup? A start with restore {"mode": "point", "point": PATH} goes on from one of '
+        'them, and {"mode": "none"} begins empty'
+    )
 
 
 async def _known(row: RestorePointRow) -> RestorePoint:

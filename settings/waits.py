@@ -207,6 +207,9 @@ FORGET_RUN_SECONDS = 5.0
 
 # The database ------------------------------------------------------------------------------------------------------
 
+IDLE_TRANSACTION_SECONDS = 15.0
+"""After which PostgreSQL ends a transaction in which nothing is asked: a process that stands still, or whose machine is
+gone, holds the locks of its rows no longer. Ours ask one statement after the other."""
 DATABASE_BUSY_SECONDS = 15.0
 """That a transaction of SQLite waits for the one that writes."""
 

@@ -68,7 +68,9 @@ class Database:
             parsed = parsed.set(drivername="postgresql+asyncpg")
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         of_sqlite = {"connect_args": {"async_creator_fn": sqlite.connect}}
-        more: dict[str, Any] = of_sqlite if self.is_sqlite else {"pool_pre_ping": True}
+        idle = {"idle_in_transaction_session_timeout": str(int(waits.IDLE_TRANSACTION_SECONDS * 1000))}
+        of_postgresql = {"pool_pre_ping": True, "connect_args": {"server_settings": idle}}
+        more: dict[str, Any] = of_sqlite if self.is_sqlite else of_postgresql
         if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_async_engine(parsed, pool_size=pool_size, max_overflow=pool_size, **more)

@@ -109,3 +109,18 @@ async def test_points_are_those_with_their_metadata(tmp_path: Path):
     assert [p.path.rpartition("/savepoints/")[2] for p in of_seven] == ["7-a/savepoint-1", "7-b/savepoint-2"]
     assert await state_files.scan(f"{tmp_path.as_uri()}/nothing", RestoreKind.CHECKPOINT) == []
     assert await state_files.scan(f"{tmp_path.as_uri()}/chk-3/deeper", RestoreKind.CHECKPOINT) == []
+
+
+async def test_a_link_to_a_point_is_the_point(tmp_path: Path):
+    """Somebody has moved it, and has left the way to it."""
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (moved / "_metadata").write_bytes(b"")
+    home = tmp_path / "home"
+    home.mkdir()
+    os.symlink(moved, home / "chk-9")
+    assert [p.path for p in await state_files.scan(home.as_uri(), RestoreKind.CHECKPOINT)] == [f"{home.as_uri()}/chk-9"]
+    assert [f.path for f in await state_files.folders(home.as_uri())] == [f"{home.as_uri()}/chk-9"]
+    os.symlink(home / "chk-10", home / "chk-10")
+    with pytest.raises(Unreachable):
+        await state_files.scan(home.as_uri(), RestoreKind.CHECKPOINT)

@@ -172,6 +172,32 @@ class TestWorkflows:
         penstock.done("forgot", "kill")
         assert penstock.flink_job("forgot").final
 
+    def test_with_the_database_restored_too_newer_savepoints_are_not_passed_over(self, penstock: Penstock):
+        """It ran and was paused since the backup: going on from the savepoint that is written down would go back."""
+        penstock.running("older")
+        penstock.wait(15)
+        penstock.done("older", "pause")
+        columns = "state, reason, revision, current_attempt, snapshot"
+        kept = penstock.world.row(f"SELECT {columns} FROM jobs WHERE name = 'older'")
+        penstock.done("older", "start")
+        penstock.wait(15)
+        penstock.done("older", "pause")
+        newest = penstock.job("older")["reason"].rpartition(" ")[2]
+        penstock.world.temporal.lose(workflow(penstock, "older"))
+        set_back = ", ".join(f"{column} = ?" for column in columns.split(", "))
+        change(penstock, f"UPDATE jobs SET {set_back} WHERE name = 'older'", *kept)
+        change(penstock, "PRAGMA foreign_keys = OFF")
+        for table in ("restore_points", "attempts"):
+            key = "attempt" if table == "restore_points" else "number"
+            change(penstock, f"DELETE FROM {table} WHERE {key} = 2 AND job_id = ?", penstock.job("older")["id"])
+        recover(penstock, "older")
+        done = penstock.do("older", "start")
+        assert (done["state"], "has savepoints of attempt 2" in done["error"]) == ("FAILED", True), done
+        restore = {"mode": "point", "point": newest, "accept_unknown_state": True}
+        penstock.done("older", "start", restore=restore)
+        assert penstock.job("older")["current_attempt"]["restored_from"] == newest
+        penstock.done("older", "kill")
+
     def test_with_the_database_restored_too_an_attempt_is_known_by_its_checkpoints(self, penstock: Penstock):
         """Both come back from a backup, and the cluster does not: an attempt runs that is written down nowhere."""
         penstock.running("rewound")
