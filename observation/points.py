@@ -190,9 +190,9 @@ async def _forgotten(cluster: Cluster, job_id: str, newest: int) -> str | None:
     if max(numbers, default=0) <= newest:
         return None
     return (
-        f"{root} has savepoints of attempt {max(numbers)}, and the newest attempt that is written down is {newest}: was "
-        'the database restored from a backup? A start with restore {"mode": "point", "point": PATH} goes on from one of '
-        'them, and {"mode": "none"} begins empty'
+        f"{root} has savepoints of attempt {max(numbers)}, and the newest attempt that is written down is {newest}: "
+        'was the database restored from a backup? A start with restore {"mode": "point", "point": PATH} goes on from '
+        'one of them, and {"mode": "none"} begins empty'
     )
 
 

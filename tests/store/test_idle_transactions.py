@@ -20,14 +20,19 @@ async def test_of_postgresql(database: Database, monkeypatch: pytest.MonkeyPatch
     frozen = Database(database.engine.url.render_as_string(hide_password=False))
     job = await add_job(database)
     rename = update(Job).where(Job.id == job.id)
-    with pytest.raises(DatabaseUnavailable):
+
+    async def stands_still() -> None:
         async with frozen.write() as session:
             await session.execute(rename.values(reason="of the frozen one"))
             async with asyncio.timeout(60), database.write() as other:
                 await other.execute(rename.values(reason="of the other one"))
             await session.execute(rename.values(reason="of the frozen one, again"))
+
+    with pytest.raises(DatabaseUnavailable):
+        await stands_still()
     async with database.read() as session:
         found = await session.get(Job, job.id)
-        assert found is not None and found.reason == "of the other one"
+        assert found is not None
+        assert found.reason == "of the other one"
     await frozen.ping()
     await frozen.close()
