@@ -357,6 +357,8 @@ class JobWorkflow:
         if was_running or (commands.is_stopped_for(command) and workflow.patched("stopped-for-another")):
             commands.take_up(command)
         why = f"Its workflow was lost while it was carried out; the job is {self._s.state.value} now."
+        if command.rollback_within is not None:
+            why += " Whether it is healthy is not watched any more, and it is not rolled back."
         journal.note("command", f"{command.kind.value} failed: {why}")
         await self._write_end(command, CommandEnd(CommandState.FAILED, why, "workflow_lost"))
 
