@@ -86,6 +86,8 @@ class Opened(BaseModel):
     version: int = 0
     ended: bool = False
     revision: int = 0
+    commands: int = 0
+    """The number of the newest command that has ended."""
 
 
 class StartAttempt(OpenAttempt):

@@ -17,7 +17,7 @@ from core.sql.script import EMPTY
 from services import Services
 from services.effective import effective_config
 from settings import clock, waits
-from store import attempts, jobs
+from store import attempts, commands, jobs
 from store.database import Taken
 from store.record import UnknownJob, apply
 from store.tables import Attempt, Job
@@ -136,13 +136,15 @@ class Recorder:
         async with self._services.database.read() as session:
             newest = (await attempts.recent(session, request.job_id, 1))[0]
             job = await jobs.by_id(session, request.job_id)
+            ended = await commands.last_ended(session, request.job_id)
         if job is None:
             raise self._unknown(request.job_id)
-        return forgotten(newest, job)
+        return forgotten(newest, job, ended)
 
 
-def forgotten(newest: Attempt, job: Job) -> c.Opened:
-    """What a workflow is told that does not know the newest attempt of its job."""
+def forgotten(newest: Attempt, job: Job, last_command: int) -> c.Opened:
+    """What a workflow is told that does not know the newest attempt of its job; `last_command` is the number of the
+    newest that has ended."""
     return c.Opened(
         conflict=True,
         number=newest.number,
@@ -150,6 +152,7 @@ def forgotten(newest: Attempt, job: Job) -> c.Opened:
         version=newest.version,
         ended=newest.ended_at is not None,
         revision=job.revision,
+        commands=last_command,
     )
 
 

@@ -109,6 +109,13 @@ async def open_of(session: AsyncSession, job_id: str) -> Command | None:
     return (await session.scalars(query.limit(1))).one_or_none()
 
 
+async def last_ended(session: AsyncSession, job_id: str) -> int:
+    """The number of the newest command of a job that has ended; 0 when there is none."""
+    ended = [state.value for state in COMMAND_ENDED]
+    query = select(func.max(Command.number)).where(Command.job_id == job_id, Command.state.in_(ended))
+    return (await session.scalar(query)) or 0
+
+
 _OPEN_AMONG = select(Command.id).where(
     Command.id.in_(bindparam("ids", expanding=True)), Command.state.not_in([state.value for state in COMMAND_ENDED])
 )

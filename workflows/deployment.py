@@ -238,6 +238,8 @@ class Deployment:
         context, s = self._context, self._context.snapshot
         own = context.attempt.number
         s.attempts, s.revision = newest.number, max(s.revision, newest.revision)
+        # A workflow that was reset is given its old commands once more: what they did is done.
+        s.queue = [command for command in s.queue if command.number > newest.commands]
         s.attempt = AttemptSnapshot(
             number=newest.number,
             flink_job_id=newest.flink_job_id,

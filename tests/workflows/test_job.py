@@ -9,6 +9,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
+from core.jobs.commands import CommandRequest
 from core.jobs.observations import EngineState
 from core.jobs.policy import RestartPolicy
 from core.jobs.restore import RestoreRequest
@@ -235,6 +236,27 @@ class TestStart:
         assert (await life.do("restart")).state == "SUCCEEDED"
         assert cluster.asked.count("fence") == 1
         assert cluster.opened[-1].number == 8
+
+    async def test_commands_that_have_ended_long_ago_are_not_carried_out_again(self, start):
+        """The workflow was reset, and Temporal delivers what it had taken, a start and a kill behind it: another start
+        has followed them since."""
+        cluster = Cluster()
+        life = await start(cluster)
+        delivered = asyncio.Event()
+
+        async def begins(_: c.StartAttempt) -> None:
+            await delivered.wait()
+
+        cluster.begins = begins
+        cluster.opens = lambda _: c.Opened(conflict=True, number=2, flink_job_id="f" * 32, version=1, commands=3)
+        for number, kind in enumerate(("start", "kill"), 1):
+            await life.handle.execute_update("command", CommandRequest(id=f"old-{number}", number=number, kind=kind))
+        delivered.set()
+        await life.until(lambda: cluster.records and cluster.records[-1].job.state == "BLOCKED")
+        await asyncio.sleep(1)
+        snapshot = await life.snapshot()
+        assert (snapshot.state, snapshot.attempts, snapshot.queue) == ("BLOCKED", 2, [])
+        assert not {"cancel", "fence", "cancel_all"} & set(cluster.asked)
 
     async def test_a_run_of_an_earlier_generation_goes_over_to_this_one(self, start):
         cluster = Cluster()
