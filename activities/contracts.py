@@ -41,7 +41,8 @@ ROW_MISSING = "row_missing"
 class AttemptIn(BaseModel):
     """Names an attempt; its cluster, ids and configuration are in its row. `command_id` is whose log to write to,
     `leader` the identity of the JobManager that took the attempt, `patience` the seconds to wait at the most
-    (None: the setting's). `maybe_sent`: an earlier submission of it may be under way."""
+    (None: the setting's). `maybe_sent`: an earlier submission of it may be under way. `known` is the number of the
+    newest attempt that the workflow knows: it may follow an older one that it has adopted."""
 
     job_id: str
     number: int
@@ -49,6 +50,7 @@ class AttemptIn(BaseModel):
     leader: str | None = None
     patience: float | None = None
     maybe_sent: bool = False
+    known: int = 0
 
 
 class OpenAttempt(BaseModel):

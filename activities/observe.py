@@ -87,7 +87,7 @@ class Observing:
         async with self._services.database.read() as session:
             job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
             newest = await attempts.recent(session, request.job_id, 1)
-        if newest and newest[0].number > request.number:
+        if newest and newest[0].number > max(request.number, request.known):
             async with self._services.database.read() as session:
                 ended = await commands.last_ended(session, request.job_id)
             return c.Seen(newest=forgotten(newest[0], job, ended))

@@ -82,6 +82,7 @@ class Recorder:
         async with database.read() as session:
             context = await attempts.context(session, request.job_id, request.number, request.version)
         if context is None:
+            await self._check_version(request)
             raise self._unknown(request.job_id)
         existing = context.attempt
         if existing is not None and not _is_same(existing, request):
@@ -123,6 +124,18 @@ class Recorder:
                 raise  # another try has written the same: this one finds it when it is made again
             return c.Opened(owner=owner)
         return Written(context, existing or attempt, is_new=existing is None)
+
+    async def _check_version(self, request: c.OpenAttempt) -> None:
+        """Raise an error that is not tried again when the job is there, and what it is to run is not."""
+        async with self._services.database.read() as session:
+            job = await jobs.by_id(session, request.job_id)
+        if job is not None:
+            raise ApplicationError(
+                f"The database has no version {request.version} of job {request.job_id}. It was perhaps restored from "
+                f"a backup: add the version again.",
+                type="version_missing",
+                non_retryable=True,
+            )
 
     async def _owner(self, request: c.OpenAttempt) -> str | None:
         """The other job that has the Flink job, by its name."""

@@ -126,9 +126,8 @@ class Submitter:
         while True:
             sending = False
             try:
-                overview, ours, writing = await asyncio.gather(
-                    engine.overview(), self._handles(attempt.job_id), _writing(attempt, cluster)
-                )
+                writing = await _writing(attempt, cluster)
+                overview, ours = await asyncio.gather(engine.overview(), self._handles(attempt.job_id))
                 if maybe_sent:
                     known = await self._known(engine, attempt, cluster, overview, sent_to, tell, pulse)
                     if known is not None:
@@ -280,10 +279,11 @@ async def has_run_or_unclear(attempt: Attempt, cluster: Cluster) -> bool:
 
 async def _writing(attempt: Attempt, cluster: Cluster) -> Collection[str]:
     """Ids of the Flink jobs that have a folder among the checkpoints of an attempt's job. None of them where the folder
-    cannot be read: a job that needs its state is not started then, and one that needs none may be."""
+    cannot be read, or not soon: a job that needs its state is not started then, and one that needs none may be."""
     try:
-        return await state_files.names(checkpoint_directory(cluster.state_dir, attempt.job_id))
-    except Unreachable:
+        async with asyncio.timeout(waits.LISTING_SECONDS):
+            return await state_files.names(checkpoint_directory(cluster.state_dir, attempt.job_id))
+    except (Unreachable, TimeoutError):
         return ()
 
 

@@ -52,7 +52,7 @@ async def gather(services: Services, job_id: str) -> Found:
         # Their files may be there yet, while Flink deletes them one by one.
         going = await attempts.taken_away(session, job_id, clock.now() - 2 * timedelta(seconds=waits.DISPOSE_SECONDS))
     try:
-        if (forgotten := await _forgotten(cluster, job_id, last[0].number if last else 0)) is not None:
+        if (forgotten := await _forgotten(cluster, job_id, last[0] if last else None)) is not None:
             return Found(points=[], unread=forgotten)
     except Unreachable as error:
         return Found(points=[], unread=error.message)
@@ -182,15 +182,21 @@ def _is_of(savepoint: str, attempt: Attempt) -> bool:
     return named is None or attempt.flink_job_id.startswith(named.group(1))
 
 
-async def _forgotten(cluster: Cluster, job_id: str, newest: int) -> str | None:
+async def _forgotten(cluster: Cluster, job_id: str, newest: Attempt | None) -> str | None:
     """Why nothing can be said of a job's restore points: there are savepoints of attempts after the `newest` that is
-    written down. Raises `Unreachable`."""
-    root = savepoint_root(cluster.state_dir, job_id)
-    numbers = [int(n) for name in await state_files.names(root) if (n := name.partition("-")[0]).isdecimal()]
-    if max(numbers, default=0) <= newest:
+    written down. Those from before it began do not count: whoever started it then knew of them. Raises
+    `Unreachable`."""
+    root, last = savepoint_root(cluster.state_dir, job_id), newest.number if newest else 0
+    for name in await state_files.names(root):
+        number = name.partition("-")[0]
+        if not number.isdecimal() or int(number) <= last:
+            continue
+        if newest is None or await state_files.changed_at(f"{root}/{name}") > newest.started_at:
+            break
+    else:
         return None
     return (
-        f"{root} has savepoints of attempt {max(numbers)}, and the newest attempt that is written down is {newest}: "
+        f"{root} has savepoints of attempt {number}, and the newest attempt that is written down is {last}: "
         'was the database restored from a backup? A start with restore {"mode": "point", "point": PATH} goes on from '
         'one of them, and {"mode": "none"} begins empty'
     )

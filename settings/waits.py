@@ -95,6 +95,8 @@ OPEN_SECONDS = 30.0
 STARTS_SOON_SECONDS = 2.0
 """That an attempt is followed in the step that sends it; one that takes longer to run is followed by a step of its own,
 and its job is shown as DEPLOYED meanwhile."""
+LISTING_SECONDS = 10.0
+"""For the listing of a job's checkpoint folders before a submission: without an answer it goes on."""
 LAST_SEND_SECONDS = 30.0
 """That a send has at the least, when the time of the submission is nearly over."""
 LAST_TRIES = 3

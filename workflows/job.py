@@ -254,7 +254,8 @@ class JobWorkflow:
     async def _write_end(self, command: CommandRequest, end: CommandEnd) -> None:
         journal = self._journal
         self._s.handled = [*self._s.handled, command.id][-REMEMBERED_COMMANDS:]
-        if self._s.last_command is None or self._s.last_command.was_sent_before(command):
+        last = self._s.last_command
+        if end.state is CommandState.SUCCEEDED and (last is None or last.was_sent_before(command)):
             self._s.last_command = command
         record = journal.record(command=end)
         journal.command = None
@@ -309,7 +310,9 @@ class JobWorkflow:
         attempt = self._s.attempt
         if attempt is None or attempt.ended:
             return
-        argument = AttemptIn(job_id=self._s.job_id, number=attempt.number, leader=attempt.leader)
+        argument = AttemptIn(
+            job_id=self._s.job_id, number=attempt.number, leader=attempt.leader, known=self._s.attempts
+        )
         is_certain = self._parts.stops.is_open()
         try:
             if is_certain:
@@ -320,8 +323,9 @@ class JobWorkflow:
                 answer = await calls.check(argument)
         except ActivityError as error:  # what it was to look at is not in the database
             if _is_row_missing(error) and workflow.patched("attempt-written-again"):
-                await self._guarded(self._parts.deployment.write_again())
-                return
+                failure = await self._guarded(self._parts.deployment.write_again())
+                if failure is None or failure.code == "history_lost":
+                    return
             self._journal.set_state(self._s.state, f"it could not be checked: {error.cause or error}")
             await self._journal.write("not checked")
             return

@@ -60,7 +60,7 @@ class Stops:
         if stopped.state not in ENDED:
             # A worker that stood still may send it yet: then its savepoint tells an end by us from one by itself.
             late = not points and workflow.patched("a-stop-may-come-late")
-            s.stop = s.stop.model_copy(update={"withdrawn": True}) if late else None
+            s.stop = s.stop.model_copy(update={"withdrawn": True, "cancelled_for": None}) if late else None
             await journal.write("not stopped", points=points)
             error = f"{stopped.error or 'It was not stopped and runs on.'} {NO_SAVEPOINT_NEEDED}"
             raise Failed(error, stopped.code or "not_stopped")

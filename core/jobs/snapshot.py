@@ -120,7 +120,7 @@ class JobSnapshot(BaseModel):
     command: CommandRequest | None = None
     """The command that is being carried out: were the workflow lost, its successor ends it."""
     last_command: CommandRequest | None = None
-    """The newest command that has ended. What was sent before it is not carried out after it."""
+    """The newest command that has succeeded. What was sent before it is not carried out after it."""
     ended_for: str | None = None
     """Id of the command that has ended an attempt to start another one, while it is carried out."""
     check_at: datetime | None = None

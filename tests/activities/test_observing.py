@@ -19,6 +19,7 @@ from settings import clock, waits
 from settings.polling import Pace
 from store.database import Database
 from tests.activities.test_certainty import Double
+from tests.rows import attempt_row
 from tests.store.test_store import add_job
 
 ID = "a" * 32
@@ -147,6 +148,20 @@ class TestItsOwnCheck:
         made = observing(engine, database=database, observed_at=observed, **attempt)
         found: c.Seen = await ActivityEnvironment().run(made.check, wanted)
         return found
+
+    @pytest.mark.parametrize(("known", "forgotten"), [(0, True), (4, True), (5, False)])
+    async def test_an_attempt_that_the_workflow_does_not_know(self, sqlite: Database, known: int, forgotten: bool):
+        """It may follow an older one than the newest: one that was believed to have ended, and adopted since."""
+        job = await add_job(sqlite)
+        async with sqlite.write() as session:
+            for number in (2, 5):
+                ids = {"flink_job_id": f"{number}" * 32, "handle": f"{number}" * 32}
+                session.add(attempt_row(job.id, number, state="RUNNING", started_at=clock.now(), **ids))
+        made = observing(Engine(state=lambda t: EngineState.RUNNING), database=sqlite, observed_at=None)
+        wanted = WANTED.model_copy(update={"job_id": job.id, "known": known})
+        seen: c.Seen = await ActivityEnvironment().run(made.check, wanted)
+        assert (seen.newest is not None and seen.newest.number == 5) is forgotten
+        assert (seen.observation is None) is forgotten
 
     async def test_what_the_watch_has_seen_is_not_asked_again(self, sqlite: Database):
         seen = await self.checked(Engine(away=True), sqlite, clock.now(), seen="FAILED", sequence=7)

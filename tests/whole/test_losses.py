@@ -179,9 +179,10 @@ class TestWorkflows:
         penstock.done("older", "pause")
         columns = "state, reason, revision, current_attempt, snapshot"
         kept = penstock.world.row(f"SELECT {columns} FROM jobs WHERE name = 'older'")
-        penstock.done("older", "start")
-        penstock.wait(15)
-        penstock.done("older", "pause")
+        for _ in range(2):
+            penstock.done("older", "start")
+            penstock.wait(15)
+            penstock.done("older", "pause")
         newest = penstock.job("older")["reason"].rpartition(" ")[2]
         penstock.world.temporal.lose(workflow(penstock, "older"))
         set_back = ", ".join(f"{column} = ?" for column in columns.split(", "))
@@ -189,13 +190,17 @@ class TestWorkflows:
         change(penstock, "PRAGMA foreign_keys = OFF")
         for table in ("restore_points", "attempts"):
             key = "attempt" if table == "restore_points" else "number"
-            change(penstock, f"DELETE FROM {table} WHERE {key} = 2 AND job_id = ?", penstock.job("older")["id"])
+            change(penstock, f"DELETE FROM {table} WHERE {key} > 1 AND job_id = ?", penstock.job("older")["id"])
         recover(penstock, "older")
         done = penstock.do("older", "start")
-        assert (done["state"], "has savepoints of attempt 2" in done["error"]) == ("FAILED", True), done
+        assert (done["state"], "has savepoints of attempt" in done["error"]) == ("FAILED", True), done
         restore = {"mode": "point", "point": newest, "accept_unknown_state": True}
         penstock.done("older", "start", restore=restore)
         assert penstock.job("older")["current_attempt"]["restored_from"] == newest
+        penstock.wait(15)
+        penstock.done("older", "pause")
+        penstock.done("older", "start")  # whoever named that point has seen them
+        assert "/2-" in penstock.job("older")["current_attempt"]["restored_from"]
         penstock.done("older", "kill")
 
     def test_with_the_database_restored_too_an_attempt_is_known_by_its_checkpoints(self, penstock: Penstock):
