@@ -33,7 +33,7 @@ from observation.observer import Observer
 from services import Services
 from settings import clock, waits
 from settings.polling import poll
-from store import attempts, clusters, commands, jobs
+from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster
 
 RESTORE_TRIES = 3  # of Flink's own restarts, before a restore that fails is given up
@@ -86,11 +86,8 @@ class Observing:
         attempt, cluster = await self._attempt(request)
         async with self._services.database.read() as session:
             job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
-            newest = await attempts.recent(session, request.job_id, 1)
-        if newest and newest[0].number > max(request.number, request.known):
-            async with self._services.database.read() as session:
-                ended = await commands.last_ended(session, request.job_id)
-            return c.Seen(newest=forgotten(newest[0], job, ended))
+            if await attempts.last_number(session, job.id) > max(request.number, request.known):
+                return c.Seen(newest=await forgotten(session, job))
         checked = await self._checked(request, attempt, cluster)
         async with self._services.database.read() as session:
             policy = SavepointPolicy.model_validate(job.savepoints or {})

@@ -18,7 +18,7 @@ from services import Services
 from services.effective import effective_config
 from settings import clock, waits
 from store import attempts, commands, jobs
-from store.database import Taken
+from store.database import Session, Taken
 from store.record import UnknownJob, apply
 from store.tables import Attempt, Job
 
@@ -147,17 +147,15 @@ class Recorder:
     async def _conflict(self, request: c.OpenAttempt) -> c.Opened:
         """The workflow has forgotten attempts: Temporal was restored from a backup, or the workflow was reset."""
         async with self._services.database.read() as session:
-            newest = (await attempts.recent(session, request.job_id, 1))[0]
             job = await jobs.by_id(session, request.job_id)
-            ended = await commands.last_ended(session, request.job_id)
-        if job is None:
-            raise self._unknown(request.job_id)
-        return forgotten(newest, job, ended)
+            if job is None:
+                raise self._unknown(request.job_id)
+            return await forgotten(session, job)
 
 
-def forgotten(newest: Attempt, job: Job, last_command: int) -> c.Opened:
-    """What a workflow is told that does not know the newest attempt of its job; `last_command` is the number of the
-    newest that has ended."""
+async def forgotten(session: Session, job: Job) -> c.Opened:
+    """What a workflow is told that does not know the newest attempt of its job."""
+    newest = (await attempts.recent(session, job.id, 1))[0]
     return c.Opened(
         conflict=True,
         number=newest.number,
@@ -165,7 +163,7 @@ def forgotten(newest: Attempt, job: Job, last_command: int) -> c.Opened:
         version=newest.version,
         ended=newest.ended_at is not None,
         revision=job.revision,
-        commands=last_command,
+        commands=await commands.last_ended(session, job.id),
     )
 
 

@@ -260,8 +260,8 @@ class Observer:
         recovery schedule would do so within its interval. Jobs without news are left to that."""
         try:
             async with self._services.database.read() as session:
-                job = await jobs.by_id(session, job_id)
-                if job is None or not jobs.has_lived(job):
+                job = await jobs.lived_by_id(session, job_id)
+                if job is None:
                     return
                 cluster = await clusters.get(session, job.cluster)
             await start_job(self._services, job, cluster)

@@ -51,11 +51,8 @@ async def gather(services: Services, job_id: str) -> Found:
         rows = [row for row in await attempts.points(session, job_id) if row.attempt not in without]
         # Their files may be there yet, while Flink deletes them one by one.
         going = await attempts.taken_away(session, job_id, clock.now() - 2 * timedelta(seconds=waits.DISPOSE_SECONDS))
-    try:
-        if (forgotten := await _forgotten(cluster, job_id, last[0] if last else None)) is not None:
-            return Found(points=[], unread=forgotten)
-    except Unreachable as error:
-        return Found(points=[], unread=error.message)
+    if (forgotten := await _forgotten(cluster, job_id, last[0] if last else None)) is not None:
+        return Found(points=[], unread=forgotten)
     unread: str | None = None
     by_path: dict[str, tuple[PointSeen, Attempt]] = {}
     for attempt in recent:
@@ -162,7 +159,7 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
     """From the files always; from Flink while the attempt has not been seen to end."""
     base = checkpoint_directory(cluster.state_dir, attempt.job_id)
     on_disk = await state_files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
-    savepoints = f"{cluster.state_dir.rstrip('/')}/{attempt.job_id}/savepoints"
+    savepoints = savepoint_root(cluster.state_dir, attempt.job_id)
     saved = await state_files.scan(savepoints, RestoreKind.SAVEPOINT, inner=f"{attempt.number}-")
     on_disk += [point for point in saved if _is_of(point.path, attempt)]
     if attempt.ended_at is None:
@@ -184,17 +181,20 @@ def _is_of(savepoint: str, attempt: Attempt) -> bool:
 
 async def _forgotten(cluster: Cluster, job_id: str, newest: Attempt | None) -> str | None:
     """Why nothing can be said of a job's restore points: there are savepoints of attempts after the `newest` that is
-    written down. Those from before it began do not count: whoever started it then knew of them. Raises
-    `Unreachable`."""
+    written down, or that cannot be told. Those from before it began do not count: whoever started it then knew of
+    them."""
     root, last = savepoint_root(cluster.state_dir, job_id), newest.number if newest else 0
-    for name in await state_files.names(root):
-        number = name.partition("-")[0]
-        if not number.isdecimal() or int(number) <= last:
-            continue
-        if newest is None or await state_files.changed_at(f"{root}/{name}") > newest.started_at:
-            break
-    else:
-        return None
+    try:
+        for name in await state_files.names(root):
+            number = name.partition("-")[0]
+            if not number.isdecimal() or int(number) <= last:
+                continue
+            if newest is None or await state_files.changed_at(f"{root}/{name}") > newest.started_at:
+                break
+        else:
+            return None
+    except Unreachable as error:
+        return error.message
     return (
         f"{root} has savepoints of attempt {number}, and the newest attempt that is written down is {last}: "
         'was the database restored from a backup? A start with restore {"mode": "point", "point": PATH} goes on from '

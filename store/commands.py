@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
 from core.jobs.commands import AskedCommand
 from core.jobs.states import COMMAND_ENDED, CommandState
 from store import paging
+from store.overdue import overdue
 from store.tables import Command, Job, LogLine
 
 _COLUMNS = AskedCommand.model_fields.keys() & Command.__table__.columns.keys()
@@ -90,13 +91,12 @@ async def refuse(session: AsyncSession, command_id: str, *, at: datetime, error:
 
 
 async def undelivered(session: AsyncSession, now: datetime, age: timedelta) -> Sequence[tuple[Command, Job]]:
-    """Commands that are still PENDING although they were sent `age` ago, in order. Also those that were sent as long
-    after `now`: the clock that it was read from has been set back, and would wait for them."""
-    old = or_(Command.created_at < now - age, Command.created_at > now + age)
+    """Commands that are still PENDING although they were sent `age` ago, in order."""
+    is_overdue = overdue(Command.created_at, now, age)
     query = (
         select(Command, Job)
         .join(Job, Job.id == Command.job_id)
-        .where(Command.state == CommandState.PENDING.value, old, Job.deleted_at.is_(None))
+        .where(Command.state == CommandState.PENDING.value, is_overdue, Job.deleted_at.is_(None))
         .order_by(Command.created_at)
     )
     return [(c, j) for c, j in (await session.execute(query)).all()]

@@ -15,6 +15,7 @@ from core.errors import InvalidInput, NotFound
 from core.jobs.condition import kind
 from core.names import old_job_workflow_id
 from store import paging
+from store.overdue import overdue
 from store.tables import Attempt, Command, Event, Job, Project, SqlTest, Version
 
 SORTS: dict[str, tuple[Any, type]] = {
@@ -225,10 +226,8 @@ async def keep(session: AsyncSession, job_id: str, begun: datetime) -> None:
 
 
 async def deleting(session: AsyncSession, now: datetime, age: timedelta) -> Sequence[Job]:
-    """Jobs whose deletion was begun `age` ago, and neither finished nor taken back. Also those for which it was begun
-    as long after `now`: the clock that it was read from has been set back, and would wait for them."""
-    old = or_(Job.deleting_at < now - age, Job.deleting_at > now + age)
-    query = select(Job).where(old, Job.deleted_at.is_(None)).order_by(Job.deleting_at)
+    """Jobs whose deletion was begun `age` ago, and neither finished nor taken back."""
+    query = select(Job).where(overdue(Job.deleting_at, now, age), Job.deleted_at.is_(None)).order_by(Job.deleting_at)
     return (await session.scalars(query)).all()
 
 
@@ -245,9 +244,9 @@ def _lived() -> Any:
     return and_(Job.deleted_at.is_(None), Job.deleting_at.is_(None), Job.revision > 0)
 
 
-def has_lived(job: Job) -> bool:
-    """Whether a job ought to have a workflow."""
-    return job.deleted_at is None and job.deleting_at is None and job.revision > 0
+async def lived_by_id(session: AsyncSession, job_id: str) -> Job | None:
+    """A job, if it ought to have a workflow."""
+    return (await session.scalars(select(Job).where(Job.id == job_id, _lived()))).one_or_none()
 
 
 async def count_lived(session: AsyncSession) -> int:

@@ -10,40 +10,9 @@ import pytest
 
 from tests.simulation.story import invent, play, told
 
-SEEDS = (
-    7,
-    11,
-    1,
-    91,
-    84,
-    74,
-    82,
-    19,
-    92,
-    83,
-    76,
-    16,
-    8,
-    5,
-    13,
-    88,
-    93,
-    78,
-    3,
-    9,
-    89,
-    94,
-    72,
-    77,
-    20,
-    86,
-    71,
-    439,
-    210,
-    345,
-    101,
-    166,
-)
+_SEEDS = """7 11 1 91 84 74 82 19 92 83 76 16 8 5 13 88 93 78 3 9
+89 94 72 77 20 86 71 439 210 345 101 166"""
+SEEDS = [int(seed) for seed in _SEEDS.split()]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

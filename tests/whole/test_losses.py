@@ -30,6 +30,24 @@ def change(penstock: Penstock, statement: str, *values: Any) -> None:
     penstock.world.store.db.execute(statement, values)
 
 
+_OF_A_JOB = ("state", "reason", "revision", "current_attempt", "snapshot")
+
+
+def kept_of(penstock: Penstock, name: str) -> Any:
+    """What a backup of the database has of a job after its first attempt: for `restored`."""
+    return penstock.world.row(f"SELECT {', '.join(_OF_A_JOB)} FROM jobs WHERE name = ?", name)
+
+
+def restored(penstock: Penstock, name: str, kept: Any) -> None:
+    """The database is as it was when it was `kept`, and Temporal is empty: later attempts are written down nowhere."""
+    penstock.world.temporal.lose(workflow(penstock, name))
+    change(penstock, f"UPDATE jobs SET {' = ?, '.join(_OF_A_JOB)} = ? WHERE name = ?", *kept, name)
+    change(penstock, "PRAGMA foreign_keys = OFF")
+    for table, key in (("restore_points", "attempt"), ("attempts", "number")):
+        change(penstock, f"DELETE FROM {table} WHERE {key} > 1 AND job_id = ?", penstock.job(name)["id"])
+    recover(penstock, name)
+
+
 def written_down(penstock: Penstock, name: str) -> None:
     """Let time go on until the attempt of a start is written down, and no longer."""
     id_ = penstock.job(name)["id"]
@@ -177,21 +195,13 @@ class TestWorkflows:
         penstock.running("older")
         penstock.wait(15)
         penstock.done("older", "pause")
-        columns = "state, reason, revision, current_attempt, snapshot"
-        kept = penstock.world.row(f"SELECT {columns} FROM jobs WHERE name = 'older'")
+        kept = kept_of(penstock, "older")
         for _ in range(2):
             penstock.done("older", "start")
             penstock.wait(15)
             penstock.done("older", "pause")
         newest = penstock.job("older")["reason"].rpartition(" ")[2]
-        penstock.world.temporal.lose(workflow(penstock, "older"))
-        set_back = ", ".join(f"{column} = ?" for column in columns.split(", "))
-        change(penstock, f"UPDATE jobs SET {set_back} WHERE name = 'older'", *kept)
-        change(penstock, "PRAGMA foreign_keys = OFF")
-        for table in ("restore_points", "attempts"):
-            key = "attempt" if table == "restore_points" else "number"
-            change(penstock, f"DELETE FROM {table} WHERE {key} > 1 AND job_id = ?", penstock.job("older")["id"])
-        recover(penstock, "older")
+        restored(penstock, "older", kept)
         done = penstock.do("older", "start")
         assert (done["state"], "has savepoints of attempt" in done["error"]) == ("FAILED", True), done
         restore = {"mode": "point", "point": newest, "accept_unknown_state": True}
@@ -208,19 +218,11 @@ class TestWorkflows:
         penstock.running("rewound")
         penstock.wait(15)
         penstock.done("rewound", "pause")
-        columns = "state, reason, revision, current_attempt, snapshot"
-        kept = penstock.world.row(f"SELECT {columns} FROM jobs WHERE name = 'rewound'")
+        kept = kept_of(penstock, "rewound")
         penstock.done("rewound", "start")
         penstock.wait(30)
         runs = penstock.job("rewound")["current_attempt"]["flink_job_id"]
-        penstock.world.temporal.lose(workflow(penstock, "rewound"))
-        set_back = ", ".join(f"{column} = ?" for column in columns.split(", "))
-        change(penstock, f"UPDATE jobs SET {set_back} WHERE name = 'rewound'", *kept)
-        change(penstock, "PRAGMA foreign_keys = OFF")
-        for table in ("restore_points", "attempts"):
-            key = "attempt" if table == "restore_points" else "number"
-            change(penstock, f"DELETE FROM {table} WHERE {key} = 2 AND job_id = ?", penstock.job("rewound")["id"])
-        recover(penstock, "rewound")
+        restored(penstock, "rewound", kept)
         done = penstock.do("rewound", "start")
         assert (done["state"], done["error_code"]) == ("FAILED", "unknown_attempt_alive"), done
         assert runs in done["error"]
