@@ -12,7 +12,7 @@ LOOPS = (
     "SET 'execution.checkpointing.interval' = '1 h';\nSET 'restart-strategy.type' = 'fixed-delay';\n"
     "SET 'restart-strategy.fixed-delay.attempts' = '2147483647';\nSET 'restart-strategy.fixed-delay.delay' = '1 s';\n"
     "CREATE TABLE src (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '20', "
-    "'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '100000');\n"
+    "'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '20000');\n"
     f"{PRINT}\nINSERT INTO sink SELECT 1 / (60 - id) FROM src;"
 )
 OFF = {"max_engine_restarts": 0}

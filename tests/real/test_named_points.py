@@ -28,7 +28,7 @@ class Sums:
         self.stack, self.small, self.big = stack, f"S{uuid.uuid4().hex[:8]}", f"B{uuid.uuid4().hex[:8]}"
         head = f"""SET 'execution.checkpointing.interval' = '1 h';
 CREATE TABLE src (id BIGINT, v BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '20',
-  'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '1000000',
+  'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '20000',
   'fields.v.min' = '1', 'fields.v.max' = '2');
 CREATE TABLE a (k BIGINT, s BIGINT) WITH ('connector' = 'print', 'print-identifier' = '{self.small}');
 CREATE TABLE b (k BIGINT, s BIGINT) WITH ('connector' = 'print', 'print-identifier' = '{self.big}');

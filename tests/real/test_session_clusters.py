@@ -332,7 +332,7 @@ def test_what_penstock_runs_is_not_changed_by_hand(stack: Stack, studio: Studio)
 COUNTED = """SET 'execution.checkpointing.interval' = '1 s';
 SET 'parallelism.default' = '1';
 CREATE TABLE src (id BIGINT, ts AS TO_TIMESTAMP_LTZ(id, 3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen',
-  'rows-per-second' = '20', 'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '1000000');
+  'rows-per-second' = '20', 'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '20000');
 CREATE TABLE counted (id BIGINT, n BIGINT) WITH ('connector' = 'print', 'print-identifier' = 'counted');
 INSERT INTO counted SELECT id, COUNT(*) OVER (PARTITION BY MOD(id, 1) ORDER BY ts) FROM src;
 """

@@ -129,3 +129,22 @@ class TestRestartsThatCannotBeMade:
         penstock.until(lambda: penstock.state("patient") == "RUNNING")
         assert penstock.job("patient")["current_attempt"]["number"] >= 2
         penstock.done("patient", "kill")
+
+
+class TestStopsThatDoNotArrive:
+    """The way to Flink swallows what is sent there, until after the command has ended: what was told to stop runs on."""
+
+    @pytest.mark.parametrize(("kind", "words"), [("pause", "the stop is forgotten"), ("kill", "the cancel did not")])
+    def test_it_is_seen_to_run_on(self, penstock: Penstock, kind: str, words: str):
+        name = f"unheard-{kind}"
+        penstock.running(name)
+        penstock.wait(15)
+        endpoint = penstock.world.network.endpoints["http://flink-a:8081"]
+        sent = penstock.send(name, kind)
+        endpoint.mode = "hang"
+        ended = penstock.ended(name, sent["number"])
+        assert ended["state"] == "FAILED", ended
+        endpoint.mode = "ok"
+        penstock.until(lambda: words in timeline(penstock, name))
+        assert penstock.state(name) == "RUNNING"
+        penstock.done(name, "kill")

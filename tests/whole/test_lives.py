@@ -289,6 +289,15 @@ class TestPoints:
 
 
 class TestBuilds:
+    def test_a_class_that_is_not_in_the_jar_is_told_before_anything_is_stopped(self, penstock: Penstock, repo: Path):
+        penstock.running("classy", jar(repo, "classy"))
+        two = version(penstock, "classy", {**jar(repo, "classy"), "entry_class": "org.example.Absent"})
+        done = penstock.do("classy", "resubmit", version=two, restore=NEWEST)
+        assert (done["state"], done["error_code"]) == ("FAILED", "entry_class_not_found")
+        assert "The class org.example.Absent is not in the jar that was built" in done["error"]
+        assert penstock.state("classy") == "RUNNING"
+        assert penstock.job("classy")["current_attempt"]["number"] == 1
+
     def test_a_commit_is_built_once(self, penstock: Penstock, repo: Path):
         penstock.create("twin-1", jar(repo, "twin-1"))
         penstock.create("twin-2", jar(repo, "twin-2"))

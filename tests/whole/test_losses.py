@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest import mock
 
+from activities.recovery import _Run
 from core.jobs.states import JobState
+from store import clusters
 from tests.whole.penstock import Penstock
 
 EXPIRY = 3600.0
@@ -291,6 +294,30 @@ class TestRecovery:
         (found,) = recover(penstock, id_)
         assert (found["what"], found["done"]) == ("a watch runs whose cluster is gone", True)
         penstock.world.temporal.lose(id_)
+
+    def test_a_watch_whose_cluster_is_registered_again_meanwhile_is_left_alone(self, penstock: Penstock):
+        """Between the look and the mend: no more than a double of the look gets between them."""
+        id_ = next(i for i in penstock.world.temporal.running if i.startswith("cluster-") and i.endswith(":a"))
+        penstock.wait(10)  # until it is listed
+        look, none_at_first = _Run._watches, iter([True])
+
+        async def watches(run: _Run) -> dict[str, str]:
+            return {} if next(none_at_first, False) else await look(run)
+
+        with mock.patch.object(_Run, "_watches", watches):
+            (found,) = recover(penstock, id_)
+        assert (found["done"], "has been registered again" in found["what"]) == (True, True)
+        assert id_ in penstock.world.temporal.running
+
+    def test_a_step_that_fails_is_told_and_the_others_are_taken(self, penstock: Penstock):
+        penstock.running("others")
+        penstock.world.temporal.lose(workflow(penstock, "others"))
+        with mock.patch.object(clusters, "all_", side_effect=OSError("disk I/O error")):
+            found = recover(penstock, "")
+        (failed,) = [f for f in found if f["kind"] == "recovery"]
+        assert (failed["subject"], failed["safe"], failed["done"]) == ("watches", False, False)
+        assert "could not look at watches: disk I/O error" in failed["what"]
+        assert [f["done"] for f in found if "others" in f["subject"]] == [True]
 
     def test_an_attempt_that_was_not_seen_to_end_while_its_job_rests(self, penstock: Penstock):
         """Nothing is mended: only a person can tell whether it still runs."""
