@@ -153,9 +153,15 @@ async def tell_jobs(
     session: AsyncSession, cluster: Cluster, jobs: Sequence[Mapping[str, Any]], now: datetime, *, back: bool
 ) -> None:
     """One line on the timeline of each job with a living attempt on a cluster that cannot be asked; another
-    when it can be asked again (`back`). `jobs` are rows of `attempts.open_on`."""
+    when it can be asked again (`back`). `jobs` are rows of `attempts.open_on`. Several processes look at a cluster: that
+    it cannot be asked is not told once another one has had an answer."""
     since = cluster.unreachable_since
-    assert since is not None
+    if since is None:
+        return
+    if not back:
+        away = update(Cluster).where(Cluster.name == cluster.name, Cluster.unreachable_since.is_not(None))
+        if (await session.execute(away.values(cannot_tell_at=now).returning(Cluster.name))).first() is None:
+            return
     seconds = int((now - since).total_seconds())
     words = (
         f"{cluster.name} answers again, after {seconds} s"
@@ -176,5 +182,3 @@ async def tell_jobs(
     ]
     if rows:
         await session.execute(insert(Event), rows)
-    if not back:
-        await session.execute(update(Cluster).where(Cluster.name == cluster.name).values(cannot_tell_at=now))

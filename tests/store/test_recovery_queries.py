@@ -188,6 +188,27 @@ async def test_a_silent_cluster_is_told_once_to_each_of_its_jobs(database: Datab
             assert "90 s" in events[1].message
 
 
+async def test_a_cluster_that_has_answered_somebody_else_meanwhile_is_not_told_to_be_silent(database: Database):
+    """The API asked long ago, and has had no answer; a worker has had one since. Were that told, no look at this
+    cluster would succeed any more."""
+    job = await add_job(database, "j")
+    await add_attempt(database, job, 1)
+    async with database.write() as session:
+        await clusters.did_not_answer(session, "local", T0, "refused")
+    async with database.read() as session:
+        cluster, rows = await clusters.get(session, "local"), await attempts.open_on(session, "local")
+    async with database.write() as session:
+        await clusters.answered(session, "local", T0 + timedelta(seconds=80), None)
+    async with database.write() as session:
+        await clusters.tell_jobs(session, cluster, rows, T0 + timedelta(seconds=90), back=False)
+    async with database.write() as session:
+        now = await clusters.get(session, "local")
+        assert (now.unreachable_since, now.cannot_tell_at) == (None, None)
+        assert (await attempts.events(session, job.id, limit=10, cursor=None))[0] == []
+        now.cannot_tell_at = T0  # as earlier code has left it
+        await clusters.tell_jobs(session, now, rows, T0 + timedelta(seconds=120), back=True)
+
+
 async def test_what_is_in_use_is_known_over_all_jobs(database: Database):
     job, other = await add_job(database, "j"), await add_job(database, "other")
     points = [
