@@ -279,12 +279,13 @@ class RetainIn(AttemptIn):
 
 class Retained(BaseModel):
     """Paths that were deleted; `refused` says what was left alone, and why. `checkpoints` are folders of checkpoints,
-    by the attempt that wrote them."""
+    by the attempt that wrote them. `more`: not all that is to be deleted is, so that what else is due gets its turn."""
 
     deleted: list[str] = []
     half_written: list[str] = []
     refused: list[str] = []
     checkpoints: dict[int, str] = {}
+    more: bool = False
 
 
 class AdoptIn(BaseModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from temporalio import workflow
+
 from activities import contracts as c
 from core.jobs.commands import CommandRequest
 from core.jobs.restore import Basis
@@ -31,7 +33,8 @@ class Adoption:
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         flink_job_id = str(command.flink_job_id)
         if s.attempt is None or s.attempt.flink_job_id != flink_job_id:
-            await self._predecessor.settle()
+            # What it has become of the attempt before counts where this one cannot be taken over.
+            await self._predecessor.settle(going_on=not workflow.patched("adoption-settles"))
         argument = c.AdoptIn(job_id=s.job_id, flink_job_id=flink_job_id, command_id=command.id)
         with context.may_leave():
             answer = await calls.adoptable(argument)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from temporalio import workflow
+
+from core.jobs import blocked
 from core.jobs.commands import CommandRequest
 from core.jobs.observations import Intent, killed
-from core.jobs.restore import Basis
+from core.jobs.restore import Basis, Missing, RestoreRequest, choose
 from core.jobs.states import CommandKind, JobState
 from workflows import calls
 from workflows.adoption import Adoption
@@ -65,13 +68,16 @@ class Commands:
                 raise Failed(f"It was not paused: {s.reason}", "ended_otherwise")
             return
         gathered = await self._restore_points.gather()
-        if gathered.error or not gathered.points:
+        newest = gathered.points[0].path if gathered.points else None
+        if workflow.patched("paused-with-what-goes-on"):
+            choice = choose(RestoreRequest(mode="newest"), gathered.points, s.lineage, asked=False, without=s.unusable)
+            newest = None if isinstance(choice, Missing) else choice.path
+        if gathered.error or newest is None:
             raise Failed(
                 gathered.error or "It is not running, and it has no restore point to be paused with.",
                 "nothing_to_keep",
             )
         s.restart_at = None
-        newest = gathered.points[0].path
         words = f"stopped while it waited for a restart; its state is in {newest}"
         context.journal.set_state(JobState.PAUSED, words)
 
@@ -107,6 +113,11 @@ class Commands:
         if command.kind is CommandKind.KILL:
             s.basis = Basis.DECIDE
             self._context.journal.set_state(JobState.KILLED, killed(s.stateless))
+            return
+        if not s.was_to_go_on() and s.attempt is not None and workflow.patched("set-aside-for-another"):
+            point = command.restore.point if command.restore is not None else None
+            about = f"{command.kind.value} (command {command.number})"
+            self._context.journal.block(blocked.without_successor(s.attempt.number, about, point, []))
             return
         self._policy.apply(
             f"its workflow was lost after {command.kind.value} had ended it, and before the next attempt"

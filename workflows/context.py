@@ -10,7 +10,7 @@ from temporalio import workflow
 
 from activities import contracts as c
 from core.jobs.blocked import Blocked
-from core.jobs.snapshot import AttemptSnapshot, JobSnapshot
+from core.jobs.snapshot import AttemptSnapshot, JobSnapshot, StopSnapshot
 from core.jobs.states import CommandKind
 from workflows.failure import Failed, Interrupted, NoAttempt
 from workflows.journal import Journal
@@ -71,6 +71,14 @@ class JobContext:
             yield
         finally:
             self.interruptible = False
+
+    async def intends(self, stop: StopSnapshot) -> None:
+        """A stop or a cancel is about to be sent, and is written down first: were this workflow lost while it is on its
+        way, the end that comes of it would be taken for one that nobody asked for."""
+        self.snapshot.stop = stop
+        if workflow.patched("a-stop-is-written-down-first"):
+            stop.at = workflow.now()
+            await self.journal.write("it is told to end")
 
     def asked_at(self, sequence: int) -> None:
         """Note when the cluster was asked. A worker whose clock was set ahead has seen nothing of the future: were that

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NoReturn
 
@@ -96,11 +96,9 @@ class Deployment:
                 await journal.write_owed("restarted")
         except Failed as failure:
             if s.state is JobState.DEPLOY_FAILED:
-                if failure.code in PUT_OFF:
-                    # Cluster or files are away and nothing was sent: this was no restart. Wait for them.
+                if failure.code in PUT_OFF:  # this was no restart
                     s.restarts = s.restarts[:-1]
-                    s.restart_at = workflow.now() + RETRY_UNREACHABLE
-                    journal.set_state(JobState.RESTARTING, failure.message)
+                    self._wait_for_parts(failure)
                 else:
                     self._policy.apply(failure.message)
                 await journal.write("restart failed")
@@ -109,11 +107,28 @@ class Deployment:
                 journal.set_state(JobState.RESTARTING, failure.message)
                 await journal.write("restart put off")
 
+    def put_off(self, failure: Failed) -> bool:
+        """A restart that a person asked for has failed, because cluster or files are away and nothing was sent: a job
+        that ran, or was to be restarted, is kept alive as it was before. False where it failed for something else."""
+        s = self._context.snapshot
+        away = s.state is JobState.DEPLOY_FAILED and failure.code in PUT_OFF
+        if not away or not s.policy.enabled or not workflow.patched("a-persons-restart-is-put-off"):
+            return False
+        self._wait_for_parts(failure)
+        return True
+
+    def _wait_for_parts(self, failure: Failed) -> None:
+        self._context.snapshot.restart_at = workflow.now() + RETRY_UNREACHABLE
+        self._context.journal.set_state(JobState.RESTARTING, failure.message)
+
     async def start(self, new: NewAttempt) -> None:
         """Start an attempt. Ends with the job RUNNING, FINISHED, DEPLOYED (accepted and not running yet) or RESTARTING;
         raises `Failed` with the job DEPLOY_FAILED, BLOCKED or as it was."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
+        was_fresh = s.basis is Basis.FRESH
         await self._predecessor.settle()
+        if was_fresh and s.basis is not Basis.FRESH and not new.explicit and not s.stateless:
+            new = replace(new, restore=RestoreRequest(mode="newest"))  # the first attempt ran, unseen
         journal.set_state(JobState.DEPLOYING, new.cause)
         built = new.built or await self._programs.get(new.version, new.kind, new.repeat)
         repeat = new.repeat or self._programs.attempt_to_repeat(new.version, new.kind)
@@ -280,7 +295,7 @@ class Deployment:
         """Flink would try to restore it for ever, or it does not run from the state that was asked for. It has just
         been started, so ending it loses nothing."""
         context, s = self._context, self._context.snapshot
-        s.stop = StopSnapshot(intent=Intent.ABANDON, trouble=trouble, why=why, at=workflow.now())
+        await context.intends(StopSnapshot(intent=Intent.ABANDON, trouble=trouble, why=why, at=workflow.now()))
         stopped = await calls.cancel(context.attempt_in())
         if stopped.state is None:
             words = f"its restore fails ({why}), and it cannot be told whether it was cancelled"

@@ -62,6 +62,8 @@ class Endings:
         ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         attempt.ended, s.stop = True, None
+        if s.basis is Basis.FRESH and workflow.patched("ran-after-all"):
+            s.basis = Basis.NEWEST
         if ending.job in (JobState.KILLED, JobState.FINISHED) and cancelled is None:
             s.basis = Basis.DECIDE
         number = attempt.number

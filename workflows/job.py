@@ -181,7 +181,8 @@ class JobWorkflow:
             if (workflow.info().is_continue_as_new_suggested() or outdated) and not self._retired:
                 await self._journal.written()
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(renewed(self._s))
+                if not self._retired:  # meanwhile
+                    workflow.continue_as_new(renewed(self._s))
         await self._journal.written()
         await workflow.wait_condition(workflow.all_handlers_finished)
 

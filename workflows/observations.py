@@ -91,8 +91,8 @@ class Observations:
         """Its engine would restart it for ever: that is a failure, and the restart policy answers it. A cancel keeps
         the checkpoints, and it has completed none that it could go on from by itself."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
-        s.stop = StopSnapshot(intent=Intent.ABANDON, why=why, at=workflow.now(), unstable=True)
         journal.note("attempt", f"{why}; it is ended, and the restart policy goes on")
+        await context.intends(StopSnapshot(intent=Intent.ABANDON, why=why, at=workflow.now(), unstable=True))
         journal.flush()
         stopped = await calls.cancel(context.attempt_in())
         if stopped.state is None:

@@ -61,12 +61,13 @@ class Savepoints:
             raise
 
     async def retain(self) -> None:
-        """Delete what the savepoint policy does not keep."""
+        """Delete what the savepoint policy does not keep, or some of it: then the rest is due, behind what else is."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         s.retain_due = False
         if s.attempt is None:
             return
         done = await calls.retain(c.RetainIn(**context.attempt_in().model_dump(), policy=s.savepoints))
+        s.retain_due = s.retain_due or done.more
         for path in done.deleted:
             journal.note("savepoint", f"deleted savepoint {path}: older than the policy keeps", path=path)
         for path in done.half_written:

@@ -18,6 +18,9 @@ from workflows.restore_points import RestorePoints
 from workflows.rollback import Rollback, WayBack
 from workflows.stops import Stops
 
+GOING_ON = (JobState.RUNNING, JobState.DEPLOYED, JobState.RESTARTING)
+PUT_OFF_WORDS = "Nothing of it runs now; the restart policy tries again until its parts answer."
+
 
 class Starting:
     """Ends what runs, and starts what is asked for."""
@@ -47,6 +50,8 @@ class Starting:
         context, s = self._context, self._context.snapshot
         version = command.version or s.version
         restore = self._restore_of(command, version)
+        as_before = version == s.version and (restore.mode == "newest" or s.stateless)
+        goes_on = as_before and s.state in GOING_ON
         s.restart_at = None
         built: c.Built | None = None
         way_back: WayBack | None = None
@@ -76,6 +81,8 @@ class Starting:
         except Failed as failure:
             may_live = s.state is JobState.BLOCKED and context.is_live()
             if command.rollback_within is None or way_back is None or may_live:
+                if goes_on and self._deployment.put_off(failure):
+                    raise Failed(f"{failure.message} {PUT_OFF_WORDS}", failure.code) from failure
                 raise
             await self._rollback.roll_back(way_back, version, failure.message)
         if command.rollback_within is not None and way_back is not None:
@@ -104,7 +111,7 @@ class Starting:
         if restore.mode == "point" and context.since(1):
             await self._restore_points.check_named(restore)
         if restore.mode != "newest" and command.rollback_within is None:
-            await self._stops.cancel(Intent.REPLACE)
+            await self._stops.cancel(Intent.REPLACE, point=restore.point)
             return None
         stopped = context.attempt
         savepoint = await self._stops.stop(Intent.REPLACE)

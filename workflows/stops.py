@@ -36,19 +36,20 @@ class Stops:
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         trigger, directory = self._savepoints.new_trigger()
         before = s.stop.cancelled_for if s.stop is not None else None
-        s.stop = StopSnapshot(
+        stop = StopSnapshot(
             intent=intent,
             trigger_id=trigger,
             directory=directory,
             successor=self._successor(intent),  # for whoever sees the end when this step has not
             cancelled_for=before,
         )
+        await context.intends(stop)
         argument = c.TriggerIn(**context.attempt_in().model_dump(), trigger_id=trigger, directory=directory)
         with context.may_leave():
             stopped = await calls.stop(argument)
         context.asked_at(stopped.sequence)
         if context.since(1):
-            s.stop.at = workflow.now()
+            stop.at = workflow.now()
         points = [stopped.savepoint] if stopped.savepoint else []
         if points:
             self._savepoints.completed(points[0])
@@ -60,11 +61,11 @@ class Stops:
         if stopped.state not in ENDED:
             # A worker that stood still may send it yet: then its savepoint tells an end by us from one by itself.
             late = not points and workflow.patched("a-stop-may-come-late")
-            s.stop = s.stop.model_copy(update={"withdrawn": True, "cancelled_for": None}) if late else None
+            s.stop = stop.model_copy(update={"withdrawn": True, "cancelled_for": None}) if late else None
             await journal.write("not stopped", points=points)
             error = f"{stopped.error or 'It was not stopped and runs on.'} {NO_SAVEPOINT_NEEDED}"
             raise Failed(error, stopped.code or "not_stopped")
-        s.stop.successor = None
+        stop.successor = None
         self._is_replaced(intent)
         await self._endings.end(stopped.state, savepoint=points[0].path if points else None, points=points)
         if intent is Intent.REPLACE and s.state is not JobState.PAUSED:
@@ -74,10 +75,11 @@ class Stops:
     async def cancel(self, intent: Intent, *, point: str | None = None) -> None:
         """Cancel; afterwards the attempt has been seen to end, or `Failed` is raised. With `Intent.REPLACE` another one
         is started then, from `point` if there is one."""
-        context, s = self._context, self._context.snapshot
+        context = self._context
         if context.is_unresolved() and await self._fence.resolve(going_on=True):
             return
-        s.stop = StopSnapshot(intent=Intent.KILL, at=workflow.now(), cancelled_for=self._successor(intent, point))
+        stop = StopSnapshot(intent=Intent.KILL, at=workflow.now(), cancelled_for=self._successor(intent, point))
+        await context.intends(stop)
         context.journal.flush()
         stopped = await calls.cancel(context.attempt_in())
         if stopped.state is None:

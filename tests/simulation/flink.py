@@ -105,6 +105,8 @@ class Job:
     failures: int = 0
     failed_at: list[int] = field(default_factory=list)
     stopping: bool = False
+    stopped: bool = False
+    """It has ended because it was told to stop with a savepoint."""
     doomed: str | None = None
     lost: bool = False
     """Its JobManager is gone, and this one does not know it: only its tasks may still run."""
@@ -497,6 +499,7 @@ class Flink:
         if job.generation != generation:
             return
         trigger.state, trigger.path, trigger.ended_at = "COMPLETED", path, self.loop.time()
+        job.stopped = True
         self._end(job, "FINISHED")
 
     # HTTP -----------------------------------------------------------------------------------

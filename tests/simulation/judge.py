@@ -315,6 +315,16 @@ class Judge:
     def _asked_for(self, job_id: str, name: str, state: str, reason: str) -> None:
         """A job rests only as somebody wanted it since it was last started: nobody cancels anything on the cluster by
         hand here. Not started at all it is only after a start that failed."""
+        if state == "FINISHED":
+            self.looked("what nobody asked for is not done")
+            query = "SELECT a.flink_job_id FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.current_attempt WHERE j.id = ?"
+            current = self.world.row(query, job_id)
+            ended = next((j for j in self.jobs if current and j.id == current[0]), None)
+            if ended is not None and ended.stopped and ended.id not in self.by_hand:
+                self.broken(
+                    "what nobody asked for is not done",
+                    f"{name} is FINISHED ({reason}), and {self.name(ended)} was stopped with a savepoint",
+                )
         starts = "'start', 'restart', 'resubmit', 'adopt'"
         wanted = {"KILLED": "'kill'", "PAUSED": "'pause'", "DEPLOY_FAILED": starts}.get(state)
         if wanted is None:

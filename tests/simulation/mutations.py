@@ -211,6 +211,34 @@ def a_lost_restart_is_given_up() -> None:
     JobSnapshot.was_to_go_on = lambda self: False  # type: ignore[method-assign]
 
 
+def what_ran_unseen_is_no_state() -> None:
+    """A job whose first start failed begins empty, also where its attempt ran, and nobody was told."""
+    from core.jobs.restore import Basis
+    from workflows.endings import Endings
+
+    original = Endings.end
+
+    async def end(self: Endings, *args: Any, **more: Any) -> None:
+        snapshot = self._context.snapshot
+        was_fresh = snapshot.basis is Basis.FRESH
+        await original(self, *args, **more)
+        if was_fresh and snapshot.basis is Basis.NEWEST:
+            snapshot.basis = Basis.FRESH
+
+    Endings.end = end  # type: ignore[method-assign]
+
+
+def a_stop_is_written_down_beside_it() -> None:
+    """What is told to end is written down while it is told, and only where something else is to be written."""
+    from workflows.context import JobContext
+
+    async def intends(self: JobContext, stop: Any) -> None:
+        self.snapshot.stop = stop
+        self.journal.flush()
+
+    JobContext.intends = intends  # type: ignore[method-assign]
+
+
 MUTATIONS = {
     m.put_in.__name__: m
     for m in (
@@ -229,6 +257,8 @@ MUTATIONS = {
         Mutation("16", "the newest point by the clock, across attempts", newest_by_the_clock),
         Mutation("24", "an end for a successor stands for itself", an_end_for_a_successor_stands_for_itself),
         Mutation("25", "a restart whose workflow was lost is given up", a_lost_restart_is_given_up),
+        Mutation("26", "what ran unseen before its start had failed is no state", what_ran_unseen_is_no_state),
+        Mutation("27", "a stop is written down while it is sent", a_stop_is_written_down_beside_it),
         Mutation("16b", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
     )
 }

@@ -895,6 +895,25 @@ def _away_behind_an_end(random: Random) -> Story:
     return Story(tuple(steps), ha=random.random() < 0.3, calm=random.random() < 0.5)
 
 
+def _lost_at_an_end(random: Random) -> Story:
+    """A workflow that is lost around the moment at which it tells an attempt to end, for a command that starts another
+    one or not."""
+    kind = random.choice(["restart", "resubmit", "pause", "kill"])
+    again = {"restart": random.choice(["newest", "point", "none", None]), "resubmit": "newest"}.get(kind)
+    more = {"restore": again} if again else {}
+    which = c.CANCEL if kind == "kill" or again in ("none", "point") else c.STOP
+    lost = timed(step("lose_workflow", 0), Moment(which, later=round(random.uniform(0, 0.5), 3)))
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=random.choice([1, 5]), sql=None),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("command", 0, round(random.uniform(8, 20), 2), kind="savepoint", again=True),
+        lost,
+        step("command", 0, round(random.uniform(3, 12), 2), kind=kind, again=True, **more),
+        step("settle", 0, round(random.uniform(1, 20), 1), most=200, beside=205.0),
+    ]
+    return Story(tuple(steps), ha=random.random() < 0.3, calm=random.random() < 0.7)
+
+
 SKELETONS: list[Callable[[Random], Story]] = [
     _late_loss,
     _clock_between,
@@ -905,6 +924,7 @@ SKELETONS: list[Callable[[Random], Story]] = [
     _start_is_cut_off,
     _workers_die,
     _away_behind_an_end,
+    _lost_at_an_end,
 ]
 
 

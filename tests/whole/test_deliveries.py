@@ -130,6 +130,46 @@ class TestRestartsThatCannotBeMade:
         assert penstock.job("patient")["current_attempt"]["number"] >= 2
         penstock.done("patient", "kill")
 
+    @pytest.mark.parametrize("away", ["cluster", "files"])
+    def test_a_persons_restart_of_a_job_that_waits_is_no_end_of_the_waiting(self, penstock: Penstock, away: str):
+        """It fails for what the policy waits for: the job is kept alive as it was before it was asked for."""
+        name = f"impatient-{away}"
+        penstock.running(name, restart_policy={"initial_backoff": 600, "max_backoff": 600, "jitter": 0})
+        penstock.wait(15)
+        job = penstock.flink_job(name)
+        job.flink.fail(job, "it broke", restarts=False)
+        penstock.until(lambda: penstock.state(name) == "RESTARTING")
+        endpoint = penstock.world.network.endpoints["http://flink-a:8081"]
+        if away == "cluster":
+            endpoint.mode = "refuse"
+        else:
+            penstock.world.disk.broken = "Input/output error"
+        ended = penstock.do(name, "restart")
+        assert (ended["state"], ended["error_code"]) == (
+            "FAILED",
+            "submission_unreachable" if away == "cluster" else "points_unreadable",
+        )
+        assert "the restart policy tries again" in ended["error"]
+        assert penstock.state(name) == "RESTARTING"
+        endpoint.mode, penstock.world.disk.broken = "ok", None
+        penstock.until(lambda: penstock.state(name) == "RUNNING", most=180)
+        penstock.done(name, "kill")
+
+    def test_a_pause_that_waits_for_a_restart_keeps_only_what_a_start_goes_on_from(self, penstock: Penstock):
+        """Restore points from before a start that began empty are no state of what runs now."""
+        penstock.running("given-up", restart_policy={"initial_backoff": 600, "max_backoff": 600, "jitter": 0})
+        penstock.wait(15)
+        penstock.done("given-up", "savepoint")
+        penstock.done("given-up", "kill")
+        penstock.done("given-up", "start", restore={"mode": "none"})
+        job = penstock.flink_job("given-up")
+        job.flink.fail(job, "it broke", restarts=False)
+        penstock.until(lambda: penstock.state("given-up") == "RESTARTING")
+        ended = penstock.do("given-up", "pause")
+        assert (ended["state"], ended["error_code"]) == ("FAILED", "nothing_to_keep")
+        assert penstock.state("given-up") == "RESTARTING"
+        penstock.done("given-up", "kill")
+
 
 class TestStopsThatDoNotArrive:
     """The way to Flink swallows what is sent there, until after the command has ended: what was told to stop runs on."""
@@ -148,3 +188,26 @@ class TestStopsThatDoNotArrive:
         penstock.until(lambda: words in timeline(penstock, name))
         assert penstock.state(name) == "RUNNING"
         penstock.done(name, "kill")
+
+
+class TestStartsWithoutAnAnswer:
+    def test_a_first_attempt_that_ran_unseen_is_gone_on_from(self, penstock: Penstock):
+        """Its start had no answer and failed; meanwhile it ran, and its JobManager died. What it came to is state."""
+        penstock.create("unseen")
+        sent = penstock.send("unseen", "start")
+        flink, endpoints = penstock.world.flinks[0], penstock.world.network.endpoints
+        id_ = penstock.job("unseen")["id"]
+        while not (jobs := [j for j in flink.jobs.values() if j.owner == id_]):
+            penstock.wait(0.0005)
+        for url in ("http://flink-a:8081", "http://gateway-a:8083"):
+            endpoints[url].mode = "drop"
+        penstock.until(lambda: len(jobs[0].points) > 2)
+        flink.kill()
+        assert penstock.ended("unseen", sent["number"])["error_code"] == "submission_unclear"
+        for url in ("http://flink-a:8081", "http://gateway-a:8083"):
+            endpoints[url].mode = "ok"
+        assert penstock.job("unseen")["blocked"]["code"] == "submission_unclear"
+        penstock.done("unseen", "restart")
+        attempt = penstock.job("unseen")["current_attempt"]
+        assert (attempt["number"], f"{jobs[0].id}/chk-" in attempt["restored_from"]) == (2, True)
+        penstock.done("unseen", "kill")

@@ -6,10 +6,12 @@ import json
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from activities.recovery import _Run
 from core.jobs.states import JobState
 from store import clusters
-from tests.whole.penstock import Penstock
+from tests.whole.penstock import Penstock, repository
 
 EXPIRY = 3600.0
 
@@ -22,6 +24,11 @@ def recover(penstock: Penstock, subject: str, **more: Any) -> list[dict[str, Any
     """What the recovery finds that has `subject` in what it is about."""
     found = penstock.ok("POST", "/recovery", json=more)["findings"]
     return [f for f in found if subject in f["subject"]]
+
+
+def restore_points(penstock: Penstock, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = penstock.ok("GET", f"/jobs/default:{name}/restore-points")["items"]
+    return found
 
 
 def workflow(penstock: Penstock, name: str) -> str:
@@ -73,7 +80,8 @@ class TestWorkflows:
         penstock.done("middle", "kill")
 
     def test_one_that_is_lost_between_two_attempts(self, penstock: Penstock):
-        """A restart had ended the attempt, and the next one was never made: the restart policy goes on."""
+        """A restart had ended the attempt, and the next one, which was to begin empty, was never made: nobody else
+        decides whether the state that was set aside is taken up again."""
         for n in range(10):  # the next attempt may follow at once: then another job is tried
             name = f"between-{n}"
             penstock.running(name)
@@ -89,9 +97,39 @@ class TestWorkflows:
         recover(penstock, name)
         ended = penstock.ended(name, sent["number"])
         assert (ended["state"], ended["error_code"]) == ("FAILED", "workflow_lost")
-        penstock.until(lambda: penstock.state(name) == "RUNNING")
+        job = penstock.job(name)
+        assert (job["state"], job["blocked"]["code"]) == ("BLOCKED", "cancelled_for_command")
+        penstock.done(name, "start", restore={"mode": "newest"})
         assert penstock.job(name)["current_attempt"]["number"] == 2
-        assert "its workflow was lost after restart had ended it" in timeline(penstock, name)
+        penstock.done(name, "kill")
+
+    @pytest.mark.parametrize("command", ["resubmit", "restart to a point"])
+    def test_one_that_is_lost_while_what_it_stops_ends(self, penstock: Penstock, command: str):
+        """What Flink says then, FINISHED or CANCELED, is what it was told: neither the end of the program nor somebody
+        else's doing."""
+        name = f"ends-{command.replace(' ', '-')}"
+        repo = repository(penstock.home / name)
+        penstock.running(name, {"type": "jar", "git": {"url": str(repo)}, "args": ["--output", name]})
+        penstock.wait(15)
+        penstock.done(name, "savepoint")
+        (point,) = [p for p in restore_points(penstock, name) if p["kind"] == "savepoint"]
+        to_it = {"restore": {"mode": "point", "point": point["path"]}} if command != "resubmit" else {}
+        job = penstock.flink_job(name)
+        sent = penstock.send(name, command.partition(" ")[0], **(to_it or {"restore": {"mode": "newest"}}))
+        while not job.final:
+            penstock.wait(0.001)
+        assert penstock.world.row("SELECT ended_at FROM attempts WHERE flink_job_id = ?", job.id)[0] is None
+        penstock.world.temporal.lose(workflow(penstock, name))
+        recover(penstock, name)
+        assert penstock.ended(name, sent["number"])["error_code"] == "workflow_lost"
+        if to_it:
+            found = penstock.until(lambda: penstock.job(name)["blocked"])
+            assert found["code"] == "cancelled_for_command"
+            assert any(point["path"] in str(action) for action in penstock.job(name)["next_actions"])
+        else:
+            penstock.until(lambda: penstock.job(name)["current_attempt"]["number"] == 2)
+            penstock.until(lambda: penstock.state(name) == "RUNNING")
+            assert "savepoint" in penstock.job(name)["current_attempt"]["restored_from"]
         penstock.done(name, "kill")
 
     def test_one_that_is_lost_after_a_stop_for_another_attempt(self, penstock: Penstock):
