@@ -153,8 +153,8 @@ async def tell_jobs(
     session: AsyncSession, cluster: Cluster, jobs: Sequence[Mapping[str, Any]], now: datetime, *, back: bool
 ) -> None:
     """One line on the timeline of each job with a living attempt on a cluster that cannot be asked; another
-    when it can be asked again (`back`). `jobs` are rows of `attempts.open_on`. Several processes look at a cluster: that
-    it cannot be asked is not told once another one has had an answer."""
+    when it can be asked again (`back`). `jobs` are rows of `attempts.open_on`. Several processes look at a cluster:
+    that it cannot be asked is not told once another one has had an answer."""
     since = cluster.unreachable_since
     if since is None:
         return
