@@ -64,8 +64,7 @@ class OrphanWatch:
         if not handles:
             return set()
         async with self._database.read() as session:
-            owners = await orphans.owners(session, handles)
-        return {h for h in handles if h in owners and _is_open(*owners[h])}
+            return set(await orphans.open_owners(session, handles))
 
     async def _write(
         self,
@@ -79,13 +78,13 @@ class OrphanWatch:
         async with self._database.read() as session:
             owners = await orphans.owners(session, {*new, *origins.values()})
             elsewhere = await previews.known(session, new.keys())
-            owned = elsewhere | {h for h in new if h in owners and _is_open(*owners[h])}
+            owned = elsewhere | {h for h in new if h in owners and orphans.is_open(*owners[h])}
         if not gone and not new.keys() - owned:
             return []
         given_up: list[Ref] = []
         async with self._database.write() as session:
             owners = await orphans.owners(session, {*new, *origins.values()})
-            open_ = {h for h in new if h in owners and _is_open(*owners[h])}
+            open_ = {h for h in new if h in owners and orphans.is_open(*owners[h])}
             open_ |= elsewhere
             # A program that is being submitted: who submits it deals with what it starts.
             open_ |= {h for h, origin in origins.items() if origin in owners and _is_being_sent(*owners[origin])}
@@ -126,12 +125,8 @@ async def _origins(started_by: StartedBy | None, handles: Collection[str]) -> Ma
         return {}
 
 
-def _is_open(attempt: Attempt, job: Job) -> bool:
-    return attempt.ended_at is None and job.deleted_at is None
-
-
 def _is_being_sent(attempt: Attempt, job: Job) -> bool:
-    return _is_open(attempt, job) and attempt.state == AttemptState.RECORDED
+    return orphans.is_open(attempt, job) and attempt.state == AttemptState.RECORDED
 
 
 def _alert(handle: str, job: Job, attempt: Attempt, cluster: str, now: datetime, *, program: bool) -> Event:

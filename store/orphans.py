@@ -36,9 +36,10 @@ async def with_jobs(session: AsyncSession, cluster: str | None) -> list[tuple[Or
     return [(orphan, job, place) for orphan, job, place in (await session.execute(query)).all()]
 
 
-async def get(session: AsyncSession, cluster: str, flink_job_id: str) -> Orphan:
-    """One that is there now. Raises `NotFound`."""
-    orphan = await session.get(Orphan, (cluster, flink_job_id)) if "\x00" not in cluster + flink_job_id else None
+async def get(session: AsyncSession, cluster: str, flink_job_id: str, *, lock: bool = False) -> Orphan:
+    """One that is there now. Raises `NotFound`. `lock`: who adopts it meanwhile waits, or has done so already."""
+    known = "\x00" not in cluster + flink_job_id
+    orphan = await session.get(Orphan, (cluster, flink_job_id), with_for_update=lock or None) if known else None
     if orphan is None or orphan.gone_at is not None:
         raise NotFound(
             f"There is no Flink job {flink_job_id[:40]} without an owner on {cluster[:100]}.",
@@ -52,6 +53,17 @@ async def owners(session: AsyncSession, handles: Collection[str]) -> dict[str, t
     """The attempts, ended or not, by handle."""
     query = select(Attempt, Job).join(Job, Job.id == Attempt.job_id).where(Attempt.handle.in_(handles))
     return {attempt.handle: (attempt, job) for attempt, job in (await session.execute(query)).all()}
+
+
+async def open_owners(session: AsyncSession, handles: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
+    """Those of them that have not been seen to end, and whose job is there."""
+    found = await owners(session, handles)
+    return {h: (attempt, job) for h, (attempt, job) in found.items() if is_open(attempt, job)}
+
+
+def is_open(attempt: Attempt, job: Job) -> bool:
+    """Whether a job may still have the attempt run."""
+    return attempt.ended_at is None and job.deleted_at is None
 
 
 async def report(session: AsyncSession, orphan: Orphan) -> bool:

@@ -12,7 +12,7 @@ from core.jobs.records import Record
 from core.jobs.restore import RestorePoint
 from core.jobs.states import ATTEMPT_ENDED, COMMAND_ENDED, AttemptState, CommandState
 from store import attempts
-from store.tables import Attempt, Command, Event, Job
+from store.tables import Attempt, Command, Event, Job, Orphan
 
 _ON = (AttemptState.RECORDED, AttemptState.UNKNOWN, AttemptState.ACCEPTED, AttemptState.RUNNING)
 """How an attempt goes on until it ends: a record that is late takes it no step back."""
@@ -61,6 +61,10 @@ async def apply(session: AsyncSession, record: Record) -> None:
         if attempt.reopen:
             again = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number)
             await _execute(session, update(Attempt).where(again).values(ended_at=None, why_ended=None))
+            # At once: until the next look at the cluster somebody could stop it as one that nobody owns.
+            handle = select(Attempt.handle).where(again).scalar_subquery()
+            orphan = update(Orphan).where(Orphan.flink_job_id == handle, Orphan.gone_at.is_(None))
+            await _execute(session, orphan.values(gone_at=attempt.at))
         if attempt.running:
             values["running_since"] = func.coalesce(
                 Attempt.running_since, literal(attempt.at, Attempt.running_since.type)

@@ -37,5 +37,6 @@ async def list_orphans(parts: Parts, cluster: Annotated[str | None, Query(max_le
     summary="Stop a Flink job that nobody owns",
 )
 async def stop_orphan(name: ClusterName, flink_job_id: FlinkId, request: StopOrphan, parts: Parts) -> OrphanOut:
-    """Asking again is safe. It leaves the list when the cluster shows it ended."""
+    """Asking again is safe. It leaves the list when the cluster shows it ended. One that a job has adopted by now is
+    not stopped (409 `orphan_adopted`)."""
     return await service.stop_orphan(parts, name, flink_job_id, request)

@@ -48,10 +48,16 @@ async def orphans_on(services: Services, cluster: str | None) -> list[OrphanOut]
 
 
 async def stop_orphan(services: Services, name: str, flink_job_id: str, request: StopOrphan) -> OrphanOut:
-    """Raises `Conflict` when the cluster does not take it; asking again is safe."""
+    """Raises `Conflict` when a job has it by now, or the cluster does not take it; asking again is safe."""
     async with services.database.write() as session:
         cluster = await clusters.get(session, name)
-        row = await orphans.get(session, name, flink_job_id)
+        row = await orphans.get(session, name, flink_job_id, lock=True)
+        for attempt, job in (await orphans.open_owners(session, [flink_job_id])).values():
+            raise Conflict(
+                f"Flink job {flink_job_id} on {name} is attempt {attempt.number} of {job.project}:{job.name} by now.",
+                code="orphan_adopted",
+                remedy=f"Pause or kill {job.project}:{job.name}, if it is to end.",
+            )
         row.asked = request.mode
         row.trigger_id = row.trigger_id or uuid.uuid4().hex
         owner = await jobs.by_id(session, row.job_id) if row.job_id else None

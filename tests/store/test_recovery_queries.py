@@ -114,6 +114,24 @@ class TestOrphans:
             await self.look(watch, "h1")
         assert await self.listed(database) == []
 
+    async def test_one_that_is_adopted_leaves_the_list_with_the_record_of_that(self, database: Database):
+        job = await add_job(database)
+        await add_attempt(database, job)
+        async with database.write() as session:
+            gone = AttemptChange(number=1, state=AttemptState.GONE, at=T0, why="lost")
+            await apply(session, Record(job_id=job.id, attempts=[gone]))
+        watch = OrphanWatch(database)
+        for _ in range(2):
+            await self.look(watch, "h1", "other")
+        assert await self.listed(database) == ["h1", "other"]
+        async with database.write() as session:
+            adopted = AttemptChange(number=1, state=AttemptState.ACCEPTED, at=T0, reopen=True)
+            await apply(session, Record(job_id=job.id, attempts=[adopted]))
+        assert await self.listed(database) == ["other"]
+        for _ in range(2):
+            await self.look(watch, "h1", "other", owned=("h1",))
+        assert await self.listed(database) == ["other"]
+
     async def test_another_watch_goes_on_where_one_died(self, database: Database):
         for watch in (OrphanWatch(database), OrphanWatch(database)):
             for _ in range(2):
