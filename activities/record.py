@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
 from activities.logs import bind
+from clusters.registry import address_of
 from core.config import Effective
 from core.errors import InvalidInput
 from core.jobs.records import Record
@@ -17,10 +18,10 @@ from core.sql.script import EMPTY
 from services import Services
 from services.effective import effective_config
 from settings import clock, waits
-from store import attempts, commands, jobs
+from store import attempts, clusters, commands, jobs
 from store.database import Session, Taken
 from store.record import UnknownJob, apply
-from store.tables import Attempt, Job
+from store.tables import Attempt, Cluster, Job
 
 log = structlog.get_logger()
 
@@ -119,6 +120,8 @@ class Recorder:
                 if existing is None:
                     await attempts.add(session, attempt)
                 await apply(session, request.record)
+                if existing is None:
+                    await _check_unmoved(session, context.cluster)
         except Taken:
             if (owner := await self._owner(request)) is None:
                 raise  # another try has written the same: this one finds it when it is made again
@@ -165,6 +168,14 @@ async def forgotten(session: Session, job: Job) -> c.Opened:
         revision=job.revision,
         commands=await commands.last_ended(session, job.id),
     )
+
+
+async def _check_unmoved(session: Session, read: Cluster) -> None:
+    """An attempt is sent to the cluster that was `read`, and watched at the one that its row names. Raises an error
+    that is tried again, when that was changed in between."""
+    now = await clusters.held(session, read.name)
+    if now is None or (now.kind, address_of(now), now.identity) != (read.kind, address_of(read), read.identity):
+        raise ApplicationError(f"The cluster {read.name} was changed at this moment.", type="cluster_changed")
 
 
 def _effective(context: attempts.Context) -> dict[str, Effective]:

@@ -14,9 +14,12 @@ from core.jobs.states import LIVE
 from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
 
 
-async def get(session: AsyncSession, name: str) -> Cluster:
-    """Raises `NotFound` also for one that is there for the record only."""
-    cluster = await session.get(Cluster, name) if "\x00" not in name else None
+async def get(session: AsyncSession, name: str, *, lock: bool = False) -> Cluster:
+    """Raises `NotFound` also for one that is there for the record only. `lock`: who relies on it as it is (`held`) has
+    written what does, or sees what becomes of it now."""
+    cluster = None
+    if "\x00" not in name:
+        cluster = await session.get(Cluster, name, with_for_update=lock or None, populate_existing=lock)
     if cluster is None or await is_left(session, cluster):
         raise NotFound(f"There is no cluster {name[:200]}.", code="cluster_not_found", field="cluster")
     return cluster
@@ -25,6 +28,12 @@ async def get(session: AsyncSession, name: str) -> Cluster:
 async def find(session: AsyncSession, name: str) -> Cluster | None:
     """The row of a cluster, removed or not."""
     return await session.get(Cluster, name)
+
+
+async def held(session: AsyncSession, name: str) -> Cluster | None:
+    """The row of a cluster as it is until this transaction ends: nobody gives it another address, or removes it. To be
+    asked after whatever else is locked: a look at the cluster writes to its row last."""
+    return await session.get(Cluster, name, with_for_update={"read": True}, populate_existing=True)
 
 
 async def all_(session: AsyncSession) -> Sequence[Cluster]:

@@ -109,7 +109,7 @@ async def patch(services: Services, name: str, changes: ClusterPatch) -> Cluster
     forgets = "identity" in given
     another = await addresses.is_another(services, row, address, open_, forgets=forgets, force=force)
     async with services.database.write() as session:
-        row = await clusters.get(session, name)
+        row = await clusters.get(session, name, lock=True)
         if given.keys() - {"config", "flink_version"} and not force:
             addresses.check_still(row, open_, await attempts.open_on(session, name))
         if "config" in given:
