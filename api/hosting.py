@@ -73,27 +73,32 @@ async def _check_kind(session: Session, type_: str, cluster: Cluster) -> None:
     )
 
 
-async def check_command(services: Services, job: Job, new: CommandFields, adding: dict[str, Any] | None = None) -> None:
+async def check_command(
+    services: Services, job: Job, new: CommandFields, adding: dict[str, Any] | None = None
+) -> int | None:
     """A session cluster does not end while jobs run on it, unless that is asked for with `force`. `adding` is the spec
-    of a version that the command brings along. Raises `Conflict`."""
+    of a version that the command brings along. Returns the version of a resubmit that it was judged by. Raises
+    `Conflict`."""
     if new.rollback_within is not None:
         raise InvalidInput(
             "A session cluster has no state to go back to.", code="field_unused", field="rollback_within"
         )
     if new.kind not in ENDS or new.force:
-        return
+        return None
     async with services.database.read() as session:
         row = await clusters.managed_by(session, job.id)
         on_it = await clusters.live_jobs_on(session, row.name) if row else []
         old = (await jobs.version(session, job, job.version)).spec
         latest = new.version or await jobs.latest_version(session, job.id)
         new_spec = adding or (await jobs.version(session, job, latest)).spec
+    judged = latest if new.kind is CommandKind.RESUBMIT and adding is None else None
     if row is None:
-        return
+        return judged
     if new.kind is CommandKind.RESUBMIT and JobState(job.state) in _UP and only_scales(old, new_spec):
         await check_slots(services, row, int(new_spec["taskmanagers"]) * int(new_spec["slots"]))
     elif on_it:
         raise _in_use(row.name, on_it, f"{new.kind.value} would end them")
+    return judged
 
 
 async def check_slots(services: Services, cluster: Cluster, left: int) -> None:

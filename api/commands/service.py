@@ -54,11 +54,11 @@ async def send(
     became of it could not be.
     """
     asked = AskedCommand.model_validate({**new.model_dump(), "requested_by": requested_by})
-    verdict, asked = await _verdict_on(services, ref, asked, key)
-    await _check_session_cluster(services, ref, asked, key, adding)
+    verdict, asked, judged = await _verdict_on(services, ref, asked, key)
+    judged = await _check_session_cluster(services, ref, asked, key, adding) or judged
     for _ in range(RACES):
         try:
-            written = await _write(services, ref, asked, key, adding)
+            written = await _write(services, ref, asked, key, adding, judged=judged)
             break
         except Taken:  # another command took the number, or the key, at the same moment
             continue
@@ -109,12 +109,12 @@ async def _deliver(
 
 async def _verdict_on(
     services: Services, ref: str, asked: AskedCommand, key: str | None
-) -> tuple[StateVerdict | None, AskedCommand]:
-    """Before anything is stopped or started: whether the state fits what is to run, if that is worth showing, and the
-    command with its restore point by the one spelling and with what `force` accepts. Raises `Conflict` when the state
-    does not fit, or nobody can tell, and that was not accepted."""
+) -> tuple[StateVerdict | None, AskedCommand, int | None]:
+    """Before anything is stopped or started: whether the state fits what is to run, if that is worth showing; the
+    command with its restore point by the one spelling and with what `force` accepts; the version that was judged.
+    Raises `Conflict` when the state does not fit, or nobody can tell, and that was not accepted."""
     if asked.kind not in STARTS or (asked.restore is not None and asked.restore.mode == "none"):
-        return None, asked
+        return None, asked, None
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         known = key is not None and await commands.by_key(session, job.id, key)
@@ -129,13 +129,15 @@ async def _verdict_on(
             changes["point"] = await points.named(services, asked.restore.point)
         asked = asked.model_copy(update={"restore": asked.restore.model_copy(update=changes)})
     if known:
-        return None, asked
-    version = asked.version or (latest if asked.kind is CommandKind.RESUBMIT else job.version)
+        return None, asked, None
+    version = _version_of(job, asked, latest)
+    if asked.restore is None and _basis(job) is Basis.FRESH:
+        return None, asked, None  # it begins without state
     if asked.restore is None and needs_decision(asked.kind, _basis(job), changes_version=version != job.version):
-        return None, asked  # refused for that
+        return None, asked, None  # refused for that
     verdict = await judge(services, job, version, asked.restore, anew=asked.kind is CommandKind.RESUBMIT)
     if verdict is None:
-        return None, asked
+        return None, asked, None
     objection = objection_to(verdict, asked.restore.accepted if asked.restore else Accepted())
     if objection is not None:
         code, why = objection
@@ -152,30 +154,38 @@ async def _verdict_on(
     worth_showing = (
         asked.kind is CommandKind.RESUBMIT or version != job.version or (asked.restore and asked.restore.point)
     )
-    return verdict if worth_showing else None, asked
+    return verdict if worth_showing else None, asked, version
 
 
 async def _check_session_cluster(
     services: Services, ref: str, asked: AskedCommand, key: str | None, adding: NewVersion | None
-) -> None:
+) -> int | None:
     """Raise `Conflict` where a session cluster would end under its jobs. Other jobs, and a key that was used before,
-    pass."""
+    pass. Returns the version that was judged."""
     if asked.kind not in hosting.ENDS and asked.rollback_within is None:
-        return
+        return None
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         if not traits(job.type).runs_cluster:
-            return
+            return None
         known = key is not None and await commands.by_key(session, job.id, key)
-    if not known:
-        await hosting.check_command(services, job, asked, adding.spec.model_dump(mode="json") if adding else None)
+    if known:
+        return None
+    return await hosting.check_command(services, job, asked, adding.spec.model_dump(mode="json") if adding else None)
 
 
 async def _write(
-    services: Services, ref: str, asked: AskedCommand, key: str | None, adding: NewVersion | None = None
+    services: Services,
+    ref: str,
+    asked: AskedCommand,
+    key: str | None,
+    adding: NewVersion | None = None,
+    *,
+    judged: int | None = None,
 ) -> CommandOut | tuple[Command, Job, Cluster]:
     """The command that this key was used for before, or a new one, written down. Under the lock of the job's row:
-    of this and a DELETE at the same moment one is refused."""
+    of this and a DELETE at the same moment one is refused. It works with the version that was `judged`, where one was:
+    another one may have been added since."""
     async with services.database.write() as session:
         job = await jobs.get(session, ref, lock=True)
         if key is not None and (known := await commands.by_key(session, job.id, key)):
@@ -187,6 +197,8 @@ async def _write(
             spec = adding.spec.model_dump(mode="json")
             added = await jobs.add_version(session, job, spec, adding.note, clock.now())
             asked = asked.model_copy(update={"version": added.number})
+        elif judged is not None:
+            asked = asked.model_copy(update={"version": judged})
         asked = asked.model_copy(update={"version": await _check(session, job, asked)})
         command = Command(
             **commands.columns_of(asked),
@@ -240,21 +252,24 @@ async def _check(session: Session, job: Job, asked: AskedCommand) -> int | None:
         return await _check_adoption(session, job, asked)
     if asked.kind not in STARTS:
         return None
-    basis = _basis(job)
-    latest = await jobs.latest_version(session, job.id)
-    follows_latest = asked.kind is CommandKind.RESUBMIT or basis is Basis.FRESH
-    version = asked.version or (latest if follows_latest else job.version)
+    version = _version_of(job, asked, await jobs.latest_version(session, job.id))
     await jobs.version(session, job, version)
     resolve_request(
         label,
         asked.kind,
         state,
-        basis,
+        _basis(job),
         asked.restore,
         changes_version=version != job.version,
         stateless=not traits(job.type).keeps_state,
     )
     return version
+
+
+def _version_of(job: Job, asked: AskedCommand, latest: int) -> int:
+    """Which version a command that starts something works with."""
+    follows_latest = asked.kind is CommandKind.RESUBMIT or _basis(job) is Basis.FRESH
+    return asked.version or (latest if follows_latest else job.version)
 
 
 def _basis(job: Job) -> Basis:

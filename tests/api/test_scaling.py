@@ -83,6 +83,21 @@ async def test_of_slots_that_are_taken(studio: Services, http: httpx.AsyncClient
     assert await versions(studio) == [1, 2]
 
 
+async def test_a_resubmit_runs_the_version_whose_slots_were_counted(
+    studio: Services, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+):
+    async def health(_: Any) -> Health:
+        async with studio.database.write() as session:
+            session.add(Version(job_id="s", number=3, spec={**SPEC, "taskmanagers": 1}, created_at=T0))
+        return Health(slots_total=6, slots_available=2)
+
+    async with studio.database.write() as session:
+        session.add(Version(job_id="s", number=2, spec={**SPEC, "taskmanagers": 2}, created_at=T0))
+    monkeypatch.setattr("tests.recovery.conftest._Engine.health", health)
+    answer = await http.post("/jobs/s/commands", json={"kind": "resubmit"})
+    assert (answer.status_code, answer.json().get("version")) == (202, 2), answer.text
+
+
 async def test_of_a_command_that_is_not_allowed_now(studio: Services, http: httpx.AsyncClient):
     async with studio.database.write() as session:
         await session.execute(update(Job).where(Job.id == "s").values(deleting_at=T0))
