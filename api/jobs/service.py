@@ -41,9 +41,10 @@ from services.effective import effective_config
 from settings import clock, waits
 from settings.polling import poll
 from sql.compiling import judge, plan_of
-from store import attempts, clusters, jobs
+from store import attempts, clusters, commands, jobs
 from store.database import Session, Taken
 from store.tables import Attempt, Cluster, Job, Version
+from temporal.delivery import policies_of
 
 log = structlog.get_logger()
 
@@ -233,7 +234,8 @@ async def _settle(services: Services, job: Job) -> None:
 async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobOut:
     """Change policies and labels, and tell the job's workflow. Raises `NotFound`, `InvalidInput`."""
     async with services.database.write() as session:
-        job = await jobs.get(session, ref)
+        # Under the lock under which commands are written: of one that is not there yet the workflow begins with this.
+        job = await jobs.get(session, ref, lock=True)
         if changes.labels is not None:
             job.labels = changes.labels
         if changes.config is not None:
@@ -243,23 +245,27 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
         if changes.savepoint_policy is not None:
             job.savepoints = chosen(changes.savepoint_policy)
         job.updated_at = clock.now()
-    if job.revision:
+        has_workflow = job.revision > 0 or await commands.open_of(session, job.id) is not None
+    if has_workflow:
         await _tell_policies(services, job, changes)
     async with services.database.read() as session:
         return (await show(session, [await jobs.get(session, job.id)]))[0]
 
 
 async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) -> None:
-    """A workflow that is not there takes them from the row when it is started."""
+    """A workflow that is not there takes them from the row when it is started. Told is what the row says now: another
+    change may have been faster."""
+    async with services.database.read() as session:
+        policy, savepoints = policies_of(await jobs.by_id(session, job.id) or job)
     handle = services.client.get_workflow_handle(jobs.workflow_id(job))
     written = f"The change of {job.project}:{job.name} is written down, and its workflow has not been told."
     remedy = "The recovery tells it within the hour. Send the same again to tell it at once: that is safe."
     with asking(written, remedy=remedy):
         try:
             if changes.restart_policy is not None:
-                await handle.signal("policy", changes.restart_policy, rpc_timeout=waits.ANSWER_TIMEOUT)
+                await handle.signal("policy", policy, rpc_timeout=waits.ANSWER_TIMEOUT)
             if changes.savepoint_policy is not None:
-                await handle.signal("savepoints", changes.savepoint_policy, rpc_timeout=waits.ANSWER_TIMEOUT)
+                await handle.signal("savepoints", savepoints, rpc_timeout=waits.ANSWER_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import httpx
 import pytest
 from sqlalchemy import update
 
 from api.jobs import service as job_service
+from api.jobs.schemas import JobPatch
 from api.versions import NewVersion
+from core.jobs.policy import RestartPolicy
 from core.jobs.restore import Basis
+from core.jobs.retention import SavepointPolicy
 from core.jobs.snapshot import JobSnapshot
 from core.sql.verdict import StateVerdict, Verdict
 from services import Services
-from store.tables import Attempt, Job, Orphan
+from store.tables import Attempt, Command, Job, Orphan
 from tests.api.conftest import create
 from tests.recovery.conftest import SQL
 from tests.rows import T0, attempt_row
@@ -91,3 +95,51 @@ async def test_the_version_runs_that_was_judged(
     assert (answer.status_code, answer.json().get("version"), judged) == (202, version, [version]), answer.text
     again = await http.post(f"/jobs/{job}/commands", json=body, headers={"Idempotency-Key": "k"})
     assert (again.json()["number"], judged) == (1, [version]), again.text
+
+
+class _Client:
+    """A Temporal that notes what workflows are told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def get_workflow_handle(self, _: str) -> _Client:
+        return self
+
+    async def signal(self, _: str, policy: Any, **__: Any) -> None:
+        self.told.append(policy)
+
+
+async def test_a_workflow_that_has_not_written_anything_yet_is_told_of_another_policy(services: Services):
+    """Its first command is on its way, or has just been taken."""
+    client = _Client()
+    services = replace(services, client=cast(Any, client))
+    job = (await create(services)).id
+    changes = JobPatch.model_validate({"restart_policy": {"max_restarts": 7}})
+    await job_service.patch(services, job, changes)
+    assert client.told == [], "it has none"
+    async with services.database.write() as session:
+        session.add(Command(id="c", job_id=job, number=1, kind="start", state="RUNNING", created_at=T0))
+    await job_service.patch(services, job, changes)
+    assert client.told == [RestartPolicy(max_restarts=7)]
+    await job_service.patch(services, job, JobPatch.model_validate({"savepoint_policy": {"keep_last": 2}}))
+    assert client.told[1:] == [SavepointPolicy(keep_last=2)]
+
+
+async def test_what_is_told_is_what_the_row_says(services: Services, monkeypatch: pytest.MonkeyPatch):
+    """Another change comes between the commit and the telling."""
+    client = _Client()
+    services = replace(services, client=cast(Any, client))
+    job = (await create(services)).id
+    async with services.database.write() as session:
+        await session.execute(update(Job).where(Job.id == job).values(revision=1))
+    tell = job_service._tell_policies
+
+    async def late(*arguments: Any) -> None:
+        async with services.database.write() as session:
+            await session.execute(update(Job).where(Job.id == job).values(policy={"max_restarts": 9}))
+        await tell(*arguments)
+
+    monkeypatch.setattr(job_service, "_tell_policies", late)
+    await job_service.patch(services, job, JobPatch.model_validate({"restart_policy": {"max_restarts": 7}}))
+    assert client.told == [RestartPolicy(max_restarts=9)]
