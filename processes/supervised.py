@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -161,7 +162,13 @@ class Processes:
                     start_new_session=True,
                     preexec_fn=die_with_parent if spec.bound else None,
                 )
-            self.write_down(spec.name, child.pid, spec.fingerprint)
+            try:
+                self.write_down(spec.name, child.pid, spec.fingerprint)
+            except OSError:  # nobody would know it, and the next try would start a second one
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+                raise
             started = True
         polling = poll(waits.START_PACE, seconds=timeout)
         while not spec.ready():

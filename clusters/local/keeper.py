@@ -3,7 +3,8 @@
 It starts JobManager, task managers and SQL gateway, starts the latter two again when they die, and has as many task
 managers as `wanted.json` says. It ends, and all of them with it, when the JobManager dies, when `wanted.json` says
 stop, or when it is killed itself: its processes are bound to it. What it sees stands in `seen.json`; one that has
-ended is never begun again.
+ended is never begun again. A disk that is full, or does not answer for a while, ends nothing: what could not be read or
+written is tried again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from core.jobs.observations import ENDED, EngineState
 from processes.flink import Flink
 from processes.supervised import Port, Processes, Spec, free_port
 from settings import waits
+from settings.polling import poll
 
 KEEPER, JOBMANAGER, GATEWAY = "keeper", "jobmanager", "gateway"
 HELD = 3  # exit code: another keeper holds this folder
@@ -56,7 +58,12 @@ class _File(BaseModel):
 
     def _half(self, path: Path) -> Path:
         half = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-        half.write_text(self.model_dump_json(indent=1))
+        try:
+            half.write_text(self.model_dump_json(indent=1))
+        except OSError:
+            with contextlib.suppress(OSError):
+                half.unlink()
+            raise
         return half
 
 
@@ -111,6 +118,7 @@ class Keeper:
         self.processes = Processes(self.folder)
         order = ClusterOrder.read(self.folder / "wanted.json")
         assert order is not None
+        self._order = order
         self._flink = Flink(
             home=order.home,
             folder=self.folder / "flink",
@@ -128,31 +136,38 @@ class Keeper:
     def keep(self) -> None:
         """Until the end of the cluster."""
         try:
-            self._say(EngineState.STARTING, "its JobManager is starting")
+            # Raises an error where it cannot be written: what nobody knows to have begun would be begun again.
+            self._write(ClusterReport(state=EngineState.STARTING, detail="its JobManager is starting"))
             self._begin()
             while True:
-                self._go_on(self._wanted().program.taskmanagers)
+                with contextlib.suppress(OSError):
+                    self._go_on(self._wanted().program.taskmanagers)
                 time.sleep(waits.KEEPER_TICK_SECONDS)
         except _End as end:
             self._stop_all()
-            self._say(end.state, str(end))
+            polling = poll(waits.KEEPER_PACE, seconds=waits.KEEPER_LAST_WORDS_SECONDS)
+            while not self._say(end.state, str(end)) and polling.again_in_thread():
+                pass
 
     def _begin(self) -> None:
         try:
             spec = _bound(self._flink.jobmanager())
             self.processes.start(spec, timeout=waits.FLINK_START_SECONDS, note=lambda _: self._still_wanted())
-        except PenstockError as error:
+            self._lives[GATEWAY] = _Life(_unwaited(self._flink.gateway()))
+        except (PenstockError, OSError) as error:
             raise _End(EngineState.FAILED, str(error)) from error
-        self._lives[GATEWAY] = _Life(_unwaited(self._flink.gateway()))
 
     def _still_wanted(self) -> None:
         self._wanted()
 
     def _wanted(self) -> ClusterOrder:
         """What is wanted now. Raises `_End`."""
-        order = ClusterOrder.read(self.folder / "wanted.json")
-        if order is None:
-            raise _End(EngineState.FAILED, f"{self.folder} has gone")
+        with contextlib.suppress(OSError):  # cannot be read now: no news
+            order = ClusterOrder.read(self.folder / "wanted.json")
+            if order is None:
+                raise _End(EngineState.FAILED, f"{self.folder} has gone")
+            self._order = order
+        order = self._order
         if order.stop:
             self._say(EngineState.STOPPING, "being stopped")
             raise _End(EngineState.CANCELED, "stopped")
@@ -163,7 +178,8 @@ class Keeper:
     def _go_on(self, count: int) -> None:
         if self.processes.find(JOBMANAGER) is None:
             raise _End(EngineState.FAILED, f"its JobManager died: {self._last_words(JOBMANAGER)}")
-        self._have(count)
+        with contextlib.suppress(OSError):  # a new one has no configuration yet: the others are seen to all the same
+            self._have(count)
         for name, life in self._lives.items():
             self._see_to(name, life)
         report = self._seen
@@ -247,16 +263,26 @@ class Keeper:
         errors = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line]
         return (errors or lines or ["its log is empty"])[-1][:300]
 
-    def _say(self, state: EngineState, detail: str, of: int = 0) -> None:
-        report = ClusterReport(state=state, detail=detail, of=of)
+    def _say(self, state: EngineState, detail: str, of: int = 0) -> bool:
+        """Returns whether it stands there; what could not be written is no reason to end, and looked at again at
+        once."""
+        try:
+            self._write(ClusterReport(state=state, detail=detail, of=of))
+        except OSError:
+            self._looked = 0.0
+            return False
+        return True
+
+    def _write(self, report: ClusterReport) -> None:
         if report != self._seen and self.folder.exists():
-            self._seen = report
             report.write(self.folder / "seen.json")
+            self._seen = report
 
     def _stop_all(self) -> None:
         """Gateway and task managers before the JobManager, so that it can take leave of them."""
-        self.processes.stop(*self._lives, grace=10)
-        self.processes.stop(JOBMANAGER, grace=10)
+        for names in (self._lives, (JOBMANAGER,)):
+            with contextlib.suppress(OSError):
+                self.processes.stop(*names, grace=10)
 
 
 def _bound(spec: Spec) -> Spec:

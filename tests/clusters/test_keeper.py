@@ -1,0 +1,186 @@
+"""What keeps a session cluster goes on while its disk is full, or does not answer."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusters.local.keeper import JOBMANAGER, ClusterOrder, ClusterReport, Keeper
+from clusters.protocol import ClusterProgram
+from core.jobs.observations import EngineState
+from processes.supervised import Processes, Spec
+
+PROGRAM = ClusterProgram("2.3.0", 1, 2, "s", 1, 1, "1m", "1m")
+
+
+class _Processes:
+    """What is started runs."""
+
+    def __init__(self) -> None:
+        self.running: set[str] = set()
+
+    def find(self, name: str) -> object | None:
+        return name if name in self.running else None
+
+    def start(self, spec: Spec, **_: Any) -> bool:
+        self.running.add(spec.name)
+        return True
+
+    def stop(self, *names: str, grace: float) -> bool:
+        self.running -= set(names)
+        return True
+
+    def log(self, name: str) -> Path:
+        return Path("/nowhere") / name
+
+
+class Disk:
+    def __init__(self) -> None:
+        self.full = self.silent = False
+
+    def write(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def read(self) -> None:
+        if self.silent:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+class _Flink:
+    """Its processes need a configuration, which is written."""
+
+    url = gateway_url = "http://x"
+
+    def __init__(self, disk: Disk):
+        self._disk = disk
+
+    def _spec(self, name: str) -> Spec:
+        self._disk.write()
+        return Spec(name=name, command=[], env={}, ports=[], ready=lambda: True, fingerprint="")
+
+    def jobmanager(self) -> Spec:
+        return self._spec(JOBMANAGER)
+
+    def gateway(self) -> Spec:
+        return self._spec("gateway")
+
+    def taskmanager(self, number: int, *_: str) -> Spec:
+        return self._spec("taskmanager" if number == 1 else f"taskmanager-{number}")
+
+
+class _Up:
+    status_code = 200
+
+    def get(self, _: str) -> _Up:
+        return self
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    made = Disk()
+    write, read = Path.write_text, Path.read_bytes
+
+    def write_text(path: Path, text: str) -> int:
+        if made.full:
+            write(path, text[:3])
+        made.write()
+        return write(path, text)
+
+    def read_bytes(path: Path) -> bytes:
+        made.read()
+        return read(path)
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    return made
+
+
+@pytest.fixture
+def keeper(tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+    order(tmp_path)
+    made = Keeper(tmp_path)
+    made.processes, made._flink, made._http = _Processes(), _Flink(disk), _Up()  # type: ignore[assignment]
+    monkeypatch.setattr(made, "_registered", lambda: {f"tm-{n}": True for n in (1, 2)})
+    return made
+
+
+def order(folder: Path, count: int = 1, *, stop: bool = False) -> None:
+    program = replace(PROGRAM, taskmanagers=count)
+    ClusterOrder(name="x", home=Path("/"), program=program, config={}, stop=stop).write(folder / "wanted.json")
+
+
+def said(folder: Path) -> ClusterReport:
+    report = ClusterReport.read(folder / "seen.json")
+    assert report is not None
+    return report
+
+
+def played(keeper: Keeper, story: Callable[[], Iterator[None]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep until the end; `story` goes on by a step with each pause of the keeper."""
+    steps = story()
+    monkeypatch.setattr(time, "sleep", lambda _: next(steps))
+    keeper.keep()
+
+
+def test_a_disk_that_is_full_for_a_while_ends_nothing(keeper: Keeper, disk: Disk, monkeypatch: pytest.MonkeyPatch):
+    folder, running = keeper.folder, keeper.processes.running  # type: ignore[attr-defined]
+
+    def story() -> Iterator[None]:
+        yield
+        assert (said(folder).state, said(folder).of) == (EngineState.RUNNING, 1)
+        order(folder, count=2)
+        disk.full = True
+        running.discard("gateway")
+        for _ in range(3):
+            yield
+        assert running == {JOBMANAGER, "taskmanager", "gateway"}, "what has died is started again"
+        assert said(folder).of == 1
+        disk.full = False
+        yield
+        yield
+        assert running == {JOBMANAGER, "taskmanager", "taskmanager-2", "gateway"}
+        assert (said(folder).state, said(folder).of) == (EngineState.RUNNING, 2)
+        disk.silent = True
+        yield
+        assert JOBMANAGER in running
+        disk.silent = False
+        order(folder, count=2, stop=True)
+        disk.full = True
+        yield
+        assert running == set()
+        yield
+        disk.full = False
+        yield
+
+    played(keeper, story, monkeypatch)
+    assert (said(folder).state, said(folder).detail) == (EngineState.CANCELED, "stopped")
+    assert sorted(path.name for path in folder.glob("*.json*")) == ["seen.json", "wanted.json"], "no halves"
+
+
+def test_one_that_cannot_say_that_it_begins_does_not_begin(keeper: Keeper, disk: Disk):
+    """A try that finds no word of it begins it."""
+    disk.full = True
+    with pytest.raises(OSError, match="No space"):
+        keeper.keep()
+    assert keeper.processes.running == set()  # type: ignore[attr-defined]
+
+
+def test_a_process_that_cannot_be_written_down_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    started = []
+
+    def write_down(_: Processes, __: str, pid: int, ___: str) -> None:
+        started.append(pid)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Processes, "write_down", write_down)
+    spec = Spec(name="x", command=["sleep", "60"], env={}, ports=[], ready=lambda: True, fingerprint="")
+    with pytest.raises(OSError, match="No space"):
+        Processes(tmp_path).start(spec)
+    assert not Path(f"/proc/{started[0]}").exists()
