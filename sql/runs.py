@@ -17,7 +17,7 @@ import structlog
 
 from clusters import state_files
 from clusters.protocol import Ref, SqlWorkbench, Unreachable
-from clusters.sql import Result, SessionGone, SqlGateway, StatementFailed, scrub
+from clusters.sql import NO_RETRIES, Result, SessionGone, SqlGateway, StatementFailed, scrub
 from core.effects import EngineError
 from core.jobs.observations import EngineState
 from core.sql.operators import Json
@@ -125,6 +125,7 @@ class Run:
                 "$internal.pipeline.job-id": stream.flink_job_id,
                 "pipeline.name": f"preview {project} {self.id[:8]} {stream.name}".strip(),
                 "parallelism.default": str(self.limits.parallelism),
+                **NO_RETRIES,
             },
         )
         began = clock.monotonic()

@@ -72,7 +72,7 @@ def configuration(jobmanager_url: str, submission: Submission, program: PythonPr
         **submission.config,
         "rest.address": address.hostname or "",
         "rest.port": str(port),
-        "rest.retry.max-attempts": "0",  # as for SQL (`clusters.flink.session.NO_RETRIES`): only Penstock sends again
+        "rest.retry.max-attempts": "0",  # as for SQL (`clusters.sql.NO_RETRIES`): only Penstock sends again
         "$internal.pipeline.job-id": submission.ref.flink_job_id,
         "pipeline.name": submission.name,
         "python.executable": str(program.python),

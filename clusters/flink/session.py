@@ -43,14 +43,11 @@ from clusters.protocol import (
     Unreachable,
     Vertex,
 )
-from clusters.sql import scrub
+from clusters.sql import NO_RETRIES, scrub
 from core.effects import EngineError, LogSink, NotNow, Rejected
 from core.jobs.observations import EngineState
 from settings import waits
 
-# A client of Flink's sends a job again and again to whoever leads by then (20 times, 3 s apart), and closing its
-# session does not end that (seen on 2.3.0). Ours is the only one that sends again: it asks first.
-NO_RETRIES = {"rest.retry.max-attempts": "0"}
 FORGETS = (
     "job-result-store.delete-on-commit is true: this highly available Flink forgets which jobs have ended, and may "
     "take the id of one again; set it to false (on 2.3 application-result-store.delete-on-commit, too)"
