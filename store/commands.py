@@ -12,10 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.errors import NotFound
 from core.jobs.commands import AskedCommand
 from core.jobs.states import COMMAND_ENDED, CommandState
-from store import paging
+from store import jobs, paging
 from store.overdue import overdue
 from store.tables import Command, Job, LogLine
 
+ADDED = "added_version"
+"""In `options`: the version of the command was made for it."""
 _COLUMNS = AskedCommand.model_fields.keys() & Command.__table__.columns.keys()
 
 
@@ -24,10 +26,11 @@ def asked_of(row: Command) -> AskedCommand:
     return AskedCommand.model_validate({**(row.options or {}), **{name: getattr(row, name) for name in _COLUMNS}})
 
 
-def columns_of(asked: AskedCommand) -> dict[str, Any]:
-    """Columns of a row that keeps what was asked: those of `Command` by the same name, and `options` for the rest."""
+def columns_of(asked: AskedCommand, *, added: bool = False) -> dict[str, Any]:
+    """Columns of a row that keeps what was asked: those of `Command` by the same name, and `options` for the rest.
+    `added`: its version was made for it."""
     fields = asked.model_dump(mode="json")
-    return {name: fields.pop(name) for name in _COLUMNS} | {"options": fields}
+    return {name: fields.pop(name) for name in _COLUMNS} | {"options": fields | ({ADDED: True} if added else {})}
 
 
 async def by_key(session: AsyncSession, job_id: str, key: str) -> Command | None:
@@ -81,13 +84,20 @@ async def remove(session: AsyncSession, command_id: str) -> None:
 
 
 async def refuse(session: AsyncSession, command_id: str, *, at: datetime, error: str, code: str) -> bool:
-    """End a command that no workflow has taken. False when it is not PENDING (any more): then nothing is changed."""
+    """End a command that no workflow has taken. False when it is not PENDING (any more): then nothing is changed. A
+    version that was made for it goes with it: the next command would carry it out."""
     query = (
         update(Command)
         .where(Command.id == command_id, Command.state == CommandState.PENDING.value)
         .values(state=CommandState.FAILED.value, finished_at=at, error=error, error_code=code)
     )
-    return (await session.execute(query.returning(Command.id))).first() is not None
+    row = (await session.execute(query.returning(Command.job_id, Command.version, Command.options))).first()
+    if row is None:
+        return False
+    added = row.version is not None and (row.options or {}).get(ADDED)
+    if added and await jobs.take_back(session, row.job_id, row.version, besides=command_id):
+        await session.execute(update(Command).where(Command.id == command_id).values(version=None))
+    return True
 
 
 async def undelivered(session: AsyncSession, now: datetime, age: timedelta) -> Sequence[tuple[Command, Job]]:

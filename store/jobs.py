@@ -169,15 +169,19 @@ async def add_version(session: AsyncSession, job: Job, spec: dict[str, Any], not
     return version
 
 
-async def take_back(session: AsyncSession, job_id: str, number: int) -> None:
-    """Delete a version that was made for a command which was refused, unless anything names it by now."""
+async def take_back(session: AsyncSession, job_id: str, number: int, *, besides: str | None = None) -> bool:
+    """Delete a version that was made for a command which was refused, unless anything names it by now, `besides` that
+    command itself, by its id. Returns whether it is gone."""
     named = [
         select(table.job_id).where(table.job_id == job_id, table.version == number)
         for table in (Attempt, Command, SqlTest)
     ]
+    if besides is not None:
+        named[1] = named[1].where(Command.id != besides)
     newest = select(func.max(Version.number)).where(Version.job_id == job_id).scalar_subquery()
     query = delete_from(Version).where(Version.job_id == job_id, Version.number == number, Version.number == newest)
-    await session.execute(query.where(*(~rows.exists() for rows in named)))
+    done = await session.execute(query.where(*(~rows.exists() for rows in named)).returning(Version.number))
+    return done.first() is not None
 
 
 async def latest_version(session: AsyncSession, job_id: str) -> int:

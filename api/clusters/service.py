@@ -168,9 +168,11 @@ async def scale(services: Services, name: str, new: NewScale, key: str | None, *
         job = await hosting.manager_of(session, row)
         version, latest = await jobs.version(session, job, job.version), await jobs.latest_version(session, job.id)
         known = await commands.by_key(session, job.id, key) if key else None
-        before = await jobs.version(session, job, known.version or 1) if known else None
-    if known is not None and before is not None:
-        if known.kind != CommandKind.RESUBMIT or before.spec.get("taskmanagers") != new.taskmanagers:
+        before = await jobs.version(session, job, known.version) if known and known.version else None
+    if known is not None:
+        # Of one that has failed before anything took it, its version is gone.
+        another = before is not None and before.spec.get("taskmanagers") != new.taskmanagers
+        if known.kind != CommandKind.RESUBMIT or another:
             raise command_service.reused(known, str(key))
         return command_out(known)
     spec = {**version.spec, "taskmanagers": new.taskmanagers}
@@ -180,7 +182,9 @@ async def scale(services: Services, name: str, new: NewScale, key: str | None, *
         note = f"scaled to {new.taskmanagers} task managers"
         adding = NewVersion.model_validate({"spec": spec, "note": note})
         command = command.model_copy(update={"version": None})
-    return await command_service.send(services, job.id, command, key, requested_by=requested_by, adding=adding)
+    return await command_service.send(
+        services, job.id, command, key, requested_by=requested_by, adding=adding, base=job.version
+    )
 
 
 def _without_slots(row: Cluster, keeper: Job | None) -> str | None:

@@ -44,10 +44,11 @@ async def send(
     *,
     requested_by: str,
     adding: NewVersion | None = None,
+    base: int | None = None,
 ) -> CommandOut:
     """Check a command, write it down and deliver it. The same `key` gives the same command. `requested_by` is who asks
     for it. `adding` is a version that is made for it: it is written down with the command, and gone with it when the
-    command is refused.
+    command is refused. `base` is the version of the job that the caller has gone by: with another one it is refused.
 
     When Temporal is away the command stays PENDING, and the recovery schedule delivers it. Raises `NotFound`,
     `InvalidInput` or `Conflict` when it is refused, and `Unavailable` with its number when it is written down, and what
@@ -58,7 +59,7 @@ async def send(
     judged = await _check_session_cluster(services, ref, asked, key, adding) or judged
     for _ in range(RACES):
         try:
-            written = await _write(services, ref, asked, key, adding, judged=judged)
+            written = await _write(services, ref, asked, key, adding, judged=judged, base=base)
             break
         except Taken:  # another command took the number, or the key, at the same moment
             continue
@@ -182,6 +183,7 @@ async def _write(
     adding: NewVersion | None = None,
     *,
     judged: int | None = None,
+    base: int | None = None,
 ) -> CommandOut | tuple[Command, Job, Cluster]:
     """The command that this key was used for before, or a new one, written down. Under the lock of the job's row:
     of this and a DELETE at the same moment one is refused. It works with the version that was `judged`, where one was:
@@ -193,6 +195,12 @@ async def _write(
             # Perhaps nobody has delivered it yet: the API died after it had written it down.
             waiting = known.state == CommandState.PENDING.value
             return (known, job, await clusters.get(session, job.cluster)) if waiting else command_out(known)
+        if base is not None and job.version != base:
+            raise Conflict(
+                f"{job.project}:{job.name} got version {job.version} at this moment; this went by version {base}.",
+                code="version_changed",
+                remedy="Send it again.",
+            )
         if adding is not None:
             spec = adding.spec.model_dump(mode="json")
             added = await jobs.add_version(session, job, spec, adding.note, clock.now())
@@ -201,7 +209,7 @@ async def _write(
             asked = asked.model_copy(update={"version": judged})
         asked = asked.model_copy(update={"version": await _check(session, job, asked)})
         command = Command(
-            **commands.columns_of(asked),
+            **commands.columns_of(asked, added=adding is not None),
             id=str(uuid.uuid4()),
             job_id=job.id,
             number=await commands.next_number(session, job.id),

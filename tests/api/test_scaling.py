@@ -10,7 +10,10 @@ from sqlalchemy import select, update
 
 from clusters.protocol import Health, Unreachable
 from core.errors import Conflict
+from core.jobs.commands import AskedCommand
+from core.jobs.states import CommandKind
 from services import Services
+from store import commands
 from store.database import Database
 from store.jobs import take_back
 from store.tables import Command, Job, Version
@@ -114,6 +117,54 @@ async def test_of_a_workflow_that_does_not_take_it(
     monkeypatch.setattr("api.commands.service.deliver", refuses)
     assert (await scale(http, 4)).json()["code"] == "command_not_allowed"
     assert (await versions(studio), await sent(studio)) == ([1], 0)
+
+
+async def test_of_a_cluster_that_got_another_version_at_this_moment(
+    studio: Services, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+):
+    """Its new slots would be gone with the one that is made from the version before."""
+
+    async def health(_: Any) -> Health:
+        async with studio.database.write() as session:
+            session.add(Version(job_id="s", number=2, spec={**SPEC, "slots": 4}, created_at=T0))
+            await session.execute(update(Job).where(Job.id == "s").values(version=2))
+        return Health(slots_total=6, slots_available=2)
+
+    monkeypatch.setattr("tests.recovery.conftest._Engine.health", health)
+    answer = await scale(http, 4)
+    assert (answer.status_code, answer.json()["code"]) == (409, "version_changed")
+    assert (await versions(studio), await sent(studio)) == ([1, 2], 0)
+
+
+async def test_of_one_that_could_not_be_delivered_in_time(studio: Services, http: httpx.AsyncClient):
+    """The next resubmit would carry it out."""
+    first = (await scale(http, 4, key="a")).json()
+    assert await versions(studio) == [1, 2]
+    async with studio.database.write() as session:
+        assert await commands.refuse(session, first["id"], at=T0, error="too late", code="expired")
+    assert await versions(studio) == [1]
+    again = (await scale(http, 4, key="a")).json()
+    assert (again["number"], again["state"], again["version"]) == (1, "FAILED", None)
+    assert (await scale(http, 5)).json()["version"] == 2
+
+
+async def test_a_version_that_something_else_names_stays_when_its_command_is_refused(database: Database):
+    job = await add_job(database)
+    async with database.write() as session:
+        for number in (2, 3):
+            session.add(Version(job_id=job.id, number=number, spec={}, created_at=T0))
+        asked = AskedCommand(kind=CommandKind.RESUBMIT)
+        rows = [("a", 2, True), ("b", 2, False), ("c", 3, True), ("d", 2, True)]
+        for number, (id_, version, added) in enumerate(rows, 1):
+            columns = commands.columns_of(asked, added=added) | {"version": version}
+            session.add(Command(id=id_, job_id=job.id, number=number, state="PENDING", created_at=T0, **columns))
+    left = []
+    for id_ in ("a", "b", "c", "d"):
+        async with database.write() as session:
+            assert await commands.refuse(session, id_, at=T0, error="too late", code="expired")
+            await session.flush()
+            left.append(sorted(await session.scalars(select(Version.number).where(Version.job_id == job.id))))
+    assert left == [[1, 2, 3], [1, 2, 3], [1, 2], [1, 2]]
 
 
 async def test_a_version_that_something_names_stays(database: Database):
