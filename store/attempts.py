@@ -202,9 +202,10 @@ async def points(session: AsyncSession, job_id: str) -> list[RestorePointRow]:
     return list((await session.scalars(query)).all())
 
 
-async def one_point(session: AsyncSession, job: Job, point: str) -> RestorePointRow:
-    """A restore point of this job by its id. Raises `NotFound`, also for one that is gone."""
-    row = await session.get(RestorePointRow, point)
+async def one_point(session: AsyncSession, job: Job, point: str, *, lock: bool = False) -> RestorePointRow:
+    """A restore point of this job by its id. Raises `NotFound`, also for one that is gone. `lock`: who is about to take
+    it away (`take_away`) has done so, or sees what is written of it now."""
+    row = await session.get(RestorePointRow, point, with_for_update=lock or None, populate_existing=lock)
     if row is None or row.job_id != job.id or row.gone_at is not None:
         raise NotFound(
             f"Job {job.project}:{job.name} has no restore point {point}.",

@@ -64,7 +64,7 @@ def _point(row: RestorePointRow) -> RestorePointOut:
 async def keep(services: Services, ref: str, point: str, kept: bool) -> RestorePointOut:
     """Pin a restore point, or let go of it."""
     async with services.database.write() as session:
-        row = await attempts.one_point(session, await jobs.get(session, ref), point)
+        row = await attempts.one_point(session, await jobs.get(session, ref), point, lock=True)
         row.kept = kept
         return _point(row)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any, cast
 
@@ -9,18 +10,24 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from api.history import service as history_service
 from api.jobs import service as job_service
 from api.jobs.schemas import JobPatch
 from api.versions import NewVersion
+from core.errors import NotFound
 from core.jobs.policy import RestartPolicy
-from core.jobs.restore import Basis
+from core.jobs.records import NewPoint, Record
+from core.jobs.restore import Basis, RestoreKind
 from core.jobs.retention import SavepointPolicy
 from core.jobs.snapshot import JobSnapshot
 from core.sql.verdict import StateVerdict, Verdict
 from services import Services
+from store import attempts
+from store.database import Database
+from store.record import apply
 from store.tables import Attempt, Command, Job, Orphan
-from tests.api.conftest import create
-from tests.recovery.conftest import SQL
+from tests.api.conftest import create, refused_client
+from tests.recovery.conftest import SQL, services_of
 from tests.rows import T0, attempt_row
 
 ID = "a" * 32
@@ -143,3 +150,20 @@ async def test_what_is_told_is_what_the_row_says(services: Services, monkeypatch
     monkeypatch.setattr(job_service, "_tell_policies", late)
     await job_service.patch(services, job, JobPatch.model_validate({"restart_policy": {"max_restarts": 7}}))
     assert client.told == [RestartPolicy(max_restarts=9)]
+
+
+async def test_a_point_that_is_taken_away_at_this_moment_is_not_pinned(database: Database):
+    """Who pins it would be told that it stays."""
+    services = await services_of(await refused_client(), database)
+    job = (await create(services)).id
+    new = NewPoint(kind=RestoreKind.SAVEPOINT, path="file:///s/1", completed_at=T0, attempt=1, version=1)
+    async with database.write() as session:
+        await apply(session, Record(job_id=job, points=[new]))
+    async with database.read() as session:
+        point = attempts.as_point((await attempts.points(session, job))[0])
+    async with database.write() as session:
+        assert await attempts.take_away(session, job, point, T0)
+        pinning = asyncio.create_task(history_service.keep(services, job, point.id, True))
+        await asyncio.sleep(0.5)
+    with pytest.raises(NotFound):
+        await pinning
