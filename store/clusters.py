@@ -14,11 +14,13 @@ from core.jobs.states import LIVE
 from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
 
 
-async def get(session: AsyncSession, name: str, *, lock: bool = False) -> Cluster:
-    """Raises `NotFound` also for one that is there for the record only. `lock`: who relies on it as it is (`held`) has
-    written what does, or sees what becomes of it now."""
+async def get(session: AsyncSession, name: str, *, lock: bool = False, hold: bool = False) -> Cluster:
+    """Raises `NotFound` also for one that is there for the record only. `hold` as in `held`; `lock`: who holds it has
+    written what relies on it, or sees what becomes of it now."""
     cluster = None
-    if "\x00" not in name:
+    if "\x00" not in name and hold:
+        cluster = await held(session, name)
+    elif "\x00" not in name:
         cluster = await session.get(Cluster, name, with_for_update=lock or None, populate_existing=lock)
     if cluster is None or await is_left(session, cluster):
         raise NotFound(f"There is no cluster {name[:200]}.", code="cluster_not_found", field="cluster")

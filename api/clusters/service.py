@@ -136,7 +136,7 @@ def _changed_address(row: Cluster, given: Mapping[str, Any]) -> Address | None:
 async def forget(services: Services, observer: Observer, name: str) -> None:
     """Raises `Conflict` when something is on it."""
     async with services.database.write() as session:
-        row = await clusters.get(session, name)
+        row = await clusters.get(session, name, lock=True)
         if await clusters.keepers(session, [row]):
             raise Conflict(
                 f"{name} is run by a job of Penstock.", code="cluster_managed", remedy="Stop and delete that job."

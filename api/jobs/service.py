@@ -98,6 +98,7 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
             type_=new.spec.type,
             takes_savepoints=new.savepoint_policy.interval is not None,
         )
+        await clusters.get(session, new.cluster, hold=True)  # it is not removed before the job is there
         if await jobs.find(session, new.project, new.name):
             raise _exists(new)
         try:

@@ -10,25 +10,27 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from api.clusters import service as cluster_service
 from api.history import service as history_service
 from api.jobs import service as job_service
 from api.jobs.schemas import JobPatch
 from api.versions import NewVersion
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
 from core.jobs.policy import RestartPolicy
 from core.jobs.records import NewPoint, Record
 from core.jobs.restore import Basis, RestoreKind
 from core.jobs.retention import SavepointPolicy
 from core.jobs.snapshot import JobSnapshot
 from core.sql.verdict import StateVerdict, Verdict
+from observation.observer import Observer
 from services import Services
-from store import attempts
+from store import attempts, clusters
 from store.database import Database
 from store.record import apply
 from store.tables import Attempt, Command, Job, Orphan
 from tests.api.conftest import create, refused_client
 from tests.recovery.conftest import SQL, services_of
-from tests.rows import T0, attempt_row
+from tests.rows import T0, attempt_row, cluster_row, job_row
 
 ID = "a" * 32
 
@@ -167,3 +169,30 @@ async def test_a_point_that_is_taken_away_at_this_moment_is_not_pinned(database:
         await asyncio.sleep(0.5)
     with pytest.raises(NotFound):
         await pinning
+
+
+@pytest.mark.parametrize("used", [True, False], ids=["a job was on it", "never used"])
+async def test_of_a_job_and_the_removal_of_its_cluster_one_is_refused(database: Database, used: bool):
+    services = await services_of(await refused_client(), database)
+    async with database.write() as session:
+        session.add(cluster_row("other"))
+        if used:
+            await session.flush()
+            session.add(job_row("gone", name="gone", cluster="other", state="KILLED", deleted_at=T0))
+    async with database.write() as session:
+        session.add(job_row("new", name="new", cluster="other", state="CREATED"))
+        await session.flush()
+        await clusters.held(session, "other")
+        removing = asyncio.create_task(cluster_service.forget(services, Observer(services), "other"))
+        await asyncio.sleep(0.5)
+    with pytest.raises(Conflict) as refused:
+        await removing
+    assert refused.value.code == "cluster_in_use"
+    async with database.write() as session:
+        await session.delete(await session.get_one(Job, "new"))
+    async with database.write() as session:
+        await clusters.remove(session, await clusters.get(session, "other", lock=True), T0)
+        creating = asyncio.create_task(create(services, cluster="other"))
+        await asyncio.sleep(0.5)
+    with pytest.raises(NotFound):
+        await creating
