@@ -28,7 +28,7 @@ class Hosting:
         """Start or stop task managers of a cluster that runs, when nothing else differs between the versions."""
         bind(job=request.job_id, attempt=request.number, command=request.command_id)
         services = self._services
-        async with log_of(services.database, request.command_id) as tell, heartbeats():
+        async with log_of(services.database, request.command_id) as tell, heartbeats() as pulse:
             async with services.database.read() as session:
                 what = f"attempt {request.number} of job {request.job_id}"
                 context = present(await attempts.context(session, request.job_id, request.number), what)
@@ -40,6 +40,7 @@ class Hosting:
                 engine = services.engines.get(context.cluster)
                 if not isinstance(engine, HostsClusters):
                     raise _hosts_none(context.cluster)
+                pulse.check()  # a newer scaling may have been carried out since
                 await engine.scale(Ref(attempt.flink_job_id, attempt.handle), int(new["taskmanagers"]))
             except EngineError as error:
                 return c.Rescaled(error=error.message, code="not_scaled")

@@ -159,6 +159,8 @@ CLIENT_IDLE_SECONDS = 900.0
 KEEPER_BEGIN_SECONDS = 60.0
 """For the process that keeps a session cluster to begin."""
 KEEPER_PACE = Pace(0.05)
+KEEPER_ORDER_SECONDS = 5.0
+"""For another process to have written what it wants of a keeper."""
 KEEPER_LAST_WORDS_SECONDS = 60.0
 """In which a keeper tries to write down how its cluster ended, where the disk is full."""
 KEEPER_TICK_SECONDS = 0.5

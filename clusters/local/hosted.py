@@ -7,13 +7,14 @@ what it sees; so an attempt goes on while workers come and go, and is begun once
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -145,10 +146,11 @@ class HostedClusters(Engine, HostsClusters):
         folder = self._folder(ref)
         if folder is None or _state(folder).state not in (EngineState.STARTING, EngineState.RUNNING):
             raise Rejected("The cluster does not run.")
-        order = ClusterOrder.read(folder / "wanted.json")
-        assert order is not None
-        program = replace(order.program, taskmanagers=taskmanagers)
-        order.model_copy(update={"program": program}).write(folder / "wanted.json")
+
+        def scaled(order: ClusterOrder) -> ClusterOrder:
+            return order.model_copy(update={"program": replace(order.program, taskmanagers=taskmanagers)})
+
+        await asyncio.to_thread(_change, folder, scaled)
 
     async def fence(self, ref: Ref) -> bool:
         self._check_here()
@@ -201,15 +203,38 @@ class HostedClusters(Engine, HostsClusters):
 
     async def cancel(self, ref: Ref) -> None:
         folder = self._folder(ref)
-        order = ClusterOrder.read(folder / "wanted.json") if folder else None
-        if folder is None or order is None:
-            return
-        if not order.stop:
-            order.model_copy(update={"stop": True}).write(folder / "wanted.json")
+        if folder is not None:
+            await asyncio.to_thread(_change, folder, lambda order: order.model_copy(update={"stop": True}))
 
     async def health(self) -> Health:
         running = [s for s in (await self.overview()).jobs.values() if s.state is EngineState.RUNNING]
         return Health(jobs_running=len(running), leader=self._host)
+
+
+def _change(folder: Path, change: Callable[[ClusterOrder], ClusterOrder]) -> None:
+    """Change what is wanted of an attempt, one after the other: a stop is not taken back by who read it before. Raises
+    `Unreachable`."""
+    polling = poll(waits.KEEPER_PACE, seconds=waits.KEEPER_ORDER_SECONDS)
+    try:
+        with open(folder / "wanted.lock", "w") as lock:
+            while not _locked(lock):
+                if not polling.again_in_thread():
+                    raise Unreachable(f"somebody else is changing what is wanted in {folder}", sent=False)
+            order = ClusterOrder.read(folder / "wanted.json")
+            if order is not None and (changed := change(order)) != order:
+                changed.write(folder / "wanted.json")
+    except FileNotFoundError:  # deleted meanwhile: it has ended long ago
+        return
+    except OSError as error:
+        raise Unreachable(f"{folder} cannot be written: {error}", sent=False) from error
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def any_here(root: Path) -> bool:

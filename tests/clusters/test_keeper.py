@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import fcntl
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from clusters.local.keeper import JOBMANAGER, ClusterOrder, ClusterReport, Keeper
-from clusters.protocol import ClusterProgram
+from clusters.local.hosted import HostedClusters
+from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterReport, Keeper
+from clusters.protocol import ClusterProgram, Ref, Unreachable
 from core.jobs.observations import EngineState
 from processes.supervised import Processes, Spec
+from settings import waits
 
 PROGRAM = ClusterProgram("2.3.0", 1, 2, "s", 1, 1, "1m", "1m")
 
@@ -184,3 +190,55 @@ def test_a_process_that_cannot_be_written_down_does_not_run(tmp_path: Path, monk
     with pytest.raises(OSError, match="No space"):
         Processes(tmp_path).start(spec)
     assert not Path(f"/proc/{started[0]}").exists()
+
+
+@pytest.fixture
+def hosted(tmp_path: Path) -> tuple[HostedClusters, Path, Ref]:
+    """An attempt whose keeper is this process."""
+    ref = Ref("a" * 32, "a" * 32)
+    folder = tmp_path / ref.handle
+    folder.mkdir()
+    order(folder)
+    ClusterReport(state=EngineState.RUNNING, detail="up", of=1).write(folder / "seen.json")
+    Processes(folder).write_down(KEEPER, os.getpid())
+    return HostedClusters(tmp_path, "here", "here", lambda _: None, []), folder, ref
+
+
+async def test_a_stop_is_not_taken_back_by_a_scaling_that_began_before(
+    hosted: tuple[HostedClusters, Path, Ref], monkeypatch: pytest.MonkeyPatch
+):
+    engine, folder, ref = hosted
+    write, stopping = ClusterOrder.write, []
+
+    def slowly(wanted: ClusterOrder, path: Path) -> None:
+        if not stopping:
+            stopping.append(threading.Thread(target=lambda: asyncio.run(engine.cancel(ref))))
+            stopping[0].start()
+            stopping[0].join(0.3)
+        write(wanted, path)
+
+    monkeypatch.setattr(ClusterOrder, "write", slowly)
+    await engine.scale(ref, 3)
+    await asyncio.to_thread(stopping[0].join)
+    wanted = ClusterOrder.read(folder / "wanted.json")
+    assert wanted is not None
+    assert (wanted.stop, wanted.program.taskmanagers) == (True, 3)
+
+
+async def test_what_cannot_be_written_has_not_been_wanted(
+    hosted: tuple[HostedClusters, Path, Ref], disk: Disk, monkeypatch: pytest.MonkeyPatch
+):
+    engine, folder, ref = hosted
+    monkeypatch.setattr(waits, "KEEPER_ORDER_SECONDS", 0.0)
+    with open(folder / "wanted.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Unreachable, match="somebody else") as refused:
+            await engine.cancel(ref)
+        assert not refused.value.sent
+    disk.full = True
+    with pytest.raises(Unreachable, match="No space left"):
+        await engine.scale(ref, 3)
+    disk.full = False
+    wanted = ClusterOrder.read(folder / "wanted.json")
+    assert wanted is not None
+    assert (wanted.stop, wanted.program.taskmanagers) == (False, 1)
