@@ -238,7 +238,7 @@ class Observing:
                         # Its tasks may run on without their JobManager: what follows may start another attempt.
                         there = await self._look(request.leader, attempt, cluster)
                         if there.state is not EngineState.MISSING:
-                            continue
+                            raise Unreachable("the cluster did not know it for a moment", sent=False)
                         return c.Proven(healthy=False, why="the cluster has lost it", observation=there)
                     progress = await engine.progress(ref) if isinstance(engine, Metrics) else None
                     proven = c.Proven(healthy=False, why=status.detail, observation=observation(attempt, status, asked))
@@ -263,6 +263,8 @@ class Observing:
                         proven.why = "all its tasks run, but no checkpoint has completed"
                 except EngineError as error:
                     proven, answered = c.Proven(healthy=False, why=error.message), False
+                    attempt, cluster = await self._attempt(request)  # it may have got another address
+                    engine = self._services.engines.get(cluster)
                 if clock.now() > deadline + timedelta(seconds=0 if answered else waits.UNREACHABLE_SECONDS):
                     return proven
                 await asyncio.sleep(waits.PROVING_PAUSE_SECONDS)

@@ -48,15 +48,22 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "PROVING_PAUSE_SECONDS", 0.05)
 
 
-async def proven(engine: Followed, folder: Path, within: float = 30.0) -> tuple[c.Proven, float]:
+async def proven(engine: Followed, folder: Path, within: float = 30.0, *later: Followed) -> tuple[c.Proven, float]:
+    """`later` are the engines of the cluster when it is read again."""
+    engines = [engine, *later]
     attempt = SimpleNamespace(job_id="j", number=2, flink_job_id=ID, handle=ID, config={}, started_at=datetime.now(UTC))
     cluster = SimpleNamespace(state_dir=folder.as_uri())
     services = SimpleNamespace(
-        database=None, engines=SimpleNamespace(get=lambda _: engine), settings=SimpleNamespace(lost_grace=0.2)
+        database=None, engines=SimpleNamespace(get=lambda _: engines[0]), settings=SimpleNamespace(lost_grace=0.2)
     )
     observing = Observing(services, None)  # type: ignore[arg-type]
 
+    reads: list[Any] = []
+
     async def found(_: Any) -> Any:
+        if reads and len(engines) > 1:
+            engines.pop(0)
+        reads.append(cluster)
         return attempt, cluster
 
     observing._attempt = found  # type: ignore[method-assign]
@@ -105,3 +112,27 @@ async def test_unknown_is_not_failed_when_the_time_is_over(tmp_path: Path):
 async def test_without_a_checkpoint_in_time_it_is_not_healthy(tmp_path: Path):
     result, _ = await proven(Followed(state=lambda t: EngineState.RUNNING), tmp_path, within=0.3)
     assert not result.healthy
+
+
+async def test_a_cluster_that_got_another_address_is_asked_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waits, "UNREACHABLE_SECONDS", 0.5)
+    before = Followed(away=lambda t: True)
+    after = Followed(state=lambda t: EngineState.RUNNING, completed=lambda t: 1)
+    result, _ = await proven(before, tmp_path, 2.0, after)
+    assert result.healthy
+
+
+async def test_one_that_is_missing_now_and_then_is_asked_with_pauses_until_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(waits, "UNREACHABLE_SECONDS", 0.2)
+    looks: list[float] = []
+
+    def state(t: float) -> EngineState:
+        looks.append(t)
+        return EngineState.MISSING if len(looks) % 2 else EngineState.RUNNING
+
+    result, seconds = await proven(Followed(state=state), tmp_path, within=0.3)
+    assert not result.healthy
+    assert seconds < 5
+    assert len(looks) <= 30, "with pauses"
