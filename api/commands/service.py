@@ -294,11 +294,15 @@ async def _check_adoption(session: Session, job: Job, asked: AskedCommand) -> in
         )
     own = await attempts.by_flink_job(session, asked.flink_job_id)
     if own is not None and own.job_id != job.id:
+        owner = await jobs.by_id(session, own.job_id)
+        gone = owner is None or owner.deleted_at is not None
+        whose = "a job that was deleted" if gone else "another job"
+        stop = "Stop it, with a savepoint to start from if you like: GET /orphans lists it."
         raise InvalidInput(
-            f"Flink job {asked.flink_job_id} is attempt {own.number} of another job.",
+            f"Flink job {asked.flink_job_id} is attempt {own.number} of {whose}.",
             code="not_adoptable",
             field="flink_job_id",
-            remedy="Adopt it there, or stop it.",
+            remedy=stop if gone else "Adopt it there, or stop it.",
         )
     if asked.version is not None:
         await jobs.version(session, job, asked.version)

@@ -14,6 +14,7 @@ from store import commands
 from store.tables import Job
 from temporal.delivery import request_of
 from tests.api.conftest import create
+from tests.rows import T0, attempt_row
 
 FULL = {
     "kind": "resubmit",
@@ -98,3 +99,18 @@ async def test_a_field_that_has_no_meaning_is_refused(
     answer = await send(http, job, body)
     assert (answer.status_code, answer.json()["code"]) == (422, "field_unused"), answer.text
     assert answer.json()["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("deleted", "words"), [(False, "Adopt it there, or stop it"), (True, "Stop it, with a savepoint")]
+)
+async def test_what_another_job_has_had_is_not_adopted(
+    services: Services, http: httpx.AsyncClient, deleted: bool, words: str
+):
+    """A job that was deleted can adopt nothing any more: whoever is sent there finds no way out."""
+    job, other = (await create(services)).id, (await create(services, "other")).id
+    async with services.database.write() as session:
+        session.add(attempt_row(other, flink_job_id="f" * 32, handle="f" * 32, state="GONE", ended_at=T0))
+        await session.execute(update(Job).where(Job.id == other).values(deleted_at=T0 if deleted else None))
+    problem = (await send(http, job, dict(ADOPT))).json()
+    assert (problem["code"], problem["remedy"].startswith(words)) == ("not_adoptable", True), problem
