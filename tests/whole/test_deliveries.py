@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
@@ -194,13 +195,17 @@ class TestStartsWithoutAnAnswer:
     def test_a_first_attempt_that_ran_unseen_is_gone_on_from(self, penstock: Penstock):
         """Its start had no answer and failed; meanwhile it ran, and its JobManager died. What it came to is state."""
         penstock.create("unseen")
-        sent = penstock.send("unseen", "start")
         flink, endpoints = penstock.world.flinks[0], penstock.world.network.endpoints
-        id_ = penstock.job("unseen")["id"]
-        while not (jobs := [j for j in flink.jobs.values() if j.owner == id_]):
-            penstock.wait(0.0005)
-        for url in ("http://flink-a:8081", "http://gateway-a:8083"):
-            endpoints[url].mode = "drop"
+        accept, id_ = flink.accept, penstock.job("unseen")["id"]
+
+        def unheard(*args: Any, **more: Any) -> Any:
+            for url in ("http://flink-a:8081", "http://gateway-a:8083"):
+                endpoints[url].mode = "drop"
+            return accept(*args, **more)
+
+        with mock.patch.object(flink, "accept", unheard):
+            sent = penstock.send("unseen", "start")
+            jobs = penstock.until(lambda: [j for j in flink.jobs.values() if j.owner == id_])
         penstock.until(lambda: len(jobs[0].points) > 2)
         flink.kill()
         assert penstock.ended("unseen", sent["number"])["error_code"] == "submission_unclear"
