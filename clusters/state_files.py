@@ -41,6 +41,17 @@ def _open(path: str) -> tuple[Any, str]:
         raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
 
 
+def _spelled(asked: str, local: str, name: str) -> str:
+    """The path of what a driver calls `name`, in the spelling of the folder that was `asked` for and that the driver
+    calls `local`. A driver's own way back from a name to a path forgets what Flink's paths have: `s3a` becomes `s3`,
+    the name node of `hdfs` and the account of `abfss` are gone. Then one restore point would be two."""
+    root, inner = local.strip("/"), str(name).strip("/")
+    below = f"{root}/" if root else ""
+    if not inner.startswith(below) or inner == root:
+        raise Unreachable(f"The driver that reads {asked} has listed {name}, which does not lie in it.")
+    return normal(f"{normal(asked)}/{inner.removeprefix(below)}")
+
+
 def _info(files: Any, path: str) -> dict[str, Any] | None:
     """What lies at `path`; None when nothing does."""
     try:
@@ -152,10 +163,12 @@ def _scan(folder: str, kind: RestoreKind, inner: str | None) -> list[PointSeen]:
         places = [local] if inner is None else _folders_in(files, local, inner)
         found = [point for place in places for point in _folders_in(files, place, prefix)]
         return [
-            PointSeen(kind, normal(files.unstrip_protocol(point)), _written(files, f"{point}/_metadata"))
+            PointSeen(kind, _spelled(folder, local, point), _written(files, f"{point}/_metadata"))
             for point in found
             if _info(files, f"{point}/_metadata") is not None
         ]
+    except Unreachable:
+        raise
     except Exception as error:
         raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
 
@@ -190,7 +203,9 @@ def _folders(path: str) -> list[Folder]:
     try:
         files.invalidate_cache()
         found = [item for item in _below(files, local) if _is_folder(files, item)]
-        return [Folder(normal(files.unstrip_protocol(f["name"])), _last_change(files, f["name"])) for f in found]
+        return [Folder(_spelled(path, local, f["name"]), _last_change(files, f["name"])) for f in found]
+    except Unreachable:
+        raise
     except Exception as error:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 

@@ -13,7 +13,16 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
 from activities.retain import Retaining
-from clusters.protocol import Checkpoints, JobSeen, Overview, Savepoints, TriggerState, TriggerStatus, Unreachable
+from clusters.protocol import (
+    Checkpoints,
+    JobSeen,
+    Overview,
+    PointSeen,
+    Savepoints,
+    TriggerState,
+    TriggerStatus,
+    Unreachable,
+)
 from core.effects import Rejected
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
@@ -22,6 +31,7 @@ from settings import clock
 from store import attempts
 from store.database import Database
 from store.tables import Cluster, Job, RestorePointRow
+from tests.object_store import object_store
 from tests.rows import attempt_row
 from tests.store.test_store import add_job
 
@@ -39,8 +49,13 @@ class Cluster_(SimpleNamespace, Checkpoints, Savepoints):
             raise Unreachable("it is away")
         return Overview({h: JobSeen(h, EngineState.RUNNING) for h in self.alive})
 
-    async def checkpoints(self, ref: object) -> list[object]:
-        return []
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[PointSeen] = []
+        """What Flink tells of the attempts that live."""
+
+    async def checkpoints(self, ref: object) -> list[PointSeen]:
+        return self.told
 
 
 class World:
@@ -236,6 +251,24 @@ async def test_a_savepoint_that_is_pinned_while_others_are_deleted_stays(world: 
     assert done.deleted == [folders[0].as_uri()], done
     assert [folder.exists() for folder in folders] == [False, True, True]
     assert "come into use" in done.refused[0]
+
+
+async def test_on_an_object_store_the_newest_savepoint_has_no_twin_to_be_deleted(world: World):
+    """Flink tells of `s3a://`, and the driver of what it lists as `s3://`: as two points, one of them was older."""
+    old, new = clock.now() - timedelta(seconds=2 * OLD), clock.now() - timedelta(seconds=OLD)
+    async with world.database.write() as session:
+        (await session.get(Cluster, "local")).state_dir = "s3a://bucket/state"
+    with object_store() as store:
+        savepoints = f"s3a://bucket/state/{world.job.id}/savepoints"
+        for n, at in ((1, old), (2, new)):
+            store.put(f"{savepoints}/8-{n}/savepoint-{n}/_metadata", b"x", at)
+        newest = f"{savepoints}/8-2/savepoint-2"
+        world.cluster.told = [PointSeen(RestoreKind.SAVEPOINT, newest, new - timedelta(seconds=1), number=2)]
+        done = await world.retain(keep_last=1, keep_for=0, keep_attempts=None)
+        assert (done.deleted, done.refused) == ([f"{savepoints}/8-1/savepoint-1"], [])
+        assert list(store.objects) == [f"{newest}/_metadata".removeprefix("s3a://")]
+    async with world.database.read() as session:
+        assert [p.path for p in await attempts.points(session, world.job.id)] == [newest]
 
 
 class TestWhatIsLeftAlone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from clusters import state_files
 from clusters.protocol import Unreachable
 from core.jobs.restore import RestoreKind
+from tests.object_store import object_store
 
 
 @pytest.mark.parametrize(
@@ -124,3 +126,28 @@ async def test_a_link_to_a_point_is_the_point(tmp_path: Path):
     os.symlink(home / "chk-10", home / "chk-10")
     with pytest.raises(Unreachable):
         await state_files.scan(home.as_uri(), RestoreKind.CHECKPOINT)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+async def test_what_is_found_is_spelled_as_it_was_asked_for(scheme: str):
+    """As Flink tells of it: the driver's own way back would make `s3` of both."""
+    with object_store() as store:
+        store.put("s3://b/j/savepoints/7-t/savepoint-1/_metadata", b"x", datetime.now(UTC))
+        root = f"{scheme}://b//j/savepoints/"
+        found = await state_files.scan(root, RestoreKind.SAVEPOINT, inner="7-")
+        assert [p.path for p in found] == [f"{scheme}://b/j/savepoints/7-t/savepoint-1"]
+        assert [f.path for f in await state_files.folders(root)] == [f"{scheme}://b/j/savepoints/7-t"]
+        assert await state_files.names(root) == ["7-t"]
+
+
+async def test_what_a_driver_lists_elsewhere_is_not_made_a_path(monkeypatch: pytest.MonkeyPatch):
+    with object_store() as store:
+        store.put("s3://b/j/chk-1/_metadata", b"x", datetime.now(UTC))
+        for name in ("other/j/chk-1", "b/jj/chk-1"):
+            monkeypatch.setattr(store, "ls", lambda *_, name=name, **__: [{"name": name, "type": "directory"}])
+            monkeypatch.setattr(store, "info", lambda *_, **__: {"type": "directory"})
+            monkeypatch.setattr(store, "modified", lambda *_: datetime.now(UTC))
+            for ask in (state_files.scan("s3://b/j", RestoreKind.CHECKPOINT), state_files.folders("s3://b/j")):
+                with pytest.raises(Unreachable) as error:
+                    await ask
+                assert f"has listed {name}, which does not lie in it" in error.value.message
