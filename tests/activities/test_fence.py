@@ -81,7 +81,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "FENCE_SECONDS", 0.3)
 
 
-ATTEMPT = SimpleNamespace(job_id="j", number=1, version=1, flink_job_id=ID, handle=ID, config={"leader": "jm"})
+ATTEMPT = SimpleNamespace(
+    job_id="j", number=1, version=1, flink_job_id=ID, handle=ID, config={"leader": "jm"}, restored_why=""
+)
 
 
 SENT = Submission(Ref(ID, ID), "p:j", JarProgram(Path("x.jar"), "x", None, []), {}, None, None, False)

@@ -49,7 +49,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def proven(engine: Followed, folder: Path, within: float = 30.0) -> tuple[c.Proven, float]:
-    attempt = SimpleNamespace(job_id="j", number=2, flink_job_id=ID, handle=ID, config={}, started_at=datetime.now(UTC))
+    attempt = SimpleNamespace(
+        job_id="j", number=2, flink_job_id=ID, handle=ID, config={}, restored_why="", started_at=datetime.now(UTC)
+    )
     cluster = SimpleNamespace(state_dir=folder.as_uri())
     services = SimpleNamespace(
         database=None, engines=SimpleNamespace(get=lambda _: engine), settings=SimpleNamespace(lost_grace=0.2)

@@ -271,6 +271,24 @@ async def test_on_an_object_store_the_newest_savepoint_has_no_twin_to_be_deleted
         assert [p.path for p in await attempts.points(session, world.job.id)] == [newest]
 
 
+@pytest.mark.parametrize("state", ["RUNNING", "KILLED"])
+async def test_what_an_adopted_attempt_came_from_stays_as_long_as_it_is_the_current_one(world: World, state: str):
+    """It may have claimed it, or build on its files, and it has a checkpoint: no pin holds what it came from."""
+    savepoints = [world.root / world.job.id / "savepoints" / f"7-{n}" / f"savepoint-{n}" for n in range(3)]
+    for number, folder in enumerate(savepoints):
+        folder.mkdir(parents=True)
+        (folder / "_metadata").write_bytes(b"x")
+        world.age(folder, OLD - number * 60)
+    steps = ((savepoints[0], savepoints[1], None), (world.folder(2) / "chk-7", savepoints[0], 6))
+    for source, deleted, keep_attempts in steps:
+        async with world.database.write() as session:
+            (await session.get(Job, world.job.id)).state = state
+            attempt = await attempts.get(session, world.job.id, 8)
+            attempt.restored_from, attempt.config = source.as_uri(), {attempts.ADOPTED: {}}
+        done = await world.retain(keep_last=1, keep_for=0, keep_attempts=keep_attempts)
+        assert (done.deleted, source.exists()) == ([deleted.as_uri()], True), done
+
+
 class TestWhatIsLeftAlone:
     """Savepoints that the policy does not keep, and that are not deleted all the same."""
 
