@@ -154,15 +154,16 @@ async def _write(
     gone: list[str],
     recent: list[Attempt],
 ) -> None:
+    # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
+    # until then Flink's own restart goes back to it, whatever savepoints have been taken since. First of all, as it
+    # locks the job's row: a record of a workflow does so before it writes points.
+    own = (p for p in points.values() if recent and p.attempt == recent[0].number)
+    if any(p.kind is CHECKPOINT for p in own):
+        await attempts.let_go(session, job_id, recent[0].number)
     for point in points.values():
         await attempts.add_point(session, job_id, point)
     for path in gone:
         await attempts.point_vanished(session, job_id, path, clock.now())
-    # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
-    # until then Flink's own restart goes back to it, whatever savepoints have been taken since.
-    own = (p for p in points.values() if recent and p.attempt == recent[0].number)
-    if any(p.kind is CHECKPOINT for p in own):
-        await attempts.pin(session, job_id, None)
 
 
 async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) -> list[PointSeen]:

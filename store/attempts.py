@@ -391,6 +391,17 @@ async def pin(session: AsyncSession, job_id: str, path: str | None) -> None:
     )
 
 
+async def let_go(session: AsyncSession, job_id: str, number: int) -> None:
+    """Let go of the pin, unless there is a later attempt than `number` by now: it may be on what that one came from."""
+    held = select(RestorePointRow.id).where(RestorePointRow.job_id == job_id, RestorePointRow.pinned)
+    if (await session.scalar(held.limit(1))) is None:
+        return
+    # Who writes an attempt down with its pin locks the job's row: it has committed both, or neither.
+    await session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+    if await last_number(session, job_id) <= number:
+        await pin(session, job_id, None)
+
+
 async def events(
     session: AsyncSession, job_id: str, *, limit: int, cursor: str | None
 ) -> tuple[list[Event], str | None]:

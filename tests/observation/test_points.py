@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from clusters.protocol import PointSeen
 from core.jobs.restore import RestoreKind, RestorePoint
@@ -16,7 +17,7 @@ from observation import points
 from settings import clock
 from store import attempts
 from store.database import Database
-from store.tables import Cluster, Job
+from store.tables import Attempt, Cluster, Job
 from tests.store.test_store import T0, add_attempt, add_job
 
 
@@ -146,6 +147,36 @@ async def test_files_of_a_volume_that_is_away_have_not_vanished(world: World):
     state.rmdir()
     (world.root / "mounted elsewhere").rename(state)
     assert await world.gathered() == ([7, 3, 2, 1], [])
+
+
+async def test_an_attempt_that_is_opened_meanwhile_keeps_its_pin(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A page reads which attempt is the newest, and scans for seconds; then that one has a checkpoint, and is no longer
+    the newest."""
+    folder = world.folder(9)
+    folder.mkdir()
+    (folder / "_metadata").touch()
+    world.told = [PointSeen(RestoreKind.CHECKPOINT, folder.as_uri(), T0 + timedelta(hours=1), number=9)]
+
+    async def pinned() -> list[str]:
+        async with world.database.read() as session:
+            return [row.path for row in await attempts.points(session, world.job.id) if row.pinned]
+
+    async def next_one(*_: Any) -> list[PointSeen]:
+        await add_attempt(world.database, world.job, 2)
+        async with world.database.write() as session:
+            await attempts.pin(session, world.job.id, world.point(2).path)
+        return world.told
+
+    async with world.database.write() as session:
+        await attempts.pin(session, world.job.id, world.point(3).path)
+    with monkeypatch.context() as patched:
+        patched.setattr(points, "_of_attempt", next_one)
+        await world.gathered()
+    assert await pinned() == [world.point(2).path]
+    async with world.database.write() as session:
+        await session.execute(delete(Attempt).where(Attempt.number == 2))
+    await world.gathered()
+    assert await pinned() == []
 
 
 async def test_what_is_being_deleted_is_not_offered(world: World, monkeypatch: pytest.MonkeyPatch):
