@@ -318,7 +318,8 @@ async def make_folder(path: str) -> None:
 
 
 async def remove(path: str) -> None:
-    """Delete a folder with all that is in it; fine when it is not there. Raises `Unreachable`."""
+    """Delete a folder with all that is in it; fine when it is not there. Restore points in it are none from the first
+    moment on: a part of one would be taken for a whole one. Raises `Unreachable`."""
     await asyncio.to_thread(_remove, path)
 
 
@@ -326,8 +327,13 @@ def _remove(path: str) -> None:
     files, local = _open(path)
     try:
         files.invalidate_cache()
-        if _info(files, local) is not None:
-            files.rm(local, recursive=True)
+        if _info(files, local) is None:
+            return
+        inner = [item for item in _below(files, local) if item["type"] == "directory" and not item.get("islink")]
+        for place in (local, *(item["name"] for item in inner)):  # what a link leads to is not ours to delete
+            if _info(files, f"{place}/_metadata") is not None:
+                files.rm(f"{place}/_metadata")
+        files.rm(local, recursive=True)
     except FileNotFoundError:
         return
     except Exception as error:

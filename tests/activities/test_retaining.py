@@ -12,7 +12,9 @@ from sqlalchemy import select
 from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
-from activities.retain import Retaining
+from activities.logs import Pulse, Stale
+from activities.retain import Retaining, _delete
+from clusters import state_files
 from clusters.protocol import (
     Checkpoints,
     JobSeen,
@@ -269,6 +271,73 @@ async def test_on_an_object_store_the_newest_savepoint_has_no_twin_to_be_deleted
         assert list(store.objects) == [f"{newest}/_metadata".removeprefix("s3a://")]
     async with world.database.read() as session:
         assert [p.path for p in await attempts.points(session, world.job.id)] == [newest]
+
+
+async def test_checkpoints_are_gone_for_all_before_their_files_go(world: World, monkeypatch: pytest.MonkeyPatch):
+    seen: list[set[int]] = []
+    remove = state_files.remove
+
+    async def looks(path: str) -> None:
+        async with world.database.read() as session:
+            seen.append({p.attempt for p in await attempts.points(session, world.job.id)})
+        await remove(path)
+
+    monkeypatch.setattr(state_files, "remove", looks)
+    assert sorted((await world.retain()).checkpoints) == [1, 2, 3]
+    assert seen == [{2, 3, 4, 5, 6, 7, 8}, {3, 4, 5, 6, 7, 8}, {4, 5, 6, 7, 8}]
+
+
+class TestAWorkerThatStoodStill:
+    """Another try has taken its retention over, and what it was about to delete may be in use since."""
+
+    @pytest.fixture(autouse=True)
+    def _stands_still(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def check(_: Pulse) -> None:
+            raise Stale("it stood still")
+
+        monkeypatch.setattr(Pulse, "check", check)
+
+    async def test_deletes_no_checkpoints(self, world: World):
+        with pytest.raises(Stale):
+            await world.retain()
+        assert world.left() == list(range(1, 9))
+
+    async def test_deletes_no_savepoint(self, world: World):
+        folders = [world.root / world.job.id / "savepoints" / f"8-{n}" / f"savepoint-{n}" for n in range(2)]
+        for number, folder in enumerate(folders):
+            folder.mkdir(parents=True)
+            (folder / "_metadata").write_bytes(b"x")
+            world.age(folder, OLD - number * 60)
+        with pytest.raises(Stale):
+            await world.retain(keep_last=1, keep_for=0, keep_attempts=None)
+        assert all(folder.exists() for folder in folders)
+
+    async def test_deletes_nothing_half_written(self, world: World):
+        folder = world.root / world.job.id / "savepoints" / "3-trigger"
+        (folder / "savepoint-x").mkdir(parents=True)
+        (folder / "savepoint-x" / "part").write_bytes(b"x")
+        world.age(folder, OLD)
+        with pytest.raises(Stale):
+            await world.retain(keep_attempts=None)
+        assert folder.exists()
+
+    async def test_in_the_middle_of_flinks_own_deleting_leaves_the_rest(self, world: World, monkeypatch):
+        folder = world.root / world.job.id / "savepoints" / "8-1" / "savepoint-1"
+        folder.mkdir(parents=True)
+        checks = iter([None, Stale("it stood still")])
+
+        def check(_: Pulse) -> None:
+            if (error := next(checks)) is not None:
+                raise error
+
+        async def dispose(_: str) -> None:
+            raise Rejected("not mine")
+
+        world.cluster.dispose = dispose
+        monkeypatch.setattr(Pulse, "check", check)
+        with pytest.raises(Stale):
+            await _delete(world.cluster, folder.as_uri(), Pulse(1))
+        assert folder.exists()
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "KILLED"])

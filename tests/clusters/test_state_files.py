@@ -6,8 +6,10 @@ import os
 import struct
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from clusters import state_files
 from clusters.protocol import Unreachable
@@ -111,6 +113,33 @@ async def test_points_are_those_with_their_metadata(tmp_path: Path):
     assert [p.path.rpartition("/savepoints/")[2] for p in of_seven] == ["7-a/savepoint-1", "7-b/savepoint-2"]
     assert await state_files.scan(f"{tmp_path.as_uri()}/nothing", RestoreKind.CHECKPOINT) == []
     assert await state_files.scan(f"{tmp_path.as_uri()}/chk-3/deeper", RestoreKind.CHECKPOINT) == []
+
+
+async def test_what_makes_a_point_whole_is_deleted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who looks in the middle finds no point whose other files have gone; what a link leads to is left alone."""
+    attempt, moved = tmp_path / "attempt", tmp_path / "moved"
+    for folder in (attempt / "chk-1", attempt / "chk-2", attempt / "shared", moved):
+        folder.mkdir(parents=True)
+        (folder / "_metadata").write_bytes(b"")
+        (folder / "data").write_bytes(b"")
+    (attempt / "shared" / "_metadata").unlink()
+    os.symlink(moved, attempt / "chk-3")
+    left: list[list[str]] = []
+
+    def dies(self: Any, path: str, recursive: bool = False, **_: Any) -> None:
+        if not recursive:
+            os.remove(path)
+            return
+        left.append(sorted(str(p.relative_to(attempt)) for p in attempt.rglob("*") if not p.is_dir()))
+        raise OSError("the disk has gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileSystem, "rm", dies)
+        with pytest.raises(Unreachable):
+            await state_files.remove(attempt.as_uri())
+    assert [name for name in left[0] if not name.startswith("chk-3")] == ["chk-1/data", "chk-2/data", "shared/data"]
+    await state_files.remove(attempt.as_uri())
+    assert (attempt.exists(), sorted(p.name for p in moved.iterdir())) == (False, ["_metadata", "data"])
 
 
 async def test_a_link_to_a_point_is_the_point(tmp_path: Path):
