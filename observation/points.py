@@ -12,6 +12,7 @@ from clusters.protocol import Checkpoints, PointSeen, Ref, Unreachable
 from core.effects import EngineError
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
+from core.jobs.overrides import DIRECTORY_KEY, MODE_KEY
 from core.jobs.restore import Lineage, RestoreKind, RestorePoint, newest, newest_first
 from core.jobs.snapshot import Adopted, folder_of, lineage_of, savepoint_root
 from core.jobs.states import AttemptState
@@ -70,7 +71,7 @@ async def gather(services: Services, job_id: str) -> Found:
         except Unreachable as error:
             unread = error.message
     known = {of_point(row.path): row for row in rows}
-    if (away := await _away(cluster, job_id, [*known, *by_path])) is not None:
+    if (away := await _away(cluster, job_id, [*known, *by_path], recent)) is not None:
         return Found(points=[], unread=away)
     gone: list[str] = []
     unseen: list[RestorePoint] = []
@@ -111,22 +112,39 @@ async def gather(services: Services, job_id: str) -> Found:
     return Found(points=ordered, unread=unread, vanished=vanished)
 
 
-async def _away(cluster: Cluster, job_id: str, paths: Collection[str]) -> str | None:
-    """Why nothing can be said of the files of a job, of which restore points are known (`paths`): its folder is not
-    there. A volume that is not mounted looks like an empty folder, and what lies in it comes back with it."""
+async def _away(cluster: Cluster, job_id: str, paths: Collection[str], recent: Collection[Attempt]) -> str | None:
+    """Why nothing can be said of the files of a job, of which restore points are known (`paths`), or which has run and
+    kept checkpoints: its folder is not there. A volume that is not mounted looks like an empty folder, and what lies in
+    it comes back with it."""
     folder = f"{cluster.state_dir.rstrip('/')}/{job_id}"
     if of_point(folder).partition(":")[0] not in WITH_FOLDERS:  # an empty folder of an object store is not there
         return None
-    if not any(path.startswith(f"{of_point(folder)}/") for path in paths):
+    points = any(path.startswith(f"{of_point(folder)}/") for path in paths)
+    if not points and not any(_has_written(attempt, folder) for attempt in recent):
         return None
     try:
         if await state_files.exists(folder):
             return None
     except Unreachable as error:
         return error.message
+    what = "restore points of this job lie in it" if points else "this job has written to it"
     return (
-        f"{folder} is not there, and restore points of this job lie in it. Is its volume mounted? If it was deleted, "
+        f"{folder} is not there, and {what}. Is its volume mounted? If it was deleted, "
         'send a start with restore {"mode": "none"}: it begins empty'
+    )
+
+
+def _has_written(attempt: Attempt, folder: str) -> bool:
+    """Whether an attempt has run with checkpoints below `folder`, as far as its configuration tells: Flink makes their
+    folder before the first task runs. One that was adopted writes elsewhere, one in batch mode nothing."""
+    effective = attempt.config.get("effective") or {}
+    given = {key: str(item.get("value", "")) for key, item in effective.items()}
+    return (
+        attempt.running_since is not None
+        and attempts.adopted(attempt) is None
+        and of_point(given.get(DIRECTORY_KEY, "")).startswith(f"{of_point(folder)}/")
+        and re.search("[1-9]", given.get("execution.checkpointing.interval", "")) is not None
+        and given.get(MODE_KEY, "STREAMING").upper() == "STREAMING"
     )
 
 

@@ -54,7 +54,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def spent(engine: Fencing, folder: Path) -> tuple[Fenced, float]:
     attempt = SimpleNamespace(
-        job_id="j", number=1, flink_job_id=ID, handle=ID, config={"leader": "jm-1"}, restored_why=""
+        job_id="j", number=1, flink_job_id=ID, handle=ID, config={"leader": "jm-1"}, restored_why="", restored_from=None
     )
     cluster = SimpleNamespace(state_dir=folder.as_uri())
     began = time.monotonic()
