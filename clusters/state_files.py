@@ -8,6 +8,7 @@ points. So only `info` and `ls` are used here, which raise what they meet.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 from collections.abc import Iterator
@@ -256,7 +257,10 @@ async def changed_at(folder: str) -> datetime:
 
 
 def _last_change(files: Any, folder: str) -> datetime:
-    times = [_written(files, p) for p in [folder, *(item["name"] for item in _files_below(files, folder))]]
+    times = [_written(files, item["name"]) for item in _files_below(files, folder)]
+    # An object store keeps no time of a folder: there it is nothing but its files.
+    with contextlib.suppress(IsADirectoryError, KeyError):
+        times.append(_written(files, folder))
     return max(times)
 
 

@@ -42,8 +42,9 @@ class ObjectStore(AbstractFileSystem):  # type: ignore[misc]
         raise FileNotFoundError(path)
 
     def modified(self, path: str) -> datetime:
-        name = self._strip_protocol(path)
-        return max(at for key, (_, at) in self.objects.items() if key == name or key.startswith(name + "/"))
+        if (name := self._strip_protocol(path)) not in self.objects:
+            raise IsADirectoryError
+        return self.objects[name][1]
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         return self.objects[self._strip_protocol(path)][0][start:end]

@@ -169,6 +169,15 @@ async def test_what_is_found_is_spelled_as_it_was_asked_for(scheme: str):
         assert await state_files.names(root) == ["7-t"]
 
 
+async def test_a_folder_of_an_object_store_is_as_new_as_its_newest_file():
+    with object_store() as store:
+        for day, name in enumerate(("chk-1/_metadata", "shared/a", "chk-2/_metadata"), start=1):
+            store.put(f"s3://b/attempt/{name}", b"x", datetime(2026, 1, day, tzinfo=UTC))
+        assert await state_files.changed_at("s3://b/attempt") == datetime(2026, 1, 3, tzinfo=UTC)
+        with pytest.raises(Unreachable):
+            await state_files.changed_at("s3://b/nothing")
+
+
 async def test_what_a_driver_lists_elsewhere_is_not_made_a_path(monkeypatch: pytest.MonkeyPatch):
     with object_store() as store:
         store.put("s3://b/j/chk-1/_metadata", b"x", datetime.now(UTC))
