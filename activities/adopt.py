@@ -8,8 +8,12 @@ from activities import contracts as c
 from activities.logs import bind, heartbeats
 from activities.looking import now_ms
 from activities.missing import present
-from clusters.protocol import Ref, Unreachable
+from clusters.protocol import Checkpoints, Engine, Ref, Unreachable
+from core.effects import EngineError
 from core.jobs.observations import ENDED, Observation
+from core.jobs.restore import RestoreKind
+from core.jobs.snapshot import Adopted, folder_of
+from core.paths import of_point
 from services import Services
 from settings import waits
 from settings.polling import poll
@@ -43,6 +47,7 @@ class Adopting:
                     asked = now_ms()
                     status = await engine.look(Ref(request.flink_job_id, own.handle if own else request.flink_job_id))
                     leader = await engine.leader()
+                    origin, known = (None, attempts.adopted(own)) if own else await _past(engine, request.flink_job_id)
                     break
                 except Unreachable as error:
                     if not await polling.again():
@@ -60,6 +65,8 @@ class Adopting:
                 build_key=own.config.get("build_key") if own else None,
                 commit=own.config.get("commit") if own else None,
                 leader=leader.identity,
+                restored_from=origin,
+                adopted=known,
                 observation=Observation(
                     attempt=number or 0,
                     flink_job_id=request.flink_job_id,
@@ -68,3 +75,25 @@ class Adopting:
                     detail=status.detail or None,
                 ),
             )
+
+
+async def _past(engine: Engine, flink_job_id: str) -> tuple[str | None, Adopted]:
+    """What a Flink job was restored from, and where its checkpoints lie: nobody but its cluster knows. Raises
+    `Unreachable`."""
+    if not isinstance(engine, Checkpoints):
+        return None, Adopted(takes_checkpoints=False)
+    ref, known, origin = Ref(flink_job_id, flink_job_id), Adopted(), None
+    try:
+        told = [p.path for p in await engine.checkpoints(ref) if p.kind is RestoreKind.CHECKPOINT]
+        known.checkpoint_folder = folder_of(told, flink_job_id)
+        known.takes_checkpoints = await engine.takes_checkpoints(ref)
+        origin = await engine.origin(ref)
+    except Unreachable:
+        raise
+    except EngineError:  # it does not tell: what is not known of it is looked for later
+        pass
+    if origin is None or origin.restored_from is None:
+        return None, known
+    # After a restart by Flink itself, that is a checkpoint of its own.
+    own = known.checkpoint_folder is not None and origin.restored_from.startswith(f"{known.checkpoint_folder}/")
+    return None if own else of_point(origin.restored_from), known

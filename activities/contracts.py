@@ -10,6 +10,7 @@ from core.jobs.observations import EngineState, Lost, Observation, Trouble
 from core.jobs.records import Record
 from core.jobs.restore import RestorePoint
 from core.jobs.retention import SavepointPolicy
+from core.jobs.snapshot import Adopted
 
 # Names, as they stand in histories.
 RECORD = "record"
@@ -74,6 +75,8 @@ class OpenAttempt(BaseModel):
     build_key: str | None
     commit: str | None
     record: Record
+    adopted: Adopted | None = None
+    """Nothing is sent: it runs already, started past Penstock."""
 
 
 class Opened(BaseModel):
@@ -295,7 +298,8 @@ class AdoptIn(BaseModel):
 
 
 class Adoptable(Outcome):
-    """`number` is the attempt of this job that the Flink job was, None when it was none."""
+    """`number` is the attempt of this job that the Flink job was, None when it was none. `restored_from` is what Flink
+    says of one that was none."""
 
     number: int | None = None
     version: int | None = None
@@ -303,6 +307,8 @@ class Adoptable(Outcome):
     commit: str | None = None
     leader: str | None = None
     observation: Observation | None = None
+    restored_from: str | None = None
+    adopted: Adopted | None = None
 
 
 class RecoverIn(BaseModel):

@@ -9,11 +9,12 @@ from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, now_ms, observation
 from activities.missing import present
 from clusters import state_files
-from clusters.protocol import Engine, JobSeen, Leader, Ref
+from clusters.protocol import Engine, JobSeen, Leader, Ref, Unreachable
 from core.effects import EngineError, LogSink
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind
 from core.jobs.snapshot import attempt_checkpoints
+from core.paths import of_point
 from observation.growth import Growth
 from services import Services
 from settings import waits
@@ -102,6 +103,16 @@ async def _remainder(
 
 
 async def has_run(attempt: Attempt, cluster: Cluster) -> bool:
-    """Whether an attempt has left checkpoints. Raises `Unreachable`."""
+    """Whether an attempt has left checkpoints. Raises `Unreachable`, also while their volume is away: it looks like an
+    empty one."""
+    places, job = [cluster.state_dir], of_point(f"{cluster.state_dir}/{attempt.job_id}")
+    if attempt.restored_from is not None and of_point(attempt.restored_from).startswith(f"{job}/"):
+        places.append(job)  # what it came from lies there
+    for place in places:
+        if await state_files.is_folder(place) is False:
+            raise Unreachable(
+                f"{place} is not there, so whether attempt {attempt.number} has left checkpoints cannot be told. Is "
+                "its volume mounted? Make the folder where nothing has ever been written to it"
+            )
     folder = attempt_checkpoints(cluster.state_dir, attempt.job_id, attempt.flink_job_id)
     return bool(await state_files.scan(folder, RestoreKind.CHECKPOINT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 from datetime import timedelta
@@ -88,6 +89,9 @@ class Observing:
             job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
             if await attempts.last_number(session, job.id) > max(request.number, request.known):
                 return c.Seen(newest=await forgotten(session, job))
+        if (own := attempts.adopted(attempt)) is not None and not own.is_known and attempt.ended_at is None:
+            with contextlib.suppress(EngineError):  # for the next check
+                await points.learn(self._services, cluster, attempt)
         checked = await self._checked(request, attempt, cluster)
         async with self._services.database.read() as session:
             policy = SavepointPolicy.model_validate(job.savepoints or {})

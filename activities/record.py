@@ -112,6 +112,7 @@ class Recorder:
                     "automatic": request.automatic,
                     "like": request.like,
                     "leader": (context.cluster.health or {}).get("leader"),
+                    **({attempts.ADOPTED: request.adopted.model_dump()} if request.adopted else {}),
                 },
                 started_at=clock.now(),
             )

@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities import contracts as c
-from activities.logs import bind, heartbeats
+from activities.logs import Pulse, bind, heartbeats
 from activities.missing import present
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, TriggerStatus, Unreachable
@@ -22,7 +22,7 @@ from core.jobs.types import traits
 from core.paths import normal
 from observation import points
 from services import Services
-from settings import clock
+from settings import clock, waits
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job
 
@@ -37,7 +37,8 @@ class Retaining:
         What is not certain to be of no use is left alone, and said."""
         bind(job=request.job_id)
         services, result = self._services, c.Retained()
-        async with heartbeats():
+        until = clock.monotonic() + waits.RETAIN_SECONDS
+        async with heartbeats() as pulse:
             gathered = await points.gather(services, request.job_id)
             if gathered.unread:
                 result.refused.append(f"all savepoints, because not all restore points can be read: {gathered.unread}")
@@ -57,6 +58,9 @@ class Retaining:
                 in_use=in_use,
                 taken_up=lineage_of(job.snapshot).taken_up,
             ):
+                if clock.monotonic() > until:
+                    result.more = True
+                    return result
                 if await state_files.real(point.path) in elsewhere:
                     result.refused.append(f"{point.path}: it is in use by another path to it")
                     continue
@@ -70,15 +74,15 @@ class Retaining:
                     result.refused.append(f"{point.path}: it has come into use meanwhile")
                     continue
                 try:
-                    await _delete(engine, point.path)
+                    await _delete(engine, point.path, pulse)
                     result.deleted.append(point.path)
                 except EngineError as error:
                     result.refused.append(f"{point.path}: {error.message}")
                     async with services.database.write() as session:
                         await attempts.add_point(session, request.job_id, point)
-            await self._half_written(engine, root, recent, result)
+            await self._half_written(engine, root, recent, result, pulse)
             left = [point for point in gathered.points if point.path not in result.deleted]
-            await self._checkpoints(engine, job, cluster, request, left, result)
+            await self._checkpoints(engine, job, cluster, request, left, result, pulse, until)
         return result
 
     async def _checkpoints(
@@ -89,8 +93,10 @@ class Retaining:
         request: c.RetainIn,
         left: list[RestorePoint],
         result: c.Retained,
+        pulse: Pulse,
+        until: float,
     ) -> None:
-        """Folders of checkpoints of ended attempts. `left` are the restore points that are there.
+        """Folders of checkpoints of ended attempts. `left` are the restore points that are there; none after `until`.
 
         Only folders directly below this job's own checkpoint folder whose name is the Flink job id of an attempt of
         this job that the cluster does not show alive.
@@ -110,6 +116,9 @@ class Retaining:
             for name, attempt in sorted(own.items(), key=lambda item: item[1].number):
                 if attempt.handle in alive or attempt.number > last - request.policy.keep_attempts:
                     continue
+                if clock.monotonic() > until:
+                    result.more = bool(result.checkpoints)  # else one look at them takes as long, and would again
+                    return
                 folder = CheckpointFolder(
                     attempt=attempt.number,
                     path=f"{below}/{name}",
@@ -117,12 +126,18 @@ class Retaining:
                     changed_at=await state_files.changed_at(f"{below}/{name}"),
                 )
                 if await self._may_go(folder, job, request, left, last):
+                    # Said first: from then on nobody is offered what lies in it, and nobody can pin it.
+                    await self._say_gone(folder, request)
+                    pulse.check()
                     await state_files.remove(folder.path)
                     result.checkpoints[folder.attempt] = folder.path
-                    async with services.database.write() as session:
-                        await attempts.checkpoints_gone(session, request.job_id, folder.attempt, clock.now())
+                    await self._say_gone(folder, request)  # who was listing them may have seen them since
         except EngineError as error:
             result.refused.append(f"checkpoints of ended attempts: {error.message}")
+
+    async def _say_gone(self, folder: CheckpointFolder, request: c.RetainIn) -> None:
+        async with self._services.database.write() as session:
+            await attempts.checkpoints_gone(session, request.job_id, folder.attempt, clock.now())
 
     async def _may_go(
         self, folder: CheckpointFolder, job: Job, request: c.RetainIn, left: list[RestorePoint], attempts_made: int
@@ -141,7 +156,9 @@ class Retaining:
         )
         return bool(deletable)
 
-    async def _half_written(self, engine: Engine, root: str, recent: dict[int, Attempt], result: c.Retained) -> None:
+    async def _half_written(
+        self, engine: Engine, root: str, recent: dict[int, Attempt], result: c.Retained, pulse: Pulse
+    ) -> None:
         """Folders of savepoints without `_metadata`, of which it is certain that nobody writes to them."""
         try:
             for folder in await state_files.folders(root):
@@ -152,6 +169,7 @@ class Retaining:
                     continue
                 why = await self._still_written(engine, recent.get(int(number)), trigger, folder)
                 if why is None:
+                    pulse.check()
                     await state_files.remove(folder.path)
                     result.half_written.append(folder.path)
                 elif why:
@@ -184,11 +202,14 @@ def is_below(path: str, root: str) -> bool:
     return path.startswith(root + "/") and len(inner) == 2 and inner[1].startswith("savepoint-") and ".." not in inner
 
 
-async def _delete(engine: Engine, path: str) -> None:
-    """A savepoint is a folder that nothing else refers to, so what Flink cannot delete is deleted as files."""
+async def _delete(engine: Engine, path: str, pulse: Pulse) -> None:
+    """A savepoint is a folder that nothing else refers to, so what Flink cannot delete is deleted as files. Raises
+    `Stale`."""
+    pulse.check()
     if isinstance(engine, Savepoints):
         with contextlib.suppress(EngineError):
             await engine.dispose(path)
+    pulse.check()
     await state_files.remove(path.rpartition("/")[0])
 
 

@@ -380,6 +380,10 @@ class Savepoints(Engine, Protocol):
 class Checkpoints(Protocol):
     """Attempts take checkpoints by themselves. Where a kind lacks it, no attempt ever has one."""
 
+    def keeps_state_in(self, folder: str) -> None:
+        """From now on paths below `folder`, the cluster's state_dir, are told in its spelling."""
+        ...
+
     async def checkpoints(self, ref: Ref) -> list[PointSeen]:
         """What the engine remembers of completed restore points; empty when it does not know the attempt."""
         ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from clusters.flink import kind as flink_session
 from clusters.kind import FLAT, Address, Kind, Opening, Shared, Url
 from clusters.local import kind as processes
-from clusters.protocol import Engine, HostsClusters, Identified, SqlSessions, SqlWorkbench, Unreachable
+from clusters.protocol import Checkpoints, Engine, HostsClusters, Identified, SqlSessions, SqlWorkbench, Unreachable
 from core.errors import InvalidInput
 from settings import Settings
 
@@ -68,6 +68,8 @@ class Engines:
             self._made[cluster.name] = made = (key, engine)
         if isinstance(made[1], Identified):
             made[1].expect(cluster.identity)
+        if isinstance(made[1], Checkpoints):
+            made[1].keeps_state_in(cluster.state_dir)
         return made[1]
 
     def open(self, kind: Kind, address: Address, flink_version: str) -> Engine:

@@ -8,6 +8,7 @@ points. So only `info` and `ls` are used here, which raise what they meet.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 from collections.abc import Iterator
@@ -39,6 +40,17 @@ def _open(path: str) -> tuple[Any, str]:
         return found
     except Exception as error:  # a driver may connect, and fail as it likes
         raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
+
+
+def _spelled(asked: str, local: str, name: str) -> str:
+    """The path of what a driver calls `name`, in the spelling of the folder that was `asked` for and that the driver
+    calls `local`. A driver's own way back from a name to a path forgets what Flink's paths have: `s3a` becomes `s3`,
+    the name node of `hdfs` and the account of `abfss` are gone. Then one restore point would be two."""
+    root, inner = local.strip("/"), str(name).strip("/")
+    below = f"{root}/" if root else ""
+    if not inner.startswith(below) or inner == root:
+        raise Unreachable(f"The driver that reads {asked} has listed {name}, which does not lie in it.")
+    return normal(f"{normal(asked)}/{inner.removeprefix(below)}")
 
 
 def _info(files: Any, path: str) -> dict[str, Any] | None:
@@ -152,10 +164,12 @@ def _scan(folder: str, kind: RestoreKind, inner: str | None) -> list[PointSeen]:
         places = [local] if inner is None else _folders_in(files, local, inner)
         found = [point for place in places for point in _folders_in(files, place, prefix)]
         return [
-            PointSeen(kind, normal(files.unstrip_protocol(point)), _written(files, f"{point}/_metadata"))
+            PointSeen(kind, _spelled(folder, local, point), _written(files, f"{point}/_metadata"))
             for point in found
             if _info(files, f"{point}/_metadata") is not None
         ]
+    except Unreachable:
+        raise
     except Exception as error:
         raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
 
@@ -190,7 +204,9 @@ def _folders(path: str) -> list[Folder]:
     try:
         files.invalidate_cache()
         found = [item for item in _below(files, local) if _is_folder(files, item)]
-        return [Folder(normal(files.unstrip_protocol(f["name"])), _last_change(files, f["name"])) for f in found]
+        return [Folder(_spelled(path, local, f["name"]), _last_change(files, f["name"])) for f in found]
+    except Unreachable:
+        raise
     except Exception as error:
         raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
@@ -241,7 +257,10 @@ async def changed_at(folder: str) -> datetime:
 
 
 def _last_change(files: Any, folder: str) -> datetime:
-    times = [_written(files, p) for p in [folder, *(item["name"] for item in _files_below(files, folder))]]
+    times = [_written(files, item["name"]) for item in _files_below(files, folder)]
+    # An object store keeps no time of a folder: there it is nothing but its files.
+    with contextlib.suppress(IsADirectoryError, KeyError):
+        times.append(_written(files, folder))
     return max(times)
 
 
@@ -303,7 +322,8 @@ async def make_folder(path: str) -> None:
 
 
 async def remove(path: str) -> None:
-    """Delete a folder with all that is in it; fine when it is not there. Raises `Unreachable`."""
+    """Delete a folder with all that is in it; fine when it is not there. Restore points in it are none from the first
+    moment on: a part of one would be taken for a whole one. Raises `Unreachable`."""
     await asyncio.to_thread(_remove, path)
 
 
@@ -311,8 +331,13 @@ def _remove(path: str) -> None:
     files, local = _open(path)
     try:
         files.invalidate_cache()
-        if _info(files, local) is not None:
-            files.rm(local, recursive=True)
+        if _info(files, local) is None:
+            return
+        inner = [item for item in _below(files, local) if item["type"] == "directory" and not item.get("islink")]
+        for place in (local, *(item["name"] for item in inner)):  # what a link leads to is not ours to delete
+            if _info(files, f"{place}/_metadata") is not None:
+                files.rm(f"{place}/_metadata")
+        files.rm(local, recursive=True)
     except FileNotFoundError:
         return
     except Exception as error:

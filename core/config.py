@@ -38,6 +38,19 @@ PLATFORM_DEFAULTS: dict[str, str] = {
     "execution.checkpointing.timeout": "10 min",
 }
 
+_NO_CHANGELOG = (
+    "restore points are never claimed, and the first checkpoint after such a restore has to be a full one, which the "
+    "changelog state backend cannot make: the job would restart for ever"
+)
+
+ALWAYS: dict[str, str] = {
+    "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+    "execution.checkpointing.create-subdir": "true",
+    "state.changelog.enabled": "false",
+}
+"""What each attempt is given, beside its own folder: the cluster's own configuration may say otherwise. These names go
+before their older ones in all versions (1.20.5, 2.3.0)."""
+
 # Keys that decide where an attempt's state lies, which id it has and where it runs. Were a user to set
 # one, Penstock would look for state in the wrong place or start a job under an id it does not know.
 OWNED: dict[str, str] = {
@@ -50,6 +63,8 @@ OWNED: dict[str, str] = {
     "state.savepoints.dir": "Penstock chooses the savepoint directory of each job",
     "state.checkpoints.create-subdir": "Penstock finds a checkpoint by the attempt's own folder",
     "execution.checkpointing.create-subdir": "Penstock finds a checkpoint by the attempt's own folder",
+    "state.changelog.enabled": _NO_CHANGELOG,
+    "state.backend.changelog.enabled": _NO_CHANGELOG,
     "execution.state-recovery.path": "use `restore` in the command",
     "execution.state-recovery.ignore-unclaimed-state": "use `restore.allow_non_restored_state` in the command",
     "execution.state-recovery.claim-mode": "restore points are never claimed, so that they stay usable",

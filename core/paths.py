@@ -20,6 +20,8 @@ STATE_SCHEMES = frozenset(
 """What Flink keeps state on; a further one is a line here, and a driver of fsspec on the workers."""
 WITH_FOLDERS = frozenset({"file", "hdfs", "viewfs"})
 """Those of them on which a folder is there without a file in it."""
+WITH_NAME_NODE = frozenset({"hdfs", "viewfs"})
+"""Those of them whose paths may leave out which of several file systems it is: the one that is configured."""
 
 
 def normal(path: str) -> str:
@@ -55,6 +57,18 @@ def of_point(path: str) -> str:
 
 PointPath = Annotated[str, BeforeValidator(lambda value: of_point(value) if isinstance(value, str) else value)]
 """A field that holds the path of a restore point: whatever is given, the one spelling is kept."""
+
+
+def as_in(folder: str, path: str) -> str:
+    """`path` in the spelling of `folder`, when it lies below it: on a file system with a default name node a folder may
+    be named without one (`hdfs:///state`), and Flink tells of what lies in it with one (`hdfs://nn:8020/state/x`)."""
+    path, folder = normal(path), normal(folder)
+    scheme, _, inner = folder.partition("://")
+    if scheme not in WITH_NAME_NODE or not inner.startswith("/") or not path.startswith(f"{scheme}://"):
+        return path
+    below = path.removeprefix(f"{scheme}://")
+    below = below[below.find("/") :] if "/" in below else ""
+    return f"{scheme}://{below}" if below.startswith(inner.rstrip("/") + "/") else path
 
 
 def is_path(text: str) -> bool:

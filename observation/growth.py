@@ -6,8 +6,8 @@ import asyncio
 
 from clusters import state_files
 from clusters.protocol import AliveElsewhere, Unreachable
-from core.jobs.snapshot import attempt_checkpoints
 from settings import waits
+from store import attempts
 from store.tables import Attempt, Cluster
 
 
@@ -25,7 +25,7 @@ class Growth:
     @staticmethod
     def of(attempt: Attempt, cluster: Cluster) -> Growth:
         """Of an attempt on its cluster."""
-        return Growth(attempt_checkpoints(cluster.state_dir, attempt.job_id, attempt.flink_job_id))
+        return Growth(attempts.checkpoint_folder(attempt, cluster.state_dir))
 
     async def begin(self) -> None:
         """Look for the first time."""

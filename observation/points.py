@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -12,8 +12,10 @@ from clusters.protocol import Checkpoints, PointSeen, Ref, Unreachable
 from core.effects import EngineError
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
-from core.jobs.restore import RestoreKind, RestorePoint, newest, newest_first
-from core.jobs.snapshot import checkpoint_directory, lineage_of, savepoint_root
+from core.jobs.overrides import DIRECTORY_KEY, MODE_KEY
+from core.jobs.restore import Lineage, RestoreKind, RestorePoint, newest, newest_first
+from core.jobs.snapshot import Adopted, folder_of, lineage_of, savepoint_root
+from core.jobs.states import AttemptState
 from core.paths import WITH_FOLDERS, is_path, of_point
 from services import Services
 from settings import clock, waits
@@ -25,6 +27,7 @@ LOOK_BACK = SEARCHED
 """Attempts whose folders are searched again; points of older ones are known from their rows."""
 
 MAX_VANISHED = 100
+CHECKPOINT = RestoreKind.CHECKPOINT
 _SAVEPOINT = re.compile(r"/savepoint-([0-9a-f]{6})-[0-9a-f]{12}$")
 """How Flink names the folder of a savepoint (AbstractFsCheckpointStorageAccess)."""
 
@@ -55,14 +58,20 @@ async def gather(services: Services, job_id: str) -> Found:
         return Found(points=[], unread=forgotten)
     unread: str | None = None
     by_path: dict[str, tuple[PointSeen, Attempt]] = {}
+    hidden: dict[int, str] = {}
     for attempt in recent:
         try:
-            for point in await _of_attempt(services, cluster, attempt):
+            if (own := attempts.adopted(attempt)) is None:
+                seen = await _of_attempt(services, cluster, attempt)
+            else:
+                seen, why = await _of_adopted(services, cluster, attempt, own)
+                hidden |= {attempt.number: why} if why else {}
+            for point in seen:
                 by_path.setdefault(of_point(point.path), (point, attempt))
         except Unreachable as error:
             unread = error.message
     known = {of_point(row.path): row for row in rows}
-    if (away := await _away(cluster, job_id, [*known, *by_path])) is not None:
+    if (away := await _away(cluster, job_id, [*known, *by_path], recent)) is not None:
         return Found(points=[], unread=away)
     gone: list[str] = []
     unseen: list[RestorePoint] = []
@@ -94,29 +103,48 @@ async def gather(services: Services, job_id: str) -> Found:
             for row in await attempts.vanished(session, job_id, MAX_VANISHED)
             if row.attempt not in without
         ]
-    taken_up = lineage_of(job.snapshot).taken_up
+    lineage = lineage_of(job.snapshot)
+    taken_up = lineage.taken_up
+    unread = unread or _passed_over(hidden, points.values(), lineage)
     ordered = newest_first(points.values(), taken_up)
     # Held against the newest that is there: the others are checkpoints that Flink has replaced.
     vanished = [point for point in vanished if ordered and newest([ordered[0], point], taken_up) == point]
     return Found(points=ordered, unread=unread, vanished=vanished)
 
 
-async def _away(cluster: Cluster, job_id: str, paths: Collection[str]) -> str | None:
-    """Why nothing can be said of the files of a job, of which restore points are known (`paths`): its folder is not
-    there. A volume that is not mounted looks like an empty folder, and what lies in it comes back with it."""
+async def _away(cluster: Cluster, job_id: str, paths: Collection[str], recent: Collection[Attempt]) -> str | None:
+    """Why nothing can be said of the files of a job, of which restore points are known (`paths`), or which has run and
+    kept checkpoints: its folder is not there. A volume that is not mounted looks like an empty folder, and what lies in
+    it comes back with it."""
     folder = f"{cluster.state_dir.rstrip('/')}/{job_id}"
     if of_point(folder).partition(":")[0] not in WITH_FOLDERS:  # an empty folder of an object store is not there
         return None
-    if not any(path.startswith(f"{of_point(folder)}/") for path in paths):
+    points = any(path.startswith(f"{of_point(folder)}/") for path in paths)
+    if not points and not any(_has_written(attempt, folder) for attempt in recent):
         return None
     try:
         if await state_files.exists(folder):
             return None
     except Unreachable as error:
         return error.message
+    what = "restore points of this job lie in it" if points else "this job has written to it"
     return (
-        f"{folder} is not there, and restore points of this job lie in it. Is its volume mounted? If it was deleted, "
+        f"{folder} is not there, and {what}. Is its volume mounted? If it was deleted, "
         'send a start with restore {"mode": "none"}: it begins empty'
+    )
+
+
+def _has_written(attempt: Attempt, folder: str) -> bool:
+    """Whether an attempt has run with checkpoints below `folder`, as far as its configuration tells: Flink makes their
+    folder before the first task runs. One that was adopted writes elsewhere, one in batch mode nothing."""
+    effective = attempt.config.get("effective") or {}
+    given = {key: str(item.get("value", "")) for key, item in effective.items()}
+    return (
+        attempt.running_since is not None
+        and attempts.adopted(attempt) is None
+        and of_point(given.get(DIRECTORY_KEY, "")).startswith(f"{of_point(folder)}/")
+        and re.search("[1-9]", given.get("execution.checkpointing.interval", "")) is not None
+        and given.get(MODE_KEY, "STREAMING").upper() == "STREAMING"
     )
 
 
@@ -144,32 +172,102 @@ async def _write(
     gone: list[str],
     recent: list[Attempt],
 ) -> None:
+    # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
+    # until then Flink's own restart goes back to it, whatever savepoints have been taken since. First of all, as it
+    # locks the job's row: a record of a workflow does so before it writes points.
+    own = (p for p in points.values() if recent and p.attempt == recent[0].number)
+    if any(p.kind is CHECKPOINT for p in own):
+        await attempts.let_go(session, job_id, recent[0].number)
     for point in points.values():
         await attempts.add_point(session, job_id, point)
     for path in gone:
         await attempts.point_vanished(session, job_id, path, clock.now())
-    # The point that the newest attempt came from stays pinned until that attempt has a checkpoint of its own:
-    # until then Flink's own restart goes back to it, whatever savepoints have been taken since.
-    own = (p for p in points.values() if recent and p.attempt == recent[0].number)
-    if any(p.kind is RestoreKind.CHECKPOINT for p in own):
-        await attempts.pin(session, job_id, None)
 
 
 async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) -> list[PointSeen]:
     """From the files always; from Flink while the attempt has not been seen to end."""
-    base = checkpoint_directory(cluster.state_dir, attempt.job_id)
-    on_disk = await state_files.scan(f"{base}/{attempt.flink_job_id}", RestoreKind.CHECKPOINT)
+    found = await state_files.scan(attempts.checkpoint_folder(attempt, cluster.state_dir), CHECKPOINT)
+    found += await _savepoints_of(cluster, attempt)
+    return [*await _told(services, cluster, attempt), *found]
+
+
+async def _of_adopted(
+    services: Services, cluster: Cluster, attempt: Attempt, own: Adopted
+) -> tuple[list[PointSeen], str | None]:
+    """Of an attempt that was started past Penstock, and why it may have checkpoints that nobody sees: where they lie is
+    told by Flink, as long as that knows it, and is written down once one has completed."""
+    found: list[PointSeen] = []
+    hidden: str | None = None
+    if not own.is_known:
+        try:
+            if (learned := await learn(services, cluster, attempt)) is not None:
+                own = learned
+            else:
+                hidden = "the folder of its checkpoints is not known, and its cluster does not know it any more"
+        except EngineError as error:
+            hidden = f"the folder of its checkpoints is not known, and its cluster cannot be asked: {error.message}"
+        if attempt.ended_at is not None and attempt.state != AttemptState.GONE:
+            hidden = None  # what it had was asked for when it was seen to end
+        if found := await state_files.scan(attempts.checkpoint_folder(attempt, cluster.state_dir), CHECKPOINT):
+            hidden = None  # it was one of ours, as after the database was restored from a backup
+    if own.checkpoint_folder is not None:
+        try:
+            found = await state_files.scan(own.checkpoint_folder, CHECKPOINT)
+        except Unreachable as error:
+            hidden = error.message
+    found += await _savepoints_of(cluster, attempt)
+    # It came to its end, or to the savepoint that it was stopped with: nothing is newer.
+    seen = [*await _told(services, cluster, attempt), *found]
+    return seen, None if attempt.state == AttemptState.FINISHED else hidden
+
+
+async def _told(services: Services, cluster: Cluster, attempt: Attempt) -> list[PointSeen]:
+    """What Flink tells of an attempt that has not been seen to end. It knows the times better than the files do."""
+    if attempt.ended_at is not None:
+        return []
+    try:
+        engine = services.engines.get(cluster)
+        ref = Ref(attempt.flink_job_id, attempt.handle)
+        return await engine.checkpoints(ref) if isinstance(engine, Checkpoints) else []
+    except EngineError:
+        return []  # the files have told
+
+
+async def learn(services: Services, cluster: Cluster, attempt: Attempt) -> Adopted | None:
+    """Ask a cluster where the checkpoints of an adopted attempt lie, and write it down. None when it does not know the
+    attempt (any more). Raises `EngineError`."""
+    engine, ref = services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle)
+    known = Adopted(takes_checkpoints=False)
+    if isinstance(engine, Checkpoints):
+        takes = await engine.takes_checkpoints(ref)
+        if takes is None:
+            return None
+        told = [point.path for point in await engine.checkpoints(ref) if point.kind is CHECKPOINT]
+        known = Adopted(checkpoint_folder=folder_of(told, attempt.flink_job_id), takes_checkpoints=takes)
+    if known != attempts.adopted(attempt):
+        async with services.database.write() as session:
+            await attempts.learn(session, attempt.job_id, attempt.number, known)
+    return known
+
+
+def _passed_over(hidden: Mapping[int, str], points: Collection[RestorePoint], lineage: Lineage) -> str | None:
+    """Why none of these `points` is to be taken for the newest: an adopted attempt has perhaps newer ones (`hidden`,
+    by its number), no later one has any, and nobody has begun anew since."""
+    for number, why in hidden.items():
+        last = lineage.taken_up.get(number, number)
+        if number >= lineage.first and not any(point.attempt > last for point in points):
+            return (
+                f"attempt {number} was adopted, and may have newer checkpoints than those that are known: {why}. Look "
+                'for its newest one, and send a start with restore {"mode": "point", "point": PATH}; '
+                '{"mode": "none"} begins empty'
+            )
+    return None
+
+
+async def _savepoints_of(cluster: Cluster, attempt: Attempt) -> list[PointSeen]:
     savepoints = savepoint_root(cluster.state_dir, attempt.job_id)
     saved = await state_files.scan(savepoints, RestoreKind.SAVEPOINT, inner=f"{attempt.number}-")
-    on_disk += [point for point in saved if _is_of(point.path, attempt)]
-    if attempt.ended_at is None:
-        try:
-            engine, ref = services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle)
-            asked = await engine.checkpoints(ref) if isinstance(engine, Checkpoints) else []
-            on_disk = [*asked, *on_disk]  # Flink knows the time better than the file does
-        except EngineError:
-            pass  # the files have told
-    return on_disk
+    return [point for point in saved if _is_of(point.path, attempt)]
 
 
 def _is_of(savepoint: str, attempt: Attempt) -> bool:

@@ -41,7 +41,7 @@ def effective_config(
             rules.Layer.VERSION: own,
             rules.Layer.PENSTOCK: {
                 "execution.checkpointing.dir": checkpoint_directory(cluster.state_dir, job.id),
-                "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+                **rules.ALWAYS,
             },
         }
     )

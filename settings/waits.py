@@ -130,6 +130,9 @@ ROWS_PACE = Pace(0.005)
 DISPOSE_SECONDS = 60.0
 """For Flink to delete a savepoint, file by file."""
 DISPOSE_PACE = Pace(0.1)
+RETAIN_SECONDS = 20.0
+"""Of deleting what a policy does not keep, until a job's workflow does what else is due: a kill, an end that Flink
+told."""
 INITIALIZING_SECONDS = 20.0
 """For a job that Flink still initializes to tell its configuration, where it matters."""
 INITIALIZING_SHORT_SECONDS = 2.0

@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.errors import NotFound
 from core.jobs.observations import AHEAD_MS, FINAL
 from core.jobs.restore import RestoreKind, RestorePoint
+from core.jobs.snapshot import ADOPTED as WHY_ADOPTED
+from core.jobs.snapshot import Adopted, attempt_checkpoints
 from core.jobs.states import COMMAND_ENDED
 from core.paths import of_point
 from store import paging
@@ -119,6 +121,34 @@ async def refuse_points(session: AsyncSession, job_id: str, number: int, why: st
 def gives_points(attempt: Attempt) -> bool:
     """Whether what an attempt has left may be a restore point of its job."""
     return NO_POINTS not in attempt.config
+
+
+ADOPTED = "adopted"
+"""The key in the `config` of an attempt that was adopted, for what is known of its checkpoints."""
+
+
+def adopted(attempt: Attempt) -> Adopted | None:
+    """What is known of the checkpoints of an attempt that was adopted; None of any other one."""
+    known = attempt.config.get(ADOPTED)
+    if known is None and attempt.restored_why == WHY_ADOPTED:  # of a version that knew nothing of them
+        known = {}
+    return None if known is None else Adopted.model_validate(known)
+
+
+async def learn(session: AsyncSession, job_id: str, number: int, known: Adopted) -> None:
+    """Write down what has become known of the checkpoints of an adopted attempt."""
+    attempt = await get(session, job_id, number)
+    if attempt is not None:
+        attempt.config = {**attempt.config, ADOPTED: known.model_dump()}
+
+
+def checkpoint_folder(attempt: Attempt, state_dir: str) -> str:
+    """The folder of an attempt's checkpoints on a cluster with this `state_dir`; of an adopted one its own, once it is
+    known."""
+    own = adopted(attempt)
+    if own is not None and own.checkpoint_folder is not None:
+        return own.checkpoint_folder
+    return attempt_checkpoints(state_dir, attempt.job_id, attempt.flink_job_id)
 
 
 async def current(session: AsyncSession, jobs: Sequence[Job]) -> dict[str, Attempt]:
@@ -277,7 +307,8 @@ async def vanished(session: AsyncSession, job_id: str, limit: int) -> list[Resto
 async def in_use(session: AsyncSession, job_id: str, *, own_source: bool = False) -> set[str]:
     """Paths of restore points that are pinned, kept by a person, named by a command of another job that has not ended,
     or that an attempt of another job came from which lives or is that job's last one: it may have no state but that.
-    With `own_source` also those that attempts of this job came from."""
+    With `own_source` also those that attempts of this job came from. What an adopted attempt came from is in use as
+    long as that is the current one: it may have claimed it, or build on its files."""
     own = select(RestorePointRow.path).where(
         RestorePointRow.job_id == job_id, RestorePointRow.pinned | RestorePointRow.kept
     )
@@ -289,10 +320,14 @@ async def in_use(session: AsyncSession, job_id: str, *, own_source: bool = False
     )
     if not own_source:
         sources = sources.where(Attempt.job_id != job_id)
+    now = select(Attempt).join(Job, (Job.id == Attempt.job_id) & (Job.current_attempt == Attempt.number))
+    current = (await session.scalars(now.where(Attempt.job_id == job_id, Attempt.restored_from.is_not(None)))).all()
+    came_from = [attempt.restored_from for attempt in current if adopted(attempt) is not None]
     ended = [state.value for state in COMMAND_ENDED]
     asked = select(Command.restore).where(Command.state.not_in(ended), Command.restore.is_not(None))
     named = [restore["point"] for restore in await session.scalars(asked) if restore and restore.get("point")]
-    return {of_point(str(path)) for path in [*await session.scalars(own), *await session.scalars(sources), *named]}
+    found = [*await session.scalars(own), *await session.scalars(sources), *named, *came_from]
+    return {of_point(str(path)) for path in found}
 
 
 async def of_flink_jobs(session: AsyncSession, job_id: str, flink_job_ids: Sequence[str]) -> dict[str, Attempt]:
@@ -355,6 +390,17 @@ async def pin(session: AsyncSession, job_id: str, path: str | None) -> None:
         .where(RestorePointRow.job_id == job_id)
         .values(pinned=(RestorePointRow.path == of_point(path)) if path else False)
     )
+
+
+async def let_go(session: AsyncSession, job_id: str, number: int) -> None:
+    """Let go of the pin, unless there is a later attempt than `number` by now: it may be on what that one came from."""
+    held = select(RestorePointRow.id).where(RestorePointRow.job_id == job_id, RestorePointRow.pinned)
+    if (await session.scalar(held.limit(1))) is None:
+        return
+    # Who writes an attempt down with its pin locks the job's row: it has committed both, or neither.
+    await session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+    if await last_number(session, job_id) <= number:
+        await pin(session, job_id, None)
 
 
 async def events(

@@ -7,7 +7,7 @@ from temporalio import workflow
 from activities import contracts as c
 from core.jobs.commands import CommandRequest
 from core.jobs.restore import Basis
-from core.jobs.snapshot import AttemptSnapshot
+from core.jobs.snapshot import ADOPTED, AttemptSnapshot
 from core.jobs.states import AttemptState, JobState
 from workflows import calls
 from workflows.context import JobContext
@@ -44,7 +44,7 @@ class Adoption:
         s.restart_at, s.stop, s.others_alive = None, None, False
         if answer.number is None:
             try:
-                await self._open(flink_job_id, command, answer.leader)
+                await self._open(flink_job_id, command, answer)
             except Failed as failure:
                 if failure.code == "not_adoptable":  # another job was faster; nothing was written
                     s.restart_at, s.stop, s.others_alive = before.restart_at, before.stop, before.others_alive
@@ -58,6 +58,7 @@ class Adoption:
                 build_key=answer.build_key,
                 commit=answer.commit,
                 leader=answer.leader,
+                adopted=answer.adopted,
             )
         attempt = context.attempt
         s.version = attempt.version
@@ -74,10 +75,17 @@ class Adoption:
         await journal.write("adopted", attempts=reopened)
         await self._observations.take(answer.observation)
 
-    async def _open(self, flink_job_id: str, command: CommandRequest, leader: str | None) -> None:
+    async def _open(self, flink_job_id: str, command: CommandRequest, answer: c.Adoptable) -> None:
         """It was no attempt of ours: a new one is written down for it."""
         s = self._context.snapshot
         number, version = s.attempts + 1, command.version or s.version
         s.attempts = number
-        s.attempt = AttemptSnapshot(number=number, flink_job_id=flink_job_id, version=version, leader=leader)
-        await self._deployment.open("adopted as it ran", f"command {command.number}: adopt")
+        s.attempt = AttemptSnapshot(
+            number=number,
+            flink_job_id=flink_job_id,
+            version=version,
+            leader=answer.leader,
+            restored_from=answer.restored_from,
+            adopted=answer.adopted,
+        )
+        await self._deployment.open(ADOPTED, f"command {command.number}: adopt")

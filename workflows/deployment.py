@@ -182,7 +182,7 @@ class Deployment:
     async def open(self, why: str, cause: str) -> None:
         """Write the current attempt down, which runs already; `why` its state is what it is. Raises `Failed` when it is
         another job's, and with the job BLOCKED when the database has attempts that the workflow does not know."""
-        await self._open(self._opening(None, why, cause))
+        await self._open(self._opening(self._context.attempt.restored_from, why, cause))
 
     async def write_again(self) -> None:
         """The database has no row of the current attempt, as after it was restored from a backup: it is written down
@@ -218,6 +218,7 @@ class Deployment:
             cause=cause,
             build_key=attempt.build_key,
             commit=attempt.commit,
+            adopted=attempt.adopted,
             record=context.journal.record(pin=path or ("" if attempt.number > 1 else None)),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from clusters.protocol import (
 from clusters.sql import NO_RETRIES, scrub
 from core.effects import EngineError, LogSink, NotNow, Rejected
 from core.jobs.observations import EngineState
+from core.paths import as_in
 from settings import waits
 
 FORGETS = (
@@ -85,6 +87,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         self._fence = Fence(self._rest, self._overviews, self._uploads, built or Path(tempfile.gettempdir()))
         self.expected: str | None = None
         """`Leader.cluster` of the Flink that was registered; None takes whichever answers."""
+        self._state_dir: str | None = None
 
     async def close(self) -> None:
         await self._rest.http.close()
@@ -97,6 +100,13 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
 
     def expect(self, identity: str | None) -> None:
         self.expected = identity
+
+    def keeps_state_in(self, folder: str) -> None:
+        self._state_dir = folder
+
+    def _spelled(self, path: str) -> str:
+        """The border: all paths of restore points that Flink tells of pass it."""
+        return as_in(self._state_dir, path) if self._state_dir else path
 
     async def leaders(self) -> list[Leader]:
         async def ask(url: str) -> Leader | None:
@@ -280,10 +290,14 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             raise Rejected(error.message, stack=error.stack) from error
 
     async def checkpoints(self, ref: Ref) -> list[PointSeen]:
-        return await self._rest.checkpoints(ref.flink_job_id)
+        points = await self._rest.checkpoints(ref.flink_job_id)
+        return [replace(point, path=self._spelled(point.path)) for point in points]
 
     async def origin(self, ref: Ref) -> Origin | None:
-        return await self._rest.origin(ref.flink_job_id)
+        origin = await self._rest.origin(ref.flink_job_id)
+        if origin is None or origin.restored_from is None:
+            return origin
+        return replace(origin, restored_from=self._spelled(origin.restored_from))
 
     async def takes_checkpoints(self, ref: Ref) -> bool | None:
         return await self._rest.checkpoint_config(ref.flink_job_id)
@@ -321,7 +335,8 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
             raise Rejected(error.message, stack=error.stack) from error
 
     async def trigger_status(self, ref: Ref, trigger_id: str) -> TriggerStatus:
-        return await self._rest.trigger_status(ref.flink_job_id, trigger_id)
+        status = await self._rest.trigger_status(ref.flink_job_id, trigger_id)
+        return replace(status, path=self._spelled(status.path)) if status.path else status
 
     async def cancel(self, ref: Ref) -> None:
         """Flink 2.3.0 ends the whole task manager, with all that runs on it, when a task that collects the rows of a

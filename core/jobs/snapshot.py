@@ -6,7 +6,7 @@ is started again where it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,13 +20,30 @@ from core.jobs.restore import Accepted, Basis, Lineage
 from core.jobs.retention import SavepointPolicy
 from core.jobs.states import JobState
 from core.jobs.types import traits
-from core.paths import PointPath
+from core.paths import PointPath, of_point
 
 GENERATION = 2
 """Of the workflow's code: what a run does differently from an earlier one. A history begins with the generation that it
 was made by, and is replayed so; a run of an earlier generation goes over to this one at its next step, by continuing
 as new. 1: an attempt that was perhaps sent is fenced. 2: one step writes an attempt down, sends it and sees it run, and
 that it runs is written with the end of its command."""
+
+
+ADOPTED = "adopted as it ran"
+"""Why the state of an adopted attempt is what it is."""
+
+
+class Adopted(BaseModel):
+    """What is known of the checkpoints of a Flink job that was adopted: they lie where whoever started it has said.
+    `checkpoint_folder` is None as long as none has been seen, `takes_checkpoints` None when it was not told."""
+
+    checkpoint_folder: str | None = None
+    takes_checkpoints: bool | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known where they lie, or that there are none."""
+        return self.checkpoint_folder is not None or self.takes_checkpoints is False
 
 
 class AttemptSnapshot(BaseModel):
@@ -46,6 +63,8 @@ class AttemptSnapshot(BaseModel):
     """Identity of the JobManager that took it."""
     before: int | None = None
     """The version of the attempt before it."""
+    adopted: Adopted | None = None
+    """Of one that was started past Penstock."""
 
     @property
     def program(self) -> str:
@@ -179,3 +198,13 @@ def checkpoint_directory(state_dir: str, job_id: str) -> str:
 def attempt_checkpoints(state_dir: str, job_id: str, flink_job_id: str) -> str:
     """The folder that an attempt's checkpoints lie in: known before it starts."""
     return f"{checkpoint_directory(state_dir, job_id)}/{flink_job_id}"
+
+
+def folder_of(checkpoints: Iterable[str], flink_job_id: str) -> str | None:
+    """The folder in which `checkpoints`, by their paths, lie; None when there are none, or when it does not have the
+    Flink job's id for its name: other jobs may keep theirs in it, too."""
+    for path in checkpoints:
+        folder, _, name = of_point(path).rpartition("/")
+        if name.startswith("chk-") and folder.endswith(f"/{flink_job_id}"):
+            return folder
+    return None

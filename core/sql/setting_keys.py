@@ -36,8 +36,7 @@ _KEYS = """
     restart-strategy.exponential-delay.reset-backoff-threshold restart-strategy.failure-rate.delay
     restart-strategy.failure-rate.failure-rate-interval restart-strategy.failure-rate.max-failures-per-interval
     restart-strategy.fixed-delay.attempts restart-strategy.fixed-delay.delay restart-strategy.type state.backend.type
-    state.changelog.enabled state.changelog.max-failures-allowed state.changelog.periodic-materialize.enabled
-    state.changelog.periodic-materialize.interval state.changelog.storage table.builtin-catalog-name
+    table.builtin-catalog-name
     table.builtin-database-name table.catalog-modification.listeners table.column-expansion-strategy
     table.display.max-column-width table.dynamic-table-options.enabled table.exec.async-lookup.buffer-capacity
     table.exec.async-lookup.output-mode table.exec.async-lookup.timeout table.exec.async-scalar.max-attempts

@@ -81,13 +81,24 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "FENCE_SECONDS", 0.3)
 
 
-ATTEMPT = SimpleNamespace(job_id="j", number=1, version=1, flink_job_id=ID, handle=ID, config={"leader": "jm"})
+ATTEMPT = SimpleNamespace(
+    job_id="j",
+    number=1,
+    version=1,
+    flink_job_id=ID,
+    handle=ID,
+    config={"leader": "jm"},
+    restored_why="",
+    restored_from=None,
+)
 
 
 SENT = Submission(Ref(ID, ID), "p:j", JarProgram(Path("x.jar"), "x", None, []), {}, None, None, False)
 
 
-async def answer_to(flink: Flink, tmp_path: Any, *, attempt: int = 1, timeout: float = 5) -> c.Submitted:
+async def answer_to(
+    flink: Flink, tmp_path: Any, *, attempt: int = 1, timeout: float = 5, restored_from: str | None = None
+) -> c.Submitted:
     settings = SimpleNamespace(submit_timeout=timeout, lost_grace=0.1)
     submitter = Submitter(SimpleNamespace(engines=SimpleNamespace(get=lambda _: flink), settings=settings))  # type: ignore[arg-type]
 
@@ -96,12 +107,13 @@ async def answer_to(flink: Flink, tmp_path: Any, *, attempt: int = 1, timeout: f
 
     submitter._handles = no_handles  # type: ignore[method-assign]
     cluster = SimpleNamespace(state_dir=tmp_path.as_uri())
+    given = SimpleNamespace(**vars(ATTEMPT) | {"restored_from": restored_from})
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, attempt=attempt, scheduled_time=datetime.now(UTC))
 
     async def go() -> c.Submitted:
         return await submitter._until_clear(  # type: ignore[arg-type]
-            ATTEMPT, cluster, SENT, lambda _: None, Pulse(60), maybe_sent=attempt > 1
+            given, cluster, SENT, lambda _: None, Pulse(60), maybe_sent=attempt > 1
         )
 
     return await environment.run(go)
@@ -171,6 +183,27 @@ class TestANo:
         (point / "_metadata").touch()
         answer = await answer_to(Flink(Unclear("did not answer"), NO), tmp_path)
         assert answer.state is c.SubmitState.RAN
+
+
+class TestWhileTheVolumeIsAway:
+    """It looks as if the attempt had left no checkpoint. Sent again, it would begin behind what it has written."""
+
+    async def test_nothing_is_sent_again(self, tmp_path):
+        flink = Flink(None)
+        answer = await answer_to(flink, tmp_path / "not mounted", attempt=2, timeout=0.3)
+        assert (answer.state, "Is its volume mounted?" in str(answer.error), flink.sent) == (
+            c.SubmitState.UNCLEAR,
+            True,
+            0,
+        )
+
+    async def test_which_leaves_an_empty_folder_to_mount_it_at(self, tmp_path):
+        flink, point = Flink(None), (tmp_path / "j" / "savepoints" / "1-t" / "savepoint-1").as_uri()
+        answer = await answer_to(flink, tmp_path, attempt=2, timeout=0.3, restored_from=point)
+        assert (answer.state, flink.sent) == (c.SubmitState.UNCLEAR, 0)
+        (tmp_path / "j").mkdir()
+        answer = await answer_to(flink, tmp_path, attempt=2, restored_from=point)
+        assert (answer.state, flink.sent) == (c.SubmitState.ACCEPTED, 1)
 
 
 def test_a_try_after_a_crash_does_not_begin_the_time_anew(monkeypatch: pytest.MonkeyPatch):

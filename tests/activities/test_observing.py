@@ -70,6 +70,7 @@ def observing(
         "config": {},
         "started_at": datetime.now(UTC),
         "restored_from": None,
+        "restored_why": "",
         "seen": "RUNNING",
         "detail": None,
         "sequence": 1,

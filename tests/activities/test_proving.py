@@ -51,7 +51,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def proven(engine: Followed, folder: Path, within: float = 30.0, *later: Followed) -> tuple[c.Proven, float]:
     """`later` are the engines of the cluster when it is read again."""
     engines = [engine, *later]
-    attempt = SimpleNamespace(job_id="j", number=2, flink_job_id=ID, handle=ID, config={}, started_at=datetime.now(UTC))
+    attempt = SimpleNamespace(
+        job_id="j", number=2, flink_job_id=ID, handle=ID, config={}, restored_why="", started_at=datetime.now(UTC)
+    )
     cluster = SimpleNamespace(state_dir=folder.as_uri())
     services = SimpleNamespace(
         database=None, engines=SimpleNamespace(get=lambda _: engines[0]), settings=SimpleNamespace(lost_grace=0.2)

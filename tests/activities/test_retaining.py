@@ -12,8 +12,19 @@ from sqlalchemy import select
 from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
-from activities.retain import Retaining
-from clusters.protocol import Checkpoints, JobSeen, Overview, Savepoints, TriggerState, TriggerStatus, Unreachable
+from activities.logs import Pulse, Stale
+from activities.retain import Retaining, _delete
+from clusters import state_files
+from clusters.protocol import (
+    Checkpoints,
+    JobSeen,
+    Overview,
+    PointSeen,
+    Savepoints,
+    TriggerState,
+    TriggerStatus,
+    Unreachable,
+)
 from core.effects import Rejected
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
@@ -22,6 +33,7 @@ from settings import clock
 from store import attempts
 from store.database import Database
 from store.tables import Cluster, Job, RestorePointRow
+from tests.object_store import object_store
 from tests.rows import attempt_row
 from tests.store.test_store import add_job
 
@@ -39,8 +51,13 @@ class Cluster_(SimpleNamespace, Checkpoints, Savepoints):
             raise Unreachable("it is away")
         return Overview({h: JobSeen(h, EngineState.RUNNING) for h in self.alive})
 
-    async def checkpoints(self, ref: object) -> list[object]:
-        return []
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[PointSeen] = []
+        """What Flink tells of the attempts that live."""
+
+    async def checkpoints(self, ref: object) -> list[PointSeen]:
+        return self.told
 
 
 class World:
@@ -236,6 +253,109 @@ async def test_a_savepoint_that_is_pinned_while_others_are_deleted_stays(world: 
     assert done.deleted == [folders[0].as_uri()], done
     assert [folder.exists() for folder in folders] == [False, True, True]
     assert "come into use" in done.refused[0]
+
+
+async def test_on_an_object_store_the_newest_savepoint_has_no_twin_to_be_deleted(world: World):
+    """Flink tells of `s3a://`, and the driver of what it lists as `s3://`: as two points, one of them was older."""
+    old, new = clock.now() - timedelta(seconds=2 * OLD), clock.now() - timedelta(seconds=OLD)
+    async with world.database.write() as session:
+        (await session.get(Cluster, "local")).state_dir = "s3a://bucket/state"
+    with object_store() as store:
+        savepoints = f"s3a://bucket/state/{world.job.id}/savepoints"
+        for n, at in ((1, old), (2, new)):
+            store.put(f"{savepoints}/8-{n}/savepoint-{n}/_metadata", b"x", at)
+        newest = f"{savepoints}/8-2/savepoint-2"
+        world.cluster.told = [PointSeen(RestoreKind.SAVEPOINT, newest, new - timedelta(seconds=1), number=2)]
+        done = await world.retain(keep_last=1, keep_for=0, keep_attempts=None)
+        assert (done.deleted, done.refused) == ([f"{savepoints}/8-1/savepoint-1"], [])
+        assert list(store.objects) == [f"{newest}/_metadata".removeprefix("s3a://")]
+    async with world.database.read() as session:
+        assert [p.path for p in await attempts.points(session, world.job.id)] == [newest]
+
+
+async def test_checkpoints_are_gone_for_all_before_their_files_go(world: World, monkeypatch: pytest.MonkeyPatch):
+    seen: list[set[int]] = []
+    remove = state_files.remove
+
+    async def looks(path: str) -> None:
+        async with world.database.read() as session:
+            seen.append({p.attempt for p in await attempts.points(session, world.job.id)})
+        await remove(path)
+
+    monkeypatch.setattr(state_files, "remove", looks)
+    assert sorted((await world.retain()).checkpoints) == [1, 2, 3]
+    assert seen == [{2, 3, 4, 5, 6, 7, 8}, {3, 4, 5, 6, 7, 8}, {4, 5, 6, 7, 8}]
+
+
+class TestAWorkerThatStoodStill:
+    """Another try has taken its retention over, and what it was about to delete may be in use since."""
+
+    @pytest.fixture(autouse=True)
+    def _stands_still(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def check(_: Pulse) -> None:
+            raise Stale("it stood still")
+
+        monkeypatch.setattr(Pulse, "check", check)
+
+    async def test_deletes_no_checkpoints(self, world: World):
+        with pytest.raises(Stale):
+            await world.retain()
+        assert world.left() == list(range(1, 9))
+
+    async def test_deletes_no_savepoint(self, world: World):
+        folders = [world.root / world.job.id / "savepoints" / f"8-{n}" / f"savepoint-{n}" for n in range(2)]
+        for number, folder in enumerate(folders):
+            folder.mkdir(parents=True)
+            (folder / "_metadata").write_bytes(b"x")
+            world.age(folder, OLD - number * 60)
+        with pytest.raises(Stale):
+            await world.retain(keep_last=1, keep_for=0, keep_attempts=None)
+        assert all(folder.exists() for folder in folders)
+
+    async def test_deletes_nothing_half_written(self, world: World):
+        folder = world.root / world.job.id / "savepoints" / "3-trigger"
+        (folder / "savepoint-x").mkdir(parents=True)
+        (folder / "savepoint-x" / "part").write_bytes(b"x")
+        world.age(folder, OLD)
+        with pytest.raises(Stale):
+            await world.retain(keep_attempts=None)
+        assert folder.exists()
+
+    async def test_in_the_middle_of_flinks_own_deleting_leaves_the_rest(self, world: World, monkeypatch):
+        folder = world.root / world.job.id / "savepoints" / "8-1" / "savepoint-1"
+        folder.mkdir(parents=True)
+        checks = iter([None, Stale("it stood still")])
+
+        def check(_: Pulse) -> None:
+            if (error := next(checks)) is not None:
+                raise error
+
+        async def dispose(_: str) -> None:
+            raise Rejected("not mine")
+
+        world.cluster.dispose = dispose
+        monkeypatch.setattr(Pulse, "check", check)
+        with pytest.raises(Stale):
+            await _delete(world.cluster, folder.as_uri(), Pulse(1))
+        assert folder.exists()
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "KILLED"])
+async def test_what_an_adopted_attempt_came_from_stays_as_long_as_it_is_the_current_one(world: World, state: str):
+    """It may have claimed it, or build on its files, and it has a checkpoint: no pin holds what it came from."""
+    savepoints = [world.root / world.job.id / "savepoints" / f"7-{n}" / f"savepoint-{n}" for n in range(3)]
+    for number, folder in enumerate(savepoints):
+        folder.mkdir(parents=True)
+        (folder / "_metadata").write_bytes(b"x")
+        world.age(folder, OLD - number * 60)
+    steps = ((savepoints[0], savepoints[1], None), (world.folder(2) / "chk-7", savepoints[0], 6))
+    for source, deleted, keep_attempts in steps:
+        async with world.database.write() as session:
+            (await session.get(Job, world.job.id)).state = state
+            attempt = await attempts.get(session, world.job.id, 8)
+            attempt.restored_from, attempt.config = source.as_uri(), {attempts.ADOPTED: {}}
+        done = await world.retain(keep_last=1, keep_for=0, keep_attempts=keep_attempts)
+        assert (done.deleted, source.exists()) == ([deleted.as_uri()], True), done
 
 
 class TestWhatIsLeftAlone:

@@ -53,7 +53,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def spent(engine: Fencing, folder: Path) -> tuple[Fenced, float]:
-    attempt = SimpleNamespace(job_id="j", number=1, flink_job_id=ID, handle=ID, config={"leader": "jm-1"})
+    attempt = SimpleNamespace(
+        job_id="j", number=1, flink_job_id=ID, handle=ID, config={"leader": "jm-1"}, restored_why="", restored_from=None
+    )
     cluster = SimpleNamespace(state_dir=folder.as_uri())
     began = time.monotonic()
     result = await spend(engine, attempt, cluster, no_log, Pulse(60), grace=0.2)  # type: ignore[arg-type]

@@ -12,11 +12,13 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities.record import Recorder
 from activities.start import Starter
+from core.config import ALWAYS
 from core.jobs.observations import EngineState, Observation, Trouble
 from services import Services
-from store import attempts
+from store import attempts, jobs
 from store.database import Database
 from store.migrate import upgrade
+from store.tables import Cluster
 from tests.api.conftest import create, refused_client
 from tests.recovery.conftest import services_of
 from tests.rows import opening
@@ -89,6 +91,18 @@ async def test_a_try_that_finds_the_row_asks_before_it_sends(house: House):
     await house.start()
     await house.start()
     assert house.submitter.sent == [(True, False), (True, True)]
+
+
+async def test_what_each_attempt_needs_wins_over_what_a_cluster_is_configured_with(house: House):
+    """No row could say so today; a Flink's own configuration is below all of these."""
+    async with house.services.database.write() as session:
+        row = await session.get(Cluster, (await jobs.by_id(session, house.job_id)).cluster)
+        row.config = {"state.changelog.enabled": "true", "execution.checkpointing.create-subdir": "false"}
+    await house.start()
+    async with house.services.database.read() as session:
+        effective = (await attempts.get(session, house.job_id, 1)).config["effective"]
+    given = {key: effective[key]["value"] for key in ALWAYS}
+    assert given == {**ALWAYS, "state.changelog.enabled": "false", "execution.checkpointing.create-subdir": "true"}
 
 
 async def test_of_a_number_that_is_anothers_nothing_is_sent(house: House):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from clusters import state_files
 from clusters.protocol import Unreachable
 from core.jobs.restore import RestoreKind
+from tests.object_store import object_store
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,33 @@ async def test_points_are_those_with_their_metadata(tmp_path: Path):
     assert await state_files.scan(f"{tmp_path.as_uri()}/chk-3/deeper", RestoreKind.CHECKPOINT) == []
 
 
+async def test_what_makes_a_point_whole_is_deleted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who looks in the middle finds no point whose other files have gone; what a link leads to is left alone."""
+    attempt, moved = tmp_path / "attempt", tmp_path / "moved"
+    for folder in (attempt / "chk-1", attempt / "chk-2", attempt / "shared", moved):
+        folder.mkdir(parents=True)
+        (folder / "_metadata").write_bytes(b"")
+        (folder / "data").write_bytes(b"")
+    (attempt / "shared" / "_metadata").unlink()
+    os.symlink(moved, attempt / "chk-3")
+    left: list[list[str]] = []
+
+    def dies(self: Any, path: str, recursive: bool = False, **_: Any) -> None:
+        if not recursive:
+            os.remove(path)
+            return
+        left.append(sorted(str(p.relative_to(attempt)) for p in attempt.rglob("*") if not p.is_dir()))
+        raise OSError("the disk has gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileSystem, "rm", dies)
+        with pytest.raises(Unreachable):
+            await state_files.remove(attempt.as_uri())
+    assert [name for name in left[0] if not name.startswith("chk-3")] == ["chk-1/data", "chk-2/data", "shared/data"]
+    await state_files.remove(attempt.as_uri())
+    assert (attempt.exists(), sorted(p.name for p in moved.iterdir())) == (False, ["_metadata", "data"])
+
+
 async def test_a_link_to_a_point_is_the_point(tmp_path: Path):
     """Somebody has moved it, and has left the way to it."""
     moved = tmp_path / "elsewhere"
@@ -124,3 +155,37 @@ async def test_a_link_to_a_point_is_the_point(tmp_path: Path):
     os.symlink(home / "chk-10", home / "chk-10")
     with pytest.raises(Unreachable):
         await state_files.scan(home.as_uri(), RestoreKind.CHECKPOINT)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+async def test_what_is_found_is_spelled_as_it_was_asked_for(scheme: str):
+    """As Flink tells of it: the driver's own way back would make `s3` of both."""
+    with object_store() as store:
+        store.put("s3://b/j/savepoints/7-t/savepoint-1/_metadata", b"x", datetime.now(UTC))
+        root = f"{scheme}://b//j/savepoints/"
+        found = await state_files.scan(root, RestoreKind.SAVEPOINT, inner="7-")
+        assert [p.path for p in found] == [f"{scheme}://b/j/savepoints/7-t/savepoint-1"]
+        assert [f.path for f in await state_files.folders(root)] == [f"{scheme}://b/j/savepoints/7-t"]
+        assert await state_files.names(root) == ["7-t"]
+
+
+async def test_a_folder_of_an_object_store_is_as_new_as_its_newest_file():
+    with object_store() as store:
+        for day, name in enumerate(("chk-1/_metadata", "shared/a", "chk-2/_metadata"), start=1):
+            store.put(f"s3://b/attempt/{name}", b"x", datetime(2026, 1, day, tzinfo=UTC))
+        assert await state_files.changed_at("s3://b/attempt") == datetime(2026, 1, 3, tzinfo=UTC)
+        with pytest.raises(Unreachable):
+            await state_files.changed_at("s3://b/nothing")
+
+
+async def test_what_a_driver_lists_elsewhere_is_not_made_a_path(monkeypatch: pytest.MonkeyPatch):
+    with object_store() as store:
+        store.put("s3://b/j/chk-1/_metadata", b"x", datetime.now(UTC))
+        for name in ("other/j/chk-1", "b/jj/chk-1"):
+            monkeypatch.setattr(store, "ls", lambda *_, name=name, **__: [{"name": name, "type": "directory"}])
+            monkeypatch.setattr(store, "info", lambda *_, **__: {"type": "directory"})
+            monkeypatch.setattr(store, "modified", lambda *_: datetime.now(UTC))
+            for ask in (state_files.scan("s3://b/j", RestoreKind.CHECKPOINT), state_files.folders("s3://b/j")):
+                with pytest.raises(Unreachable) as error:
+                    await ask
+                assert f"has listed {name}, which does not lie in it" in error.value.message

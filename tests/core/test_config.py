@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import OWNED, Layer, check_config, check_key, is_secret, merge, shown, values
+from core.config import ALWAYS, OWNED, Layer, check_config, check_key, is_secret, merge, shown, values
 from core.errors import InvalidInput
+from core.sql.setting_keys import KEYS
 
 layers = st.dictionaries(
     st.sampled_from(Layer), st.dictionaries(st.sampled_from("abc"), st.text("xyz", max_size=3)), max_size=6
@@ -28,6 +29,13 @@ def test_keys_of_penstock_are_refused_with_the_reason(key):
         check_key(key, "config")
     assert key in error.value.message
     assert error.value.code in ("forbidden_config_key", "bad_config_key")
+
+
+def test_what_no_attempt_may_do_without_is_given_to_each_and_offered_to_nobody():
+    """A user may not set it, and the configuration of the cluster itself is not the user's."""
+    for key in ALWAYS:
+        assert key in OWNED
+    assert not {key for key in KEYS if key in OWNED or key.startswith("state.changelog.")}
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a\nb", "-x", "é", "x" * 300])

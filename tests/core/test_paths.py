@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.paths import is_path, local, normal, of_point
+from core.paths import as_in, is_path, local, normal, of_point
 
 names = st.text(
     st.characters(codec="utf-8", exclude_characters="/\x00", exclude_categories=["Zs", "Zl", "Zp", "Cc"]), min_size=1
@@ -97,3 +97,23 @@ def test_what_is_a_path(text, yes):
 )
 def test_what_lies_on_this_machine(path, here):
     assert local(path) == here
+
+
+@pytest.mark.parametrize(
+    ("folder", "told", "one"),
+    [
+        ("hdfs:///s", "hdfs://nn:8020/s/j/savepoint-1", "hdfs:///s/j/savepoint-1"),
+        ("hdfs:/s/", "hdfs://nn:8020/s//j/", "hdfs:///s/j"),
+        ("viewfs:///s", "viewfs://home/s/j", "viewfs:///s/j"),
+        ("hdfs:///", "hdfs://nn/j", "hdfs:///j"),
+        ("hdfs:///s", "hdfs:///s/j", "hdfs:///s/j"),
+        ("hdfs:///s", "hdfs://nn/other/j", "hdfs://nn/other/j"),
+        ("hdfs:///s", "hdfs://nn/s2/j", "hdfs://nn/s2/j"),
+        ("hdfs:///s", "hdfs://nn", "hdfs://nn"),
+        ("hdfs://nn/s", "hdfs://other/s/j", "hdfs://other/s/j"),
+        ("file:///s", "file://other/s/j", "file://other/s/j"),  # another machine
+        ("hdfs:///s", "s3://bucket/s/j", "s3://bucket/s/j"),
+    ],
+)
+def test_what_flink_tells_is_spelled_as_its_state_dir(folder, told, one):
+    assert as_in(folder, told) == one

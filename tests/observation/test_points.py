@@ -6,17 +6,19 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from sqlalchemy import delete
 
 from clusters.protocol import PointSeen
 from core.jobs.restore import RestoreKind, RestorePoint
+from core.jobs.snapshot import Adopted
 from observation import points
 from settings import clock
 from store import attempts
 from store.database import Database
-from store.tables import Cluster, Job
+from store.tables import Attempt, Cluster, Job, RestorePointRow
 from tests.store.test_store import T0, add_attempt, add_job
 
 
@@ -146,6 +148,81 @@ async def test_files_of_a_volume_that_is_away_have_not_vanished(world: World):
     state.rmdir()
     (world.root / "mounted elsewhere").rename(state)
     assert await world.gathered() == ([7, 3, 2, 1], [])
+
+
+class TestAFolderThatIsNotThere:
+    """Of a job no restore point of which has been written down: nobody has listed them before it was lost."""
+
+    GIVEN: ClassVar[dict[str, str]] = {
+        "execution.checkpointing.dir": "file://{root}/state/{job}/checkpoints",
+        "execution.checkpointing.interval": "30 s",
+    }
+
+    async def unread(self, world: World, *, ran: bool = True, **changed: Any) -> str | None:
+        async with world.database.write() as session:
+            (await session.get(Cluster, "local")).state_dir = f"file://{world.root}/state"
+            await session.execute(delete(RestorePointRow))
+            attempt = await attempts.get(session, world.job.id, 1)
+            given = {k: v.format(root=world.root, job=world.job.id) for k, v in (self.GIVEN | changed).items()}
+            attempt.config = {"effective": {key: {"value": value} for key, value in given.items()}}
+            attempt.running_since = T0 if ran else None
+        return (await points.gather(world.services, world.job.id)).unread
+
+    @pytest.mark.parametrize("mounted_at", ["", "state"])
+    async def test_cannot_be_read_where_an_attempt_has_run(self, world: World, mounted_at: str):
+        (world.root / mounted_at).mkdir(exist_ok=True)
+        assert "Is its volume mounted?" in str(await self.unread(world))
+        (world.root / "state" / world.job.id).mkdir(parents=True)
+        assert await self.unread(world) is None
+
+    async def test_was_perhaps_never_made_where_none_has(self, world: World):
+        assert await self.unread(world, ran=False) is None
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("execution.checkpointing.interval", "0 s"),
+            ("execution.checkpointing.interval", ""),
+            ("execution.checkpointing.dir", "file:///elsewhere/checkpoints"),
+            ("execution.runtime-mode", "batch"),
+        ],
+    )
+    async def test_nor_where_nothing_was_written_to_it(self, world: World, key: str, value: str):
+        assert await self.unread(world, **{key: value}) is None
+
+    async def test_nor_for_one_that_was_adopted(self, world: World, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(attempts, "adopted", lambda _: Adopted(takes_checkpoints=False))
+        assert await self.unread(world) is None
+
+
+async def test_an_attempt_that_is_opened_meanwhile_keeps_its_pin(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A page reads which attempt is the newest, and scans for seconds; then that one has a checkpoint, and is no longer
+    the newest."""
+    folder = world.folder(9)
+    folder.mkdir()
+    (folder / "_metadata").touch()
+    world.told = [PointSeen(RestoreKind.CHECKPOINT, folder.as_uri(), T0 + timedelta(hours=1), number=9)]
+
+    async def pinned() -> list[str]:
+        async with world.database.read() as session:
+            return [row.path for row in await attempts.points(session, world.job.id) if row.pinned]
+
+    async def next_one(*_: Any) -> list[PointSeen]:
+        await add_attempt(world.database, world.job, 2)
+        async with world.database.write() as session:
+            await attempts.pin(session, world.job.id, world.point(2).path)
+        return world.told
+
+    async with world.database.write() as session:
+        await attempts.pin(session, world.job.id, world.point(3).path)
+    with monkeypatch.context() as patched:
+        patched.setattr(points, "_of_attempt", next_one)
+        await world.gathered()
+    assert await pinned() == [world.point(2).path]
+    async with world.database.write() as session:
+        await session.execute(delete(Attempt).where(Attempt.number == 2))
+    await world.gathered()
+    assert await pinned() == []
 
 
 async def test_what_is_being_deleted_is_not_offered(world: World, monkeypatch: pytest.MonkeyPatch):

@@ -222,6 +222,22 @@ class TestNobodysJobs:
         penstock.until(lambda: penstock.state("adopts") == "RUNNING")
         penstock.done("adopts", "pause")
 
+    def test_an_adopted_one_goes_on_from_its_own_newest_checkpoint(self, penstock: Penstock):
+        """Not from the savepoint that was taken long before its cluster was lost."""
+        flink, id_ = penstock.world.flinks[0], "4" * 32
+        penstock.world.judge.by_hand.add(id_)
+        config = {"execution.checkpointing.dir": "sim://of-somebody", "execution.checkpointing.interval": "5 s"}
+        flink.accept(id_, "by hand", penstock.world.program("", {}), config, None, False)
+        penstock.until(lambda: id_ in str(penstock.ok("GET", "/orphans")))
+        penstock.create("goes-on", restart_policy={"initial_backoff": 2})
+        penstock.done("goes-on", "adopt", flink_job_id=id_)
+        penstock.done("goes-on", "savepoint")
+        penstock.wait(60)
+        flink.kill()
+        penstock.until(lambda: penstock.job("goes-on")["current_attempt"]["number"] == 2)
+        assert f"of-somebody/{id_}/chk-" in penstock.job("goes-on")["current_attempt"]["restored_from"]
+        penstock.done("goes-on", "kill")
+
     def test_nothing_is_adopted_from_a_cluster_that_is_away(self, penstock: Penstock):
         penstock.create("cannot-ask")
         endpoint = penstock.world.network.endpoints["http://flink-a:8081"]

@@ -245,3 +245,28 @@ def test_a_submission_whose_answer_is_lost_is_unclear_and_runs_once(
         assert list((await engine.overview()).jobs) == [REF.handle]
 
     simulated.play(story)
+
+
+class TestPathsOfRestorePoints:
+    """Flink names the name node, also where the cluster's state_dir leaves it out."""
+
+    async def test_are_told_as_the_state_dir_is_spelled(self):
+        point = "hdfs://nn:8020/s/j/savepoint-1"
+        checkpoint = {"status": "COMPLETED", "external_path": point, "trigger_timestamp": 1, "id": 3}
+        bodies = {
+            "/jobs/a/checkpoints": {"history": [checkpoint], "latest": {"restored": {"external_path": point}}},
+            "/jobs/a/checkpoints/config": {"interval": 1000},
+            "/jobs/a/savepoints/t": {"status": {"id": "COMPLETED"}, "operation": {"location": point}},
+        }
+
+        class Told(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                return httpx.Response(200, json=bodies[request.url.path])
+
+        engine, ref = FlinkSession(FIRST, [], transport=Told()), Ref("a", "a")
+        for state_dir, one in (("hdfs:///s", "hdfs:///s/j/savepoint-1"), ("hdfs://nn:8020/s", point)):
+            engine.keeps_state_in(state_dir)
+            assert [p.path for p in await engine.checkpoints(ref)] == [one]
+            assert (await engine.origin(ref)).restored_from == one
+            assert (await engine.trigger_status(ref, "t")).path == one
+        await engine.close()
