@@ -58,7 +58,7 @@ class Retaining:
                 in_use=in_use,
                 taken_up=lineage_of(job.snapshot).taken_up,
             ):
-                if clock.monotonic() > until:
+                if result.deleted and clock.monotonic() > until:  # one at least, or the same would be tried for ever
                     result.more = True
                     return result
                 if await state_files.real(point.path) in elsewhere:
@@ -116,8 +116,8 @@ class Retaining:
             for name, attempt in sorted(own.items(), key=lambda item: item[1].number):
                 if attempt.handle in alive or attempt.number > last - request.policy.keep_attempts:
                     continue
-                if clock.monotonic() > until:
-                    result.more = bool(result.checkpoints)  # else one look at them takes as long, and would again
+                if result.checkpoints and clock.monotonic() > until:
+                    result.more = True
                     return
                 folder = CheckpointFolder(
                     attempt=attempt.number,

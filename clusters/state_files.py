@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 
@@ -23,8 +25,25 @@ from core import paths
 from core.jobs.restore import RestoreKind
 from core.paths import STATE_SCHEMES, WITH_FOLDERS, normal, of_point
 
+T = TypeVar("T")
+FILES_SECONDS = 120.0
+"""For one look at the files of a job: hundreds of restore points on an object store take a while."""
 _HEAD = struct.Struct(">IIq")  # magic, version of the format, number of the checkpoint
 _MAGIC = 0x4960672D
+
+
+_THREADS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="state-files")
+"""Of its own: a file system that hangs keeps its threads, and takes none from others."""
+
+
+async def _in_thread(path: str, work: Callable[..., T], *args: Any, bounded: bool = True) -> T:
+    """What `work` gives, which reads or writes at `path`. A file system may hang instead of failing (a mounted volume
+    whose server is gone): after `FILES_SECONDS` it raises `Unreachable`, and the thread is left to itself."""
+    try:
+        async with asyncio.timeout(FILES_SECONDS if bounded else None):
+            return await asyncio.get_running_loop().run_in_executor(_THREADS, functools.partial(work, *args))
+    except TimeoutError as error:
+        raise Unreachable(f"{path} has not been read or written for {FILES_SECONDS:.0f} s: does its volume hang?") from error
 
 
 def _open(path: str) -> tuple[Any, str]:
@@ -98,12 +117,12 @@ async def exists(path: str) -> bool:
         except Exception as error:
             raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
-    return await asyncio.to_thread(work)
+    return await _in_thread(path, work)
 
 
 async def is_complete(path: str) -> bool:
     """Whether `path` is a completed restore point: its `_metadata` is there. Raises `Unreachable`."""
-    return await asyncio.to_thread(_is_complete, path)
+    return await _in_thread(path, _is_complete, path)
 
 
 def _is_complete(path: str) -> bool:
@@ -134,7 +153,7 @@ async def number_of(path: str) -> int | None:
             raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
         return int(number) if magic == _MAGIC else None
 
-    return await asyncio.to_thread(work)
+    return await _in_thread(path, work)
 
 
 async def real(path: str) -> str:
@@ -144,8 +163,8 @@ async def real(path: str) -> str:
     if here is None:
         return of_point(path)
     try:
-        return of_point(await asyncio.to_thread(os.path.realpath, here))
-    except (OSError, ValueError):
+        return of_point(await _in_thread(path, os.path.realpath, here))
+    except (OSError, ValueError, Unreachable):
         return of_point(path)
 
 
@@ -153,7 +172,7 @@ async def scan(folder: str, kind: RestoreKind, *, inner: str | None = None) -> l
     """Completed restore points below `folder` (`chk-N/_metadata`, `savepoint-*/_metadata`), with the time
     at which `_metadata`, the last file of each, was written. With `inner` those in the folders of `folder` whose names
     begin so. Raises `Unreachable`."""
-    return await asyncio.to_thread(_scan, folder, kind, inner)
+    return await _in_thread(folder, _scan, folder, kind, inner)
 
 
 def _scan(folder: str, kind: RestoreKind, inner: str | None) -> list[PointSeen]:
@@ -196,7 +215,7 @@ class Folder:
 
 async def folders(path: str) -> list[Folder]:
     """The folders directly below `path`; none when it is not there. Raises `Unreachable`."""
-    return await asyncio.to_thread(_folders, path)
+    return await _in_thread(path, _folders, path)
 
 
 def _folders(path: str) -> list[Folder]:
@@ -215,10 +234,14 @@ async def is_folder(path: str) -> bool | None:
     """Whether a folder is there; None where that cannot be told: an object store has no empty ones."""
     if normal(path).partition("://")[0] not in WITH_FOLDERS:
         return None
+
+    def work() -> bool:
+        files, local = _open(path)
+        found = _info(files, local)
+        return found is not None and bool(found["type"] == "directory")
+
     try:
-        files, local = await asyncio.to_thread(_open, path)
-        found = await asyncio.to_thread(_info, files, local)
-        return found is not None and found["type"] == "directory"
+        return await _in_thread(path, work)
     except Exception:  # `Unreachable`, or a driver that fails as it likes
         return None
 
@@ -239,7 +262,7 @@ async def names(path: str) -> list[str]:
         except Exception as error:
             raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
-    return await asyncio.to_thread(work)
+    return await _in_thread(path, work)
 
 
 async def changed_at(folder: str) -> datetime:
@@ -253,7 +276,7 @@ async def changed_at(folder: str) -> datetime:
         except Exception as error:
             raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
 
-    return await asyncio.to_thread(work)
+    return await _in_thread(folder, work)
 
 
 def _last_change(files: Any, folder: str) -> datetime:
@@ -267,7 +290,7 @@ def _last_change(files: Any, folder: str) -> datetime:
 async def written(path: str) -> dict[str, str]:
     """What lies below `path`, two folders deep, with a word for each file that changes when it is written to; empty
     when there is no such folder. Raises `Unreachable`."""
-    return await asyncio.to_thread(_written_below, path)
+    return await _in_thread(path, _written_below, path)
 
 
 def _written_below(path: str) -> dict[str, str]:
@@ -292,7 +315,7 @@ async def read(path: str) -> str:
         except Exception as error:
             raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
-    return await asyncio.to_thread(work)
+    return await _in_thread(path, work)
 
 
 async def write(path: str, text: str) -> None:
@@ -305,7 +328,7 @@ async def write(path: str, text: str) -> None:
         except Exception as error:
             raise Unreachable(f"{path} cannot be written: {type(error).__name__}: {error}") from error
 
-    await asyncio.to_thread(work)
+    await _in_thread(path, work)
 
 
 async def make_folder(path: str) -> None:
@@ -318,13 +341,13 @@ async def make_folder(path: str) -> None:
         except Exception as error:
             raise Unreachable(f"{path} cannot be made: {type(error).__name__}: {error}") from error
 
-    await asyncio.to_thread(work)
+    await _in_thread(path, work)
 
 
 async def remove(path: str) -> None:
     """Delete a folder with all that is in it; fine when it is not there. Restore points in it are none from the first
     moment on: a part of one would be taken for a whole one. Raises `Unreachable`."""
-    await asyncio.to_thread(_remove, path)
+    await _in_thread(path, _remove, path, bounded=False)
 
 
 def _remove(path: str) -> None:

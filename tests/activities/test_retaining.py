@@ -29,7 +29,7 @@ from core.effects import Rejected
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from core.jobs.retention import SavepointPolicy
-from settings import clock
+from settings import clock, waits
 from store import attempts
 from store.database import Database
 from store.tables import Cluster, Job, RestorePointRow
@@ -253,6 +253,17 @@ async def test_a_savepoint_that_is_pinned_while_others_are_deleted_stays(world: 
     assert done.deleted == [folders[0].as_uri()], done
     assert [folder.exists() for folder in folders] == [False, True, True]
     assert "come into use" in done.refused[0]
+
+
+async def test_it_gives_way_to_what_else_is_due_and_goes_on_behind_it(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waits, "RETAIN_SECONDS", 0.0)
+    rounds = []
+    while True:
+        done = await world.retain()
+        rounds.append(sorted(done.checkpoints))
+        if not done.more:
+            break
+    assert rounds == [[1], [2], [3]]
 
 
 async def test_on_an_object_store_the_newest_savepoint_has_no_twin_to_be_deleted(world: World):

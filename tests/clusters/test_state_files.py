@@ -189,3 +189,16 @@ async def test_what_a_driver_lists_elsewhere_is_not_made_a_path(monkeypatch: pyt
                 with pytest.raises(Unreachable) as error:
                     await ask
                 assert f"has listed {name}, which does not lie in it" in error.value.message
+
+
+async def test_a_file_system_that_hangs_is_one_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """To open a pipe that nobody writes to hangs, as a volume does whose server is gone."""
+    monkeypatch.setattr(state_files, "FILES_SECONDS", 0.2)
+    point = tmp_path / "chk-1"
+    point.mkdir()
+    os.mkfifo(point / "_metadata")
+    try:
+        with pytest.raises(Unreachable, match="does its volume hang"):
+            await state_files.number_of(str(point))
+    finally:  # let the thread go
+        os.close(os.open(point / "_metadata", os.O_RDWR | os.O_NONBLOCK))
