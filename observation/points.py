@@ -191,6 +191,9 @@ async def _of_attempt(services: Services, cluster: Cluster, attempt: Attempt) ->
     return [*await _told(services, cluster, attempt), *found]
 
 
+_LOST = "the folder of its checkpoints is not known, and its cluster does not know it any more"
+
+
 async def _of_adopted(
     services: Services, cluster: Cluster, attempt: Attempt, own: Adopted
 ) -> tuple[list[PointSeen], str | None]:
@@ -199,15 +202,14 @@ async def _of_adopted(
     found: list[PointSeen] = []
     hidden: str | None = None
     if not own.is_known:
-        try:
-            if (learned := await learn(services, cluster, attempt)) is not None:
-                own = learned
-            else:
-                hidden = "the folder of its checkpoints is not known, and its cluster does not know it any more"
-        except EngineError as error:
-            hidden = f"the folder of its checkpoints is not known, and its cluster cannot be asked: {error.message}"
-        if attempt.ended_at is not None and attempt.state != AttemptState.GONE:
-            hidden = None  # what it had was asked for when it was seen to end
+        if attempt.ended_at is None:
+            try:
+                learned = await learn(services, cluster, attempt)
+                own, hidden = learned or own, None if learned else _LOST
+            except EngineError as error:
+                hidden = f"the folder of its checkpoints is not known, and its cluster cannot be asked: {error.message}"
+        elif attempt.state == AttemptState.GONE:  # of any other end, what it had was asked for when that was seen
+            hidden = _LOST
         if found := await state_files.scan(attempts.checkpoint_folder(attempt, cluster.state_dir), CHECKPOINT):
             hidden = None  # it was one of ours, as after the database was restored from a backup
     if own.checkpoint_folder is not None:

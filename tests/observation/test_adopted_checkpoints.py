@@ -124,10 +124,11 @@ async def test_it_is_learned_by_the_check_of_the_job_too(world: World):
     assert (await world.known()).checkpoint_folder == world.own.as_uri()
 
 
-@pytest.mark.parametrize("away", [False, True])
-async def test_a_savepoint_is_not_the_newest_while_nobody_knows_what_came_after_it(world: World, away: bool):
-    await world.lost()
-    world.flink.away = away
+@pytest.mark.parametrize("case", ["lost", "not yet known to be lost", "away"])
+async def test_a_savepoint_is_not_the_newest_while_nobody_knows_what_came_after_it(world: World, case: str):
+    if case == "lost":
+        await world.lost()
+    world.flink.knows, world.flink.away = False, case == "away"
     found = await world.gather()
     assert "attempt 2 was adopted" in str(found.unread)
     assert '{"mode": "point"' in str(found.unread)
@@ -163,6 +164,7 @@ async def test_a_folder_that_others_may_use_is_none(world: World):
 async def test_one_whose_end_was_seen_has_told_what_it_had(world: World, state: str):
     await world.gather()
     await world.lost(state)
+    world.flink.away = True
     assert (await world.gather()).unread is None
 
 
