@@ -43,7 +43,9 @@ async def _in_thread(path: str, work: Callable[..., T], *args: Any, bounded: boo
         async with asyncio.timeout(FILES_SECONDS if bounded else None):
             return await asyncio.get_running_loop().run_in_executor(_THREADS, functools.partial(work, *args))
     except TimeoutError as error:
-        raise Unreachable(f"{path} has not been read or written for {FILES_SECONDS:.0f} s: does its volume hang?") from error
+        raise Unreachable(
+            f"{path} has not been read or written for {FILES_SECONDS:.0f} s: does its volume hang?"
+        ) from error
 
 
 def _open(path: str) -> tuple[Any, str]:
