@@ -114,10 +114,10 @@ class Commands:
             s.basis = Basis.DECIDE
             self._context.journal.set_state(JobState.KILLED, killed(s.stateless))
             return
-        if not s.was_to_go_on() and s.attempt is not None and workflow.patched("set-aside-for-another"):
-            point = command.restore.point if command.restore is not None else None
+        other = command.restore if command.restore is not None and command.restore.mode != "newest" else None
+        if other is not None and s.attempt is not None and workflow.patched("set-aside-for-another"):
             about = f"{command.kind.value} (command {command.number})"
-            self._context.journal.block(blocked.without_successor(s.attempt.number, about, point, []))
+            self._context.journal.block(blocked.without_successor(s.attempt.number, about, other.point, []))
             return
         self._policy.apply(
             f"its workflow was lost after {command.kind.value} had ended it, and before the next attempt"
