@@ -423,11 +423,78 @@ class TestBetweenTwoAttempts:
         ended = [change for record in cluster.records for change in record.commands if change.id == "lost"]
         assert [(e.state, e.error_code) for e in ended] == [("FAILED", "workflow_lost")]
 
+    async def test_what_was_set_aside_for_another_state_is_not_taken_up(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        left = self.left("restart")
+        left["command"] = left["command"].model_copy(update={"restore": RestoreRequest(mode="none")})
+        life = await start(cluster, policy=NOW, **left)
+        await life.until(lambda: job(cluster) and job(cluster).state == "BLOCKED")
+        assert cluster.opened == []
+        assert "was cancelled for restart (command 1)" in job(cluster).reason
+
     async def test_what_was_to_be_killed_is_not_started_again(self, start):
         cluster = Cluster()
         life = await start(cluster, policy=NOW, **self.left("kill"))
         await life.until(lambda: job(cluster) and job(cluster).state == "KILLED")
         assert cluster.opened == []
+
+
+class TestCommandsWhileItWaits:
+    """The job waits for a restart by the policy."""
+
+    LATE = RestartPolicy(initial_backoff=3600, max_backoff=3600, jitter=0, max_restarts=20)
+
+    async def waiting(self, start, cluster: Cluster, **more):
+        life = await running(start, cluster, policy=self.LATE, **more)
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: job(cluster).state == "RESTARTING")
+        return life
+
+    @pytest.mark.parametrize("policy", ["on", "off"])
+    async def test_a_persons_restart_that_finds_no_cluster_is_put_off(self, start, policy: str):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await self.waiting(start, cluster)
+        if policy == "off":
+            await life.handle.signal("policy", self.LATE.model_copy(update={"enabled": False}))
+            await life.until(lambda: job(cluster).state == "FAILED")
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.UNREACHABLE, error="refused", code="submission_unreachable"
+        )
+        ended = await life.do("restart")
+        assert (ended.state, ended.error_code) == ("FAILED", "submission_unreachable")
+        if policy == "off":
+            assert job(cluster).state == "DEPLOY_FAILED"
+            return
+        assert (job(cluster).state, "tries again" in ended.error) == ("RESTARTING", True)
+        cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.ACCEPTED)
+        await life.skip(70)
+        await life.until(lambda: job(cluster).state == "RUNNING")
+
+    async def test_another_version_is_not_put_off(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await self.waiting(start, cluster)
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.UNREACHABLE, error="refused", code="submission_unreachable"
+        )
+        await life.do("resubmit", version=2, restore=NEWEST)
+        assert job(cluster).state == "DEPLOY_FAILED"
+
+    @pytest.mark.parametrize("of", ["this state", "state given up"])
+    async def test_a_pause_keeps_what_a_start_goes_on_from(self, start, of: str):
+        """Points of attempts before a new begin are no state of this one."""
+        cluster = Cluster()
+        life = await running(start, cluster, policy=self.LATE)
+        await life.do("kill")
+        await life.do("start", restore=RestoreRequest(mode="none"))
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: job(cluster).state == "RESTARTING")
+        cluster.points = [point(2 if of == "this state" else 1)]
+        ended = await life.do("pause")
+        expected = ("SUCCEEDED", "PAUSED") if of == "this state" else ("FAILED", "RESTARTING")
+        assert (ended.state, job(cluster).state) == expected
 
 
 class TestRollback:
