@@ -478,6 +478,11 @@ class SqlWorkbench(Engine, Metrics, SqlSessions, Protocol):
     """What a query of its sessions starts runs on the cluster itself, and is seen and cancelled there: previews and
     interactive sessions need that."""
 
+    async def lookup_connector(self) -> Path:
+        """A jar for the cluster's version with a connector, `core.sql.given_rows.LOOKUPS`, that answers lookups from a
+        file. Raises `Rejected` where this machine cannot make it."""
+        ...
+
 
 CAPABILITIES: tuple[type, ...] = (
     Savepoints,

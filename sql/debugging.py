@@ -6,12 +6,14 @@ A query stands behind what its sink does to rows: casts, columns that are left o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from clusters import state_files
 from clusters.sql import SqlGateway, StatementFailed
+from core.effects import Rejected
 from core.errors import InvalidInput
 from core.sql.changelog import Materialized, Table, Upserted
 from core.sql.changelog_plan import ChangelogPlan, changelog_plan
@@ -19,7 +21,7 @@ from core.sql.described import Described, described
 from core.sql.given_rows import as_lines, rows_of_csv, stand_in
 from core.sql.rewriting import Sink, as_query, as_view, taken_apart, takes_updates_probe
 from core.sql.script import Statement, placed
-from core.sql.tokens import Chain, chain_at, quoted_name, tokens
+from core.sql.tokens import Chain, chain_at, quoted, quoted_name, tokens
 from sql.streams import NotNull, Stream
 from sql.validate import Validation
 
@@ -46,21 +48,29 @@ async def streams_of(
     validation: Validation,
     sources: dict[str, Given],
     folder: str,
+    connector: Callable[[], Awaitable[Path]],
 ) -> list[Stream]:
     """A stream of each INSERT, with given rows in place of the tables `sources`; `folder` is for those rows, and the
-    gateway's cluster reads it. Raises `InvalidInput`."""
+    gateway's cluster reads it. `connector` gives the jar that answers lookups, and raises `Rejected`. Raises
+    `InvalidInput`."""
     plans = [await _plan(gateway, session, statement) for statement in inserts]
     files = []
     temporary = []
     for number, (name, source) in enumerate(sources.items()):
         chain = chain_at(tokens(name))
         columns = await _described_source(gateway, session, chain)
-        full = _source(name, validation, plans)
+        full = _source(name, validation)
+        looked_up = any(full in plan.lookups for plan in plans)
+        if looked_up:
+            _check_looked_up_only(name, full, plans)
+            add_jar = f"ADD JAR {quoted(str(await _lookup_connector(name, connector)))}"
+            temporary += [add_jar] if add_jar not in temporary else []
         changes = frozenset[str]().union(*(plan.sources.get(full, frozenset()) for plan in plans)) or _INSERTS
         path = f"{folder}/{number}"
         temporary.append(f"DROP TEMPORARY TABLE IF EXISTS {quoted_name(*chain)}")
         lines = as_lines(source.rows, columns, name, changes)
-        files.append((path, lines, stand_in(chain, columns, path, changes=changes != _INSERTS)))
+        table = stand_in(chain, columns, path, changes=changes != _INSERTS, looked_up=looked_up)
+        files.append((path, lines, table))
     sinks = [taken_apart(statement) for statement in inserts]
     tables = [described(await gateway.rows(session, f"DESCRIBE {quoted_name(*sink.table)}")) for sink in sinks]
     drops = await _drops_nulls(gateway, session)
@@ -104,8 +114,8 @@ def read_as(name: str, validation: Validation) -> str | None:
     return next((read for read in validation.reads if f".{read}".endswith(f".{dotted}")), None)
 
 
-def _source(name: str, validation: Validation, plans: Sequence[ChangelogPlan]) -> str:
-    """The full name of a table for which there are rows. Raises `InvalidInput` unless they can stand in for it."""
+def _source(name: str, validation: Validation) -> str:
+    """The full name of a table for which there are rows. Raises `InvalidInput` when the script does not read it."""
     full = read_as(name, validation)
     if full is None:
         raise InvalidInput(
@@ -114,16 +124,29 @@ def _source(name: str, validation: Validation, plans: Sequence[ChangelogPlan]) -
             field=f"sources.{name}",
             remedy=f"It reads: {', '.join(validation.reads)}.",
         )
-    if any(full in plan.lookups for plan in plans):
-        raise InvalidInput(
-            f"{name} is read by a lookup join (FOR SYSTEM_TIME AS OF a processing time): it is asked for each row "
-            "at the moment at which the row comes. Rows cannot stand in for it, since none of Flink's own connectors "
-            "answers lookups from a file.",
-            code="source_looked_up",
-            field=f"sources.{name}",
-            remedy="Leave it out of `sources`, and the lookups go to the real table; rows can stand in for all others.",
-        )
     return full
+
+
+async def _lookup_connector(name: str, connector: Callable[[], Awaitable[Path]]) -> Path:
+    try:
+        return await connector()
+    except Rejected as error:
+        raise _looked_up(name, f"Rows cannot stand in for it here: {error.message}.") from error
+
+
+def _check_looked_up_only(name: str, full: str, plans: Sequence[ChangelogPlan]) -> None:
+    if any(full in plan.sources for plan in plans):
+        raise _looked_up(name, "It is read as a whole, too, and one table of rows cannot answer both.")
+
+
+def _looked_up(name: str, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name} is read by a lookup join (FOR SYSTEM_TIME AS OF a processing time): it is asked for each row at the "
+        f"moment at which the row comes. {why}",
+        code="source_looked_up",
+        field=f"sources.{name}",
+        remedy="Leave it out of `sources`, and the lookups go to the real table; rows can stand in for all others.",
+    )
 
 
 async def _described_source(gateway: SqlGateway, session: str, chain: Chain) -> list[Described]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from clusters.protocol import SqlWorkbench
 from clusters.sql import SqlGateway, StatementFailed, scrub, told
 from core.effects import Rejected, no_log
 from core.errors import InvalidInput
@@ -110,7 +114,9 @@ async def _start(services: Services, runs: Runs, request: RunRequest) -> Run:
                 sources = request.sources
                 if request.allow_unread:
                     sources = {name: source for name, source in sources.items() if read_as(name, validation)}
-                streams = await streams_of(gateway, session, opened.inserts, validation, sources, rows)
+                streams = await streams_of(
+                    gateway, session, opened.inserts, validation, sources, rows, partial(_connector, services, engine)
+                )
             else:
                 query = opened.queries[0]
                 if any(not r.read for r in env.rights.values()):
@@ -179,3 +185,10 @@ async def explained(gateway: SqlGateway, session: str, statements: list[Statemen
     validation = summary(report, env)
     env.check([table_name(t) for t in validation.reads], [table_name(t) for t in validation.writes])
     return validation
+
+
+async def _connector(services: Services, engine: SqlWorkbench) -> Path:
+    """The jar that answers lookups, where libraries lie: gateways read it there. Raises `Rejected`."""
+    jar = await engine.lookup_connector()
+    digest, _ = await asyncio.to_thread(services.artifacts.put_jar, jar)
+    return services.artifacts.jar(digest)

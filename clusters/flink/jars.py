@@ -7,19 +7,26 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from core.effects import EngineError, no_log
 from processes.child import ProcessFailed, run, scrubbed
 from settings import waits
+
+NO_SERVICES: Mapping[str, str] = MappingProxyType({})
 
 
 class NotCompiled(EngineError):
     """This machine has no Java compiler, or it failed."""
 
 
-async def compiled(source: Path, folder: Path) -> Path:
-    """The jar of one Java file, in `folder`. Raises `NotCompiled`."""
+async def compiled(
+    source: Path, folder: Path, *, against: Sequence[Path] = (), services: Mapping[str, str] = NO_SERVICES
+) -> Path:
+    """The jar of one Java file, in `folder`, which `against` what it uses is compiled; `services` are classes in it by
+    what they implement, for Java's ServiceLoader. Raises `NotCompiled`."""
     made = folder / f"penstock-{source.stem.lower()}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.jar"
     if made.exists():
         return made
@@ -27,7 +34,9 @@ async def compiled(source: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         classes, half = Path(name, "classes"), Path(name, "half.jar")
-        command = [compiler, "--release", "8", "-Xlint:-options", "-d", str(classes), str(source)]
+        command = [compiler, "--release", "8", "-Xlint:-options", "-d", str(classes)]
+        command += ["-cp", os.pathsep.join(map(str, against))] if against else []
+        command.append(str(source))
         try:
             await run(
                 command,
@@ -42,6 +51,8 @@ async def compiled(source: Path, folder: Path) -> Path:
         with zipfile.ZipFile(half, "w") as archive:
             for path in sorted(classes.rglob("*.class")):
                 archive.write(path, path.relative_to(classes))
+            for interface, name_of_class in services.items():
+                archive.writestr(f"META-INF/services/{interface}", f"{name_of_class}\n")
         half.replace(made)
     return made
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clusters.flink import programs, pyflink
+from clusters.flink import given_rows, programs, pyflink
 from clusters.flink.clients import Clients
 from clusters.flink.errors import is_duplicate
 from clusters.flink.fence import Fence, told_apart
@@ -59,9 +59,9 @@ _SENDING = ("RestClusterClient", "JobSubmissionException")
 
 class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Identified):
     """`jobmanager_url` and `standby_urls` are REST addresses of its JobManagers, `gateways` of its SQL gateways.
-    `flink_home` is an installation of the cluster's Flink version on this machine; only Python programs need it.
-    `built` is a folder for the jar that spends ids. `transport` takes the place of the network; `clients`
-    wait for Python programs, and are closed by whose they are."""
+    `flink_home` is an installation of the cluster's Flink version on this machine: Python programs need it, and given
+    rows of lookup joins. `built` is a folder for jars that are compiled here. `transport` takes the place of the
+    network; `clients` wait for Python programs, and are closed by whose they are."""
 
     def __init__(
         self,
@@ -84,7 +84,8 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         self._leaders = Together(self._rest.leader)
         self._marks = programs.Marks(self._rest)
         self._uploads = Uploads(self._rest, self._check_leader)
-        self._fence = Fence(self._rest, self._overviews, self._uploads, built or Path(tempfile.gettempdir()))
+        self._built = built or Path(tempfile.gettempdir())
+        self._fence = Fence(self._rest, self._overviews, self._uploads, self._built)
         self.expected: str | None = None
         """`Leader.cluster` of the Flink that was registered; None takes whichever answers."""
         self._state_dir: str | None = None
@@ -205,6 +206,9 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
 
     def gateway(self, url: str | None) -> RestGateway | None:
         return next((gateway for gateway in self.gateways if gateway.url == url), None)
+
+    async def lookup_connector(self) -> Path:
+        return await given_rows.connector(self._flink_home, self._built)
 
     async def open_session(self, properties: Mapping[str, str]) -> tuple[RestGateway, str]:
         """Raises `Rejected`, `Refused` and `Unreachable`."""

@@ -1,8 +1,8 @@
 """Rows that a person gives in place of a table, and the table that gives them to Flink.
 
-It is a file that Flink's own `filesystem` connector reads, in front of the real table and with all of its columns, its
-primary key and its watermark. It gives the same kinds of change as the real one: inserts only, or, where the real one
-gives more, what the rows say under `$kind`.
+It is a file that Flink's own `filesystem` connector reads, or one of ours where it is looked up. It stands in front of
+the real table, with all of its columns, its primary key and its watermark, and gives the same kinds of change: inserts
+only, or, where the real one gives more, what the rows say under `$kind`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from core.sql.values import for_flink, of_text
 MAX_ROWS = 10_000
 KIND = "$kind"
 """Where a row says what change it is: +I (which it is when it does not say), -U, +U or -D."""
+LOOKUPS = "penstock-given-rows"
+"""The connector of a table that is looked up."""
 Row = dict[str, Any]
 
 
@@ -43,9 +45,10 @@ def _bad(message: str, remedy: str | None = None) -> InvalidInput:
     return InvalidInput(message, code="bad_rows", field="sources", remedy=remedy)
 
 
-def stand_in(table: Chain, columns: Sequence[Described], path: str, *, changes: bool) -> str:
+def stand_in(table: Chain, columns: Sequence[Described], path: str, *, changes: bool, looked_up: bool = False) -> str:
     """A temporary table in front of the real one that reads the lines of `as_lines` from the folder `path`. Computed
-    columns are computed again; metadata comes from the rows."""
+    columns are computed again; metadata comes from the rows. One that is `looked_up` answers lookups, and nothing
+    else."""
     lines = []
     for c in columns:
         if c.given:
@@ -57,7 +60,7 @@ def stand_in(table: Chain, columns: Sequence[Described], path: str, *, changes: 
         lines.append(f"PRIMARY KEY ({', '.join(keys)}) NOT ENFORCED")
     format_ = "debezium-json" if changes else "json"
     options = {
-        "connector": "filesystem",
+        "connector": LOOKUPS if looked_up else "filesystem",
         "path": path,
         "format": format_,
         f"{format_}.timestamp-format.standard": "ISO-8601",
