@@ -169,10 +169,12 @@ class Submitted(Outcome):
 
 class Fenced(Outcome):
     """`fenced`: nothing will ever run under the attempt's id; `ran`: it has completed checkpoints before. Else
-    `observation` is what the cluster has of it. Neither: it cannot be told, `error` says why."""
+    `observation` is what the cluster has of it. Neither: it cannot be told, `error` says why. `unknown` says why it
+    cannot be told whether it has completed checkpoints."""
 
     fenced: bool = False
     ran: bool = False
+    unknown: str | None = None
     observation: Observation | None = None
 
 

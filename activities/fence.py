@@ -56,6 +56,7 @@ async def spend(
     polling = poll(waits.FENCE_PACE, seconds=waits.FENCE_SECONDS)
     why, is_spent = "", False
     while True:
+        unknown: str | None = None
         try:
             pulse.check()
             leader = await engine.leader()
@@ -68,7 +69,11 @@ async def spend(
                 status, asked = await _remainder(engine, attempt, cluster, leader, tell, grace)
                 if status is None and (await engine.leader()).identity == leader.identity:
                     tell(f"attempt {attempt.number} can never run: its id is spent")
-                    return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
+                    try:
+                        return c.Fenced(fenced=True, ran=await has_run(attempt, cluster))
+                    except EngineError as error:
+                        unknown = error.message
+                        raise
                 why = "the JobManager has changed meanwhile"
             else:
                 asked = now_ms()
@@ -80,6 +85,8 @@ async def spend(
                 tell(f"whether attempt {attempt.number} can still reach the cluster cannot be told: {error.message}")
             why = error.message
         if not await polling.again():
+            if unknown is not None:
+                return c.Fenced(fenced=True, unknown=unknown)
             return c.Fenced(
                 error=f"It cannot be made sure that attempt {attempt.number} never runs: {why or 'no clear answer'}",
                 code="submission_unresolved",

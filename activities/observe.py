@@ -90,8 +90,10 @@ class Observing:
             if await attempts.last_number(session, job.id) > max(request.number, request.known):
                 return c.Seen(newest=await forgotten(session, job))
         if (own := attempts.adopted(attempt)) is not None and not own.is_known and attempt.ended_at is None:
-            with contextlib.suppress(EngineError):  # for the next check
-                await points.learn(self._services, cluster, attempt)
+            async with heartbeats():
+                with contextlib.suppress(EngineError, TimeoutError):  # for the next check
+                    async with asyncio.timeout(waits.LEARN_SECONDS):
+                        await points.learn(self._services, cluster, attempt)
         checked = await self._checked(request, attempt, cluster)
         async with self._services.database.read() as session:
             policy = SavepointPolicy.model_validate(job.savepoints or {})

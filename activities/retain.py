@@ -37,9 +37,9 @@ class Retaining:
         What is not certain to be of no use is left alone, and said."""
         bind(job=request.job_id)
         services, result = self._services, c.Retained()
-        until = clock.monotonic() + waits.RETAIN_SECONDS
         async with heartbeats() as pulse:
             gathered = await points.gather(services, request.job_id)
+            until = clock.monotonic() + waits.RETAIN_SECONDS
             if gathered.unread:
                 result.refused.append(f"all savepoints, because not all restore points can be read: {gathered.unread}")
                 return result
@@ -127,7 +127,9 @@ class Retaining:
                 )
                 if await self._may_go(folder, job, request, left, last):
                     # Said first: from then on nobody is offered what lies in it, and nobody can pin it.
-                    await self._say_gone(folder, request)
+                    if not await self._say_gone(folder, request):
+                        result.refused.append(f"{folder.path}: something in it has come into use meanwhile")
+                        continue
                     pulse.check()
                     await state_files.remove(folder.path)
                     result.checkpoints[folder.attempt] = folder.path
@@ -135,9 +137,15 @@ class Retaining:
         except EngineError as error:
             result.refused.append(f"checkpoints of ended attempts: {error.message}")
 
-    async def _say_gone(self, folder: CheckpointFolder, request: c.RetainIn) -> None:
+    async def _say_gone(self, folder: CheckpointFolder, request: c.RetainIn) -> bool:
+        """False when something in it is in use by now: then nothing is said."""
         async with self._services.database.write() as session:
+            await attempts.lock_points(session, request.job_id, folder.attempt)
+            used = await attempts.in_use(session, request.job_id, own_source=True)
+            if any(path.startswith(f"{folder.path}/") for path in used):
+                return False
             await attempts.checkpoints_gone(session, request.job_id, folder.attempt, clock.now())
+        return True
 
     async def _may_go(
         self, folder: CheckpointFolder, job: Job, request: c.RetainIn, left: list[RestorePoint], attempts_made: int

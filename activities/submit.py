@@ -181,8 +181,8 @@ class Submitter:
         spent = await spend(engine, attempt, cluster, tell, pulse, grace=self._services.settings.lost_grace)
         if spent.observation is not None:
             return c.Submitted(state=c.SubmitState.ACCEPTED, leader=await self._leader_of(engine, cluster, None))
-        if not spent.fenced:
-            why = f"{error.message} {spent.error}"
+        if not spent.fenced or spent.unknown:
+            why = f"{error.message} {spent.error or spent.unknown}"
             return c.Submitted(state=c.SubmitState.UNCLEAR, error=why, code="submission_unclear")
         if spent.ran:
             return _ran()
@@ -194,7 +194,7 @@ class Submitter:
         """Another attempt is alive, and this one was perhaps sent."""
         engine, grace = self._services.engines.get(cluster), self._services.settings.lost_grace
         spent = await spend(engine, attempt, cluster, tell, pulse, grace=grace)
-        if spent.fenced:
+        if spent.fenced and not spent.unknown:
             return other
         why = f"{other.error}, and this one may be, too"
         return other.model_copy(update={"state": c.SubmitState.UNCLEAR, "error": why, "code": "submission_unclear"})

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,28 +24,85 @@ from clusters.protocol import PointSeen, Unreachable
 from core import paths
 from core.jobs.restore import RestoreKind
 from core.paths import STATE_SCHEMES, WITH_FOLDERS, normal, of_point
+from settings import clock
 
 T = TypeVar("T")
-FILES_SECONDS = 120.0
-"""For one look at the files of a job: hundreds of restore points on an object store take a while."""
+FILES_SECONDS = 60.0
+"""Without an answer of a file system, until it is said to hang. Of how many answers a look needs is not asked: hundreds
+of restore points on an object store take minutes."""
+AT_ONCE = 16
+"""Looks at one file system: those at one that hangs take no threads from the others."""
 _HEAD = struct.Struct(">IIq")  # magic, version of the format, number of the checkpoint
 _MAGIC = 0x4960672D
 
 
-_THREADS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="state-files")
-"""Of its own: a file system that hangs keeps its threads, and takes none from others."""
+_THREADS = ThreadPoolExecutor(max_workers=4 * AT_ONCE, thread_name_prefix="state-files")
+_HERE = threading.local()
+_COUNTING = threading.Lock()
+
+
+@dataclass
+class _FileSystem:
+    """A mounted volume, a bucket, a name node. `looks` are threads that wait for it."""
+
+    looks: int = 0
+
+
+_FILE_SYSTEMS: dict[str, _FileSystem] = {}
+
+
+@dataclass
+class _Progress:
+    answers: int = 0
 
 
 async def _in_thread(path: str, work: Callable[..., T], *args: Any, bounded: bool = True) -> T:
     """What `work` gives, which reads or writes at `path`. A file system may hang instead of failing (a mounted volume
-    whose server is gone): after `FILES_SECONDS` it raises `Unreachable`, and the thread is left to itself."""
+    whose server is gone): after `FILES_SECONDS` without an answer it raises `Unreachable`, and the thread is left to
+    itself."""
+    progress, place = _Progress(), _FILE_SYSTEMS.setdefault(_place_of(path), _FileSystem())
+    until = clock.monotonic() + FILES_SECONDS
+    while place.looks >= AT_ONCE:
+        if bounded and clock.monotonic() > until:
+            raise Unreachable(_hangs(path))
+        await asyncio.sleep(0.05)
+    looking = asyncio.get_running_loop().run_in_executor(_THREADS, _watched, place, progress, work, args)
+    seen = 0
+    while not (await asyncio.wait([looking], timeout=FILES_SECONDS if bounded else None))[0]:
+        if progress.answers == seen:
+            looking.cancel()
+            raise Unreachable(_hangs(path))
+        seen = progress.answers
+    return looking.result()
+
+
+def _watched(place: _FileSystem, progress: _Progress, work: Callable[..., T], args: tuple[Any, ...]) -> T:
+    with _COUNTING:
+        place.looks += 1
+    _HERE.progress = progress
     try:
-        async with asyncio.timeout(FILES_SECONDS if bounded else None):
-            return await asyncio.get_running_loop().run_in_executor(_THREADS, functools.partial(work, *args))
-    except TimeoutError as error:
-        raise Unreachable(
-            f"{path} has not been read or written for {FILES_SECONDS:.0f} s: does its volume hang?"
-        ) from error
+        return work(*args)
+    finally:
+        with _COUNTING:
+            place.looks -= 1
+        _HERE.progress = None
+
+
+def _answered() -> None:
+    """A file system has answered the look of this thread."""
+    if (progress := getattr(_HERE, "progress", None)) is not None:
+        progress.answers += 1
+
+
+def _hangs(path: str) -> str:
+    return f"{path} has not been read or written for {FILES_SECONDS:.0f} s: does its volume hang?"
+
+
+def _place_of(path: str) -> str:
+    """The file system that a path is on, as far as its name tells: two folders deep on this machine, where volumes are
+    mounted."""
+    scheme, _, rest = normal(path).partition("://")
+    return "/".join([scheme, *rest.split("/")[: 3 if scheme == "file" else 1]])
 
 
 def _open(path: str) -> tuple[Any, str]:
@@ -81,6 +138,8 @@ def _info(files: Any, path: str) -> dict[str, Any] | None:
         return found
     except (FileNotFoundError, NotADirectoryError):
         return None
+    finally:
+        _answered()
 
 
 def _below(files: Any, folder: str) -> list[dict[str, Any]]:
@@ -89,6 +148,8 @@ def _below(files: Any, folder: str) -> list[dict[str, Any]]:
         found = files.ls(folder, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    finally:
+        _answered()
     # An object store may keep an object in the place of the folder itself.
     return [item for item in found if item["name"].rstrip("/") != folder.rstrip("/")]
 
@@ -184,10 +245,11 @@ def _scan(folder: str, kind: RestoreKind, inner: str | None) -> list[PointSeen]:
         files.invalidate_cache()
         places = [local] if inner is None else _folders_in(files, local, inner)
         found = [point for place in places for point in _folders_in(files, place, prefix)]
+        seen = ((point, _info(files, f"{point}/_metadata")) for point in found)
         return [
-            PointSeen(kind, _spelled(folder, local, point), _written(files, f"{point}/_metadata"))
-            for point in found
-            if _info(files, f"{point}/_metadata") is not None
+            PointSeen(kind, _spelled(folder, local, point), _time(files, metadata))
+            for point, metadata in seen
+            if metadata is not None
         ]
     except Unreachable:
         raise
@@ -202,8 +264,17 @@ def _folders_in(files: Any, folder: str, prefix: str) -> list[str]:
     )
 
 
+def _time(files: Any, item: dict[str, Any]) -> datetime:
+    """When what has been listed was written; it is asked for where the driver has not said so."""
+    if isinstance(at := item.get("LastModified"), datetime):
+        return at
+    mtime = item.get("mtime")
+    return datetime.fromtimestamp(mtime, UTC) if isinstance(mtime, float) else _written(files, item["name"])
+
+
 def _written(files: Any, path: str) -> datetime:
     at: datetime = files.modified(path)
+    _answered()
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -282,7 +353,7 @@ async def changed_at(folder: str) -> datetime:
 
 
 def _last_change(files: Any, folder: str) -> datetime:
-    times = [_written(files, item["name"]) for item in _files_below(files, folder)]
+    times = [_time(files, item) for item in _files_below(files, folder)]
     # An object store keeps no time of a folder: there it is nothing but its files.
     with contextlib.suppress(IsADirectoryError, KeyError):
         times.append(_written(files, folder))

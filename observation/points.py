@@ -71,7 +71,9 @@ async def gather(services: Services, job_id: str) -> Found:
         except Unreachable as error:
             unread = error.message
     known = {of_point(row.path): row for row in rows}
-    if (away := await _away(cluster, job_id, [*known, *by_path], recent)) is not None:
+    lineage = lineage_of(job.snapshot)
+    ran = [] if lineage.untouched and lineage.root is None else recent
+    if (away := await _away(cluster, job_id, [*known, *by_path], ran)) is not None:
         return Found(points=[], unread=away)
     gone: list[str] = []
     unseen: list[RestorePoint] = []
@@ -103,7 +105,6 @@ async def gather(services: Services, job_id: str) -> Found:
             for row in await attempts.vanished(session, job_id, MAX_VANISHED)
             if row.attempt not in without
         ]
-    lineage = lineage_of(job.snapshot)
     taken_up = lineage.taken_up
     unread = unread or _passed_over(hidden, points.values(), lineage)
     ordered = newest_first(points.values(), taken_up)
@@ -112,15 +113,15 @@ async def gather(services: Services, job_id: str) -> Found:
     return Found(points=ordered, unread=unread, vanished=vanished)
 
 
-async def _away(cluster: Cluster, job_id: str, paths: Collection[str], recent: Collection[Attempt]) -> str | None:
-    """Why nothing can be said of the files of a job, of which restore points are known (`paths`), or which has run and
-    kept checkpoints: its folder is not there. A volume that is not mounted looks like an empty folder, and what lies in
-    it comes back with it."""
+async def _away(cluster: Cluster, job_id: str, paths: Collection[str], ran: Collection[Attempt]) -> str | None:
+    """Why nothing can be said of the files of a job, of which restore points are known (`paths`), or of which attempts
+    `ran` and perhaps kept checkpoints: its folder is not there. A volume that is not mounted looks like an empty
+    folder, and what lies in it comes back with it."""
     folder = f"{cluster.state_dir.rstrip('/')}/{job_id}"
     if of_point(folder).partition(":")[0] not in WITH_FOLDERS:  # an empty folder of an object store is not there
         return None
     points = any(path.startswith(f"{of_point(folder)}/") for path in paths)
-    if not points and not any(_has_written(attempt, folder) for attempt in recent):
+    if not points and not any(_has_written(attempt, folder) for attempt in ran):
         return None
     try:
         if await state_files.exists(folder):
@@ -215,6 +216,8 @@ async def _of_adopted(
     if own.checkpoint_folder is not None:
         try:
             found = await state_files.scan(own.checkpoint_folder, CHECKPOINT)
+            if not found and await state_files.is_folder(own.checkpoint_folder) is False:
+                hidden = f"{own.checkpoint_folder} is not there: is its volume mounted?"
         except Unreachable as error:
             hidden = error.message
     found += await _savepoints_of(cluster, attempt)

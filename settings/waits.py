@@ -130,6 +130,8 @@ ROWS_PACE = Pace(0.005)
 DISPOSE_SECONDS = 60.0
 """For Flink to delete a savepoint, file by file."""
 DISPOSE_PACE = Pace(0.1)
+LEARN_SECONDS = 5.0
+"""For the cluster to say where the checkpoints of an adopted attempt lie; it is asked again by the next check."""
 RETAIN_SECONDS = 20.0
 """Of deleting what a policy does not keep, until a job's workflow does what else is due: a kill, an end that Flink
 told."""

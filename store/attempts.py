@@ -347,6 +347,14 @@ async def last_number(session: AsyncSession, job_id: str) -> int:
     return (await session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id))) or 0
 
 
+async def lock_points(session: AsyncSession, job_id: str, number: int) -> None:
+    """Nobody else pins or keeps a restore point of this attempt until the transaction ends."""
+    of_attempt = (RestorePointRow.job_id == job_id) & (RestorePointRow.attempt == number)
+    await session.execute(
+        select(RestorePointRow.path).where(of_attempt).order_by(RestorePointRow.path).with_for_update()
+    )
+
+
 async def checkpoints_gone(session: AsyncSession, job_id: str, number: int, now: datetime) -> None:
     """The folder of an attempt's checkpoints has been deleted."""
     of_attempt = (RestorePointRow.job_id == job_id) & (RestorePointRow.attempt == number)

@@ -128,7 +128,7 @@ class Deployment:
         was_fresh = s.basis is Basis.FRESH
         await self._predecessor.settle()
         if was_fresh and s.basis is not Basis.FRESH and not new.explicit and not s.stateless:
-            new = replace(new, restore=RestoreRequest(mode="newest"))  # the first attempt ran, unseen
+            new = self._on_from_what_ran(new)
         journal.set_state(JobState.DEPLOYING, new.cause)
         built = new.built or await self._programs.get(new.version, new.kind, new.repeat)
         repeat = new.repeat or self._programs.attempt_to_repeat(new.version, new.kind)
@@ -170,6 +170,21 @@ class Deployment:
             await self._submission.submit()
         if context.is_live():
             await self._follow(new.patience, observed)
+
+    def _on_from_what_ran(self, new: NewAttempt) -> NewAttempt:
+        """The first attempt of a job was believed never to have run when this one was asked for, and has run. Raises
+        `Failed` with the job DEPLOY_FAILED where only a person can say what its state is worth."""
+        s = self._context.snapshot
+        if not workflow.patched("ran-after-all"):  # a run of before
+            return new
+        if s.basis is Basis.NEWEST and s.attempt is not None and s.attempt.version == new.version:
+            return replace(new, restore=RestoreRequest(mode="newest"))
+        why = (
+            "Its first attempt, whose start was told to have failed, has run after all. Say what its state is worth: "
+            "send the command again with `restore`."
+        )
+        self._context.journal.set_state(JobState.DEPLOY_FAILED, why)
+        raise Failed(why, "restore_undecided")
 
     def check_started(self) -> None:
         """Raise `Failed` unless the job runs, or has run to its end."""

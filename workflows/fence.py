@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.jobs import blocked
 from core.jobs.observations import ENDED, EngineState
-from core.jobs.states import AttemptState, JobState
+from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
 from workflows.endings import Endings
@@ -34,13 +34,20 @@ class Fence:
                 journal.block(blocked.submission_unclear(attempt.number, attempt.flink_job_id, why))
                 await journal.write("blocked")
             raise Failed(spent.error or "It cannot be told whether it was submitted.", "submission_unresolved")
+        killing = journal.command is not None and journal.command.kind is CommandKind.KILL
+        if spent.unknown and not killing and not s.stateless:
+            why = f"It never runs, and whether it has run before cannot be told: {spent.unknown}"
+            if s.state is JobState.DEPLOYING:
+                journal.block(blocked.submission_unclear(attempt.number, attempt.flink_job_id, why))
+                await journal.write("blocked")
+            raise Failed(why, "submission_unresolved")
         attempt.unresolved = False
         if spent.observation is not None:
             if spent.observation.state not in ENDED:
                 await self._observations.take(spent.observation)
                 return False
             await self._endings.end(spent.observation.state, going_on=going_on)
-        elif spent.ran:
+        elif spent.ran or (spent.unknown and not s.stateless):
             attempt.leader = "lost"  # whoever took it, it is not the one that answers now
             await self._endings.end(EngineState.MISSING, going_on=going_on)
         else:

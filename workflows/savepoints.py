@@ -67,7 +67,8 @@ class Savepoints:
         if s.attempt is None:
             return
         done = await calls.retain(c.RetainIn(**context.attempt_in().model_dump(), policy=s.savepoints))
-        s.retain_due = s.retain_due or done.more
+        if done.more:
+            s.retain_due, s.checkpoints_at, s.check_at = True, None, workflow.now()
         for path in done.deleted:
             journal.note("savepoint", f"deleted savepoint {path}: older than the policy keeps", path=path)
         for path in done.half_written:

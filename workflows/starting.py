@@ -51,7 +51,7 @@ class Starting:
         version = command.version or s.version
         restore = self._restore_of(command, version)
         as_before = version == s.version and (restore.mode == "newest" or s.stateless)
-        goes_on = as_before and s.state in GOING_ON
+        goes_on = as_before and s.state in GOING_ON and command.kind is not CommandKind.RESUBMIT
         s.restart_at = None
         built: c.Built | None = None
         way_back: WayBack | None = None

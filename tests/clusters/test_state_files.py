@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -202,3 +205,34 @@ async def test_a_file_system_that_hangs_is_one_that_cannot_be_read(tmp_path: Pat
             await state_files.number_of(str(point))
     finally:  # let the thread go
         os.close(os.open(point / "_metadata", os.O_RDWR | os.O_NONBLOCK))
+
+
+async def test_a_look_that_goes_on_may_take_as_long_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Hundreds of restore points on an object store: each answer comes in time."""
+    monkeypatch.setattr(state_files, "FILES_SECONDS", 0.3)
+    for number in range(8):
+        (tmp_path / f"chk-{number}").mkdir()
+        (tmp_path / f"chk-{number}" / "_metadata").touch()
+    info = LocalFileSystem.info
+
+    def slow(self: LocalFileSystem, path: str, **more: Any) -> Any:
+        time.sleep(0.1 if str(path).endswith("_metadata") else 0)
+        return info(self, path, **more)
+
+    monkeypatch.setattr(LocalFileSystem, "info", slow)
+    assert len(await state_files.scan(str(tmp_path), RestoreKind.CHECKPOINT)) == 8
+
+
+async def test_a_file_system_that_hangs_keeps_no_threads_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(state_files, "FILES_SECONDS", 0.2)
+    monkeypatch.setattr(state_files, "AT_ONCE", 2)
+    monkeypatch.setattr(state_files, "_place_of", lambda path: "hangs" if "hangs" in path else "well")
+    release = threading.Event()
+    monkeypatch.setattr(state_files, "_is_complete", lambda path: release.wait(60) if "hangs" in path else True)
+    try:
+        looks = [state_files.is_complete(f"/hangs/{n}") for n in range(5)]
+        for answer in await asyncio.gather(*looks, return_exceptions=True):
+            assert isinstance(answer, Unreachable)
+        assert await state_files.is_complete("/well")
+    finally:
+        release.set()

@@ -151,6 +151,16 @@ async def test_a_folder_that_cannot_be_read_may_have_newer_ones(world: World, mo
     assert (await world.gather()).unread is None
 
 
+async def test_a_volume_that_is_not_mounted_may_have_newer_ones(world: World):
+    world.completes(3)
+    await world.gather()
+    await world.lost("FAILED")
+    world.own.rename(world.root / "unmounted")
+    assert "is its volume mounted?" in str((await world.gather()).unread)
+    (world.root / "unmounted").rename(world.own)
+    assert (await world.gather()).unread is None
+
+
 async def test_a_folder_that_others_may_use_is_none(world: World):
     world.own = world.root / "elsewhere" / "shared"
     world.completes(3)

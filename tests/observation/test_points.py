@@ -158,8 +158,10 @@ class TestAFolderThatIsNotThere:
         "execution.checkpointing.interval": "30 s",
     }
 
-    async def unread(self, world: World, *, ran: bool = True, **changed: Any) -> str | None:
+    async def unread(self, world: World, *, ran: bool = True, untouched: bool = False, **changed: Any) -> str | None:
         async with world.database.write() as session:
+            job = await session.get(Job, world.job.id)
+            job.snapshot = {"lineage": {"untouched": untouched}}
             (await session.get(Cluster, "local")).state_dir = f"file://{world.root}/state"
             await session.execute(delete(RestorePointRow))
             attempt = await attempts.get(session, world.job.id, 1)
@@ -189,6 +191,10 @@ class TestAFolderThatIsNotThere:
     )
     async def test_nor_where_nothing_was_written_to_it(self, world: World, key: str, value: str):
         assert await self.unread(world, **{key: value}) is None
+
+    async def test_nor_of_a_job_that_is_known_to_have_completed_nothing(self, world: World):
+        """As one whose program runs in batch mode, or takes no checkpoints, by its own code."""
+        assert await self.unread(world, untouched=True) is None
 
     async def test_nor_for_one_that_was_adopted(self, world: World, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(attempts, "adopted", lambda _: Adopted(takes_checkpoints=False))

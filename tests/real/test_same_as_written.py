@@ -500,27 +500,27 @@ def test_a_database_has_what_was_shown(stack: Stack, tmp_path: Path):
         assert "Leave it out" in refused["remedy"]
 
         keys = (
-            "CREATE TABLE src (id BIGINT, at DATE, key DECIMAL(10, 2), pt AS PROCTIME()) WITH ('connector' = 'datagen');\n"
-            "CREATE TABLE prices (at DATE, key DECIMAL(10, 2), who ROW<name STRING>, seen TIMESTAMP(3), PRIMARY KEY (at, key)"
+            "CREATE TABLE src (id BIGINT, day DATE, key DECIMAL(10, 2), pt AS PROCTIME()) WITH ('connector' = 'datagen');\n"
+            "CREATE TABLE prices (day DATE, key DECIMAL(10, 2), who ROW<name STRING>, seen TIMESTAMP(3), PRIMARY KEY (day, key)"
             f" NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://127.0.0.1:{port}/postgres',"
             " 'table-name' = 'prices');\n"
             "CREATE TABLE snk (id BIGINT, name STRING, seen TIMESTAMP(3)) WITH ('connector' = 'blackhole');\n"
             "INSERT INTO snk SELECT s.id, p.who.name, p.seen FROM src s LEFT JOIN prices FOR SYSTEM_TIME AS OF s.pt p"
-            " ON s.at = p.at AND s.key = p.key;"
+            " ON s.day = p.day AND s.key = p.key;"
         )
         given_ = {
             "src": {
                 "rows": [
-                    {"id": 1, "at": "2026-01-02", "key": "1.5"},
-                    {"id": 2, "at": "2026-01-03", "key": "1.50"},
-                    {"id": 3, "at": None, "key": 2},
+                    {"id": 1, "day": "2026-01-02", "key": "1.5"},
+                    {"id": 2, "day": "2026-01-03", "key": "1.50"},
+                    {"id": 3, "day": None, "key": 2},
                 ]
             },
             "prices": {
                 "rows": [
-                    {"at": "2026-01-02", "key": "1.50", "who": {"name": "a"}, "seen": "2026-01-01T00:00:00.123"},
-                    {"at": "2026-01-02", "key": "1.5", "who": {"name": "b"}},
-                    {"at": "2026-01-04", "key": "1.5"},
+                    {"day": "2026-01-02", "key": "1.50", "who": {"name": "a"}, "seen": "2026-01-01T00:00:00.123"},
+                    {"day": "2026-01-02", "key": "1.5", "who": {"name": "b"}},
+                    {"day": "2026-01-04", "key": "1.5"},
                 ]
             },
         }

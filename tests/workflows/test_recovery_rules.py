@@ -440,6 +440,52 @@ class TestBetweenTwoAttempts:
         assert cluster.opened == []
 
 
+class TestAFirstStartWithoutAnAnswer:
+    async def blocked(self, start, cluster: Cluster):
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.UNCLEAR, error="no answer", code="submission_unclear"
+        )
+        life = await start(cluster, policy=NOW)
+        await life.do("start")
+        assert job(cluster).state == "BLOCKED"
+        cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.ACCEPTED)
+        return life
+
+    def it_ran(self, cluster: Cluster, state: EngineState) -> None:
+        cluster.fences = lambda a: c.Fenced(observation=cluster.observation(a.number, state))
+        cluster.points = [point(1)]
+
+    async def test_what_it_has_come_to_is_gone_on_from(self, start):
+        cluster = Cluster()
+        life = await self.blocked(start, cluster)
+        self.it_ran(cluster, EngineState.FAILED)
+        assert (await life.do("restart")).state == "SUCCEEDED"
+        assert cluster.opened[1].restore_path == cluster.points[0].path
+
+    @pytest.mark.parametrize(
+        ("state", "command"),
+        [(EngineState.FINISHED, {}), (EngineState.CANCELED, {}), (EngineState.FAILED, {"version": 2})],
+    )
+    async def test_where_a_person_has_to_say_what_it_is_worth_he_is_asked(self, start, state, command):
+        cluster = Cluster()
+        life = await self.blocked(start, cluster)
+        self.it_ran(cluster, state)
+        ended = await life.do("start", **command)
+        assert (ended.state, ended.error_code) == ("FAILED", "restore_undecided")
+        assert (job(cluster).state, len(cluster.opened)) == ("DEPLOY_FAILED", 1)
+        assert (await life.do("start", restore=NEWEST, **command)).state == "SUCCEEDED"
+
+    @pytest.mark.parametrize("kind", ["kill", "restart"])
+    async def test_a_kill_does_not_wait_for_files_that_cannot_be_read(self, start, kind: str):
+        cluster = Cluster()
+        life = await self.blocked(start, cluster)
+        cluster.fences = lambda _: c.Fenced(fenced=True, unknown="the volume is away")
+        ended = await life.do(kind)
+        expected = ("SUCCEEDED", "KILLED") if kind == "kill" else ("FAILED", "BLOCKED")
+        assert (ended.state, job(cluster).state) == expected
+        assert kind == "kill" or "the volume is away" in ended.error
+
+
 class TestCommandsWhileItWaits:
     """The job waits for a restart by the policy."""
 
@@ -472,14 +518,16 @@ class TestCommandsWhileItWaits:
         await life.skip(70)
         await life.until(lambda: job(cluster).state == "RUNNING")
 
-    async def test_another_version_is_not_put_off(self, start):
+    @pytest.mark.parametrize("version", [1, 2])
+    async def test_a_resubmit_is_not_put_off(self, start, version: int):
+        """It may bring another program, also under the same version."""
         cluster = Cluster()
         cluster.points = [point(1)]
         life = await self.waiting(start, cluster)
         cluster.submitted = lambda _: c.Submitted(
             state=c.SubmitState.UNREACHABLE, error="refused", code="submission_unreachable"
         )
-        await life.do("resubmit", version=2, restore=NEWEST)
+        await life.do("resubmit", version=version, restore=NEWEST)
         assert job(cluster).state == "DEPLOY_FAILED"
 
     @pytest.mark.parametrize("of", ["this state", "state given up"])
