@@ -71,7 +71,15 @@ class Recovery:
             # Equal counts may hide a lost workflow beside one too many: now and then all are compared.
             full = request.dry_run or clock.monotonic() - self._compared > waits.COMPARE_SECONDS
             run = _Run(self._services, dry=request.dry_run, full=full)
-            steps = (run.watches, run.workflows, run.policies, run.deletions, run.undelivered, run.disagreements)
+            steps = (
+                run.watches,
+                run.workflows,
+                run.policies,
+                run.deletions,
+                run.undelivered,
+                run.interrupted,
+                run.disagreements,
+            )
             for step in (*steps, run.orphans):
                 await run.contained(step)
             if not request.dry_run:
@@ -288,6 +296,33 @@ class _Run:
         for command, job in waiting:
             of_jobs.setdefault(job.id, []).append((command, job))
         await asyncio.gather(*(self._deliver_all(rows) for rows in of_jobs.values()))
+
+    async def interrupted(self) -> None:
+        """Commands that are shown RUNNING, and that their workflow does not know: the one that carried them out was lost,
+        and what it wrote last came after the next one had begun from the record before."""
+        async with self._services.database.read() as session:
+            age = timedelta(seconds=waits.INTERRUPTED_SECONDS)
+            rows = await commands.running(session, clock.now(), age)
+        for command, job in rows:
+            handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
+            try:
+                snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=waits.ANSWER_TIMEOUT)
+            except (*NO_ANSWER, WorkflowQueryFailedError):
+                continue
+            carried_out = [request.id for request in (snapshot.command, *snapshot.queue) if request is not None]
+            if command.id not in (*carried_out, *snapshot.handled):  # of these the end is being written
+                subject, what = f"{_label(job)} command {command.number}", f"nobody carries out {command.kind} any more"
+                await self._found("command", subject, what, "let it fail", self._end_lost(command))
+
+    def _end_lost(self, command: Command) -> Mend:
+        async def mend() -> str | None:
+            why = "Its workflow was lost while it was carried out. Send it again, if it is still wanted."
+            async with self._services.database.write() as session:
+                if not await commands.end_lost(session, command, at=clock.now(), error=why, code="workflow_lost"):
+                    return "it has ended"
+            return None
+
+        return mend
 
     async def _deliver_all(self, rows: Sequence[tuple[Command, Job]]) -> None:
         """The commands of one job, in order: behind one that does not arrive no other does."""

@@ -112,6 +112,31 @@ async def undelivered(session: AsyncSession, now: datetime, age: timedelta) -> S
     return [(c, j) for c, j in (await session.execute(query)).all()]
 
 
+async def running(session: AsyncSession, now: datetime, age: timedelta) -> Sequence[tuple[Command, Job]]:
+    """Commands that have been carried out for `age` and have not ended, in order."""
+    query = (
+        select(Command, Job)
+        .join(Job, Job.id == Command.job_id)
+        .where(Command.state == CommandState.RUNNING.value, Job.deleted_at.is_(None))
+        .where(overdue(Command.started_at, now, age))
+        .order_by(Command.created_at)
+    )
+    return [(c, j) for c, j in (await session.execute(query)).all()]
+
+
+async def end_lost(session: AsyncSession, command: Command, *, at: datetime, error: str, code: str) -> bool:
+    """End a command that nobody carries out any more. False when it is not RUNNING (any more)."""
+    query = (
+        update(Command)
+        .where(Command.id == command.id, Command.state == CommandState.RUNNING.value)
+        .values(state=CommandState.FAILED.value, finished_at=at, error=error, error_code=code)
+    )
+    if (await session.execute(query.returning(Command.id))).first() is None:
+        return False
+    await session.execute(update(Job).where(Job.id == command.job_id, Job.busy == command.kind).values(busy=None))
+    return True
+
+
 async def open_of(session: AsyncSession, job_id: str) -> Command | None:
     """A command of a job that has not ended."""
     ended = [state.value for state in COMMAND_ENDED]

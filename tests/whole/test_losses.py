@@ -307,6 +307,27 @@ class TestRecovery:
         assert not recover(penstock, "untold", dry_run=True)
         penstock.done("untold", "kill")
 
+    @pytest.mark.parametrize("known", [True, False])
+    def test_a_command_that_nobody_carries_out_any_more(self, penstock: Penstock, known: bool):
+        """A record of a workflow that was lost came after the next one had begun from the record before it. One that
+        the workflow knows is written by the workflow."""
+        name = f"nobodys-{known}".lower()
+        penstock.running(name)
+        sent = penstock.done(name, "savepoint")
+        id_ = penstock.job(name)["id"]
+        change(penstock, "PRAGMA foreign_keys = OFF")
+        again = "state = 'RUNNING', finished_at = NULL, started_at = '2020-01-01 00:00:00'" + (
+            "" if known else ", id = 'unknown'"
+        )
+        change(penstock, f"UPDATE commands SET {again} WHERE job_id = ? AND number = ?", id_, sent["number"])
+        change(penstock, "UPDATE jobs SET busy = 'savepoint' WHERE id = ?", id_)
+        found = [f for f in recover(penstock, name) if f["kind"] == "command"]
+        assert [f["done"] for f in found] == ([] if known else [True])
+        row = penstock.ok("GET", f"/jobs/default:{name}/commands/{sent['number']}")
+        assert (row["state"], row["error_code"]) == (("RUNNING", None) if known else ("FAILED", "workflow_lost"))
+        assert penstock.job(name)["busy"] == ("savepoint" if known else None)
+        penstock.done(name, "kill")
+
     def test_a_watch_that_is_lost(self, penstock: Penstock):
         id_ = next(i for i in penstock.world.temporal.running if i.startswith("cluster-") and i.endswith(":a"))
         penstock.world.temporal.lose(id_)
