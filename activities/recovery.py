@@ -298,8 +298,8 @@ class _Run:
         await asyncio.gather(*(self._deliver_all(rows) for rows in of_jobs.values()))
 
     async def interrupted(self) -> None:
-        """Commands that are shown RUNNING, and that their workflow does not know: the one that carried them out was lost,
-        and what it wrote last came after the next one had begun from the record before."""
+        """Commands that are shown RUNNING, and that their workflow does not know: the one that carried them out was
+        lost, and what it wrote last came after the next one had begun from the record before."""
         async with self._services.database.read() as session:
             age = timedelta(seconds=waits.INTERRUPTED_SECONDS)
             rows = await commands.running(session, clock.now(), age)
