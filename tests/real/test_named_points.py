@@ -97,8 +97,11 @@ def test_no_spelling_swaps_the_state_of_two_aggregates(stack: Stack, sums: Sums,
         assert all(n % MILLION == 0 for n in bigs)
         shown = stack.job(sums.job)["current_attempt"]
         assert shown["restored_from"] == path
-        point = next(p for p in stack.items(sums.job, "restore-points") if p["path"] == path)
-        assert point["pinned"], f"{spelling}: the point in use"
+        points = stack.items(sums.job, "restore-points")
+        point = next(p for p in points if p["path"] == path)
+        # Until the attempt has a checkpoint of its own: Flink 2.3 takes one right after a restore, whatever the interval.
+        own = [p for p in points if p["kind"] == "checkpoint" and p["attempt"] == shown["number"]]
+        assert point["pinned"] or own, f"{spelling}: the point in use"
     stack.do(sums.job, "kill")
 
 
