@@ -5,8 +5,9 @@ from __future__ import annotations
 from temporalio import workflow
 
 from core.jobs import blocked
-from core.jobs.observations import ENDED
-from core.jobs.states import JobState
+from core.jobs.observations import ENDED, killed
+from core.jobs.restore import Basis
+from core.jobs.states import CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
 from workflows.endings import Endings
@@ -57,7 +58,7 @@ class Predecessor:
     async def resume(self) -> None:
         """After a lost workflow: what became of the attempt that was being started. The job is what its attempt is, or
         BLOCKED where that cannot be told. Where there is none the restart policy goes on with a job that ran before,
-        and one that was being started is DEPLOY_FAILED."""
+        one that was being killed is KILLED, and one that was being started is DEPLOY_FAILED."""
         journal, s = self._context.journal, self._context.snapshot
         as_it_is = workflow.patched("resumed-as-it-is")
         try:
@@ -67,7 +68,11 @@ class Predecessor:
                 journal.block(blocked.workflow_lost(failure.message))
                 await journal.write("blocked")
         if s.state is JobState.DEPLOYING:
-            if as_it_is and s.was_to_go_on():
+            killing = s.command is not None and s.command.kind is CommandKind.KILL
+            if killing and workflow.patched("a-lost-kill-is-a-kill"):
+                s.basis = Basis.DECIDE
+                journal.set_state(JobState.KILLED, killed(s.stateless))
+            elif as_it_is and s.was_to_go_on():
                 self._policy.apply("its workflow was lost in the middle of a restart; nothing of it runs")
             else:
                 why = "its workflow was lost in the middle of a start; nothing of it runs"

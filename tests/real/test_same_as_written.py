@@ -500,27 +500,27 @@ def test_a_database_has_what_was_shown(stack: Stack, tmp_path: Path):
         assert "Leave it out" in refused["remedy"]
 
         keys = (
-            "CREATE TABLE src (id BIGINT, day DATE, key DECIMAL(10, 2), pt AS PROCTIME()) WITH ('connector' = 'datagen');\n"
-            "CREATE TABLE prices (day DATE, key DECIMAL(10, 2), who ROW<name STRING>, seen TIMESTAMP(3), PRIMARY KEY (day, key)"
+            "CREATE TABLE src (id BIGINT, dated DATE, k DECIMAL(10, 2), pt AS PROCTIME()) WITH ('connector' = 'datagen');\n"
+            "CREATE TABLE prices (dated DATE, k DECIMAL(10, 2), who ROW<name STRING>, seen TIMESTAMP(3), PRIMARY KEY (dated, k)"
             f" NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://127.0.0.1:{port}/postgres',"
             " 'table-name' = 'prices');\n"
             "CREATE TABLE snk (id BIGINT, name STRING, seen TIMESTAMP(3)) WITH ('connector' = 'blackhole');\n"
             "INSERT INTO snk SELECT s.id, p.who.name, p.seen FROM src s LEFT JOIN prices FOR SYSTEM_TIME AS OF s.pt p"
-            " ON s.day = p.day AND s.key = p.key;"
+            " ON s.dated = p.dated AND s.k = p.k;"
         )
         given_ = {
             "src": {
                 "rows": [
-                    {"id": 1, "day": "2026-01-02", "key": "1.5"},
-                    {"id": 2, "day": "2026-01-03", "key": "1.50"},
-                    {"id": 3, "day": None, "key": 2},
+                    {"id": 1, "dated": "2026-01-02", "k": "1.5"},
+                    {"id": 2, "dated": "2026-01-03", "k": "1.50"},
+                    {"id": 3, "dated": None, "k": 2},
                 ]
             },
             "prices": {
                 "rows": [
-                    {"day": "2026-01-02", "key": "1.50", "who": {"name": "a"}, "seen": "2026-01-01T00:00:00.123"},
-                    {"day": "2026-01-02", "key": "1.5", "who": {"name": "b"}},
-                    {"day": "2026-01-04", "key": "1.5"},
+                    {"dated": "2026-01-02", "k": "1.50", "who": {"name": "a"}, "seen": "2026-01-01T00:00:00.123"},
+                    {"dated": "2026-01-02", "k": "1.5", "who": {"name": "b"}},
+                    {"dated": "2026-01-04", "k": "1.5"},
                 ]
             },
         }

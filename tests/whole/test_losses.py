@@ -165,6 +165,23 @@ class TestWorkflows:
         penstock.until(lambda: penstock.state("remade") == "RUNNING")
         penstock.done("remade", "kill")
 
+    def test_a_kill_of_such_a_restart_that_is_lost_with_it_is_a_kill(self, penstock: Penstock):
+        penstock.running("unkilled", restart_policy={"initial_backoff": 5, "jitter": 0})
+        job = penstock.flink_job("unkilled")
+        job.flink.fail(job, "it broke", restarts=False)
+        penstock.until(lambda: penstock.state("unkilled") == "RESTARTING")
+        penstock.world.network.endpoints["http://gateway-a:8083"].mode = "hang"
+        penstock.until(lambda: penstock.state("unkilled") == "DEPLOYING")
+        sent = penstock.send("unkilled", "kill")
+        id_ = penstock.job("unkilled")["id"]
+        while not penstock.world.row("SELECT 1 FROM jobs WHERE id = ? AND busy = 'kill'", id_):
+            penstock.wait(0.001)
+        penstock.world.temporal.lose(workflow(penstock, "unkilled"))
+        recover(penstock, "unkilled")
+        penstock.world.network.endpoints["http://gateway-a:8083"].mode = "ok"
+        assert penstock.ended("unkilled", sent["number"])["error_code"] == "workflow_lost"
+        assert penstock.state("unkilled") == "KILLED"
+
     def test_one_whose_attempt_has_no_row_says_so_and_goes_on(self, penstock: Penstock):
         """A step of it fails for good, and does nothing to what runs; then it is written down again."""
         penstock.running("attemptless")
