@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -245,13 +245,20 @@ class _Run:
 
     async def _asked(self, job: Job) -> bool:
         """Whether the workflow of a job says that it has other policies; one that does not answer is for the others."""
+        snapshot = await self._snapshot(job)
+        return snapshot is not None and not _has_policies(job, snapshot.model_dump())
+
+    async def _snapshot(self, job: Job) -> JobSnapshot | None:
+        """What the workflow of a job knows; None when it does not answer."""
         handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
         try:
             async with self._slots:
-                snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=waits.ANSWER_TIMEOUT)
+                found: JobSnapshot = await handle.query(
+                    "snapshot", result_type=JobSnapshot, rpc_timeout=waits.ANSWER_TIMEOUT
+                )
+                return found
         except (*NO_ANSWER, WorkflowQueryFailedError):
-            return False
-        return not _has_policies(job, snapshot.model_dump())
+            return None
 
     def _tell_policies(self, job: Job) -> Mend:
         async def mend() -> None:
@@ -303,11 +310,9 @@ class _Run:
         async with self._services.database.read() as session:
             age = timedelta(seconds=waits.INTERRUPTED_SECONDS)
             rows = await commands.running(session, clock.now(), age)
-        for command, job in rows:
-            handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
-            try:
-                snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=waits.ANSWER_TIMEOUT)
-            except (*NO_ANSWER, WorkflowQueryFailedError):
+        snapshots = await asyncio.gather(*(self._snapshot(job) for _, job in rows))
+        for (command, job), snapshot in zip(rows, snapshots, strict=True):
+            if snapshot is None or snapshot.job_id != job.id:
                 continue
             carried_out = [request.id for request in (snapshot.command, *snapshot.queue) if request is not None]
             if command.id not in (*carried_out, *snapshot.handled):  # of these the end is being written
@@ -318,8 +323,10 @@ class _Run:
         async def mend() -> str | None:
             why = "Its workflow was lost while it was carried out. Send it again, if it is still wanted."
             async with self._services.database.write() as session:
-                if not await commands.end_lost(session, command, at=clock.now(), error=why, code="workflow_lost"):
+                now = clock.now()
+                if not await commands.end_lost(session, command, at=now, error=why, code="workflow_lost"):
                     return "it has ended"
+                await apply(session, Record(job_id=command.job_id, events=[_failed(command, "lost", now, why)]))
             return None
 
         return mend
@@ -370,13 +377,7 @@ class _Run:
 
     async def _refused(self, command: Command, why: str, code: str) -> None:
         now = clock.now()
-        event = NewEvent(
-            key=f"{command.id}/refused",
-            at=now,
-            kind="command",
-            message=f"{command.kind} failed: {why}",
-            command=command.number,
-        )
+        event = _failed(command, "refused", now, why)
         async with self._services.database.write() as session:
             if await commands.refuse(session, command.id, at=now, error=why, code=code):
                 await apply(session, Record(job_id=command.job_id, events=[event]))
@@ -401,6 +402,11 @@ class _Run:
             what = f"Flink job {row.flink_job_id} ({row.name}){was} is alive, and nobody owns it"
             action = f"penstock orphans adopt {row.cluster} {row.flink_job_id} JOB, or penstock orphans stop"
             await self._found("orphan", row.cluster, what, action)
+
+
+def _failed(command: Command, how: str, now: datetime, why: str) -> NewEvent:
+    message = f"{command.kind} failed: {why}"
+    return NewEvent(key=f"{command.id}/{how}", at=now, kind="command", message=message, command=command.number)
 
 
 class _Refused(Exception):

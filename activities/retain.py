@@ -26,6 +26,9 @@ from settings import clock, waits
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job
 
+TRIES = 3
+"""Points that cannot be deleted, and take their time, until the others wait for the next retention."""
+
 
 class Retaining:
     def __init__(self, services: Services):
@@ -58,8 +61,8 @@ class Retaining:
                 in_use=in_use,
                 taken_up=lineage_of(job.snapshot).taken_up,
             ):
-                if result.deleted and clock.monotonic() > until:  # one at least, or the same would be tried for ever
-                    result.more = True
+                if clock.monotonic() > until and (result.deleted or len(result.refused) >= TRIES):
+                    result.more = bool(result.deleted)  # else the same would be tried for ever
                     return result
                 if await state_files.real(point.path) in elsewhere:
                     result.refused.append(f"{point.path}: it is in use by another path to it")

@@ -24,7 +24,6 @@ from clusters.protocol import PointSeen, Unreachable
 from core import paths
 from core.jobs.restore import RestoreKind
 from core.paths import STATE_SCHEMES, WITH_FOLDERS, normal, of_point
-from settings import clock
 
 T = TypeVar("T")
 FILES_SECONDS = 60.0
@@ -36,72 +35,72 @@ _HEAD = struct.Struct(">IIq")  # magic, version of the format, number of the che
 _MAGIC = 0x4960672D
 
 
-_THREADS = ThreadPoolExecutor(max_workers=4 * AT_ONCE, thread_name_prefix="state-files")
 _HERE = threading.local()
-_COUNTING = threading.Lock()
 
 
-@dataclass
 class _FileSystem:
-    """A mounted volume, a bucket, a name node. `looks` are threads that wait for it."""
+    """A mounted volume, a bucket, a name node. It has threads of its own, so that one that hangs takes none from
+    others."""
 
-    looks: int = 0
+    def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="state-files")
+        self.answers = 0
+
+
+class _Look:
+    """What a thread does at a file system."""
+
+    def __init__(self, place: _FileSystem):
+        self.place = place
+        self.has_begun = False
+        self.answers = 0
+
+    def work(self, function: Callable[..., T], *args: Any) -> T:
+        self.has_begun = True
+        _HERE.look = self
+        try:
+            return function(*args)
+        finally:
+            _HERE.look = None
 
 
 _FILE_SYSTEMS: dict[str, _FileSystem] = {}
 
 
-@dataclass
-class _Progress:
-    answers: int = 0
-
-
-async def _in_thread(path: str, work: Callable[..., T], *args: Any, bounded: bool = True) -> T:
-    """What `work` gives, which reads or writes at `path`. A file system may hang instead of failing (a mounted volume
-    whose server is gone): after `FILES_SECONDS` without an answer it raises `Unreachable`, and the thread is left to
-    itself."""
-    progress, place = _Progress(), _FILE_SYSTEMS.setdefault(_place_of(path), _FileSystem())
-    until = clock.monotonic() + FILES_SECONDS
-    while place.looks >= AT_ONCE:
-        if bounded and clock.monotonic() > until:
-            raise Unreachable(_hangs(path))
-        await asyncio.sleep(0.05)
-    looking = asyncio.get_running_loop().run_in_executor(_THREADS, _watched, place, progress, work, args)
-    seen = 0
-    while not (await asyncio.wait([looking], timeout=FILES_SECONDS if bounded else None))[0]:
-        if progress.answers == seen:
-            looking.cancel()
-            raise Unreachable(_hangs(path))
-        seen = progress.answers
-    return looking.result()
-
-
-def _watched(place: _FileSystem, progress: _Progress, work: Callable[..., T], args: tuple[Any, ...]) -> T:
-    with _COUNTING:
-        place.looks += 1
-    _HERE.progress = progress
+async def _in_thread(path: str, function: Callable[..., T], *args: Any) -> T:
+    """What `function` gives, which reads or writes at `path`. A file system may hang instead of failing (a mounted
+    volume whose server is gone): after `FILES_SECONDS` without an answer, to this look or, while it waits for its turn,
+    to any, it raises `Unreachable`, and the thread is left to itself."""
+    place = _FILE_SYSTEMS.setdefault(_place_of(path), _FileSystem())
+    look = _Look(place)
+    looking = asyncio.get_running_loop().run_in_executor(place.threads, look.work, function, *args)
+    own, all_ = 0, place.answers
     try:
-        return work(*args)
+        while not (await asyncio.wait([looking], timeout=FILES_SECONDS))[0]:
+            if look.answers == own if look.has_begun else place.answers == all_:
+                raise Unreachable(
+                    f"{path} has not been read or written for {FILES_SECONDS:.0f} s: does its volume hang?"
+                )
+            own, all_ = look.answers, place.answers
+        return looking.result()
     finally:
-        with _COUNTING:
-            place.looks -= 1
-        _HERE.progress = None
+        looking.cancel()
 
 
 def _answered() -> None:
     """A file system has answered the look of this thread."""
-    if (progress := getattr(_HERE, "progress", None)) is not None:
-        progress.answers += 1
-
-
-def _hangs(path: str) -> str:
-    return f"{path} has not been read or written for {FILES_SECONDS:.0f} s: does its volume hang?"
+    look: _Look | None = getattr(_HERE, "look", None)
+    if look is not None:
+        look.answers += 1
+        look.place.answers += 1
 
 
 def _place_of(path: str) -> str:
     """The file system that a path is on, as far as its name tells: two folders deep on this machine, where volumes are
     mounted."""
-    scheme, _, rest = normal(path).partition("://")
+    scheme, is_uri, rest = normal(path).partition("://")
+    if not is_uri:  # an id, or nonsense
+        return ""
     return "/".join([scheme, *rest.split("/")[: 3 if scheme == "file" else 1]])
 
 
@@ -420,19 +419,35 @@ async def make_folder(path: str) -> None:
 async def remove(path: str) -> None:
     """Delete a folder with all that is in it; fine when it is not there. Restore points in it are none from the first
     moment on: a part of one would be taken for a whole one. Raises `Unreachable`."""
-    await _in_thread(path, _remove, path, bounded=False)
+    await _in_thread(path, _remove, path)
+
+
+def _own_files(files: Any, item: dict[str, Any]) -> Iterator[str]:
+    """The names of the files in what has been listed, and nothing behind a link."""
+    if item.get("islink"):
+        return
+    if item["type"] != "directory":
+        yield item["name"]
+        return
+    for inner in _below(files, item["name"]):
+        yield from _own_files(files, inner)
 
 
 def _remove(path: str) -> None:
     files, local = _open(path)
     try:
         files.invalidate_cache()
-        if _info(files, local) is None:
+        if (folder := _info(files, local)) is None:
             return
         inner = [item for item in _below(files, local) if item["type"] == "directory" and not item.get("islink")]
         for place in (local, *(item["name"] for item in inner)):  # what a link leads to is not ours to delete
             if _info(files, f"{place}/_metadata") is not None:
                 files.rm(f"{place}/_metadata")
+                _answered()
+        if normal(path).partition(":")[0] in WITH_FOLDERS:  # one by one: each is an answer, however many there are
+            for name in _own_files(files, folder):
+                files.rm_file(name)
+                _answered()
         files.rm(local, recursive=True)
     except FileNotFoundError:
         return

@@ -336,6 +336,13 @@ async def untouched(services: Services, cluster: Cluster, attempt: Attempt, stat
         if not isinstance(engine, Checkpoints):
             return True
         takes = await engine.takes_checkpoints(ref)
-        return takes is not None and not await engine.checkpoints(ref)
+        if takes is None or await engine.checkpoints(ref):
+            return False
+        # One that has recovered a job and could not restore it knows nothing of the checkpoints before: their folder,
+        # which Flink makes before the first task runs, has to be seen.
+        folder = attempts.checkpoint_folder(attempt, cluster.state_dir)
+        has_begun = takes and attempt.running_since is not None
+        on_disk = of_point(folder).partition(":")[0] in WITH_FOLDERS
+        return not (has_begun and on_disk) or await state_files.is_folder(folder) is True
     except EngineError:
         return False

@@ -133,7 +133,9 @@ async def end_lost(session: AsyncSession, command: Command, *, at: datetime, err
     )
     if (await session.execute(query.returning(Command.id))).first() is None:
         return False
-    await session.execute(update(Job).where(Job.id == command.job_id, Job.busy == command.kind).values(busy=None))
+    others = select(Command.id).where(Command.job_id == command.job_id, Command.state == CommandState.RUNNING.value)
+    free = update(Job).where(Job.id == command.job_id, ~others.exists())
+    await session.execute(free.values(busy=None))
     return True
 
 

@@ -177,7 +177,8 @@ class Deployment:
         s = self._context.snapshot
         if not workflow.patched("ran-after-all"):  # a run of before
             return new
-        if s.basis is Basis.NEWEST and s.attempt is not None and s.attempt.version == new.version:
+        same = s.attempt is not None and s.attempt.version == new.version and new.kind is not CommandKind.RESUBMIT
+        if s.basis is Basis.NEWEST and same:
             return replace(new, restore=RestoreRequest(mode="newest"))
         why = (
             "Its first attempt, whose start was told to have failed, has run after all. Say what its state is worth: "

@@ -36,7 +36,10 @@ class Fence:
             raise Failed(spent.error or "It cannot be told whether it was submitted.", "submission_unresolved")
         killing = journal.command is not None and journal.command.kind is CommandKind.KILL
         if spent.unknown and not killing and not s.stateless:
-            why = f"It never runs, and whether it has run before cannot be told: {spent.unknown}"
+            why = (
+                f"It never runs, and whether it has run before cannot be told: {spent.unknown} A kill gives up what it "
+                "may have come to."
+            )
             if s.state is JobState.DEPLOYING:
                 journal.block(blocked.submission_unclear(attempt.number, attempt.flink_job_id, why))
                 await journal.write("blocked")

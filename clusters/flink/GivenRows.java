@@ -82,7 +82,7 @@ public final class GivenRows implements DynamicTableSourceFactory {
         public LookupRuntimeProvider getLookupRuntimeProvider(LookupContext context) {
             List<LogicalType> types = type.getLogicalType().getChildren();
             int[] keys = Arrays.stream(context.getKeys()).mapToInt(key -> key[0]).toArray();
-            LogicalType[] ofKeys = Arrays.stream(keys).mapToObj(types::get).toArray(LogicalType[]::new);
+            LogicalType[] ofKeys = Arrays.stream(keys).mapToObj(key -> types.get(key).copy(true)).toArray(LogicalType[]::new);
             return LookupFunctionProvider.of(new Rows(path, format.createRuntimeDecoder(context, type), keys, ofKeys));
         }
 

@@ -49,10 +49,10 @@ async def compiled(
         except (ProcessFailed, OSError) as error:
             raise NotCompiled(f"it cannot be compiled on this worker: {error}") from error
         with zipfile.ZipFile(half, "w") as archive:
-            for path in sorted(classes.rglob("*.class")):
-                archive.write(path, path.relative_to(classes))
-            for interface, name_of_class in services.items():
-                archive.writestr(f"META-INF/services/{interface}", f"{name_of_class}\n")
+            content = {f"META-INF/services/{interface}": f"{name}\n".encode() for interface, name in services.items()}
+            content |= {str(p.relative_to(classes)): p.read_bytes() for p in classes.rglob("*.class")}
+            for path, data in sorted(content.items()):  # without times: the same bytes, whoever compiles it
+                archive.writestr(zipfile.ZipInfo(path), data)
         half.replace(made)
     return made
 

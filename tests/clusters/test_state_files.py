@@ -129,15 +129,12 @@ async def test_what_makes_a_point_whole_is_deleted_first(tmp_path: Path, monkeyp
     os.symlink(moved, attempt / "chk-3")
     left: list[list[str]] = []
 
-    def dies(self: Any, path: str, recursive: bool = False, **_: Any) -> None:
-        if not recursive:
-            os.remove(path)
-            return
+    def dies(self: Any, path: str) -> None:
         left.append(sorted(str(p.relative_to(attempt)) for p in attempt.rglob("*") if not p.is_dir()))
         raise OSError("the disk has gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(LocalFileSystem, "rm", dies)
+        patched.setattr(LocalFileSystem, "rm_file", dies)
         with pytest.raises(Unreachable):
             await state_files.remove(attempt.as_uri())
     assert [name for name in left[0] if not name.startswith("chk-3")] == ["chk-1/data", "chk-2/data", "shared/data"]
@@ -236,3 +233,14 @@ async def test_a_file_system_that_hangs_keeps_no_threads_from_others(tmp_path: P
         assert await state_files.is_complete("/well")
     finally:
         release.set()
+
+
+async def test_what_a_link_leads_to_is_not_deleted(tmp_path: Path):
+    mine, others = tmp_path / "mine", tmp_path / "others"
+    for folder in (mine / "chk-1", others / "chk-2"):
+        folder.mkdir(parents=True)
+        (folder / "_metadata").touch()
+    (mine / "folder").symlink_to(others)
+    (mine / "chk-1" / "file").symlink_to(others / "chk-2" / "_metadata")
+    await state_files.remove(str(mine))
+    assert (mine.exists(), (others / "chk-2" / "_metadata").exists()) == (False, True)

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import delete
 
-from clusters.protocol import PointSeen
+from clusters.protocol import Checkpoints, PointSeen
+from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from core.jobs.snapshot import Adopted
 from observation import points
@@ -150,6 +151,19 @@ async def test_files_of_a_volume_that_is_away_have_not_vanished(world: World):
     assert await world.gathered() == ([7, 3, 2, 1], [])
 
 
+class Tells(Checkpoints):
+    """A Flink that tells of no checkpoints."""
+
+    def __init__(self, takes: bool):
+        self.takes = takes
+
+    async def checkpoints(self, _: Any) -> list[PointSeen]:
+        return []
+
+    async def takes_checkpoints(self, _: Any) -> bool | None:
+        return self.takes
+
+
 class TestAFolderThatIsNotThere:
     """Of a job no restore point of which has been written down: nobody has listed them before it was lost."""
 
@@ -195,6 +209,23 @@ class TestAFolderThatIsNotThere:
     async def test_nor_of_a_job_that_is_known_to_have_completed_nothing(self, world: World):
         """As one whose program runs in batch mode, or takes no checkpoints, by its own code."""
         assert await self.unread(world, untouched=True) is None
+
+    @pytest.mark.parametrize(
+        ("takes", "there", "certain"), [(True, False, False), (True, True, True), (False, False, True)]
+    )
+    async def test_is_not_one_in_which_nothing_was_completed(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, takes: bool, there: bool, certain: bool
+    ):
+        """A JobManager that has recovered a job, and could not restore it, tells of no checkpoints."""
+        await self.unread(world)
+        flink = Tells(takes)
+        monkeypatch.setattr(world.services.engines, "get", lambda _: flink)
+        async with world.database.read() as session:
+            attempt, cluster = await attempts.get(session, world.job.id, 1), await session.get(Cluster, "local")
+        if there:
+            folder = attempts.checkpoint_folder(attempt, cluster.state_dir).removeprefix("file://")
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        assert await points.untouched(world.services, cluster, attempt, EngineState.FAILED) is certain
 
     async def test_nor_for_one_that_was_adopted(self, world: World, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(attempts, "adopted", lambda _: Adopted(takes_checkpoints=False))
