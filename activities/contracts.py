@@ -225,8 +225,12 @@ class GatherIn(BaseModel):
     named: str | None = None
 
 
+POINTS_UNDECIDED = "points_undecided"
+
+
 class Gathered(Outcome):
-    """`vanished`: points that were known, and whose files are gone."""
+    """`vanished`: points that were known, and whose files are gone. With the code `POINTS_UNDECIDED` there may be newer
+    ones than `points`, of which nobody but a person can know."""
 
     points: list[RestorePoint] = []
     vanished: list[RestorePoint] = []

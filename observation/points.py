@@ -34,12 +34,14 @@ _SAVEPOINT = re.compile(r"/savepoint-([0-9a-f]{6})-[0-9a-f]{12}$")
 
 @dataclass(frozen=True)
 class Found:
-    """`unread` says why some could not be read; then there may be newer ones than those in `points`.
+    """`unread` says why some could not be read; then there may be newer ones than those in `points`. `for_a_person`:
+    nothing that comes back by itself changes that.
     `vanished` are known ones that were newer than all of these and whose files are gone now, whoever saw it first."""
 
     points: list[RestorePoint]
     unread: str | None = None
     vanished: list[RestorePoint] = field(default_factory=list)
+    for_a_person: bool = False
 
 
 async def gather(services: Services, job_id: str) -> Found:
@@ -54,11 +56,15 @@ async def gather(services: Services, job_id: str) -> Found:
         rows = [row for row in await attempts.points(session, job_id) if row.attempt not in without]
         # Their files may be there yet, while Flink deletes them one by one.
         going = await attempts.taken_away(session, job_id, clock.now() - 2 * timedelta(seconds=waits.DISPOSE_SECONDS))
-    if (forgotten := await _forgotten(cluster, job_id, last[0] if last else None)) is not None:
-        return Found(points=[], unread=forgotten)
+    try:
+        if (forgotten := await _forgotten(cluster, job_id, last[0] if last else None)) is not None:
+            return Found(points=[], unread=forgotten, for_a_person=True)
+    except Unreachable as error:
+        return Found(points=[], unread=error.message)
     unread: str | None = None
     by_path: dict[str, tuple[PointSeen, Attempt]] = {}
     hidden: dict[int, str] = {}
+    lost = False
     for attempt in recent:
         try:
             if (own := attempts.adopted(attempt)) is None:
@@ -66,6 +72,7 @@ async def gather(services: Services, job_id: str) -> Found:
             else:
                 seen, why = await _of_adopted(services, cluster, attempt, own)
                 hidden |= {attempt.number: why} if why else {}
+                lost = lost or why == _LOST
             for point in seen:
                 by_path.setdefault(of_point(point.path), (point, attempt))
         except Unreachable as error:
@@ -106,11 +113,12 @@ async def gather(services: Services, job_id: str) -> Found:
             if row.attempt not in without
         ]
     taken_up = lineage.taken_up
-    unread = unread or _passed_over(hidden, points.values(), lineage)
+    passed_over = None if unread else _passed_over(hidden, points.values(), lineage)
     ordered = newest_first(points.values(), taken_up)
     # Held against the newest that is there: the others are checkpoints that Flink has replaced.
     vanished = [point for point in vanished if ordered and newest([ordered[0], point], taken_up) == point]
-    return Found(points=ordered, unread=unread, vanished=vanished)
+    for_a_person = passed_over is not None and lost
+    return Found(points=ordered, unread=unread or passed_over, vanished=vanished, for_a_person=for_a_person)
 
 
 async def _away(cluster: Cluster, job_id: str, paths: Collection[str], ran: Collection[Attempt]) -> str | None:
@@ -284,20 +292,17 @@ def _is_of(savepoint: str, attempt: Attempt) -> bool:
 
 async def _forgotten(cluster: Cluster, job_id: str, newest: Attempt | None) -> str | None:
     """Why nothing can be said of a job's restore points: there are savepoints of attempts after the `newest` that is
-    written down, or that cannot be told. Those from before it began do not count: whoever started it then knew of
-    them."""
+    written down. Those from before it began do not count: whoever started it then knew of them. Raises
+    `Unreachable`."""
     root, last = savepoint_root(cluster.state_dir, job_id), newest.number if newest else 0
-    try:
-        for name in await state_files.names(root):
-            number = name.partition("-")[0]
-            if not number.isdecimal() or int(number) <= last:
-                continue
-            if newest is None or await state_files.changed_at(f"{root}/{name}") > newest.started_at:
-                break
-        else:
-            return None
-    except Unreachable as error:
-        return error.message
+    for name in await state_files.names(root):
+        number = name.partition("-")[0]
+        if not number.isdecimal() or int(number) <= last:
+            continue
+        if newest is None or await state_files.changed_at(f"{root}/{name}") > newest.started_at:
+            break
+    else:
+        return None
     return (
         f"{root} has savepoints of attempt {number}, and the newest attempt that is written down is {last}: "
         'was the database restored from a backup? A start with restore {"mode": "point", "point": PATH} goes on from '

@@ -34,6 +34,8 @@ class RestorePoints:
         vanished: list[RestorePoint] = []
         if request.mode != "none" and not (s.attempts == 0 and request.mode == "newest"):
             gathered = await self.gather(request.point)
+            if gathered.error and gathered.code == c.POINTS_UNDECIDED:
+                await context.park(blocked.no_restore_point(gathered.error, gathered.points))
             if gathered.error:
                 context.journal.set_state(JobState.DEPLOY_FAILED, gathered.error)
                 raise Failed(gathered.error, gathered.code or "restore_point")
@@ -68,7 +70,7 @@ class RestorePoints:
         gathered = await self.gather()
         lineage = self._context.snapshot.lineage
         point = newest([p for p in gathered.points if p.attempt >= lineage.first], lineage.taken_up)
-        if point is None:
+        if gathered.error or point is None:
             raise Failed(
                 gathered.error or "There is no restore point to roll back to. Send it without `rollback_within`.",
                 "no_way_back",

@@ -212,19 +212,21 @@ class TestPoints:
         return made
 
     async def test_one_that_the_job_has_not(self, monkeypatch: pytest.MonkeyPatch):
-        gathered = await self.gathered(monkeypatch, "rp-0123", SimpleNamespace(points=[], unread=None))
+        gathered = await self.gathered(monkeypatch, "rp-0123", points.Found(points=[]))
         assert gathered.code == "restore_point_missing"
 
     async def test_files_that_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch):
-        found = SimpleNamespace(points=[], vanished=[], unread="file:///s")
+        found = points.Found(points=[], unread="file:///s")
         assert (await self.gathered(monkeypatch, None, found)).code == "points_unreadable"
+        lost = points.Found(points=[], unread="its folder is not known", for_a_person=True)
+        assert (await self.gathered(monkeypatch, None, lost)).code == "points_undecided"
 
     async def test_a_path_of_elsewhere_whose_files_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch):
         async def away(_: str) -> bool:
             raise Unreachable("the disk is away")
 
         monkeypatch.setattr(state_files, "is_complete", away)
-        gathered = await self.gathered(monkeypatch, "file:///other/p", SimpleNamespace(points=[], unread=None))
+        gathered = await self.gathered(monkeypatch, "file:///other/p", points.Found(points=[]))
         assert (gathered.code, gathered.error) == ("points_unreadable", "the disk is away")
 
     @pytest.mark.parametrize("complete", [True, False])
@@ -233,5 +235,5 @@ class TestPoints:
             return complete
 
         monkeypatch.setattr(state_files, "is_complete", told)
-        gathered = await self.gathered(monkeypatch, "file:///other/p", SimpleNamespace(points=[], unread=None))
+        gathered = await self.gathered(monkeypatch, "file:///other/p", points.Found(points=[]))
         assert gathered.code == (None if complete else "restore_point_missing")

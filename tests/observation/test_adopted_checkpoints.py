@@ -132,6 +132,7 @@ async def test_a_savepoint_is_not_the_newest_while_nobody_knows_what_came_after_
     found = await world.gather()
     assert "attempt 2 was adopted" in str(found.unread)
     assert '{"mode": "point"' in str(found.unread)
+    assert found.for_a_person is (case != "away")
 
 
 async def test_a_folder_that_cannot_be_read_may_have_newer_ones(world: World, monkeypatch: pytest.MonkeyPatch):

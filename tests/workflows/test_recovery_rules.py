@@ -497,6 +497,15 @@ class TestCommandsWhileItWaits:
         await life.until(lambda: job(cluster).state == "RESTARTING")
         return life
 
+    async def test_what_only_a_person_can_know_is_not_waited_for(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.gathers = lambda _: c.Gathered(error="perhaps newer", code=c.POINTS_UNDECIDED, points=[point(1)])
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: job(cluster).state == "BLOCKED")
+        assert (job(cluster).reason, len(cluster.opened)) == ("perhaps newer", 1)
+        assert job(cluster).actions[0]["restore"] == {"mode": "point", "point": point(1).id}
+
     @pytest.mark.parametrize("policy", ["on", "off"])
     async def test_a_persons_restart_that_finds_no_cluster_is_put_off(self, start, policy: str):
         cluster = Cluster()
