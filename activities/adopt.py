@@ -11,9 +11,9 @@ from activities.missing import present
 from clusters.protocol import Checkpoints, Engine, Ref, Unreachable
 from core.effects import EngineError
 from core.jobs.observations import ENDED, Observation
-from core.jobs.restore import RestoreKind
-from core.jobs.snapshot import Adopted, folder_of
+from core.jobs.snapshot import Adopted
 from core.paths import of_point
+from observation import points
 from services import Services
 from settings import waits
 from settings.polling import poll
@@ -80,14 +80,10 @@ class Adopting:
 async def _past(engine: Engine, flink_job_id: str) -> tuple[str | None, Adopted]:
     """What a Flink job was restored from, and where its checkpoints lie: nobody but its cluster knows. Raises
     `Unreachable`."""
-    if not isinstance(engine, Checkpoints):
-        return None, Adopted(takes_checkpoints=False)
     ref, known, origin = Ref(flink_job_id, flink_job_id), Adopted(), None
     try:
-        told = [p.path for p in await engine.checkpoints(ref) if p.kind is RestoreKind.CHECKPOINT]
-        known.checkpoint_folder = folder_of(told, flink_job_id)
-        known.takes_checkpoints = await engine.takes_checkpoints(ref)
-        origin = await engine.origin(ref)
+        known = await points.told_of(engine, ref)
+        origin = await engine.origin(ref) if isinstance(engine, Checkpoints) else None
     except Unreachable:
         raise
     except EngineError:  # it does not tell: what is not known of it is looked for later

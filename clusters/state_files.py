@@ -119,6 +119,20 @@ def _open(path: str) -> tuple[Any, str]:
         raise Unreachable(f"This worker cannot read {path.split('://')[0]}:// paths: {error}") from error
 
 
+@contextlib.contextmanager
+def _files(path: str, what: str = "read", *, at: str | None = None) -> Iterator[tuple[Any, str]]:
+    """The file system of a path, and what that calls the path, or the one it is looked for `at`. Whatever goes wrong is
+    `Unreachable`: `path` cannot be read, or `what` else is done."""
+    files, local = _open(at or path)
+    try:
+        files.invalidate_cache()
+        yield files, local
+    except Unreachable:
+        raise
+    except Exception as error:
+        raise Unreachable(f"{path} cannot be {what}: {type(error).__name__}: {error}") from error
+
+
 def _spelled(asked: str, local: str, name: str) -> str:
     """The path of what a driver calls `name`, in the spelling of the folder that was `asked` for and that the driver
     calls `local`. A driver's own way back from a name to a path forgets what Flink's paths have: `s3a` becomes `s3`,
@@ -172,12 +186,8 @@ async def exists(path: str) -> bool:
     """Whether there is something at `path`, or below it. Raises `Unreachable`."""
 
     def work() -> bool:
-        files, local = _open(path)
-        try:
-            files.invalidate_cache()
+        with _files(path) as (files, local):
             return _info(files, local) is not None
-        except Exception as error:
-            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
     return await _in_thread(path, work)
 
@@ -188,12 +198,8 @@ async def is_complete(path: str) -> bool:
 
 
 def _is_complete(path: str) -> bool:
-    files, local = _open(of_point(path))
-    try:
-        files.invalidate_cache()
+    with _files(path, at=of_point(path)) as (files, local):
         return _info(files, f"{local}/_metadata") is not None
-    except Exception as error:
-        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 async def number_of(path: str) -> int | None:
@@ -206,13 +212,11 @@ async def number_of(path: str) -> int | None:
     """
 
     def work() -> int | None:
-        files, local = _open(of_point(path))
-        try:
-            magic, _, number = _HEAD.unpack_from(files.cat_file(f"{local}/_metadata", start=0, end=_HEAD.size))
-        except struct.error:
-            return None
-        except Exception as error:
-            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        with _files(path, at=of_point(path)) as (files, local):
+            try:
+                magic, _, number = _HEAD.unpack_from(files.cat_file(f"{local}/_metadata", start=0, end=_HEAD.size))
+            except struct.error:
+                return None
         return int(number) if magic == _MAGIC else None
 
     return await _in_thread(path, work)
@@ -238,10 +242,8 @@ async def scan(folder: str, kind: RestoreKind, *, inner: str | None = None) -> l
 
 
 def _scan(folder: str, kind: RestoreKind, inner: str | None) -> list[PointSeen]:
-    files, local = _open(folder)
     prefix = "chk-" if kind is RestoreKind.CHECKPOINT else "savepoint-"
-    try:
-        files.invalidate_cache()
+    with _files(folder) as (files, local):
         places = [local] if inner is None else _folders_in(files, local, inner)
         found = [point for place in places for point in _folders_in(files, place, prefix)]
         seen = ((point, _info(files, f"{point}/_metadata")) for point in found)
@@ -250,10 +252,6 @@ def _scan(folder: str, kind: RestoreKind, inner: str | None) -> list[PointSeen]:
             for point, metadata in seen
             if metadata is not None
         ]
-    except Unreachable:
-        raise
-    except Exception as error:
-        raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _folders_in(files: Any, folder: str, prefix: str) -> list[str]:
@@ -291,15 +289,9 @@ async def folders(path: str) -> list[Folder]:
 
 
 def _folders(path: str) -> list[Folder]:
-    files, local = _open(path)
-    try:
-        files.invalidate_cache()
+    with _files(path) as (files, local):
         found = [item for item in _below(files, local) if _is_folder(files, item)]
         return [Folder(_spelled(path, local, f["name"]), _last_change(files, f["name"])) for f in found]
-    except Unreachable:
-        raise
-    except Exception as error:
-        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 async def is_folder(path: str) -> bool | None:
@@ -323,16 +315,12 @@ async def names(path: str) -> list[str]:
     `Unreachable`."""
 
     def work() -> list[str]:
-        files, local = _open(path)
-        try:
-            files.invalidate_cache()
+        with _files(path) as (files, local):
             return sorted(
                 str(f["name"]).rstrip("/").rpartition("/")[2]
                 for f in _below(files, local)
                 if f["type"] == "directory" and not f.get("islink")
             )
-        except Exception as error:
-            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
     return await _in_thread(path, work)
 
@@ -341,12 +329,8 @@ async def changed_at(folder: str) -> datetime:
     """When anything in a folder was last written. Raises `Unreachable`."""
 
     def work() -> datetime:
-        files, local = _open(folder)
-        try:
-            files.invalidate_cache()
+        with _files(folder) as (files, local):
             return _last_change(files, local)
-        except Exception as error:
-            raise Unreachable(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
 
     return await _in_thread(folder, work)
 
@@ -366,26 +350,19 @@ async def written(path: str) -> dict[str, str]:
 
 
 def _written_below(path: str) -> dict[str, str]:
-    files, local = _open(path)
-    try:
-        files.invalidate_cache()
+    with _files(path) as (files, local):
         return {
             item["name"]: f"{item.get('size')} {item.get('mtime') or item.get('LastModified')}"
             for item in _files_below(files, local, 2)
         }
-    except Exception as error:
-        raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 async def read(path: str) -> str:
     """The text of a file. Raises `Unreachable`."""
 
     def work() -> str:
-        files, local = _open(path)
-        try:
+        with _files(path) as (files, local):
             return str(files.cat_file(local).decode())
-        except Exception as error:
-            raise Unreachable(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
     return await _in_thread(path, work)
 
@@ -394,11 +371,8 @@ async def write(path: str, text: str) -> None:
     """Write a file whole. Raises `Unreachable`."""
 
     def work() -> None:
-        files, local = _open(path)
-        try:
+        with _files(path, "written") as (files, local):
             files.pipe_file(local, text.encode())
-        except Exception as error:
-            raise Unreachable(f"{path} cannot be written: {type(error).__name__}: {error}") from error
 
     await _in_thread(path, work)
 
@@ -407,11 +381,8 @@ async def make_folder(path: str) -> None:
     """Make a folder; fine when it is there. Raises `Unreachable`."""
 
     def work() -> None:
-        files, local = _open(path)
-        try:
+        with _files(path, "made") as (files, local):
             files.makedirs(local, exist_ok=True)
-        except Exception as error:
-            raise Unreachable(f"{path} cannot be made: {type(error).__name__}: {error}") from error
 
     await _in_thread(path, work)
 
@@ -434,9 +405,7 @@ def _own_files(files: Any, item: dict[str, Any]) -> Iterator[str]:
 
 
 def _remove(path: str) -> None:
-    files, local = _open(path)
-    try:
-        files.invalidate_cache()
+    with _files(path, "deleted") as (files, local), contextlib.suppress(FileNotFoundError):
         if (folder := _info(files, local)) is None:
             return
         inner = [item for item in _below(files, local) if item["type"] == "directory" and not item.get("islink")]
@@ -449,7 +418,3 @@ def _remove(path: str) -> None:
                 files.rm_file(name)
                 _answered()
         files.rm(local, recursive=True)
-    except FileNotFoundError:
-        return
-    except Exception as error:
-        raise Unreachable(f"{path} cannot be deleted: {type(error).__name__}: {error}") from error

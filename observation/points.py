@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from clusters import state_files
-from clusters.protocol import Checkpoints, PointSeen, Ref, Unreachable
+from clusters.protocol import Checkpoints, Engine, PointSeen, Ref, Unreachable
 from core.effects import EngineError
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
@@ -64,7 +64,6 @@ async def gather(services: Services, job_id: str) -> Found:
     unread: str | None = None
     by_path: dict[str, tuple[PointSeen, Attempt]] = {}
     hidden: dict[int, str] = {}
-    lost = False
     for attempt in recent:
         try:
             if (own := attempts.adopted(attempt)) is None:
@@ -72,7 +71,6 @@ async def gather(services: Services, job_id: str) -> Found:
             else:
                 seen, why = await _of_adopted(services, cluster, attempt, own)
                 hidden |= {attempt.number: why} if why else {}
-                lost = lost or why == _LOST
             for point in seen:
                 by_path.setdefault(of_point(point.path), (point, attempt))
         except Unreachable as error:
@@ -117,7 +115,7 @@ async def gather(services: Services, job_id: str) -> Found:
     ordered = newest_first(points.values(), taken_up)
     # Held against the newest that is there: the others are checkpoints that Flink has replaced.
     vanished = [point for point in vanished if ordered and newest([ordered[0], point], taken_up) == point]
-    for_a_person = passed_over is not None and lost
+    for_a_person = passed_over is not None and _LOST in hidden.values()
     return Found(points=ordered, unread=unread or passed_over, vanished=vanished, for_a_person=for_a_person)
 
 
@@ -246,17 +244,24 @@ async def _told(services: Services, cluster: Cluster, attempt: Attempt) -> list[
         return []  # the files have told
 
 
+async def told_of(engine: Engine, ref: Ref) -> Adopted:
+    """What a cluster tells of the checkpoints of a Flink job; nothing of one that it does not know. Raises
+    `EngineError`."""
+    if not isinstance(engine, Checkpoints):
+        return Adopted(takes_checkpoints=False)
+    takes = await engine.takes_checkpoints(ref)
+    if takes is None:
+        return Adopted()
+    told = [point.path for point in await engine.checkpoints(ref) if point.kind is CHECKPOINT]
+    return Adopted(checkpoint_folder=folder_of(told, ref.flink_job_id), takes_checkpoints=takes)
+
+
 async def learn(services: Services, cluster: Cluster, attempt: Attempt) -> Adopted | None:
     """Ask a cluster where the checkpoints of an adopted attempt lie, and write it down. None when it does not know the
     attempt (any more). Raises `EngineError`."""
-    engine, ref = services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle)
-    known = Adopted(takes_checkpoints=False)
-    if isinstance(engine, Checkpoints):
-        takes = await engine.takes_checkpoints(ref)
-        if takes is None:
-            return None
-        told = [point.path for point in await engine.checkpoints(ref) if point.kind is CHECKPOINT]
-        known = Adopted(checkpoint_folder=folder_of(told, attempt.flink_job_id), takes_checkpoints=takes)
+    known = await told_of(services.engines.get(cluster), Ref(attempt.flink_job_id, attempt.handle))
+    if known.takes_checkpoints is None:
+        return None
     if known != attempts.adopted(attempt):
         async with services.database.write() as session:
             await attempts.learn(session, attempt.job_id, attempt.number, known)

@@ -56,6 +56,7 @@ async def streams_of(
     plans = [await _plan(gateway, session, statement) for statement in inserts]
     files = []
     temporary = []
+    has_connector = False
     for number, (name, source) in enumerate(sources.items()):
         chain = chain_at(tokens(name))
         columns = await _described_source(gateway, session, chain)
@@ -63,8 +64,9 @@ async def streams_of(
         looked_up = any(full in plan.lookups for plan in plans)
         if looked_up:
             _check_looked_up_only(name, full, plans)
-            add_jar = f"ADD JAR {quoted(str(await _lookup_connector(name, connector)))}"
-            temporary += [add_jar] if add_jar not in temporary else []
+            if not has_connector:
+                temporary.append(f"ADD JAR {quoted(str(await _lookup_connector(name, connector)))}")
+                has_connector = True
         changes = frozenset[str]().union(*(plan.sources.get(full, frozenset()) for plan in plans)) or _INSERTS
         path = f"{folder}/{number}"
         temporary.append(f"DROP TEMPORARY TABLE IF EXISTS {quoted_name(*chain)}")

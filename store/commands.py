@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
@@ -83,15 +83,22 @@ async def remove(session: AsyncSession, command_id: str) -> None:
     await session.execute(delete(Command).where(Command.id == command_id, Command.state == CommandState.PENDING.value))
 
 
+async def _fail(
+    session: AsyncSession, command_id: str, state: CommandState, *, at: datetime, error: str, code: str
+) -> Any:
+    """End a command that is in `state` now: its job's id, version and options. None when it is not (any more)."""
+    query = (
+        update(Command)
+        .where(Command.id == command_id, Command.state == state.value)
+        .values(state=CommandState.FAILED.value, finished_at=at, error=error, error_code=code)
+    )
+    return (await session.execute(query.returning(Command.job_id, Command.version, Command.options))).first()
+
+
 async def refuse(session: AsyncSession, command_id: str, *, at: datetime, error: str, code: str) -> bool:
     """End a command that no workflow has taken. False when it is not PENDING (any more): then nothing is changed. A
     version that was made for it goes with it: the next command would carry it out."""
-    query = (
-        update(Command)
-        .where(Command.id == command_id, Command.state == CommandState.PENDING.value)
-        .values(state=CommandState.FAILED.value, finished_at=at, error=error, error_code=code)
-    )
-    row = (await session.execute(query.returning(Command.job_id, Command.version, Command.options))).first()
+    row = await _fail(session, command_id, CommandState.PENDING, at=at, error=error, code=code)
     if row is None:
         return False
     added = row.version is not None and (row.options or {}).get(ADDED)
@@ -102,23 +109,21 @@ async def refuse(session: AsyncSession, command_id: str, *, at: datetime, error:
 
 async def undelivered(session: AsyncSession, now: datetime, age: timedelta) -> Sequence[tuple[Command, Job]]:
     """Commands that are still PENDING although they were sent `age` ago, in order."""
-    is_overdue = overdue(Command.created_at, now, age)
-    query = (
-        select(Command, Job)
-        .join(Job, Job.id == Command.job_id)
-        .where(Command.state == CommandState.PENDING.value, is_overdue, Job.deleted_at.is_(None))
-        .order_by(Command.created_at)
-    )
-    return [(c, j) for c, j in (await session.execute(query)).all()]
+    return await _waiting(session, CommandState.PENDING, overdue(Command.created_at, now, age))
 
 
 async def running(session: AsyncSession, now: datetime, age: timedelta) -> Sequence[tuple[Command, Job]]:
     """Commands that have been carried out for `age` and have not ended, in order."""
+    return await _waiting(session, CommandState.RUNNING, overdue(Command.started_at, now, age))
+
+
+async def _waiting(
+    session: AsyncSession, state: CommandState, is_overdue: ColumnElement[bool]
+) -> Sequence[tuple[Command, Job]]:
     query = (
         select(Command, Job)
         .join(Job, Job.id == Command.job_id)
-        .where(Command.state == CommandState.RUNNING.value, Job.deleted_at.is_(None))
-        .where(overdue(Command.started_at, now, age))
+        .where(Command.state == state.value, is_overdue, Job.deleted_at.is_(None))
         .order_by(Command.created_at)
     )
     return [(c, j) for c, j in (await session.execute(query)).all()]
@@ -126,12 +131,7 @@ async def running(session: AsyncSession, now: datetime, age: timedelta) -> Seque
 
 async def end_lost(session: AsyncSession, command: Command, *, at: datetime, error: str, code: str) -> bool:
     """End a command that nobody carries out any more. False when it is not RUNNING (any more)."""
-    query = (
-        update(Command)
-        .where(Command.id == command.id, Command.state == CommandState.RUNNING.value)
-        .values(state=CommandState.FAILED.value, finished_at=at, error=error, error_code=code)
-    )
-    if (await session.execute(query.returning(Command.id))).first() is None:
+    if await _fail(session, command.id, CommandState.RUNNING, at=at, error=error, code=code) is None:
         return False
     others = select(Command.id).where(Command.job_id == command.job_id, Command.state == CommandState.RUNNING.value)
     free = update(Job).where(Job.id == command.job_id, ~others.exists())

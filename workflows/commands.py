@@ -8,8 +8,8 @@ from temporalio import workflow
 
 from core.jobs import blocked
 from core.jobs.commands import CommandRequest
-from core.jobs.observations import Intent, killed
-from core.jobs.restore import Basis, Missing, RestoreRequest, choose
+from core.jobs.observations import Intent
+from core.jobs.restore import Missing, RestoreRequest, choose
 from core.jobs.states import CommandKind, JobState
 from workflows import calls
 from workflows.adoption import Adoption
@@ -93,8 +93,7 @@ class Commands:
             if stopped.state is None:
                 raise Failed(stopped.error or "It cannot be told whether all of it ended.", "cancel_unclear")
             s.others_alive = False
-        s.basis = Basis.DECIDE
-        context.journal.set_state(JobState.KILLED, killed(s.stateless))
+        context.set_killed()
 
     def is_between_attempts(self) -> bool:
         """A command had ended the attempt, and the next one was never made: its job is shown alive, and nothing of it
@@ -111,8 +110,7 @@ class Commands:
         """What becomes of such a job: the restart policy goes on with it, unless it was to be killed."""
         s = self._context.snapshot
         if command.kind is CommandKind.KILL:
-            s.basis = Basis.DECIDE
-            self._context.journal.set_state(JobState.KILLED, killed(s.stateless))
+            self._context.set_killed()
             return
         other = command.restore if command.restore is not None and command.restore.mode != "newest" else None
         if other is not None and s.attempt is not None and workflow.patched("set-aside-for-another"):

@@ -10,8 +10,10 @@ from temporalio import workflow
 
 from activities import contracts as c
 from core.jobs.blocked import Blocked
+from core.jobs.observations import killed
+from core.jobs.restore import Basis
 from core.jobs.snapshot import AttemptSnapshot, JobSnapshot, StopSnapshot
-from core.jobs.states import CommandKind
+from core.jobs.states import CommandKind, JobState
 from workflows.failure import Failed, Interrupted, NoAttempt
 from workflows.journal import Journal
 
@@ -79,6 +81,11 @@ class JobContext:
         if workflow.patched("a-stop-is-written-down-first"):
             stop.at = workflow.now()
             await self.journal.write("it is told to end")
+
+    def set_killed(self) -> None:
+        """The job is KILLED, and a person has to say what its state is worth."""
+        self.snapshot.basis = Basis.DECIDE
+        self.journal.set_state(JobState.KILLED, killed(self.snapshot.stateless))
 
     def asked_at(self, sequence: int) -> None:
         """Note when the cluster was asked. A worker whose clock was set ahead has seen nothing of the future: were that

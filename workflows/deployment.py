@@ -103,8 +103,7 @@ class Deployment:
                     self._policy.apply(failure.message)
                 await journal.write("restart failed")
             elif s.state is JobState.RESTARTING and s.restart_at is None:
-                s.restart_at = workflow.now() + RETRY_UNREACHABLE
-                journal.set_state(JobState.RESTARTING, failure.message)
+                self._wait_for_parts(failure)
                 await journal.write("restart put off")
 
     def put_off(self, failure: Failed) -> bool:

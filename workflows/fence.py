@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from core.jobs import blocked
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.states import AttemptState, CommandKind, JobState
@@ -29,21 +31,14 @@ class Fence:
         with context.may_leave():
             spent = await calls.fence(context.attempt_in())
         if spent.observation is None and not spent.fenced:
-            if s.state is JobState.DEPLOYING:
-                why = spent.error or "no clear answer"
-                journal.block(blocked.submission_unclear(attempt.number, attempt.flink_job_id, why))
-                await journal.write("blocked")
-            raise Failed(spent.error or "It cannot be told whether it was submitted.", "submission_unresolved")
+            await self._stay_unresolved(spent.error)
         killing = journal.command is not None and journal.command.kind is CommandKind.KILL
         if spent.unknown and not killing and not s.stateless:
             why = (
                 f"It never runs, and whether it has run before cannot be told: {spent.unknown} A kill gives up what it "
                 "may have come to."
             )
-            if s.state is JobState.DEPLOYING:
-                journal.block(blocked.submission_unclear(attempt.number, attempt.flink_job_id, why))
-                await journal.write("blocked")
-            raise Failed(why, "submission_unresolved")
+            await self._stay_unresolved(why)
         attempt.unresolved = False
         if spent.observation is not None:
             if spent.observation.state not in ENDED:
@@ -60,3 +55,10 @@ class Fence:
             changes = journal.attempt_change(AttemptState.NOT_SUBMITTED, why)
             await journal.write(f"attempt {attempt.number} never ran", attempts=changes)
         return True
+
+    async def _stay_unresolved(self, why: str | None) -> NoReturn:
+        context, journal, attempt = self._context, self._context.journal, self._context.attempt
+        if context.snapshot.state is JobState.DEPLOYING:
+            journal.block(blocked.submission_unclear(attempt.number, attempt.flink_job_id, why or "no clear answer"))
+            await journal.write("blocked")
+        raise Failed(why or "It cannot be told whether it was submitted.", "submission_unresolved")

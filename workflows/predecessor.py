@@ -5,8 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 from core.jobs import blocked
-from core.jobs.observations import ENDED, killed
-from core.jobs.restore import Basis
+from core.jobs.observations import ENDED
 from core.jobs.states import CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
@@ -70,8 +69,7 @@ class Predecessor:
         if s.state is JobState.DEPLOYING:
             killing = s.command is not None and s.command.kind is CommandKind.KILL
             if killing and workflow.patched("a-lost-kill-is-a-kill"):
-                s.basis = Basis.DECIDE
-                journal.set_state(JobState.KILLED, killed(s.stateless))
+                self._context.set_killed()
             elif as_it_is and s.was_to_go_on():
                 self._policy.apply("its workflow was lost in the middle of a restart; nothing of it runs")
             else:

@@ -16,6 +16,7 @@ from clusters.flink.clients import Clients, configure, environment, java
 from clusters.flink.errors import root_cause
 from clusters.flink.programs import ClientStopped
 from clusters.protocol import PythonProgram, Submission
+from clusters.sql import NO_RETRIES
 from core.effects import LogSink, Rejected
 from processes.child import ProcessFailed, run
 from processes.scratch import temporary
@@ -72,7 +73,7 @@ def configuration(jobmanager_url: str, submission: Submission, program: PythonPr
         **submission.config,
         "rest.address": address.hostname or "",
         "rest.port": str(port),
-        "rest.retry.max-attempts": "0",  # as for SQL (`clusters.sql.NO_RETRIES`): only Penstock sends again
+        **NO_RETRIES,
         "$internal.pipeline.job-id": submission.ref.flink_job_id,
         "pipeline.name": submission.name,
         "python.executable": str(program.python),

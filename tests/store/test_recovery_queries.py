@@ -114,12 +114,17 @@ class TestOrphans:
             await self.look(watch, "h1")
         assert await self.listed(database) == []
 
-    async def test_one_that_is_adopted_leaves_the_list_with_the_record_of_that(self, database: Database):
+    async def lost(self, database: Database) -> Job:
+        """A job whose attempt its cluster has lost."""
         job = await add_job(database)
         await add_attempt(database, job)
         async with database.write() as session:
             gone = AttemptChange(number=1, state=AttemptState.GONE, at=T0, why="lost")
             await apply(session, Record(job_id=job.id, attempts=[gone]))
+        return job
+
+    async def test_one_that_is_adopted_leaves_the_list_with_the_record_of_that(self, database: Database):
+        job = await self.lost(database)
         watch = OrphanWatch(database)
         for _ in range(2):
             await self.look(watch, "h1", "other")
@@ -140,11 +145,7 @@ class TestOrphans:
         assert await self.listed(database) == []
 
     async def test_one_that_was_an_attempt_is_told_on_its_jobs_timeline(self, database: Database):
-        job = await add_job(database)
-        await add_attempt(database, job)
-        async with database.write() as session:
-            gone = AttemptChange(number=1, state=AttemptState.GONE, at=T0, why="lost")
-            await apply(session, Record(job_id=job.id, attempts=[gone]))
+        job = await self.lost(database)
         watch = OrphanWatch(database)
         for _ in range(4):
             await self.look(watch, "h1")
