@@ -62,6 +62,7 @@ if lane := os.environ.get("PYTEST_XDIST_WORKER"):
     supervised.PORTS = first, first + width - 1
 
 _seconds: dict[str, float] = defaultdict(float)
+_cpu_seconds_of_test: dict[str, float] = {}
 _cpu_seconds: dict[str, float] = defaultdict(float)
 
 
@@ -118,7 +119,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, p
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     _seconds[file_of(report.nodeid)] += report.duration
-    _cpu_seconds[file_of(report.nodeid)] += dict(report.user_properties).get("cpu_seconds", 0.0)
+    if took := dict(report.user_properties).get("cpu_seconds"):
+        _cpu_seconds[file_of(report.nodeid)] += took
+        _cpu_seconds_of_test[report.nodeid] = took
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -127,6 +130,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for file, seconds in slowest:
         terminalreporter.write_line(f"{seconds:6.0f} s  {_cpu_seconds[file]:6.0f} s  {file}")
     terminalreporter.write_line(f"{sum(_seconds.values()):6.0f} s  {sum(_cpu_seconds.values()):6.0f} s  all files")
+    terminalreporter.write_sep("=", "the tests that took most of a processor")
+    for test, seconds in sorted(_cpu_seconds_of_test.items(), key=lambda item: -item[1])[:SHOWN]:
+        terminalreporter.write_line(f"{seconds:6.0f} s  {test}")
 
 
 def pytest_sessionstart() -> None:

@@ -80,6 +80,8 @@ class HighlyAvailable(Stack):
 
 @pytest.fixture(scope="module")
 def ha(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HighlyAvailable]:
+    parts.temporal()
+    parts.flink("2.3.0")
     made = HighlyAvailable(parts, tmp_path_factory.mktemp("ha"))
     try:
         made.start()

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.untraced  # what of our code the stories go through, `t
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = float(os.environ.get("PENSTOCK_SIMULATION_SECONDS", "30"))
+PROCESSES = os.environ.get("PENSTOCK_SIMULATION_PROCESSES", "2")
 SEED = os.environ.get("PENSTOCK_SIMULATION_SEED", "1")
 
 
@@ -35,8 +36,8 @@ def simulation(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_nothing_is_broken():
-    """PENSTOCK_SIMULATION_SECONDS and PENSTOCK_SIMULATION_SEED choose how long, and what."""
-    processes = "2" if SECONDS >= 10 else "1"  # to start a second one costs more than it finds in so short a time
+    """PENSTOCK_SIMULATION_SECONDS, _SEED and _PROCESSES choose how long, what, and on how many cores."""
+    processes = PROCESSES if SECONDS >= 10 else "1"  # to start a second one costs more than it finds in so short a time
     done = simulation("--seconds", str(SECONDS), "--seed", SEED, "--processes", processes)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-2000:]}"
     print(done.stdout)
