@@ -18,7 +18,7 @@ from api.catalogs.router import router as catalogs_router
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
 from api.defaults import router as defaults_router
-from api.deps import SqlRuntime
+from api.deps import SqlRuntime, whole_characters
 from api.history.router import router as history_router
 from api.inference.router import router as inference_router
 from api.jobs.router import router as jobs_router
@@ -103,7 +103,9 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
     app.state.metrics = system.Metrics()
     install(app)
     for router in ROUTERS:
-        app.include_router(router, prefix=PREFIX)
+        # Samples are shown as they are found in a topic: inference marks what cannot be sent.
+        checks = [] if router is inference_router else [Depends(whole_characters)]
+        app.include_router(router, prefix=PREFIX, dependencies=checks)
     app.include_router(system.router)
     app.add_middleware(_Counting)
     _describe(app)

@@ -5,12 +5,15 @@ These functions are coroutines although they wait for nothing: FastAPI hands oth
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.errors import InvalidInput
 from observation.observer import Observer
 from services import Services
 from sql.run_registry import Runs
@@ -28,6 +31,29 @@ class Paging(BaseModel):
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=2000)
+
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+async def whole_characters(request: Request) -> None:
+    """Raises `InvalidInput` for a JSON body with half of a surrogate pair: JSON can write it, and neither a database nor
+    an answer can. What was stored with it could not be shown any more, nor any list that it is in."""
+    if "json" not in request.headers.get("content-type", "json").lower():
+        return  # an upload, which is not read into memory
+    body = await request.body()
+    if _HALF.search(body) is None:
+        return
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"The request has half of a character ({error.object[error.start]!a}): a surrogate without its pair.",
+            code="half_a_character",
+            remedy="Send the text as UTF-8.",
+        ) from error
+    except (ValueError, RecursionError):
+        return  # no JSON text, or too deep: who reads it says so
 
 
 class Strict(BaseModel):

@@ -318,3 +318,29 @@ async def test_settings_are_shown(http: httpx.AsyncClient):
     assert body["history"]["keep_last"] == 50
     assert body["restart_policy"]["max_restarts"] == 10
     assert body["savepoint_policy"]["keep_for"] == 604_800
+
+
+class TestHalfACharacter:
+    """Found by an attack: it was stored, and every list that had it was an error from then on."""
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("PATCH", "/jobs/default:j", r'{"config": {"a.b": "\udfff"}}'),
+            ("PATCH", "/jobs/default:j", r'{"labels": {"a": "\uDBFF"}}'),
+            ("POST", "/projects", r'{"name": "p", "config": {"a.b": "x\ud800y"}}'),
+            ("POST", "/jobs/default:j/commands", r'{"kind": "start", "restore": {"mode": "point", "point": "/\ud800"}}'),
+        ],
+    )
+    async def test_is_refused(self, services: Services, http: httpx.AsyncClient, method: str, path: str, body: str):
+        await create(services)
+        for content_type in ("application/json", "application/json; charset=utf-8"):
+            answer = await http.request(method, path, content=body, headers={"content-type": content_type})
+            assert (answer.status_code, answer.json()["code"]) == (422, "half_a_character")
+        assert (await http.get("/jobs")).json()["items"][0]["config"] == {}
+
+    async def test_a_whole_one_is_taken(self, services: Services, http: httpx.AsyncClient):
+        await create(services)
+        body = r'{"config": {"a.b": "\ud83d\ude00 \\ud800"}}'
+        answer = await http.patch("/jobs/default:j", content=body, headers={"content-type": "application/json"})
+        assert answer.json()["config"] == {"a.b": "\U0001f600 \\ud800"}
