@@ -10,7 +10,7 @@ from core.jobs.observations import EngineState, Lost, Observation, Trouble
 from core.jobs.records import Record
 from core.jobs.restore import RestorePoint
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import Adopted
+from core.jobs.snapshot import Adopted, JobSnapshot
 
 # Names, as they stand in histories.
 RECORD = "record"
@@ -52,6 +52,13 @@ class AttemptIn(BaseModel):
     patience: float | None = None
     maybe_sent: bool = False
     known: int = 0
+
+
+class Recorded(BaseModel):
+    """`newer` is what the database has of the job in place of what a record says: one of the same workflow that was
+    quicker, or what a workflow wrote that was set back since (reset, or Temporal was restored from a backup)."""
+
+    newer: JobSnapshot
 
 
 class OpenAttempt(BaseModel):

@@ -14,6 +14,7 @@ from clusters.registry import address_of
 from core.config import Effective
 from core.errors import InvalidInput
 from core.jobs.records import Record
+from core.jobs.snapshot import JobSnapshot
 from core.sql.script import EMPTY
 from services import Services
 from services.effective import effective_config
@@ -41,13 +42,15 @@ class Recorder:
         self._services = services
 
     @activity.defn(name=c.RECORD)
-    async def record(self, record: Record) -> None:
-        """Write a workflow's record down, unless a newer one is there. Done twice it changes nothing."""
+    async def record(self, record: Record) -> c.Recorded | None:
+        """Write a workflow's record down, unless a newer one is there, which is given then. Done twice it changes
+        nothing."""
         try:
             async with self._services.database.write() as session:
-                await apply(session, record)
+                newer = await apply(session, record)
         except UnknownJob as error:
             raise self._unknown(record.job_id) from error
+        return None if newer is None else c.Recorded(newer=JobSnapshot.model_validate(newer))
 
     def _unknown(self, job_id: str) -> ApplicationError:
         """It is tried again: the job waits until a worker of the right database takes it, or a person has looked."""

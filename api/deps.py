@@ -37,8 +37,8 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 async def whole_characters(request: Request) -> None:
-    """Raises `InvalidInput` for a JSON body with half of a surrogate pair: JSON can write it, and neither a database nor
-    an answer can. What was stored with it could not be shown any more, nor any list that it is in."""
+    """Raises `InvalidInput` for a JSON body with half of a surrogate pair: JSON can write it, and neither a database
+    nor an answer can. What was stored with it could not be shown any more, nor any list that it is in."""
     if "json" not in request.headers.get("content-type", "json").lower():
         return  # an upload, which is not read into memory
     body = await request.body()

@@ -115,7 +115,8 @@ async def gather(services: Services, job_id: str) -> Found:
     ordered = newest_first(points.values(), taken_up)
     # Held against the newest that is there: the others are checkpoints that Flink has replaced.
     vanished = [point for point in vanished if ordered and newest([ordered[0], point], taken_up) == point]
-    for_a_person = passed_over is not None and _LOST in hidden.values()
+    unread = unread or await _moved(cluster, job_id, vanished)
+    for_a_person = unread is None and passed_over is not None and _LOST in hidden.values()
     return Found(points=ordered, unread=unread or passed_over, vanished=vanished, for_a_person=for_a_person)
 
 
@@ -139,6 +140,27 @@ async def _away(cluster: Cluster, job_id: str, paths: Collection[str], ran: Coll
         f"{folder} is not there, and {what}. Is its volume mounted? If it was deleted, "
         'send a start with restore {"mode": "none"}: it begins empty'
     )
+
+
+async def _moved(cluster: Cluster, job_id: str, vanished: Collection[RestorePoint]) -> str | None:
+    """Why it cannot be told that the newest restore points have gone: the folder of all savepoints, or of all
+    checkpoints, is not there either. Nobody but a person takes that away, perhaps for a moment."""
+    root = of_point(f"{cluster.state_dir.rstrip('/')}/{job_id}")
+    if root.partition(":")[0] not in WITH_FOLDERS:
+        return None
+    for folder in (f"{root}/savepoints", f"{root}/checkpoints"):
+        lost = [point.path for point in vanished if point.path.startswith(f"{folder}/")]
+        try:
+            if not lost or await state_files.exists(folder):
+                continue
+        except Unreachable as error:
+            return error.message
+        return (
+            f"{folder} is not there, and {lost[0]} lay in it, which was newer than all that is there. Was it moved, or "
+            'is its volume not mounted? If it was deleted, send a start with restore {"mode": "point", "point": PATH} '
+            "of the one to go on from"
+        )
+    return None
 
 
 def _has_written(attempt: Attempt, folder: str) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Update, func, insert, literal, select, update
+from sqlalchemy import CursorResult, Update, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.jobs.records import Record
@@ -26,15 +26,17 @@ class UnknownJob(Exception):
         self.job_id = job_id
 
 
-async def apply(session: AsyncSession, record: Record) -> None:
-    """Apply `record` as a whole. Applying it again changes nothing, and what a newer one has said stays.
+async def apply(session: AsyncSession, record: Record) -> dict[str, Any] | None:
+    """Apply `record` as a whole. Applying it again changes nothing, and what a newer one has said stays: gives the
+    snapshot of that one then, None otherwise.
 
     Raises `UnknownJob` when this database has no such job: nothing of the record would be kept.
     """
-    await _job(session, record)
+    is_written = await _job(session, record)
     revision = await session.scalar(select(Job.revision).where(Job.id == record.job_id))
     if revision is None:
         raise UnknownJob(record.job_id)
+    newer = None if is_written else await _newer(session, record)
     # A try of a worker that stood still, or the last try of a record that was written beside the work.
     is_late = record.job is not None and record.job.revision < revision and not await _is_newer(session, record)
     for command in record.commands:
@@ -84,6 +86,7 @@ async def apply(session: AsyncSession, record: Record) -> None:
         rows = [{"job_id": record.job_id, **e.model_dump()} for e in record.events if e.key not in known]
         if rows:
             await session.execute(insert(Event), rows)
+    return newer
 
 
 async def _is_newer(session: AsyncSession, record: Record) -> bool:
@@ -99,11 +102,17 @@ def _newest(record: Record) -> datetime | None:
     return max(every, default=None)
 
 
-async def _job(session: AsyncSession, record: Record) -> None:
-    """Change the job's row, unless it is as new."""
+async def _newer(session: AsyncSession, record: Record) -> dict[str, Any] | None:
+    """The snapshot of the job's row, where another record has said it."""
+    snapshot: dict[str, Any] | None = await session.scalar(select(Job.snapshot).where(Job.id == record.job_id))
+    return snapshot if record.job is not None and snapshot != record.job.snapshot else None
+
+
+async def _job(session: AsyncSession, record: Record) -> bool:
+    """Change the job's row, unless it is as new; whether it had nothing to say or was written."""
     change = record.job
     if change is None:
-        return
+        return True
     values = change.model_dump(mode="python", exclude={"version"})
     values["state"] = change.state.value
     if change.version is not None:
@@ -111,9 +120,11 @@ async def _job(session: AsyncSession, record: Record) -> None:
     if (at := _newest(record)) is not None:
         values["updated_at"] = at
     query = update(Job).where(Job.id == record.job_id, Job.revision < change.revision).values(**values)
-    await _execute(session, query)
+    return await _execute(session, query) > 0
 
 
-async def _execute(session: AsyncSession, statement: Update) -> None:
-    """Rows that the session has read stay as they were read: a record is applied after what needs them."""
-    await session.execute(statement, execution_options={"synchronize_session": False})
+async def _execute(session: AsyncSession, statement: Update) -> int:
+    """Returns how many rows were changed. Those that the session has read stay as they were read: a record is applied
+    after what needs them."""
+    result = await session.execute(statement, execution_options={"synchronize_session": False})
+    return cast(CursorResult[Any], result).rowcount

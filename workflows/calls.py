@@ -63,16 +63,18 @@ async def heavy(name: str, argument: BaseModel, result: type[T], summary: str) -
     return answer
 
 
-async def record(record_: Record, summary: str) -> None:
+async def record(record_: Record, summary: str) -> c.Recorded | None:
     """Never gives up: while the database is away the job waits here."""
-    await workflow.execute_activity(
+    recorded: c.Recorded | None = await workflow.execute_activity(
         c.RECORD,
         record_,
+        result_type=c.Recorded,
         task_queue=_queue("main"),
         start_to_close_timeout=timedelta(seconds=30),
         retry_policy=_RETRY,
         summary=summary,
     )
+    return recorded
 
 
 async def open_attempt(argument: c.OpenAttempt) -> c.Opened:

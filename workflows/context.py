@@ -81,6 +81,13 @@ class JobContext:
         if workflow.patched("a-stop-is-written-down-first"):
             stop.at = workflow.now()
             await self.journal.write("it is told to end")
+            if self.journal.newer is not None:
+                raise Failed(
+                    "The workflow of this job was set back (reset, or Temporal was restored from a backup), and goes "
+                    "on from what the database has. Nothing was sent: look at the job, and send the command again if "
+                    "it is still wanted.",
+                    "set_back",
+                )
 
     def set_killed(self) -> None:
         """The job is KILLED, and a person has to say what its state is worth."""

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from core.jobs.observations import Observation, in_place_of, is_stale, newer
     from core.jobs.policy import RestartPolicy
     from core.jobs.retention import SavepointPolicy
-    from core.jobs.snapshot import GENERATION, JobSnapshot, renewed
+    from core.jobs.snapshot import GENERATION, JobSnapshot, going_on_from, renewed
     from core.jobs.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
     from workflows import calls
     from workflows.failure import Failed, Interrupted
@@ -176,13 +176,16 @@ class JobWorkflow:
                 await workflow.wait_condition(self._has_work, timeout=self._patience())
             self._wakes += 1
             outdated = self._is_outdated()
-            if not outdated:
+            if not outdated and self._journal.newer is None:
                 await self._step()
-            if (workflow.info().is_continue_as_new_suggested() or outdated) and not self._retired:
+            newer = self._journal.newer
+            if newer is not None:
+                await self._journal.tell_set_back()
+            if (newer or workflow.info().is_continue_as_new_suggested() or outdated) and not self._retired:
                 await self._journal.written()
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 if not self._retired:  # meanwhile
-                    workflow.continue_as_new(renewed(self._s))
+                    workflow.continue_as_new(going_on_from(newer, self._s.queue) if newer else renewed(self._s))
         await self._journal.written()
         await workflow.wait_condition(workflow.all_handlers_finished)
 
@@ -193,7 +196,8 @@ class JobWorkflow:
         return old and workflow.patched(f"generation-{GENERATION}-at-wake-{self._wakes}")
 
     def _has_work(self) -> bool:
-        return bool(self._s.queue or self._s.seen or self._retired or self._replan or self._may_retain())
+        s = self._s
+        return bool(s.queue or s.seen or self._retired or self._replan or self._journal.newer or self._may_retain())
 
     def _may_retain(self) -> bool:
         return self._s.retain_due and self._s.savepoints.keep_last is not None
@@ -261,7 +265,7 @@ class JobWorkflow:
         record = journal.record(command=end)
         journal.command = None
         journal.display()
-        await calls.record(record, f"command {command.number} {end.state.value}")
+        await journal.send(record, f"command {command.number} {end.state.value}")
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> Failed | None:
         """Run a piece of work as a task that a kill can interrupt; gives back why it failed. Any other error than these

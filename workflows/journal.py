@@ -42,6 +42,8 @@ class Journal:
         self._displayed: str | None = snapshot.state.value if is_new else None
         self._begun = False
         self._writing: set[asyncio.Task[None]] = set()
+        self.newer: JobSnapshot | None = None
+        """What the database has of the job, where this workflow is behind it: it was set back."""
 
     def note(self, kind: str, message: str, **data: Any) -> None:
         """A line for the timeline, written with the next record."""
@@ -161,15 +163,35 @@ class Journal:
         """Write down all that has changed since the last record; `changes` are arguments of `record`."""
         record = self.record(**changes)
         self.display()
-        await calls.record(record, summary)
+        await self.send(record, summary)
+
+    async def send(self, record: Record, summary: str) -> None:
+        """Have a record written down."""
+        recorded = await calls.record(record, summary)
+        if recorded is None or record.job is None:
+            return
+        # A newer one of this run's own is no news.
+        if recorded.newer.revision > self.snapshot.revision or recorded.newer.revision == record.job.revision:
+            self.newer = recorded.newer
 
     def write_in_background(self, summary: str, **changes: Any) -> None:
         """Like `write`, but the work does not wait for it. Revisions keep the order right."""
         record = self.record(**changes)
         self.display()
-        task = asyncio.create_task(calls.record(record, summary))
+        task = asyncio.create_task(self.send(record, summary))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+
+    async def tell_set_back(self) -> None:
+        """Write down that this workflow was set back; of what it says itself nothing is kept."""
+        self._events = []
+        self.note(
+            "alert",
+            "The workflow of this job was set back (reset, or Temporal was restored from a backup): it goes on from "
+            "what the database has.",
+        )
+        events, self._events = self._events, []
+        await self.send(Record(job_id=self.snapshot.job_id, events=events), "set back")
 
     async def written(self) -> None:
         """Wait for the records that are still being written."""

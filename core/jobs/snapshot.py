@@ -6,7 +6,7 @@ is started again where it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -179,6 +179,15 @@ def renewed(snapshot: JobSnapshot) -> JobSnapshot:
     if snapshot.generation < 1 and attempt is not None and not attempt.ended and attempt.running_since is None:
         attempt = attempt.model_copy(update={"unresolved": True})
     return snapshot.model_copy(update={"generation": GENERATION, "attempt": attempt})
+
+
+def going_on_from(newer: JobSnapshot, queue: Sequence[CommandRequest]) -> JobSnapshot:
+    """The snapshot that a workflow goes on from that was set back behind `newer`; `queue` is what it was to do next.
+    What it was given once more has been done."""
+    last = newer.last_command
+    known = {*newer.handled, *(command.id for command in newer.queue)}
+    more = [c for c in queue if c.id not in known and (last is None or not c.was_sent_before(last))]
+    return renewed(newer.model_copy(update={"queue": [*newer.queue, *more]}))
 
 
 def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:

@@ -329,7 +329,11 @@ class TestHalfACharacter:
             ("PATCH", "/jobs/default:j", r'{"config": {"a.b": "\udfff"}}'),
             ("PATCH", "/jobs/default:j", r'{"labels": {"a": "\uDBFF"}}'),
             ("POST", "/projects", r'{"name": "p", "config": {"a.b": "x\ud800y"}}'),
-            ("POST", "/jobs/default:j/commands", r'{"kind": "start", "restore": {"mode": "point", "point": "/\ud800"}}'),
+            (
+                "POST",
+                "/jobs/default:j/commands",
+                r'{"kind": "start", "restore": {"mode": "point", "point": "/\ud800"}}',
+            ),
         ],
     )
     async def test_is_refused(self, services: Services, http: httpx.AsyncClient, method: str, path: str, body: str):

@@ -128,6 +128,30 @@ async def test_what_was_deleted_by_us_and_flink_still_tells_of_has_not_vanished(
     assert await world.gathered() == ([3, 2], [])
 
 
+async def test_a_folder_of_savepoints_that_is_away_for_a_moment(world: World):
+    """Found by an attack: a job that was paused went 16 minutes back to an older checkpoint."""
+    job = world.root / "state" / world.job.id
+    savepoint, checkpoint = job / "savepoints" / "1-0" / "savepoint-1", job / "checkpoints" / "f" / "chk-4"
+    async with world.database.write() as session:
+        cluster = await session.get(Cluster, "local")
+        assert cluster is not None
+        cluster.state_dir = (world.root / "state").as_uri()
+        for number, path in ((7, savepoint), (4, checkpoint)):
+            path.mkdir(parents=True)
+            (path / "_metadata").touch()
+            known = {"id": attempts.point_id(world.job.id, path.as_uri()), "path": path.as_uri(), "number": number}
+            await attempts.add_point(session, world.job.id, world.point(1).model_copy(update=known))
+    assert await world.gathered() == ([7, 4, 3, 2, 1], [])
+    (job / "savepoints").rename(job / "away")
+    for _ in range(2):
+        found = await points.gather(world.services, world.job.id)
+        assert "savepoints is not there" in str(found.unread)
+        assert not found.for_a_person
+    (job / "away").rename(job / "savepoints")
+    shutil.rmtree(savepoint)
+    assert await world.gathered() == ([4, 3, 2, 1], [7])
+
+
 async def test_files_of_a_volume_that_is_away_have_not_vanished(world: World):
     """It looks like an empty folder; what lies in it comes back with it."""
     state = world.root / "state"

@@ -170,6 +170,7 @@ class Cluster:
         self.gathers: Callable[[c.GatherIn], Any] = lambda _: c.Gathered(points=self.points)
         self.opens: Callable[[c.OpenAttempt], Any] = lambda _: c.Opened()
         self.builds: Callable[[c.BuildIn], Any] = lambda _: c.Built(key="k", commit="c")
+        self.recorded: Callable[[Record], c.Recorded | None] = lambda _: None
         self.begun: list[int] = []
         self.runs_soon = True
         """A start sees it run; else that is asked for by a step of its own."""
@@ -224,8 +225,9 @@ class Cluster:
             return await result if asyncio.iscoroutine(result) else result
 
         @activity.defn(name=c.RECORD)
-        async def record(wanted: Record) -> None:
+        async def record(wanted: Record) -> c.Recorded | None:
             self.records.append(wanted)
+            return self.recorded(wanted)
 
         @activity.defn(name=c.OPEN_ATTEMPT)
         async def open_attempt(wanted: c.OpenAttempt) -> c.Opened:

@@ -258,6 +258,32 @@ class TestStart:
         assert (snapshot.state, snapshot.attempts, snapshot.queue) == ("BLOCKED", 2, [])
         assert not {"cancel", "fence", "cancel_all"} & set(cluster.asked)
 
+    @pytest.mark.parametrize("environment", ["dev"], indirect=True)
+    async def test_one_that_is_behind_the_database_goes_on_from_there(self, start, environment):
+        """The workflow was reset: the database says that the job is paused. What it is given once more was done, and
+        what is new is not sent before it knows."""
+        cluster = Cluster()
+        life = await start(cluster)
+        await life.do("start")
+        now = await life.snapshot()
+        attempt = now.attempt.model_copy(update={"ended": True})
+        known = {"revision": 900, "state": "PAUSED", "attempt": attempt, "basis": "newest", "handled": ["c#1", "c#7"]}
+        newer = now.model_copy(update=known)
+        cluster.recorded = lambda r: c.Recorded(newer=newer) if r.job and r.job.revision < 900 else None
+        assert (await life.do("pause")).error_code == "set_back"
+        life.handle = environment.client.get_workflow_handle(life.handle.id)
+        await life.handle.execute_update("command", CommandRequest(id="c#7", number=7, kind="savepoint"))
+        for _ in range(600):
+            if await life.state() == "PAUSED":
+                break
+            await asyncio.sleep(0.05)
+        assert await life.state() == "PAUSED"
+        assert not {"stop", "savepoint"} & set(cluster.asked)
+        assert "set back" in cluster.events("alert")[-1]
+        cluster.points.append(point())
+        assert (await life.do("start")).state == "SUCCEEDED"
+        assert (cluster.opened[-1].number, cluster.records[-1].job.revision > 900) == (2, True)
+
     async def test_a_run_of_an_earlier_generation_goes_over_to_this_one(self, start):
         cluster = Cluster()
         life = await start(cluster, generation=0)

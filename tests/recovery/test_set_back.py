@@ -1,0 +1,110 @@
+"""A workflow is set back (reset by hand, or Temporal restored from a backup) to a moment since which its job went on with
+the same attempt: the database has what became of it, and the workflow goes on from there. Found by an attack: a pause
+that had failed was carried out once more, and the job was shown RUNNING for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from sqlalchemy import select
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+
+from activities import contracts as c
+from core.jobs.observations import EngineState, Observation
+from core.jobs.snapshot import JobSnapshot
+from store import jobs
+from store.tables import Event, Job
+from tests.recovery.conftest import House
+
+NOT_AGAIN = (ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,)
+
+
+async def tasks(house: House, job: Job) -> list[int]:
+    """The ends of the tasks of its workflow, as events that it can be set back to."""
+    handle = house.services.client.get_workflow_handle(jobs.workflow_id(job))
+    history = await handle.fetch_history()
+    return [e.event_id for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
+
+
+async def set_back(house: House, job: Job, event: int, *exclude: ResetReapplyExcludeType.ValueType) -> None:
+    client = house.services.client
+    await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=jobs.workflow_id(job)),
+            reason="a test",
+            workflow_task_finish_event_id=event,
+            request_id=f"reset-{event}",
+            reset_reapply_exclude_types=exclude,
+        )
+    )
+
+
+async def snapshot(house: House, job: Job) -> JobSnapshot:
+    handle = house.services.client.get_workflow_handle(jobs.workflow_id(job))
+    return await handle.query("snapshot", result_type=JobSnapshot)
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    for _ in range(600):
+        if await condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+async def told(house: House, job: Job) -> bool:
+    async with house.services.database.read() as session:
+        alerts = await session.scalars(select(Event.message).where(Event.job_id == job.id, Event.kind == "alert"))
+        return any("was set back" in message for message in alerts)
+
+
+async def test_a_command_that_has_failed_is_not_carried_out_again(house: House):
+    job = await house.create()
+    await house.do(job, "start")
+    before = (await tasks(house, job))[-1]
+    house.script.stops = lambda _: c.Stopped(state=EngineState.RUNNING, error="it cannot be written", code="failed")
+    paused = await house.do(job, "pause")
+    assert paused.state == "FAILED"
+    await set_back(house, job, before)
+    await until(lambda: told(house, job))
+    assert house.script.asked.count("stop") == 1
+    assert (await house.command(paused.id)).error == paused.error
+    assert ((await house.job(job.id)).state, (await snapshot(house, job)).state) == ("RUNNING", "RUNNING")
+    del house.script.stops
+    house.script.stops = house.script._stops
+    assert (await house.do(job, "pause")).state == "SUCCEEDED"
+    assert (await house.job(job.id)).state == "PAUSED"
+
+
+@pytest.mark.parametrize("by_one", [False, True])
+async def test_what_became_of_the_job_since_stays(house: House, by_one: bool):
+    """Also where the workflow counts its next record as the database counts the last one."""
+    job = await house.create()
+    await house.do(job, "start")
+    before = (await tasks(house, job))[-1]
+    revision = (await house.job(job.id)).revision
+    await house.do(job, "pause")
+    if by_one:
+        async with house.services.database.write() as session:
+            (await session.get(Job, job.id)).revision = revision + 1
+    await set_back(house, job, before, *NOT_AGAIN)
+    running = await snapshot(house, job)
+    assert running.state == "RUNNING"
+    handle = house.services.client.get_workflow_handle(jobs.workflow_id(job))
+    attempt, sequence = running.attempt.flink_job_id, house.script.tick()
+    seen = Observation(attempt=1, flink_job_id=attempt, sequence=sequence, state=EngineState.FINISHED)
+    await handle.signal("observed", seen)
+    await until(lambda: told(house, job))
+
+    async def is_paused() -> bool:
+        return (await snapshot(house, job)).state == "PAUSED"
+
+    await until(is_paused)
+    assert (await house.job(job.id)).state == "PAUSED"
+    assert (await house.do(job, "start")).state == "SUCCEEDED"
+    assert (await house.job(job.id)).current_attempt == 2
