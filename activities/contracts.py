@@ -100,6 +100,9 @@ class Opened(BaseModel):
     revision: int = 0
     commands: int = 0
     """The number of the newest command that has ended."""
+    newer: JobSnapshot | None = None
+    """With `conflict`: what the database has of the job since then, where it does not know this attempt either. The
+    workflow was set back, and goes on from that."""
 
 
 class StartAttempt(OpenAttempt):

@@ -37,6 +37,27 @@ class Written:
     is_new: bool
 
 
+class _SetBack(Exception):
+    """Something has become of the job since its workflow was where it is, and no attempt of this number."""
+
+    def __init__(self, newer: JobSnapshot):
+        super().__init__()
+        self.newer = newer
+
+    def opened(self) -> c.Opened:
+        """What the workflow is told. One that does not know what `newer` is takes it for a conflict like others."""
+        newer, attempt = self.newer, self.newer.attempt
+        return c.Opened(
+            conflict=True,
+            number=newer.attempts,
+            flink_job_id=attempt.flink_job_id if attempt else "",
+            version=attempt.version if attempt else newer.version,
+            ended=attempt is None or attempt.ended,
+            revision=newer.revision,
+            newer=newer,
+        )
+
+
 class Recorder:
     def __init__(self, services: Services):
         self._services = services
@@ -123,9 +144,13 @@ class Recorder:
             async with database.write() as session:
                 if existing is None:
                     await attempts.add(session, attempt)
-                await apply(session, request.record)
+                newer = await apply(session, request.record)
                 if existing is None:
                     await _check_unmoved(session, context.cluster)
+                if newer is not None and (snapshot := JobSnapshot.model_validate(newer)).attempts < request.number:
+                    raise _SetBack(snapshot)
+        except _SetBack as error:
+            return error.opened()
         except Taken:
             if (owner := await self._owner(request)) is None:
                 raise  # another try has written the same: this one finds it when it is made again

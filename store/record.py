@@ -38,8 +38,10 @@ async def apply(session: AsyncSession, record: Record) -> dict[str, Any] | None:
         raise UnknownJob(record.job_id)
     newer = None if is_written else await _newer(session, record)
     # A try of a worker that stood still, or the last try of a record that was written beside the work.
+    # A workflow that was set back has done nothing of what it says: it learns so by what is given back.
+    ends = record.commands if newer is None else [c for c in record.commands if c.state not in COMMAND_ENDED]
     is_late = record.job is not None and record.job.revision < revision and not await _is_newer(session, record)
-    for command in record.commands:
+    for command in ends:
         values: dict[str, Any] = {"state": command.state.value, "attempt": command.attempt}
         if command.state is CommandState.RUNNING:
             values["started_at"] = command.at

@@ -25,7 +25,7 @@ from core.errors import Conflict
 from core.jobs.commands import CommandRequest
 from core.jobs.policy import RestartPolicy
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import GENERATION, JobSnapshot, renewed
+from core.jobs.snapshot import GENERATION, REVISIONS_APART, JobSnapshot, renewed
 from core.names import old_job_workflow_id
 from services import Services
 from settings import Settings, clock
@@ -35,11 +35,6 @@ from store.tables import Cluster, Command, Job
 
 NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
 """What Temporal's client raises when Temporal is away, or a workflow does not answer in time."""
-
-
-REVISIONS_APART = 1000
-"""Between the last record that was written and the first of a workflow that is begun anew: its predecessor may have one
-under way, of a worker that stands still. That one is older then, whatever its number."""
 
 
 def policies_of(job: Job) -> tuple[RestartPolicy, SavepointPolicy]:
@@ -127,7 +122,16 @@ async def deliver(services: Services, job: Job, cluster: Cluster, command: Comma
             "command", request, start_workflow_operation=start, id=request.id, rpc_timeout=ANSWER_TIMEOUT
         )
     except WorkflowUpdateFailedError as error:
+        await _tell_revision(services, job)
         raise _refusal(error) from error
+
+
+async def _tell_revision(services: Services, job: Job) -> None:
+    """A workflow that refuses what the row allows was perhaps set back behind it: it is told how far that is. Who asks
+    again a moment later is answered by what it learns from that."""
+    handle = services.client.get_workflow_handle(jobs.workflow_id(job))
+    with contextlib.suppress(*NO_ANSWER):
+        await handle.signal("revised", job.revision, rpc_timeout=ANSWER_TIMEOUT)
 
 
 async def ask(services: Services, job: Job, command: Command) -> bool:
@@ -138,6 +142,7 @@ async def ask(services: Services, job: Job, command: Command) -> bool:
     try:
         await handle.execute_update("command", request, id=request.id, rpc_timeout=ANSWER_TIMEOUT)
     except WorkflowUpdateFailedError as error:
+        await _tell_revision(services, job)
         raise _refusal(error) from error
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:

@@ -15,7 +15,7 @@ from core.jobs.restore import Basis
 from core.jobs.snapshot import AttemptSnapshot, JobSnapshot, StopSnapshot
 from core.jobs.states import CommandKind, JobState
 from workflows.failure import Failed, Interrupted, NoAttempt
-from workflows.journal import Journal
+from workflows.journal import SET_BACK, Journal
 
 
 class JobContext:
@@ -82,12 +82,12 @@ class JobContext:
             stop.at = workflow.now()
             await self.journal.write("it is told to end")
             if self.journal.newer is not None:
-                raise Failed(
-                    "The workflow of this job was set back (reset, or Temporal was restored from a backup), and goes "
-                    "on from what the database has. Nothing was sent: look at the job, and send the command again if "
-                    "it is still wanted.",
-                    "set_back",
-                )
+                self.set_back(self.journal.newer)
+
+    def set_back(self, newer: JobSnapshot) -> NoReturn:
+        """This workflow was set back behind `newer`, and does nothing any more. Raises `Failed`."""
+        self.journal.newer = newer
+        raise Failed(f"{SET_BACK}. Nothing was sent.", "set_back")
 
     def set_killed(self) -> None:
         """The job is KILLED, and a person has to say what its state is worth."""

@@ -239,6 +239,8 @@ class Deployment:
 
     async def _open(self, opening: c.OpenAttempt) -> None:
         opened = await calls.open_attempt(opening)
+        if opened.newer is not None:
+            self._context.set_back(opened.newer)
         if opened.conflict:
             await self.history_lost(opened)
         if opened.owner is not None:
@@ -259,6 +261,8 @@ class Deployment:
         except (Interrupted, asyncio.CancelledError, FailureError):
             await self._see_it_written(opening)
             raise
+        if started.conflict is not None and started.conflict.newer is not None:
+            context.set_back(started.conflict.newer)
         if started.conflict is not None:
             await self.history_lost(started.conflict)
         return started

@@ -44,6 +44,7 @@ class JobWorkflow:
         self._killing = False
         self._retired = False
         self._replan = False
+        self._may_be_behind = False
         self._wakes = 0
 
     @property
@@ -113,6 +114,7 @@ class JobWorkflow:
     def observed(self, observation: Observation) -> None:
         """What the watch has seen of an attempt; of several that wait only the newest counts."""
         waiting, attempt = self._s.seen, self._s.attempt
+        self._may_be_behind |= observation.attempt > self._s.attempts
         # One about another job of this name, or another attempt, may not take the place of what is waiting.
         current = (attempt.number, attempt.flink_job_id) if attempt is not None else None
         takes_place = (observation.attempt, observation.flink_job_id) == current and newer(waiting, observation)
@@ -123,6 +125,11 @@ class JobWorkflow:
             )
         if takes_place:
             self._s.seen = in_place_of(waiting, observation)
+
+    @workflow.signal(name="revised")
+    def revised(self, revision: int) -> None:
+        """What the job's row counts as its last record: a workflow that was set back is behind it and knows nothing."""
+        self._may_be_behind |= revision > self._s.revision
 
     @workflow.signal(name="policy")
     def policy(self, policy: RestartPolicy) -> None:
@@ -180,12 +187,13 @@ class JobWorkflow:
                 await self._step()
             newer = self._journal.newer
             if newer is not None:
-                await self._journal.tell_set_back()
+                await self._journal.tell_set_back(newer)
             if (newer or workflow.info().is_continue_as_new_suggested() or outdated) and not self._retired:
                 await self._journal.written()
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 if not self._retired:  # meanwhile
-                    workflow.continue_as_new(going_on_from(newer, self._s.queue) if newer else renewed(self._s))
+                    going_on = going_on_from(newer, self._s.queue, workflow.now()) if newer else renewed(self._s)
+                    workflow.continue_as_new(going_on)
         await self._journal.written()
         await workflow.wait_condition(workflow.all_handlers_finished)
 
@@ -197,7 +205,8 @@ class JobWorkflow:
 
     def _has_work(self) -> bool:
         s = self._s
-        return bool(s.queue or s.seen or self._retired or self._replan or self._journal.newer or self._may_retain())
+        waits = s.queue or s.seen or self._replan or self._may_be_behind or self._may_retain()
+        return bool(waits or self._retired or self._journal.newer)
 
     def _may_retain(self) -> bool:
         return self._s.retain_due and self._s.savepoints.keep_last is not None
@@ -211,7 +220,11 @@ class JobWorkflow:
     async def _step(self) -> None:
         s, now = self._s, workflow.now()
         self._replan = False
-        if s.queue:
+        if self._may_be_behind:
+            self._may_be_behind = False
+            if workflow.patched("asks-whether-it-is-behind"):
+                await self._journal.write("is it behind?")
+        elif s.queue:
             await self._carry_out(s.queue.pop(0))
         elif s.seen is not None:
             observation, s.seen = s.seen, None

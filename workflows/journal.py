@@ -13,10 +13,14 @@ from core.jobs.blocked import Blocked
 from core.jobs.commands import CommandRequest
 from core.jobs.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
 from core.jobs.restore import RestorePoint
-from core.jobs.snapshot import JobSnapshot
+from core.jobs.snapshot import JobSnapshot, known_to
 from core.jobs.states import COMMAND_ENDED, AttemptState, CommandState, JobState
 from workflows import calls
 
+SET_BACK = (
+    "The workflow of this job was set back (reset, or Temporal was restored from a backup), and goes on from what the "
+    "database has"
+)
 _STATE = SearchAttributeKey.for_keyword(search.STATE)
 
 
@@ -182,16 +186,24 @@ class Journal:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
-    async def tell_set_back(self) -> None:
-        """Write down that this workflow was set back; of what it says itself nothing is kept."""
-        self._events = []
-        self.note(
-            "alert",
-            "The workflow of this job was set back (reset, or Temporal was restored from a backup): it goes on from "
-            "what the database has.",
-        )
+    async def tell_set_back(self, newer: JobSnapshot) -> None:
+        """Write down that this workflow was set back, and that the commands which it has carried out since, and `newer`
+        does not know, have failed."""
+        self._events, self.command = [], None
+        self.note("alert", f"{SET_BACK}. Lines right before this one may repeat what was so before.")
         events, self._events = self._events, []
-        await self.send(Record(job_id=self.snapshot.job_id, events=events), "set back")
+        failed = [
+            CommandChange(
+                id=id_,
+                state=CommandState.FAILED,
+                at=workflow.now(),
+                error=f"{SET_BACK}. Look at the job, and send the command again if it is still wanted.",
+                error_code="set_back",
+            )
+            for id_ in self.snapshot.handled
+            if id_ not in known_to(newer)
+        ]
+        await self.send(Record(job_id=self.snapshot.job_id, events=events, commands=failed), "set back")
 
     async def written(self) -> None:
         """Wait for the records that are still being written."""

@@ -28,6 +28,9 @@ was made by, and is replayed so; a run of an earlier generation goes over to thi
 as new. 1: an attempt that was perhaps sent is fenced. 2: one step writes an attempt down, sends it and sees it run, and
 that it runs is written with the end of its command."""
 
+REVISIONS_APART = 1000
+"""Between the last record that was written and the first of a workflow that is begun anew: its predecessor may have one
+under way, of a worker that stands still. That one is older then, whatever its number."""
 
 ADOPTED = "adopted as it ran"
 """Why the state of an adopted attempt is what it is."""
@@ -181,13 +184,21 @@ def renewed(snapshot: JobSnapshot) -> JobSnapshot:
     return snapshot.model_copy(update={"generation": GENERATION, "attempt": attempt})
 
 
-def going_on_from(newer: JobSnapshot, queue: Sequence[CommandRequest]) -> JobSnapshot:
+def going_on_from(newer: JobSnapshot, queue: Sequence[CommandRequest], now: datetime) -> JobSnapshot:
     """The snapshot that a workflow goes on from that was set back behind `newer`; `queue` is what it was to do next.
-    What it was given once more has been done."""
-    last = newer.last_command
-    known = {*newer.handled, *(command.id for command in newer.queue)}
+    What it was given once more has been done, and what it has heard of was perhaps not all: it looks at once."""
+    last, known = newer.last_command, known_to(newer)
     more = [c for c in queue if c.id not in known and (last is None or not c.was_sent_before(last))]
-    return renewed(newer.model_copy(update={"queue": [*newer.queue, *more]}))
+    anew = {"queue": [*newer.queue, *more], "check_at": now, "revision": newer.revision + REVISIONS_APART}
+    going_on = newer.model_copy(update=anew)
+    # One of a later generation stays one: who begins with it and does not know it waits for a worker that does.
+    return going_on if newer.generation > GENERATION else renewed(going_on)
+
+
+def known_to(snapshot: JobSnapshot) -> set[str]:
+    """The ids of the commands that have ended, are carried out or wait, as far back as is remembered."""
+    current = [snapshot.command] if snapshot.command is not None else []
+    return {*snapshot.handled, *(command.id for command in (*current, *snapshot.queue))}
 
 
 def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: str) -> str:

@@ -14,12 +14,14 @@ from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from activities import contracts as c
+from core.errors import Conflict
 from core.jobs.observations import EngineState, Observation
 from core.jobs.snapshot import JobSnapshot
-from store import jobs
+from store import attempts, jobs
 from store.tables import Event, Job
 from tests.recovery.conftest import House
 
+FAILED = EngineState.FAILED
 NOT_AGAIN = (ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,)
 
 
@@ -79,6 +81,62 @@ async def test_a_command_that_has_failed_is_not_carried_out_again(house: House):
     house.script.stops = house.script._stops
     assert (await house.do(job, "pause")).state == "SUCCEEDED"
     assert (await house.job(job.id)).state == "PAUSED"
+
+
+async def test_nothing_is_started_that_nobody_would_know_of(house: House):
+    """The restart policy was to start it again when somebody killed it."""
+    job = await house.create()
+    await house.do(job, "start")
+    house.script.submitted = lambda _: c.Submitted(state=c.SubmitState.REJECTED, error="no slots", code="rejected")
+    attempt = (await snapshot(house, job)).attempt
+    seen = Observation(attempt=1, flink_job_id=attempt.flink_job_id, sequence=house.script.tick(), state=FAILED)
+    handle = house.services.client.get_workflow_handle(jobs.workflow_id(job))
+    await handle.signal("observed", seen)
+
+    async def is_restarting() -> bool:
+        return (await house.job(job.id)).state == "RESTARTING"
+
+    await until(is_restarting)
+    before = (await tasks(house, job))[-1]
+    await house.do(job, "kill")
+    await set_back(house, job, before, *NOT_AGAIN)
+    await until(lambda: told(house, job))
+
+    async def is_killed() -> bool:
+        return (await snapshot(house, job)).state == "KILLED"
+
+    await until(is_killed)
+    assert "submit" not in house.script.asked[1:]
+    assert (await house.job(job.id)).state == "KILLED"
+    async with house.services.database.read() as session:
+        assert (await attempts.recent(session, job.id, 9))[0].number == 1
+
+
+@pytest.mark.parametrize("how", ["refused", "heard of"])
+async def test_one_that_does_not_know_the_attempt_that_runs(house: House, how: str):
+    job = await house.create()
+    await house.do(job, "start")
+    await house.do(job, "pause")
+    before = (await tasks(house, job))[-1]
+    await house.do(job, "start")
+    await set_back(house, job, before, *NOT_AGAIN)
+    assert (await snapshot(house, job)).state == "PAUSED"
+    if how == "refused":
+        with pytest.raises(Conflict, match="PAUSED"):
+            await house.send(job, "savepoint")
+    else:
+        handle = house.services.client.get_workflow_handle(jobs.workflow_id(job))
+        async with house.services.database.read() as session:
+            second = (await attempts.recent(session, job.id, 1))[0].flink_job_id
+        restarted = Observation(attempt=2, flink_job_id=second, sequence=house.script.tick(), state=EngineState.RUNNING)
+        await handle.signal("observed", restarted)
+
+    async def knows_it() -> bool:
+        now = await snapshot(house, job)
+        return now.state == "RUNNING" and now.attempts == 2
+
+    await until(knows_it)
+    assert (await house.do(job, "savepoint")).state == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("by_one", [False, True])
