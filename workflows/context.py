@@ -84,6 +84,11 @@ class JobContext:
             if self.journal.newer is not None:
                 self.set_back(self.journal.newer)
 
+    async def see_newest(self) -> None:
+        """Before an attempt is written down. Raises `Failed` when this workflow was set back."""
+        if await self.journal.is_set_back() and self.journal.newer is not None:
+            self.set_back(self.journal.newer)
+
     def set_back(self, newer: JobSnapshot) -> NoReturn:
         """This workflow was set back behind `newer`, and does nothing any more. Raises `Failed`."""
         self.journal.newer = newer

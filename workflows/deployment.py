@@ -238,6 +238,7 @@ class Deployment:
         )
 
     async def _open(self, opening: c.OpenAttempt) -> None:
+        await self._context.see_newest()
         opened = await calls.open_attempt(opening)
         if opened.newer is not None:
             self._context.set_back(opened.newer)
@@ -253,6 +254,7 @@ class Deployment:
         """Write the current attempt down, and send it. Raises as `_open` does, and whatever it is left by when a kill
         comes in or the step fails."""
         context = self._context
+        await context.see_newest()
         command = context.journal.command
         argument = c.StartAttempt(**dict(opening), command_id=command.id if command else None, patience=patience)
         try:

@@ -278,7 +278,7 @@ class JobWorkflow:
         record = journal.record(command=end)
         journal.command = None
         journal.display()
-        await journal.send(record, f"command {command.number} {end.state.value}")
+        await journal.send_in_turn(record, f"command {command.number} {end.state.value}")
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> Failed | None:
         """Run a piece of work as a task that a kill can interrupt; gives back why it failed. Any other error than these
