@@ -5,9 +5,9 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities import contracts as c
+from activities.checks import present
 from activities.logs import bind, heartbeats
 from activities.looking import now_ms
-from activities.missing import present
 from clusters.protocol import Checkpoints, Engine, Ref, Unreachable
 from core.effects import EngineError
 from core.jobs.observations import ENDED, Observation

@@ -15,10 +15,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities import contracts as c
+from activities.checks import present
 from activities.logs import bind, command_log, heartbeats, log_of
-from activities.missing import present
+from activities.program_inputs import inputs_of
 from activities.programs import requirements_of
-from builds import git, jars, maven, pyenv
+from builds import git, gradle, jars, maven, packaging, pyenv
 from core.effects import EngineError, LogSink, Rejected
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SessionClusterSpec, SqlSpec, build_key
 from services import Services
@@ -38,7 +39,7 @@ class Builder:
     @activity.defn(name=c.BUILD)
     async def build(self, request: c.BuildIn) -> c.Built:
         """Resolve the ref to a commit and see that this commit is built; the build's log is followed
-        into the command's log."""
+        into the command's log. What the program is given has to be there: said now, before anything is stopped."""
         bind(job=request.job_id, command=request.command_id)
         services = self._services
         async with log_of(services.database, request.command_id) as tell, heartbeats():
@@ -47,6 +48,11 @@ class Builder:
                 cluster = await clusters.get(session, job.cluster)
                 raw = (await jobs.version(session, job, request.version)).spec
             spec = _buildable(raw)
+            try:
+                await inputs_of(services, job.project, raw, in_jar=isinstance(spec, JarSpec))
+            except Rejected as error:
+                tell(error.message)
+                return c.Built(error=error.message, code="inputs_missing")
             try:
                 git.check_local(spec.git, services.settings.git_local_roots)
                 commit = await self._pinned(request) or await git.resolve(spec.git)
@@ -112,7 +118,7 @@ class Builder:
                     start_signal="follow",
                     start_signal_args=[who],
                     result_type=c.Built,
-                    static_summary=f"build {run.commit[:12]}",
+                    static_summary=f"build of {_source(_buildable(run.spec))} (commit {run.commit[:7]})",
                 )
                 built = await self._follow(handle, tell)
                 if built.code != c.BUILD_ABANDONED:
@@ -186,7 +192,7 @@ class Builder:
     ) -> tuple[str | None, int | None]:
         services, settings = self._services, self._services.settings
         if isinstance(spec, JarSpec):
-            jar = await maven.build(root, source, spec.build, maven_settings(settings), tell)
+            jar = await packaging.build(root, source, spec.build, build_tools(settings), tell)
             digest, size = await asyncio.to_thread(services.artifacts.put_jar, jar)
             tell(f"built {jar.name} ({size / 1e6:.1f} MB, sha256 {digest[:12]})")
             return digest, size
@@ -212,6 +218,12 @@ class Builder:
         return None, None
 
 
+def _source(spec: JarSpec | PyFlinkSpec) -> str:
+    """What is built, short: the repository's name, and the folder in it."""
+    name = spec.git.url.rstrip("/").rpartition("/")[2].removesuffix(".git")
+    return "/".join(filter(None, (name, spec.git.subdirectory)))
+
+
 def _buildable(raw: dict[str, Any]) -> JarSpec | PyFlinkSpec:
     """A job spec of which something is built. Raises an error that is not tried again for any other."""
     match _SPEC.validate_python(raw):
@@ -233,6 +245,19 @@ def maven_settings(settings: Settings) -> maven.MavenSettings:
         build_env=settings.build_env,
         timeout=settings.build_timeout,
         output_limit=settings.build_log_limit,
+    )
+
+
+def build_tools(settings: Settings) -> packaging.BuildTools:
+    """The same of every tool that makes jars."""
+    return packaging.BuildTools(
+        maven=maven_settings(settings),
+        gradle=gradle.GradleSettings(
+            user_home=settings.gradle_user_home or settings.cache / "gradle",
+            build_env=settings.build_env,
+            timeout=settings.build_timeout,
+            output_limit=settings.build_log_limit,
+        ),
     )
 
 

@@ -43,7 +43,8 @@ class AttemptIn(BaseModel):
     """Names an attempt; its cluster, ids and configuration are in its row. `command_id` is whose log to write to,
     `leader` the identity of the JobManager that took the attempt, `patience` the seconds to wait at the most
     (None: the setting's). `maybe_sent`: an earlier submission of it may be under way. `known` is the number of the
-    newest attempt that the workflow knows: it may follow an older one that it has adopted."""
+    newest attempt that the workflow knows: it may follow an older one that it has adopted. `revision` is that of the
+    workflow's last record: what changes something is not done where the database has a later one."""
 
     job_id: str
     number: int
@@ -52,6 +53,11 @@ class AttemptIn(BaseModel):
     patience: float | None = None
     maybe_sent: bool = False
     known: int = 0
+    revision: int | None = None
+
+
+SET_BACK = "set_back"
+"""Type of the error of a step whose workflow was set back, or has left it: it has done nothing."""
 
 
 class Recorded(BaseModel):
@@ -101,8 +107,8 @@ class Opened(BaseModel):
     commands: int = 0
     """The number of the newest command that has ended."""
     newer: JobSnapshot | None = None
-    """With `conflict`: what the database has of the job since then, where it does not know this attempt either. The
-    workflow was set back, and goes on from that."""
+    """With `conflict`: the job's last record, where it knows the newest attempt. The workflow was set back, and goes on
+    from that."""
 
 
 class StartAttempt(OpenAttempt):
@@ -186,6 +192,8 @@ class Fenced(Outcome):
     ran: bool = False
     unknown: str | None = None
     observation: Observation | None = None
+    leader: str | None = None
+    """Who leads the cluster that has it, where the workflow did not know."""
 
 
 class Seen(BaseModel):
@@ -199,6 +207,8 @@ class Seen(BaseModel):
     """There may be checkpoints of ended attempts that the job's policy does not keep."""
     newest: Opened | None = None
     """The database has a newer attempt than the one that was asked about, which was not looked at."""
+    leader: str | None = None
+    """Who leads the cluster that has it, where the workflow did not know."""
 
 
 class Started(BaseModel):
@@ -260,10 +270,12 @@ class Stopped(Outcome):
 
 
 class DiagnoseIn(AttemptIn):
-    """`state` is how it was seen to end."""
+    """`state` is how it was seen to end; `savepoint_directory` is that of the last stop, before which others may have
+    been sent."""
 
     state: EngineState | None = None
     savepoint_directory: str | None = None
+    earlier_directories: list[str] = []
 
 
 class ProveIn(AttemptIn):

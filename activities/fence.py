@@ -5,9 +5,9 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities import contracts as c
+from activities.checks import check_current, present
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import confirm_missing, now_ms, observation
-from activities.missing import present
+from activities.looking import confirm_missing, leader_with, now_ms, observation
 from clusters import state_files
 from clusters.protocol import Engine, JobSeen, Leader, Ref, Unreachable
 from core.effects import EngineError, LogSink
@@ -33,6 +33,7 @@ class Fencer:
         bind(job=request.job_id, attempt=request.number, command=request.command_id)
         services = self._services
         async with log_of(services.database, request.command_id) as tell, heartbeats() as pulse:
+            await check_current(services, request)
             async with services.database.read() as session:
                 attempt = present(
                     await attempts.get(session, request.job_id, request.number),
@@ -40,7 +41,11 @@ class Fencer:
                 )
                 cluster = await clusters.get(session, attempt.cluster)
             grace = services.settings.lost_grace
-            return await spend(services.engines.get(cluster), attempt, cluster, tell, pulse, grace=grace)
+            engine = services.engines.get(cluster)
+            spent = await spend(engine, attempt, cluster, tell, pulse, grace=grace)
+            if spent.observation is not None and request.leader is None:
+                spent.leader = await leader_with(engine, Ref(attempt.flink_job_id, attempt.handle))
+            return spent
 
 
 async def spend(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities import contracts as c
+from activities.checks import check_current, present
 from activities.logs import bind, heartbeats, log_of
-from activities.missing import present
 from clusters.protocol import ClusterProgram, FoundAt, HostsClusters, Ref
 from clusters.registry import KINDS, address_of, columns_of
 from core.effects import EngineError, Rejected
@@ -29,6 +29,7 @@ class Hosting:
         bind(job=request.job_id, attempt=request.number, command=request.command_id)
         services = self._services
         async with log_of(services.database, request.command_id) as tell, heartbeats() as pulse:
+            await check_current(services, request)
             async with services.database.read() as session:
                 what = f"attempt {request.number} of job {request.job_id}"
                 context = present(await attempts.context(session, request.job_id, request.number), what)

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 from temporalio import activity
 
 from activities import contracts as c
-from activities.build import maven_settings
+from activities.build import build_tools, maven_settings
 from activities.logs import bind, command_log, heartbeats
-from builds import git, maven
+from builds import git, maven, packaging
 from core.effects import EngineError, LogSink, Rejected
 from core.errors import NotFound
 from core.libraries import FromGit, FromMaven, FromUpload, LibraryState, Source
@@ -88,7 +88,7 @@ class Librarian:
         inner = await git.checkout(source.git, commit, root, tell)
         if source.file is None:
             return await self._kept(
-                await maven.build(root, inner, source.build, maven_settings(settings), tell), kind, tell
+                await packaging.build(root, inner, source.build, build_tools(settings), tell), kind, tell
             )
         return await self._kept(git.inside(inner, source.file), kind, tell)
 

@@ -17,6 +17,41 @@ from store import commands
 from store.database import Database
 
 
+class Repeats:
+    """Lines that come again and again, as while a cluster is waited for: after `ALIKE` of them they are counted, and
+    the count is told when another line comes, when a while has passed, and at the end."""
+
+    ALIKE = 3
+
+    def __init__(self, write: LogSink):
+        self._write = write
+        self._line: str | None = None
+        self._alike = self._untold = 0
+        self._told_at = 0.0
+
+    def tell(self, line: str) -> None:
+        """Write it, or count it."""
+        now = clock.monotonic()
+        if line != self._line:
+            self.end()
+            self._line, self._alike = line, 0
+        self._alike += 1
+        if self._alike <= self.ALIKE:
+            self._write(line)
+            self._told_at = now
+            return
+        self._untold += 1
+        if now - self._told_at >= waits.REPEATED_SECONDS:
+            self.end()
+            self._told_at = now
+
+    def end(self) -> None:
+        """Write how many were only counted since the last time."""
+        if self._untold:
+            self._write(f"(the same {self._untold} more times)")
+            self._untold = 0
+
+
 @asynccontextmanager
 async def command_log(database: Database, scope: str | None) -> AsyncIterator[LogSink]:
     """Gives a function that takes lines for `scope`; None logs nowhere."""
@@ -46,13 +81,12 @@ async def command_log(database: Database, scope: str | None) -> AsyncIterator[Lo
                 structlog.get_logger().warning("log lines could not be written", scope=scope, why=str(error))
             took = min(waits.FLUSH_SECONDS, clock.monotonic() - began)
 
-    def tell(line: str) -> None:
-        waiting.append((clock.now(), line.replace("\x00", "")))
-
+    repeats = Repeats(lambda line: waiting.append((clock.now(), line.replace("\x00", ""))))
     task = asyncio.create_task(keep_flushing())
     try:
-        yield tell
+        yield repeats.tell
     finally:
+        repeats.end()
         stop.set()
         await asyncio.shield(task)
 

@@ -7,7 +7,8 @@ import asyncio
 from temporalio import activity
 
 from clusters.protocol import AnotherFlink, Engine, Failure, JobSeen, Ref, Unreachable
-from core.jobs.observations import EngineState, Observation
+from core.effects import EngineError
+from core.jobs.observations import ENDED, EngineState, Observation
 from observation.growth import Growth
 from settings import clock, waits
 from settings.polling import poll
@@ -102,3 +103,14 @@ async def why_ended(engine: Engine, ref: Ref, state: EngineState) -> Failure | N
         failure = await engine.failure(ref)
         if failure is not None or state is not EngineState.FAILED or not await polling.again():
             return failure
+
+
+async def leader_with(engine: Engine, ref: Ref) -> str | None:
+    """Who leads the cluster while it has an attempt alive; None where it has not, or that cannot be told."""
+    try:
+        before = (await engine.leader()).identity
+        state = (await engine.look(ref)).state
+        after = (await engine.leader()).identity
+    except EngineError:
+        return None
+    return after if before == after and state not in (*ENDED, EngineState.MISSING) else None

@@ -12,12 +12,12 @@ import structlog
 from temporalio import activity
 
 from activities import contracts as c
+from activities.checks import present
 from activities.logs import bind, heartbeats, log_of
-from activities.looking import confirm_missing, now_ms, observation, why_ended
-from activities.missing import present
+from activities.looking import confirm_missing, leader_with, now_ms, observation, why_ended
 from activities.record import forgotten
 from clusters import state_files
-from clusters.protocol import AliveElsewhere, Checkpoints, Engine, JobSeen, Metrics, Ref, Unreachable
+from clusters.protocol import AliveElsewhere, Checkpoints, Engine, Failure, JobSeen, Metrics, Ref, Unreachable
 from core.effects import EngineError, LogSink
 from core.errors import NotFound
 from core.jobs.observations import ENDED, EngineState, Lost, Observation, Trouble
@@ -32,6 +32,7 @@ from observation.condition import assess
 from observation.growth import Growth
 from observation.observer import Observer
 from services import Services
+from services.hidden import tellable
 from settings import clock, waits
 from settings.polling import poll
 from store import attempts, clusters, jobs
@@ -55,6 +56,16 @@ class Observing:
             )
             return attempt, await clusters.get(session, attempt.cluster)
 
+    async def _failure(self, engine: Engine, attempt: Attempt, ended: EngineState | None = None) -> Failure | None:
+        """Why an attempt failed last, or `ended`, without what its project keeps secret. Raises `EngineError`."""
+        ref = Ref(attempt.flink_job_id, attempt.handle)
+        failure = await (engine.failure(ref) if ended is None else why_ended(engine, ref, ended))
+        if failure is None:
+            return None
+        async with self._services.database.read() as session:
+            job = present(await jobs.by_id(session, attempt.job_id), f"job {attempt.job_id}")
+            return await tellable(self._services, session, job.project, failure)
+
     async def _look(self, leader: str | None, attempt: Attempt, cluster: Cluster) -> Observation:
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
@@ -67,6 +78,13 @@ class Observing:
         )
         return observation(attempt, status, asked)
 
+    async def _seen(self, observed: Observation, leader: str | None, attempt: Attempt, cluster: Cluster) -> c.Seen:
+        """What was observed, and who has it where that is not known."""
+        if leader is None:
+            ref = Ref(attempt.flink_job_id, attempt.handle)
+            return c.Seen(observation=observed, leader=await leader_with(self._services.engines.get(cluster), ref))
+        return c.Seen(observation=observed)
+
     @activity.defn(name=c.LOOK)
     async def look(self, request: c.AttemptIn) -> c.Seen:
         """What the cluster says about an attempt now; asks for up to two minutes when it does not answer."""
@@ -75,7 +93,8 @@ class Observing:
             polling = poll(waits.UNREACHABLE_PACE, seconds=waits.UNREACHABLE_SECONDS)
             while True:
                 try:
-                    return c.Seen(observation=await self._look(request.leader, attempt, cluster))
+                    observed = await self._look(request.leader, attempt, cluster)
+                    return await self._seen(observed, request.leader, attempt, cluster)
                 except Unreachable as error:
                     if isinstance(error, AliveElsewhere) or not await polling.again():
                         return c.Seen(why=error.message)
@@ -116,10 +135,14 @@ class Observing:
             if status.state in ENDED:
                 return c.Seen(observation=known)
             async with heartbeats():
-                return c.Seen(observation=await self._with_course(known, attempt, cluster))
+                observed = await self._with_course(known, attempt, cluster)
+                return await self._seen(observed, request.leader, attempt, cluster)
         async with heartbeats():
             try:
-                return c.Seen(observation=await self._look(request.leader, attempt, cluster))
+                # Asked once: who is told that it is missing makes certain of that (`workflows/observations.py`).
+                asked, ref = now_ms(), Ref(attempt.flink_job_id, attempt.handle)
+                observed = observation(attempt, await self._services.engines.get(cluster).look(ref), asked)
+                return await self._seen(observed, request.leader, attempt, cluster)
             except Unreachable as error:
                 return c.Seen(why=error.message)
 
@@ -128,7 +151,7 @@ class Observing:
         if not isinstance(engine, Metrics):
             return observed
         try:
-            condition = await assess(self._services.database, engine, attempt.job_id, attempt.number, whole=True)
+            condition = await assess(self._services, engine, attempt.job_id, attempt.number, whole=True)
         except EngineError:
             return observed  # how it fares is for the next check
         if condition is None:
@@ -169,14 +192,14 @@ class Observing:
                 else:
                     last = c.Seen(observation=observation(attempt, status, asked))
                 if status.state is EngineState.RECOVERING and attempt.restored_from:
-                    trouble = await self._cannot_restore(engine, ref)
+                    trouble = await self._cannot_restore(engine, attempt)
                     if trouble is not None:
                         tell(f"it cannot restore its state: {trouble[1]}")
                         return last.model_copy(update={"trouble": trouble[0], "why": trouble[1]})
                 if status.state is EngineState.RUNNING and (why := await self._overridden(engine, attempt, cluster)):
                     tell(why)
                     return last.model_copy(update={"trouble": Trouble.OVERRIDDEN, "why": why})
-                if status.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
+                if status.state is EngineState.RECOVERING and (failure := await self._failure(engine, attempt)):
                     first = failure.message.splitlines()[0]
                     status = JobSeen(status.handle, status.state, detail=f"{status.detail}: {first}")
                     last = c.Seen(observation=observation(attempt, status, asked))
@@ -212,13 +235,14 @@ class Observing:
         """Whether Flink has made a folder; None where this worker does not see what Flink writes."""
         return await state_files.is_folder(folder) if await state_files.is_folder(cluster.state_dir) else None
 
-    async def _cannot_restore(self, engine: Engine, ref: Ref) -> tuple[Trouble, str] | None:
+    async def _cannot_restore(self, engine: Engine, attempt: Attempt) -> tuple[Trouble, str] | None:
         """An attempt that Flink restarts for ever because its state cannot be restored: tried a few times,
         no checkpoint completed, and the cause is one of the restore."""
+        ref = Ref(attempt.flink_job_id, attempt.handle)
         progress = await engine.progress(ref) if isinstance(engine, Metrics) else None
         if progress is None or progress.completed or progress.restarts < RESTORE_TRIES:
             return None
-        failure = await engine.failure(ref)
+        failure = await self._failure(engine, attempt)
         if failure is None or failure.trouble is None:
             return None
         return failure.trouble, failure.message
@@ -252,12 +276,12 @@ class Observing:
                         tell("it has come to its end")
                         return proven.model_copy(update={"healthy": True, "why": "it has come to its end"})
                     if status.state in ENDED:
-                        failure = await engine.failure(ref)
+                        failure = await self._failure(engine, attempt)
                         proven.why = failure.message if failure else status.detail
                         return proven
                     if status.state is not EngineState.RUNNING:
                         since = clock.monotonic()
-                        if status.state is EngineState.RECOVERING and (failure := await engine.failure(ref)):
+                        if status.state is EngineState.RECOVERING and (failure := await self._failure(engine, attempt)):
                             proven.why = f"{status.detail}: {failure.message}"
                     elif progress is not None and progress.completed > 0:
                         tell("it is healthy")
@@ -285,7 +309,7 @@ class Observing:
             diagnosis = c.Diagnosis()
             try:
                 state = (await engine.look(ref)).state
-                failure = await why_ended(engine, ref, state)
+                failure = await self._failure(engine, attempt, state)
                 if failure is not None:
                     diagnosis.cause = failure.message
                     diagnosis.trouble = failure.trouble if attempt.restored_from else None
@@ -293,12 +317,13 @@ class Observing:
                 state = EngineState.MISSING
             if request.state is EngineState.MISSING:
                 diagnosis.lost, diagnosis.ha, diagnosis.undecided = await self._lost(engine, request.leader)
-            if request.savepoint_directory:
-                try:
-                    savepoints = await state_files.scan(request.savepoint_directory, RestoreKind.SAVEPOINT)
-                    diagnosis.savepoint = savepoints[0].path if savepoints else None
-                except Unreachable as error:
-                    diagnosis.unread = error.message
+            try:
+                for directory in filter(None, (request.savepoint_directory, *request.earlier_directories)):
+                    if savepoints := await state_files.scan(directory, RestoreKind.SAVEPOINT):
+                        diagnosis.savepoint = savepoints[0].path
+                        break
+            except Unreachable as error:
+                diagnosis.unread = error.message
             diagnosis.points = (await points.gather(self._services, request.job_id)).points[:5]
             diagnosis.untouched = await points.untouched(self._services, cluster, attempt, state)
             if not diagnosis.untouched and any(p.attempt == attempt.number for p in diagnosis.points):

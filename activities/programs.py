@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from activities.checks import unknown_type
 from activities.hosting import cluster_program
-from activities.missing import unknown_type
+from activities.program_inputs import inputs_of, with_libraries
 from builds import pyenv
 from builds.jars import main_class
 from clusters.protocol import (
@@ -56,9 +57,9 @@ class Programs:
                 program = await cluster_program(self._services, context, attempt)
                 effective = {key: value for key, value in effective.items() if not is_hosted_key(key)}
             case "jar":
-                program = await self._jar(spec, attempt)
+                program = await self._jar(spec, job.project, attempt)
             case "pyflink":
-                program = await self._python_program(spec, attempt, cluster, tell)
+                program = await self._python_program(spec, job.project, attempt, cluster, tell)
             case _:
                 raise unknown_type(type_)
         if attempt.restored_from:
@@ -113,8 +114,9 @@ class Programs:
         )
         return program, python_properties(self._services, context.cluster, env)
 
-    async def _jar(self, spec: dict[str, Any], attempt: Attempt) -> JarProgram:
-        """Raises `ArtifactMissing`, and `Rejected` when nothing says where it begins."""
+    async def _jar(self, spec: dict[str, Any], project: str, attempt: Attempt) -> JarProgram:
+        """Raises `ArtifactMissing`, and `Rejected` when nothing says where it begins, or what it is given is not
+        there."""
         services, key = self._services, str(attempt.config["build_key"])
         async with services.database.read() as session:
             built = await attempts.build(session, key)
@@ -126,23 +128,35 @@ class Programs:
         entry = spec.get("entry_class")
         if not entry and main_class(jar) is None:
             raise Rejected("The jar's manifest names no main class; set entry_class.")
-        return JarProgram(jar, built.sha256, str(entry) if entry else None, _args(spec))
+        inputs = await inputs_of(services, project, spec, in_jar=True)
+        path, sha256 = jar, built.sha256
+        if inputs.jars:
+            path, sha256 = await with_libraries(services, jar, built.sha256, inputs.jars)
+        return JarProgram(path, sha256, str(entry) if entry else None, inputs.args, inputs.secrets)
 
     async def _python_program(
-        self, spec: dict[str, Any], attempt: Attempt, cluster: Cluster, tell: LogSink
+        self, spec: dict[str, Any], project: str, attempt: Attempt, cluster: Cluster, tell: LogSink
     ) -> PythonProgram:
-        """Raises `ArtifactMissing`, and `Rejected` when this worker has no Python for it."""
+        """Raises `ArtifactMissing`, and `Rejected` when this worker has no Python for it, or what it is given is not
+        there."""
         services, key = self._services, str(attempt.config["build_key"])
         root = services.artifacts.program(key)
         if not root.exists():
             raise ArtifactMissing(f"the program {key[:12]} is not in the artifact store any more")
+        inputs = await inputs_of(services, project, spec, in_jar=False)
         python = await self._python(spec, root, cluster, tell)
         return PythonProgram(
             root=root,
             entry_file=str(spec["entry_file"]) if spec.get("entry_file") else None,
             module=str(spec["module"]) if spec.get("module") else None,
-            args=_args(spec),
+            args=inputs.args,
             python=python,
+            env=inputs.env,
+            files=inputs.files,
+            java_properties=inputs.java_properties,
+            jar=(await with_libraries(services, None, "", inputs.jars))[0] if inputs.jars else None,
+            modules=inputs.modules,
+            secrets=inputs.secrets,
         )
 
     async def _python(self, spec: dict[str, object], root: Path, cluster: Cluster, tell: LogSink) -> Path:
@@ -162,10 +176,6 @@ class Programs:
             output_limit=settings.build_log_limit,
             tell=tell,
         )
-
-
-def _args(spec: dict[str, Any]) -> list[str]:
-    return [str(argument) for argument in spec.get("args") or []]
 
 
 def requirements_of(spec: dict[str, object], root: Path) -> str:

@@ -101,8 +101,9 @@ class Recorder:
         opened = await self.open(request)
         return opened if isinstance(opened, c.Opened) else c.Opened()
 
-    async def open(self, request: c.OpenAttempt) -> Written | c.Opened:
-        """The same: the attempt as it is written down, or the newest one where the number is another's."""
+    async def open(self, request: c.OpenAttempt, *, sends: bool = False) -> Written | c.Opened:
+        """The same: the attempt as it is written down, or the newest one where the number is another's. Who `sends` it
+        is told, too, where the job has gone on since: its workflow was set back, or does not wait for it any more."""
         database = self._services.database
         async with database.read() as session:
             context = await attempts.context(session, request.job_id, request.number, request.version)
@@ -111,6 +112,8 @@ class Recorder:
             raise self._unknown(request.job_id)
         existing = context.attempt
         if existing is not None and not _is_same(existing, request):
+            return await self._conflict(request)
+        if sends and existing is not None and existing.ended_at is not None:
             return await self._conflict(request)
         if existing is None:
             effective = _effective(context)
@@ -144,11 +147,12 @@ class Recorder:
             async with database.write() as session:
                 if existing is None:
                     await attempts.add(session, attempt)
-                newer = await apply(session, request.record)
+                last = await apply(session, request.record)
+                newer = None if last is None else JobSnapshot.model_validate(last)
                 if existing is None:
                     await _check_unmoved(session, context.cluster)
-                if newer is not None and (snapshot := JobSnapshot.model_validate(newer)).attempts < request.number:
-                    raise _SetBack(snapshot)
+                if newer is not None and (sends or newer.attempts < request.number):
+                    raise _SetBack(newer)
         except _SetBack as error:
             return error.opened()
         except Taken:
@@ -186,8 +190,10 @@ class Recorder:
 
 
 async def forgotten(session: Session, job: Job) -> c.Opened:
-    """What a workflow is told that does not know the newest attempt of its job."""
+    """What a workflow is told that does not know the newest attempt of its job: the job's last record, unless that does
+    not know it either."""
     newest = (await attempts.recent(session, job.id, 1))[0]
+    last = JobSnapshot.model_validate(job.snapshot) if job.snapshot else None
     return c.Opened(
         conflict=True,
         number=newest.number,
@@ -196,6 +202,7 @@ async def forgotten(session: Session, job: Job) -> c.Opened:
         ended=newest.ended_at is not None,
         revision=job.revision,
         commands=await commands.last_ended(session, job.id),
+        newer=last if last is not None and last.attempts >= newest.number else None,
     )
 
 

@@ -40,6 +40,7 @@ from temporal.delivery import (
     policies_of,
     start_job,
     start_watch,
+    tell_revision,
     was_taken,
 )
 
@@ -306,7 +307,7 @@ class _Run:
 
     async def interrupted(self) -> None:
         """Commands that are shown RUNNING, and that their workflow does not know: the one that carried them out was
-        lost, and what it wrote last came after the next one had begun from the record before."""
+        lost, and what it wrote last came after the next one had begun from the record before; or it was set back."""
         async with self._services.database.read() as session:
             age = timedelta(seconds=waits.INTERRUPTED_SECONDS)
             rows = await commands.running(session, clock.now(), age)
@@ -314,10 +315,20 @@ class _Run:
         for (command, job), snapshot in zip(rows, snapshots, strict=True):
             if snapshot is None or snapshot.job_id != job.id:
                 continue
+            if snapshot.revision < job.revision:
+                what = "its workflow was set back (reset, or Temporal was restored from a backup)"
+                await self._found("workflow", _label(job), what, "tell it", self._tell_revision(job))
+                continue
             carried_out = [request.id for request in (snapshot.command, *snapshot.queue) if request is not None]
             if command.id not in (*carried_out, *snapshot.handled):  # of these the end is being written
                 subject, what = f"{_label(job)} command {command.number}", f"nobody carries out {command.kind} any more"
                 await self._found("command", subject, what, "let it fail", self._end_lost(command))
+
+    def _tell_revision(self, job: Job) -> Mend:
+        async def mend() -> None:
+            await tell_revision(self._services, job)
+
+        return mend
 
     def _end_lost(self, command: Command) -> Mend:
         async def mend() -> str | None:

@@ -9,8 +9,8 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities import contracts as c
+from activities.checks import check_current, present
 from activities.logs import Pulse, bind, heartbeats
-from activities.missing import present
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, TriggerStatus, Unreachable
 from core.effects import EngineError
@@ -41,6 +41,7 @@ class Retaining:
         bind(job=request.job_id)
         services, result = self._services, c.Retained()
         async with heartbeats() as pulse:
+            await check_current(services, request)
             gathered = await points.gather(services, request.job_id)
             until = clock.monotonic() + waits.RETAIN_SECONDS
             if gathered.unread:

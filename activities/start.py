@@ -33,11 +33,11 @@ class Starter:
         bind(job=request.job_id, attempt=request.number, command=request.command_id)
         async with log_of(self._services.database, request.command_id) as tell, heartbeats() as pulse:
             async with asyncio.timeout(waits.OPEN_SECONDS):
-                written = await self._recorder.open(request)
+                written = await self._recorder.open(request, sends=True)
             if isinstance(written, c.Opened):
                 return c.Started(conflict=written)
             submitted = await self._submitter.send(
-                written.found, written.attempt, tell, pulse, maybe_sent=not written.is_new
+                written.found, written.attempt, tell, pulse, request.command_id, maybe_sent=not written.is_new
             )
             if submitted.state is not c.SubmitState.ACCEPTED:
                 return c.Started(submitted=submitted)

@@ -7,9 +7,9 @@ import contextlib
 from temporalio import activity
 
 from activities import contracts as c
+from activities.checks import check_current, present
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of, now_ms
-from activities.missing import present
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, Unreachable
 from core.effects import EngineError, LogSink, Rejected
@@ -114,6 +114,7 @@ class Stopper:
                     return c.Stopped(error=f"It cannot be told whether all of it ended: {why}", code="cancel_unclear")
 
     async def _find(self, request: c.AttemptIn) -> tuple[Attempt, Cluster, Engine]:
+        await check_current(self._services, request)
         async with self._services.database.read() as session:
             attempt = present(
                 await attempts.get(session, request.job_id, request.number),

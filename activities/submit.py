@@ -11,10 +11,11 @@ from typing import Any
 from temporalio import activity
 
 from activities import contracts as c
+from activities.aftermath import aftermath_of
+from activities.checks import check_current, present
 from activities.fence import has_run, spend
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of
-from activities.missing import present
 from activities.programs import ArtifactMissing, Programs
 from clusters import state_files
 from clusters.protocol import (
@@ -32,7 +33,7 @@ from core.effects import EngineError, LogSink, Rejected
 from core.jobs.observations import ENDED, EngineState
 from core.jobs.snapshot import checkpoint_directory
 from core.jobs.types import traits
-from core.specs import SqlSpec
+from core.specs import libraries_of
 from observation.growth import Growth
 from services import Services
 from settings import clock, waits
@@ -56,20 +57,30 @@ class Submitter:
         bind(job=request.job_id, attempt=request.number, command=request.command_id)
         services = self._services
         async with log_of(services.database, request.command_id) as tell, heartbeats() as pulse:
+            await check_current(services, request)
             async with services.database.read() as session:
                 context = await attempts.context(session, request.job_id, request.number)
             what = f"attempt {request.number} of job {request.job_id}"
             context = present(context, what)
             maybe_sent = request.maybe_sent or activity.info().attempt > 1
-            return await self.send(context, present(context.attempt, what), tell, pulse, maybe_sent=maybe_sent)
+            attempt = present(context.attempt, what)
+            return await self.send(context, attempt, tell, pulse, request.command_id, maybe_sent=maybe_sent)
 
     async def send(
-        self, context: attempts.Context, attempt: Attempt, tell: LogSink, pulse: Pulse, *, maybe_sent: bool
+        self,
+        context: attempts.Context,
+        attempt: Attempt,
+        tell: LogSink,
+        pulse: Pulse,
+        command_id: str | None,
+        *,
+        maybe_sent: bool,
     ) -> c.Submitted:
-        """Submit `attempt`, which is written down; `maybe_sent`: an earlier try may have sent it."""
+        """Submit `attempt`, which is written down, for a command; `maybe_sent`: an earlier try may have sent it."""
         cluster = context.cluster
         try:
             submission = await Programs(self._services).submission(context, attempt, tell)
+            submission = replace(submission, aftermath=aftermath_of(self._services, attempt, command_id))
         except ArtifactMissing as error:
             tell(error.message)
             return c.Submitted(
@@ -86,11 +97,11 @@ class Submitter:
         return await self._with_remedy(context, answer)
 
     async def _with_remedy(self, context: attempts.Context, answer: c.Submitted) -> c.Submitted:
-        """A no to SQL for a connector that is missing says which library of the project has it."""
+        """A no for a connector that is missing says which library of the project has it."""
         job = context.job
-        if answer.state is not c.SubmitState.REJECTED or not answer.error or not traits(job.type).compiles:
+        if answer.state is not c.SubmitState.REJECTED or not answer.error or traits(job.type).runs_cluster:
             return answer
-        uses = SqlSpec.model_validate(context.version.spec).libraries
+        uses = libraries_of(context.version.spec)
         what = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(waits.REMEDY_SECONDS):

@@ -13,17 +13,19 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import system
+from api import pages, system
 from api.catalogs.router import router as catalogs_router
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
 from api.defaults import router as defaults_router
 from api.deps import SqlRuntime, whole_characters
+from api.diagnostics.router import router as diagnostics_router
 from api.history.router import router as history_router
 from api.inference.router import router as inference_router
 from api.jobs.router import router as jobs_router
 from api.libraries.router import router as libraries_router
 from api.lineage.router import router as lineage_router
+from api.output.router import router as output_router
 from api.previews.router import router as previews_router
 from api.problems import Problem, install, responses
 from api.projects.router import router as projects_router
@@ -48,6 +50,8 @@ ROUTERS = (
     jobs_router,
     commands_router,
     history_router,
+    diagnostics_router,
+    output_router,
     clusters_router,
     projects_router,
     recovery_router,
@@ -95,7 +99,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
         dependencies=[Depends(caller)],
@@ -107,6 +111,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         checks = [] if router is inference_router else [Depends(whole_characters)]
         app.include_router(router, prefix=PREFIX, dependencies=checks)
     app.include_router(system.router)
+    pages.install(app)
     app.add_middleware(_Counting)
     _describe(app)
     return app
@@ -114,7 +119,8 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
 
 async def _default_project(services: Services) -> None:
     async with services.database.write() as session:
-        if await jobs.find_project(session, "default") is None:
+        row = await jobs.find_project(session, "default")
+        if row is None or row.deleted_at is not None:
             await jobs.add_project(session, "default", {}, clock.now())
 
 

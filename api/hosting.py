@@ -14,12 +14,13 @@ from core.jobs.states import CommandKind, JobState
 from core.jobs.types import traits
 from core.specs import only_scales
 from services import Services
-from store import clusters, jobs
+from store import clusters, commands, jobs
 from store.database import Session
 from store.tables import Cluster, Job
 
 ENDS = (CommandKind.KILL, CommandKind.RESTART, CommandKind.RESUBMIT)
 _UP = (JobState.RUNNING, JobState.DEPLOYED)
+_DOWN = (JobState.CREATED, JobState.DEPLOY_FAILED, JobState.KILLED, JobState.FINISHED, JobState.FAILED)
 
 
 async def check_new_job(session: Session, cluster: Cluster, *, name: str, type_: str, takes_savepoints: bool) -> None:
@@ -99,6 +100,21 @@ async def check_command(
     elif on_it:
         raise _in_use(row.name, on_it, f"{new.kind.value} would end them")
     return judged
+
+
+async def check_up(session: Session, job: Job) -> None:
+    """Raise `Conflict` when the session cluster that a job is to start on is one that Penstock has stopped, and that
+    nobody has begun to start: it would be waited for in vain."""
+    cluster = await clusters.get(session, job.cluster)
+    keeper = (await clusters.keepers(session, [cluster])).get(cluster.managed_by or "")
+    if keeper is None or JobState(keeper.state) not in _DOWN or await commands.open_of(session, keeper.id) is not None:
+        return
+    name = f"{keeper.project}:{keeper.name}"
+    raise Conflict(
+        f"{job.project}:{job.name} runs on the cluster {cluster.name}, which is not up: {name} is {keeper.state}.",
+        code="cluster_stopped",
+        remedy=f"Start that first: POST /jobs/{name}/commands, kind start.",
+    )
 
 
 async def check_slots(services: Services, cluster: Cluster, left: int) -> None:

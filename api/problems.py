@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 import structlog
@@ -13,11 +14,12 @@ from starlette.exceptions import HTTPException
 from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
+from api.words import words
 from clusters.protocol import Unreachable
 from clusters.sql import SessionGone
 from core.effects import EngineError
 from core.errors import Conflict, PenstockError
-from core.specs import JobType
+from core.specs import BUILD_TOOLS, JobType
 from store.database import DatabaseUnavailable, Taken, Written
 
 MEDIA_TYPE = "application/problem+json"
@@ -91,7 +93,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [FieldError(field=_field(e["loc"]), message=_words(e)) for e in error.errors()][:50]
+        told = {(_field(e["loc"]), words(e)): None for e in error.errors()}  # each once, in order
+        errors = [FieldError(field=field, message=message) for field, message in told][:50]
         detail = "; ".join(f"{e.field}: {e.message}" for e in errors[:3])
         return answer(422, detail, "invalid_input", field=errors[0].field if errors else None, errors=errors)
 
@@ -159,12 +162,13 @@ def _so_far(request: Request) -> str:
     return "Nothing was written; try again shortly."
 
 
+_OF_THE_LIBRARY = re.compile(r"^constrained-|[\[(]")
+"""Parts of a place that name a type, not a field."""
+
+
 def _field(location: tuple[int | str, ...]) -> str:
     parts = [str(p) for p in location if p not in ("body", "query", "path", "header")]
+    parts = [p for p in parts if not _OF_THE_LIBRARY.search(p)]
     parts = [p for p in parts if p not in get_args(JobType) or parts.index(p) > 1]
+    parts = [p for before, p in zip(["", *parts], parts, strict=False) if before != "build" or p not in BUILD_TOOLS]
     return ".".join(parts) or str(location[0])
-
-
-def _words(error: Any) -> str:
-    words: str = error["msg"].removeprefix("Value error, ")
-    return "unknown field" if error["type"] == "extra_forbidden" else words

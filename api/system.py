@@ -36,10 +36,12 @@ async def healthz() -> Health:
 
 
 @router.get(
-    "/readyz", summary="Database and Temporal answer", responses={503: {"model": Ready, "description": "Not ready"}}
+    "/readyz",
+    summary="Database and Temporal answer, and the database takes writes",
+    responses={503: {"model": Ready, "description": "Not ready"}},
 )
 async def readyz(parts: Parts, response: Response) -> Ready:
-    """Whether database and Temporal answer, each by name; 503 when one does not."""
+    """Whether the database takes writes and Temporal answers, each by name; 503 when one does not."""
     checks = {"database": await _database(parts), "temporal": await _temporal(parts)}
     ready = all(word == "ok" for word in checks.values())
     response.status_code = 200 if ready else 503

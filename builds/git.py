@@ -66,24 +66,32 @@ def check_local(source: GitSource, roots: list[Path]) -> None:
         )
 
 
-async def resolve(source: GitSource) -> str:
-    """The commit that `source.ref` names now: 40 hex digits. Raises `GitFailed`."""
+async def resolve(source: GitSource, seconds: float = waits.GIT_SECONDS) -> str:
+    """The commit that `source.ref` names now: 40 hex digits. Raises `GitFailed`, also when Git takes longer."""
     check_git_url(source.url)
     ref = check_git_ref(source.ref)
     if _SHA.match(ref):
         return ref
-    output = await asyncio.to_thread(_git, "ls-remote", "--", source.url)
+    output = await asyncio.to_thread(_git, "ls-remote", "--", source.url, seconds=seconds)
     refs = {name: commit for commit, _, name in (line.partition("\t") for line in output.splitlines())}
     for name in (ref, f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}"):
         if name in refs:
             return refs[name]
     if re.fullmatch(r"[0-9a-f]{7,39}", ref):
-        raise GitFailed(f"{source.url} has no branch or tag {ref}; give a commit with all its 40 digits.")
+        close = sorted({f"{commit} ({_short(name)})" for name, commit in refs.items() if commit.startswith(ref)})[:10]
+        raise GitFailed(
+            f"{source.url} has no branch or tag {ref}; give a commit with all its 40 digits"
+            + (f": {', '.join(close)}." if close else ".")
+        )
     known = sorted(n.rpartition("/")[2] for n in refs if n.startswith("refs/heads/"))[:10]
     raise GitFailed(
         f"{source.url} has no branch, tag or commit {ref}."
         + (f" Branches there: {', '.join(known)}." if known else " The repository is empty.")
     )
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/").removesuffix("^{}")
 
 
 async def checkout(source: GitSource, commit: str, target: Path, tell: LogSink) -> Path:
@@ -155,15 +163,22 @@ def _fetch(url: str, commit: str, target: Path) -> None:
             repo.git.checkout("--detach", "--force", commit)
         except git.GitCommandError as error:
             if any(words in str(error.stderr) for words in ("not a tree", "unable to read tree", "did not match")):
-                raise GitFailed(f"{url} has no commit {commit} on any of its branches.") from error
+                there = repo.git.for_each_ref(
+                    "--count=10",
+                    "--sort=-committerdate",
+                    "--format=%(refname:lstrip=3) (%(objectname))",
+                    "refs/remotes/origin",
+                )
+                known = f" Branches there, newest first: {', '.join(str(there).splitlines())}." if there else ""
+                raise GitFailed(f"{url} has no commit {commit} on any of its branches.{known}") from error
             raise _failed(error) from error
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str, seconds: float) -> str:
     command = git.Git()
     command.update_environment(**_ENV)
     try:
-        return str(command.execute(["git", *arguments], kill_after_timeout=waits.GIT_SECONDS))
+        return str(command.execute(["git", *arguments], kill_after_timeout=seconds))
     except git.GitCommandError as error:
         raise _failed(error) from error
 

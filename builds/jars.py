@@ -15,15 +15,15 @@ _MAIN = b"([Ljava/lang/String;)V"
 MAX_CLASS_BYTES = 1 << 20
 
 
-def choose(folder: Path, artifact: str | None) -> Path:
-    """The jar of a built module. `artifact` is a path or glob below `folder`.
+def choose(folder: Path, artifact: str | None, output: str = "target") -> Path:
+    """The jar of a built module. `artifact` is a path or glob below `folder`; `output` is where the tool puts jars.
 
     Without it: the only jar; else the only one that carries its dependencies (shaded or assembled).
     Raises `Rejected` with the candidates when that leaves none or several.
     """
     candidates = sorted(
         p
-        for target in {folder / "target", *folder.glob("**/target")}
+        for target in {folder / output, *folder.glob(f"**/{output}")}
         for p in target.glob("*.jar")
         if not p.name.startswith("original-") and not _SIDE.search(p.name)
     )
@@ -37,9 +37,9 @@ def choose(folder: Path, artifact: str | None) -> Path:
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
+        pom = " Is the packaging `pom`?" if output == "target" else ""
         raise Rejected(
-            f"The build made no jar in {folder.name}/target. Is the packaging `pom`? "
-            "Set git.subdirectory to the module to run."
+            f"The build made no jar in {folder.name}/{output}.{pom} Set git.subdirectory to the module to run."
         )
     shaded = _shaded(candidates)
     if len(shaded) == 1 and not artifact:

@@ -6,8 +6,9 @@ import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import escape
 
-from builds import jars, maven_log
+from builds import jars, java, maven_log
 from core.effects import LogSink, Rejected
 from core.specs import MavenBuild
 from processes.child import ProcessFailed, run, scrubbed
@@ -16,6 +17,7 @@ _DEPENDENCY = re.compile(r"<dependency>(.*?)</dependency>", re.DOTALL)
 _ARTIFACT = re.compile(r"<artifactId>\s*([^<\s]+)\s*</artifactId>")
 _INNER = re.compile(r"<(parent|dependencies|dependencyManagement|build|profiles|reporting)>.*?</\1>", re.DOTALL)
 _PROFILE_ID = re.compile(r"<profile>\s*(?:<!--.*?-->\s*)*<id>\s*([^<\s]+)\s*</id>", re.DOTALL)
+ONLY_NEEDED = "penstock-only-needed.xml"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
@@ -34,33 +36,39 @@ async def build(root: Path, folder: Path, how: MavenBuild, settings: MavenSettin
     """Run `mvn package` for `folder`, a module of the checkout `root`; returns the jar to run.
 
     A module with a parent in the same checkout is built from that parent, with the modules it needs. When Maven cannot
-    read one of the others, and the module needs none of them, it is built alone. Raises `Rejected` with the lines of
+    read one of the others, it is built with those alone that it needs. Raises `Rejected` with the lines of
     the log that say why, the cause first; also for a profile that exists nowhere, which Maven would pass over.
     """
     if not (folder / "pom.xml").exists():
         poms = sorted(str(p.parent.relative_to(root)) for p in root.rglob("pom.xml"))[:20]
         where = folder.relative_to(root)
-        raise Rejected(
-            f"There is no pom.xml in {'the repository' if str(where) == '.' else where}. "
-            + (f"Set git.subdirectory to one of: {', '.join(poms)}." if poms else "It is not a Maven project.")
-        )
+        of_gradle = sorted({str(p.parent.relative_to(root)) for p in root.rglob("build.gradle*")})[:20]
+        said = f"There is no pom.xml in {'the repository' if str(where) == '.' else where}. "
+        said += f"Set git.subdirectory to one of: {', '.join([*poms, *of_gradle])}." if poms or of_gradle else ""
+        raise Rejected(said if poms or of_gradle else f"{said}It is no project of Maven or Gradle.")
     root, folder = root.resolve(), folder.resolve()
     reactor = _reactor_root(root, folder)
     try:
         lines = await _package(reactor, folder, how, settings, tell)
     except ProcessFailed as error:
         if reactor == folder or not maven_log.unreadable_projects(error.lines):
-            raise _failed(error, root) from error
+            raise await _failed(error, root, settings) from error
         needed = await asyncio.to_thread(_siblings_needed, reactor, folder)
-        if needed:
-            raise _failed(
-                error, root, f"The module needs others of the repository: {', '.join(needed[:10])}."
-            ) from error
-        tell("Maven cannot read all modules of the repository; this one needs none of them and is built alone")
+        names = ", ".join(str(module.relative_to(reactor)) for module in needed)
+        tell(
+            "Maven cannot read all modules of the repository; this one "
+            + (
+                f"is built with those alone that it needs: {names}"
+                if needed
+                else "needs none of them and is built alone"
+            )
+        )
+        pom = _pom_of(reactor, [folder, *needed]) if needed else None
         try:
-            lines = await _package(folder, folder, how, settings, tell)
+            lines = await _package(reactor if needed else folder, folder, how, settings, tell, pom)
         except ProcessFailed as alone:
-            raise _failed(alone, root, "(Built alone, for Maven cannot read all modules.)") from alone
+            without = f"(Built {f'with {names} ' if needed else ''}alone, for Maven cannot read all modules.)"
+            raise await _failed(alone, root, settings, without) from alone
     if unknown := maven_log.unknown_profiles(lines):
         known = await asyncio.to_thread(_profiles, reactor, folder)
         raise Rejected(
@@ -70,11 +78,26 @@ async def build(root: Path, folder: Path, how: MavenBuild, settings: MavenSettin
     return jars.choose(folder, how.artifact)
 
 
-async def _package(reactor: Path, folder: Path, how: MavenBuild, settings: MavenSettings, tell: LogSink) -> list[str]:
-    """The last lines of the log. Raises `ProcessFailed`."""
+def _pom_of(reactor: Path, modules: list[Path]) -> Path:
+    """A pom that has these modules, in the checkout, so that Maven resolves one from the other."""
+    listed = "".join(f"<module>{escape(str(module.relative_to(reactor)))}</module>" for module in modules)
+    pom = reactor / ONLY_NEEDED
+    pom.unlink(missing_ok=True)  # the repository may have a link there, which leads out of it
+    pom.write_text(
+        "<project><modelVersion>4.0.0</modelVersion><groupId>penstock</groupId><artifactId>only-needed</artifactId>"
+        f"<version>1</version><packaging>pom</packaging><modules>{listed}</modules></project>"
+    )
+    return pom
+
+
+async def _package(
+    reactor: Path, folder: Path, how: MavenBuild, settings: MavenSettings, tell: LogSink, pom: Path | None = None
+) -> list[str]:
+    """The last lines of the log. `pom` is the one that has the modules, by default the reactor's own. Raises
+    `ProcessFailed`."""
     command = ["mvn", "-B", "-ntp", "-Dstyle.color=never", "-DskipTests"]
     if reactor != folder:
-        command += ["-f", str(reactor / "pom.xml"), "-pl", str(folder.relative_to(reactor)), "-am"]
+        command += ["-f", str(pom or reactor / "pom.xml"), "-pl", str(folder.relative_to(reactor)), "-am"]
     command += _where(settings)
     if how.profiles:
         command.append("-P" + ",".join(how.profiles))
@@ -84,23 +107,26 @@ async def _package(reactor: Path, folder: Path, how: MavenBuild, settings: Maven
     return await _run(command, reactor, settings, tell)
 
 
-def _failed(error: ProcessFailed, root: Path, more: str = "") -> Rejected:
-    if error.stopped:
-        return Rejected(f"The Maven build failed: {error.message}.\n" + "\n".join(error.lines[-10:]))
+async def _failed(error: ProcessFailed, root: Path, settings: MavenSettings, more: str = "") -> Rejected:
     why = maven_log.reason(error.lines, root) or error.message
-    return Rejected(f"The Maven build failed: {why}" + (f"\n{more}" if more else ""))
+    return await java.failed("Maven", error, why, settings.build_env, more)
 
 
-def _siblings_needed(reactor: Path, folder: Path) -> list[str]:
-    """Artifacts of other modules in the same checkout that the module or a pom above it names as a dependency. Names
-    alone are compared: one too many only means that the module is not built alone."""
-    own = _poms_above(reactor, folder)
-    texts = {pom: _text(pom) for pom in reactor.rglob("pom.xml")}
-    siblings = {name for pom, text in texts.items() if pom not in own and (name := _artifact(text))}
-    named = {
-        name for pom in own for part in _DEPENDENCY.findall(texts.get(pom, "")) for name in _ARTIFACT.findall(part)
-    }
-    return sorted(siblings & named)
+def _siblings_needed(reactor: Path, folder: Path) -> list[Path]:
+    """Other modules in the same checkout that the module, a pom above it, or one of these modules in turn names as a
+    dependency. Names of artifacts alone are compared: one too many is built, too."""
+    texts = {pom: _text(pom) for pom in sorted(reactor.rglob("pom.xml"))}
+    modules = {name: pom.parent for pom, text in texts.items() if (name := _artifact(text))}
+    needed: dict[Path, None] = {}
+    looking = [folder]
+    while looking:
+        for pom in _poms_above(reactor, looking.pop()):
+            named = {name for part in _DEPENDENCY.findall(texts.get(pom, "")) for name in _ARTIFACT.findall(part)}
+            new = [modules[name] for name in sorted(named & modules.keys()) if modules[name] not in needed]
+            new = [module for module in new if module != folder and module / "pom.xml" != pom]
+            needed |= dict.fromkeys(new)
+            looking += new
+    return list(needed)
 
 
 def _artifact(pom: str) -> str | None:

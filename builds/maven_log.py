@@ -19,6 +19,10 @@ _NOT_A_CAUSE = (
     "Some problems were encountered",
     "-> [Help",
 )
+_RESOLUTION = re.compile(
+    r"Failed to execute goal on project (\S+): Could not resolve dependencies for project \S+: "
+    r"(?:(?:The following artifacts|Failed to collect dependencies) .*?: (?=Could not |\S+ was not found))?(.*)"
+)
 _HEADINGS = ("The build could not read", "The project ", "COMPILATION ERROR")
 """They stand above the line with the cause."""
 
@@ -38,6 +42,8 @@ def reason(lines: Sequence[str], root: Path) -> str:
         return "\n".join([line for line in lines if line.strip()][-10:])
     cause = next((line for line in kept if not line.startswith(_HEADINGS)), kept[0])
     kept.remove(cause)
+    if match := _RESOLUTION.match(cause):
+        cause = f"{match[2]} (a dependency of {match[1]})"
     return "\n".join([cause, *kept][:MAX_REASON_LINES])
 
 

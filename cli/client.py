@@ -39,6 +39,14 @@ def base_url() -> str:
     return given if given.endswith(PREFIX) else given + PREFIX
 
 
+class Refusal(typer.Exit):
+    """The API's no, already printed; `problem` is the code of it."""
+
+    def __init__(self, code: int, problem: str):
+        super().__init__(code)
+        self.problem = problem
+
+
 class Api:
     def __init__(self) -> None:
         self._http = httpx.Client(base_url=base_url(), timeout=60, trust_env=False)
@@ -114,13 +122,13 @@ def refused(response: httpx.Response) -> typer.Exit:
         detail = problem["detail"]
     except (ValueError, TypeError, KeyError):
         return stranger(response)
-    err.print(as_commands(str(detail)), style="red", markup=False, highlight=False)
-    for item in (problem.get("errors") or [])[:20]:
-        err.print(f"  {item['field']}: {as_commands(item['message'])}", markup=False, highlight=False)
+    fields = [f"{item['field']}: {as_commands(item['message'])}" for item in problem.get("errors") or []]
+    for line in fields[:20] or [as_commands(str(detail))]:  # what is wrong with fields is all that `detail` has
+        err.print(line, style="red", markup=False, highlight=False)
     if remedy := problem.get("remedy"):
         err.print(as_commands(remedy), markup=False, highlight=False)
     codes = {404: NOT_FOUND, 409: CONFLICT, 422: USAGE, 503: UNREACHABLE}
-    return typer.Exit(codes.get(response.status_code, FAILED))
+    return Refusal(codes.get(response.status_code, FAILED), str(problem.get("code")))
 
 
 def _quick(path: str, **params: Any) -> list[dict[str, Any]]:

@@ -26,7 +26,12 @@ from cli.specs import pairs, parse, wrong
 
 app = typer.Typer(no_args_is_help=True, help="Clusters that jobs run on.")
 
-Managed = Annotated[str, typer.Argument(help="Name of a session cluster that Penstock runs; project:name or name")]
+Managed = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a session cluster that Penstock runs; project:name or name", autocompletion=complete_clusters
+    ),
+]
 
 
 Name = Annotated[str, typer.Argument(help="Name of the cluster", autocompletion=complete_clusters)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import FAILED, Api, complete_jobs, err, out
+from cli.client import FAILED, Api, Refusal, complete_jobs, err, out
 from cli.output import Json, plain, show_json, styled
 from cli.wording import as_commands
 
@@ -31,17 +31,53 @@ def newest(api: Api, job: str) -> int:
     return int(api.call("GET", f"/jobs/{ref(job)}")["latest_version"])
 
 
+def is_asked() -> bool:
+    """Whether somebody sits there who can be asked."""
+    return sys.stdin.isatty() and out.is_terminal
+
+
 def sure(question: str, yes: bool) -> None:
     """Ask on a terminal; ends the program unless the answer is yes. A script is not asked."""
-    if not yes and sys.stdin.isatty() and out.is_terminal and not typer.confirm(question):
+    if not yes and is_asked() and not typer.confirm(question):
         err.print("Nothing was done.")
         raise typer.Exit(FAILED)
 
 
 def send(api: Api, job: str, body: dict[str, Any], *, wait: bool, as_json: bool, key: str | None = None) -> None:
-    """Send a command; with `wait` show its log as it grows, and end with code 1 when it fails."""
-    headers = {"Idempotency-Key": key} if key else {}
-    follow(api, job, api.call("POST", f"/jobs/{job}/commands", json=body, headers=headers), wait=wait, as_json=as_json)
+    """Send a command; with `wait` show its log as it grows, and end with code 1 when it fails. When the job's cluster
+    is one that Penstock has stopped, a person is asked whether to start that first."""
+    path, headers = f"/jobs/{job}/commands", {"Idempotency-Key": key} if key else {}
+    try:
+        command = api.call("POST", path, json=body, headers=headers)
+    except Refusal as refusal:
+        if refusal.problem != "cluster_stopped" or not is_asked():
+            raise
+        if not typer.confirm("Start the cluster now, and this when it is up?", default=True):
+            raise
+        start_cluster_of(api, job)
+        command = api.call("POST", path, json=body, headers=headers)
+    follow(api, job, command, wait=wait, as_json=as_json)
+
+
+def start_cluster_of(api: Api, job: str) -> None:
+    """Start the session cluster that a job is on, where Penstock runs it and it is not up; ends when it is up."""
+    cluster = api.call("GET", f"/clusters/{api.call('GET', f'/jobs/{job}')['cluster']}")
+    keeper = cluster["managed_by"]
+    if keeper is None or keeper["state"] in ("RUNNING", "DEPLOYED"):
+        return
+    err.print(f"Starting {keeper['job']}, on which {job} runs.", markup=False, highlight=False)
+    command = api.call("POST", f"/jobs/{keeper['job']}/commands", json={"kind": "start"})
+    path = f"/jobs/{keeper['job']}/commands/{command['number']}"
+    try:
+        for _ in api.events(f"{path}/log/stream"):
+            pass
+    except KeyboardInterrupt:
+        err.print(f"\n{keeper['job']} goes on starting; {job} was not started.", markup=False, highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
+    command = api.call("GET", path)
+    if command["state"] != "SUCCEEDED":
+        err.print(as_commands(command["error"] or f"It is {command['state']}."), style="red", markup=False)
+        raise typer.Exit(FAILED)
 
 
 def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: bool) -> None:
@@ -113,6 +149,9 @@ Rollback = Annotated[
     typer.Option(help="With resubmit: go back by itself unless it is healthy within so many seconds"),
 ]
 VersionOption = Annotated[int | None, typer.Option("--version", help="Version to run")]
+WithCluster = Annotated[
+    bool, typer.Option("--with-cluster", help="Start its session cluster first, if Penstock has stopped that")
+]
 
 
 def _given(body: dict[str, Any]) -> dict[str, Any]:
@@ -131,9 +170,13 @@ def _starter(kind: str, help_: str) -> None:
         rollback_within: Rollback = None,
         reason: Why = None,
         key: Key = None,
+        with_cluster: WithCluster = False,
         wait: Wait = False,
         as_json: Json = False,
     ) -> None:
+        api = Api()
+        if with_cluster:
+            start_cluster_of(api, ref(job))
         body = {
             "kind": kind,
             "version": version,
@@ -142,7 +185,7 @@ def _starter(kind: str, help_: str) -> None:
             "rollback_within": rollback_within,
             "force": force or None,
         }
-        send(Api(), ref(job), _given(body), wait=wait, as_json=as_json, key=key)
+        send(api, ref(job), _given(body), wait=wait, as_json=as_json, key=key)
 
 
 def _plain(kind: str, help_: str) -> None:

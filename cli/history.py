@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
-from cli.client import Api, out
+from cli.client import Api, err, out
 from cli.commands import Job, ref
-from cli.output import Column, Columns, Format, Item, Json, Output, field, plain, short, show_json, show_list, styled
+from cli.output import (
+    Column,
+    Columns,
+    Format,
+    Item,
+    Json,
+    Output,
+    field,
+    plain,
+    short,
+    show_json,
+    show_list,
+    size,
+    styled,
+)
+from cli.specs import wrong
+from cli.wording import as_commands
 
 app = typer.Typer()
 
@@ -99,17 +116,34 @@ _lister(
     "id",
     [Column("AT", _when("at")), Column("KIND", field("kind")), Column("WHAT", _line("message"))],
 )
-_lister(
-    "versions",
-    "Versions of a job, with the commit that each ran with last.",
-    "number",
-    [
+
+
+@app.command()
+def versions(
+    job: Job,
+    branches: Annotated[bool, typer.Option("--branches", help="Look where the branches are by now")] = False,
+    output: Output = Format.TABLE,
+    chosen: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """Versions of a job, with the commit that each ran with last."""
+    items = Api().call("GET", f"/jobs/{ref(job)}/versions", params={"branches": "true"} if branches else None)["items"]
+    columns = [
         Column("NUMBER", field("number")),
         Column("CREATED", _when("created_at")),
         Column("COMMIT", _commit),
+        *([Column("BRANCH", _branch)] if branches else []),
         Column("NOTE", _line("note")),
-    ],
-)
+    ]
+    name = field("number")
+    show_list(items, columns, output=output, as_json=as_json, name=name, chosen=chosen, empty="Nothing yet.")
+
+
+def _branch(item: Item) -> str:
+    """Where the branch of a version is, seen from the commit that ran."""
+    if item["ref_commit"] is None:
+        return plain(str(item["ref_error"] or ""))
+    return "the same" if item["ref_commit"] == item["commit"] else f"moved to {item['ref_commit'][:7]}"
 
 
 @app.command()
@@ -126,6 +160,99 @@ def config(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> No
         show_json(shown)  # with what is beside the items
         return
     show_list(shown["items"], columns, output=output, name=lambda item: str(item["key"]), empty="Nothing is set.")
+
+
+Attempt = Annotated[int | None, typer.Option("--attempt", min=1, help="Number of an attempt; the last by default")]
+EXCEPTIONS = [
+    Column("AT", _when("at")),
+    Column("TASK", field("task")),
+    Column("WHERE", field("place")),
+    Column("TASK MANAGER", field("taskmanager"), wide=True),
+    Column("MESSAGE", _line("message", 400)),
+]
+LOGS = [
+    Column("PART", field("part")),
+    Column("FILE", field("file")),
+    Column("SIZE", lambda item: size(item["size"])),
+    Column("CHANGED", _when("changed_at")),
+    Column("WHAT", field("what")),
+]
+
+
+def _note(answer: Item) -> None:
+    if answer["note"]:
+        err.print(as_commands(answer["note"]), style="yellow", markup=False, highlight=False)
+
+
+@app.command()
+def exceptions(
+    job: Job,
+    attempt: Attempt = None,
+    stack: Annotated[bool, typer.Option("--stack", help="Whole stacks, one after the other")] = False,
+    output: Output = Format.TABLE,
+    chosen: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """What failed, when and in which task, as Flink tells it; the newest first."""
+    answer = Api().call("GET", f"/jobs/{ref(job)}/exceptions", params={"attempt": attempt} if attempt else {})
+    if not as_json:
+        _note(answer)
+    if stack and not as_json:
+        for item in answer["items"]:
+            out.print(f"{_when('at')(item)}  {item['task'] or 'the whole job'}", style="bold", markup=False)
+            out.print(item["stack"], markup=False, highlight=False, soft_wrap=True)
+        return
+    show_list(
+        answer["items"],
+        EXCEPTIONS,
+        output=output,
+        as_json=as_json,
+        name=lambda item: str(item["at"]),
+        chosen=chosen,
+        empty="No exceptions.",
+    )
+
+
+@app.command()
+def logs(
+    job: Job,
+    part: Annotated[str | None, typer.Argument(help="As the list has it, for example jobmanager")] = None,
+    file: Annotated[str | None, typer.Argument(help="The one that was written to last, by default")] = None,
+    attempt: Attempt = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=10_000, help="How many, from the end")] = 500,
+    output: Output = Format.TABLE,
+    chosen: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """List the logs of a job's commands and of its cluster; with PART print the end of one."""
+    api, params = Api(), {"attempt": attempt} if attempt else {}
+    path = f"/jobs/{ref(job)}/logs"
+    if part is None or file is None:
+        answer = api.call("GET", path, params=params)
+        if part is None:
+            if not as_json:
+                _note(answer)
+            show_list(
+                answer["items"],
+                LOGS,
+                output=output,
+                as_json=as_json,
+                name=lambda item: f"{item['part']} {item['file']}",
+                chosen=chosen,
+                empty="No logs yet.",
+            )
+            return
+        of_part = [item for item in answer["items"] if item["part"] == part]
+        if not of_part:
+            _note(answer)
+            parts = ", ".join(sorted({item["part"] for item in answer["items"]}))
+            raise wrong(f"There is no log of {part}; there are {f'those of {parts}' if parts else 'none yet'}.")
+        file = max(of_part, key=lambda item: item["changed_at"] or "")["file"]
+    text = api.call("GET", f"{path}/{quote(part)}/{quote(file)}", params={**params, "lines": lines})
+    if as_json:
+        show_json({"part": part, "file": file, "text": text})
+    else:
+        out.print(text, markup=False, highlight=False, soft_wrap=True, end="")
 
 
 @app.command()

@@ -15,7 +15,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from cli import commands, history, specs
+from cli import commands, history, job_output, specs
 from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
 from cli.commands import Job, Wait, Yes, newest, ref, send, show_verdict, sure
 from cli.output import (
@@ -41,6 +41,7 @@ from core.jobs.types import traits
 app = typer.Typer(no_args_is_help=True, help="Jobs: create, look at, send commands to.")
 app.add_typer(commands.app)
 app.add_typer(history.app)
+app.add_typer(job_output.app)
 
 ClusterOption = Annotated[str, typer.Option(help="Cluster to run on", autocompletion=complete_clusters)]
 ConfigOption = Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value; may be repeated")]
@@ -179,7 +180,9 @@ def as_command(job: str, action: dict[str, Any]) -> str:
 def create(
     job: Annotated[str, typer.Argument(help="project:name, or name in the project `default`")],
     spec: specs.OptionalFile = None,
-    git: Annotated[str | None, typer.Option(help="Repository with a Maven project or a Python program")] = None,
+    git: Annotated[
+        str | None, typer.Option(help="Repository with a Maven or Gradle project, or a Python program")
+    ] = None,
     git_ref: Annotated[str | None, typer.Option("--ref", help="With --git: branch, tag or commit")] = None,
     subdirectory: Annotated[str | None, typer.Option(help="With --git: folder of the module or program")] = None,
     entry_class: Annotated[str | None, typer.Option("--class", help="With --git: main class of the jar")] = None,
@@ -264,6 +267,27 @@ def copy(
         )
     body = {"project": project, "name": name, "cluster": cluster or source["cluster"], "spec": spec, **same}
     _create(body, start=start, wait=wait, as_json=as_json)
+
+
+@app.command()
+def rename(
+    job: Job, name: Annotated[str, typer.Argument(help="project:name, or name in the project `default`")]
+) -> None:
+    """Say how to go on under another name: a name is for good, since workflow, timeline and Flink job have it."""
+    api = Api()
+    shown = api.call("GET", f"/jobs/{ref(job)}")
+    old, new = job_name(shown), ref(name)
+    runs = "pause" in shown["allowed_commands"]
+    has_state = shown["current_attempt"] is not None and traits(shown["type"]).keeps_state
+    steps = [f"penstock jobs pause {old} --wait"] if runs and has_state else []
+    steps.append(f"penstock jobs copy {old} {new}")
+    if has_state:
+        steps.append(f"penstock jobs restore-points {old}                # the first one is the newest")
+        steps.append(f"penstock jobs start {new} --restore PATH --accept-unknown-state --wait")
+    steps.append(f"penstock jobs delete {old}                        # its savepoints stay")
+    out.print(f"Nothing was changed: a job keeps its name. To go on as {new}, type:", markup=False, highlight=False)
+    for step in steps:
+        out.print(f"  {step}", markup=False, highlight=False)
 
 
 @app.command()
@@ -353,6 +377,7 @@ def set_(
         list[str] | None,
         typer.Option("--unset", help="label.KEY, config.KEY, restart-policy.FIELD or savepoint-policy.FIELD"),
     ] = None,
+    reason: commands.Why = None,
     as_json: Json = False,
 ) -> None:
     """Change labels, configuration and policies of a job; what is not named stays as it is."""
@@ -387,7 +412,7 @@ def set_(
         name: {key: value for key, value in {**now[name], **given[name]}.items() if key not in gone.get(name, set())}
         for name in changed
     }
-    shown = api.call("PATCH", f"/jobs/{ref(job)}", json=body)
+    shown = api.call("PATCH", f"/jobs/{ref(job)}", json={**body, "reason": reason} if reason else body)
     show_json(shown) if as_json else out.print("Set.")
 
 

@@ -17,8 +17,8 @@ from rich.table import Table
 
 from cli.client import Api, out
 from cli.jobs import show_jobs
-from cli.output import styled
-from clusters.registry import runs_here, stop_here
+from cli.output import size, styled
+from clusters.registry import kept_here, runs_here, stop_here
 from core.errors import PenstockError
 from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings, waits
@@ -157,19 +157,23 @@ def status() -> None:
     """What of the local stack is up. Exit code 1 when something is not."""
     local = stack()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("PART", "STATE", "PID", "MEMORY"):
+    for column in ("PART", "STATE", "PID", "MEMORY", "LOGS"):
         table.add_column(column)
     ok = True
     for name in ORDER:
         if name == "temporal" and not local.own_temporal:
-            table.add_row(name, f"yours, at {local.temporal_address}", "", "")
+            table.add_row(name, f"yours, at {local.temporal_address}", "", "", "")
             continue
         process = local.processes.find(name)
         ok = ok and process is not None
         memory = f"{process.memory_info().rss / 1e6:.0f} MB" if process else ""
+        logs = size(local.processes.size_of_logs(name))
         table.add_row(
-            name, styled("RUNNING") if process else "[red]down[/red]", str(process.pid) if process else "", memory
+            name, styled("RUNNING") if process else "[red]down[/red]", str(process.pid) if process else "", memory, logs
         )
+    for kept in kept_here(local.settings):
+        state = styled("RUNNING") if kept.runs else "ended"
+        table.add_row(f"{kept.name}, {kept.folder.name[:8]}", state, "", "", size(kept.log_bytes))
     out.print(table)
     if ok:
         addresses(local)

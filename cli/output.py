@@ -155,6 +155,16 @@ def ago(moment: str | None) -> str:
     return f"{max(0, seconds)}s ago"
 
 
+def size(count: int | None) -> str:
+    """Bytes in their largest unit; empty for None."""
+    if count is None:
+        return ""
+    for unit, word in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {word}"
+    return f"{count} B"
+
+
 STYLES = {
     "RUNNING": "green",
     "SUCCEEDED": "green",

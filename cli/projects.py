@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import Api, complete_projects, out
+from cli.commands import Yes, sure
 from cli.output import Column, Format, Item, Json, Output, ago, field, plain, show_item, show_list
 from cli.specs import pairs, wrong
 
@@ -25,6 +26,7 @@ def _configuration(project: Item) -> str:
 COLUMNS = [
     Column("NAME", field("name")),
     Column("CREATED", lambda p: ago(p["created_at"])),
+    Column("ARCHIVED", lambda p: ago(p["archived_at"])),
     Column("CONFIGURATION", _configuration),
 ]
 
@@ -49,6 +51,7 @@ def show(name: Name, output: Output = Format.TABLE, as_json: Json = False) -> No
         return {
             "project": plain(project["name"]),
             "created": ago(project["created_at"]),
+            "archived": ago(project["archived_at"]),
             "jobs": f"{len(jobs)}" + (f" ({counted})" if jobs else ""),
             "tables": str(len(api.call("GET", f"/projects/{name}/resources")["items"])),
             "libraries": str(len(api.call("GET", f"/projects/{name}/libraries")["items"])),
@@ -90,6 +93,28 @@ def set_(
     merged = {key: value for key, value in {**now, **pairs(config)}.items() if key not in (unset or [])}
     api.call("PATCH", f"/projects/{name}", json={"config": merged})
     out.print("Set.")
+
+
+@app.command()
+def archive(name: Name) -> None:
+    """Put a project of which nothing runs away: it takes no new jobs, and none of its jobs starts."""
+    Api().call("PATCH", f"/projects/{name}", json={"archived": True})
+    out.print(f"Archived. Take it back with: penstock projects unarchive {name}", markup=False, highlight=False)
+
+
+@app.command()
+def unarchive(name: Name) -> None:
+    """Take a project back that was archived."""
+    Api().call("PATCH", f"/projects/{name}", json={"archived": False})
+    out.print("Taken back.")
+
+
+@app.command()
+def delete(name: Name, yes: Yes = False) -> None:
+    """Delete a project that is empty."""
+    sure(f"Delete the project {name}?", yes)
+    Api().call("DELETE", f"/projects/{name}")
+    out.print("Deleted.")
 
 
 def settings(output: Output = Format.TABLE, as_json: Json = False) -> None:

@@ -234,7 +234,8 @@ def add_library(
     subdirectory: Annotated[str | None, typer.Option(help="With --git")] = None,
     python_file: Annotated[str | None, typer.Option(help="With --git: the Python file")] = None,
     build_property: Annotated[
-        list[str] | None, typer.Option("--property", help="With --git: Maven's -Dkey=value; may be repeated")
+        list[str] | None,
+        typer.Option("--property", help="With --git: Maven's -Dkey=value (Gradle's -P); may be repeated"),
     ] = None,
     profile: Annotated[list[str] | None, typer.Option(help="With --git: a Maven profile; may be repeated")] = None,
     function: Annotated[list[str] | None, typer.Option(help="name=class; may be repeated")] = None,

@@ -67,11 +67,11 @@ def read_spec(path: str) -> Any:
 
 
 def _as_texts(spec: Any) -> Any:
-    """What is text by its nature may be written without quotes: values of configuration, properties and variables,
-    arguments."""
+    """What is text by its nature may be written without quotes: values of configuration, properties, variables
+    (also of the environment), arguments."""
     if not isinstance(spec, dict):
         return spec
-    texts = {key: _texts(spec[key]) for key in ("config", "args", "variables") if key in spec}
+    texts = {key: _texts(spec[key]) for key in ("config", "args", "variables", "env", "java_properties") if key in spec}
     if isinstance(spec.get("build"), dict) and "properties" in spec["build"]:
         texts["build"] = {**spec["build"], "properties": _texts(spec["build"]["properties"])}
     return {**spec, **texts}

@@ -7,15 +7,19 @@ import re
 _JOB = r"(?P<job>\{id\}|[\w.{}-]+(?::[\w.{}-]+)?)"
 _COMMANDS: list[tuple[str, str]] = [
     (rf"POST /jobs/{_JOB}/versions", "penstock jobs add-version {job}"),
+    (rf"POST /jobs/{_JOB}/commands, kind (?P<kind>\w+)", "penstock jobs {kind} {job}"),
     (rf"POST /jobs/{_JOB}/commands", "penstock jobs start {job}"),
     (rf"GET /jobs/{_JOB}/commands/(?P<number>\d+)", "penstock jobs log {job} {number}"),
     (rf"GET /jobs/{_JOB}/commands", "penstock jobs commands {job}"),
+    (rf"GET /jobs/{_JOB}/logs", "penstock jobs logs {job}"),
     (rf"GET /jobs/{_JOB}/restore-points", "penstock jobs restore-points {job}"),
     (
         rf"GET /jobs/{_JOB}/versions/(?P<number>\{{number\}}|\d+)/verdict",
         "penstock jobs verdict {job} --version {number}",
     ),
     (rf"GET /jobs/{_JOB}", "penstock jobs show {job}"),
+    (r"PATCH /projects/(?P<name>[\w.-]+) with \{\"archived\": false\}", "penstock projects unarchive {name}"),
+    (r"PATCH /projects/(?P<name>[\w.-]+)", "penstock projects set {name}"),
     (r"PATCH /clusters/(?P<name>[\w.-]+)", "penstock clusters set {name}"),
     (r"POST /clusters, kind \w+", "penstock up"),
     (r"POST /clusters", "penstock clusters add"),
@@ -31,6 +35,11 @@ _FIELDS = {
     "`restore.point`": "--restore POINT",
     "restore.point": "--restore",
     "`restore`": "--restore",
+    "restore.accept_unknown_state": "--accept-unknown-state",
+    "`accept_unknown_state`": "--accept-unknown-state",
+    "restore.allow_non_restored_state": "--allow-non-restored-state",
+    "`allow_non_restored_state`": "--allow-non-restored-state",
+    "with restore none": "with --restore none",
 }
 REQUEST = re.compile(r"\b(?:GET|POST|PUT|PATCH|DELETE) /[^\s,;)`\"']+")
 

@@ -6,8 +6,9 @@ Each kind is a folder here with a `kind.py` in it, whose `KIND` stands in `clust
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -68,12 +69,25 @@ class Address(BaseModel):
 
 
 @dataclass(frozen=True)
+class KeptHere:
+    """Of an attempt, what is kept on this machine: `folder` is named by its id, `log_bytes` are those of its logs."""
+
+    name: str
+    folder: Path
+    runs: bool
+    log_bytes: int
+
+
+@dataclass(frozen=True)
 class ThisMachine:
-    """What a kind keeps running on the machine that this process is on: whether there is any of it, and how it is
-    stopped (not for good: restart policies answer it), which returns how much there was."""
+    """What a kind keeps running on the machine that this process is on: whether there is any of it, how it is
+    stopped (not for good: restart policies answer it), which returns how much there was, and what there is of each
+    attempt. `forget` deletes what is left of ended attempts that nobody asks for any more, by their handles."""
 
     runs: Callable[[Settings], bool]
     stop: Callable[[Settings], int]
+    kept: Callable[[Settings], list[KeptHere]]
+    forget: Callable[[Settings, Collection[str]], None]
 
 
 class Closable(Protocol):

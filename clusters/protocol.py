@@ -11,6 +11,7 @@ above this file knows neither REST paths nor YARN applications.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 from clusters.sql import SqlGateway
 from core.effects import EngineError, LogSink
 from core.jobs.observations import EngineState, Trouble
+from core.jobs.output import LastLines
 from core.jobs.restore import RestoreKind
 from core.sql.script import Script
 
@@ -95,23 +97,32 @@ class SqlProgram:
 
 @dataclass(frozen=True)
 class JarProgram:
-    """`sha256` names the content of `path`."""
+    """`sha256` names the content of `path`; `secrets` are values in `args` that no message may show."""
 
     path: Path
     sha256: str
     entry_class: str | None
     args: list[str]
+    secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class PythonProgram:
-    """`root` is the checked-out program, `python` the interpreter with its requirements."""
+    """`root` is the checked-out program, `python` the interpreter with its requirements. `files` are texts that lie
+    beside it, by their path below `root`; `env` and `java_properties` are those of its client; `jar` brings the classes
+    of its libraries, `modules` are further Python files. `secrets` are values that no message may show."""
 
     root: Path
     entry_file: str | None
     module: str | None
     args: list[str]
     python: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    java_properties: Mapping[str, str] = field(default_factory=dict)
+    jar: Path | None = None
+    modules: Sequence[Path] = ()
+    secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -133,8 +144,18 @@ Program = SqlProgram | JarProgram | PythonProgram | ClusterProgram
 
 
 @dataclass(frozen=True)
+class Aftermath:
+    """Where is told what a program says and does once its job runs: `log` opens the log of its command once more,
+    `alert` writes a line on its job's timeline."""
+
+    log: Callable[[], AbstractAsyncContextManager[LogSink]]
+    alert: Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
 class Submission:
-    """`maybe_sent`: an earlier send of it may have arrived, or may yet."""
+    """`maybe_sent`: an earlier send of it may have arrived, or may yet. Without `aftermath` a program ends when it is
+    submitted."""
 
     ref: Ref
     name: str
@@ -144,6 +165,16 @@ class Submission:
     restore_path: str | None
     allow_non_restored_state: bool
     maybe_sent: bool = False
+    aftermath: Aftermath | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A part of an attempt that died, and was not stopped: its name, when that was seen, and its last words."""
+
+    part: str
+    at: datetime
+    why: str
 
 
 @dataclass(frozen=True)
@@ -159,6 +190,8 @@ class JobSeen:
     """Changes with every change of the job or one of its tasks; 0 when the engine does not tell."""
     is_being_set_up: bool = False
     """Tasks of it are being set up, or are about to be."""
+    losses: tuple[Loss, ...] = ()
+    """The last parts of it that died while it went on, where it is a cluster itself."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +235,31 @@ class Failure:
 
     message: str
     trouble: Trouble | None = None
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    """One failure as the engine tells it: its root cause in a line, and the whole `stack`. `task` is None when it is of
+    the whole job; `place` is where the task ran, `taskmanager` the id of that."""
+
+    at: datetime
+    message: str
+    stack: str
+    task: str | None = None
+    place: str | None = None
+    taskmanager: str | None = None
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A log of a part of a cluster (`jobmanager`, the id of a task manager). `size` is in bytes; `of_attempt`: the part
+    has tasks of the attempt that was asked for."""
+
+    part: str
+    file: str
+    size: int
+    changed_at: datetime | None
+    of_attempt: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,6 +308,20 @@ class Vertex:
     parallelism: int
     read: int
     written: int
+
+
+@dataclass(frozen=True)
+class TaskManagerOutput:
+    """The last lines of what has been printed on a task manager, by whatever runs there; `left_out` lines like them
+    stand before these. `size` is of all that it has printed, in bytes. `why` there are none, where they cannot be
+    read."""
+
+    id: str
+    host: str
+    lines: list[str] = field(default_factory=list)
+    left_out: int = 0
+    size: int | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -416,6 +488,38 @@ class Metrics(Protocol):
 
 
 @runtime_checkable
+class Failures(Protocol):
+    """The engine remembers each failure of an attempt, not only the last one."""
+
+    async def failures(self, ref: Ref) -> list[TaskFailure] | None:
+        """Newest first, as far back as it remembers; None when it does not know the attempt."""
+        ...
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """The logs of its parts can be read."""
+
+    async def logs(self, ref: Ref) -> list[LogFile]:
+        """Of all its parts; those that have tasks of an attempt are marked."""
+        ...
+
+    async def log(self, ref: Ref, part: str, file: str, *, last: int) -> bytes | None:
+        """The last bytes of a log, `last` at most; None when there is none of that name."""
+        ...
+
+
+@runtime_checkable
+class Outputs(Protocol):
+    """What programs print on its task managers can be read."""
+
+    async def outputs(self, ref: Ref, collector: Callable[[], LastLines]) -> list[TaskManagerOutput] | None:
+        """Of each task manager on which the attempt runs, or ran last; each is given to what `collector` makes. None
+        when the engine does not know the attempt."""
+        ...
+
+
+@runtime_checkable
 class SharedByPrograms(Protocol):
     """A program that runs on the cluster may start more jobs there than the one it was asked for. A kind on which each
     attempt has a cluster of its own lacks it."""
@@ -488,6 +592,9 @@ CAPABILITIES: tuple[type, ...] = (
     Savepoints,
     Checkpoints,
     Metrics,
+    Failures,
+    Logs,
+    Outputs,
     SharedByPrograms,
     Identified,
     HostsClusters,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clusters.flink import kind as flink_session
-from clusters.kind import FLAT, Address, Kind, Opening, Shared, Url
+from clusters.kind import FLAT, Address, KeptHere, Kind, Opening, Shared, Url
 from clusters.local import kind as processes
 from clusters.protocol import Checkpoints, Engine, HostsClusters, Identified, SqlSessions, SqlWorkbench, Unreachable
 from core.errors import InvalidInput
@@ -112,6 +112,18 @@ def runs_here(settings: Settings) -> bool:
 def stop_here(settings: Settings) -> int:
     """Stop what all kinds keep running on this machine, not for good. Returns how much there was."""
     return sum(kind.this_machine.stop(settings) for kind in KINDS.values() if kind.this_machine)
+
+
+def kept_here(settings: Settings) -> list[KeptHere]:
+    """What all kinds keep on this machine, attempt by attempt."""
+    return [kept for kind in KINDS.values() if kind.this_machine for kept in kind.this_machine.kept(settings)]
+
+
+def forget_here(settings: Settings, handles: Collection[str]) -> None:
+    """Delete what is left on this machine of attempts that have ended, and that nobody asks for any more."""
+    for kind in KINDS.values():
+        if kind.this_machine:
+            kind.this_machine.forget(settings, handles)
 
 
 def _no_sql(cluster: Cluster) -> InvalidInput:

@@ -159,3 +159,9 @@ def scrub(text: str, secrets: Sequence[str]) -> str:
         if value:
             text = text.replace(value, "******")
     return text
+
+
+def scrub_error(error: EngineError, secrets: Sequence[str]) -> None:
+    """Take the values of secrets out of all that an error says."""
+    error.message = scrub(error.message, secrets)
+    error.stack = scrub(error.stack, secrets) if error.stack else None

@@ -76,11 +76,17 @@ OWNED: dict[str, str] = {
     "execution.attached": "Penstock submits detached",
     "execution.shutdown-on-attached-exit": "Penstock submits detached",
     "table.dml-sync": "an INSERT that is waited for would never return on a stream",
-    "pipeline.jars": "jars come from the job's artifact",
-    "pipeline.classpaths": "jars come from the job's artifact",
+    "pipeline.jars": "jars come from the job's artifact and its libraries",
+    "pipeline.classpaths": "jars come from the job's artifact and its libraries",
     "python.client.executable": "the job's own Python environment is used",
     "python.executable": "the job's own Python environment is used",
 }
+_LIBRARIES = (
+    "Register the jar as a library of the project (`penstock libraries add`, POST /projects/{project}/libraries), and "
+    "name it under `libraries` of the spec (`--library NAME:VERSION`)."
+)
+REMEDIES: dict[str, str] = {"pipeline.jars": _LIBRARIES, "pipeline.classpaths": _LIBRARIES}
+"""What to do in place of setting a key of ours, where removing it is not all."""
 OWNED_PREFIXES: dict[str, str] = {
     "$internal.": "internal keys of Flink are not for jobs",
     "rest.": "the cluster's address is a property of the cluster",
@@ -107,7 +113,7 @@ def check_key(key: str, field: str) -> None:
             f"{field}: {key} cannot be set here: {why}.",
             code="forbidden_config_key",
             field=f"{field}.{key}",
-            remedy=f"Remove {key}.",
+            remedy=REMEDIES.get(key, f"Remove {key}."),
         )
 
 

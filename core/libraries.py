@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from core.names import Name
-from core.specs import Frozen, GitSource, MavenBuild, check_inner_path
+from core.specs import Frozen, GitSource, JarBuild, MavenBuild, check_inner_path
 
 _COORDINATES = r"^[A-Za-z0-9_.-]+:[A-Za-z0-9_.-]+:[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z0-9_.-]+)?$"
 _CLASS = r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$"
@@ -44,11 +44,11 @@ class FromMaven(Frozen):
 
 
 class FromGit(Frozen):
-    """A Maven project (jar), or one Python file (python) of a repository."""
+    """A Maven or Gradle project (jar), or one Python file (python) of a repository."""
 
     type: Literal["git"]
     git: GitSource
-    build: MavenBuild = MavenBuild()
+    build: JarBuild = MavenBuild()
     file: str | None = Field(default=None, description="Python: the file", examples=["functions/text.py"])
 
     @field_validator("file")

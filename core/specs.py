@@ -1,4 +1,4 @@
-"""What a job is made of: SQL text, a Maven project in Git, a Python program in Git, or a Flink session cluster.
+"""What a job is made of: SQL text, a Maven or Gradle project or a Python program in Git, a Flink session cluster.
 
 A spec is user input. Everything in it that ends in a path, a process argument or a URL is checked here.
 """
@@ -11,11 +11,29 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from core.config import check_config
 from core.errors import InvalidInput
 from core.names import Name
+from core.program_inputs import (
+    NOT_FOR_JARS,
+    Env,
+    Files,
+    JavaProperties,
+    check_env,
+    check_files,
+    is_empty,
+)
 
 MAX_SQL = 512 * 1024
 _CLASS = r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$"
@@ -97,16 +115,16 @@ class GitSource(Frozen):
         return None if value is None else check_inner_path(value)
 
 
-class MavenBuild(Frozen):
+Properties = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$")], Arg], Field(max_length=100)
+]
+_TASK = r"^:?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){0,9}$"
+
+
+class _Build(Frozen):
     """How a jar is built. `artifact` chooses among several jars: a path or a glob below the subdirectory."""
 
-    tool: Literal["maven"] = "maven"
-    profiles: list[Annotated[str, StringConstraints(pattern=r"^[!?]?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]] = Field(
-        default=[], max_length=20
-    )
-    properties: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$")], Arg] = Field(
-        default={}, max_length=100
-    )
+    properties: Properties = {}
     artifact: str | None = Field(default=None, description="For example `app/target/app-1.0.jar` or `app-*.jar`")
 
     @field_validator("artifact")
@@ -121,6 +139,44 @@ class MavenBuild(Frozen):
             if any(ord(c) < 32 for c in text):
                 raise ValueError(f"the property {key} has control characters")
         return value
+
+
+class MavenBuild(_Build):
+    """With Maven; with the repository's own Gradle where it has no pom and a Gradle wrapper, and nothing is set here
+    that only Maven understands. `properties` are `-Dkey=value`."""
+
+    tool: Literal["maven"] = "maven"
+    profiles: list[Annotated[str, StringConstraints(pattern=r"^[!?]?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]] = Field(
+        default=[], max_length=20
+    )
+
+
+class GradleBuild(_Build):
+    """With the Gradle wrapper of the repository (`gradlew`). `properties` are `-Pkey=value`."""
+
+    tool: Literal["gradle"] = "gradle"
+    tasks: list[Annotated[str, StringConstraints(pattern=_TASK)]] = Field(
+        default=[], max_length=20, description="By default `shadowJar` where the repository has it, else `assemble`"
+    )
+
+
+def _tool(build: object) -> str | None:
+    """Which of them is meant: who says nothing, and names tasks, means Gradle."""
+    if not isinstance(build, Mapping):
+        return getattr(build, "tool", None)
+    tool = build.get("tool", "gradle" if "tasks" in build else "maven")
+    return tool if isinstance(tool, str) else None
+
+
+BUILD_TOOLS = ("maven", "gradle")
+JarBuild = Annotated[
+    Annotated[MavenBuild, Tag("maven")] | Annotated[GradleBuild, Tag("gradle")],
+    Discriminator(
+        _tool,
+        custom_error_type="build_tool",
+        custom_error_message="`tool` is `maven` or `gradle`; sbt and others are not supported",
+    ),
+]
 
 
 class _Spec(Frozen):
@@ -172,23 +228,39 @@ class DeclaredLineage(Frozen):
     writes: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(default=[], max_length=200)
 
 
+Libraries = Annotated[list[Use], Field(max_length=50)]
+
+
 class JarSpec(_Spec):
-    """A Maven project in Git. The program calls `execute` once."""
+    """A Maven or Gradle project in Git. The program calls `execute` once. It runs in the JobManager of its cluster, and
+    so has no environment, files or Java properties of its own."""
 
     type: Literal["jar"]
     git: GitSource
-    build: MavenBuild = MavenBuild()
+    build: JarBuild = MavenBuild()
     entry_class: Annotated[str, StringConstraints(pattern=_CLASS, max_length=500)] | None = Field(
         default=None, description="Main class; by default the one in the jar's manifest"
     )
-    args: list[Arg] = Field(default=[], max_length=500)
+    args: list[Arg] = Field(default=[], max_length=500, description="Secrets are written `${secret:name}`")
+    libraries: Libraries = Field(
+        default=[], exclude_if=is_empty, description="Jars that it runs with beside its own: connectors, dependencies"
+    )
     lineage: DeclaredLineage | None = None
 
     _args = field_validator("args")(staticmethod(_no_nul))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _not_for_jars(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and (field := next((field for field in NOT_FOR_JARS if field in value), None)):
+            raise ValueError(NOT_FOR_JARS[field])
+        return value
+
 
 class PyFlinkSpec(_Spec):
-    """A Python program in Git: a file, or a module. `requirements` is a file in the repository or a list."""
+    """A Python program in Git: a file, or a module. `requirements` is a file in the repository or a list. It runs in
+    the folder that `git` names, in a process on a worker; its functions in task managers have its `libraries` and its
+    folder with its `files`, and not its `env`."""
 
     type: Literal["pyflink"]
     git: GitSource
@@ -199,9 +271,38 @@ class PyFlinkSpec(_Spec):
         description="A requirements file in the repository, or requirements such as `numpy==2.1.0`",
     )
     args: list[Arg] = Field(default=[], max_length=500)
+    libraries: Libraries = Field(
+        default=[], exclude_if=is_empty, description="Connectors and other jars, and Python files, each in a version"
+    )
+    env: Env = Field(
+        default={},
+        exclude_if=is_empty,
+        description="Environment variables of the program; secrets are written `${secret:name}`",
+        examples=[{"API_TOKEN": "${secret:api-token}"}],
+    )
+    files: Files = Field(
+        default={},
+        exclude_if=is_empty,
+        description="Texts by their path, laid over the program's folder: 64 KB each, 256 KB together; secrets are "
+        "written `${secret:name}`",
+        examples=[{"conf/app.properties": "topic=orders\n"}],
+    )
+    java_properties: JavaProperties = Field(
+        default={},
+        exclude_if=is_empty,
+        description="System properties of the JVM that plans the program; secrets are written `${secret:name}`",
+    )
     lineage: DeclaredLineage | None = None
 
     _args = field_validator("args")(staticmethod(_no_nul))
+    _env = field_validator("env")(staticmethod(check_env))
+
+    @field_validator("files")
+    @classmethod
+    def _files(cls, value: dict[str, str]) -> dict[str, str]:
+        for path in value:
+            check_inner_path(path)
+        return check_files(value)
 
     @field_validator("entry_file")
     @classmethod
@@ -224,6 +325,8 @@ class PyFlinkSpec(_Spec):
     def _one_entry(self) -> PyFlinkSpec:
         if (self.entry_file is None) == (self.module is None):
             raise ValueError("give either `entry_file` or `module`")
+        if self.entry_file in self.files:
+            raise ValueError("`files` cannot take the place of `entry_file`: what runs is what is in Git")
         return self
 
 
@@ -286,6 +389,11 @@ def only_scales(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 JobType = Literal["sql", "jar", "pyflink", "session-cluster"]
 JobSpec = Annotated[SqlSpec | JarSpec | PyFlinkSpec | SessionClusterSpec, Field(discriminator="type")]
+
+
+def libraries_of(spec: Mapping[str, Any]) -> list[Use]:
+    """Those that a stored spec is run with, whatever its type."""
+    return [Use.model_validate(use) for use in spec.get("libraries") or []]
 
 
 def build_key(spec: JarSpec | PyFlinkSpec, commit: str) -> str:

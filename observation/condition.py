@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +13,10 @@ from core.effects import EngineError
 from core.jobs.condition import Condition, is_hopeless, warning
 from core.jobs.observations import ENDED, EngineState, Observation
 from core.jobs.policy import RestartPolicy
+from services import Services
+from services.hidden import tellable
 from settings import clock, waits
 from store import attempts, jobs
-from store.database import Database
 
 AT_ONCE = 8
 Row = Mapping[str, Any]
@@ -35,8 +37,9 @@ def condition(course: Course, *, since: datetime, now: datetime) -> Condition:
     )
 
 
-async def assess(database: Database, engine: Metrics, job_id: str, number: int, *, whole: bool) -> Condition | None:
+async def assess(services: Services, engine: Metrics, job_id: str, number: int, *, whole: bool) -> Condition | None:
     """Ask how an attempt fares, and write down what is wrong with it; None when the engine does not tell."""
+    database = services.database
     async with database.read() as session:
         attempt = await attempts.get(session, job_id, number)
         job = await jobs.by_id(session, job_id)
@@ -45,6 +48,9 @@ async def assess(database: Database, engine: Metrics, job_id: str, number: int, 
     course = await engine.course(Ref(attempt.flink_job_id, attempt.handle), whole=whole or job.warning is not None)
     if course is None:
         return None
+    if course.failure is not None:
+        async with database.read() as session:
+            course = replace(course, failure=await tellable(services, session, job.project, course.failure))
     now = clock.now()
     state = condition(course, since=attempt.running_since or attempt.started_at, now=now)
     words = warning(state)
@@ -58,8 +64,8 @@ class Conditions:
     """Of the attempts on one cluster. A question about one is put when the engine says that it has changed since the
     look before, and now and then while something is wrong with it."""
 
-    def __init__(self, database: Database):
-        self._database = database
+    def __init__(self, services: Services):
+        self._services = services
         self._modified: dict[tuple[str, int], int] = {}
         self._asked: dict[tuple[str, int], float] = {}
         self._told: dict[tuple[str, int], float] = {}
@@ -80,7 +86,7 @@ class Conditions:
         async def ask(row: Row, status: JobSeen) -> tuple[Row, Observation] | None:
             async with limit:
                 try:
-                    condition = await assess(self._database, engine, row["job_id"], row["number"], whole=False)
+                    condition = await assess(self._services, engine, row["job_id"], row["number"], whole=False)
                 except EngineError:
                     return None  # it is due again with its next change
             hopeless = self._hopeless(row, status, condition, sequence) if condition else None

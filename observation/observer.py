@@ -23,6 +23,7 @@ from core.jobs.states import AttemptState, JobState
 from core.names import old_job_workflow_id
 from observation import previews
 from observation.condition import Conditions
+from observation.losses import Losses
 from observation.orphans import OrphanWatch
 from services import Services
 from settings import clock, waits
@@ -127,6 +128,7 @@ class Observer:
         self._services = services
         self._reports = reports
         self._orphans = OrphanWatch(services.database)
+        self._losses = Losses(services)
         self._locks: dict[str, asyncio.Lock] = {}
         self._last: dict[str, tuple[float, Look]] = {}
         self._health: dict[str, float] = {}
@@ -186,7 +188,7 @@ class Observer:
             )
         )
         if self._reports:
-            fares = self._conditions.setdefault(name, Conditions(services.database))
+            fares = self._conditions.setdefault(name, Conditions(services))
             # After what was told above: the workflow takes one observation of a moment.
             hopeless = await fares.look(engine, known, overview, sequence + 1) if isinstance(engine, Metrics) else []
             await asyncio.gather(*(self._tell(told_before, row, observation) for row, observation in hopeless))
@@ -201,6 +203,8 @@ class Observer:
             if cluster.cannot_tell_at is not None:
                 await clusters.tell_jobs(session, cluster, known, now, back=True)
             await clusters.answered(session, name, now, health)
+            if self._reports:
+                await self._losses.tell(session, cluster, known, overview, health, now)
             if cluster.identity is None and health is not None and health["cluster"] is not None:
                 await clusters.identified(session, cluster, health["cluster"])
         if cluster.unreachable_since is not None:

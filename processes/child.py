@@ -9,8 +9,12 @@ import os
 import re
 import signal
 import sys
+import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
+
+import psutil
 
 from core.effects import EngineError, LogSink
 
@@ -37,6 +41,8 @@ PASSED = (
 _CREDENTIALS = re.compile(r"(://)[^/\s:@]+:[^/\s@]+@")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MAX_LINE = 4000
+MARK = "PENSTOCK_RUN"
+MAX_SCANS = 100
 
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -74,17 +80,28 @@ async def run(
     cwd: Path | None,
     env: Mapping[str, str],
     tell: LogSink,
-    timeout: float,
-    output_limit: int,
+    timeout: float | None,
+    output_limit: int | None,
     keep: int = 400,
+    name: str | None = None,
+    leaves_group: bool = False,
 ) -> list[str]:
     """Run `command` (never through a shell) in a process group of its own; returns its last lines.
 
-    `timeout` is in seconds, `output_limit` in bytes. Raises `ProcessFailed`. When the caller is
-    cancelled the whole group is killed.
+    `timeout` is in seconds, `output_limit` in bytes (None is without end), `name` is what messages call it. Raises
+    `ProcessFailed`. When the caller is cancelled the whole group is killed; with `leaves_group` all that it has
+    started, wherever they went: they are known by a variable of their environment.
     """
-    process = await start(command, cwd=cwd, env=env)
-    return await follow(process, command[0], tell=tell, timeout=timeout, output_limit=output_limit, keep=keep)
+    mark = uuid.uuid4().hex if leaves_group else None
+    starting = asyncio.create_task(start(command, cwd=cwd, env={**env, **({MARK: mark} if mark else {})}))
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:  # it is there by now, perhaps with children of its own
+        await _end(await starting, mark)
+        raise
+    return await follow(
+        process, name or command[0], tell=tell, timeout=timeout, output_limit=output_limit, keep=keep, mark=mark
+    )
 
 
 async def start(
@@ -105,7 +122,14 @@ async def start(
 
 
 async def follow(
-    process: asyncio.subprocess.Process, name: str, *, tell: LogSink, timeout: float, output_limit: int, keep: int = 400
+    process: asyncio.subprocess.Process,
+    name: str,
+    *,
+    tell: LogSink,
+    timeout: float | None,
+    output_limit: int | None,
+    keep: int = 400,
+    mark: str | None = None,
 ) -> list[str]:
     """The second half of `run`: to the end of a process that was started. `name` is what messages call it."""
     lines: list[str] = []
@@ -116,24 +140,51 @@ async def follow(
     except TimeoutError:
         raise ProcessFailed(f"{name} was stopped: it took longer than {timeout:.0f} s", lines, stopped=True) from None
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(Exception):
-            await asyncio.shield(process.wait())
+        await _end(process, mark)
     if code != 0:
         raise ProcessFailed(f"{Path(name).name} ended with status {code}", lines)
     return lines
 
 
+async def _end(process: asyncio.subprocess.Process, mark: str | None) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if mark is not None:  # before the wait, which is for the output's end too: they may hold it open
+        await asyncio.shield(asyncio.to_thread(_end_marked, mark))
+    with contextlib.suppress(Exception):
+        await asyncio.shield(process.wait())
+
+
+def _end_marked(mark: str) -> None:
+    """Until none is seen twice: one that starts a program in that moment shows no environment, or starts others."""
+    quiet = 0
+    for _ in range(MAX_SCANS):
+        quiet = 0 if _kill_marked(mark) else quiet + 1
+        if quiet == 2:
+            return
+        time.sleep(0.05)
+
+
+def _kill_marked(mark: str) -> bool:
+    """Whether there was one."""
+    some = False
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                process.kill()
+                some = True
+    return some
+
+
 async def _read(
-    process: asyncio.subprocess.Process, lines: list[str], tell: LogSink, output_limit: int, keep: int
+    process: asyncio.subprocess.Process, lines: list[str], tell: LogSink, output_limit: int | None, keep: int
 ) -> None:
     assert process.stdout is not None
     size = 0
     rest = b""
     while chunk := await process.stdout.read(65536):
         size += len(chunk)
-        if size > output_limit:
+        if output_limit is not None and size > output_limit:
             raise ProcessFailed(f"it was stopped: its output is larger than {output_limit} bytes", lines, stopped=True)
         *whole, rest = (rest + chunk).split(b"\n")
         if len(rest) > MAX_LINE:

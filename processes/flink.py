@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from processes import logs
 from processes.supervised import Port, Spec, http_ok
+
+# Its number in these names is how many there are of it: with a name and a folder of its own always 0. It writes at the
+# end of the file, so that the file can be emptied under it.
+_TO_OUT = (
+    'rm -f "$FLINK_PID_DIR"/*.pid; out="$FLINK_LOG_DIR/flink-$FLINK_IDENT_STRING-taskexecutor-0-$HOSTNAME.out"; '
+    ': > "$out"; exec bash "$@" >> "$out"'
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,11 @@ class Flink:
         ):
             path.mkdir(parents=True, exist_ok=True)
         for source in (self.home / "conf").glob("*.properties"):
-            (conf / source.name).write_bytes(source.read_bytes())
+            text = logs.bounded(source.read_text())
+            if source.name == "log4j-console.properties":
+                # What programs print is then alone in a task manager's stdout; all of it is in the log of its process.
+                text += "\nappender.console.target = SYSTEM_ERR\n"
+            (conf / source.name).write_text(text)
         lines = [f"{key}: {json.dumps(value)}" for key, value in self.configuration().items()]
         opens = " ".join(java_options(self.home))
         (conf / "config.yaml").write_text("\n".join([*lines, f"env.java.opts.all: {json.dumps(opens)}", ""]))
@@ -97,6 +109,7 @@ class Flink:
             "FLINK_LOG_DIR": str(self.folder / "log"),
             "FLINK_PID_DIR": str(self.folder / "tmp"),
             "FLINK_HOME": str(self.home),
+            "MAX_LOG_FILE_NUMBER": logs.FLINK_KEPT,
         }
         command = ["bash", *arguments]
         return Spec(
@@ -117,9 +130,13 @@ class Flink:
         )
 
     def taskmanager(self, number: int = 1, *more: str) -> Spec:
-        """`more` are arguments such as `-D`, `key=value`."""
+        """`more` are arguments such as `-D`, `key=value`. Its stdout goes where Flink's REST API looks for it: to the
+        file of its log (`-Dlog.file`, named by `flink-console.sh`) with `.out` at its end."""
         name = "taskmanager" if number == 1 else f"taskmanager-{number}"
-        return self._spec(name, [str(self.home / "bin" / "taskmanager.sh"), "start-foreground", *more], [], None)
+        script = [str(self.home / "bin" / "taskmanager.sh"), "start-foreground", *more]
+        spec = self._spec(name, ["-c", _TO_OUT, "bash", *script], [], None)
+        own = {"FLINK_IDENT_STRING": name, "FLINK_PID_DIR": str(self.folder / "tmp" / name)}
+        return replace(spec, env=spec.env | own)
 
     def gateway(self) -> Spec:
         return self._spec(

@@ -18,6 +18,7 @@ import httpx
 import psutil
 
 from core.errors import PenstockError
+from processes import logs
 from processes.child import die_with_parent
 from processes.identity import identity, writes_to
 from settings import waits
@@ -30,6 +31,10 @@ class StartFailed(PenstockError):
     def __init__(self, name: str, why: str, log: Path):
         tail = log.read_text(errors="replace").splitlines()[-12:] if log.exists() else []
         super().__init__(f"{name} {why}\n" + "\n".join(tail) + "\n", code="start_failed", remedy=f"See {log}.")
+
+
+class NotReady(StartFailed):
+    """It runs, and was not ready in time."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,26 @@ class Spec:
     bound: bool = False
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A port that nobody listens on, below those that the kernel gives to outgoing connections: one of
-    these could be taken while the server that it belongs to is being started again."""
+    these could be taken while the server that it belongs to is being started again. One process gives none twice: who
+    was given it may not listen on it yet, or not listen on it for a moment."""
+    first, last = PORTS
+    if len(_given) > (last - first) / 2:
+        _given.clear()
     while True:
-        port = random.randint(*PORTS)  # noqa: S311 - no secret
+        port = random.randint(first, last)  # noqa: S311 - no secret
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
 
 
@@ -98,6 +113,14 @@ class Processes:
 
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
+
+    def tend_logs(self) -> None:
+        """Keep the logs of all of them within their bound."""
+        logs.tend(self._logs)
+
+    def size_of_logs(self, name: str) -> int:
+        """In bytes, older parts too."""
+        return logs.size_of(self._logs, name)
 
     def _record(self, name: str) -> dict[str, Any]:
         try:
@@ -144,7 +167,7 @@ class Processes:
     ) -> bool:
         """Start `spec` unless it runs already; wait until it is ready. Returns whether it was started.
 
-        Raises `StartFailed` when a port is taken, the process ends, or it is not ready in `timeout` seconds.
+        Raises `StartFailed` when a port is taken or the process ends, `NotReady` when that takes more than `timeout` s.
         """
         log = self.log(spec.name)
         started = False
@@ -176,7 +199,7 @@ class Processes:
                 raise StartFailed(spec.name, "ended while it was starting.", log)
             note("waiting until it answers")
             if not polling.again_in_thread():
-                raise StartFailed(spec.name, f"is not ready after {timeout:.0f} s.", log)
+                raise NotReady(spec.name, f"is not ready after {timeout:.0f} s.", log)
         return started
 
     def _check_ports(self, spec: Spec) -> None:

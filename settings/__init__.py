@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     maven_repository: Path | None = Field(
         default=None, description="Local Maven repository of builds; ~/.m2 by default"
     )
+    gradle_user_home: Path | None = Field(
+        default=None,
+        description="Where Gradle keeps its distributions and dependencies, and has its gradle.properties and init.d; "
+        "`cache`/gradle by default",
+    )
     build_env: list[str] = Field(default=[], description="Further environment variables that builds may see; JSON list")
     build_timeout: float = Field(default=1800, description="Seconds after which a build is stopped")
     build_log_limit: int = Field(default=16 * 1024 * 1024, description="Bytes of output after which a build is stopped")
@@ -64,6 +69,9 @@ class Settings(BaseSettings):
     stop_timeout: float = Field(default=1800, description="Seconds for a stop with savepoint")
     plan_timeout: float = Field(default=45, description="Seconds for Flink to check or plan what somebody waits for")
     running_timeout: float = Field(default=120, description="Seconds that a start waits for all tasks to run")
+    flink_start_timeout: float = Field(
+        default=180, gt=0, description="Seconds that the JobManager of a session cluster has to answer in"
+    )
     lost_grace: float = Field(default=5, description="Seconds that a missing job has to stay missing to be believed")
     cannot_tell_after: float = Field(
         default=60, description="Seconds without an answer of a cluster until its jobs' timelines say so"

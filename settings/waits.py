@@ -154,6 +154,19 @@ COMPILE_SECONDS = 120.0
 """For javac to build one of our small Java programs, once."""
 PYTHON_PROGRAM_SECONDS = 300.0
 """For a Python program to submit its job: as long as a jar's `main` may take (`RUN_TIMEOUT`)."""
+PROGRAM_GOES_ON_SECONDS = 5.0
+"""That a program whose job is alive may take to end, to start another job or to say a word, before it counts as one
+that waits for it."""
+PROGRAM_TALKS_SECONDS = 15.0
+"""The same for one that does not cease to say words, as one that prints its rows."""
+PROGRAM_LOOK_SECONDS = 1.0
+"""Between two looks at a program that has not ended, and at its job."""
+PROGRAM_QUICK_SECONDS, PROGRAM_SLOW_SECONDS = 60.0, 10.0
+"""How long its job is asked for so often, and how often after that."""
+PROGRAM_AFTER_SECONDS = 60.0
+"""That such a program has after its job has finished, and how long a job of it is tried to be cancelled."""
+PROGRAM_ALERT_SECONDS = 5.0
+"""For a worker that ends to say that it takes the rows of a job no more."""
 CLIENT_AFTER_SECONDS = 2.0
 """From a Python program to the start of the client that waits for the next one: first its job is deployed."""
 CLIENT_IDLE_SECONDS = 900.0
@@ -170,10 +183,16 @@ KEEPER_LAST_WORDS_SECONDS = 60.0
 """In which a keeper tries to write down how its cluster ended, where the disk is full."""
 KEEPER_TICK_SECONDS = 0.5
 """Between two looks of a keeper at what is wanted of it, and at its processes."""
+RECOVERY_KEPT_SECONDS = 600.0
+"""How long a run of the recovery that ended well stays in Temporal's list of workflows: they would bury the jobs."""
+REPEATED_SECONDS = 60.0
+"""After which it is told that a line of a log still comes again and again."""
+SWEEP_SECONDS = 60.0
+"""Between two looks of a worker for what deleted session clusters have left on its machine."""
+LOGS_SECONDS = 1.0
+"""Between two looks of a worker at the size of the local stack's logs; a keeper looks with each tick."""
 KEEPER_LOOK_SECONDS = 5.0
 """Between two questions to its Flink while nothing changes."""
-FLINK_START_SECONDS = 180.0
-"""For a process of such a Flink to answer."""
 LONG_LIFE_SECONDS = 60.0
 """After which the death of a process counts as its first one."""
 KEEPER_LONGEST_PAUSE_SECONDS = 30.0
@@ -250,6 +269,8 @@ WRITTEN_SECONDS = 0.5
 """For the workflow to write down what that question has told it; a page waits no longer."""
 GATHER_SECONDS = 10.0
 """For the restore points of a job, when a page asks for them: its files may be slow to list."""
+OUTPUT_SECONDS = 20.0
+"""For what the task managers of a job have printed, when somebody asks for it."""
 ADDRESS_SECONDS = 6.0
 """For whoever answers at an address that a person gives."""
 READY_SECONDS = 5.0
@@ -327,6 +348,8 @@ QUIET_SECONDS = 10.0
 """After which the local stack says again what it waits for."""
 GIT_SECONDS = 300.0
 """For one command of Git that speaks to a server."""
+BRANCH_SECONDS = 10.0
+"""The same for a page that says where branches are."""
 
 
 # -------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from core.sql import verdict
 from core.sql.plan import NotAPlan, Plan, read, with_connectors
 from services import Services
 from sql.compiling import FROM_TEXT, REMEDIES, goes_on, row_of, without_secrets
-from sql.environment import Environment
+from sql.environment import OF_HINTS, Environment
 from store import plans
 from store.tables import Attempt, PlanRow, Version
 
@@ -66,10 +66,10 @@ class PlanOfAttempt:
             self.tell("the state was made by a run from the text, so this one is too")
             await self._write(None, "its state was made by a run from the text")
             return None, None
+        if same and self.environment.without_plan in ("", OF_HINTS):  # before hints were seen it ran from a plan
+            return await self._run(base.plan), None
         if self.environment.without_plan:
             return await self._from_text(base.plan)
-        if same:
-            return await self._run(base.plan), None
         return None, self._planner(base.plan)
 
     async def _from_text(self, base: PlanRow | None) -> tuple[None, None]:
@@ -164,6 +164,8 @@ class PlanOfAttempt:
     async def _run(self, row: PlanRow) -> Body:
         await self._write(row, "")
         self.tell(f"running from the compiled plan {row.digest[:12]}")
+        if self.environment.without_plan:
+            self.tell(f"as before, and not as it is written. {self.environment.without_plan}")
         return dict(row.body)
 
     async def _write(self, row: PlanRow | None, why: str) -> None:

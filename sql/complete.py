@@ -28,7 +28,7 @@ from core.sql.tokens import Kind, Token, is_name, tokens, unquoted
 from services import Services
 from sql.catalog_names import Catalogs, Named
 from sql.options import COLUMN, known, values
-from sql.views import is_view, those_without, views_in
+from sql.views import those_without, views_in
 from store import catalogs, clusters, jobs, resources
 
 MAX_CANDIDATES = 200
@@ -112,7 +112,7 @@ async def candidates(
     for item in visible:
         row = item.resource
         name = row.name if row.project == project else f"{row.project}.{row.name}"
-        if not is_view(row):
+        if not resources.is_view(row):
             registered[name] = [c.name for c in TableDefinition.model_validate(row.definition).columns]
     views = views_in(visible, project)
     registered = tables_in([tokens(views[name].ddl(name)) for name in those_without((), views)], registered)

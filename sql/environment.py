@@ -30,13 +30,22 @@ from core.sql.catalogs import (
 )
 from core.sql.operators import TableName
 from core.sql.positions import table_names
-from core.sql.references import created, definition_overrides, named, read_names, resolved_script, secrets_in, written
+from core.sql.references import (
+    created,
+    definition_overrides,
+    has_options_hint,
+    named,
+    read_names,
+    resolved_script,
+    secrets_in,
+    written,
+)
 from core.sql.resources import TableDefinition
 from core.sql.script import Script, parse
 from core.sql.tokens import Chain, quoted, quoted_name
 from services import Services
 from settings.installed import flink_python
-from sql.views import in_order, is_view, those_without, views_in
+from sql.views import in_order, those_without, views_in
 from store import catalogs, resources
 from store.database import Session
 from store.tables import Catalog, Cluster, Library
@@ -45,6 +54,10 @@ CATALOG, DATABASE = OWN_CATALOG, OWN_DATABASE
 OF_CATALOGS = (
     "It names a catalog that outlives the session: Flink restores the tables of a compiled plan by their connectors, "
     "not by their catalog."
+)
+OF_HINTS = (
+    "It has an OPTIONS hint: a compiled plan takes the options of a table from the session, where nothing is hinted. "
+    "Options in the WITH of a table count in a plan."
 )
 
 
@@ -179,14 +192,7 @@ async def environment(
         plain.append(statement)
         before.append(await _opened_text(services, session, owner, statement, values) if opened else statement)
 
-    libraries = [await resources.library(session, project, use.name, use.version) for use in uses]
-    for library in libraries:
-        if library.state != LibraryState.READY.value:
-            raise InvalidInput(
-                f"The library {library.name} {library.version} is {library.state}. {library.why or ''}".strip(),
-                code="library_not_ready",
-                field="spec.libraries",
-            )
+    libraries = await ready_libraries(session, project, uses)
     properties: dict[str, str] = {}
     for statement in _library_statements(services, libraries, properties):
         await add(statement, project)
@@ -200,7 +206,7 @@ async def environment(
     for item in all_visible:
         row = item.resource
         mine = row.project == project
-        if is_view(row):
+        if resources.is_view(row):
             continue
         label = f"{row.project}/{row.name}"
         if not mine:  # also when it is not named in full: a session may be in its database
@@ -247,9 +253,24 @@ async def environment(
         libraries=libraries,
         tables=tables,
         catalogs=of_catalogs,
-        without_plan=OF_CATALOGS if any(definition.outlives for _, definition in in_use) else "",
+        without_plan=OF_CATALOGS
+        if any(definition.outlives for _, definition in in_use)
+        else _hinted(script, *of_views),
         through_views=through_views,
     )
+
+
+async def ready_libraries(session: Session, project: str, uses: Sequence[Use]) -> list[Library]:
+    """Libraries of a project. Raises `NotFound`, and `InvalidInput` for one that is not there yet."""
+    libraries = [await resources.library(session, project, use.name, use.version) for use in uses]
+    for library in libraries:
+        if library.state != LibraryState.READY.value:
+            raise InvalidInput(
+                f"The library {library.name} {library.version} is {library.state}. {library.why or ''}".strip(),
+                code="library_not_ready",
+                field="spec.libraries",
+            )
+    return libraries
 
 
 async def as_it_was(
@@ -290,6 +311,7 @@ async def as_it_was(
         inputs=made_of["inputs"],
         libraries=libraries,
         tables=tables,
+        without_plan=_hinted(script),
     )
 
 
@@ -318,6 +340,10 @@ def python_properties(services: Services, cluster: Cluster, env: Environment) ->
     return {**env.properties, "python.executable": python, "python.client.executable": python}
 
 
+def _hinted(*texts: Script) -> str:
+    return OF_HINTS if any(map(has_options_hint, texts)) else ""
+
+
 def _moves(script: Script) -> bool:
     return any(parts[0].word == "USE" for parts in script.statements())
 
@@ -336,20 +362,6 @@ def _check_overrides(script: Script, foreign: Sequence[tuple[str, str]], *, move
                     code="access_denied",
                     field="spec.sql",
                 )
-
-
-async def hidden(services: Services, session: Session, project: str) -> list[str]:
-    """The values that an answer to a project may not show: its own secrets, and those of tables granted to it."""
-    names = {project: {row.name for row in await resources.secrets(session, project)}}
-    for item in await resources.visible(session, project):
-        if item.resource.project != project and not is_view(item.resource):
-            referred = TableDefinition.model_validate(item.resource.definition).secrets()
-            names.setdefault(item.resource.project, set()).update(referred)
-    values = []
-    for owner, of_owner in names.items():
-        sealed = await resources.sealed(session, owner, of_owner) if of_owner else {}
-        values += [services.vault.open(value) for value in sealed.values()]
-    return values
 
 
 async def _opened_text(services: Services, session: Session, project: str, text: str, values: list[str]) -> str:

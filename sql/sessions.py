@@ -26,9 +26,10 @@ from core.sql.interactive import SETUP, session_statement, setting_of
 from core.sql.script import EMPTY, Script, Statement, StatementKind, parse
 from core.sql.tokens import literal
 from services import Services
+from services.hidden import hidden
 from settings import clock, waits
 from sql.ending import cancelled
-from sql.environment import Environment, environment, hidden, python_properties
+from sql.environment import Environment, environment, python_properties
 from sql.making import make_all, make_for
 from sql.options import pointing_to_libraries
 from sql.previews import explained, refused
@@ -101,7 +102,7 @@ class Sessions:
             used_at=now,
         )
         async with self._services.database.write() as session:
-            await jobs.project(session, project)
+            await jobs.project(session, project, hold=True)
             await clusters.get(session, cluster)
             await rows.add(session, row)
         async with AsyncExitStack() as undo:

@@ -8,14 +8,9 @@ from core.sql.catalogs import catalogs_named
 from core.sql.script import parse
 from core.sql.tokens import Chain
 from core.sql.views import ViewDefinition, definition_in, needed, tables_of_query
-from store.resources import Visible
-from store.tables import Resource
+from store.resources import Visible, is_view
 
 Views = Mapping[str, ViewDefinition]
-
-
-def is_view(row: Resource) -> bool:
-    return row.definition.get("kind") == "view"
 
 
 def views_in(visible: Iterable[Visible], project: str) -> dict[str, ViewDefinition]:

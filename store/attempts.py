@@ -70,6 +70,13 @@ async def by_flink_job(session: AsyncSession, flink_job_id: str) -> Attempt | No
     return (await session.scalars(select(Attempt).where(Attempt.flink_job_id == flink_job_id))).one_or_none()
 
 
+async def of_deleted_jobs(session: AsyncSession, handles: Sequence[str]) -> list[str]:
+    """Of these handles of attempts, those whose job has been deleted."""
+    query = select(Attempt.handle).join(Job, Job.id == Attempt.job_id)
+    query = query.where(Attempt.handle.in_(handles), Job.deleted_at.is_not(None))
+    return list(await session.scalars(query))
+
+
 async def contradicted(session: AsyncSession, resting: Sequence[str]) -> list[tuple[Attempt, Job]]:
     """Attempts that have not been seen to end although their job says otherwise: another one is current, or
     the job is in one of the `resting` states."""
@@ -425,6 +432,11 @@ async def events(
 def add_event(session: AsyncSession, event: Event) -> None:
     """Write an event on the timeline of its job."""
     session.add(event)
+
+
+async def known_events(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Those of these keys by which there is an event."""
+    return set(await session.scalars(select(Event.key).where(Event.key.in_(keys)))) if keys else set()
 
 
 async def build(session: AsyncSession, key: str) -> Build | None:

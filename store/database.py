@@ -131,9 +131,13 @@ class Database:
             written.kept += 1
 
     async def ping(self) -> None:
-        """Raises `DatabaseUnavailable` when it does not answer."""
-        async with self.read() as session:
-            await session.execute(text("SELECT 1"))
+        """Raises `DatabaseUnavailable` when it does not answer, or takes no writes: SQLite's file is locked, PostgreSQL
+        is a standby."""
+        async with self.write() as session:
+            if self.is_sqlite:
+                await session.execute(text("SELECT 1"))
+            elif await session.scalar(text("SHOW transaction_read_only")) != "off":
+                raise DatabaseUnavailable("it takes no writes")
 
     async def close(self) -> None:
         """Close all connections."""

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.errors import InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound
 from core.jobs.condition import kind
+from core.jobs.states import COMMAND_ENDED, LIVE
 from core.names import old_job_workflow_id
 from store import paging
 from store.overdue import overdue
-from store.tables import Attempt, Command, Event, Job, Project, SqlTest, Version
+from store.tables import (
+    Attempt,
+    Base,
+    Catalog,
+    Command,
+    Event,
+    Grant,
+    Job,
+    Library,
+    Project,
+    Resource,
+    Secret,
+    SqlSession,
+    SqlTest,
+    TestSet,
+    Version,
+)
 
 SORTS: dict[str, tuple[Any, type]] = {
     "name": (Job.name, str),
@@ -26,29 +44,97 @@ SORTS: dict[str, tuple[Any, type]] = {
 }
 
 
-async def project(session: AsyncSession, name: str) -> Project:
-    """A project by its name. Raises `NotFound`."""
-    row = await session.get(Project, name)
-    if row is None:
+async def project(session: AsyncSession, name: str, *, lock: bool = False, hold: bool = False) -> Project:
+    """A project by its name. Raises `NotFound`, also for one that was deleted. `hold`: nobody archives or deletes it
+    before this transaction ends; `lock`: who holds it has committed before."""
+    if lock or hold:
+        await session.flush()  # what was changed of it is not read over
+    how = {"read": True} if hold else True
+    row = await session.get(Project, name, with_for_update=how, populate_existing=True) if lock or hold else None
+    row = row or await find_project(session, name)
+    if row is None or row.deleted_at is not None:
         raise NotFound(f"There is no project {name}.", code="project_not_found", field="project")
     return row
 
 
+async def open_project(session: AsyncSession, name: str) -> Project:
+    """The same, held, for what is to be made or started in it. Raises `Conflict` when it is archived."""
+    row = await project(session, name, hold=True)
+    if row.archived_at is not None:
+        raise Conflict(
+            f"The project {name} is archived: it takes no new jobs, and none of its jobs starts.",
+            code="project_archived",
+            remedy=f'Take it back first: PATCH /projects/{name} with {{"archived": false}}.',
+        )
+    return row
+
+
 async def find_project(session: AsyncSession, name: str) -> Project | None:
-    """The same, None when there is none."""
+    """The row of a project, deleted or not; None when there is none."""
     return await session.get(Project, name)
 
 
 async def add_project(session: AsyncSession, name: str, config: dict[str, str], now: datetime) -> Project:
-    """Write a project down. `Taken` is raised, here or later, when somebody else has done so at the same moment."""
-    row = Project(name=name, config=config, created_at=now)
-    session.add(row)
+    """Write a project down; the row of one that was deleted becomes the new one's. `Taken` is raised, here or later,
+    when somebody else has done so at the same moment."""
+    row = await find_project(session, name)
+    if row is None:
+        row = Project(name=name, config=config, created_at=now)
+        session.add(row)
+    else:
+        row.config, row.created_at, row.archived_at, row.deleted_at = config, now, None, None
     return row
 
 
 async def projects(session: AsyncSession) -> Sequence[Project]:
-    """All projects, by name."""
-    return (await session.scalars(select(Project).order_by(Project.name))).all()
+    """All projects, by name; without those that were deleted."""
+    return (await session.scalars(select(Project).where(Project.deleted_at.is_(None)).order_by(Project.name))).all()
+
+
+_IN_A_PROJECT: dict[str, type[Base]] = {
+    "tables or views": Resource,
+    "catalogs": Catalog,
+    "secrets": Secret,
+    "libraries": Library,
+    "test sets": TestSet,
+}
+
+
+async def contents(session: AsyncSession, name: str) -> dict[str, int]:
+    """How many of what there is in a project, by what it is; without what there is none of. Deleted jobs do not
+    count."""
+    counts = {"jobs": await _count(session, Job, Job.project == name, Job.deleted_at.is_(None))}
+    for what, table in _IN_A_PROJECT.items():
+        counts[what] = await _count(session, table, table.__table__.c.project == name)
+    open_ = SqlSession.closed_at.is_(None)
+    counts["open sessions"] = await _count(session, SqlSession, SqlSession.project == name, open_)
+    counts["tables that were granted to it"] = await _count(session, Grant, Grant.grantee == name)
+    return {what: count for what, count in counts.items() if count}
+
+
+async def _count(session: AsyncSession, table: type[Base], *where: ColumnElement[bool]) -> int:
+    return (await session.scalar(select(func.count()).select_from(table).where(*where))) or 0
+
+
+async def working_in(session: AsyncSession, name: str) -> Sequence[Job]:
+    """Jobs of a project of which something runs, or that have a command which has not ended."""
+    open_ = select(Command.job_id).where(Command.state.not_in([state.value for state in COMMAND_ENDED]))
+    live = Job.state.in_([state.value for state in LIVE])
+    # Of a job that is BLOCKED something may run.
+    unseen = select(Attempt.job_id).where(Attempt.ended_at.is_(None))
+    busy = or_(live, Job.id.in_(open_), Job.id.in_(unseen))
+    query = select(Job).where(Job.project == name, Job.deleted_at.is_(None), busy)
+    return (await session.scalars(query.order_by(Job.name))).all()
+
+
+def of_project(name: str) -> Select[Any]:
+    """The ids of the jobs of a project."""
+    return select(Job.id).where(Job.project == name, Job.deleted_at.is_(None))
+
+
+def of_cluster(name: str) -> Select[Any]:
+    """The ids of the jobs on a cluster."""
+    return select(Job.id).where(Job.cluster == name, Job.deleted_at.is_(None))
 
 
 def workflow_id(job: Job) -> str:
@@ -214,6 +300,37 @@ async def warn(session: AsyncSession, job_id: str, attempt: Attempt, words: str 
             data={},
         )
     )
+
+
+def add_change(
+    session: AsyncSession,
+    job_id: str,
+    what: str,
+    requested_by: str,
+    reason: str | None,
+    now: datetime,
+    *,
+    how: str = "changed",
+) -> None:
+    """On the timeline of a job: what somebody has changed of it, or added to it (`how`), and why."""
+    why = f": {reason}" if reason else ""
+    session.add(
+        Event(
+            key=f"{job_id}/change/{uuid.uuid4().hex}",
+            job_id=job_id,
+            at=now,
+            kind="change",
+            message=f"{what}, {how} by {requested_by}{why}",
+            data={"requested_by": requested_by},
+        )
+    )
+
+
+async def add_change_of_all(session: AsyncSession, ids: Select[Any], what: str, by: str, now: datetime) -> None:
+    """The same on the timelines of all jobs whose ids a query gives."""
+    for job_id in await session.scalars(ids):
+        add_change(session, job_id, what, by, None, now)
+    await session.flush()
 
 
 async def delete(session: AsyncSession, job_id: str, begun: datetime, now: datetime) -> bool:

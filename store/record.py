@@ -37,10 +37,10 @@ async def apply(session: AsyncSession, record: Record) -> dict[str, Any] | None:
     if revision is None:
         raise UnknownJob(record.job_id)
     newer = None if is_written else await _newer(session, record)
-    # A try of a worker that stood still, or the last try of a record that was written beside the work.
-    # A workflow that was set back has done nothing of what it says: it learns so by what is given back.
-    ends = record.commands if newer is None else [c for c in record.commands if c.state not in COMMAND_ENDED]
-    is_late = record.job is not None and record.job.revision < revision and not await _is_newer(session, record)
+    # A try of a worker that stood still, or the last try of a record that was written beside the work. Or of a workflow
+    # that was set back, which has done nothing of what it says, and learns so by what is given back.
+    is_late = newer is not None
+    ends = [c for c in record.commands if c.state not in COMMAND_ENDED] if is_late else record.commands
     for command in ends:
         values: dict[str, Any] = {"state": command.state.value, "attempt": command.attempt}
         if command.state is CommandState.RUNNING:
@@ -55,7 +55,7 @@ async def apply(session: AsyncSession, record: Record) -> dict[str, Any] | None:
         )
     for attempt in record.attempts:
         if is_late and (attempt.reopen or attempt.state in ATTEMPT_ENDED):
-            continue  # the work has waited for that: another try has written it
+            continue
         values = {"state": attempt.state.value}
         if attempt.state in ATTEMPT_ENDED:
             values |= {"ended_at": attempt.at, "why_ended": attempt.why, "seen": None, "detail": None}
@@ -89,14 +89,6 @@ async def apply(session: AsyncSession, record: Record) -> dict[str, Any] | None:
         if rows:
             await session.execute(insert(Event), rows)
     return newer
-
-
-async def _is_newer(session: AsyncSession, record: Record) -> bool:
-    """Whether a record says what came after all that is written: its workflow was restored from a backup, and has not
-    caught up with the numbers of the rows yet."""
-    updated = await session.scalar(select(Job.updated_at).where(Job.id == record.job_id))
-    at = _newest(record)
-    return at is not None and updated is not None and at > updated
 
 
 def _newest(record: Record) -> datetime | None:

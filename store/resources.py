@@ -65,6 +65,10 @@ async def secrets(session: AsyncSession, project: str) -> Sequence[Secret]:
     return (await session.scalars(select(Secret).where(Secret.project == project).order_by(Secret.name))).all()
 
 
+def is_view(row: Resource) -> bool:
+    return row.definition.get("kind") == "view"
+
+
 async def sealed(session: AsyncSession, project: str, names: Collection[str]) -> dict[str, str]:
     """The sealed values of secrets. Raises `NotFound` when one is missing."""
     query = select(Secret).where(Secret.project == project, Secret.name.in_(names))

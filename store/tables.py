@@ -70,10 +70,15 @@ class Installation(Base):
 
 
 class Project(Base):
+    """`archived_at`: it takes no new jobs, and none of its jobs starts. One that is deleted stays for the record of its
+    jobs, and its name is free."""
+
     __tablename__ = "projects"
     name: Mapped[str] = mapped_column(Short, primary_key=True)
     config: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime]
+    archived_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
 
 
 class Cluster(Base):

@@ -122,11 +122,11 @@ async def deliver(services: Services, job: Job, cluster: Cluster, command: Comma
             "command", request, start_workflow_operation=start, id=request.id, rpc_timeout=ANSWER_TIMEOUT
         )
     except WorkflowUpdateFailedError as error:
-        await _tell_revision(services, job)
+        await tell_revision(services, job)
         raise _refusal(error) from error
 
 
-async def _tell_revision(services: Services, job: Job) -> None:
+async def tell_revision(services: Services, job: Job) -> None:
     """A workflow that refuses what the row allows was perhaps set back behind it: it is told how far that is. Who asks
     again a moment later is answered by what it learns from that."""
     handle = services.client.get_workflow_handle(jobs.workflow_id(job))
@@ -142,7 +142,7 @@ async def ask(services: Services, job: Job, command: Command) -> bool:
     try:
         await handle.execute_update("command", request, id=request.id, rpc_timeout=ANSWER_TIMEOUT)
     except WorkflowUpdateFailedError as error:
-        await _tell_revision(services, job)
+        await tell_revision(services, job)
         raise _refusal(error) from error
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:

@@ -15,17 +15,21 @@ import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import asyncpg
 import greenlet
 import hypothesis
 import pytest
+import structlog
+from sqlalchemy import make_url
 
 from processes.supervised import free_port
 from settings import Settings
 from stack.parts import Parts
 from store.database import Database
 from store.migrate import upgrade
+from store.tables import Base
 
 if TYPE_CHECKING:
     from tests.whole.penstock import Penstock
@@ -34,6 +38,16 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("penstock", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "penstock"))
+
+# An error of a test is shown without the values of all its frames: to lay these out takes longer than most tests.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # Each client of httpx reads the certificates of all authorities, which takes longer than most tests.
 ssl.create_default_context = functools.cache(ssl.create_default_context)
@@ -58,11 +72,17 @@ def _untraced(_: str, switch: tuple[greenlet.greenlet, greenlet.greenlet]) -> No
 greenlet.settrace(_untraced)
 
 
+OF_OTHERS = ("builds", "clusters", "model", "observation", "processes", "settings", "store")
+"""Folders of tests of packages whose coverage is not measured."""
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """No coverage in a test that is marked `untraced`: all Python takes two to four times as long while it is traced."""
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """No coverage in a test of other packages, or one that is marked `untraced`: all Python takes two to four times as
+    long while it is traced."""
     tracer = sys.gettrace()
-    if tracer is None or item.get_closest_marker("untraced") is None:
+    is_of_others = item.nodeid.startswith(tuple(f"tests/{folder}/" for folder in OF_OTHERS))
+    if tracer is None or not (is_of_others or item.get_closest_marker("untraced")):
         return (yield)
     sys.settrace(None)
     try:
@@ -100,25 +120,71 @@ def postgres_url() -> Iterator[str]:
     # machine closes that folder to others.
     with tempfile.TemporaryDirectory(prefix="penstock-pg-", ignore_cleanup_errors=True) as folder:
         server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        # What it holds may be lost with the machine: to wait for the disk takes longer than all else a test does here.
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off;")
+        server.psql("SELECT pg_reload_conf();")
         yield server.get_uri()
         server.cleanup()
 
 
-@pytest.fixture(scope="session")
-def postgres_template(postgres_url: str) -> Iterator[str]:
-    """The name of a database with the newest schema: a copy of it takes a quarter of what the migrations take."""
-    name = f"template{os.getpid()}_{free_port()}"
+class Postgres(NamedTuple):
+    """One database on a server."""
 
-    async def make() -> None:
-        await _sql(postgres_url, f"CREATE DATABASE {name}")
-        made = Database(with_database(postgres_url, name))
+    server: str
+    name: str
+
+    @property
+    def url(self) -> str:
+        return with_database(self.server, self.name)
+
+    async def make(self) -> None:
+        await self._do(f"CREATE DATABASE {self.name}")
+        made = Database(self.url)
         await upgrade(made)
         await made.close()
 
+    async def empty(self) -> None:
+        """No rows but of an installation of its own, identities from 1, the database's settings as they are by default;
+        whoever is still connected to it is cut off."""
+        await self._do(f"ALTER DATABASE {self.name} RESET ALL")
+        connection = await connect(self.server, self.name)
+        try:
+            await connection.execute(_EMPTY)
+            installation = "INSERT INTO installation (id, created_at) VALUES ($1, now())"
+            await connection.execute(installation, uuid.uuid4().hex[:12])
+        finally:
+            await connection.close()
+
+    async def drop(self) -> None:
+        await self._do(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    async def _do(self, statement: str) -> None:
+        server = await connect(self.server)
+        try:
+            await server.execute(statement)
+        finally:
+            await server.close()
+
+
+_EMPTY = "; ".join(
+    [
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        *(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)),
+        "SELECT setval(format('%I', sequencename)::regclass, start_value, false) FROM pg_sequences",
+    ]
+)
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_url: str) -> Iterator[Postgres]:
+    """One database with the newest schema, which is emptied for each test: to make one takes a hundred times as long."""
+    made = Postgres(postgres_url, f"t{os.getpid()}_{free_port()}")
     with ThreadPoolExecutor(1) as pool:  # this thread may have a loop that runs
-        pool.submit(lambda: asyncio.run(make())).result()
-        yield name
-        pool.submit(lambda: asyncio.run(_sql(postgres_url, f"DROP DATABASE {name}"))).result()
+        pool.submit(lambda: asyncio.run(made.make())).result()
+        yield made
+        pool.submit(lambda: asyncio.run(made.drop())).result()
 
 
 @pytest.fixture(scope="session")
@@ -156,28 +222,19 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, sqlite_templa
         yield made
         await made.close()
         return
-    url, template = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_template")
-    name = f"t{os.getpid()}_{free_port()}"
-    await _sql(url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    await _sql(url, f"UPDATE installation SET id = '{uuid.uuid4().hex[:12]}'", database=name)
-    made = Database(with_database(url, name))
+    postgres: Postgres = request.getfixturevalue("postgres")
+    await postgres.empty()
+    made = Database(postgres.url)
     yield made
     await made.close()
-    await _sql(url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def with_database(url: str, name: str) -> str:
-    from sqlalchemy import make_url
-
     parsed = make_url(url).set(drivername="postgresql+asyncpg", database=name)
     return parsed.render_as_string(hide_password=False)
 
 
-async def _sql(url: str, statement: str, *, database: str = "postgres") -> None:
-    from sqlalchemy import text
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    engine = create_async_engine(with_database(url, database), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()
+async def connect(url: str, database: str = "postgres") -> asyncpg.Connection:
+    """To a database on the server of this address."""
+    parsed = make_url(url).set(drivername="postgresql", database=database)
+    return await asyncpg.connect(parsed.render_as_string(hide_password=False))

@@ -124,11 +124,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _cpu_seconds_of_test[report.nodeid] = took
 
 
+def _by_folder(of_files: dict[str, float]) -> dict[str, float]:
+    sums: dict[str, float] = defaultdict(float)
+    for file, seconds in of_files.items():
+        sums[str(Path(file).parent)] += seconds
+    return sums
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     slowest = sorted(_seconds.items(), key=lambda item: -item[1])[:SHOWN]
     terminalreporter.write_sep("=", f"the slowest {len(slowest)} files, and what they took of a processor")
     for file, seconds in slowest:
         terminalreporter.write_line(f"{seconds:6.0f} s  {_cpu_seconds[file]:6.0f} s  {file}")
+    cpu_seconds_of = _by_folder(_cpu_seconds)
+    for folder, seconds in sorted(_by_folder(_seconds).items(), key=lambda item: -item[1])[:SHOWN]:
+        terminalreporter.write_line(f"{seconds:6.0f} s  {cpu_seconds_of[folder]:6.0f} s  all of {folder}")
     terminalreporter.write_line(f"{sum(_seconds.values()):6.0f} s  {sum(_cpu_seconds.values()):6.0f} s  all files")
     terminalreporter.write_sep("=", "the tests that took most of a processor")
     for test, seconds in sorted(_cpu_seconds_of_test.items(), key=lambda item: -item[1])[:SHOWN]:

@@ -28,6 +28,7 @@ from observation.observer import Observer
 from services import Services
 from settings import Settings, garbage, waits
 from worker.temporal import connect, keep_prepared, prepare
+from worker.tending import tend
 from workflows.build import BuildWorkflow
 from workflows.cluster import ClusterWorkflow
 from workflows.job import JobWorkflow
@@ -127,6 +128,8 @@ async def _serve(services: Services, kinds: Sequence[Kind]) -> None:
         log.info("worker is up", queues=names, namespace=services.client.namespace)
         prepared = asyncio.create_task(keep_prepared(services))
         stack.push_async_callback(_cancel, prepared)
+        tending = asyncio.create_task(tend(services))
+        stack.push_async_callback(_cancel, tending)
         await stop.wait()
         log.info("worker is stopping")
 

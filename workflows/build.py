@@ -47,11 +47,11 @@ class BuildWorkflow:
         return self._left and not self._followers
 
     @workflow.signal
-    def follow(self, who: str) -> None:
+    def follow(self, who: str = "") -> None:
         self._followers.add(who)
 
     @workflow.signal
-    def leave(self, who: str) -> None:
+    def leave(self, who: str = "") -> None:
         if who in self._followers:
             self._followers.discard(who)
             self._left = True

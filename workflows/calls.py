@@ -16,6 +16,7 @@ from temporalio.common import RetryPolicy
 
 from activities import contracts as c
 from core.jobs.records import Record
+from core.jobs.snapshot import program
 from core.queues import Kind, Queues
 
 T = TypeVar("T", bound=BaseModel)
@@ -85,20 +86,24 @@ async def open_attempt(argument: c.OpenAttempt) -> c.Opened:
         task_queue=_queue("main"),
         start_to_close_timeout=timedelta(seconds=30),
         retry_policy=_RETRY,
-        summary=f"attempt {argument.number}, version {argument.version}: {argument.restore_why}"[:200],
+        summary=f"attempt {argument.number}, {_program(argument)}: {argument.restore_why}"[:200],
     )
     return opened or c.Opened()  # of an earlier generation it gave nothing back
 
 
+def _program(argument: c.OpenAttempt) -> str:
+    return program(argument.version, argument.commit)
+
+
 async def start_attempt(argument: c.StartAttempt) -> c.Started:
-    summary = f"start attempt {argument.number}, version {argument.version}: {argument.restore_why}"[:200]
+    summary = f"start attempt {argument.number}, {_program(argument)}: {argument.restore_why}"[:200]
     return await _call(c.START_ATTEMPT, argument, c.Started, summary, limit=timedelta(hours=2))
 
 
-async def build(argument: c.BuildIn) -> c.Built:
-    return await _call(
-        c.BUILD, argument, c.Built, f"build version {argument.version}", limit=timedelta(hours=3), queue="build"
-    )
+async def build(argument: c.BuildIn, commit: str | None) -> c.Built:
+    """`commit` is what it will be built from, where that is known before it is fetched."""
+    summary = f"build {program(argument.version, commit)}"
+    return await _call(c.BUILD, argument, c.Built, summary, limit=timedelta(hours=3), queue="build")
 
 
 async def submit(argument: c.AttemptIn) -> c.Submitted:

@@ -11,11 +11,11 @@ from temporalio import workflow
 from activities import contracts as c
 from core.jobs.blocked import Blocked
 from core.jobs.observations import killed
-from core.jobs.restore import Basis
+from core.jobs.restore import Basis, basis_of_killed
 from core.jobs.snapshot import AttemptSnapshot, JobSnapshot, StopSnapshot
 from core.jobs.states import CommandKind, JobState
 from workflows.failure import Failed, Interrupted, NoAttempt
-from workflows.journal import SET_BACK, Journal
+from workflows.journal import WAS_SET_BACK, Journal
 
 
 class JobContext:
@@ -38,14 +38,22 @@ class JobContext:
         return attempt
 
     def attempt_in(self) -> c.AttemptIn:
-        """The current attempt, as activities are told it. Raises `NoAttempt`."""
+        """The current attempt, as activities are told it. Raises `NoAttempt`. What is not written yet is one record
+        more, which may be written before the activity begins."""
         attempt, command = self.attempt, self.journal.command
         return c.AttemptIn(
             job_id=self.snapshot.job_id,
             number=attempt.number,
             command_id=command.id if command else None,
             leader=attempt.leader,
+            revision=self.snapshot.revision + self.journal.has_unwritten(),
         )
+
+    def learns_leader(self, leader: str | None) -> None:
+        """Who has the current attempt, where that was not known: it was sent, and its workflow lost before it heard."""
+        attempt = self.snapshot.attempt
+        if leader is not None and attempt is not None and attempt.leader is None:
+            attempt.leader = leader
 
     def is_live(self) -> bool:
         """Whether there is an attempt that has not been seen to end."""
@@ -77,6 +85,8 @@ class JobContext:
     async def intends(self, stop: StopSnapshot) -> None:
         """A stop or a cancel is about to be sent, and is written down first: were this workflow lost while it is on its
         way, the end that comes of it would be taken for one that nobody asked for."""
+        if self.snapshot.stop is not None:
+            stop.earlier = self.snapshot.stop.directories
         self.snapshot.stop = stop
         if workflow.patched("a-stop-is-written-down-first"):
             stop.at = workflow.now()
@@ -92,12 +102,16 @@ class JobContext:
     def set_back(self, newer: JobSnapshot) -> NoReturn:
         """This workflow was set back behind `newer`, and does nothing any more. Raises `Failed`."""
         self.journal.newer = newer
-        raise Failed(f"{SET_BACK}. Nothing was sent.", "set_back")
+        raise Failed(f"{WAS_SET_BACK}. Nothing was sent.", "set_back")
 
     def set_killed(self) -> None:
-        """The job is KILLED, and a person has to say what its state is worth."""
-        self.snapshot.basis = Basis.DECIDE
-        self.journal.set_state(JobState.KILLED, killed(self.snapshot.stateless))
+        """The job is KILLED, and a person has to say what its state is worth, if it can have any."""
+        basis = basis_of_killed(self.snapshot.basis, self.snapshot.attempts)
+        if basis is not Basis.DECIDE and not workflow.patched("killed-before-any-attempt"):
+            basis = Basis.DECIDE
+        self.snapshot.basis = basis
+        why = killed(self.snapshot.stateless) if basis is Basis.DECIDE else "killed before any attempt of it was made"
+        self.journal.set_state(JobState.KILLED, why)
 
     def asked_at(self, sequence: int) -> None:
         """Note when the cluster was asked. A worker whose clock was set ahead has seen nothing of the future: were that

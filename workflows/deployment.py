@@ -240,8 +240,6 @@ class Deployment:
     async def _open(self, opening: c.OpenAttempt) -> None:
         await self._context.see_newest()
         opened = await calls.open_attempt(opening)
-        if opened.newer is not None:
-            self._context.set_back(opened.newer)
         if opened.conflict:
             await self.history_lost(opened)
         if opened.owner is not None:
@@ -263,16 +261,17 @@ class Deployment:
         except (Interrupted, asyncio.CancelledError, FailureError):
             await self._see_it_written(opening)
             raise
-        if started.conflict is not None and started.conflict.newer is not None:
-            context.set_back(started.conflict.newer)
         if started.conflict is not None:
             await self.history_lost(started.conflict)
         return started
 
     async def history_lost(self, newest: c.Opened) -> NoReturn:
-        """The database has attempts that this workflow does not know. Nothing was sent; the newest of them is what the
-        next start has to see ended. Parks the job."""
+        """The database has attempts that this workflow does not know. Nothing was sent; the workflow goes on from the
+        job's last record. Where that does not know the newest of them either, it is what the next start has to see
+        ended, and the job is parked. Raises `Failed`."""
         context, s = self._context, self._context.snapshot
+        if newest.newer is not None:
+            context.set_back(newest.newer)
         own = context.attempt.number
         s.attempts, s.revision = newest.number, max(s.revision, newest.revision)
         # A workflow that was reset is given its old commands once more: what they did is done.

@@ -41,9 +41,14 @@ class Endings:
         stop = s.stop
         why = c.Diagnosis(untouched=False, savepoint=savepoint)
         if savepoint is None:
-            where = stop.directory if stop else None
+            where = stop.directories if stop else []
             why = await calls.diagnose(
-                c.DiagnoseIn(**context.attempt_in().model_dump(), savepoint_directory=where, state=state)
+                c.DiagnoseIn(
+                    **context.attempt_in().model_dump(),
+                    savepoint_directory=where[0] if where else None,
+                    earlier_directories=where[1:],
+                    state=state,
+                )
             )
         intent = stop.intent if stop and not stop.withdrawn else None
         cancelled_for, successor = self._never_made(stop, going_on=going_on)

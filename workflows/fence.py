@@ -42,6 +42,7 @@ class Fence:
         attempt.unresolved = False
         if spent.observation is not None:
             if spent.observation.state not in ENDED:
+                context.learns_leader(spent.leader)
                 await self._observations.take(spent.observation)
                 return False
             await self._endings.end(spent.observation.state, going_on=going_on)

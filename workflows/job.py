@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import ROW_MISSING, AttemptIn
+    from activities.contracts import ROW_MISSING, SET_BACK, AttemptIn
     from core.errors import Conflict
     from core.jobs.blocked import step_failed
     from core.jobs.commands import CommandRequest
@@ -76,7 +76,8 @@ class JobWorkflow:
         if request.expires_at is not None and workflow.now() >= request.expires_at:
             raise ApplicationError(
                 f"It was to be delivered before {request.expires_at:%Y-%m-%d %H:%M:%S} UTC, and is not carried out any "
-                f"more. Send it again, if it is still wanted.",
+                f"more: it is {workflow.now():%Y-%m-%d %H:%M:%S} by Temporal's clock. Send it again, if it is still "
+                f"wanted; where it was sent just now, the clocks of Penstock's API and of Temporal differ.",
                 type="expired",
             )
         last = self._s.last_command
@@ -111,8 +112,11 @@ class JobWorkflow:
             )
 
     @workflow.signal(name="observed")
-    def observed(self, observation: Observation) -> None:
-        """What the watch has seen of an attempt; of several that wait only the newest counts."""
+    def observed(self, observation: Observation | None = None) -> None:
+        """What the watch has seen of an attempt; of several that wait only the newest counts. A signal that a person
+        sends without its input says nothing, here and below: an error would stop the workflow for good."""
+        if observation is None:
+            return
         waiting, attempt = self._s.seen, self._s.attempt
         self._may_be_behind |= observation.attempt > self._s.attempts
         # One about another job of this name, or another attempt, may not take the place of what is waiting.
@@ -127,21 +131,25 @@ class JobWorkflow:
             self._s.seen = in_place_of(waiting, observation)
 
     @workflow.signal(name="revised")
-    def revised(self, revision: int) -> None:
+    def revised(self, revision: int = 0) -> None:
         """What the job's row counts as its last record: a workflow that was set back is behind it and knows nothing."""
         self._may_be_behind |= revision > self._s.revision
 
     @workflow.signal(name="policy")
-    def policy(self, policy: RestartPolicy) -> None:
+    def policy(self, policy: RestartPolicy | None = None) -> None:
         """Another restart policy, from now on. Switched off, it is off for a restart that is planned, too."""
+        if policy is None:
+            return
         self._s.policy = policy
         if not policy.enabled and self._s.restart_at is not None and workflow.patched("restarts-switched-off"):
             self._s.restart_at = workflow.now()
             self._replan = True
 
     @workflow.signal(name="savepoints")
-    def savepoints(self, policy: SavepointPolicy) -> None:
+    def savepoints(self, policy: SavepointPolicy | None = None) -> None:
         """Another savepoint policy, from now on: its interval begins anew."""
+        if policy is None:
+            return
         self._s.savepoints, self._s.savepoint_at, self._s.checkpoints_at = policy, None, None
         self._s.retain_due = True
         self._plan_savepoint()
@@ -180,7 +188,8 @@ class JobWorkflow:
             await self._end_interrupted(self._s.command)
         while not self._retired:
             with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(self._has_work, timeout=self._patience())
+                patience, until = self._patience()
+                await workflow.wait_condition(self._has_work, timeout=patience, timeout_summary=until)
             self._wakes += 1
             outdated = self._is_outdated()
             if not outdated and self._journal.newer is None:
@@ -211,11 +220,16 @@ class JobWorkflow:
     def _may_retain(self) -> bool:
         return self._s.retain_due and self._s.savepoints.keep_last is not None
 
-    def _patience(self) -> timedelta:
-        """Until the next deadline: a planned restart, a periodic savepoint, or the job's own check."""
+    def _patience(self) -> tuple[timedelta, str]:
+        """Until the next deadline, and what that is, as the Temporal UI names the timer."""
         s = self._s
-        deadlines = [at for at in (s.restart_at, s.check_at, s.savepoint_at) if at is not None]
-        return max(timedelta(0), min(deadlines) - workflow.now())
+        deadlines = {
+            "until the planned restart": s.restart_at,
+            "until the job's own check": s.check_at,
+            "until the periodic savepoint": s.savepoint_at,
+        }
+        at, until = min((at, until) for until, at in deadlines.items() if at is not None)
+        return max(timedelta(0), at - workflow.now()), until
 
     async def _step(self) -> None:
         s, now = self._s, workflow.now()
@@ -306,8 +320,13 @@ class JobWorkflow:
     async def _unexpected(self, error: FailureError) -> Failed:
         """An activity gave up for good. What it left behind cannot be known from here."""
         why = f"A step of Penstock failed: {error.cause or error}"
-        if _is_row_missing(error) and workflow.patched("attempt-written-again"):
+        if isinstance(error.cause, CancelledError):
+            why = "Somebody has cancelled the job's workflow, and with it what was being done; the workflow goes on"
+        if _cause(error, ROW_MISSING) is not None and workflow.patched("attempt-written-again"):
             self._s.check_at = workflow.now()  # it sees to the row, so that the same works when it is sent again
+        if (cause := _cause(error, SET_BACK)) is not None:
+            self._may_be_behind = True
+            return Failed(cause.message, SET_BACK)
         if self._s.state is JobState.DEPLOYING:
             self._journal.block(step_failed(why))
             await self._journal.write("blocked")
@@ -340,7 +359,7 @@ class JobWorkflow:
             else:
                 answer = await calls.check(argument)
         except ActivityError as error:  # what it was to look at is not in the database
-            if _is_row_missing(error) and workflow.patched("attempt-written-again"):
+            if _cause(error, ROW_MISSING) is not None and workflow.patched("attempt-written-again"):
                 failure = await self._guarded(self._parts.deployment.write_again())
                 if failure is None or failure.code == "history_lost":
                     return
@@ -350,6 +369,7 @@ class JobWorkflow:
         if answer.newest is not None:
             await self._guarded(self._parts.deployment.history_lost(answer.newest))
             return
+        self._parts.context.learns_leader(answer.leader)
         if answer.observation is not None:
             await self._observe(answer.observation, is_certain=is_certain)
         again = self._s.checkpoints_at
@@ -385,5 +405,6 @@ class JobWorkflow:
         await self._write_end(command, CommandEnd(CommandState.FAILED, why, "workflow_lost"))
 
 
-def _is_row_missing(error: FailureError) -> bool:
-    return isinstance(error.cause, ApplicationError) and error.cause.type == ROW_MISSING
+def _cause(error: FailureError, type_: str) -> ApplicationError | None:
+    """Why a step failed, where that was an error of this type."""
+    return error.cause if isinstance(error.cause, ApplicationError) and error.cause.type == type_ else None

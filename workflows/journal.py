@@ -17,7 +17,7 @@ from core.jobs.snapshot import JobSnapshot, known_to
 from core.jobs.states import COMMAND_ENDED, AttemptState, CommandState, JobState
 from workflows import calls
 
-SET_BACK = (
+WAS_SET_BACK = (
     "The workflow of this job was set back (reset, or Temporal was restored from a backup), and goes on from what the "
     "database has"
 )
@@ -73,10 +73,11 @@ class Journal:
 
     def flush(self) -> None:
         """Before a step that may take long: write down what has not been written yet."""
-        if self._has_unwritten():
+        if self.has_unwritten():
             self.write_in_background(f"{self.command.kind.value} goes on" if self.command else "goes on")
 
-    def _has_unwritten(self) -> bool:
+    def has_unwritten(self) -> bool:
+        """Whether something is to be said with the next record."""
         return bool(self._begun or self._events or self._attempts)
 
     def owe(self, changes: list[AttemptChange]) -> None:
@@ -85,7 +86,7 @@ class Journal:
 
     async def write_owed(self, summary: str) -> None:
         """Write down what has not been written yet, if there is anything."""
-        if self._has_unwritten():
+        if self.has_unwritten():
             await self.write(summary)
 
     def set_state(self, state: JobState, reason: str = "") -> None:
@@ -204,14 +205,14 @@ class Journal:
         """Write down that this workflow was set back, and that the commands which it has carried out since, and `newer`
         does not know, have failed."""
         self._events, self.command = [], None
-        self.note("alert", f"{SET_BACK}. Lines right before this one may repeat what was so before.")
+        self.note("alert", f"{WAS_SET_BACK}. Lines right before this one may repeat what was so before.")
         events, self._events = self._events, []
         failed = [
             CommandChange(
                 id=id_,
                 state=CommandState.FAILED,
                 at=workflow.now(),
-                error=f"{SET_BACK}. Look at the job, and send the command again if it is still wanted.",
+                error=f"{WAS_SET_BACK}. Look at the job, and send the command again if it is still wanted.",
                 error_code="set_back",
             )
             for id_ in self.snapshot.handled

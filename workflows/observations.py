@@ -116,5 +116,5 @@ class Observations:
             s.stop.withdrawn = True
             return True
         journal.note("attempt", f"attempt {number} was to be cancelled, and runs on: the cancel did not arrive")
-        s.stop = None
+        s.stop = s.stop.model_copy(update={"withdrawn": True, "cancelled_for": None}) if s.stop.earlier else None
         return True

@@ -51,6 +51,7 @@ class Predecessor:
         if answer.observation.state in ENDED:
             await self._endings.end(answer.observation.state, going_on=going_on)
             return
+        context.learns_leader(answer.leader)
         await self._observations.take(answer.observation)
         raise Failed(_ALIVE, "attempt_alive")
 

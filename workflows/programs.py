@@ -55,7 +55,8 @@ class Programs:
                     command_id=command.id if command else None,
                     pinned=pinned.key if pinned else None,
                     like=like,
-                )
+                ),
+                pinned.commit if pinned else None,
             )
         if built.error:
             if not context.is_live():

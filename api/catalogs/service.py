@@ -34,6 +34,7 @@ async def put(services: Services, project: str, name: str, body: CatalogBody, cl
         await _check(session, project, definition)
     await browsing.check(services, project, name, definition, cluster)
     async with services.database.write() as session:
+        await jobs.project(session, project, hold=True)
         await _check(session, project, definition)  # others may have changed them meanwhile
         row, is_new = await catalogs.put(session, project, name, definition, body.description, clock.now())
         return _shown(row), is_new

@@ -37,14 +37,14 @@ async def get_cluster(name: ClusterName, parts: Parts, watcher: Watcher) -> Clus
 
 
 @router.patch("/clusters/{name}", responses=responses(404, 409, 422, 503), summary="Change a cluster")
-async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts) -> ClusterOut:
+async def patch_cluster(name: ClusterName, changes: ClusterPatch, parts: Parts, caller: CurrentCaller) -> ClusterOut:
     """A new address is used from the next question on. `config` counts from each job's next attempt on.
 
     While attempts on the cluster have not been seen to end, another address is refused (`cluster_in_use`), unless the
     same Flink answers there, or the Flink at the old address knows none of them and none is on its way there; `force`
     does it all the same. `"identity": null` accepts the Flink that answers from now on for the one that is meant.
     """
-    return await service.patch(parts, name, changes)
+    return await service.patch(parts, name, changes, requested_by=caller.name)
 
 
 @router.delete("/clusters/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Forget a cluster")

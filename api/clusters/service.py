@@ -19,7 +19,9 @@ from api.versions import NewVersion
 from clusters.kind import FLAT, Address
 from clusters.registry import KINDS, address_of, columns_of, flat_of, kind_of
 from core import config as rules
+from core.changes import differences
 from core.errors import Conflict, InvalidInput
+from core.jobs.commands import LOCAL
 from core.jobs.states import CommandKind, JobState
 from observation.observer import Observer
 from services import Services
@@ -89,7 +91,7 @@ async def get(services: Services, observer: Observer, name: str) -> ClusterOut:
         return _show(row, await clusters.keepers(session, [row]))
 
 
-async def patch(services: Services, name: str, changes: ClusterPatch) -> ClusterOut:
+async def patch(services: Services, name: str, changes: ClusterPatch, *, requested_by: str = LOCAL) -> ClusterOut:
     """`changes` are those of PATCH, as the route describes them. Raises `Conflict` and `InvalidInput`."""
     given = changes.model_dump(exclude_unset=True)
     force = bool(given.pop("force", False))
@@ -114,6 +116,9 @@ async def patch(services: Services, name: str, changes: ClusterPatch) -> Cluster
             addresses.check_still(row, open_, await attempts.open_on(session, name))
         if "config" in given:
             given["config"] = rules.unhidden(given["config"], row.config, "config")
+            if changed := differences({"config": row.config}, {"config": given["config"]}):
+                words = f"cluster {name}: {'; '.join(changed)}, from the next attempt on"
+                await jobs.add_change_of_all(session, jobs.of_cluster(name), words, requested_by, clock.now())
         if address is not None:
             given = {k: v for k, v in given.items() if k not in (*FLAT, "address")} | columns_of(address)
         for field, value in given.items():

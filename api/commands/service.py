@@ -256,6 +256,9 @@ async def _check(session: Session, job: Job, asked: AskedCommand) -> int | None:
         field = "force"
     if field is not None:
         raise InvalidInput(f"`{field}` has no meaning with {asked.kind.value}.", code="field_unused", field=field)
+    if asked.kind is CommandKind.ADOPT or asked.kind in STARTS:
+        await jobs.open_project(session, job.project)
+        await hosting.check_up(session, job)
     if asked.kind is CommandKind.ADOPT:
         return await _check_adoption(session, job, asked)
     if asked.kind not in STARTS:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from api.history.schemas import AttemptOut, EventOut, RestorePointOut
 from core.jobs.restore import newest_first
 from core.jobs.snapshot import lineage_of
 from core.jobs.states import AttemptState
 from observation import points
 from services import Services
+from services.hidden import scrubber
 from settings import waits
 from settings.waits import within
 from store import attempts, jobs
@@ -20,10 +23,11 @@ async def attempts_of(
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         rows, following = await attempts.page(session, job.id, limit=limit, cursor=cursor)
-    return [_attempt(row) for row in rows], following
+        scrubbed = await scrubber(services, session, [job.project])
+    return [_attempt(row, scrubbed) for row in rows], following
 
 
-def _attempt(row: Attempt) -> AttemptOut:
+def _attempt(row: Attempt, scrubbed: Callable[[str], str]) -> AttemptOut:
     return AttemptOut(
         number=row.number,
         flink_job_id=row.flink_job_id,
@@ -38,7 +42,7 @@ def _attempt(row: Attempt) -> AttemptOut:
         running_since=row.running_since,
         ended_at=row.ended_at,
         cause=row.cause,
-        ended_because=row.why_ended,
+        ended_because=scrubbed(row.why_ended) if row.why_ended else None,
     )
 
 
@@ -47,7 +51,7 @@ async def restore_points(services: Services, ref: str) -> list[RestorePointOut]:
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
     if job.current_attempt:
-        remedy = "The cluster, or the files that it writes, are slow to read. Try again."
+        remedy = "The cluster, the files that it writes, or the database are slow. Try again."
         async with within(waits.GATHER_SECONDS, "Gathering the restore points", code="points_too_slow", remedy=remedy):
             await points.gather(services, job.id)
     async with services.database.read() as session:

@@ -10,6 +10,7 @@ from api.deps import JobRef, Page, Paging, Parts, Watcher
 from api.jobs import service
 from api.jobs.schemas import ConfigOut, JobOut, JobPatch, NewJob, PlanOut, VersionDiff, VersionOut
 from api.problems import responses
+from api.security import CurrentCaller
 from api.versions import NewVersion
 from core.jobs.states import JobState
 from core.specs import JobType
@@ -63,9 +64,10 @@ async def get_job(ref: JobRef, parts: Parts, watcher: Watcher) -> JobOut:
 
 
 @router.patch("/jobs/{id}", responses=responses(404, 422, 503), summary="Change labels, policy or configuration")
-async def patch_job(ref: JobRef, changes: JobPatch, parts: Parts) -> JobOut:
-    """Change labels, policies or the configuration. What runs goes on; the spec is changed by a new version."""
-    return await service.patch(parts, ref, changes)
+async def patch_job(ref: JobRef, changes: JobPatch, parts: Parts, caller: CurrentCaller) -> JobOut:
+    """Change labels, policies or the configuration. What runs goes on; the spec is changed by a new version. What was
+    changed is a line of the timeline."""
+    return await service.patch(parts, ref, changes, requested_by=caller.name)
 
 
 @router.delete("/jobs/{id}", status_code=204, responses=responses(404, 409, 422, 503), summary="Delete a job")
@@ -77,15 +79,21 @@ async def delete_job(ref: JobRef, parts: Parts) -> None:
 
 
 @router.post("/jobs/{id}/versions", status_code=201, responses=responses(404, 422, 503), summary="Add a version")
-async def add_version(ref: JobRef, new: NewVersion, parts: Parts) -> VersionOut:
+async def add_version(ref: JobRef, new: NewVersion, parts: Parts, caller: CurrentCaller) -> VersionOut:
     """Versions are immutable and numbered. What runs goes on; `resubmit` takes the newest version."""
-    return await service.add_version(parts, ref, new)
+    return await service.add_version(parts, ref, new, requested_by=caller.name)
 
 
 @router.get("/jobs/{id}/versions", responses=responses(404, 422, 503), summary="List versions, newest first")
-async def list_versions(ref: JobRef, parts: Parts) -> Page[VersionOut]:
+async def list_versions(
+    ref: JobRef,
+    parts: Parts,
+    branches: Annotated[
+        bool, Query(description="Ask the repositories of those that have run where the refs are now")
+    ] = False,
+) -> Page[VersionOut]:
     """The versions of a job's spec, the newest first."""
-    return Page(items=await service.versions(parts, ref))
+    return Page(items=await service.versions(parts, ref, branches=branches))
 
 
 @router.get("/jobs/{id}/versions/{number}", responses=responses(404, 422, 503), summary="One version")

@@ -77,6 +77,9 @@ class NewJob(Strict):
                         "git": {"url": "https://git.example.com/team/scores.git"},
                         "entry_file": "scores.py",
                         "requirements": "requirements.txt",
+                        "libraries": [{"name": "kafka", "version": "5.0.0"}],
+                        "env": {"API_TOKEN": "${secret:api-token}"},
+                        "files": {"conf/app.properties": "topic=scores\n"},
                     },
                 },
                 {
@@ -98,6 +101,7 @@ class JobPatch(Strict):
     restart_policy: RestartPolicy | None = None
     savepoint_policy: SavepointPolicy | None = None
     config: dict[str, str] | None = Field(default=None, max_length=200)
+    reason: str | None = Field(default=None, max_length=2000, description="Why, for the timeline")
 
     _config = field_validator("config")(_checked)
 
@@ -156,6 +160,10 @@ class VersionOut(BaseModel):
     commit: str | None = Field(
         default=None, description="The Git commit that it ran with last, for jar and pyflink: its `ref` may be a branch"
     )
+    ref_commit: str | None = Field(
+        default=None, description="With `branches`: the commit that its `ref` names now; `resubmit` takes that one"
+    )
+    ref_error: str | None = Field(default=None, description="With `branches`: why that cannot be told")
     created_at: datetime
 
 

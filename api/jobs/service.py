@@ -19,17 +19,20 @@ from api.temporal import asking
 from api.versions import NewVersion
 from builds import git
 from core import config as rules
-from core.effects import Rejected
+from core.changes import differences
+from core.effects import EngineError, Rejected
 from core.errors import Conflict, InvalidInput
 from core.jobs.blocked import Blocked
+from core.jobs.commands import LOCAL
 from core.jobs.policy import RestartPolicy
 from core.jobs.restore import RestoreRequest
 from core.jobs.retention import SavepointPolicy
 from core.jobs.states import AttemptState, CommandKind, JobState, allowed
 from core.jobs.types import traits
 from core.names import job_workflow_id
-from core.specs import JarSpec, JobSpec, PyFlinkSpec, SqlSpec
+from core.specs import GitSource, JarSpec, JobSpec, PyFlinkSpec, SqlSpec
 from core.sql.lineage import Lineage
+from core.sql.program_inputs import check_references
 from core.sql.references import check_clear, check_script, secrets_in
 from core.sql.script import parse_script
 from core.sql.variables import filled
@@ -47,6 +50,8 @@ from store.tables import Attempt, Cluster, Job, Version
 from temporal.delivery import policies_of
 
 log = structlog.get_logger()
+MAX_BRANCHES = 10
+"""Repositories and refs that one listing asks."""
 
 
 def check_spec(spec: JobSpec, services: Services) -> None:
@@ -61,6 +66,7 @@ def check_spec(spec: JobSpec, services: Services) -> None:
             git.check_local(spec.git, services.settings.git_local_roots)
         except Rejected as error:
             raise InvalidInput(error.message, code="git_path_refused", field="spec.git.url") from error
+        check_references(spec)
 
 
 async def create(services: Services, new: out.NewJob) -> out.JobOut:
@@ -90,7 +96,7 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
         updated_at=now,
     )
     async with services.database.write() as session:
-        await jobs.project(session, new.project)
+        await jobs.open_project(session, new.project)
         await hosting.check_new_job(
             session,
             await clusters.get(session, new.cluster),
@@ -232,11 +238,13 @@ async def _settle(services: Services, job: Job) -> None:
                 return
 
 
-async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobOut:
-    """Change policies and labels, and tell the job's workflow. Raises `NotFound`, `InvalidInput`."""
+async def patch(services: Services, ref: str, changes: out.JobPatch, *, requested_by: str = LOCAL) -> out.JobOut:
+    """Change policies and labels, and tell the job's workflow; what changed is a line of the timeline. Raises
+    `NotFound`, `InvalidInput`."""
     async with services.database.write() as session:
         # Under the lock under which commands are written: of one that is not there yet the workflow begins with this.
         job = await jobs.get(session, ref, lock=True)
+        before = _settable(job)
         if changes.labels is not None:
             job.labels = changes.labels
         if changes.config is not None:
@@ -246,11 +254,23 @@ async def patch(services: Services, ref: str, changes: out.JobPatch) -> out.JobO
         if changes.savepoint_policy is not None:
             job.savepoints = chosen(changes.savepoint_policy)
         job.updated_at = clock.now()
+        if changed := differences(before, _settable(job)):
+            jobs.add_change(session, job.id, "; ".join(changed), requested_by, changes.reason, job.updated_at)
         has_workflow = job.revision > 0 or await commands.open_of(session, job.id) is not None
     if has_workflow:
         await _tell_policies(services, job, changes)
     async with services.database.read() as session:
         return (await show(session, [await jobs.get(session, job.id)]))[0]
+
+
+def _settable(job: Job) -> dict[str, dict[str, object]]:
+    """What PATCH changes; of policies only what somebody has chosen."""
+    return {
+        "label": dict(job.labels),
+        "config": dict(job.config),
+        "restart_policy": dict(job.policy),
+        "savepoint_policy": dict(job.savepoints or {}),
+    }
 
 
 async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) -> None:
@@ -277,7 +297,7 @@ async def delete(services: Services, ref: str) -> None:
     await deletion.delete(services, ref)
 
 
-async def add_version(services: Services, ref: str, new: NewVersion) -> out.VersionOut:
+async def add_version(services: Services, ref: str, new: NewVersion, *, requested_by: str = LOCAL) -> out.VersionOut:
     """A new version of the spec; nothing of what runs changes. Raises `NotFound`, `InvalidInput`, `Conflict`."""
     check_spec(new.spec, services)
     async with services.database.write() as session:
@@ -292,7 +312,10 @@ async def add_version(services: Services, ref: str, new: NewVersion) -> out.Vers
         spec = new.spec.model_dump(mode="json")
         last = (await jobs.version(session, job, await jobs.latest_version(session, job.id))).spec
         spec["config"] = rules.unhidden(spec["config"], last.get("config") or {}, "spec.config")
-        return show_version(await jobs.add_version(session, job, spec, new.note, clock.now()))
+        added = await jobs.add_version(session, job, spec, new.note, clock.now())
+        what = f"version {added.number}"
+        jobs.add_change(session, job.id, what, requested_by, new.note, added.created_at, how="added")
+        return show_version(added)
 
 
 def show_version(version: Version, commit: str | None = None) -> out.VersionOut:
@@ -334,11 +357,39 @@ async def plan(services: Services, ref: str, number: int) -> out.PlanOut:
     )
 
 
-async def versions(services: Services, ref: str) -> list[out.VersionOut]:
+async def versions(services: Services, ref: str, *, branches: bool) -> list[out.VersionOut]:
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         ran = await attempts.commits(session, job.id)
-        return [show_version(v, ran.get(v.number)) for v in await jobs.versions(session, job.id)]
+        shown = [show_version(v, ran.get(v.number)) for v in await jobs.versions(session, job.id)]
+    return await _with_branches(services, shown) if branches else shown
+
+
+async def _with_branches(services: Services, versions: list[out.VersionOut]) -> list[out.VersionOut]:
+    """The same, where those that have run say where their refs are now. Each repository and ref is asked once, the
+    newest ones only: Git takes a thread for that."""
+    sources = {
+        v.number: GitSource.model_validate({**v.spec["git"], "subdirectory": None}) for v in versions if v.commit
+    }
+    asked = list(dict.fromkeys((s.url, s.ref) for s in sources.values()))[:MAX_BRANCHES]
+    answers = dict(zip(asked, await asyncio.gather(*(_where(services, *pair) for pair in asked)), strict=True))
+
+    def of(version: out.VersionOut) -> out.VersionOut:
+        source = sources.get(version.number)
+        answer = answers.get((source.url, source.ref)) if source else None
+        return version.model_copy(update={"ref_commit": answer[0], "ref_error": answer[1]}) if answer else version
+
+    return [of(version) for version in versions]
+
+
+async def _where(services: Services, url: str, ref: str) -> tuple[str | None, str | None]:
+    """The commit, or why that cannot be told."""
+    source = GitSource(url=url, ref=ref)
+    try:
+        git.check_local(source, services.settings.git_local_roots)
+        return await git.resolve(source, waits.BRANCH_SECONDS), None
+    except EngineError as error:
+        return None, error.message
 
 
 async def version(services: Services, ref: str, number: int) -> out.VersionOut:

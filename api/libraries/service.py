@@ -48,7 +48,7 @@ async def add(services: Services, project: str, new: NewLibrary) -> LibraryOut:
             raise InvalidInput(error.message, code="git_path_refused", field="source.git.url") from error
     upload = isinstance(new.source, FromUpload)
     async with services.database.write() as session:
-        await jobs.project(session, project)
+        await jobs.project(session, project, hold=True)
         row = await resources.find_library(session, project, new.name, new.version)
         if row is not None and row.state != LibraryState.FAILED.value:
             raise Conflict(

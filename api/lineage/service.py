@@ -24,7 +24,6 @@ from core.sql.resources import TableDefinition
 from services import Services
 from settings import clock, waits
 from sql.compiling import plan_of, tables_of
-from sql.views import is_view
 from store import jobs, plans, resources
 from store.tables import Job, Version
 
@@ -141,7 +140,7 @@ async def _registered(services: Services, project: str) -> dict[str, TableUse]:
     uses = {}
     for item in visible:
         row = item.resource
-        if is_view(row):
+        if resources.is_view(row):
             continue
         options = TableDefinition.model_validate(row.definition).options
         use = TableUse(table=row.name, place=place_of_options(options), connector=options.get("connector"))

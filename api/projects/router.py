@@ -10,13 +10,15 @@ from api.deps import Page, Parts
 from api.problems import responses
 from api.projects import service
 from api.projects.schemas import NewProject, ProjectOut, ProjectPatch
+from api.security import CurrentCaller
 
 router = APIRouter(tags=["projects"])
+Name = Annotated[str, Path(max_length=100)]
 
 
 @router.get("/projects", responses=responses(422, 503), summary="List projects")
 async def list_projects(parts: Parts) -> Page[ProjectOut]:
-    """All projects."""
+    """All projects, those that are archived too."""
     return Page(items=await service.all_(parts))
 
 
@@ -26,7 +28,14 @@ async def create_project(new: NewProject, parts: Parts) -> ProjectOut:
     return await service.create(parts, new)
 
 
-@router.patch("/projects/{name}", responses=responses(404, 422, 503), summary="Change a project")
-async def patch_project(name: Annotated[str, Path(max_length=100)], changes: ProjectPatch, parts: Parts) -> ProjectOut:
-    """Change a project's configuration. It counts from each job's next attempt on."""
-    return await service.patch(parts, name, changes)
+@router.patch("/projects/{name}", responses=responses(404, 409, 422, 503), summary="Change or archive a project")
+async def patch_project(name: Name, changes: ProjectPatch, parts: Parts, caller: CurrentCaller) -> ProjectOut:
+    """Change a project's configuration: it counts from each job's next attempt on. Archive it, when nothing of it runs,
+    or take that back."""
+    return await service.patch(parts, name, changes, requested_by=caller.name)
+
+
+@router.delete("/projects/{name}", status_code=204, responses=responses(404, 409, 422, 503), summary="Delete a project")
+async def delete_project(name: Name, parts: Parts) -> None:
+    """Only one that is empty. Its name is free then; what is kept of its deleted jobs stays."""
+    await service.delete(parts, name)

@@ -25,7 +25,12 @@ class NewProject(Strict):
 
 
 class ProjectPatch(Strict):
+    """What is left out stays. `config` is replaced as a whole."""
+
     config: dict[str, str] | None = Field(default=None, max_length=200)
+    archived: bool | None = Field(
+        default=None, description="An archived project takes no new jobs, and none of its jobs starts"
+    )
 
     _config = field_validator("config")(_checked)
 
@@ -34,3 +39,4 @@ class ProjectOut(BaseModel):
     name: str
     config: dict[str, str]
     created_at: datetime
+    archived_at: datetime | None

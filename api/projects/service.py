@@ -1,13 +1,15 @@
-"""Projects: created, listed, changed."""
+"""Projects: created, listed, changed, archived, deleted."""
 
 from __future__ import annotations
 
 from api.projects.schemas import NewProject, ProjectOut, ProjectPatch
 from core import config as rules
+from core.changes import differences
 from core.errors import Conflict
 from services import Services
 from settings import clock
 from store import jobs
+from store.database import Session
 from store.tables import Project
 
 
@@ -19,21 +21,65 @@ async def all_(services: Services) -> list[ProjectOut]:
 async def create(services: Services, new: NewProject) -> ProjectOut:
     """Raises `Conflict` when there is one by that name."""
     async with services.database.write() as session:
-        if await jobs.find_project(session, new.name):
+        before = await jobs.find_project(session, new.name)
+        if before is not None and before.deleted_at is None:
             raise Conflict(f"There is a project {new.name} already.", code="project_exists")
         row = await jobs.add_project(session, new.name, new.config, clock.now())
     return _show(row)
 
 
-async def patch(services: Services, name: str, changes: ProjectPatch) -> ProjectOut:
-    """Raises `NotFound`."""
+async def patch(services: Services, name: str, changes: ProjectPatch, *, requested_by: str) -> ProjectOut:
+    """Raises `NotFound`, and `Conflict` when it is to be archived while something of it runs."""
     async with services.database.write() as session:
         row = await jobs.project(session, name)
         if changes.config is not None:
-            row.config = rules.unhidden(changes.config, row.config, "config")
+            config = rules.unhidden(changes.config, row.config, "config")
+            if changed := differences({"config": row.config}, {"config": config}):
+                words = f"project {name}: {'; '.join(changed)}, from the next attempt on"
+                # Before the project's row: who sends a command has a job's, and waits for this one.
+                await jobs.add_change_of_all(session, jobs.of_project(name), words, requested_by, clock.now())
+            row.config = config
+        if changes.archived is False:
+            row.archived_at = None
+        elif changes.archived:
+            row = await jobs.project(session, name, lock=True)
+            await _check_rests(session, name)
+            row.archived_at = row.archived_at or clock.now()
     return _show(row)
+
+
+async def delete(services: Services, name: str) -> None:
+    """Raises `NotFound`, and `Conflict` for one that is not empty."""
+    async with services.database.write() as session:
+        row = await jobs.project(session, name, lock=True)
+        _check_not_default(name)
+        if contents := await jobs.contents(session, name):
+            words = ", ".join(f"{count} {what}" for what, count in contents.items())
+            raise Conflict(
+                f"The project {name} is not empty: {words}.",
+                code="project_in_use",
+                remedy="Delete them first. An archived project keeps all, and starts nothing.",
+            )
+        row.deleted_at = clock.now()
+
+
+async def _check_rests(session: Session, name: str) -> None:
+    _check_not_default(name)
+    if working := await jobs.working_in(session, name):
+        words = ", ".join(f"{job.name} ({job.state})" for job in working[:5])
+        more = f" and {len(working) - 5} more" if len(working) > 5 else ""
+        raise Conflict(
+            f"Jobs of the project {name} run: {words}{more}.", code="project_in_use", remedy="Pause or kill them first."
+        )
+
+
+def _check_not_default(name: str) -> None:
+    if name == "default":
+        raise Conflict(
+            "The project default is where jobs are that name none: it stays.", code="project_in_use", remedy=None
+        )
 
 
 def _show(row: Project) -> ProjectOut:
     shown = {k: rules.shown(k, v) for k, v in row.config.items()}
-    return ProjectOut(name=row.name, config=shown, created_at=row.created_at)
+    return ProjectOut(name=row.name, config=shown, created_at=row.created_at, archived_at=row.archived_at)

@@ -16,7 +16,7 @@ from settings import clock
 from settings.waits import planning
 from sql import importing
 from sql.environment import environment, python_properties
-from sql.views import is_view, those_without, views_in
+from sql.views import those_without, views_in
 from store import clusters, jobs, resources
 from store.database import Session
 from store.tables import Grant, Secret
@@ -29,7 +29,7 @@ async def tables(services: Services, project: str) -> list[ResourceOut]:
         await jobs.project(session, project)
         visible = await resources.visible(session, project)
     order = {name: at for at, name in enumerate(those_without((), views_in(visible, project)))}
-    visible.sort(key=lambda item: order.get(item.resource.name, -1) if is_view(item.resource) else -1)
+    visible.sort(key=lambda item: order.get(item.resource.name, -1) if resources.is_view(item.resource) else -1)
     return [_shown(item, project) for item in visible]
 
 
@@ -38,7 +38,7 @@ async def put_table(services: Services, project: str, name: str, body: ResourceB
     views in a circle, `NotFound` for a secret that is not there, `Conflict` for a view in place of a granted table."""
     body.resource.check()
     async with services.database.write() as session:
-        await jobs.project(session, project)
+        await jobs.project(session, project, hold=True)
         await _check(session, project, {name: body.resource})
         stored = body.resource.model_dump(mode="json")
         row, is_new = await resources.put(session, project, name, stored, body.description, body.owner, clock.now())
@@ -82,6 +82,7 @@ async def import_tables(services: Services, project: str, body: ImportBody) -> l
         raise InvalidInput(error.message, code="sql_invalid", field="sql") from error
     imported = []
     async with services.database.write() as session:
+        await jobs.project(session, project, hold=True)
         await _check(session, project, definitions)
         for name, definition in definitions.items():
             definition.check()
@@ -125,13 +126,13 @@ async def put_grant(services: Services, project: str, name: str, grantee: str, b
             "A grant is for reading, writing or both.", code="empty_grant", field="read", remedy="Delete the grant."
         )
     async with services.database.write() as session:
-        if is_view(await resources.get(session, project, name)):
+        if resources.is_view(await resources.get(session, project, name)):
             raise InvalidInput(
                 f"{name} is a view: it would read with the rights of {project}.",
                 code="view_not_grantable",
                 field="name",
             )
-        await jobs.project(session, grantee)
+        await jobs.project(session, grantee, hold=True)
         row = await resources.put_grant(session, project, name, grantee, clock.now(), read=body.read, write=body.write)
         return _grant(row)
 
@@ -154,7 +155,7 @@ async def put_secret(services: Services, project: str, name: str, value: str) ->
     """Seal a secret and store it; and whether it is new. Raises `NotFound` for the project."""
     sealed = services.vault.seal(value)
     async with services.database.write() as session:
-        await jobs.project(session, project)
+        await jobs.project(session, project, hold=True)
         is_new = await resources.set_secret(session, project, name, sealed, clock.now())
         return _secret(await resources.secret(session, project, name)), is_new
 
@@ -192,7 +193,7 @@ def _shown(item: resources.Visible, project: str, grants: Sequence[Grant] | None
         description=row.description,
         owner=row.owner,
         read=item.read,
-        write=item.write and not is_view(row),
+        write=item.write and not resources.is_view(row),
         revision=row.revision,
         grants=[_grant(g) for g in grants] if grants is not None else None,
         created_at=row.created_at,

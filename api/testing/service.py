@@ -40,7 +40,7 @@ async def put(
 ) -> tuple[out.TestSetOut, bool]:
     """Keep rows under a name; and whether it is new."""
     async with services.database.write() as session:
-        await jobs.project(session, project)
+        await jobs.project(session, project, hold=True)
         row, is_new = await testsets.put(session, project, name, tables, description, clock.now())
         return _show(row), is_new
 

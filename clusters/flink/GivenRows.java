@@ -25,6 +25,9 @@ import org.apache.flink.table.connector.format.DecodingFormat;
 import org.apache.flink.table.connector.source.DynamicTableSource;
 import org.apache.flink.table.connector.source.LookupTableSource;
 import org.apache.flink.table.connector.source.lookup.LookupFunctionProvider;
+import org.apache.flink.table.data.ArrayData;
+import org.apache.flink.table.data.DecimalData;
+import org.apache.flink.table.data.MapData;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.factories.DeserializationFormatFactory;
 import org.apache.flink.table.factories.DynamicTableSourceFactory;
@@ -32,6 +35,7 @@ import org.apache.flink.table.factories.FactoryUtil;
 import org.apache.flink.table.functions.FunctionContext;
 import org.apache.flink.table.functions.LookupFunction;
 import org.apache.flink.table.types.DataType;
+import org.apache.flink.table.types.logical.IntType;
 import org.apache.flink.table.types.logical.LogicalType;
 import org.apache.flink.util.SimpleUserCodeClassLoader;
 import org.apache.flink.util.UserCodeClassLoader;
@@ -151,8 +155,63 @@ public final class GivenRows implements DynamicTableSourceFactory {
             List<Object> found = new ArrayList<>();
             for (int at = 0; at < types.length; at++) {
                 int place = places == null ? at : places[at];
-                Object value = RowData.createFieldGetter(types[at], place).getFieldOrNull(row);
-                found.add(value instanceof byte[] ? Arrays.toString((byte[]) value) : value);
+                found.add(comparable(RowData.createFieldGetter(types[at], place).getFieldOrNull(row), types[at]));
+            }
+            return found;
+        }
+
+        /**
+         * A value such that two that are equal in SQL are equal, however Flink keeps them: a row of the format and one
+         * that a join has made are of different classes. Blanks at the end of a CHAR do not count: a database that is
+         * really asked does not count them.
+         */
+        private static Object comparable(Object value, LogicalType type) {
+            if (value == null) {
+                return null;
+            }
+            List<LogicalType> inner = type.getChildren();
+            switch (type.getTypeRoot()) {
+                case CHAR:
+                    return value.toString().replaceAll(" +$", "");
+                case BINARY:
+                case VARBINARY:
+                    return Arrays.toString((byte[]) value);
+                case DECIMAL:
+                    return ((DecimalData) value).toBigDecimal().stripTrailingZeros();
+                case ARRAY:
+                    return elements((ArrayData) value, inner.get(0));
+                case MAP:
+                    return entries((MapData) value, inner.get(0), inner.get(1));
+                case MULTISET:
+                    return entries((MapData) value, inner.get(0), new IntType());
+                case ROW:
+                case STRUCTURED_TYPE:
+                    List<Object> fields = new ArrayList<>();
+                    for (int at = 0; at < inner.size(); at++) {
+                        RowData.FieldGetter field = RowData.createFieldGetter(inner.get(at), at);
+                        fields.add(comparable(field.getFieldOrNull((RowData) value), inner.get(at)));
+                    }
+                    return fields;
+                default:
+                    return value;
+            }
+        }
+
+        private static List<Object> elements(ArrayData array, LogicalType type) {
+            ArrayData.ElementGetter element = ArrayData.createElementGetter(type);
+            List<Object> found = new ArrayList<>();
+            for (int at = 0; at < array.size(); at++) {
+                found.add(comparable(element.getElementOrNull(array, at), type));
+            }
+            return found;
+        }
+
+        private static Map<Object, Object> entries(MapData map, LogicalType ofKeys, LogicalType ofValues) {
+            List<Object> keys = elements(map.keyArray(), ofKeys);
+            List<Object> values = elements(map.valueArray(), ofValues);
+            Map<Object, Object> found = new HashMap<>();
+            for (int at = 0; at < keys.size(); at++) {
+                found.put(keys.get(at), values.get(at));
             }
             return found;
         }

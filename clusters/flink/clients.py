@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from clusters.flink.attended import Attended
 from clusters.flink.jars import compiled
 from core.effects import EngineError, LogSink
 from processes.child import follow, scrubbed, start
@@ -72,7 +73,13 @@ class Client:
     expiry: asyncio.TimerHandle | None = field(default=None)
 
     async def run(
-        self, config: Mapping[str, str], arguments: Sequence[str], *, tell: LogSink, timeout: float, output_limit: int
+        self,
+        config: Mapping[str, str],
+        arguments: Sequence[str],
+        *,
+        tell: LogSink,
+        timeout: float | None,
+        output_limit: int | None,
     ) -> None:
         """As `processes.child.run`, with this configuration and these arguments for Flink's command line."""
         process = self.process
@@ -93,10 +100,12 @@ class Client:
 
 
 class Clients:
-    """Those that wait, one at most per installation of Flink. `built` is a folder for compiled jars."""
+    """Those that wait for a program, one at most per installation of Flink, and those whose program goes on beside its
+    job. `built` is a folder for compiled jars."""
 
     def __init__(self, built: Path):
-        self._built = built
+        self.built = built
+        self.attended = Attended()
         self._waiting: dict[Path, Client] = {}
         self._coming: dict[Path, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -124,7 +133,7 @@ class Clients:
         await asyncio.sleep(waits.CLIENT_AFTER_SECONDS)
         with contextlib.ExitStack() as stack:
             try:
-                jar = await compiled(SOURCE, self._built)
+                jar = await compiled(SOURCE, self.built)
                 conf = stack.enter_context(temporary())
                 command, env = java(home, MAIN, jar), environment(home, conf)
                 process = await start(command, cwd=conf, env=env, stdin=asyncio.subprocess.PIPE)
@@ -143,7 +152,8 @@ class Clients:
             task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """End all that wait."""
+        """End all of them."""
+        await self.attended.close()
         coming = list(self._coming.values())
         for task in coming:
             task.cancel()

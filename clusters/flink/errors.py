@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from core import java, missing_classes
 from core.effects import EngineError
 from core.jobs.observations import Trouble
 
@@ -102,7 +103,9 @@ def root_cause(stack: str) -> str:
     speaks = short.endswith(("ValidationException", "ParseException", "ParserException", "ValidatorException"))
     if speaks or short in _WRAPPERS or short == "CalciteException" or text.startswith(short):
         return text
-    return f"{_above(told)}{short}: {text}"
+    said = f"{short}: {text}"
+    known = missing_classes.explained(said) or java.of_class_file(said)
+    return f"{_above(told)}{said}" + (f". {known}" if known else "")
 
 
 def _above(told: list[tuple[str, str]]) -> str:
@@ -111,6 +114,8 @@ def _above(told: list[tuple[str, str]]) -> str:
         return ""
     (name, message), (_, deepest) = told[-2:]
     first = message.splitlines()[0].strip()
+    if first.replace("/", ".") == deepest:  # NoClassDefFoundError, and the class that was not found
+        return ""
     if name.rpartition(".")[2] in _WRAPPERS or first in deepest or first.endswith(deepest):
         return ""
     return f"{first[:MAX_ABOVE].rstrip('. ')}: "

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -26,6 +29,16 @@ class Refused(EngineError):
         self.status = status
 
 
+class TooLarge(EngineError):
+    """An answer of `size` bytes, None where that is not told, is more than was asked for."""
+
+    def __init__(self, size: int | None, most: int):
+        of = f"{size / 2**20:.0f} MB" if size is not None else "more"
+        super().__init__(f"it has {of}, and more than {most >> 20} MB are not read through Flink's REST API")
+        self.size = size
+
+
+MAX_REFUSAL = 64 * 1024
 Transport = httpx.AsyncBaseTransport
 """What takes a request and gives its answer in the place of the network; what it raises is httpx's."""
 
@@ -80,27 +93,100 @@ class Http:
         assert first is not None
         raise Unreachable(first.message, sent=sent) from first
 
+    async def read(self, path: str, take: Callable[[bytes], None], *, most: int) -> int:
+        """Give what stands at `path` to `take`, piece by piece; returns how many bytes that were. Raises `TooLarge`
+        before the first of them, or after `most`, and as `call`."""
+        total, first = 0, None
+
+        def taken(piece: bytes) -> None:
+            nonlocal total
+            total += len(piece)
+            if total > most:
+                raise TooLarge(None, most)
+            take(piece)
+
+        for url in list(self._urls):
+            try:
+                await self._read(url, path, taken, most)
+                return total
+            except Unreachable as error:
+                first = first or error
+                if total:
+                    break
+        assert first is not None
+        raise Unreachable(first.message, sent=False) from first
+
+    async def last_of(self, path: str, last: int) -> bytes:
+        """The last bytes, `last` at most, of what stands at `path`, however much that is. Raises as `call`."""
+        pieces: deque[bytes] = deque()
+        held = 0
+
+        def take(piece: bytes) -> None:
+            nonlocal held
+            pieces.append(piece)
+            held += len(piece)
+            while held - len(pieces[0]) >= last:
+                held -= len(pieces.popleft())
+
+        await self.read(path, take, most=sys.maxsize)
+        return b"".join(pieces)[-last:]
+
+    async def _read(self, url: str, path: str, take: Callable[[bytes], None], most: int) -> None:
+        what = f"{self._what} {url}"
+        with _told(what):
+            async with self._client.stream("GET", url + path) as answer:
+                if answer.status_code == 200:
+                    size = answer.headers.get("content-length", "")
+                    if size.isdigit() and int(size) > most:
+                        raise TooLarge(int(size), most)
+                    async for piece in answer.aiter_bytes():
+                        take(piece)
+                        await asyncio.sleep(0)  # what has come already is given without a pause
+                    return
+                body = b""
+                async for piece in answer.aiter_bytes():
+                    body += piece
+                    if len(body) > MAX_REFUSAL:
+                        break
+        _judged(what, answer.status_code, _json(what, answer.status_code, lambda: json.loads(body)))
+
     async def _ask(self, url: str, method: str, path: str, exact: bool, **more: Any) -> Any:
         what = f"{self._what} {url}"
-        try:
+        with _told(what):
             response = await self._client.request(method, url + path, **more)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise Unreachable(f"{what} cannot be reached: {_words(error)}", sent=False) from error
-        except httpx.HTTPError as error:
-            raise Unreachable(f"{what} did not answer: {_words(error)}") from error
-        try:
-            body = response.json(parse_float=Decimal) if exact else response.json()
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise Unreachable(
-                f"{what} answered {response.status_code} with something that is not JSON; "
-                "a proxy or another server may be in its place"
-            ) from None
-        if response.status_code == 503 or response.status_code in (301, 302, 307, 308, 429, 502, 504):
-            raise Unreachable(f"{what} has no leader at the moment (HTTP {response.status_code})")
-        if response.status_code >= 400:
-            stack = _errors(body)
-            raise Refused(response.status_code, root_cause(stack), stack)
-        return body
+        status = response.status_code
+        body = _json(what, status, lambda: response.json(parse_float=Decimal) if exact else response.json())
+        return _judged(what, status, body)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What goes wrong on the way is `Unreachable`, in words."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise Unreachable(f"{what} cannot be reached: {_words(error)}", sent=False) from error
+    except httpx.HTTPError as error:
+        raise Unreachable(f"{what} did not answer: {_words(error)}") from error
+
+
+def _json(what: str, status: int, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise Unreachable(
+            f"{what} answered {status} with something that is not JSON; a proxy or another server may be in its place"
+        ) from None
+
+
+def _judged(what: str, status: int, body: Any) -> Any:
+    """The body of an answer, unless that is a no, or not one of a leader."""
+    if status == 503 or status in (301, 302, 307, 308, 429, 502, 504):
+        raise Unreachable(f"{what} has no leader at the moment (HTTP {status})")
+    if status >= 400:
+        stack = _errors(body)
+        raise Refused(status, root_cause(stack), stack)
+    return body
 
 
 Given = ParamSpec("Given")

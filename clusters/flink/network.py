@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import IO, Any, TypeAlias
 
 import aiohttp
@@ -15,6 +16,7 @@ import httpx
 
 CONNECTIONS = 40
 CONNECT_SECONDS = 5.0
+PIECE = 256 * 1024
 Files: TypeAlias = Mapping[str, tuple[str, IO[bytes], str]]
 """By the name of the field: the name of the file, the file, and its content type."""
 
@@ -29,6 +31,32 @@ class Response:
     def json(self, **how: Any) -> Any:
         """`how` is for `json.loads`. Raises `json.JSONDecodeError` or `UnicodeDecodeError`."""
         return json.loads(self._body, **how)
+
+
+class Streamed:
+    """An answer whose body is read piece by piece, as httpx gives it."""
+
+    def __init__(self, answer: aiohttp.ClientResponse):
+        self.status_code, self.headers = answer.status, answer.headers
+        self._answer = answer
+
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        return aiter(self._answer.content.iter_chunked(PIECE))
+
+
+@contextmanager
+def _as_httpx() -> Iterator[None]:
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise httpx.ConnectTimeout(str(error)) from error
+    except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, UnicodeError) as error:
+        # A name that no host can have (`a..b`) is found out when it is looked up.
+        raise httpx.ConnectError(str(error)) from error
+    except TimeoutError as error:
+        raise httpx.ReadTimeout(str(error)) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise httpx.RemoteProtocolError(str(error)) from error
 
 
 class Network:
@@ -56,22 +84,26 @@ class Network:
             more["data"] = _form(files)
         if params is not None:
             more["params"] = {key: str(value) for key, value in params.items()}
-        if url.startswith("https:"):
-            self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
-            more["ssl"] = self._tls
-        try:
+        more |= self._secured(url)
+        with _as_httpx():
             limit = self._limit(timeout or self._timeout, most=2 if files is not None else 10)
             async with self._session().request(method, url, allow_redirects=False, timeout=limit, **more) as answer:
                 return Response(answer.status, await answer.read())
-        except aiohttp.ConnectionTimeoutError as error:
-            raise httpx.ConnectTimeout(str(error)) from error
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, UnicodeError) as error:
-            # A name that no host can have (`a..b`) is found out when it is looked up.
-            raise httpx.ConnectError(str(error)) from error
-        except TimeoutError as error:
-            raise httpx.ReadTimeout(str(error)) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise httpx.RemoteProtocolError(str(error)) from error
+
+    @asynccontextmanager
+    async def stream(self, method: str, url: str) -> AsyncIterator[Streamed]:
+        """Ask for an answer of any length. Raises as `request`, also while it is read."""
+        with _as_httpx():
+            limit = self._limit(self._timeout, most=10)
+            more = self._secured(url)
+            async with self._session().request(method, url, allow_redirects=False, timeout=limit, **more) as answer:
+                yield Streamed(answer)
+
+    def _secured(self, url: str) -> dict[str, Any]:
+        if not url.startswith("https:"):
+            return {}
+        self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
+        return {"ssl": self._tls}
 
     def _session(self) -> aiohttp.ClientSession:
         if self._made is None:

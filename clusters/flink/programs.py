@@ -15,14 +15,14 @@ that it starts (`execution-config.user-config` of GET /jobs/:id/config), which t
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from clusters.flink.http import Refused
+from clusters.flink.output import Output
 from clusters.flink.rest import UNKNOWN, FlinkRest
 from clusters.protocol import (
     SEVERAL_JOBS,
@@ -45,7 +45,6 @@ SLACK = timedelta(minutes=1)  # how far the JobManager's clock may be set back w
 REMEMBERED, ASKED, ASKED_AT_ONCE = 20_000, 50, 20
 ADVICE = "put its INSERTs into one StatementSet, or call execute() once"
 _HALF = 2**64
-_SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
 _TWICE = (
     "Cannot have more than",
     "DuplicateJobSubmissionException",
@@ -163,14 +162,9 @@ class Sending:
             except Unreachable as error:
                 raise Unreachable(error.message, sent=False) from error
 
-    def listening(self, tell: LogSink) -> LogSink:
-        """`tell`, that also notes the ids which Flink's client says it has submitted."""
-
-        def listen(line: str) -> None:
-            self._told.update(_SUBMITTED.findall(line))
-            tell(line)
-
-        return listen
+    def listening(self, tell: LogSink, secrets: Sequence[str]) -> Output:
+        """`tell`, that also notes the ids which Flink's client says it has submitted, and shows no secret."""
+        return Output(tell, self._told, secrets)
 
     async def ended_well(self) -> None:
         """After a clear yes. Raises `ProgramFailed` when there is more than one job, `Rejected` when there is none,

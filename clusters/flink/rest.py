@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from clusters.flink.errors import restore_trouble, root_cause
 from clusters.flink.http import Http, Refused, Transport, answered, reads
@@ -15,9 +16,11 @@ from clusters.protocol import (
     Failure,
     JobSeen,
     Leader,
+    LogFile,
     Origin,
     PointSeen,
     Progress,
+    TaskFailure,
     TriggerState,
     TriggerStatus,
     Unclear,
@@ -45,6 +48,7 @@ _STATES = {
     "FINISHED": EngineState.FINISHED,
     "FAILED": EngineState.FAILED,
 }
+_UNASSIGNED = "(unassigned)"
 UNKNOWN: Mapping[str, str] = {}
 RUN_TIMEOUT = 300.0
 EXCEPTIONS = 100
@@ -137,17 +141,39 @@ class FlinkRest:
     @answered
     async def holders(self, job_id: str) -> list[str]:
         """Task managers with slots allocated to a job: GET /taskmanagers/:id, `allocatedSlots`."""
-        body = await self.http.call("GET", "/taskmanagers")
-        found = []
-        for manager in body["taskmanagers"]:
-            try:
-                details = await self.http.call("GET", f"/taskmanagers/{manager['id']}")
-            except Refused as error:
-                if error.status != 404:  # not known is gone; anything else may hold slots
-                    raise
-                continue
-            if any(slot.get("jobId") == job_id for slot in details.get("allocatedSlots") or []):
-                found.append(str(manager["id"]))
+        return [manager for manager in await self.task_managers() if await self._holds(manager, job_id)]
+
+    async def _holds(self, manager: str, job_id: str) -> bool:
+        try:
+            details = await self.http.call("GET", f"/taskmanagers/{quote(manager, safe=':')}")
+        except Refused as error:
+            if error.status == 404:  # not known is gone; anything else may hold slots
+                return False
+            raise
+        return any(slot.get("jobId") == job_id for slot in details.get("allocatedSlots") or [])
+
+    @reads
+    @answered
+    async def task_managers(self) -> list[str]:
+        """Ids of those that are registered: GET /taskmanagers."""
+        return [str(manager["id"]) for manager in (await self.http.call("GET", "/taskmanagers"))["taskmanagers"]]
+
+    @reads
+    async def task_managers_of(self, job_id: str) -> dict[str, str] | None:
+        """Ids of the task managers on which tasks of a job run, or ran last, each with its host: GET /jobs/:id, and
+        /vertices/:id/taskmanagers of each. None when the job is not known."""
+        try:
+            body = await self.http.call("GET", f"/jobs/{job_id}")
+            found: dict[str, str] = {}
+            for vertex in body.get("vertices") or []:
+                of_vertex = await self.http.call("GET", f"/jobs/{job_id}/vertices/{vertex['id']}/taskmanagers")
+                for manager in of_vertex["taskmanagers"]:
+                    if id_ := str(manager.get("taskmanager-id") or "").removeprefix(_UNASSIGNED):
+                        found[id_] = str(manager.get("endpoint") or manager.get("host") or "")
+        except Refused as error:
+            if error.status in (400, 404):
+                return None
+            raise
         return found
 
     @reads
@@ -167,15 +193,46 @@ class FlinkRest:
 
     @reads
     async def exceptions(self, job_id: str) -> Failure | None:
+        body = await self._if_known(f"/jobs/{job_id}/exceptions", params={"maxExceptions": 1})
+        if body is None:
+            return None
+        entries = _entries(body)
+        stack = (entries[0].get("stacktrace") if entries else None) or body.get("root-exception")
+        return Failure(root_cause(stack), restore_trouble(stack)) if stack else None
+
+    @reads
+    async def failures(self, job_id: str) -> list[TaskFailure] | None:
+        """GET /jobs/:id/exceptions; `endpoint` of 2.x is `location` in 1.x. Failures that came with another one are
+        among its `concurrentExceptions`."""
+        body = await self._if_known(f"/jobs/{job_id}/exceptions", params={"maxExceptions": EXCEPTIONS})
+        if body is None:
+            return None
+        entries = _entries(body)
+        all_ = [one for entry in entries for one in (entry, *(entry.get("concurrentExceptions") or []))]
+        return sorted(map(_failure, all_), key=lambda failure: failure.at, reverse=True)
+
+    @reads
+    @answered
+    async def logs(self, job_id: str) -> list[LogFile]:
+        """GET /jobmanager/logs and /taskmanagers/:id/logs."""
+        files = _files("jobmanager", await self.http.call("GET", "/jobmanager/logs"))
+        for name in await self.task_managers():
+            try:
+                listed = await self.http.call("GET", f"/taskmanagers/{quote(name)}/logs")
+            except Refused:  # it has gone, or does not answer its JobManager
+                continue
+            files += _files(name, listed, of_attempt=await self._holds(name, job_id))
+        return files
+
+    async def log(self, part: str, file: str, *, last: int) -> bytes | None:
+        """GET .../logs/:filename."""
+        owner = part if part == "jobmanager" else f"taskmanagers/{quote(part, safe='')}"
         try:
-            body = await self.http.call("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": 1})
+            return await self.http.last_of(f"/{owner}/logs/{quote(file, safe='')}", last)
         except Refused as error:
             if error.status == 404:
                 return None
             raise
-        entries = (body.get("exceptionHistory") or {}).get("entries") or []
-        stack = (entries[0].get("stacktrace") if entries else None) or body.get("root-exception")
-        return Failure(root_cause(stack), restore_trouble(stack)) if stack else None
 
     @reads
     async def course(self, job_id: str, *, whole: bool) -> Course | None:
@@ -183,7 +240,7 @@ class FlinkRest:
         from /checkpoints and its /config; and `numRestarts` of the job's metrics, which counts all of them."""
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": EXCEPTIONS})
-            entries = (body.get("exceptionHistory") or {}).get("entries") or []
+            entries = _entries(body)
             failures = sorted((moment(_at(entry)) for entry in entries), reverse=True)
             if not entries and not whole:
                 return Course(failures=[])
@@ -206,13 +263,19 @@ class FlinkRest:
             interval=config,
         )
 
-    async def _interval(self, job_id: str) -> float | None:
+    async def _if_known(self, path: str, **more: Any) -> Any:
+        """The answer to a GET; None for 404."""
         try:
-            body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
+            return await self.http.call("GET", path, **more)
         except Refused as error:
             if error.status == 404:
                 return None
             raise
+
+    async def _interval(self, job_id: str) -> float | None:
+        body = await self._if_known(f"/jobs/{job_id}/checkpoints/config")
+        if body is None:
+            return None
         interval = int(body.get("interval", 0))
         return interval / 1000 if 0 < interval < 2**62 else None
 
@@ -367,6 +430,36 @@ class FlinkRest:
         except Refused as error:
             if error.status not in (404, 409):
                 raise
+
+
+def _entries(body: Mapping[str, Any]) -> list[Any]:
+    """Of an answer of /jobs/:id/exceptions, the newest first."""
+    return (body.get("exceptionHistory") or {}).get("entries") or []
+
+
+def _failure(entry: Mapping[str, Any]) -> TaskFailure:
+    stack = str(entry.get("stacktrace") or entry.get("exceptionName") or "")
+    return TaskFailure(
+        at=moment(_at(entry)),
+        message=root_cause(stack),
+        stack=stack,
+        task=entry.get("taskName") or None,
+        place=entry.get("endpoint") or entry.get("location") or None,
+        taskmanager=entry.get("taskManagerId") or None,
+    )
+
+
+def _files(part: str, body: Mapping[str, Any], *, of_attempt: bool = False) -> list[LogFile]:
+    return [
+        LogFile(
+            part=part,
+            file=str(log["name"]),
+            size=int(log["size"]),
+            changed_at=moment(int(log["mtime"])) if log.get("mtime") else None,
+            of_attempt=of_attempt,
+        )
+        for log in body["logs"]
+    ]
 
 
 def _at(entry: Mapping[str, Any]) -> int:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clusters.flink import given_rows, programs, pyflink
+from clusters.flink import given_rows, printed, programs, pyflink
+from clusters.flink.attended import Running
 from clusters.flink.clients import Clients
 from clusters.flink.errors import is_duplicate
 from clusters.flink.fence import Fence, told_apart
 from clusters.flink.gateway import RestGateway
 from clusters.flink.http import Refused, Transport
+from clusters.flink.output import Output
 from clusters.flink.rest import FlinkRest
 from clusters.flink.together import Together
 from clusters.flink.uploads import Uploads
@@ -23,12 +25,16 @@ from clusters.protocol import (
     Checkpoints,
     Course,
     Failure,
+    Failures,
     Health,
     Identified,
     JarProgram,
     JobSeen,
     Leader,
+    LogFile,
+    Logs,
     Origin,
+    Outputs,
     Overview,
     PointSeen,
     Progress,
@@ -39,14 +45,17 @@ from clusters.protocol import (
     SqlProgram,
     SqlWorkbench,
     Submission,
+    TaskFailure,
+    TaskManagerOutput,
     TriggerStatus,
     Unclear,
     Unreachable,
     Vertex,
 )
-from clusters.sql import NO_RETRIES, scrub
+from clusters.sql import NO_RETRIES, scrub, scrub_error
 from core.effects import EngineError, LogSink, NotNow, Rejected
 from core.jobs.observations import EngineState
+from core.jobs.output import LastLines
 from core.paths import as_in
 from settings import waits
 
@@ -57,7 +66,7 @@ FORGETS = (
 _SENDING = ("RestClusterClient", "JobSubmissionException")
 
 
-class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Identified):
+class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Outputs, SharedByPrograms, Identified):
     """`jobmanager_url` and `standby_urls` are REST addresses of its JobManagers, `gateways` of its SQL gateways.
     `flink_home` is an installation of the cluster's Flink version on this machine: Python programs need it, and given
     rows of lookup joins. `built` is a folder for jars that are compiled here. `transport` takes the place of the
@@ -131,16 +140,21 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         sending = programs.Sending(submission, self._marks, self.overview)
         submission = sending.submission
         await asyncio.gather(self._check_leader(), sending.begin())
+        running: Running | None = None
         try:
             if isinstance(submission.program, SqlProgram):
                 await self._submit_sql(submission, submission.program, tell)
             elif isinstance(submission.program, JarProgram):
                 await self._submit_jar(submission, submission.program, tell)
             elif isinstance(submission.program, PythonProgram):
-                await self._submit_python(submission, sending.listening(tell))
+                output = sending.listening(tell, submission.program.secrets)
+                running = await self._submit_python(submission, output)
             else:
                 raise Rejected("A session cluster runs jobs, and no clusters.")
             await sending.ended_well()
+            if running is not None:
+                await self._attend(running, submission)
+                running = None
         except (Rejected, Refused) as error:
             await sending.failed(error)
             if await self._has_it_after_all(submission.ref, error):
@@ -157,6 +171,9 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
                 raise
             # It may have arrived. What runs under this id is for the next question, not for a guess.
             raise Unclear(error.message) from error
+        finally:
+            if running is not None:
+                await running.stop()
 
     async def _check_leader(self) -> None:
         """Nothing is sent to a stranger. Raises `Unreachable`."""
@@ -198,8 +215,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         try:
             await gateway.run(session, program, scrubbed)
         except EngineError as error:
-            error.message = scrub(error.message, program.secrets)
-            error.stack = scrub(error.stack, program.secrets) if error.stack else None
+            scrub_error(error, program.secrets)
             raise
         finally:
             await asyncio.shield(gateway.close(session))
@@ -227,17 +243,46 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
         assert first is not None
         raise first
 
-    async def _submit_python(self, submission: Submission, tell: LogSink) -> None:
+    async def _submit_python(self, submission: Submission, output: Output) -> Running | None:
         if self._flink_home is None:
             raise Rejected(
                 "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
             )
-        await pyflink.submit(self._flink_home, self._rest.http.url, submission, tell, self._clients)
+        return await pyflink.submit(self._flink_home, self._rest.http.url, submission, output, self._clients, self.look)
+
+    async def _attend(self, running: Running, submission: Submission) -> None:
+        """Its job is alive, and the program goes on beside it."""
+        assert self._clients is not None
+        assert submission.aftermath is not None
+        try:
+            prints = await self._rest.collects(submission.ref.flink_job_id)
+        except EngineError:
+            prints = False
+        self._clients.attended.begin(
+            running,
+            submission.ref,
+            submission.aftermath,
+            look=self.look,
+            cancel=self.cancel,
+            owns=self._has_started,
+            prints=prints,
+        )
+
+    async def _has_started(self, ref: Ref, other: str) -> bool:
+        """Whether the program of an attempt has started a Flink job."""
+        if programs.follows(ref.flink_job_id, other):
+            return True
+        mark = await self._marks.of(other)
+        return mark is not None and mark.attempt == ref.flink_job_id
 
     async def _submit_jar(self, submission: Submission, program: JarProgram, tell: LogSink) -> None:
         body = _run_body(submission, program)
         tell(f"running {body.get('entryClass') or 'the main class'}")
-        ran = await self._uploads.run(program.path, f"{program.sha256}.jar", body, tell)
+        try:
+            ran = await self._uploads.run(program.path, f"{program.sha256}.jar", body, tell)
+        except EngineError as error:
+            scrub_error(error, program.secrets)
+            raise
         if ran != submission.ref.flink_job_id:
             raise programs.own_id(ran)
 
@@ -264,6 +309,15 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
     async def failure(self, ref: Ref) -> Failure | None:
         return await self._rest.exceptions(ref.flink_job_id)
 
+    async def failures(self, ref: Ref) -> list[TaskFailure] | None:
+        return await self._rest.failures(ref.flink_job_id)
+
+    async def logs(self, ref: Ref) -> list[LogFile]:
+        return await self._rest.logs(ref.flink_job_id)
+
+    async def log(self, ref: Ref, part: str, file: str, *, last: int) -> bytes | None:
+        return await self._rest.log(part, file, last=last)
+
     async def progress(self, ref: Ref) -> Progress | None:
         return await self._rest.progress(ref.flink_job_id)
 
@@ -272,6 +326,9 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, SharedByPrograms, Iden
 
     async def vertices(self, ref: Ref) -> list[Vertex]:
         return await self._rest.vertices(ref.flink_job_id)
+
+    async def outputs(self, ref: Ref, collector: Callable[[], LastLines]) -> list[TaskManagerOutput] | None:
+        return await printed.outputs(self._rest, ref.flink_job_id, collector)
 
     async def leader(self) -> Leader:
         """Raises `AnotherFlink` when it leads another cluster than the expected one."""

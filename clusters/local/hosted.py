@@ -7,18 +7,23 @@ what it sees; so an attempt goes on while workers come and go, and is begun once
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
+import os
 import re
 import shutil
+import stat
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psutil
 
+from clusters.kind import KeptHere
 from clusters.local.keeper import FENCED, HELD, KEEPER, ClusterOrder, ClusterReport, held
 from clusters.protocol import (
     ClusterProgram,
@@ -29,6 +34,9 @@ from clusters.protocol import (
     HostsClusters,
     JobSeen,
     Leader,
+    LogFile,
+    Logs,
+    Loss,
     Overview,
     Ref,
     Submission,
@@ -46,11 +54,20 @@ KEPT = 5  # ended attempts of a cluster whose logs are kept
 _HANDLE = re.compile(r"^[0-9a-f]{32}$")
 
 
-class HostedClusters(Engine, HostsClusters):
+class HostedClusters(Engine, HostsClusters, Logs):
     """`root` holds a folder for each attempt, `host` is the name of the machine that has them and `here` the name of
     this one; `flink_home` finds an installed version. Session clusters have no state of their own: their jobs have."""
 
-    def __init__(self, root: Path, host: str, here: str, flink_home: Callable[[str], Path | None], env: list[str]):
+    def __init__(
+        self,
+        root: Path,
+        host: str,
+        here: str,
+        flink_home: Callable[[str], Path | None],
+        env: list[str],
+        start_timeout: float,
+    ):
+        self._start_timeout = start_timeout
         self._root = root
         self._host = host
         self._here = here
@@ -92,7 +109,13 @@ class HostedClusters(Engine, HostsClusters):
                 f"Flink {program.flink_version} is not installed on {self._host}; "
                 f"run `penstock flink install {program.flink_version}` there."
             )
-        order = ClusterOrder(name=submission.name, home=home, program=program, config=dict(submission.config))
+        order = ClusterOrder(
+            name=submission.name,
+            home=home,
+            program=program,
+            config=dict(submission.config),
+            start_timeout=self._start_timeout,
+        )
         await asyncio.to_thread(self._begin, submission.ref.handle, order)
         report = ClusterReport.read(self._root / submission.ref.handle / "seen.json")
         if report is not None and report.detail == FENCED:
@@ -193,6 +216,14 @@ class HostedClusters(Engine, HostsClusters):
         state = _state(folder) if folder else None
         return Failure(state.detail) if state is not None and state.state is EngineState.FAILED else None
 
+    async def logs(self, ref: Ref) -> list[LogFile]:
+        folder = self._folder(ref)
+        return await asyncio.to_thread(_log_files, folder) if folder else []
+
+    async def log(self, ref: Ref, part: str, file: str, *, last: int) -> bytes | None:
+        folder = self._folder(ref)
+        return await asyncio.to_thread(_log_end, folder, part, file, last) if folder else None
+
     async def leader(self) -> Leader:
         self._check_here()
         return Leader(identity=self._host, ha=False, heartbeat_timeout=0.0)
@@ -209,6 +240,37 @@ class HostedClusters(Engine, HostsClusters):
     async def health(self) -> Health:
         running = [s for s in (await self.overview()).jobs.values() if s.state is EngineState.RUNNING]
         return Health(jobs_running=len(running), leader=self._host)
+
+
+def _log_folders(folder: Path) -> dict[str, Path]:
+    """Where logs of an attempt lie: what its processes print, and what Flink writes itself."""
+    return {"processes": folder / "logs", "flink": folder / "flink" / "log"}
+
+
+def _log_files(folder: Path) -> list[LogFile]:
+    found = []
+    paths = [(part, path) for part, where in _log_folders(folder).items() for path in where.glob("*")]
+    for part, path in [("keeper", folder / "keeper.log"), *paths]:
+        with contextlib.suppress(FileNotFoundError):
+            seen = path.stat()
+            if not stat.S_ISREG(seen.st_mode):
+                continue
+            changed_at = datetime.fromtimestamp(seen.st_mtime, UTC)
+            found.append(LogFile(part, path.name, seen.st_size, changed_at, of_attempt=True))
+    return sorted(found, key=lambda log: (log.part, log.file))
+
+
+def _log_end(folder: Path, part: str, file: str, last: int) -> bytes | None:
+    if all((log.part, log.file) != (part, file) for log in _log_files(folder)):
+        return None
+    try:
+        with open(_log_folders(folder).get(part, folder) / file, "rb") as log:
+            log.seek(max(0, os.path.getsize(log.name) - last))
+            return log.read(last)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unreachable(f"{part}/{file} cannot be read: {error.strerror}", sent=False) from error
 
 
 def _change(folder: Path, change: Callable[[ClusterOrder], ClusterOrder]) -> None:
@@ -240,6 +302,27 @@ def _locked(file: IO[str]) -> bool:
 def any_here(root: Path) -> bool:
     """Whether an attempt on this machine has, or had, a keeper."""
     return any(root.glob("*/run/keeper.json"))
+
+
+def all_here(root: Path) -> list[KeptHere]:
+    """Each attempt that has a folder here, with the size of its logs; those that run first."""
+    found = []
+    for folder in _attempts(root):
+        try:
+            order = ClusterOrder.read(folder / "wanted.json")
+        except ValueError:  # damaged
+            order = None
+        size = sum(log.size for log in _log_files(folder))
+        found.append(KeptHere(order.name if order else "?", folder, bool(_alive(folder)), size))
+    return sorted(found, key=lambda kept: (not kept.runs, kept.name))
+
+
+def forget(root: Path, handles: Collection[str]) -> None:
+    """Delete the folders of attempts by their handles, logs and all; one of which a process runs stays."""
+    for handle in handles:
+        folder = root / handle
+        if _HANDLE.match(handle) and folder.is_dir() and not _alive(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def stop_all(root: Path) -> int:
@@ -284,12 +367,13 @@ def _state(folder: Path) -> JobSeen:
         # Not begun, or begun this moment: then its keeper is there.
         state = EngineState.STARTING if alive else EngineState.MISSING
         return JobSeen(handle, state, name, detail="its keeper is starting")
+    losses = tuple(Loss(died.part, died.at, died.why) for died in report.died)
     if report.ended or KEEPER in alive:
         count = order.program.taskmanagers if order else report.of
         if report.state is EngineState.RUNNING and report.of != count:
             words = f"{report.of} task managers run, and {count} are wanted"
-            return JobSeen(handle, EngineState.STARTING, name, detail=words)
-        return JobSeen(handle, report.state, name, detail=report.detail)
+            return JobSeen(handle, EngineState.STARTING, name, detail=words, losses=losses)
+        return JobSeen(handle, report.state, name, detail=report.detail, losses=losses)
     if alive:
         return JobSeen(handle, EngineState.STOPPING, name, detail=f"its keeper died; {len(alive)} processes are ending")
     return JobSeen(handle, EngineState.FAILED, name, detail="its keeper was killed, and its processes with it")

@@ -16,8 +16,9 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -28,13 +29,15 @@ from pydantic import BaseModel
 from clusters.protocol import ClusterProgram
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
+from processes import logs
 from processes.flink import Flink
-from processes.supervised import Port, Processes, Spec, free_port
+from processes.supervised import NotReady, Port, Processes, Spec, free_port
 from settings import waits
 from settings.polling import poll
 
 KEEPER, JOBMANAGER, GATEWAY = "keeper", "jobmanager", "gateway"
 HELD = 3  # exit code: another keeper holds this folder
+DEATHS = 20  # of parts that died, so many are told
 FENCED = "never begun: it was given up before it could be"
 
 
@@ -68,21 +71,33 @@ class _File(BaseModel):
 
 
 class ClusterOrder(_File):
-    """What Penstock wants of a keeper: `wanted.json`. `home` is FLINK_HOME."""
+    """What Penstock wants of a keeper: `wanted.json`. `home` is FLINK_HOME, `start_timeout` the seconds that its
+    JobManager has to answer in."""
 
     name: str
     home: Path
     program: ClusterProgram
     config: dict[str, str]
+    start_timeout: float = 180  # of one that an older Penstock has ordered
     stop: bool = False
 
 
+class PartDied(BaseModel):
+    """A task manager or gateway that died and is started again: `at` is the moment that was seen."""
+
+    part: str
+    at: datetime
+    why: str
+
+
 class ClusterReport(_File):
-    """What a keeper sees: `seen.json`. `of` is how many task managers were wanted then."""
+    """What a keeper sees: `seen.json`. `of` is how many task managers were wanted then; `died` are the last parts that
+    did."""
 
     state: EngineState
     detail: str
     of: int = 0
+    died: list[PartDied] = []
 
     @property
     def ended(self) -> bool:
@@ -93,6 +108,17 @@ class _End(Exception):
     def __init__(self, state: EngineState, why: str):
         super().__init__(why)
         self.state = state
+
+
+_OF_THE_SCRIPT = ("[ERROR] The execution result is empty", "[ERROR] Could not get JVM parameters", "[ERROR] Raw output")
+"""What Flink's start script says, where the JVM that it asks for the sizes of memory has said why there are none."""
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """The last line of a log that names an error, else the last one; at most 300 characters."""
+    errors = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line]
+    causes = [line for line in errors if not line.startswith(_OF_THE_SCRIPT)]
+    return (causes or errors or lines or ["its log is empty"])[-1][:300]
 
 
 @dataclass
@@ -112,6 +138,7 @@ class Keeper:
     signalled: str = ""
     _lives: dict[str, _Life] = field(default_factory=dict)
     _seen: ClusterReport | None = None
+    _died: list[PartDied] = field(default_factory=list)
     _looked: float = 0.0
 
     def __post_init__(self) -> None:
@@ -150,10 +177,14 @@ class Keeper:
                 pass
 
     def _begin(self) -> None:
+        seconds = self._order.start_timeout
         try:
             spec = _bound(self._flink.jobmanager())
-            self.processes.start(spec, timeout=waits.FLINK_START_SECONDS, note=lambda _: self._still_wanted())
+            self.processes.start(spec, timeout=seconds, note=lambda _: self._still_wanted())
             self._lives[GATEWAY] = _Life(_unwaited(self._flink.gateway()))
+        except NotReady as error:
+            why = f"its JobManager did not answer within {seconds:.0f} s; PENSTOCK_FLINK_START_TIMEOUT of the workers"
+            raise _End(EngineState.FAILED, f"{why} gives the next one longer. {error}") from error
         except (PenstockError, OSError) as error:
             raise _End(EngineState.FAILED, str(error)) from error
 
@@ -176,6 +207,8 @@ class Keeper:
         return order
 
     def _go_on(self, count: int) -> None:
+        self.processes.tend_logs()
+        logs.tend(self.folder / "flink" / "log")
         if self.processes.find(JOBMANAGER) is None:
             raise _End(EngineState.FAILED, f"its JobManager died: {self._last_words(JOBMANAGER)}")
         with contextlib.suppress(OSError):  # a new one has no configuration yet: the others are seen to all the same
@@ -213,7 +246,9 @@ class Keeper:
         now = time.monotonic()
         if life.began:
             life.deaths = 1 if now - life.began > waits.LONG_LIFE_SECONDS else life.deaths + 1
-            life.trouble = f"{name} died: {self._last_words(name)}"
+            why = self._last_words(name)
+            life.trouble = f"{name} died: {why}"
+            self._died = [*self._died, PartDied(part=name, at=datetime.now(UTC), why=why)][-DEATHS:]
             life.next = now + min(waits.KEEPER_LONGEST_PAUSE_SECONDS, 2.0 ** (life.deaths - 1)) - 1
             life.began = self._looked = 0.0
         if now < life.next:
@@ -253,21 +288,19 @@ class Keeper:
             return None
 
     def _last_words(self, name: str) -> str:
-        """The last line of its log that names an error, else the last one."""
         try:
             with open(self.processes.log(name), "rb") as log:
                 log.seek(max(0, os.path.getsize(log.name) - 20_000))
                 lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         except OSError:
             return "no log"
-        errors = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line]
-        return (errors or lines or ["its log is empty"])[-1][:300]
+        return last_words(lines)
 
     def _say(self, state: EngineState, detail: str, of: int = 0) -> bool:
         """Returns whether it stands there; what could not be written is no reason to end, and looked at again at
         once."""
         try:
-            self._write(ClusterReport(state=state, detail=detail, of=of))
+            self._write(ClusterReport(state=state, detail=detail, of=of, died=self._died))
         except OSError:
             self._looked = 0.0
             return False

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import StringConstraints
 
 from clusters.kind import FLAT, Address, Kind, Opening, ThisMachine
-from clusters.local.hosted import HostedClusters, any_here, stop_all
+from clusters.local.hosted import HostedClusters, all_here, any_here, forget, stop_all
 from core.errors import InvalidInput
 from settings import Settings
 from settings.installed import flink_home
@@ -50,6 +50,7 @@ def _open(address: HostAddress, how: Opening) -> HostedClusters:
         settings.host,
         lambda version: flink_home(settings.cache, version),
         settings.build_env,
+        settings.flink_start_timeout,
     )
 
 
@@ -66,6 +67,9 @@ KIND = Kind(
     open=_open,
     default=lambda settings: HostAddress(host=settings.host),
     this_machine=ThisMachine(
-        runs=lambda settings: any_here(_root(settings)), stop=lambda settings: stop_all(_root(settings))
+        runs=lambda settings: any_here(_root(settings)),
+        stop=lambda settings: stop_all(_root(settings)),
+        kept=lambda settings: all_here(_root(settings)),
+        forget=lambda settings, handles: forget(_root(settings), handles),
     ),
 )

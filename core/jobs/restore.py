@@ -98,6 +98,13 @@ class Basis(StrEnum):
     DECIDE = "decide"  # a person gave the state up, or it came to its end
 
 
+def basis_of_killed(basis: Basis, attempts: int) -> Basis:
+    """What a kill leaves. A person has given the state up, and decides about it; but a job of which no attempt was ever
+    made, and so none was ever sent (its first build was killed, say), has none to decide about. `attempts` is how many
+    the job has made: each is counted before it is written down, and written down before it is sent."""
+    return basis if basis is Basis.FRESH and attempts == 0 else Basis.DECIDE
+
+
 class Choice(BaseModel):
     """Where the next attempt starts. `point` None means empty; `why` is told on the timeline."""
 

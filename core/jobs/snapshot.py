@@ -104,6 +104,13 @@ class StopSnapshot(BaseModel):
     """What was to run after a stop whose outcome was not seen; None when nothing was."""
     cancelled_for: Successor | None = None
     """What was to run after a cancel, of this stop or of one before it whose outcome was not seen."""
+    earlier: list[str] = []
+    """The folders of the savepoints of stops before this one, which may be carried out yet."""
+
+    @property
+    def directories(self) -> list[str]:
+        """Where the savepoint is that the attempt was stopped with, if one of its stops is what ended it."""
+        return [*([self.directory] if self.directory else []), *self.earlier]
 
 
 class JobSnapshot(BaseModel):

@@ -60,6 +60,13 @@ class Plan:
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()
 
 
+def print_sinks(plan: Plan) -> list[str]:
+    """The `print-identifier` of each of its tables of the connector `print` that prints to stdout; empty for one
+    without."""
+    printing = [node.options for node in plan.sinks if node.options.get("connector") == "print"]
+    return [o.get("print-identifier", "") for o in printing if o.get("standard-error", "false").lower() != "true"]
+
+
 class NotAPlan(ValueError):
     """The JSON is not a compiled plan that can be read here."""
 

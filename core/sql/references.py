@@ -233,6 +233,18 @@ def definition_overrides(script: Script) -> list[tuple[str, Chain, Token]]:
     return [override for override in overrides if override[1]]
 
 
+def has_options_hint(script: Script) -> bool:
+    """Whether options of a table are other ones where it is read or written."""
+    for parts in script.statements():
+        is_hint = False
+        for token in parts:
+            if token.kind in (Kind.HINT, Kind.HINT_END):
+                is_hint = token.kind is Kind.HINT
+            elif is_hint and token.word == "OPTIONS":
+                return True
+    return False
+
+
 def _without_references(text: str) -> str:
     parts, done = [], 0
     for start, end, _ in _references(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +15,13 @@ from activities.observe import Observing
 from clusters import state_files
 from clusters.protocol import Checkpoints, Failure, Metrics, Origin, Progress, Unreachable
 from core.jobs.observations import EngineState, Trouble
+from core.jobs.snapshot import JobSnapshot
 from observation import points
 from settings import clock, waits
 from settings.polling import Pace
+from store import jobs, resources
 from store.database import Database
+from store.vault import Vault
 from tests.activities.test_certainty import Double
 from tests.rows import attempt_row
 from tests.store.test_store import add_job
@@ -60,7 +64,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def observing(
-    engine: Engine, *, database: Any = None, observed_at: datetime | None = None, **attempt: Any
+    engine: Engine,
+    *,
+    database: Any = None,
+    vault: Any = None,
+    observed_at: datetime | None = None,
+    **attempt: Any,
 ) -> Observing:
     fields = {
         "job_id": "j",
@@ -79,7 +88,8 @@ def observing(
     row = SimpleNamespace(**fields | attempt)
     cluster = SimpleNamespace(name="local", state_dir="file:///nowhere", observed_at=observed_at)
     settings = SimpleNamespace(lost_grace=0.02, running_timeout=0.1, watch_interval=10.0)
-    services = SimpleNamespace(database=database, engines=SimpleNamespace(get=lambda _: engine), settings=settings)
+    engines = SimpleNamespace(get=lambda _: engine)
+    services = SimpleNamespace(database=database, vault=vault, engines=engines, settings=settings)
     made = Observing(services, None)  # type: ignore[arg-type]
 
     async def found(_: Any) -> Any:
@@ -93,9 +103,23 @@ WANTED = c.AttemptIn(job_id="j", number=2, leader="jm-1")
 
 
 class TestUntilItRuns:
+    @pytest.fixture(autouse=True)
+    async def _job(self, sqlite: Database, tmp_path: Path) -> None:
+        self.database, self.job = sqlite, await add_job(sqlite)
+        self.vault = Vault("", tmp_path / "key")
+
     async def started(self, engine: Engine, **attempt: Any) -> c.Seen:
-        found: c.Seen = await ActivityEnvironment().run(observing(engine, **attempt).await_running, WANTED)
+        made = observing(engine, database=self.database, vault=self.vault, **{"job_id": self.job.id} | attempt)
+        found: c.Seen = await ActivityEnvironment().run(made.await_running, WANTED)
         return found
+
+    async def test_what_a_program_says_of_its_secret_is_not_told(self):
+        async with self.database.write() as session:
+            await resources.set_secret(session, "default", "word", self.vault.seal("hush"), clock.now())
+        engine = Engine(state=lambda t: EngineState.RECOVERING, cause=lambda t: Failure("no entry with hush"))
+        seen = await self.started(engine)
+        assert seen.observation is not None
+        assert seen.observation.detail == "as scripted: no entry with ******"
 
     @pytest.mark.parametrize(
         ("restarts", "completed", "cause", "trouble"),
@@ -164,6 +188,24 @@ class TestItsOwnCheck:
         assert (seen.newest is not None and seen.newest.number == 5) is forgotten
         assert (seen.observation is None) is forgotten
 
+    @pytest.mark.parametrize(("attempts", "knows"), [(2, False), (3, True)])
+    async def test_and_what_the_last_record_says_of_it(self, sqlite: Database, attempts: int, knows: bool):
+        job = await add_job(sqlite)
+        last = JobSnapshot(
+            job_id=job.id, project="default", name="j", type="sql", cluster="local", state_dir="s", attempts=attempts
+        )
+        async with sqlite.write() as session:
+            known, newest = ({"flink_job_id": f"{n}" * 32, "handle": f"{n}" * 32} for n in (2, 3))
+            session.add(attempt_row(job.id, 2, state="RUNNING", started_at=clock.now(), **known))
+            session.add(attempt_row(job.id, 3, state="RUNNING", started_at=clock.now(), **newest))
+            row = await jobs.by_id(session, job.id)
+            assert row is not None
+            row.snapshot = last.model_dump(mode="json")
+        made = observing(Engine(state=lambda t: EngineState.RUNNING), database=sqlite, observed_at=None)
+        seen: c.Seen = await ActivityEnvironment().run(made.check, WANTED.model_copy(update={"job_id": job.id}))
+        assert seen.newest is not None
+        assert seen.newest.newer == (last if knows else None)
+
     async def test_what_the_watch_has_seen_is_not_asked_again(self, sqlite: Database):
         seen = await self.checked(Engine(away=True), sqlite, clock.now(), seen="FAILED", sequence=7)
         assert seen.observation is not None
@@ -184,9 +226,14 @@ class TestItsOwnCheck:
 
 
 class TestProving:
+    @pytest.fixture(autouse=True)
+    async def _job(self, sqlite: Database) -> None:
+        self.database, self.job = sqlite, await add_job(sqlite)
+
     async def proven(self, engine: Engine, within: float) -> c.Proven:
+        made = observing(engine, database=self.database, job_id=self.job.id)
         wanted = c.ProveIn(job_id="j", number=2, leader="jm-1", within=within)
-        found: c.Proven = await ActivityEnvironment().run(observing(engine).prove, wanted)
+        found: c.Proven = await ActivityEnvironment().run(made.prove, wanted)
         return found
 
     async def test_one_that_takes_no_checkpoints_has_to_run_steadily(self):

@@ -14,6 +14,8 @@ from activities.record import Recorder
 from activities.start import Starter
 from core.config import ALWAYS
 from core.jobs.observations import EngineState, Observation, Trouble
+from core.jobs.records import JobChange, Record
+from core.jobs.states import JobState
 from services import Services
 from store import attempts, jobs
 from store.database import Database
@@ -65,8 +67,20 @@ class House:
         self.submitter = Submitter(services)
         self.observing = Observing(seen(EngineState.RUNNING))
 
-    async def start(self, flink_job_id: str = ID, patience: float | None = None) -> c.Started:
+    async def start(
+        self, flink_job_id: str = ID, patience: float | None = None, of_revision: int | None = None
+    ) -> c.Started:
         wanted = opening(c.StartAttempt, self.job_id, flink_job_id, patience=patience)
+        if of_revision is not None:
+            change = JobChange(
+                revision=of_revision,
+                state=JobState.DEPLOYING,
+                reason="",
+                version=1,
+                current_attempt=1,
+                snapshot={"revision": of_revision},
+            )
+            wanted = wanted.model_copy(update={"record": Record(job_id=self.job_id, job=change)})
         recorder = Recorder(self.services)
         starter = Starter(self.services, recorder, self.submitter, self.observing)  # type: ignore[arg-type]
         return await ActivityEnvironment().run(starter.start_attempt, wanted)

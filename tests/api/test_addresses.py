@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from api.clusters import router
 from api.clusters.schemas import ClusterOut, ClusterPatch, NewCluster
+from api.security import Caller
 from core.errors import Conflict, InvalidInput
 from tests.simulation.world import World, collect
 
@@ -27,6 +28,9 @@ def _worlds() -> Iterator[None]:
     gc.enable()
 
 
+CALLER = Caller(name="local")
+
+
 def play(story: Callable[[Change, Change], Awaitable[None]]) -> None:
     """`story` is given what registers a cluster, and what changes one."""
 
@@ -37,7 +41,7 @@ def play(story: Callable[[Change, Change], Awaitable[None]]) -> None:
 
         async def change(name: str, **fields: Any) -> ClusterOut:
             changes = ClusterPatch.model_validate(fields)
-            return await world.ask(lambda services: router.patch_cluster(name, changes, services))
+            return await world.ask(lambda services: router.patch_cluster(name, changes, services, CALLER))
 
         await story(register, change)
 

@@ -182,6 +182,11 @@ works("GET /jobs/{id}/restore-points")(of_job())
 works("PUT /jobs/{id}/restore-points/{point}/pin")(a_point)
 works("DELETE /jobs/{id}/restore-points/{point}/pin")(a_point)
 works("GET /jobs/{id}/timeline")(of_job(params={"limit": 2}))
+works("GET /jobs/{id}/exceptions")(of_job(params={"attempt": 1}))
+works("GET /jobs/{id}/logs")(of_job())
+LOG = {"part": "jobmanager", "file": "jobmanager.log"}
+works("GET /jobs/{id}/logs/{part}/{file}")(of_job(path=LOG, params={"lines": 10}))
+works("GET /jobs/{id}/output")(of_job(params={"lines": 2, "identifier": ["mine"]}))
 
 # Clusters and projects --------------------------------------------------------------------------
 
@@ -217,6 +222,15 @@ works("GET /projects")(lambda _: Call())
 works("POST /projects")(lambda _: Call(json={"name": fresh("project"), "config": {"a.b": "c"}}))
 conflicts("POST /projects")(lambda _: Call(json={"name": "default"}))
 works("PATCH /projects/{name}")(lambda _: Call({"name": "other"}, json={"config": {"a.b": "d"}}))
+conflicts("PATCH /projects/{name}")(lambda _: Call({"name": "default"}, json={"archived": True}))
+
+
+def a_project(penstock: Penstock) -> str:
+    return str(penstock.ok("POST", "/projects", json={"name": fresh("project")})["name"])
+
+
+works("DELETE /projects/{name}")(lambda p: Call({"name": a_project(p)}))
+conflicts("DELETE /projects/{name}")(lambda _: Call({"name": "default"}))
 
 # Recovery and lineage ---------------------------------------------------------------------------
 

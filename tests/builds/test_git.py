@@ -34,8 +34,22 @@ async def test_a_folder_that_is_not_there(repository: Path, tmp_path: Path):
 
 
 async def test_a_commit_that_is_not_there(repository: Path, tmp_path: Path):
-    with pytest.raises(git.GitFailed, match=f"has no commit {'a' * 40} on any of its branches"):
-        await git.checkout(GitSource(url=str(repository)), "a" * 40, tmp_path / "target", lambda _: None)
+    source = GitSource(url=str(repository))
+    head = await git.resolve(source)
+    with pytest.raises(git.GitFailed) as raised:
+        await git.checkout(source, "a" * 40, tmp_path / "target", lambda _: None)
+    said = f"has no commit {'a' * 40} on any of its branches. Branches there, newest first: "
+    assert said in raised.value.message
+    assert raised.value.message.endswith(f" ({head}).")
+
+
+async def test_a_commit_that_is_cut_short(repository: Path):
+    head = await git.resolve(GitSource(url=str(repository)))
+    with pytest.raises(git.GitFailed, match=rf"all its 40 digits: {head} \(HEAD\), {head} \(\w+\)\.$"):
+        await git.resolve(GitSource(url=str(repository), ref=head[:8]))
+    other = "0" * 8 if head[0] != "0" else "1" * 8
+    with pytest.raises(git.GitFailed, match=r"all its 40 digits\.$"):
+        await git.resolve(GitSource(url=str(repository), ref=other))
 
 
 @pytest.mark.parametrize(

@@ -48,15 +48,26 @@ async def test_a_module_that_cannot_be_read_and_is_not_needed_does_not_matter(tm
     assert any("built alone" in line for line in log)
 
 
-async def test_a_module_that_needs_others_is_not_built_without_them(tmp_path: Path):
-    """Alone it would be built with whatever a repository has by the name of the other."""
+async def test_a_module_that_needs_others_is_built_with_those(tmp_path: Path):
     modules = "<modules><module>app</module><module>lib</module><module>gone</module></modules></project>"
     files = {"pom.xml": ALL + modules, "app/pom.xml": NEEDS, "lib/pom.xml": LIB}
-    why, log = await build(checkout(tmp_path, files), "app")
-    assert isinstance(why, str)
-    assert why.startswith("The Maven build failed: Child module gone of pom.xml does not exist")
-    assert "needs others of the repository: lib" in why
-    assert sum(line.startswith("$ mvn") for line in log) == 1
+    jar, log = await build(checkout(tmp_path, files), "app")
+    assert isinstance(jar, Path), jar
+    assert jar.name == "app-1.jar"
+    assert any(line.endswith("is built with those alone that it needs: lib") for line in log)
+    assert (tmp_path / "lib/target/lib-1.jar").exists()
+
+
+def test_what_a_module_needs(tmp_path: Path):
+    """Step by step, also what a pom above it says; not itself, not those above it."""
+    base = PARENT + "<artifactId>base</artifactId><dependencies><dependency><artifactId>app</artifactId></dependency>"
+    above = ALL + "<dependencies><dependency><artifactId>log</artifactId></dependency></dependencies></project>"
+    lib = LIB.replace("</project>", "<dependencies><dependency><artifactId>base</artifactId></dependency></project>")
+    files = {"pom.xml": above, "app/pom.xml": NEEDS, "lib/pom.xml": lib, "base/pom.xml": f"{base}</project>"}
+    files |= {"log/pom.xml": LIB.replace("lib", "log"), "other/pom.xml": LIB.replace("lib", "other")}
+    checkout(tmp_path, files)
+    needed = maven._siblings_needed(tmp_path, tmp_path / "app")
+    assert sorted(module.name for module in needed) == ["base", "lib", "log"]
 
 
 async def test_a_profile_that_nobody_has_is_a_mistake(tmp_path: Path):
@@ -74,3 +85,12 @@ async def test_an_artifact_that_was_not_to_be_had_is_asked_for_again(tmp_path: P
     assert any("asked again (mvn -U)" in line for line in log)
     assert "no.such.place:nothing:jar:1" in str(why).splitlines()[0]
     assert "cached" not in str(why)
+
+
+def test_a_link_that_the_repository_has_in_place_of_our_pom_is_not_followed(tmp_path: Path):
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    root = checkout(tmp_path / "root", {"app/pom.xml": APP})
+    (root / maven.ONLY_NEEDED).symlink_to(outside)
+    pom = maven._pom_of(root, [root / "app"])
+    assert (outside.read_text(), pom.is_symlink(), "<module>app</module>" in pom.read_text()) == ("mine", False, True)

@@ -37,13 +37,27 @@ CACHED = """\
 nope.x:nah:jar:1 was not found in https://repo.example during a previous attempt. This failure was cached in the \
 local repository and resolution is not reattempted until the update interval of central has elapsed -> [Help 1]"""
 
+SEVERAL = """\
+[ERROR] Failed to execute goal on project app: Could not resolve dependencies for project x:app:jar:1: The following \
+artifacts could not be resolved: a.b:c:jar:2, d.e:f:jar:3: Could not find artifact a.b:c:jar:2 in central \
+(https://repo.example) -> [Help 1]"""
+COLLECTED = """\
+[ERROR] Failed to execute goal on project app: Could not resolve dependencies for project x:app:jar:1: Failed to collect \
+dependencies at a.b:c:jar:2: Failed to read artifact descriptor for a.b:c:jar:2: Could not transfer artifact \
+a.b:c:pom:2 from/to other (https://repo.example): Unknown host repo.example -> [Help 1]"""
+
 
 @pytest.mark.parametrize(
     ("log", "first", "no"),
     [
         (UNREADABLE, "Child module gone of pom.xml does not exist @", "[Help"),
         (COMPILER, "app/src/main/java/Clicks.java:[12,8] cannot find symbol", "/scratch"),
-        (CACHED, "Failed to execute goal on project good", "[Help"),
+        (CACHED, "nope.x:nah:jar:1 was not found in https://repo.example", "[Help"),
+        (
+            SEVERAL,
+            "Could not find artifact a.b:c:jar:2 in central (https://repo.example) (a dependency of app)",
+            "Failed",
+        ),
     ],
 )
 def test_the_cause_comes_first(log: str, first: str, no: str):

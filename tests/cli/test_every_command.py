@@ -198,6 +198,7 @@ for name, word in {
     "config": "execution.checkpointing.interval",
 }.items():
     command(f"jobs {name}", ["clicks"], word, nobody())
+command("jobs output", ["clicks", "-n", "3", "--identifier", "mine"], "mine:2> +I[2, b]", nobody())
 command("jobs log", ["clicks", "1"], "statement 1", nobody())
 command(
     "jobs add-version",
@@ -266,10 +267,22 @@ command("clusters list", [], "reachable", Refusal([], UNREACHABLE, "penstock up"
 command("clusters show", ["a"], "reachable", nobody())
 command("clusters add", lambda _: Given([fresh("cluster"), *ADD]), "Registered", Refusal(["a", *ADD], CONFLICT, "a"))
 command("clusters set", ["a", '{"config": {"a.b": "c"}}'], "a.b", Refusal(["a", "{"], USAGE, "JSON"))
+command("jobs rename", ["clicks", "hits"], "penstock jobs copy default:clicks default:hits", nobody("hits"))
+command("jobs exceptions", ["clicks"], "No exceptions", nobody())
+command("jobs logs", ["clicks", "jobmanager"], "has a job", Refusal(["clicks", "nobody"], USAGE, "jobmanager"))
 command("projects list", [], "default", Refusal([], UNREACHABLE, "penstock up", away=True))
 command("projects show", ["default"], "RUNNING", Refusal(["nobody"], USAGE, "nobody"))
 command("projects create", lambda _: Given([fresh("project")]), "Created", Refusal(["default"], CONFLICT, "default"))
 command("projects set", ["other", "--config", "a.b=c"], "Set", Refusal(["other", "--unset", "x"], USAGE, "x"))
+
+
+def a_project(penstock: Penstock) -> str:
+    return str(penstock.ok("POST", "/projects", json={"name": fresh("project")})["name"])
+
+
+command("projects archive", lambda p: Given([a_project(p)]), "Archived", Refusal(["default"], CONFLICT, "default"))
+command("projects unarchive", lambda p: Given([a_project(p)]), "Taken back", nobody())
+command("projects delete", lambda p: Given([a_project(p)]), "Deleted", Refusal(["default"], CONFLICT, "default"))
 command("settings", ["-o", "wide"], "max_restarts", Refusal([], UNREACHABLE, "penstock up", away=True))
 command("clusters delete", lambda p: Given([a_cluster(p)]), "Deleted", Refusal(["a"], CONFLICT, "a"))
 command(

@@ -52,12 +52,16 @@ def test_values_of_yaml_are_those_of_json(tmp_path: Path):
 
 def test_what_is_text_needs_no_quotes(tmp_path: Path):
     path = tmp_path / "job.yaml"
-    path.write_text("config: {a.b: 4, c: true, d: 1.5}\nargs: [--n, 5]\nbuild: {properties: {v: 2}}\nparallelism: 2\n")
+    path.write_text(
+        "config: {a.b: 4, c: true, d: 1.5}\nargs: [--n, 5]\nbuild: {properties: {v: 2}}\nparallelism: 2\n"
+        "env: {PORT: 9092, ON: true}\n"
+    )
     assert specs.read_spec(str(path)) == {
         "config": {"a.b": "4", "c": "true", "d": "1.5"},
         "args": ["--n", "5"],
         "build": {"properties": {"v": "2"}},
         "parallelism": 2,
+        "env": {"PORT": "9092", "ON": "true"},
     }
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from clusters.local.hosted import HostedClusters
-from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterReport, Keeper
+from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterReport, Keeper, last_words
 from clusters.protocol import ClusterProgram, Ref, Unreachable
 from core.jobs.observations import EngineState
-from processes.supervised import Processes, Spec
+from processes.supervised import NotReady, Processes, Spec
 from settings import waits
 
 PROGRAM = ClusterProgram("2.3.0", 1, 2, "s", 1, 1, "1m", "1m")
@@ -44,6 +44,9 @@ class _Processes:
 
     def log(self, name: str) -> Path:
         return Path("/nowhere") / name
+
+    def tend_logs(self) -> None:
+        pass
 
 
 class Disk:
@@ -178,6 +181,20 @@ def test_one_that_cannot_say_that_it_begins_does_not_begin(keeper: Keeper, disk:
     assert keeper.processes.running == set()  # type: ignore[attr-defined]
 
 
+def test_a_jobmanager_that_takes_too_long_is_told_with_the_setting_for_it(tmp_path: Path, keeper: Keeper):
+    order = ClusterOrder.read(tmp_path / "wanted.json")
+    assert order is not None
+    keeper._order = order.model_copy(update={"start_timeout": 7})
+
+    def start(spec: Spec, *, timeout: float, **_: Any) -> bool:
+        raise NotReady(spec.name, f"is not ready after {timeout:.0f} s.", Path("/nowhere"))
+
+    keeper.processes.start = start  # type: ignore[method-assign]
+    keeper.keep()
+    assert said(tmp_path).state is EngineState.FAILED
+    assert "did not answer within 7 s; PENSTOCK_FLINK_START_TIMEOUT" in said(tmp_path).detail
+
+
 def test_a_process_that_cannot_be_written_down_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     started = []
 
@@ -201,7 +218,7 @@ def hosted(tmp_path: Path) -> tuple[HostedClusters, Path, Ref]:
     order(folder)
     ClusterReport(state=EngineState.RUNNING, detail="up", of=1).write(folder / "seen.json")
     Processes(folder).write_down(KEEPER, os.getpid())
-    return HostedClusters(tmp_path, "here", "here", lambda _: None, []), folder, ref
+    return HostedClusters(tmp_path, "here", "here", lambda _: None, [], 180), folder, ref
 
 
 async def test_a_stop_is_not_taken_back_by_a_scaling_that_began_before(
@@ -242,3 +259,46 @@ async def test_what_cannot_be_written_has_not_been_wanted(
     wanted = ClusterOrder.read(folder / "wanted.json")
     assert wanted is not None
     assert (wanted.stop, wanted.program.taskmanagers) == (False, 1)
+
+
+async def test_what_is_no_log_is_none_and_one_that_cannot_be_read_is_told(
+    hosted: tuple[HostedClusters, Path, Ref], monkeypatch: pytest.MonkeyPatch
+):
+    engine, folder, ref = hosted
+    (folder / "logs" / "folder.log").mkdir(parents=True)
+    os.mkfifo(folder / "logs" / "pipe.log")  # who reads it would wait for ever
+    (folder / "logs" / "a.log").write_text("one\ntwo\n")
+    assert [log.file for log in await engine.logs(ref)] == ["a.log"]
+    for name in ("folder.log", "pipe.log"):
+        assert await engine.log(ref, "processes", name, last=100) is None
+    assert await engine.log(ref, "processes", "a.log", last=4) == b"two\n"
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("clusters.local.hosted.open", refused, raising=False)
+    with pytest.raises(Unreachable, match=r"processes/a\.log cannot be read: Permission denied"):
+        await engine.log(ref, "processes", "a.log", last=4)
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ([], "its log is empty"),
+        (["begins", "ends"], "ends"),
+        (["ERROR one", "2026 FATAL two", "ends"], "2026 FATAL two"),
+        # What Flink 2.3 says of a process that has too little memory, in the order in which it was seen, and the other.
+        (
+            [
+                "[ERROR] The execution result is empty.",
+                "Exception in x",
+                "Caused by: IllegalConfigurationException: Sum",
+            ],
+            2,
+        ),
+        (["Exception in x: Sum", "[ERROR] The execution result is empty.", "[ERROR] Could not get JVM parameters"], 0),
+        (["[ERROR] The execution result is empty."], 0),
+    ],
+)
+def test_its_last_words_are_the_cause(log: list[str], told: str | int):
+    assert last_words(log) == (told if isinstance(told, str) else log[told])

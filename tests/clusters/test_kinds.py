@@ -13,9 +13,12 @@ from clusters.local.hosted import HostedClusters
 from clusters.protocol import (
     Checkpoints,
     Engine,
+    Failures,
     HostsClusters,
     Identified,
+    Logs,
     Metrics,
+    Outputs,
     Savepoints,
     SharedByPrograms,
     SqlSessions,
@@ -29,7 +32,8 @@ from settings import Settings
 from store.tables import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
-STATE = {Savepoints, Checkpoints, Metrics, SharedByPrograms, Identified, SqlSessions, SqlWorkbench}
+TOLD = {Metrics, Failures, Logs, Outputs}
+STATE = {Savepoints, Checkpoints, *TOLD, SharedByPrograms, Identified, SqlSessions, SqlWorkbench}
 
 
 def cluster(kind: str, **more: Any) -> Cluster:
@@ -37,7 +41,7 @@ def cluster(kind: str, **more: Any) -> Cluster:
     return Cluster(kind=kind, **given)
 
 
-@pytest.mark.parametrize(("kind", "can"), [("flink-session", STATE), ("processes", {HostsClusters})])
+@pytest.mark.parametrize(("kind", "can"), [("flink-session", STATE), ("processes", {HostsClusters, Logs})])
 def test_what_a_kind_can_do_is_what_its_adapter_is(kind: str, can: set[type]):
     assert KINDS[kind].capabilities == can
 

@@ -55,3 +55,10 @@ def test_values_are_checked():
 def test_secrets_are_not_shown(key):
     assert is_secret(key)
     assert shown(key, "hunter2") == "******"
+
+
+@pytest.mark.parametrize("key", ["pipeline.jars", "pipeline.classpaths"])
+def test_jars_come_from_libraries(key: str):
+    with pytest.raises(InvalidInput) as caught:
+        check_config({key: "file:///x.jar"}, "spec.config")
+    assert "`libraries` of the spec" in str(caught.value.remedy)

@@ -83,6 +83,8 @@ def test_paths_that_lead_out(path):
         {"type": "sql", "sql": "INSERT INTO a SELECT 1"},
         {"type": "jar", "git": GIT},
         {"type": "jar", "git": GIT, "build": {"tool": "maven", "profiles": ["a"], "properties": {"k.v": "1"}}},
+        {"type": "jar", "git": GIT, "build": {"tasks": ["shadowJar", ":jobs:clicks:fat-jar"]}},
+        {"type": "jar", "git": GIT, "build": {"tool": "gradle", "properties": {"flink.version": "2.3.0"}}},
         {"type": "pyflink", "git": GIT, "entry_file": "a/b.py", "requirements": "requirements.txt"},
         {
             "type": "pyflink",
@@ -102,7 +104,12 @@ def test_good_specs(spec):
         {"type": "sql"},
         {"type": "sql", "sql": "x", "surprise": 1},
         {"type": "exe"},
-        {"type": "jar", "git": GIT, "build": {"tool": "gradle"}},
+        {"type": "jar", "git": GIT, "build": {"tool": "sbt"}},
+        {"type": "jar", "git": GIT, "build": {"tool": "gradle", "profiles": ["a"]}},
+        {"type": "jar", "git": GIT, "build": {"tool": "maven", "tasks": ["a"]}},
+        {"type": "jar", "git": GIT, "build": {"tasks": ["--init-script=x"]}},
+        {"type": "jar", "git": GIT, "build": {"tasks": ["a b"]}},
+        {"type": "jar", "git": GIT, "build": {"tasks": ["a"] * 21}},
         {"type": "jar", "git": GIT, "build": {"profiles": ["-x y"]}},
         {"type": "jar", "git": GIT, "build": {"profiles": ["a,-Dx=y"]}},
         {"type": "jar", "git": GIT, "build": {"properties": {"a b": "c"}}},
@@ -131,3 +138,50 @@ def test_a_build_depends_on_commit_and_settings_only():
     other = SPEC.validate_python({"type": "jar", "git": GIT, "build": {"profiles": ["p"]}})
     assert build_key(one, "c") == build_key(two, "c")
     assert len({build_key(one, "c"), build_key(one, "d"), build_key(other, "c")}) == 3
+
+
+PYTHON = {"type": "pyflink", "git": GIT, "entry_file": "job.py"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"env": {"FLINK_CONF_DIR": "/x"}}, "FLINK_CONF_DIR"),
+        ({"env": {"PYTHONPATH": "/x"}}, "PYTHONPATH"),
+        *(({"env": {name: "-Dx=y"}}, f"{name} changes how") for name in ("_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS")),
+        *(({"env": {name: "x"}}, f"{name} changes how") for name in ("JDK_JAVA_OPTIONS", "CLASSPATH", "LD_PRELOAD")),
+        *(({"env": {name: "x"}}, f"{name} changes how") for name in ("PYTHONSTARTUP", "PYTHONUSERBASE")),
+        ({"env": {"1A": "x"}}, "pattern"),
+        ({"env": {"A": "x\x00"}}, "pattern"),
+        ({"files": {"../x": ""}}, "leads out"),
+        ({"files": {"/etc/passwd": ""}}, "relative path"),
+        ({"files": {"a//b": ""}}, "plain relative path"),
+        ({"files": {"a": "", "a/b": ""}}, "a file and the folder"),
+        ({"files": {"job.py": ""}}, "entry_file"),
+        ({"files": {f"f{n}": "x" * 60_000 for n in range(5)}}, "larger than 256 KB"),
+        ({"java_properties": {"a b": "x"}}, "pattern"),
+        ({"java_properties": {"a": "x\n-Dy"}}, "pattern"),
+        ({"libraries": [{"name": "../x", "version": "1"}]}, "name"),
+        ({"type": "jar", "entry_file": None, "env": {"A": "x"}}, "runs in the JobManager"),
+    ],
+)
+def test_what_a_program_cannot_be_given(change: dict, says: str):
+    spec = {key: value for key, value in {**PYTHON, **change}.items() if value is not None}
+    with pytest.raises(ValidationError, match=says):
+        SPEC.validate_python(spec)
+
+
+@pytest.mark.parametrize("field", ["env", "files", "java_properties"])
+def test_a_jar_has_no_process_of_its_own(field: str):
+    with pytest.raises(ValidationError, match=r"cannot be given to a jar: .*JobManager"):
+        SPEC.validate_python({"type": "jar", "git": GIT, field: {"a": "b"}})
+
+
+def test_what_is_not_given_changes_neither_rows_nor_builds():
+    plain = SPEC.validate_python(PYTHON)
+    assert not {"env", "files", "java_properties", "libraries"} & plain.model_dump(mode="json").keys()
+    given = {"env": {"A": "x"}, "files": {"c.txt": "x"}, "libraries": [{"name": "kafka", "version": "1"}]}
+    full = SPEC.validate_python({**PYTHON, **given})
+    assert full.model_dump(mode="json").items() >= given.items()
+    assert build_key(plain, "c") == build_key(full, "c")
+    assert "libraries" not in SPEC.validate_python({"type": "jar", "git": GIT}).model_dump(mode="json")

@@ -55,8 +55,8 @@ class _Activities(ActivityInboundInterceptor):
 
 
 class CrashingRecorder(Recorder):
-    async def open(self, wanted: c.OpenAttempt) -> Written | c.Opened:
-        written = await super().open(wanted)
+    async def open(self, wanted: c.OpenAttempt, *, sends: bool = False) -> Written | c.Opened:
+        written = await super().open(wanted, sends=sends)
         reached("attempt.written", _job.get())
         return written
 

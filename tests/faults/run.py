@@ -178,11 +178,13 @@ class Run:
         words = f"{job.ref} {ended['kind']} (command {ended['number']})"
         if ended["kind"] == "savepoint":
             asked = datetime.fromisoformat(ended["created_at"]).timestamp()
+            self.sampler.wait_for_scan()
             found = [p for p in self.sampler.points_of([job.id]) if "/savepoint-" in p.path]
             good = any(p.done > asked - 700 for p in found)  # the clock of the API may have been stepped
             self.verdicts.check("success has its effect", good, f"{words}: no savepoint on the disk")
         elif ended["kind"] in ("start", "restart", "resubmit") and ended["attempt"] is not None:
             attempts = {a["number"]: a["flink_job_id"] for a in self.attempts(job)}
+            self.sampler.wait_for_scan()
             listed = {jid for _, jid in self.sampler.jobs}
             good = attempts.get(ended["attempt"]) in listed
             self.verdicts.check("success has its effect", good, f"{words}: Flink never had attempt {ended['attempt']}")

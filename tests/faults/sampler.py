@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import struct
 import threading
 import time
@@ -17,6 +19,8 @@ from tests.faults.judge import Point
 
 FINAL = ("FINISHED", "CANCELED", "FAILED")
 FENCE = "penstock-fence-"
+SURELY_OLDER_SECONDS = 2.0
+"""Than what a folder's time of change can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Sampler:
         for name, url in flinks.items():
             self.add(name, url)
         self._state, self._pause = state, pause
-        self.looks = 0
+        self.looks = self.scans = 0
         self.jobs: dict[tuple[str, str], Seen] = {}
         """All that have ever been listed, by cluster and id."""
         self.alive: dict[tuple[str, str], str] = {}
@@ -48,6 +52,9 @@ class Sampler:
         self.restored: dict[str, str | None] = {}
         """Where Flink says that a job was restored from when it first ran; None: from nothing."""
         self.points: dict[str, Point] = {}
+        self._listed: dict[str, tuple[float, set[str]]] = {}
+        """When a folder had changed last as its points were listed, and their paths."""
+        self._present: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -63,6 +70,12 @@ class Sampler:
         for client in self._clients.values():
             client.close()
 
+    def wait_for_scan(self) -> None:
+        """Until what is on the disk now has been seen: a look at a cluster that hangs takes seconds."""
+        seen = self.scans
+        while self.scans < seen + 2 and self._thread.is_alive():  # the one that is under way may have begun before
+            time.sleep(self._pause)
+
     def points_of(self, folders: Sequence[str]) -> list[Point]:
         """The points below the given folders of the cluster's state directory."""
         roots = tuple(f"{self._state}/{folder}/" for folder in folders)
@@ -71,6 +84,7 @@ class Sampler:
     def _run(self) -> None:
         while not self._stop.wait(self._pause):
             self._disk()
+            self.scans += 1
             for name, client in list(self._clients.items()):
                 try:
                     jobs = client.get("/jobs/overview").json()["jobs"]
@@ -107,15 +121,24 @@ class Sampler:
 
     def _disk(self) -> None:
         """Points of jobs of ours lie in `<job id>/checkpoints` and `/savepoints`, those of others in `<flink id>`."""
-        there = set()
-        for pattern in ("*/checkpoints/*/chk-*", "*/savepoints/*/savepoint-*", "*/chk-*"):
-            for folder in self._state.glob(pattern):
-                there.add(path := str(folder))
-                if path not in self.points:
-                    self._complete(folder)
-        for path, point in self.points.items():
-            if path not in there and point.gone is None:
-                self.points[path] = replace(point, gone=time.time())
+        parents = {}
+        for pattern in ("*", "*/checkpoints/*", "*/savepoints/*"):
+            for parent in self._state.glob(pattern):
+                with contextlib.suppress(OSError):
+                    parents[str(parent)] = parent.stat().st_mtime
+        for parent, changed in parents.items():
+            # A folder that has not changed for a while has the same points; one may be complete only now.
+            if self._listed.get(parent, (0.0, set()))[0] != changed or time.time() - changed < SURELY_OLDER_SECONDS:
+                self._listed[parent] = (changed, _points_in(parent))
+        for parent in self._listed.keys() - parents.keys():
+            del self._listed[parent]
+        there = {path for _, paths in self._listed.values() for path in paths}
+        for path in there - self.points.keys():
+            self._complete(Path(path))
+        for path in self._present - there:
+            if path in self.points:
+                self.points[path] = replace(self.points[path], gone=time.time())
+        self._present = there
 
     def _complete(self, folder: Path) -> None:
         metadata = folder / "_metadata"
@@ -128,6 +151,14 @@ class Sampler:
         # Flink's MetadataSerializer: magic number, version, then the number of the checkpoint.
         owner = folder.name.split("-")[1] if folder.name.startswith("savepoint-") else folder.parent.name
         self.points[str(folder)] = Point(str(folder), done, owner, struct.unpack(">iiq", head)[2])
+
+
+def _points_in(folder: str) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.path for entry in entries if entry.name.startswith(("chk-", "savepoint-"))}
+    except OSError:
+        return set()
 
 
 def alive_at_once(sampler: Sampler, ids: set[str]) -> list[str]:

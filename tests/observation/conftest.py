@@ -29,6 +29,7 @@ from observation.observer import Observer
 from settings import Settings, clock
 from store.database import Database
 from store.tables import Attempt, Cluster, Job
+from store.vault import Vault
 from tests.rows import attempt_row
 from tests.store.test_store import add_job
 
@@ -137,6 +138,7 @@ class World:
     temporal: Temporal
     time: Time
     job_id: str
+    vault: Vault | None = None
 
     def observer(self, *, reports: bool = False) -> Observer:
         def get(cluster: Cluster) -> Flink:
@@ -148,6 +150,7 @@ class World:
             settings=Settings(),
             database=self.database,
             engines=engines,
+            vault=self.vault,
             client=self.temporal,
             installation=SimpleNamespace(queues=SimpleNamespace(main="penstock")),
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 from clusters.protocol import Course, Failure
 from observation.condition import condition
-from store import attempts
+from store import attempts, resources
+from store.vault import Vault
 from tests.observation.conftest import World
 
 
@@ -70,6 +72,16 @@ async def test_too_many_are_told_to_the_workflow_and_not_with_every_look(world: 
     await looks(world, 3, changes=True)
     assert [seen.restarts for seen in world.temporal.signals] == [12]
     assert world.temporal.signals[0].failure == "boom"
+
+
+async def test_nobody_is_told_a_secret_that_a_failure_names(world: World, tmp_path: Path):
+    world.vault = Vault("", tmp_path / "key")
+    async with world.database.write() as session:
+        await resources.set_secret(session, "default", "word", world.vault.seal("boom"), world.time.now())
+    world.flink.course_ = course(world, 12)
+    await looks(world, 1, changes=True)
+    assert world.temporal.signals[0].failure == "******"
+    assert "boom" not in str((await world.job()).warning)
 
 
 async def test_the_policy_of_the_job_counts(world: World):

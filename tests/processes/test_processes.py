@@ -17,6 +17,7 @@ import pytest
 from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterReport
 from clusters.protocol import ClusterProgram
 from core.jobs.observations import EngineState
+from processes import supervised
 from processes.scratch import sweep, temporary
 from processes.supervised import Processes
 
@@ -145,3 +146,10 @@ def test_the_folder_of_a_process_that_has_gone_is_deleted(tmp_path: Path):
     assert sweep(tmp_path) == 1
     assert time.monotonic() - started < 5
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch):
+    """Servers of one stack that have not been started yet were given the same one, by chance."""
+    monkeypatch.setattr(supervised, "PORTS", (29_900, 29_960))
+    monkeypatch.setattr(supervised, "_given", set())
+    assert len({supervised.free_port() for _ in range(25)}) == 25

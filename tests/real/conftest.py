@@ -208,6 +208,11 @@ class Stack:
         return [j["jid"] for j in self.flink_jobs(job) if j["state"] not in ("FINISHED", "CANCELED", "FAILED")]
 
 
+def printed(flink: Path) -> str:
+    """What the task managers of a Flink in this folder have printed."""
+    return "".join(path.read_text(errors="replace") for path in sorted(flink.glob("log/*-taskexecutor-*.out")))
+
+
 @pytest.fixture(scope="session")
 def stack(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     parts.temporal()

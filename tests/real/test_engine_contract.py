@@ -95,7 +95,7 @@ class Machine(Subject):
     """Where an attempt is a session cluster."""
 
     def __init__(self, root: Path, parts: Parts):
-        super().__init__(HostedClusters(root / "clusters", "here", "here", parts.flink_home, []), root)
+        super().__init__(HostedClusters(root / "clusters", "here", "here", parts.flink_home, [], 180), root)
 
     async def submit(self, ref: Ref, sql: str = "", **_: object) -> None:
         at = self.engine.found_at(None, keep=False)  # type: ignore[attr-defined]

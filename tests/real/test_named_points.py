@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import Stack
+from tests.real.conftest import Stack, printed
 from tests.real.test_cli import penstock
 
 pytestmark = pytest.mark.real
@@ -39,7 +39,7 @@ CREATE TABLE b (k BIGINT, s BIGINT) WITH ('connector' = 'print', 'print-identifi
         self.job = stack.create(self.text)
 
     def printed(self, name: str) -> list[int]:
-        log = (self.stack.home / "logs" / "taskmanager.log").read_text(errors="replace")
+        log = printed(self.stack.home / "flink")
         return [int(n) for n in re.findall(name + r"(?::\d+)?> \+[IU]\[\d+, (\d+)\]", log)]
 
     def more(self, before: tuple[int, int]) -> tuple[list[int], list[int]]:

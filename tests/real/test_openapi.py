@@ -32,7 +32,7 @@ def test_whatever_is_sent_is_answered_as_described(stack: Stack):
         operation = found.ok()
         for mode in GenerationMode:
 
-            @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy(generation_mode=mode))
             def send(case):
                 nonlocal tried

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
-from processes.supervised import free_port
+from processes.supervised import Spec, free_port
 from stack.parts import Parts
-from tests.conftest import _sql, with_database
+from tests.conftest import connect, with_database
 from tests.real.conftest import Stack
 
 pytestmark = pytest.mark.real
 
 
+class BesideAnother(Stack):
+    """A Penstock of its own, on the Flink of another stack."""
+
+    def __init__(self, other: Stack, parts: Parts, home: Path, database_url: str):
+        super().__init__(parts, home, database_url=database_url)
+        self.flink_url, self.gateway_url, self.state_dir = other.flink_url, other.gateway_url, other.state_dir
+        self.flink = httpx.Client(base_url=self.flink_url, timeout=30, trust_env=False)
+
+    def specs(self) -> dict[str, Spec]:
+        made = [self.local.temporal(), self.local.api_process(), self.local.worker()]
+        return {spec.name: spec for spec in made}
+
+
 @pytest.fixture
-async def on_postgres(parts: Parts, postgres_url: str, tmp_path_factory) -> Iterator[Stack]:
+async def on_postgres(stack: Stack, parts: Parts, postgres_url: str, tmp_path_factory) -> Iterator[Stack]:
     name = f"s{os.getpid()}_{free_port()}"
-    await _sql(postgres_url, f"CREATE DATABASE {name}")
-    made = Stack(parts, tmp_path_factory.mktemp("pg-stack"), database_url=with_database(postgres_url, name))
+    server = await connect(postgres_url)
+    await server.execute(f"CREATE DATABASE {name}")
+    await server.close()
+    made = BesideAnother(stack, parts, tmp_path_factory.mktemp("pg-stack"), with_database(postgres_url, name))
     try:
         made.up()
         yield made

@@ -110,7 +110,7 @@ class TestRefused:
             (ENDLESS + "INSERT INTO src SELECT 1, 2", "not_one_query", "1 INSERTs"),
             ("SELECT 'never closed", "sql_unclosed", "line 1, column 8"),
             ("CALL sys.run('x'); SELECT 1", "sql_script", "CALL"),
-            ("SELECT " + "1," * 300_000 + "1", "invalid_input", "at most 524288 characters"),
+            ("SELECT " + "1," * 300_000 + "1", "invalid_input", "more than 524288 characters"),
         ],
     )
     def test_with_the_place_and_without_a_job(self, stack: Stack, sql: str, code: str, words: str):

@@ -4,6 +4,7 @@ not end well has not started. On real Flinks of two versions, judged by id and b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import subprocess
 import uuid
@@ -14,15 +15,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from builds.bundles import bundle
 from clusters.flink.clients import Clients
 from clusters.flink.programs import KEY
 from clusters.flink.session import FlinkSession
-from clusters.protocol import JarProgram, Program, ProgramFailed, PythonProgram, Ref, Submission
-from core.effects import Rejected
-from core.jobs.observations import ENDED
+from clusters.protocol import Aftermath, JarProgram, Program, ProgramFailed, PythonProgram, Ref, Submission
+from core.effects import LogSink, Rejected
+from core.jobs.observations import ENDED, EngineState
 from processes.flink import Flink
 from processes.supervised import Processes, free_port
-from settings import waits
 from stack.parts import Parts
 from tests.real.conftest import SQL, GitRepository, Stack
 from tests.real.test_builds import clicks, jar
@@ -50,28 +51,59 @@ s.execute()
 JAVA = """
 import java.util.Map;
 import org.apache.flink.api.common.ExecutionConfig.GlobalJobParameters;
+import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 public class Program {
   static StreamExecutionEnvironment env() {
     StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment();
-    env.fromSequence(0, 1_000_000_000_000L).print();
+    slow(env).print();
     return env;
+  }
+  static DataStream<Long> slow(StreamExecutionEnvironment env) {
+    return env.fromSequence(0, 1_000_000_000_000L).filter(v -> { Thread.sleep(50); return true; });
+  }
+  @SuppressWarnings("unchecked")
+  static void library(StreamExecutionEnvironment env) throws Exception {
+    ClassLoader loader = Thread.currentThread().getContextClassLoader();
+    Object made = loader.loadClass("given.Twice").getDeclaredConstructor().newInstance();
+    slow(env)
+       .map((org.apache.flink.api.common.functions.MapFunction<Long, Long>) made).print();
   }
   public static void main(String[] args) throws Exception {
     StreamExecutionEnvironment env = env();
+    if (args[0].contains("library")) library(env);
     if (args[0].contains("parameters"))
       env.getConfig().setGlobalJobParameters(new GlobalJobParameters() {
         public Map<String, String> toMap() { return Map.of("its", "own"); }
       });
     env.execute("a name of its own");
     if (args[0].contains("again")) {
-      env.fromSequence(0, 1_000_000_000_000L).print();
+      slow(env).print();
       env.execute("again");
     }
     if (args[0].contains("another")) env().execute("another");
     if (args[0].contains("throws")) throw new IllegalStateException("half-way");
   }
 }
+"""
+
+LIBRARY = """
+package given;
+public class Twice extends org.apache.flink.table.functions.ScalarFunction
+    implements org.apache.flink.api.common.functions.MapFunction<Long, Long> {
+  public Long eval(Long value) { return 2 * value; }
+  public Long map(Long value) { return eval(value); }
+}
+"""
+GIVEN = """
+import os
+from pathlib import Path
+from pyflink.java_gateway import get_gateway
+import further
+print("given", os.environ["GREETING"], Path("conf/app.txt").read_text(), Path(__file__).with_name("beside.txt").read_text())
+print("property", get_gateway().jvm.System.getProperty("my.property"), further.WORD)
+t.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION twice AS 'given.Twice'")
+t.execute_sql("INSERT INTO sink1 SELECT twice(id) FROM src")
 """
 
 
@@ -87,7 +119,19 @@ class Subject:
         self._home = home
         self._python = next(p for p in home.parents if (p / "bin" / "python").exists()) / "bin" / "python"
         self.lines: list[str] = []
+        self.alerts: list[str] = []
         self._jar: Path | None = None
+
+    @property
+    def aftermath(self) -> Aftermath:
+        @contextlib.asynccontextmanager
+        async def log() -> AsyncIterator[LogSink]:
+            yield self.lines.append
+
+        async def alert(words: str) -> None:
+            self.alerts.append(words)
+
+        return Aftermath(log, alert)
 
     def python(self, text: str) -> PythonProgram:
         root = self.folder / uuid.uuid4().hex
@@ -95,16 +139,23 @@ class Subject:
         (root / "job.py").write_text(text)
         return PythonProgram(root=root, entry_file="job.py", module=None, args=[], python=self._python)
 
+    def _compiled(self, name: str, text: str) -> Path:
+        source, classes = self.folder / f"{name}.java", self.folder / f"classes-{name}"
+        source.write_text(text)
+        subprocess.run(["javac", "-cp", f"{self._home}/lib/*", "-d", classes, source], check=True)
+        jar = self.folder / f"{name}.jar"
+        subprocess.run(["jar", "cfe", jar, name, "-C", classes, "."], check=True)
+        return jar
+
     def java(self, mode: str) -> JarProgram:
-        if self._jar is None:
-            (self.folder / "Program.java").write_text(JAVA)
-            classes = self.folder / "classes"
-            subprocess.run(
-                ["javac", "-cp", f"{self._home}/lib/*", "-d", classes, self.folder / "Program.java"], check=True
-            )
-            self._jar = self.folder / "program.jar"
-            subprocess.run(["jar", "cfe", self._jar, "Program", "-C", classes, "."], check=True)
+        self._jar = self._jar or self._compiled("Program", JAVA)
         return JarProgram(self._jar, hashlib.sha256(self._jar.read_bytes()).hexdigest(), None, [mode])
+
+    def with_library(self, jar: Path | None) -> Path:
+        library = self._compiled("Twice", LIBRARY)
+        path = self.folder / f"{uuid.uuid4().hex}.jar"
+        bundle(path, jar, [("twice.jar", library)])
+        return path
 
     async def submit(self, what: Program, ref: Ref | None = None, **more: object) -> Ref:
         flink_job_id = uuid.uuid4().hex
@@ -117,6 +168,7 @@ class Subject:
             parallelism=None,
             restore_path=None,
             allow_non_restored_state=False,
+            aftermath=self.aftermath,
         )
         await self.engine.submit(replace(submission, **more), self.lines.append)
         return ref
@@ -131,9 +183,27 @@ class Subject:
             await asyncio.sleep(0.2)
 
 
-@pytest.fixture(scope="module", params=["2.3.0", "1.20.5"])
+VERSIONS = ("2.3.0", "1.20.5")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "flink" in metafunc.fixturenames:
+        one = metafunc.definition.get_closest_marker("any_version") is not None
+        metafunc.parametrize("flink", VERSIONS[:1] if one else VERSIONS, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 async def flink(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) -> AsyncIterator[Subject]:
+    """The stack's own, or one of another version."""
     folder, home = tmp_path_factory.mktemp("programs"), parts.flink(request.param)
+    clients = Clients(folder)
+    if request.param == VERSIONS[0]:
+        stack: Stack = request.getfixturevalue("stack")
+        engine = FlinkSession(stack.flink_url, [], flink_home=home, clients=clients)
+        yield Subject(engine, home, request.param, folder, clients)
+        await clients.close()
+        await engine.close()
+        return
     flink = Flink(
         home=home,
         folder=folder / "flink",
@@ -149,7 +219,6 @@ async def flink(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) 
     try:
         for spec in specs:
             processes.start(spec, timeout=240)
-        clients = Clients(folder)
         engine = FlinkSession(flink.url, [], flink_home=home, clients=clients)
         yield Subject(engine, home, request.param, folder, clients)
         await clients.close()
@@ -162,6 +231,7 @@ async def flink(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) 
 @pytest.fixture
 async def subject(flink: Subject) -> AsyncIterator[Subject]:
     flink.lines.clear()
+    flink.alerts.clear()
     yield flink
     await flink.tidy()
 
@@ -185,14 +255,20 @@ class TestPython:
         assert caught.value.code == "program_failed"
         assert set(caught.value.jobs) == await subject.alive()
 
+    @pytest.mark.any_version
+    @pytest.mark.any_version
     async def test_an_exit_code_without_a_word(self, subject: Subject):
         with pytest.raises(ProgramFailed, match="exit code 3"):
             await subject.submit(subject.python(program(ONE + "sys.exit(3)\n")))
 
+    @pytest.mark.any_version
+    @pytest.mark.any_version
     async def test_it_dies_before_it_has_a_job(self, subject: Subject):
         with pytest.raises(Rejected, match="exit code 3"):
             await subject.submit(subject.python(program("sys.exit(3)\n")))
 
+    @pytest.mark.any_version
+    @pytest.mark.any_version
     async def test_it_starts_nothing(self, subject: Subject):
         with pytest.raises(Rejected, match="has not started a Flink job"):
             await subject.submit(subject.python(program("")))
@@ -203,11 +279,59 @@ class TestPython:
         seen = await subject.engine.look(ref)
         assert (seen.name, seen.handle) == ("a name of its own", ref.flink_job_id)
 
-    async def test_one_that_waits_for_its_job_is_no_failure(self, subject: Subject, monkeypatch):
-        monkeypatch.setattr(waits, "PYTHON_PROGRAM_SECONDS", 25.0)
-        ref = await subject.submit(subject.python(program(ONE + "import time\ntime.sleep(600)\n")))
+    async def test_one_that_waits_goes_on_beside_its_job(self, subject: Subject):
+        told = subject.folder / uuid.uuid4().hex
+        text = f"import os\nopen({str(told)!r}, 'w').write(str(os.getpid()))\n"
+        text += 't.execute_sql("SELECT id FROM src").print()\n'
+        ref = await subject.submit(subject.python(program(text)))
+        assert await subject.alive() == {ref.handle}
+        python = psutil.Process(int(told.read_text()))
+        client = next(p for p in python.parents() if p.name() == "java")
+        async with asyncio.timeout(60):
+            while not any(line.startswith("| +I |") for line in subject.lines):
+                await asyncio.sleep(0.2)
+        assert "stands still" in subject.alerts[0]
+        client.kill()  # as when its worker is killed: nothing of it is left, and the job is left alone
+        _, left = await asyncio.to_thread(psutil.wait_procs, [python], timeout=5)
+        assert left == []
+        async with asyncio.timeout(60):
+            while len(subject.alerts) < 2:
+                await asyncio.sleep(0.2)
+        assert "goes on, but nobody takes its rows" in subject.alerts[1]
         assert await subject.alive() == {ref.handle}
 
+    @pytest.mark.any_version
+    async def test_one_that_waits_ends_with_its_job(self, subject: Subject):
+        ref = await subject.submit(subject.python(program(ONE.strip() + ".wait()\n")))
+        await subject.engine.cancel(ref)
+        async with asyncio.timeout(90):
+            while subject.clients.attended._tasks:
+                await asyncio.sleep(0.2)
+        assert await subject.alive() == set()
+        assert subject.alerts == []
+
+    @pytest.mark.any_version
+    async def test_what_it_is_given(self, subject: Subject):
+        further = subject.folder / "further.py"
+        further.write_text("WORD = 'further'\n")
+        given = replace(
+            subject.python(program(GIVEN)),
+            env={"GREETING": "hello hunter2"},
+            files={"conf/app.txt": "a=1", "beside.txt": "b=2"},
+            java_properties={"my.property": 'c "d"'},
+            jar=subject.with_library(None),
+            modules=[further],
+            secrets=["hunter2"],
+        )
+        ref = await subject.submit(given)
+        assert "given hello ****** a=1 b=2" in subject.lines
+        assert 'property c "d" further' in subject.lines
+        async with asyncio.timeout(60):
+            while (await subject.engine.look(ref)).state is not EngineState.RUNNING:
+                await asyncio.sleep(0.2)
+
+    @pytest.mark.any_version
+    @pytest.mark.any_version
     async def test_who_stops_a_submission_stops_its_client(self, subject: Subject):
         told = subject.folder / uuid.uuid4().hex
         text = f"import os, time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
@@ -251,6 +375,7 @@ class TestWaitingClient:
         await self.wait(subject)
         assert subject.clients._waiting[subject._home].process.pid != pid
 
+    @pytest.mark.any_version
     async def test_it_tells_why_a_program_failed(self, subject: Subject):
         pid = await self.wait(subject)
         with pytest.raises(ProgramFailed, match="ValueError: half-way") as caught:
@@ -260,6 +385,16 @@ class TestWaitingClient:
 
 
 class TestJava:
+    async def test_a_library(self, subject: Subject):
+        with pytest.raises(Rejected, match=r"given\.Twice"):
+            await subject.submit(subject.java("library"))
+        both = subject.with_library(subject.java("library").path)
+        sha256 = hashlib.sha256(both.read_bytes()).hexdigest()
+        ref = await subject.submit(JarProgram(both, sha256, None, ["library"]))
+        async with asyncio.timeout(60):
+            while (await subject.engine.look(ref)).state is not EngineState.RUNNING:
+                await asyncio.sleep(0.2)
+
     async def test_one_that_names_its_job_is_ours_by_id(self, subject: Subject):
         ref = await subject.submit(subject.java("one"))
         assert await subject.alive() == {ref.handle}
@@ -319,6 +454,27 @@ class TestJob:
         assert self.alive(stack) == {stack.job(job)["current_attempt"]["flink_job_id"]}
         stack.do(job, "pause")
         assert self.alive(stack) == set()
+
+    def test_one_that_prints_runs_and_is_heard(self, stack: Stack, repository: GitRepository):
+        assert stack.http.put("/projects/default/secrets/word", json={"value": "hunter2"}).status_code in (200, 201)
+        text = 'import os\nprint("given", os.environ["WORD"], open("conf/app.txt").read())\n'
+        repository.write({"job.py": program(text + 't.execute_sql("SELECT id FROM src").print()\n')})
+        spec = {"type": "pyflink", "git": {"url": str(repository.folder)}, "entry_file": "job.py"}
+        secret = "${secret:word}"
+        job = stack.create({**spec, "env": {"WORD": secret}, "files": {"conf/app.txt": f"it is {secret}"}})
+        stack.do(job, "start")
+        assert stack.job(job)["state"] == "RUNNING"
+
+        def log() -> str:
+            return stack.http.get(f"/jobs/{job}/commands/1/log").text
+
+        stack.until(lambda: "| +I |" in log(), "its rows come into the log after the command has ended")
+        assert "given ****** it is ******" in log()
+        assert "hunter2" not in log()
+        assert any("stands still" in event["message"] for event in stack.items(job, "timeline"))
+        stack.do(job, "kill")
+        ends = ("its job had ended", "the program was ended", "the program has ended")
+        stack.until(lambda: any(words in log() for words in ends), "its end is told")
 
     def test_a_program_that_dies_half_way(self, stack: Stack, repository: GitRepository):
         self.start(stack, repository, program(ONE + 'raise ValueError("half-way")\n'), "ValueError: half-way")

@@ -18,7 +18,8 @@ from clusters.local.hosted import HostedClusters
 from clusters.protocol import ClusterProgram, Ref, Submission, Unreachable
 from core.jobs.observations import ENDED, EngineState
 from processes.supervised import Processes, free_port
-from tests.real.conftest import SQL, Stack
+from tests.real import lookups
+from tests.real.conftest import SQL, Stack, printed
 from tests.real.sse import rows, whole
 from tests.real.test_sessions import SOURCE, open_session, run
 
@@ -344,17 +345,18 @@ INSERT INTO hole SELECT id FROM src;
 def _counts(stack: Stack, cluster: str) -> list[tuple[int, int]]:
     """What the job has printed on the cluster's attempt of now: (id, how many rows there have been)."""
     attempt = stack.job(f"default:{cluster}")["current_attempt"]["flink_job_id"]
-    text = (stack.home / "clusters" / attempt / "logs" / "taskmanager.log").read_text()
+    text = printed(stack.home / "clusters" / attempt / "flink")
     return [(int(a), int(b)) for a, b in re.findall(r"counted> \+I\[(\d+), (\d+)\]", text)]
 
 
-def test_flink_is_upgraded_under_a_job(stack: Stack, place: str):
+def test_flink_is_upgraded_under_a_job(stack: Stack, place: str, tmp_path: Path):
     """The plan that Flink 1.20 made runs on 2.3 as it is, with the state that it had, and so does a changed one. A row
-    that was lost or counted anew would be seen."""
+    that was lost or counted anew would be seen. Before that: what is compiled here for 1.20 runs there."""
     stack.local.parts.flink("1.20.5")
     spec = {**SPEC, "flink_version": "1.20.5"}
     assert stack.http.post("/jobs", json={"name": "old", "cluster": place, "spec": spec}).status_code == 201
     stack.do("default:old", "start")
+    assert lookups.found(stack, "1.20.5", tmp_path, "old") == lookups.EXPECTED
     job = stack.create(COUNTED, cluster="old")
     stack.do(job, "start")
     plan = stack.http.get(f"/jobs/{job}/versions/1/plan").json()
@@ -407,7 +409,7 @@ async def test_however_often_it_is_submitted_it_is_one(stack: Stack, tmp_path: P
     """Also by workers that know nothing of each other; and only the machine that has it can tell of it."""
 
     def engine(host: str = "here") -> HostedClusters:
-        return HostedClusters(tmp_path, "here", host, lambda v: stack.local.parts.flink_home(v), [])
+        return HostedClusters(tmp_path, "here", host, lambda v: stack.local.parts.flink_home(v), [], 180)
 
     program = ClusterProgram("2.3.0", free_port(), free_port(), tmp_path.as_uri(), 1, 1, "1100m", "1728m")
     ref = Ref(uuid.uuid4().hex, "")

@@ -100,7 +100,7 @@ class TestApi:
     async def test_anything_else_has_a_code_and_a_remedy(
         self, house: House, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ):
-        async def unanswered(*_: Any) -> None:
+        async def unanswered(*_: Any, **__: Any) -> None:
             raise RPCTimeoutOrCancelledError()
 
         monkeypatch.setattr("api.jobs.service.patch", unanswered)

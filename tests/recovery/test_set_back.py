@@ -15,11 +15,13 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from activities import contracts as c
 from core.errors import Conflict
-from core.jobs.observations import EngineState, Observation
+from core.jobs.observations import EngineState, Intent, Observation
 from core.jobs.snapshot import JobSnapshot
+from settings import waits
 from store import attempts, jobs
-from store.tables import Event, Job
+from store.tables import Command, Event, Job
 from tests.recovery.conftest import House
+from tests.workflows.conftest import is_at_rest
 
 FAILED = EngineState.FAILED
 NOT_AGAIN = (ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,)
@@ -63,6 +65,20 @@ async def told(house: House, job: Job) -> bool:
     async with house.services.database.read() as session:
         alerts = await session.scalars(select(Event.message).where(Event.job_id == job.id, Event.kind == "alert"))
         return any("was set back" in message for message in alerts)
+
+
+async def in_a_stop(house: House, job: Job, kind: str) -> Command:
+    """A command that is carried out, and whose stop has no answer."""
+    never = asyncio.Event()
+
+    async def hang(_: c.TriggerIn) -> c.Stopped:
+        await never.wait()
+        raise AssertionError
+
+    house.script.stops = hang
+    command = await house.send(job, kind)
+    await until(lambda: _is(house, command.id, "RUNNING"))
+    return command
 
 
 async def test_a_command_that_has_failed_is_not_carried_out_again(house: House):
@@ -166,3 +182,49 @@ async def test_what_became_of_the_job_since_stays(house: House, by_one: bool):
     assert (await house.job(job.id)).state == "PAUSED"
     assert (await house.do(job, "start")).state == "SUCCEEDED"
     assert (await house.job(job.id)).current_attempt == 2
+
+
+async def test_one_that_comes_to_an_attempt_which_is_written_down_already(house: House):
+    """It is set back to before the start, and given that once more, while the attempt is stopped for a pause: what it has
+    to learn is not only that there is one, or its end is one that nobody asked for."""
+    job = await house.create()
+    await house.do(job, "start")
+    first = (await tasks(house, job))[0]
+    await in_a_stop(house, job, "pause")
+    await set_back(house, job, first)
+    await until(lambda: told(house, job))
+
+    async def knows_it() -> bool:
+        now = await snapshot(house, job)
+        return now.state == "RUNNING" and now.stop is not None and now.stop.intent is Intent.PAUSE
+
+    await until(knows_it)
+    assert house.script.asked.count("submit") == 1
+    assert (await house.job(job.id)).state == "RUNNING"
+
+
+async def test_one_that_does_not_know_the_restart_it_was_in(house: House, monkeypatch: pytest.MonkeyPatch):
+    """Nobody has anything to tell it: the recovery does."""
+    monkeypatch.setattr(waits, "INTERRUPTED_SECONDS", 0)
+    job = await house.create()
+    await house.do(job, "start")
+    handle = house.services.client.get_workflow_handle(jobs.workflow_id(job))
+    await until(lambda: is_at_rest(handle))  # a record that is sent once more would tell it
+    before = (await tasks(house, job))[-1]
+    command = await in_a_stop(house, job, "restart")
+    await set_back(house, job, before, *NOT_AGAIN)
+    assert (await snapshot(house, job)).stop is None
+
+    async def is_found() -> bool:  # where the workflow does not answer in time, by the next run of the recovery
+        return any("set back" in one.what for one in await house.recover())
+
+    await until(is_found)
+    await until(lambda: told(house, job))
+    assert (await house.ended(command.id)).error_code == "workflow_lost"
+    stop = (await snapshot(house, job)).stop
+    assert stop is not None
+    assert stop.successor is not None
+
+
+async def _is(house: House, command: str, state: str) -> bool:
+    return (await house.command(command)).state == state

@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.simulation.mutations import MUTATIONS, put_in
 from tests.simulation.search import search, with_fixed_hashes
-from tests.simulation.story import invent, play, shrink, told
+from tests.simulation.story import SKELETONS, invent, play, shrink, told
 
 
 def main() -> int:
@@ -16,6 +16,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    kinds = [skeleton.__name__[1:] for skeleton in SKELETONS]
+    parser.add_argument("--kind", choices=kinds, help="stories of one kind only (see tests/simulation/story.py)")
     parser.add_argument("--stories", type=int, default=2, help="stories told per invariant and process")
     parser.add_argument("--replay", help="the seed of one run, to be told in words")
     parser.add_argument("--shrink", action="store_true", help="with --replay: the shortest story that breaks the same")
@@ -29,11 +31,11 @@ def main() -> int:
         return mutations([chosen.mutation] if chosen.mutation else list(MUTATIONS), chosen)
     if chosen.replay:
         return replay(chosen.replay, shorten=chosen.shrink)
-    report = search(chosen.seconds, chosen.seed, chosen.processes, stories=chosen.stories)
+    report = search(chosen.seconds, _seed(chosen), chosen.processes, stories=chosen.stories)
     for story in report.stories:
         print(story, end="\n\n")
     print("\n".join(report.lines()))
-    print(f"seed {chosen.seed}")
+    print(f"seed {_seed(chosen)}")
     return 1 if report.broken else 0
 
 
@@ -42,7 +44,7 @@ def mutations(names: list[str], chosen: argparse.Namespace) -> int:
     missed = 0
     for name in names:
         report = search(
-            chosen.seconds, chosen.seed, chosen.processes, stories=1, until_broken=True, prepare=partial(put_in, name)
+            chosen.seconds, _seed(chosen), chosen.processes, stories=1, until_broken=True, prepare=partial(put_in, name)
         )
         # What is broken with the mend, too, was not found by taking it out.
         also = [o for o in report.outcomes if play(o.seed, o.story).violations]
@@ -56,6 +58,10 @@ def mutations(names: list[str], chosen: argparse.Namespace) -> int:
             print("\n".join(f"   {line}" for line in story.splitlines()))
         print(flush=True)
     return 1 if missed else 0
+
+
+def _seed(chosen: argparse.Namespace) -> str:
+    return f"{chosen.kind}:{chosen.seed}" if chosen.kind else str(chosen.seed)
 
 
 def replay(seed: str, *, shorten: bool) -> int:

@@ -27,6 +27,8 @@ HEAD = struct.Struct(">IIq")
 FINAL = ("FINISHED", "CANCELED", "FAILED")
 DUPLICATE = "org.apache.flink.runtime.client.DuplicateJobSubmissionException: Job has already been submitted."
 Answer = tuple[int, Any]
+PRINTED = b"+I[1, a]\nmine:2> +I[2, b]\nmine> -U[3]\nother> +I[4]\n"
+"""The stdout of every task manager: what is given as bytes is no JSON."""
 RESET: Answer = (0, None)
 """The connection was closed without an answer."""
 
@@ -540,6 +542,12 @@ class Flink:
                 return 200, found
             case ("GET", "jobmanager", "environment"):
                 return 200, {"jvm": {"options": [f"-Dlog.file=/opt/{self.name}/log/jobmanager.log"]}}
+            case ("GET", "jobmanager", "logs"):
+                return 200, {"logs": [{"name": "jobmanager.log", "size": 40, "mtime": self.now_ms()}]}
+            case ("GET", "taskmanagers", _, "logs") if self.task_managers_known:
+                return 200, {"logs": [{"name": "taskmanager.log", "size": 12, "mtime": self.now_ms()}]}
+            case ("GET", "jobmanager", "logs", "jobmanager.log"):
+                return 200, f"{self.name} leads\nand has a job\n".encode()
             case ("GET", "taskmanagers"):
                 return 200, {"taskmanagers": [{"id": f"tm-{self.name}"}] if self.task_managers_known else []}
             case ("GET", "taskmanagers", _):
@@ -547,6 +555,8 @@ class Flink:
                     return error(404, "not found")
                 holding = [j.id for j in self.jobs.values() if j.tasks or j.state in ("RUNNING", "CANCELLING")]
                 return 200, {"allocatedSlots": [{"jobId": i} for i in [*holding, *(j.id for j in self.zombies)]]}
+            case ("GET", "taskmanagers", _, "stdout"):
+                return 200, PRINTED
             case ("GET", "jars"):
                 return 200, {"files": [{"id": i, "name": n} for i, n in self.jars.items()]}
             case ("POST", "jars", "upload"):
@@ -617,6 +627,7 @@ class Flink:
                     "state": job.state,
                     "vertices": [
                         {
+                            "id": o.uid,
                             "name": o.meaning,
                             "status": "RUNNING" if job.tasks else "CREATED",
                             "parallelism": 1,
@@ -625,6 +636,9 @@ class Flink:
                         for o in job.program.operators
                     ],
                 }
+            case ("GET", "vertices", _, "taskmanagers"):
+                place = {"taskmanager-id": f"tm-{self.name}", "endpoint": f"{self.name}:6122"}
+                return 200, {"taskmanagers": [place]}
             case ("GET", "config"):
                 found = job.config.get("pipeline.global-job-parameters", "")
                 parameters = dict(item.split(":", 1) for item in found.split(",") if ":" in item)

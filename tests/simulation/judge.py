@@ -102,6 +102,18 @@ class Judge:
             self.broken("deleted is gone", f"{self.name(job)} was submitted after its job had been deleted")
         if job.id not in self.by_hand:
             self._restore(job)
+            self._wanted(job)
+
+    def _wanted(self, job: Job) -> None:
+        """After a kill or a pause that has SUCCEEDED nothing is sent, until somebody wants it."""
+        self.looked("what nobody asked for is not done")
+        ended = "SELECT COALESCE(MAX(number), 0) FROM commands WHERE job_id = ? AND kind IN ('kill', 'pause') AND state = 'SUCCEEDED'"
+        last = self.world.row(ended, job.owner)[0]
+        wanted = "SELECT 1 FROM commands WHERE job_id = ? AND kind IN ('start', 'restart', 'resubmit', 'adopt') AND number > ?"
+        if last and not self.world.row(wanted, job.owner, last):
+            self.broken(
+                "what nobody asked for is not done", f"{self.name(job)} was submitted after command {last} had ended it"
+            )
 
     def was_under_way(self, job: Job) -> bool:
         """Sent to an address at which another Flink had begun to answer moments before: who is there is asked right

@@ -103,8 +103,8 @@ def a_row_that_is_there_was_never_sent() -> None:
 
     opened = Recorder.open
 
-    async def open_(self: Recorder, wanted: c.OpenAttempt) -> Written | c.Opened:
-        written = await opened(self, wanted)
+    async def open_(self: Recorder, wanted: c.OpenAttempt, *, sends: bool = False) -> Written | c.Opened:
+        written = await opened(self, wanted, sends=sends)
         return written if isinstance(written, c.Opened) else dataclasses.replace(written, is_new=True)
 
     Recorder.open = open_  # type: ignore[method-assign]
@@ -239,6 +239,64 @@ def a_stop_is_written_down_beside_it() -> None:
     JobContext.intends = intends  # type: ignore[method-assign]
 
 
+def what_is_newer_is_ignored() -> None:
+    """A workflow that was set back goes on from what it knows, whatever the database has."""
+    from core.jobs.records import Record
+    from workflows import calls
+    from workflows.journal import Journal
+
+    async def send(self: Journal, record: Record, summary: str, **_: Any) -> None:
+        await calls.record(record, summary)
+
+    Journal.send = send  # type: ignore[method-assign]
+
+
+def what_is_newer_is_heard_of_late() -> None:
+    """A workflow that was set back starts, asks for savepoints and has success before its records are answered."""
+    from workflows.context import JobContext
+
+    async def see_newest(self: JobContext, *, write: bool = False) -> None:
+        return
+
+    JobContext.see_newest = see_newest  # type: ignore[method-assign]
+
+
+def what_is_newer_is_not_told_with_an_attempt() -> None:
+    """A workflow that has come to an attempt which is written down already knows nothing of what became of it."""
+    from activities import observe, record
+
+    for module in (observe, record):
+        told = module.forgotten
+
+        async def forgotten(*args: Any, told: Any = told) -> Any:
+            return (await told(*args)).model_copy(update={"newer": None})
+
+        module.forgotten = forgotten
+
+
+def a_step_of_before_is_carried_out() -> None:
+    """A stop, a savepoint or a cancellation does not ask whether its job has gone on since it was asked for."""
+    from activities import fence, hosting, retain, stop, submit
+
+    async def check_current(*_: Any) -> None:
+        return
+
+    for module in (fence, hosting, retain, stop, submit):
+        module.check_current = check_current  # type: ignore[attr-defined]
+
+
+def what_has_ended_is_sent_again() -> None:
+    """A submission looks at its attempt's id only, and not at whether the job has gone on."""
+    from activities.record import Recorder
+
+    opens = Recorder.open
+
+    async def open_(self: Recorder, request: Any, *, sends: bool = False) -> Any:
+        return await opens(self, request)
+
+    Recorder.open = open_  # type: ignore[method-assign]
+
+
 MUTATIONS = {
     m.put_in.__name__: m
     for m in (
@@ -259,6 +317,15 @@ MUTATIONS = {
         Mutation("25", "a restart whose workflow was lost is given up", a_lost_restart_is_given_up),
         Mutation("26", "what ran unseen before its start had failed is no state", what_ran_unseen_is_no_state),
         Mutation("27", "a stop is written down while it is sent", a_stop_is_written_down_beside_it),
+        Mutation("28", "a workflow that was set back goes on from what it knows", what_is_newer_is_ignored),
+        Mutation("28b", "a workflow that was set back has success before it knows", what_is_newer_is_heard_of_late),
+        Mutation(
+            "28c",
+            "a workflow that was set back hears of a newer attempt, and of no stop",
+            what_is_newer_is_not_told_with_an_attempt,
+        ),
+        Mutation("29", "a step of a workflow that was set back is carried out", a_step_of_before_is_carried_out),
+        Mutation("30", "a start that was set back into is sent again", what_has_ended_is_sent_again),
         Mutation("16b", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
     )
 }

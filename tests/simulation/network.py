@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -115,6 +117,8 @@ class Transport(httpx.AsyncBaseTransport):
         )
         if answer.body is None:
             return httpx.Response(answer.status_code, html="<html>hello</html>")
+        if isinstance(answer.body, bytes):
+            return httpx.Response(answer.status_code, content=answer.body)
         return httpx.Response(answer.status_code, json=answer.body)
 
 
@@ -136,6 +140,12 @@ class Client:
 
     async def request(self, method: str, url: str, *, timeout: float | None = None, **more: Any) -> Response:
         return await self._network.ask(method, url, timeout or self._timeout, more)
+
+    @asynccontextmanager
+    async def stream(self, method: str, url: str) -> AsyncIterator[httpx.Response]:
+        answer = await self._network.ask(method, url, self._timeout, {})
+        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        yield httpx.Response(answer.status_code, content=body)
 
     async def aclose(self) -> None:
         pass

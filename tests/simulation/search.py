@@ -64,7 +64,7 @@ class Report:
 
 def search(
     seconds: float,
-    seed: int,
+    seed: int | str,
     processes: int,
     *,
     stories: int = 1,
@@ -109,7 +109,7 @@ def _work(
     enough: object,
     number: int,
     processes: int,
-    seed: int,
+    seed: int | str,
     seconds: float,
     stories: int,
     until_broken: bool,
@@ -126,7 +126,7 @@ def _work(
 def one(
     number: int,
     processes: int,
-    seed: int,
+    seed: int | str,
     seconds: float,
     stories: int = 3,
     until_broken: bool = False,

@@ -89,6 +89,7 @@ _ABOUT_JOBS = {
     "finishes",
     "doomed",
     "lose_workflow",
+    "set_back",
     "by_hand",
     "adopt",
     "recreate",
@@ -452,11 +453,19 @@ class Teller:
         self.world.temporal.wipe()
         self.world.foreign_workflows.clear()
 
+    def _workflows(self, one: Step) -> list[str]:
+        """Ids of the workflows of the job that a step is about."""
+        found = [(i, getattr(i.object, "_s", None)) for i in self.world.temporal.running.values()]
+        return [i.id for i, s in found if i.name == "JobWorkflow" and s and s.job_id == self.ids.get(one.job)]
+
     async def _lose_workflow(self, one: Step) -> None:
-        for id_, instance in list(self.world.temporal.running.items()):
-            found = getattr(instance.object, "_s", None)
-            if instance.name == "JobWorkflow" and found is not None and found.job_id == self.ids.get(one.job):
-                self.world.temporal.lose(id_)
+        for id_ in self._workflows(one):
+            self.world.temporal.lose(id_)
+
+    async def _set_back(self, one: Step) -> None:
+        """Somebody resets the workflow, or it comes from a backup of Temporal."""
+        for id_ in self._workflows(one):
+            self.world.temporal.set_back(id_, int(one["moments"]), again=bool(one["again"]))
 
     async def _database_away(self, one: Step) -> None:
         self.world.store.away = "database is locked"
@@ -589,8 +598,10 @@ def play(seed: int | str, story: Story, *, log: bool = False) -> Outcome:
 def invent(seed: int | str) -> Story:
     """A story: one or two jobs, some commands, some faults. What kinds of faults there are is drawn once for it. Every
     sixth begins as one that went wrong before (`SKELETONS`), every sixth has a part going away in the middle of an
-    activity (`_at_a_moment`)."""
+    activity (`_at_a_moment`). A seed of `KIND:...` has only those of that skeleton."""
     random = Random(f"story {seed}")
+    if ":" in (name := str(seed)):
+        return next(s for s in SKELETONS if s.__name__ == f"_{name.split(':')[0]}")(random)
     kind = random.random()
     if kind < 1 / 6:
         return random.choice(SKELETONS)(random)
@@ -605,6 +616,7 @@ def invent(seed: int | str) -> Story:
         steps.append(step("command", n, round(random.uniform(0, 0.5), 3), kind="start", again=True))
     kinds = random.sample(sorted(FAULTS), k=random.choice([1, 2, 2, 3]))
     kinds = [k for k in kinds if clusters > 1 or k != "patch_cluster"]
+    kinds = [k for k in kinds if k not in RARE or random.random() < 0.5]
     for _ in range(random.choice([2, 3, 4, 5, 6])):
         wait = _wait(random)
         if random.random() < 0.5 and kinds:
@@ -914,6 +926,73 @@ def _lost_at_an_end(random: Random) -> Story:
     return Story(tuple(steps), ha=random.random() < 0.3, calm=random.random() < 0.7)
 
 
+def _set_back(random: Random) -> Story:
+    """A workflow that is set back behind what has become of its job since."""
+
+    def one() -> Step:
+        wait = round(random.choice([random.uniform(0, 1), random.uniform(1, 15), random.uniform(15, 60)]), 2)
+        kind = random.choice(["fails", "kill_jobmanager", "finishes", "cut", "settle", *COMMANDS, *COMMANDS])
+        if kind == "cut":
+            return step("network", 0, wait, mode=random.choice(["refuse", "hang", "503"]), back=_back(random))
+        if kind == "settle":
+            return step("settle", 0, wait, most=90, beside=95.0)
+        if kind not in COMMANDS:
+            return step(kind, 0, wait)
+        restores = random.choice([None, "newest", "newest", "none"])
+        return step(
+            "command",
+            0,
+            wait,
+            kind=kind,
+            restore=(restores or ("newest" if kind == "resubmit" else None))
+            if kind in ("start", "restart", "resubmit")
+            else None,
+            again=True,
+        )
+
+    back = FAULTS["set_back"](random, 0, round(random.uniform(0, 30), 2))
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=random.choice([1, 5])),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("settle", 0, 5.0, most=60, beside=65.0),
+        *(one() for _ in range(random.choice([1, 2, 2, 3]))),
+        timed(back, replace(_moment(random), later=round(random.uniform(0, 2), 2))) if random.random() < 0.4 else back,
+        *(one() for _ in range(random.choice([0, 1, 2]))),
+        step("settle", 0, 1.0, most=300, beside=305.0),
+    ]
+    if random.random() < 0.2:
+        steps.insert(-1, FAULTS["set_back"](random, 0, _wait(random)))
+    return Story(tuple(steps), ha=random.random() < 0.2, calm=random.random() < 0.7)
+
+
+def _set_back_in_a_step(random: Random) -> Story:
+    """The same after commands only, one after the other: it does once more what an attempt of before was to do."""
+
+    def settled(one: Step) -> list[Step]:
+        return [one, step("settle", 0, round(random.uniform(0.2, 1), 2), most=90, beside=95.0)]
+
+    def command(kind: str, restore: str | None = None) -> list[Step]:
+        wait = round(random.choice([random.uniform(0, 2), random.uniform(2, 12)]), 2)
+        return settled(step("command", 0, wait, kind=kind, restore=restore, again=True))
+
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=5, backoff=random.choice([1, 5])),
+        *command("start"),
+    ]
+    for _ in range(random.choice([1, 2, 2])):
+        steps += command(random.choice(["kill", "kill", "pause", "restart"]))
+        if random.random() < 0.4:
+            steps += settled(step("kill_jobmanager", 0, round(random.uniform(0, 6), 2)))
+        if random.random() < 0.6:
+            steps += command("start", random.choice(["newest", "none"]))
+    wait = round(random.uniform(0, 6), 2)
+    steps += [
+        step("set_back", 0, wait, moments=random.randint(1, 30), again=random.choice([True, False])),
+        step("settle", 0, 1.0, most=300, beside=305.0),
+    ]
+    return Story(tuple(steps), ha=random.random() < 0.1, calm=random.random() < 0.7)
+
+
 SKELETONS: list[Callable[[Random], Story]] = [
     _late_loss,
     _clock_between,
@@ -925,6 +1004,8 @@ SKELETONS: list[Callable[[Random], Story]] = [
     _workers_die,
     _away_behind_an_end,
     _lost_at_an_end,
+    _set_back,
+    _set_back_in_a_step,
 ]
 
 
@@ -1027,6 +1108,9 @@ FAULTS: dict[str, Any] = {
     "temporal_away": lambda r, j, w: step("temporal_away", 0, w, back=_back(r)),
     "wipe_temporal": lambda r, j, w: step("wipe_temporal", 0, w),
     "lose_workflow": lambda r, j, w: step("lose_workflow", j, w),
+    "set_back": lambda r, j, w: step(
+        "set_back", j, w, moments=r.choice([1, 2, 3, 4, 6, 8, 13, 20, 40, 100]), again=r.choice([True, False])
+    ),
     "database_away": lambda r, j, w: step("database_away", 0, w, back=round(r.uniform(0.5, 30), 1)),
     "network": lambda r, j, w: step(
         "network", 0, w, mode=r.choice(["refuse", "hang", "503", "html", "drop"]), back=_back(r)
@@ -1054,6 +1138,10 @@ FAULTS: dict[str, Any] = {
     "by_hand": lambda r, j, w: step("by_hand", j, w),
     "patch_cluster": lambda r, j, w: step("patch_cluster", 0, w, cluster="a", to=r.choice("ab")),
 }
+
+
+RARE = {"set_back"}
+"""Faults that half of the stories leave out which could have them: what was set back may end BLOCKED."""
 
 
 MOMENTS = (

@@ -3,9 +3,11 @@
 What it keeps of the real one: an activity is retried after its heartbeat time-out or the time that it may take, by
 whichever worker is there; what a lost or frozen worker answers late counts no more; heartbeats are throttled, and a
 cancellation arrives by the next one that is sent; updates are validated and carried out once per id; signals keep
-their order; nothing of a workflow moves while no worker or no server is there; continue-as-new.
+their order; nothing of a workflow moves while no worker or no server is there; continue-as-new; a workflow that is set
+back to a moment before, in the middle of an activity too, by going through what happened since it waited for something
+to do.
 
-What it does not: workflow code is never replayed (its determinism is what `tests/workflows` checks).
+What it does not: workflow code is replayed for that only (its determinism is what `tests/workflows` checks).
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import inspect
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -62,6 +64,8 @@ setattr(SimLoop, "__temporal_workflow_runtime", property(lambda loop: INSTANCE.g
 RUN: contextvars.ContextVar[ActivityRun | None] = contextvars.ContextVar("simulated_activity", default=None)
 _Runtime = workflow_context._Runtime
 TIMER_SLACK = 1e-6
+KEPT = 400
+"""Events of a workflow that are remembered, to be set back to."""
 
 
 @cache
@@ -139,12 +143,75 @@ class Activity:
     run: ActivityRun | None = None
     closed: bool = False
     cancel_requested: bool = False
+    since: Parked | None = None
+    number: int = 0
+    """Which of those that were asked for since the workflow waited for something to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """What happened to a run of a job's workflow: in which of its tasks, and when."""
+
+    task: int
+    at: datetime
+
+
+@dataclass(frozen=True, eq=False)
+class Parked(Event):
+    """It waited for something to do: what it knew, its numbers of chance from there on, and the activities that ran."""
+
+    snapshot: bytes
+    random: Any
+    running: tuple[Activity, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Given(Event):
+    """It was told a signal or an accepted update."""
+
+    name: str
+    args: list[Any]
+    update_id: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved(Event):
+    """It was told how an activity ended."""
+
+    activity: Activity
+    result: Any
+    error: BaseException | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fired(Event):
+    """What it waited for did not come in time."""
+
+
+@dataclass
+class Replay:
+    """What a run that was set back goes through again before it lives on: what of its history is kept, the activities
+    that were under way then, what it waits for, and what is done at the end."""
+
+    events: list[Event]
+    under_way: list[Activity]
+    clock: datetime
+    then: list[Callable[[], None]]
 
 
 class Instance(_Runtime):
     """One run of a workflow."""
 
-    def __init__(self, server: Temporal, id_: str, name: str, args: list[Any], queue: str, first: str | None = None):
+    def __init__(
+        self,
+        server: Temporal,
+        id_: str,
+        name: str,
+        args: list[Any],
+        queue: str,
+        first: str | None = None,
+        replay: Replay | None = None,
+    ):
         super().__init__()
         self.server = server
         self.id, self.name, self.queue = id_, name, queue
@@ -175,9 +242,18 @@ class Instance(_Runtime):
         self.stuck: str | None = None
         self.patches: set[str] = set()
         self.started_at = server.loop.time()
+        self.past = server.pasts.setdefault(id_, [])
+        self.parked: Parked | None = None
+        self.task = self.asked = 0
         self.main: asyncio.Task[Any] | None = None
+        self.waits: tuple[asyncio.Future[Any], datetime] | None = None
+        """What `main` waits for, and until when."""
         self.object: Any = None
-        self.deliver(self._begin)
+        self.replay = replay
+        if replay is None:
+            self.deliver(self._begin)
+        else:
+            server.loop.call_later(server.chance.workflow_task(), self._replay, context=self.context)
 
     # Delivery -------------------------------------------------------------------------------
 
@@ -185,7 +261,7 @@ class Instance(_Runtime):
         """Something happened to the workflow: it is told in its next workflow task, in order."""
         self.inbox.append(job)
         self.events += 3
-        if not self.waiting_for_task:
+        if not self.waiting_for_task and self.replay is None:
             self.waiting_for_task = True
             self.server.loop.call_later(self.server.chance.workflow_task(), self._activate, context=self.context)
 
@@ -194,14 +270,73 @@ class Instance(_Runtime):
         if self.closed:
             return
         inbox, self.inbox = self.inbox, []
+        self.task += 1
         for job in inbox:
             job()
+
+    def _replay(self) -> None:
+        """One task of the history after the other; after the last one, activities that were under way are dispatched
+        again, and the run goes on."""
+        replay = self.replay
+        if self.closed or replay is None:
+            return
+        if self.object is None:
+            self._begin()
+        elif replay.events:
+            self.task += 1
+            first = replay.events[0]
+            replay.clock = first.at
+            while replay.events and replay.events[0].task == first.task:
+                self._again(replay.events.pop(0), replay)
+        else:
+            self.replay = None
+            if self.waits is not None:
+                self._fire_at(*self.waits)
+            for activity in replay.under_way:
+                self.server.dispatch_anew(self, activity)
+            for work in replay.then:
+                work()
+            if self.inbox and not self.waiting_for_task:
+                self.waiting_for_task = True
+                self._activate()
+            return
+        self.server.loop.call_later(1e-4, self._replay, context=self.context)
+
+    def _again(self, event: Event, replay: Replay) -> None:
+        if isinstance(event, Given):
+            self.take(event)
+        elif isinstance(event, Fired):
+            self._fire()
+        elif isinstance(event, Resolved):
+            number, name = event.activity.number, event.activity.name
+            same = [a for a in replay.under_way if (a.since, a.number) == (self.parked, number)]
+            if not same or same[0].name != name:
+                asked = [a.name for a in replay.under_way]
+                self.server.troubles.append(f"workflow {self.id} is replayed without its {number}. {name}: {asked}")
+                replay.events.clear()
+                return
+            replay.under_way.remove(same[0])
+            self.activities.discard(same[0])
+            self.resolve(same[0], event.result, event.error)
+
+    def resolve(self, activity: Activity, result: Any, error: BaseException | None) -> None:
+        if activity.future.done():
+            return
+        self.past.append(Resolved(self.task, self.now(), activity, result, error))
+        if error is not None:
+            activity.future.set_exception(_activity_error(activity, error))
+        else:
+            activity.future.set_result(copied(result, activity.result_type))
+
+    def now(self) -> datetime:
+        return self.server.now() if self.replay is None else self.replay.clock
 
     def _begin(self) -> None:
         cls = self.definition.cls
         args = _arguments(self.definition.run_fn, self.arguments)
         takes = hasattr(cls.__init__, "__temporal_workflow_init")
         self.object = cls(*_arguments(self.definition.run_fn, self.arguments)) if takes else cls()
+        self._keep()
         self.main = self.server.loop.create_task(self._main(args), context=self.context)
 
     async def _main(self, args: list[Any]) -> None:
@@ -226,9 +361,27 @@ class Instance(_Runtime):
             if not future.done() and self.context.run(condition):
                 future.set_result(None)
 
+    def _keep(self) -> None:
+        """Note where this run could be set back to: its snapshot, if it is a job's."""
+        snapshot = getattr(self.object, "_s", None)
+        if snapshot is not None:
+            running = tuple(sorted((a for a in self.activities if not a.cancel_requested), key=lambda a: int(a.id)))
+            known = pydantic_core.to_json(snapshot)
+            self.parked = Parked(self.task, self.now(), known, self.random_.getstate(), running)
+            self.asked = 0
+            self.past.append(self.parked)
+            del self.past[:-KEPT]
+
     def signal(self, name: str, args: list[Any]) -> None:
+        self.past.append(Given(self.task, self.now(), name, args))
         definition = self.definition.signals[name]
         self._handle(definition.fn, args)
+
+    def take(self, given: Given) -> None:
+        """What this run had taken before it was set back to now."""
+        self.past.append(Given(self.task, given.at, given.name, given.args, given.update_id))
+        definitions = self.definition.signals if given.update_id is None else self.definition.updates
+        self._handle(definitions[given.name].fn, given.args)
 
     def _handle(self, function: Any, args: list[Any]) -> Any:
         answer = function(self.object, *_arguments(function, args))
@@ -244,7 +397,7 @@ class Instance(_Runtime):
             return self.server.loop.create_task(follow(), context=self.context)
         return answer
 
-    def update(self, name: str, args: list[Any], outcome: asyncio.Future[Any]) -> None:
+    def update(self, name: str, args: list[Any], update_id: str, outcome: asyncio.Future[Any]) -> None:
         """Validate and carry out an update; a refusal leaves nothing behind."""
         if outcome.done():
             return
@@ -252,6 +405,7 @@ class Instance(_Runtime):
         try:
             if definition.validator is not None:
                 definition.validator(self.object, *_arguments(definition.fn, args))
+            self.past.append(Given(self.task, self.now(), name, args, update_id))
             answer = self._handle(definition.fn, args)
         except FailureError as error:
             outcome.set_exception(WorkflowUpdateFailedError(error))
@@ -281,9 +435,9 @@ class Instance(_Runtime):
             task_queue=self.queue,
             namespace="default",
             attempt=1,
-            is_continue_as_new_suggested=lambda: self.events > self.suggest_after,
+            is_continue_as_new_suggested=self.workflow_is_continue_as_new_suggested,
             get_current_history_length=lambda: self.events,
-            start_time=self.server.now(),
+            start_time=self.now(),
             typed_search_attributes=self.attributes,
             _logger_details=lambda: {},
         )
@@ -292,7 +446,7 @@ class Instance(_Runtime):
         return self.object
 
     def workflow_is_continue_as_new_suggested(self) -> bool:
-        return self.events > self.suggest_after
+        return self.replay is None and self.events > self.suggest_after
 
     def workflow_get_current_history_length(self) -> int:
         return self.events
@@ -313,7 +467,7 @@ class Instance(_Runtime):
         return self.random_
 
     def workflow_time_ns(self) -> int:
-        return int(self.server.now().timestamp() * 1e9)
+        return int(self.now().timestamp() * 1e9)
 
     def workflow_upsert_search_attributes(self, attributes: Any, **_: Any) -> None:
         for change in attributes:
@@ -332,15 +486,40 @@ class Instance(_Runtime):
         await asyncio.sleep(duration)
 
     async def workflow_wait_condition(self, fn: Callable[[], bool], *, timeout: float | None = None, **_: Any) -> None:
+        if timeout is not None:
+            # Where this moment may be set back to, the timer must be one that is fired again.
+            assert asyncio.current_task() is self.main, "only the run itself waits with a time-out here"
+            self._keep()
         if fn():
             return
         entry = (fn, self.server.loop.create_future())
         self.conditions.append(entry)
+        if timeout is not None:
+            self.waits = entry[1], self.now() + timedelta(seconds=timeout)
+            if self.replay is None:
+                self._fire_at(*self.waits)
         try:
-            await asyncio.wait_for(entry[1], timeout)
+            await entry[1]
         finally:
             self.conditions.remove(entry)
             self.events += 5
+            if timeout is not None:
+                self.waits = None
+
+    def _fire_at(self, wait: asyncio.Future[Any], until: datetime) -> None:
+        def fire() -> None:
+            if self.waits is not None and self.waits[0] is wait and not wait.done():
+                self.task += 1
+                self._fire()
+
+        left = (until - self.server.now()).total_seconds()
+        timer = self.server.loop.call_later(max(0.0, left), fire, context=self.context)
+        wait.add_done_callback(lambda _: timer.cancel())
+
+    def _fire(self) -> None:
+        if self.waits is not None and not self.waits[0].done():
+            self.past.append(Fired(self.task, self.now()))
+            self.waits[0].set_exception(builtin_timeout())
 
     def workflow_start_activity(self, activity: Any, *args: Any, **options: Any) -> Any:
         name = activity if isinstance(activity, str) else activity.__temporal_activity_definition.name
@@ -391,6 +570,7 @@ class Temporal:
         self.workflows = {d.name: d for w in workflows if (d := temporalio.workflow._Definition.must_from_class(w))}
         self.running: dict[str, Instance] = {}
         self.closed: dict[str, Instance] = {}
+        self.pasts: dict[str, list[Event]] = {}
         self.workers: list[Worker] = []
         self.waiting: dict[str, list[Activity]] = {}
         self.schedules: dict[str, Any] = {}
@@ -441,6 +621,7 @@ class Temporal:
             self._end(instance, "Wiped", None, None)
         self.running.clear()
         self.closed.clear()
+        self.pasts.clear()
         self.schedules.clear()
         self.attributes.clear()
         self.waiting.clear()
@@ -449,6 +630,51 @@ class Temporal:
         """One workflow is terminated by somebody."""
         if workflow_id in self.running:
             self.close(self.running[workflow_id], "Terminated", error=TerminatedError("terminated"))
+
+    def set_back(self, workflow_id: str, back: int, *, again: bool) -> None:
+        """A job's workflow is as it was `back` moments ago: what it was doing then it begins anew. `again`: it is given
+        all that it was given since, in order, and other numbers of chance, as by a reset. Otherwise it knows nothing of
+        that, and draws what it drew before, as from a backup."""
+        old = self.running[workflow_id]
+        past = old.past
+        now = max(1, len(past) - back)
+        while now < len(past) and past[now].task == past[now - 1].task:
+            now += 1
+        base = next((n for n in range(now - 1, -1, -1) if isinstance(past[n], Parked)), None)
+        if base is None:
+            return
+        parked = past[base]
+        assert isinstance(parked, Parked)
+        known = {g.update_id for g in past[:now] if isinstance(g, Given)}
+        kept, since = past[base + 1 : now], [g for g in past[now:] if isinstance(g, Given)]
+        waiting = [carries for job in old.inbox if (carries := getattr(job, "signals", None))]
+        self.close(old, "Terminated", error=TerminatedError("reset"))
+        del past[base:]
+        ended = {e.activity for e in kept if isinstance(e, Resolved)}
+        of_before = [a for a in parked.running if a not in ended]
+        events = [e for e in kept if not isinstance(e, Resolved) or e.activity.since is parked]
+        replay = Replay(events, [], parked.at, [])
+        known_then = [pydantic_core.from_json(parked.snapshot)]
+        made = Instance(self, old.id, old.name, known_then, old.queue, replay=replay)
+        made.attributes = old.attributes
+        made.updates = {id_: outcome for id_, outcome in old.updates.items() if id_ in known and outcome.done()}
+        self.running[old.id] = made
+        other, made.random_ = made.random_, Random()
+        made.random_.setstate(parked.random)
+        replay.then += [partial(self.dispatch_anew, made, a) for a in of_before]
+
+        def tell_again() -> None:
+            made.random_ = other
+            for one in since:
+                if one.update_id is None:
+                    self.send(made, one.name, one.args)
+                else:
+                    self.ask(made, one.name, one.args, one.update_id)
+            for carries in waiting:
+                carries(made)
+
+        if again:
+            replay.then.append(tell_again)
 
     def add_worker(self, worker: Worker) -> None:
         self.workers.append(worker)
@@ -517,13 +743,13 @@ class Temporal:
             def job() -> None:
                 target.signal(name, args)
 
-            job.carries = to  # type: ignore[attr-defined]
+            job.carries = job.signals = to  # type: ignore[attr-defined]
             target.deliver(job)
 
         to(instance)
 
     def ask(self, instance: Instance, name: str, args: list[Any], update_id: str) -> asyncio.Future[Any]:
-        """An update: its outcome, the same for the same id."""
+        """An update: its outcome, the same for the same id, unless it is told `again`."""
         known = instance.updates.get(update_id)
         if known is not None and not (known.done() and known.exception()):
             return known
@@ -537,7 +763,7 @@ class Temporal:
                 if target.id in self.refuse_tasks:
                     target.deliver(job)  # the workflow task fails, and is tried again
                 else:
-                    target.update(name, args, outcome)
+                    target.update(name, args, update_id, outcome)
 
             job.carries = to  # type: ignore[attr-defined]
             target.deliver(job)
@@ -569,8 +795,30 @@ class Temporal:
             result_type=options.get("result_type"),
         )
         instance.activities.add(made)
-        self._next_try(made, self.chance.activity())
+        instance.asked += 1
+        made.since, made.number = instance.parked, instance.asked
+        if instance.replay is not None:
+            instance.replay.under_way.append(made)
+        else:
+            self._next_try(made, self.chance.activity())
         return made
+
+    def dispatch_anew(self, instance: Instance, activity: Activity) -> None:
+        """An activity of a run that was set back to when it was under way."""
+        if activity.instance is not instance:
+            activity = replace(
+                activity,
+                instance=instance,
+                future=self.loop.create_future(),
+                attempt=0,
+                run=None,
+                closed=False,
+                cancel_requested=False,
+            )
+            activity.future.add_done_callback(lambda f: f.cancelled() or f.exception())
+            instance.activities.add(activity)
+        if not activity.closed:
+            self._next_try(activity, self.chance.activity())
 
     def _next_try(self, activity: Activity, wait: float) -> None:
         activity.attempt += 1
@@ -656,15 +904,7 @@ class Temporal:
         if instance.closed:
             return
 
-        def job() -> None:
-            if activity.future.done():
-                return
-            if error is not None:
-                activity.future.set_exception(_activity_error(activity, error))
-            else:
-                activity.future.set_result(copied(result, activity.result_type))
-
-        instance.deliver(job)
+        instance.deliver(lambda: instance.resolve(activity, result, error))
 
     def request_cancel(self, activity: Activity) -> None:
         activity.cancel_requested = True

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from activities import observe, record
 from activities.record import Recorder
 from tests.simulation.machine import Penstock
 from tests.simulation.mutations import MUTATIONS, put_in
@@ -55,7 +57,7 @@ def test_other_seeds_give_other_runs():
 
 
 def test_all_mends_that_have_to_be_missed_have_a_mutation():
-    found = {"2", "4", "9", "10", "11", "12", "14", "16", "23", "24", "25", "26", "27"}
+    found = {"2", "4", "9", "10", "11", "12", "14", "16", "23", "24", "25", "26", "27", "28", "29", "30"}
     assert {m.finding.rstrip("abc") for m in MUTATIONS.values()} == found
 
 
@@ -151,6 +153,29 @@ def test_a_start_whose_worker_and_jobmanager_die_is_not_sent_beside_itself(monke
     monkeypatch.setattr(Recorder, "open", Recorder.open)
     put_in("a_row_that_is_there_was_never_sent")
     assert set().union(*(play(seed, story).kinds for seed in seeds)) == {"one attempt makes progress"}
+
+
+def test_a_workflow_that_is_set_back_to_before_a_start_while_its_attempt_is_stopped(monkeypatch: pytest.MonkeyPatch):
+    """It is given the start once more, and comes to an attempt that is written down already: it has to learn of the stop,
+    too, or the end of that attempt is one that nobody asked for."""
+    story = Story(
+        (
+            replace(STARTED[0], args=(*STARTED[0].args, ("sql", True))),
+            STARTED[1],
+            step("command", 0, 6.0, kind="kill", again=True),  # the first start comes with the first task of all
+            step("command", 0, 4.0, kind="start", restore="none", again=True),
+            timed(step("set_back", 0, moments=7, again=True), Moment("stop_with_savepoint", later=0.1)),
+            step("command", 0, 10.0, kind="pause", again=True),
+            step("settle", 0, 30.0, most=300, beside=305.0),
+        ),
+        calm=True,
+    )
+    seeds = [f"set back {n}" for n in range(3)]
+    assert not any(play(seed, story).violations for seed in seeds)
+    for module in (observe, record):
+        monkeypatch.setattr(module, "forgotten", module.forgotten)
+    put_in("what_is_newer_is_not_told_with_an_attempt")
+    assert set().union(*(play(seed, story).kinds for seed in seeds)) == {"what nobody asked for is not done"}
 
 
 def test_the_state_machine_finds_nothing_either():

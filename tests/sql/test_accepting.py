@@ -18,7 +18,7 @@ from core.sql.script import EMPTY, Script, parse
 from core.sql.verdict import Verdict, compare, from_one
 from sql.attempt_plan import PlanOfAttempt
 from sql.compiling import judge, ran_like, row_of
-from sql.environment import Environment, Right
+from sql.environment import OF_HINTS, Environment, Right
 from store import attempts, plans
 from store.database import Database
 from store.tables import Attempt, Job, Version
@@ -301,6 +301,24 @@ class TestOfCatalogs:
         world = await World.make(database, "count")
         with pytest.raises(Rejected, match="its state was made by one"):
             await world.send(OURS, inputs="one", catalogs="It names a catalog.")
+
+
+class TestOfHints:
+    """A plan has no OPTIONS hint, so a script with one runs from its text."""
+
+    async def test_it_runs_from_its_text(self, database):
+        world = await World.make(database, "count")
+        assert await world.send(None, inputs="one", catalogs=OF_HINTS) is None
+
+    async def test_what_ran_from_a_plan_before_goes_on_as_it_did_and_says_so(self, database):
+        world = await World.make(database, "count")
+        assert await world.send(OURS, inputs="one", catalogs=OF_HINTS) is not None
+        assert OF_HINTS in world.told[-1]
+
+    async def test_state_of_another_plan_is_not_given_to_it(self, database):
+        world = await World.make(database, "count")
+        with pytest.raises(Rejected, match="its state was made by one"):
+            await world.send(OURS, inputs="two", catalogs=OF_HINTS)
 
 
 @pytest.mark.parametrize(

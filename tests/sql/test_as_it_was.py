@@ -128,6 +128,15 @@ class TestCatalogs:
         assert env.catalogs == [jar, catalog, shadow]
         assert "catalog" in env.without_plan
 
+    async def test_a_hint_is_no_part_of_a_plan(self, pg: SimpleNamespace):
+        for text, is_hinted in {
+            "INSERT INTO a SELECT * FROM b /*+ OPTIONS('k' = 'v') */;": True,
+            "CREATE VIEW v AS SELECT * FROM b /*+ options('k' = 'v') */ AS c; INSERT INTO a SELECT * FROM v": True,
+            "INSERT INTO a SELECT /*+ STATE_TTL('b' = '1d'), LOOKUP('table' = 'b') */ * FROM b /* OPTIONS('k' = 'v') */": False,
+            "INSERT INTO a SELECT options FROM b /*+ NOTHING */ AS OPTIONS": False,
+        }.items():
+            assert bool((await self.made(pg, parse(text))).without_plan) == is_hinted, text
+
     async def test_others_are_left_alone(self, pg: SimpleNamespace):
         env = await self.made(pg, parse("SELECT pg.id FROM numbers AS pg, foreign.x.y"))
         assert (len(env.before), env.catalogs, env.without_plan, env.secrets) == (1, [], "", [])

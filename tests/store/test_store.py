@@ -9,13 +9,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, inspect, select, text
 
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput, NotFound, PenstockError
 from core.jobs.commands import AskedCommand
 from core.jobs.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
 from core.jobs.restore import RestoreKind, RestoreRequest
 from core.jobs.states import AttemptState, CommandState, JobState
+from settings import waits
 from store import attempts, clusters, commands, jobs
-from store.database import Database
+from store.database import Database, DatabaseUnavailable
 from store.migrate import upgrade
 from store.record import apply
 from store.tables import Base, Cluster, Command, Event, Job, Project, Version
@@ -56,6 +57,13 @@ class TestSchema:
 
     async def test_upgrading_at_the_same_time_is_fine(self, database):
         await asyncio.gather(*(upgrade(database) for _ in range(4)))
+
+    async def test_one_that_a_later_version_has_made_is_told_so(self, sqlite: Database):
+        async with sqlite.write() as session:
+            await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(PenstockError, match="A later version of Penstock") as error:
+            await upgrade(sqlite)
+        assert error.value.remedy == "Run that version here, too."
 
     async def test_moments_keep_their_time_zone(self, database):
         job = await add_job(database)
@@ -217,6 +225,17 @@ class TestRecord:
             row = await attempts.get(session, job.id, 1)
         assert (row.state, row.ended_at) == (then, None)
 
+    async def test_a_workflow_that_was_set_back_ends_nothing(self, database):
+        """However late it says so: whether it is so its job's workflow finds out again, as what it knows by then."""
+        job = await add_job(database)
+        await add_attempt(database, job)
+        late = AttemptChange(number=1, state=AttemptState.FAILED, at=T0 + timedelta(hours=1))
+        async with database.write() as session:
+            assert await apply(session, Record(job_id=job.id, job=change(2))) is None
+            assert await apply(session, Record(job_id=job.id, job=change(1), attempts=[late])) is not None
+        async with database.read() as session:
+            assert (await attempts.get(session, job.id, 1)).ended_at is None
+
     async def test_a_late_record_opens_no_attempt_again_and_pins_nothing(self, database):
         job = await add_job(database)
         await add_attempt(database, job)
@@ -288,3 +307,17 @@ async def test_writers_at_the_same_time_wait_for_each_other(database):
     await asyncio.gather(*(one(n) for n in range(40)))
     async with database.read() as session:
         assert len(await commands.lines(session, "command:x")) == 40
+
+
+async def test_one_that_takes_no_writes_is_not_well(database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waits, "DATABASE_BUSY_SECONDS", 0.2)
+    await database.ping()
+    url = database.engine.url
+    other = Database(url.render_as_string(hide_password=False))
+    async with database.write() as session:  # of SQLite's file one that is open locks it
+        if not database.is_sqlite:
+            await session.execute(text(f"ALTER DATABASE {url.database} SET default_transaction_read_only = on"))
+            await session.commit()
+        with pytest.raises(DatabaseUnavailable):
+            await other.ping()
+    await other.close()

@@ -310,7 +310,12 @@ class TestBuilds:
         commit(git.Repo(repo), "a third")
         penstock.done("twin-1", "restart")
         old = penstock.job("twin-1")["current_attempt"]["commit"]
+        listed = penstock.ok("GET", "/jobs/default:twin-1/versions", params={"branches": "true"})["items"][0]
+        assert (listed["commit"], listed["ref_error"]) == (old, None)
+        assert f"moved to {listed['ref_commit'][:7]}" in penstock.cli("jobs", "versions", "twin-1", "--branches").out
         penstock.done("twin-1", "resubmit", restore=NEWEST)
+        assert penstock.job("twin-1")["current_attempt"]["commit"] == listed["ref_commit"]
+        assert "moved" not in penstock.cli("jobs", "versions", "twin-1", "--branches").out
         assert penstock.job("twin-1")["current_attempt"]["commit"] != old
 
     @pytest.mark.parametrize(

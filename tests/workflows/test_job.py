@@ -10,10 +10,11 @@ from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
 from core.jobs.commands import CommandRequest
-from core.jobs.observations import EngineState
+from core.jobs.observations import EngineState, Observation
 from core.jobs.policy import RestartPolicy
-from core.jobs.restore import RestoreRequest
-from core.jobs.snapshot import GENERATION
+from core.jobs.restore import RestoreKind, RestoreRequest
+from core.jobs.snapshot import GENERATION, AttemptSnapshot
+from core.jobs.states import JobState
 from tests.workflows.conftest import Cluster, point
 
 FAST = RestartPolicy(
@@ -160,6 +161,25 @@ class TestStart:
         assert "fence" in cluster.asked
         assert (await life.snapshot()).attempt.ended
 
+    async def test_a_kill_of_the_first_build_leaves_nothing_to_decide_about(self, start):
+        """No attempt was ever made: there is no state that a person could want."""
+        cluster = Cluster()
+
+        async def hangs(_):
+            await asyncio.sleep(3600)
+
+        cluster.builds = hangs
+        life = await start(cluster, type_="jar")
+        await life.send("start")
+        await life.until(lambda: "build" in cluster.asked)
+        assert (await life.do("kill")).state == "SUCCEEDED"
+        assert (await life.snapshot()).reason == "killed before any attempt of it was made"
+        cluster.builds = lambda _: c.Built(key="k", commit="c")
+        assert (await life.do("start")).state == "SUCCEEDED"
+        assert [opened.restore_path for opened in cluster.opened] == [None]
+        await life.do("kill")
+        assert (await life.do("start")).error_code == "restore_undecided"
+
     async def test_a_kill_of_a_submission_that_arrived_cancels_it(self, start):
         cluster = Cluster()
 
@@ -273,10 +293,7 @@ class TestStart:
         assert (await life.do("pause")).error_code == "set_back"
         life.handle = environment.client.get_workflow_handle(life.handle.id)
         await life.handle.execute_update("command", CommandRequest(id="c#7", number=7, kind="savepoint"))
-        for _ in range(600):
-            if await life.state() == "PAUSED":
-                break
-            await asyncio.sleep(0.05)
+        await life.becomes("PAUSED")
         assert await life.state() == "PAUSED"
         assert not {"stop", "savepoint"} & set(cluster.asked)
         assert "set back" in cluster.events("alert")[-1]
@@ -437,6 +454,28 @@ class TestObservations:
         await life.observe(EngineState.FINISHED)
         await life.until(lambda: cluster.records[-1].job.state == "PAUSED")
 
+    async def test_an_end_by_a_stop_that_was_sent_before_the_last_one(self, start):
+        """The first stop had failed, and is carried out while the second one waits."""
+        cluster = Cluster()
+        life = await running(start, cluster)
+        asked: list[c.TriggerIn] = []
+
+        def answer(wanted: c.TriggerIn) -> c.Stopped:
+            asked.append(wanted)
+            is_first = len(asked) == 1
+            return c.Stopped(error="no answer", code="unclear") if is_first else c.Stopped(state=EngineState.FINISHED)
+
+        def diagnose(wanted: c.DiagnoseIn) -> c.Diagnosis:
+            late = [late for late in cluster.points if asked[0].directory in wanted.earlier_directories]
+            return c.Diagnosis(savepoint=late[0].path if late else None, points=late)
+
+        cluster.stops, cluster.diagnosis = answer, diagnose
+        await life.do("pause")
+        cluster.points = [point(1, RestoreKind.SAVEPOINT, 59)]
+        restarted = await life.do("restart")
+        assert (restarted.error, restarted.state) == (None, "SUCCEEDED")
+        assert cluster.opened[1].restore_path == cluster.points[0].path
+
 
 class TestRestartsByTheEngine:
     async def loops(self, life, restarts: int) -> None:
@@ -546,6 +585,56 @@ class TestStopping:
         cluster.stops = lambda _: c.Stopped(state=EngineState.FINISHED, sequence=cluster.tick())
         assert (await life.do("pause")).error_code == "ended_otherwise"
         assert await life.state() == "FINISHED"
+
+
+class TestCancelledByAPerson:
+    """In the Temporal UI, say: what is being done is left, and the workflow goes on."""
+
+    @pytest.mark.parametrize("kind", ["savepoint", "pause", "restart"])
+    async def test_what_was_being_done_says_so(self, start, kind):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        begun, never = asyncio.Event(), asyncio.Event()
+
+        async def hang(_: c.TriggerIn) -> c.Stopped:
+            begun.set()
+            await never.wait()
+            raise AssertionError
+
+        cluster.stops = cluster.savepoints = hang
+        command = await life.send(kind)
+        await asyncio.wait_for(begun.wait(), 60)
+        await life.handle.cancel()
+        ended = await life.until(lambda: (e := cluster.ended(command)) and e.state != "RUNNING" and e)
+        assert (ended.state, ended.error_code) == ("FAILED", "internal")
+        assert "Somebody has cancelled the job's workflow" in ended.error
+        assert await life.state() == "RUNNING"
+        cluster.stops, cluster.savepoints = cluster._stops, cluster._takes
+        assert (await life.do("pause")).state == "SUCCEEDED"
+        assert await life.state() == "PAUSED"
+
+
+class TestSignalsWithoutInput:
+    async def test_say_nothing_and_stop_nothing(self, start):
+        """A person can send one so in the Temporal UI; a task that fails for it would fail for ever."""
+        life = await running(start, Cluster())
+        for name in ("observed", "revised", "policy", "savepoints", "nonsense"):
+            await life.handle.signal(name)
+        assert (await life.do("pause")).state == "SUCCEEDED"
+
+
+class TestALeaderThatIsNotKnown:
+    @pytest.mark.parametrize("unresolved", [False, True])
+    async def test_is_learned_by_the_workflow_that_follows_a_lost_one(self, start, unresolved):
+        """Found by an attack: a later loss of the JobManager was taken for an end that nobody saw."""
+        cluster = Cluster()
+        attempt = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1, unresolved=unresolved)
+        alive = Observation(attempt=1, flink_job_id="a" * 32, sequence=5, state=EngineState.RUNNING)
+        cluster.looks = lambda _: c.Seen(observation=alive, leader="jm-1")
+        cluster.fences = lambda _: c.Fenced(observation=alive, leader="jm-1")
+        life = await start(cluster, state=JobState.DEPLOYING, attempt=attempt, attempts=1)
+        await life.until(lambda: any(r.job and r.job.state == "RUNNING" for r in cluster.records))
+        assert (await life.snapshot()).attempt.leader == "jm-1"
 
 
 class TestBuilds:

@@ -48,7 +48,7 @@ class WaitsForBuild:
 
     @workflow.run
     async def run(self, wanted: c.BuildIn) -> c.Built | None:
-        build = asyncio.create_task(calls.build(wanted))
+        build = asyncio.create_task(calls.build(wanted, None))
         await workflow.wait_condition(lambda: build.done() or self._killed)
         if build.done():
             return await build

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.missing import present
+from activities.checks import present
 from core.jobs.observations import EngineState
 from tests.workflows.conftest import Cluster
 

@@ -892,7 +892,7 @@ async def test_what_was_accepted_of_a_state_goes_on_with_it(start):
         True,
         True,
     )
-    await life.until(lambda: cluster.asked.count("await") == 3)
+    await life.becomes("RUNNING")
     assert (await life.do("restart")).state == "SUCCEEDED"
     assert (cluster.opened[3].restore_path == again.restore_path, cluster.opened[3].accept_unknown_state) == (
         False,

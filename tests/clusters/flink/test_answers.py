@@ -6,6 +6,7 @@ a job that was never sent.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -270,3 +271,43 @@ class TestPathsOfRestorePoints:
             assert (await engine.origin(ref)).restored_from == one
             assert (await engine.trigger_status(ref, "t")).path == one
         await engine.close()
+
+
+class Long(httpx.AsyncByteStream):
+    """Many small pieces that are all there already."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number in range(20_000):
+            yield b"%07d\n" % number * 128
+
+
+async def test_the_end_of_a_large_log_is_read_without_a_copy_per_piece_and_lets_others_go_on():
+    http = Http([FIRST], "JobManager", transport=Scripted(jm=answers(200, stream=Long())))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    try:
+        end = await asyncio.wait_for(http.last_of("/jobmanager/logs/a", 4_000_003), 10)
+    finally:
+        other.cancel()
+    assert len(end) == 4_000_003
+    assert end.endswith(b"0019998\n" + b"0019999\n" * 128)
+    assert end[:11] == b"93\n0016093\n"
+    assert turns > 10_000
+
+
+@pytest.mark.parametrize(("last", "end"), [(3, b"cde"), (4, b"bcde"), (5, b"abcde"), (9, b"abcde"), (1, b"e")])
+async def test_the_end_is_as_long_as_is_asked_for(last: int, end: bytes):
+    class Pieces(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in (b"ab", b"c", b"", b"de"):
+                yield piece
+
+    http = Http([FIRST], "JobManager", transport=Scripted(jm=answers(200, stream=Pieces())))
+    assert await http.last_of("/x", last) == end

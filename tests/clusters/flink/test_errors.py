@@ -82,3 +82,35 @@ def test_only_the_gateway_itself_forgets(stack: str, is_it: bool):
 def test_what_only_wraps_is_left_out():
     stack = f"{FETCHING}Caused by: java.lang.IllegalArgumentException: Avro does not support TIMESTAMP(6)"
     assert root_cause(stack) == "IllegalArgumentException: Avro does not support TIMESTAMP(6)"
+
+
+@pytest.mark.parametrize(
+    ("causes", "told"),
+    [
+        (
+            """java.lang.NoClassDefFoundError: org/apache/hadoop/conf/Configuration
+Caused by: java.lang.ClassNotFoundException: org.apache.hadoop.conf.Configuration""",
+            "ClassNotFoundException: org.apache.hadoop.conf.Configuration. It is in org.apache.hadoop:hadoop-common ",
+        ),
+        (
+            "java.lang.NoClassDefFoundError: org/apache/flink/api/java/utils/ParameterTool",
+            "NoClassDefFoundError: org/apache/flink/api/java/utils/ParameterTool. Flink 2 has it no more: it is ",
+        ),
+        (
+            "java.lang.UnsupportedClassVersionError: com/acme/Main has been compiled by a more recent version of the Java "
+            "Runtime (class file version 65.0), this version of the Java Runtime only recognizes class file versions up "
+            "to 61.0",
+            "UnsupportedClassVersionError: com/acme/Main has been compiled by ",
+        ),
+        ("java.lang.ClassNotFoundException: com.acme.Clicks", "ClassNotFoundException: com.acme.Clicks"),
+    ],
+)
+def test_what_is_missing_is_named(causes: str, told: str):
+    cause = root_cause(f"{RUNNING}Caused by: {causes}")
+    assert cause.startswith(told)
+    assert ("compiled for Java 21, and what runs it is Java 17" in cause) is ("Unsupported" in cause)
+
+
+def test_what_a_program_says_is_no_matter_of_its_java():
+    said = "java.lang.IllegalStateException: error: release version 99 not supported, invalid target release: 99"
+    assert root_cause(said) == said.removeprefix("java.lang.")

@@ -16,6 +16,7 @@ from core.jobs.restore import (
     RestoreKind,
     RestorePoint,
     RestoreRequest,
+    basis_of_killed,
     choose,
     newer_than,
     newest,
@@ -156,6 +157,20 @@ class TestRequest:
             assert "p:j" in error.value.message
         else:
             assert resolve().mode == mode
+
+    @pytest.mark.parametrize(
+        ("basis", "attempts", "left"),
+        [
+            ("fresh", 0, "fresh"),  # its first build, or nothing at all, was killed
+            ("fresh", 1, "decide"),  # perhaps it was sent, and ran
+            ("newest", 0, "decide"),  # adopted, or from a database of before
+            ("newest", 3, "decide"),
+            ("decide", 0, "decide"),
+            ("decide", 2, "decide"),
+        ],
+    )
+    def test_what_a_kill_leaves(self, basis, attempts, left):
+        assert basis_of_killed(Basis(basis), attempts) is Basis(left)
 
     @given(st.sampled_from(CommandKind), st.sampled_from(JobState), st.sampled_from(Basis), st.booleans())
     def test_what_the_caller_says_goes(self, kind, state, basis, changes):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -15,11 +17,12 @@ _PLACE = re.compile(r"(?<! to )[Ll]ine (\d+), column (\d+)")
 @dataclass(frozen=True)
 class Answer:
     """Of a statement: its rows and the Flink job that it has started, or the errors of Flink in full. `place` is where
-    the last error that names one says."""
+    the last error that names one says. Numbers with a fraction are `Decimal`s."""
 
     rows: list[dict[str, Any]]
     error: str | None = None
     job_id: str | None = None
+    columns: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def causes(self) -> str:
@@ -53,10 +56,11 @@ class Bare:
         path: str | None = f"/sessions/{self._session}/operations/{operation}/result/0?rowFormat=JSON"
         rows: list[dict[str, Any]] = []
         job_id: str | None = None
+        columns: list[dict[str, Any]] = []
         until = time.monotonic() + seconds
         while path is not None:
             page = self._http.get(path)
-            body = page.json()
+            body = json.loads(page.content, parse_float=Decimal)
             if not page.is_success:
                 return Answer(rows, "\n".join(body["errors"]))
             if body["resultType"] == "NOT_READY":
@@ -64,10 +68,11 @@ class Bare:
                 time.sleep(0.01)
                 continue
             rows += body["results"]["data"]
+            columns = columns or body["results"].get("columns") or []
             job_id = body.get("jobID") or job_id
             following = body.get("nextResultUri")
             path = following.partition("/v2")[2] or following.removeprefix("/v2") if following else None
             if path is not None and not body["results"]["data"]:
                 time.sleep(0.01)
         self._http.delete(f"/sessions/{self._session}/operations/{operation}/close")
-        return Answer(rows, job_id=job_id)
+        return Answer(rows, job_id=job_id, columns=columns)

@@ -1,0 +1,240 @@
+"""Programs that go on once their job runs: they wait for it (`.wait()`), or print its rows.
+
+Such a client is followed beside the job, by the worker that has submitted it: what it says goes on into the log, how it
+ends is told. It ends with its job, some time after one that finished and at once after any other end, so that it sends
+nothing again; and with its worker. A job that it starts later is not the attempt's: the client is ended, and the job is
+cancelled if it has the attempt's mark. A program can print the words by which Flink names a job, of anybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from clusters.flink.output import Output
+from clusters.flink.programs import ADVICE
+from clusters.flink.python_errors import why
+from clusters.protocol import Aftermath, JobSeen, Ref
+from core.effects import EngineError, LogSink
+from core.jobs.observations import ENDED, EngineState
+from processes.child import ProcessFailed
+from settings import clock, waits
+from settings.polling import poll
+
+MOST = 16
+KEPT_CHARACTERS = 1_000_000
+log = structlog.get_logger()
+Look = Callable[[Ref], Awaitable[JobSeen]]
+Cancel = Callable[[Ref], Awaitable[None]]
+Owns = Callable[[Ref, str], Awaitable[bool]]
+"""Whether a Flink job was started by the program of an attempt."""
+
+
+class Running:
+    """A client that has not ended. `task` follows it to its end, and ends it when it is cancelled."""
+
+    def __init__(self, task: asyncio.Task[None], output: Output):
+        self.task, self.output = task, output
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+class Attended:
+    """Those of a worker. They end with it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._tasks) >= MOST
+
+    def begin(
+        self, running: Running, ref: Ref, aftermath: Aftermath, *, look: Look, cancel: Cancel, owns: Owns, prints: bool
+    ) -> None:
+        """Take over a client whose job the cluster has. `prints`: it is given the rows of its job."""
+        task = asyncio.create_task(_Attendance(running, ref, aftermath, look, cancel, owns, prints).run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Attendance:
+    def __init__(
+        self, running: Running, ref: Ref, aftermath: Aftermath, look: Look, cancel: Cancel, owns: Owns, prints: bool
+    ):
+        self._running, self._ref, self._aftermath = running, ref, aftermath
+        self._look, self._cancel, self._owns, self._prints = look, cancel, owns, prints
+        self._seen: JobSeen | None = None
+        self._missing = 0
+        self._strange: set[str] = set()
+        """Jobs that it has named and not started."""
+
+    async def run(self) -> None:
+        output, before = self._running.output, self._running.output.size
+        async with self._aftermath.log() as tell:
+            output.sink = _bounded(tell, output, before)
+            try:
+                tell("the cluster has the job, and its program goes on: it is followed beside it")
+                if self._prints:
+                    await self._alert(
+                        tell,
+                        "the rows of this job go to its program, which runs in a worker of Penstock: when that worker "
+                        "ends, the job stands still until it is restarted. Have it write into a table.",
+                    )
+                words = await self._follow(tell)
+            except asyncio.CancelledError:
+                tell("the worker ends, and the program that it has followed with it; its job is left alone")
+                if self._prints and not self._has_ended:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(waits.PROGRAM_ALERT_SECONDS):
+                            await self._alert(
+                                tell, "its worker has ended, and nobody takes the rows of this job any more: restart it"
+                            )
+                raise
+            except Exception as error:  # nothing may be left behind, whatever it was
+                log.exception("a program could not be followed", flink_job=self._ref.flink_job_id)
+                words = f"its program was ended: it could not be followed ({error})"
+            finally:
+                await self._running.stop()
+                output.sink = tell
+            if words is not None:
+                await self._alert(tell, words)
+
+    async def _follow(self, tell: LogSink) -> str | None:
+        """To its end; returns what the timeline has to say of that, if anything."""
+        over: float | None = None
+        task, output, own = self._running.task, self._running.output, self._ref.flink_job_id
+        began, looked, times = clock.monotonic(), 0.0, output.times[own]
+        first: JobSeen | None = None
+        while not task.done():
+            await asyncio.wait([task], timeout=waits.PROGRAM_LOOK_SECONDS)
+            if others := await self._others():
+                return await self._end_others(tell, others)
+            now = clock.monotonic()
+            quick = now - began < waits.PROGRAM_QUICK_SECONDS or over is not None or output.times[own] > times
+            if not quick and now - looked < waits.PROGRAM_SLOW_SECONDS:
+                continue
+            looked = now
+            with contextlib.suppress(EngineError):  # while it cannot be asked the job counts as alive
+                self._seen = await self._look(self._ref)
+                self._missing = self._missing + 1 if self._seen.state is EngineState.MISSING else 0
+            first = first or self._seen
+            if output.times[own] > times and self._is_another(first):
+                return await self._end_second(tell)
+            if not self._has_ended:
+                over = None
+                continue
+            over = over or now
+            if not task.done() and (not self._may_go_on or now - over > waits.PROGRAM_AFTER_SECONDS):
+                tell("the program was ended after its job")
+                return None
+        if others := await self._others():
+            return await self._end_others(tell, others)
+        try:
+            task.result()
+        except ProcessFailed as error:
+            error.lines = list(output.last)
+            return self._failed(tell, why(error))
+        tell("the program has ended well" + ("" if self._has_ended else "; its job goes on"))
+        return None
+
+    @property
+    def _state(self) -> EngineState | None:
+        return self._seen.state if self._seen is not None else None
+
+    @property
+    def _has_ended(self) -> bool:
+        """A JobManager that takes over knows none of its jobs for a moment: that is looked at twice."""
+        return self._state in ENDED or (self._state is EngineState.MISSING and self._missing > 1)
+
+    @property
+    def _may_go_on(self) -> bool:
+        """After the end of its job: one that failed or is lost would perhaps be sent again by it, beside the next
+        attempt."""
+        return self._state is EngineState.FINISHED
+
+    def _is_another(self, first: JobSeen | None) -> bool:
+        """Whether the job under our id is not the one that was there at `first`."""
+        return first is not None and self._seen is not None and self._seen.started_at != first.started_at
+
+    async def _others(self) -> set[str]:
+        """The jobs that the program has started beside its first one, as far as they are known."""
+        named = self._running.output.told - {self._ref.flink_job_id} - self._strange
+        others = set()
+        for name in named:
+            try:
+                if await self._owns(self._ref, name):
+                    others.add(name)
+                else:
+                    self._strange.add(name)
+            except EngineError:
+                continue  # asked again
+        return others
+
+    def _failed(self, tell: LogSink, words: str) -> str | None:
+        if self._has_ended and self._state is not EngineState.FINISHED:
+            tell(f"{words} (its job had ended: {self._state})")
+            return None  # the end of its job is why
+        rest = "its job had finished" if self._has_ended else "its job was started before that, and goes on"
+        if self._prints and not self._has_ended:
+            rest += ", but nobody takes its rows any more: restart it"
+        return f"{words} ({rest})"
+
+    async def _end_others(self, tell: LogSink, others: set[str]) -> str:
+        """The program has started more jobs. It is ended first, so that no more come."""
+        await self._running.stop()
+        left = [other for other in sorted(others) if not await self._cancelled(tell, Ref(other, other))]
+        what = "could not be cancelled" if left else "was cancelled"
+        return (
+            f"the program has started more than one Flink job ({', '.join(sorted(others))}): what came later {what}, "
+            f"and the program was ended; its first job goes on. {ADVICE[0].upper()}{ADVICE[1:]}."
+        )
+
+    async def _end_second(self, tell: LogSink) -> str:
+        """It has sent its job once more, after a JobManager had lost it: that began from where the first one began."""
+        await self._running.stop()
+        was = "was cancelled" if await self._cancelled(tell, self._ref) else "could not be cancelled"
+        return f"the program has sent its job again under the id of the attempt: it {was}, and the program was ended"
+
+    async def _cancelled(self, tell: LogSink, ref: Ref) -> bool:
+        """Whether a job is told to end. One whose tasks are being set up is not, for a moment."""
+        polling = poll(waits.CANCEL_PACE, seconds=waits.PROGRAM_AFTER_SECONDS)
+        while True:
+            try:
+                await self._cancel(ref)
+                return True
+            except EngineError as error:
+                if not await polling.again():
+                    tell(f"Flink job {ref.flink_job_id} could not be cancelled: {error.message}")
+                    return False
+
+    async def _alert(self, tell: LogSink, words: str) -> None:
+        tell(words)
+        try:
+            await self._aftermath.alert(words)
+        except Exception:  # the log has it
+            log.exception("an alert could not be written", flink_job=self._ref.flink_job_id)
+
+
+def _bounded(tell: LogSink, output: Output, before: int) -> LogSink:
+    """`tell` for as much as a program may say beside its job: one that prints rows never ends."""
+    full = False
+
+    def sink(line: str) -> None:
+        nonlocal full
+        if full:
+            return
+        full = output.size - before > KEPT_CHARACTERS
+        tell("(the program says more than is kept of it)" if full else line)
+
+    return sink

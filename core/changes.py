@@ -1,0 +1,37 @@
+"""What was changed, in words for a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from core.config import HIDDEN, is_secret
+
+LONGEST = 120
+
+
+Values = Mapping[str, object]
+
+
+def differences(before: Mapping[str, Values], after: Mapping[str, Values]) -> list[str]:
+    """Of each key whose value differs, by the name of its group: `label team: none → web`. Values of secrets are not
+    told."""
+    return [line for what in before for line in _of(what, before[what], after[what])]
+
+
+def _of(what: str, before: Values, after: Values) -> list[str]:
+    keys = sorted(key for key in before.keys() | after.keys() if _text(before, key) != _text(after, key))
+    return [f"{what} {key}: {_shown(before, key)} → {_shown(after, key)}" for key in keys]
+
+
+def _text(values: Values, key: str) -> str | None:
+    value = values.get(key)
+    return None if value is None else str(value)
+
+
+def _shown(values: Values, key: str) -> str:
+    text = _text(values, key)
+    if text is None:
+        return "none"
+    if is_secret(key):
+        return HIDDEN
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

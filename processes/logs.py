@@ -1,0 +1,69 @@
+"""Logs of processes that are kept here: bounded in size and number, whatever they print.
+
+A process writes to its log by itself, at the end of the file (O_APPEND): so a log is rotated under it by copying and
+emptying. What it prints in between the two is lost, which is milliseconds of a log that is too large anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from pathlib import Path
+
+BOUND = 32_000_000
+"""Bytes of a log at which it is rotated. One older part of that size is kept beside it, as `NAME.1`."""
+FLINK_BOUND, FLINK_KEPT = "16MB", "3"
+"""The same of the logs that Flink writes itself, by log4j."""
+_SIZE = re.compile(r"^(\s*appender\.\w+\.policies\.size\.size\s*=).*$", re.MULTILINE)
+
+
+def tend(folder: Path, bound: int = BOUND) -> None:
+    """Rotate each log of a folder that is larger than `bound` bytes. What cannot be written now is tried again by who
+    calls: a full disk is no reason to end."""
+    for path in (*folder.glob("*.log"), *folder.glob("*.out")):
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > bound:
+                _rotate_alone(path, bound)
+
+
+def _rotate_alone(path: Path, bound: int) -> None:
+    """Unless another process does so now, or just has: each worker of a machine looks at the local stack's logs."""
+    with open(path, "rb") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        if os.fstat(log.fileno()).st_size > bound:
+            _rotate(path, bound)
+
+
+def _rotate(path: Path, bound: int) -> None:
+    """Keeps the last `bound` bytes as `NAME.1`. On a disk without room for that they are given up: it has to end."""
+    older, half = path.with_name(f"{path.name}.1"), path.with_name(f"{path.name}.1.half")
+    try:
+        with open(path, "rb") as log, open(half, "wb") as copy:
+            log.seek(max(0, os.path.getsize(path) - bound))
+            left = bound  # it grows meanwhile
+            while left and (part := log.read(min(left, 1 << 20))):
+                left -= copy.write(part)
+        half.replace(older)
+    except OSError:
+        half.unlink(missing_ok=True)
+        older.unlink(missing_ok=True)
+    os.truncate(path, 0)
+
+
+def size_of(folder: Path, name: str = "*") -> int:
+    """Bytes of all logs of a folder, or of those of one process, older parts too."""
+    total = 0
+    for path in (*folder.glob(f"{name}.log*"), *folder.glob(f"{name}.out*")):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def bounded(properties: str) -> str:
+    """The configuration of log4j that Flink comes with, whose files roll at `FLINK_BOUND`."""
+    return _SIZE.sub(rf"\g<1> {FLINK_BOUND}", properties)

@@ -1,0 +1,255 @@
+"""What a person looks for on an ordinary day: why a job failed, what was changed, where its cluster is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.words import PATTERNS
+from clusters.local.keeper import PartDied
+from tests.simulation.world import leave
+from tests.whole.penstock import STATE, VERSION, Penstock, sql, the_app, whole
+
+
+@pytest.fixture
+def penstock(tmp_path: Path) -> Iterator[Penstock]:
+    """A fresh one for each test."""
+    with whole(tmp_path) as made:
+        yield made
+    leave()
+
+
+def messages(penstock: Penstock, name: str, kind: str = "change") -> list[str]:
+    events = penstock.ok("GET", f"/jobs/default:{name}/timeline", params={"limit": 200})["items"]
+    return [event["message"] for event in events if event["kind"] == kind]
+
+
+def studio(penstock: Penstock) -> None:
+    machine = {"name": "machine", "kind": "processes", "flink_version": VERSION, "state_dir": STATE}
+    penstock.ok("POST", "/clusters", json=machine)
+    penstock.running("studio", {"type": "session-cluster"}, cluster="machine")
+
+
+class TestWhatFailed:
+    def test_exceptions_are_told_by_flink_and_then_by_what_was_seen(self, penstock: Penstock):
+        penstock.running("clicks")
+        job = penstock.flink_job("clicks")
+        job.failure, job.failed_at = "java.lang.IllegalStateException: ill", [penstock.world.flinks[0].now_ms()]
+        told = penstock.ok("GET", "/jobs/default:clicks/exceptions")
+        assert (told["attempt"], told["note"]) == (1, None)
+        assert [item["message"] for item in told["items"]] == ["IllegalStateException: ill"]
+        said = penstock.cli("jobs", "exceptions", "clicks")
+        assert "IllegalStateException: ill" in said.out
+        assert penstock.cli("jobs", "exceptions", "clicks", "--stack").out.count("java.lang.IllegalState") == 1
+
+    def test_a_cluster_that_is_away_is_said(self, penstock: Penstock):
+        penstock.running("clicks")
+        penstock.world.network.endpoints["http://flink-a:8081"].mode = "refuse"
+        assert "could not be asked" in penstock.ok("GET", "/jobs/default:clicks/exceptions")["note"]
+        logs = penstock.ok("GET", "/jobs/default:clicks/logs")
+        assert ([item["part"] for item in logs["items"]], "could not be asked" in logs["note"]) == (["command-1"], True)
+
+    def test_logs_of_commands_and_of_the_cluster(self, penstock: Penstock):
+        penstock.running("clicks")
+        parts = [item["part"] for item in penstock.ok("GET", "/jobs/default:clicks/logs")["items"]]
+        assert parts == ["command-1", "jobmanager", "tm-flink-a"]
+        assert penstock.cli("jobs", "logs", "clicks", "jobmanager", "-n", "1").out == "and has a job\n"
+        assert "2 of 2 tasks running" in penstock.cli("jobs", "logs", "clicks", "command-1").out
+        penstock.no("GET", "/jobs/default:clicks/logs/jobmanager/other.log", 404, "log_not_found")
+        penstock.no("GET", "/jobs/default:clicks/logs/..%2F..%2Fetc/passwd", 404)
+
+
+class TestWhatWasChanged:
+    def test_each_change_is_a_line_of_the_timeline(self, penstock: Penstock):
+        penstock.create("clicks", config={"a.password": "one"})
+        said = penstock.cli(
+            "jobs", "set", "clicks", "--label", "team=web", "--config", "a.password=two",
+            "--restart-policy", "max_restarts=3", "--reason", "asked for by web",
+        )  # fmt: skip
+        assert said.code == 0, said
+        (line,) = messages(penstock, "clicks")
+        assert line == (
+            "label team: none → web; config a.password: ****** → ******; restart_policy max_restarts: none → 3, "
+            "changed by local: asked for by web"
+        )
+        assert penstock.cli("jobs", "set", "clicks", "--label", "team=web").code == 0
+        assert len(messages(penstock, "clicks")) == 1, "nothing was changed"
+
+    def test_so_are_changes_of_what_stands_above_the_job(self, penstock: Penstock):
+        penstock.create("clicks")
+        penstock.ok("PATCH", "/projects/default", json={"config": {"x.y": "1"}})
+        penstock.ok("PATCH", "/clusters/a", json={"config": {"x.z": "2"}})
+        assert messages(penstock, "clicks") == [
+            "cluster a: config x.z: none → 2, from the next attempt on, changed by local",
+            "project default: config x.y: none → 1, from the next attempt on, changed by local",
+        ]
+
+
+class TestProjects:
+    def test_an_archived_one_starts_nothing(self, penstock: Penstock):
+        penstock.ok("POST", "/projects", json={"name": "shop"})
+        new: dict[str, Any] = {"project": "shop", "name": "clicks", "cluster": "a"}
+        new["spec"] = sql("in_shop")
+        penstock.ok("POST", "/jobs", json=new)
+        penstock.ok("POST", "/jobs/shop:clicks/commands", json={"kind": "start"})
+        assert (
+            "clicks" in penstock.no("PATCH", "/projects/shop", 409, "project_in_use", json={"archived": True})["detail"]
+        )
+        penstock.until(lambda: penstock.ok("GET", "/jobs/shop:clicks")["state"] == "RUNNING")
+        penstock.ok("POST", "/jobs/shop:clicks/commands", json={"kind": "pause"})
+        penstock.until(lambda: penstock.ok("GET", "/jobs/shop:clicks")["state"] == "PAUSED")
+        assert penstock.ok("PATCH", "/projects/shop", json={"archived": True})["archived_at"]
+        penstock.no("POST", "/jobs/shop:clicks/commands", 409, "project_archived", json={"kind": "start"})
+        penstock.no("POST", "/jobs", 409, "project_archived", json={**new, "name": "other"})
+        said = penstock.cli("jobs", "start", "shop:clicks")
+        assert (said.code, "penstock projects unarchive shop" in said.err) == (5, True), said
+        penstock.ok("PATCH", "/projects/shop", json={"archived": False})
+        penstock.ok("POST", "/jobs/shop:clicks/commands", json={"kind": "start"})
+
+    def test_only_an_empty_one_is_deleted_and_its_name_is_free(self, penstock: Penstock):
+        penstock.ok("POST", "/projects", json={"name": "shop", "config": {"a.b": "c"}})
+        new = {"project": "shop", "name": "clicks", "cluster": "a", "spec": sql("in_shop")}
+        penstock.ok("POST", "/jobs", json=new)
+        assert "1 jobs" in penstock.no("DELETE", "/projects/shop", 409, "project_in_use")["detail"]
+        penstock.ok("DELETE", "/jobs/shop:clicks")
+        penstock.ok("DELETE", "/projects/shop")
+        assert "shop" not in [p["name"] for p in penstock.ok("GET", "/projects")["items"]]
+        penstock.no("POST", "/jobs", 404, "project_not_found", json=new)
+        assert penstock.ok("POST", "/projects", json={"name": "shop"})["config"] == {}
+
+
+class TestAStoppedCluster:
+    def test_a_start_says_so_at_once_and_how_to_go_on(self, penstock: Penstock):
+        studio(penstock)
+        penstock.create("clicks", cluster="studio")
+        penstock.done("studio", "kill")
+        refused = penstock.no("POST", "/jobs/default:clicks/commands", 409, "cluster_stopped", json={"kind": "start"})
+        assert refused["detail"] == (
+            "default:clicks runs on the cluster studio, which is not up: default:studio is KILLED."
+        )
+        said = penstock.cli("jobs", "start", "clicks")
+        assert (said.code, "penstock jobs start default:studio" in said.err) == (5, True), said
+        said = penstock.cli("jobs", "start", "clicks", "--with-cluster", "--wait")
+        assert said.code == 0, said
+        assert penstock.state("studio") == "RUNNING"
+
+    def test_one_that_is_being_started_is_waited_for(self, penstock: Penstock):
+        studio(penstock)
+        penstock.create("clicks", cluster="studio")
+        penstock.done("studio", "kill")
+        penstock.send("studio", "start")
+        penstock.done("clicks", "start")
+
+
+class TestTaskManagersThatDied:
+    def test_each_is_on_the_timelines_once(self, penstock: Penstock):
+        studio(penstock)
+        penstock.running("clicks", cluster="studio")
+        (keeper,) = penstock.world.programs.keepers.values()
+        died = [PartDied(part="taskmanager-2", at=datetime.now(UTC), why="OutOfMemoryError: Metaspace")]
+        keeper.seen.model_copy(update={"died": died}).write(keeper.folder / "seen.json")
+        penstock.until(lambda: messages(penstock, "studio", "cluster"))
+        penstock.running("later", cluster="studio")
+        penstock.wait(60)
+        words = "taskmanager-2 of default:studio died, and is started again: OutOfMemoryError: Metaspace"
+        assert messages(penstock, "studio", "cluster") == messages(penstock, "clicks", "cluster") == [words]
+        assert messages(penstock, "later", "cluster") == []
+
+    def test_of_a_cluster_of_others_there_are_fewer(self, penstock: Penstock):
+        penstock.running("clicks")
+        penstock.wait(60)
+        penstock.world.flinks[0].task_managers_known = False
+        penstock.until(lambda: messages(penstock, "clicks", "cluster"))
+        assert messages(penstock, "clicks", "cluster") == ["a has 0 of the 1 task managers that it had"]
+
+
+class TestANameIsForGood:
+    def test_the_way_that_is_told_works(self, penstock: Penstock):
+        penstock.running("clicks")
+        said = penstock.cli("jobs", "rename", "clicks", "hits")
+        lines = [line.strip().partition("#")[0].split() for line in said.out.splitlines() if "penstock" in line]
+        assert [line[2] for line in lines] == ["pause", "copy", "restore-points", "start", "delete"]
+        for line in lines:
+            if line[2] == "start":
+                points = penstock.ok("GET", "/jobs/default:clicks/restore-points")["items"]
+                line[line.index("PATH")] = points[0]["path"]
+            done = penstock.cli(*line[1:])
+            assert done.code == 0, (line, done)
+        assert penstock.state("hits") == "RUNNING"
+        assert penstock.job("hits")["current_attempt"]["restored_from"]
+
+
+class TestTheCommandLineInATest:
+    def test_threads_that_others_have_left_sleep_by_their_own_clock(self, penstock: Penstock):
+        done, troubles, naps = threading.Event(), list[Exception](), list[int]()
+
+        def nap() -> None:
+            while not done.is_set():
+                try:
+                    time.sleep(0.001)
+                    naps.append(1)
+                except Exception as error:
+                    troubles.append(error)
+
+        thread = threading.Thread(target=nap)
+        thread.start()
+        assert penstock.cli("jobs", "list").code == 0
+        done.set()
+        thread.join()
+        assert (troubles, bool(naps)) == ([], True)
+
+
+class TestPages:
+    def test_docs_needs_no_other_host(self, penstock: Penstock):
+        root = "http://127.0.0.1:8000"
+        began = penstock.http.get(f"{root}/")
+        assert (began.status_code, began.headers["location"]) == (307, "docs")
+        page = penstock.http.get(f"{root}/docs").text
+        assert "https://" not in page
+        for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"):
+            assert f"docs/assets/{name}" in page
+            assert penstock.http.get(f"{root}/docs/assets/{name}").status_code == 200
+
+
+class TestWords:
+    def test_every_pattern_of_the_description_has_words(self):
+        patterns = set()
+
+        def walk(node: Any) -> None:
+            if isinstance(node, dict):
+                if isinstance(node.get("pattern"), str):
+                    patterns.add(node["pattern"])
+                patterns.update(node.get("patternProperties", {}))
+                for inner in node.values():
+                    walk(inner)
+            elif isinstance(node, list):
+                for inner in node:
+                    walk(inner)
+
+        walk(the_app().openapi())
+        assert len(patterns) > 10
+        assert patterns <= PATTERNS.keys()
+
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            (["projects", "create", "UP"], "name: has to be lower case letters, digits, `-`, `_` and `.`, at most 63, first and last a letter or digit"),
+            (["jobs", "list", "--sort", "size"], "sort: has to be one of name, -name, state, -state, created_at, -created_at, updated_at, -updated_at"),
+            (["jobs", "set", "clicks", "--restart-policy", "max_restarts=-4"], "restart_policy.max_restarts: has to be 0 or more"),
+            (["jobs", "set", "clicks", "--savepoint-policy", "interval=soon"], "savepoint_policy.interval: has to be a number"),
+            (["clusters", "set", "a", "jobmanager_url: ftp://x"], "jobmanager_url: has to be an address such as http://127.0.0.1:8081"),
+            (["jobs", "create", "x", "-f", "-"], "spec: there is no type nothing; one of sql, jar, pyflink, session-cluster"),
+        ],
+    )  # fmt: skip
+    def test_the_command_line_says_what_is_wrong_once(self, penstock: Penstock, arguments: list[str], line: str):
+        penstock.create("clicks")
+        said = penstock.cli(*arguments, text="type: nothing\n")
+        assert said.code == 2, said
+        assert said.err.splitlines()[0] == line
+        assert len(set(said.err.splitlines())) == len(said.err.splitlines())
