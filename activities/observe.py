@@ -17,7 +17,17 @@ from activities.logs import bind, heartbeats, log_of
 from activities.looking import confirm_missing, leader_with, now_ms, observation, why_ended
 from activities.record import forgotten
 from clusters import state_files
-from clusters.protocol import AliveElsewhere, Checkpoints, Engine, Failure, JobSeen, Metrics, Ref, Unreachable
+from clusters.protocol import (
+    AliveElsewhere,
+    Checkpoints,
+    Engine,
+    Failure,
+    HostsClusters,
+    JobSeen,
+    Metrics,
+    Ref,
+    Unreachable,
+)
 from core.effects import EngineError, LogSink
 from core.errors import NotFound
 from core.jobs.observations import ENDED, EngineState, Lost, Observation, Trouble
@@ -165,13 +175,16 @@ class Observing:
         """Wait until all tasks of an attempt run, or it ends, or the time is over; returns what was seen last."""
         async with log_of(self._services.database, request.command_id) as tell, heartbeats():
             attempt, cluster = await self._attempt(request)
-            return await self.until_it_runs(
-                attempt, cluster, tell, leader=request.leader, seconds=self.patience(request.patience)
-            )
+            seconds = self.patience(request.patience, cluster)
+            return await self.until_it_runs(attempt, cluster, tell, leader=request.leader, seconds=seconds)
 
-    def patience(self, asked: float | None) -> float:
-        """The seconds that an attempt has to run in, where `asked` for so many at the most."""
-        return min(self._services.settings.running_timeout, asked or math.inf)
+    def patience(self, asked: float | None, cluster: Cluster) -> float:
+        """The seconds that an attempt has to run in, where `asked` for so many at the most. A session cluster has those
+        of its JobManager's start before them: that may take as long on a busy machine."""
+        seconds = self._services.settings.running_timeout
+        if isinstance(self._services.engines.get(cluster), HostsClusters):
+            seconds += self._services.settings.flink_start_timeout
+        return min(seconds, asked or math.inf)
 
     async def until_it_runs(
         self, attempt: Attempt, cluster: Cluster, tell: LogSink, *, leader: str | None, seconds: float

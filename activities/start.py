@@ -41,7 +41,7 @@ class Starter:
             )
             if submitted.state is not c.SubmitState.ACCEPTED:
                 return c.Started(submitted=submitted)
-            seconds = self._observing.patience(request.patience)
+            seconds = self._observing.patience(request.patience, written.found.cluster)
             soon = min(waits.STARTS_SOON_SECONDS, seconds)
             observed = await self._observing.until_it_runs(
                 written.attempt, written.found.cluster, tell, leader=submitted.leader, seconds=soon

@@ -13,7 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities.observe import Observing
 from clusters import state_files
-from clusters.protocol import Checkpoints, Failure, Metrics, Origin, Progress, Unreachable
+from clusters.protocol import Checkpoints, Failure, HostsClusters, Metrics, Origin, Progress, Unreachable
 from core.jobs.observations import EngineState, Trouble
 from core.jobs.snapshot import JobSnapshot
 from observation import points
@@ -54,6 +54,10 @@ class Engine(Double, Metrics, Checkpoints):
         return bool(self.takes)
 
 
+class Hosting(Double, HostsClusters):
+    """Of session clusters that are started and stopped."""
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("STARTING_PACE", "UNREACHABLE_PACE"):
@@ -64,7 +68,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def observing(
-    engine: Engine,
+    engine: Double,
     *,
     database: Any = None,
     vault: Any = None,
@@ -87,7 +91,7 @@ def observing(
     }
     row = SimpleNamespace(**fields | attempt)
     cluster = SimpleNamespace(name="local", state_dir="file:///nowhere", observed_at=observed_at)
-    settings = SimpleNamespace(lost_grace=0.02, running_timeout=0.1, watch_interval=10.0)
+    settings = SimpleNamespace(lost_grace=0.02, running_timeout=0.1, flink_start_timeout=0.4, watch_interval=10.0)
     engines = SimpleNamespace(get=lambda _: engine)
     services = SimpleNamespace(database=database, vault=vault, engines=engines, settings=settings)
     made = Observing(services, None)  # type: ignore[arg-type]
@@ -100,6 +104,13 @@ def observing(
 
 
 WANTED = c.AttemptIn(job_id="j", number=2, leader="jm-1")
+
+
+def test_a_session_cluster_has_the_time_of_its_jobmanager_before_that_of_the_rest():
+    cluster: Any = None
+    assert observing(Engine()).patience(None, cluster) == 0.1
+    assert observing(Hosting()).patience(None, cluster) == 0.5
+    assert observing(Hosting()).patience(0.2, cluster) == 0.2
 
 
 class TestUntilItRuns:

@@ -48,7 +48,7 @@ class Observing:
         self.seen = seen
         self.asked: list[float] = []
 
-    def patience(self, asked: float | None) -> float:
+    def patience(self, asked: float | None, cluster: Any) -> float:
         return min(120, asked or 1000)
 
     async def until_it_runs(self, *_: Any, seconds: float, leader: str | None) -> c.Seen:
