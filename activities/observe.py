@@ -14,7 +14,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.checks import present
 from activities.logs import bind, heartbeats, log_of
-from activities.looking import confirm_missing, leader_with, now_ms, observation, why_ended
+from activities.looking import confirm_missing, deadline_of, leader_with, now_ms, observation, why_ended
 from activities.record import forgotten
 from clusters import state_files
 from clusters.protocol import (
@@ -176,7 +176,8 @@ class Observing:
         async with log_of(self._services.database, request.command_id) as tell, heartbeats():
             attempt, cluster = await self._attempt(request)
             seconds = self.patience(request.patience, cluster)
-            return await self.until_it_runs(attempt, cluster, tell, leader=request.leader, seconds=seconds)
+            until = deadline_of(seconds)
+            return await self.until_it_runs(attempt, cluster, tell, leader=request.leader, until=until)
 
     def patience(self, asked: float | None, cluster: Cluster) -> float:
         """The seconds that an attempt has to run in, where `asked` for so many at the most. A session cluster has those
@@ -187,12 +188,12 @@ class Observing:
         return min(seconds, asked or math.inf)
 
     async def until_it_runs(
-        self, attempt: Attempt, cluster: Cluster, tell: LogSink, *, leader: str | None, seconds: float
+        self, attempt: Attempt, cluster: Cluster, tell: LogSink, *, leader: str | None, until: float
     ) -> c.Seen:
-        """As the activity does; `leader` is the JobManager that took it."""
+        """As the activity does, `until` a moment by the monotonic clock; `leader` is the JobManager that took it."""
         engine = self._services.engines.get(cluster)
         ref = Ref(attempt.flink_job_id, attempt.handle)
-        polling = poll(waits.STARTING_PACE, seconds=seconds)
+        polling = poll(waits.STARTING_PACE, until=until)
         last_words, last = "", c.Seen(why="not seen yet")
         # A job takes this long at the least; asking sooner only takes time from the one who deploys it.
         await asyncio.sleep(waits.STARTING_PACE.first)

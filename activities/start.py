@@ -13,7 +13,7 @@ from activities.record import Recorder
 from activities.submit import Submitter
 from core.jobs.observations import ENDED, EngineState
 from services import Services
-from settings import waits
+from settings import clock, waits
 
 
 class Starter:
@@ -44,7 +44,7 @@ class Starter:
             seconds = self._observing.patience(request.patience, written.found.cluster)
             soon = min(waits.STARTS_SOON_SECONDS, seconds)
             observed = await self._observing.until_it_runs(
-                written.attempt, written.found.cluster, tell, leader=submitted.leader, seconds=soon
+                written.attempt, written.found.cluster, tell, leader=submitted.leader, until=clock.monotonic() + soon
             )
             state = observed.observation.state if observed.observation else None
             is_clear = state is EngineState.RUNNING or state in ENDED or observed.trouble is not None or soon == seconds

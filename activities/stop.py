@@ -84,7 +84,10 @@ class Stopper:
                         tell(error.message)
                     why = error.message
                 if not await polling.again():
-                    return c.Stopped(error=f"It cannot be told whether it was cancelled: {why}", code="cancel_unclear")
+                    words = f"It cannot be told whether it was cancelled: {why}"
+                    if cluster.managed_by is not None:
+                        words += f" If the session cluster {cluster.name} is down, start it, and send this again."
+                    return c.Stopped(error=words, code="cancel_unclear")
 
     @activity.defn(name=c.CANCEL_ALL)
     async def cancel_all(self, request: c.AttemptIn) -> c.Stopped:

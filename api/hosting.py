@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clusters.protocol import HostsClusters
@@ -74,42 +75,70 @@ async def _check_kind(session: Session, type_: str, cluster: Cluster) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Judged:
+    """`version` is the one of a resubmit that it was judged by. `ends` the cluster, which `check_unused` has to allow
+    once more in the transaction that writes the command."""
+
+    version: int | None = None
+    ends: bool = False
+
+
 async def check_command(
     services: Services, job: Job, new: CommandFields, adding: dict[str, Any] | None = None
-) -> int | None:
+) -> Judged:
     """A session cluster does not end while jobs run on it, unless that is asked for with `force`. `adding` is the spec
-    of a version that the command brings along. Returns the version of a resubmit that it was judged by. Raises
-    `Conflict`."""
+    of a version that the command brings along. Raises `Conflict`."""
     if new.rollback_within is not None:
         raise InvalidInput(
             "A session cluster has no state to go back to.", code="field_unused", field="rollback_within"
         )
     if new.kind not in ENDS or new.force:
-        return None
+        return Judged()
     async with services.database.read() as session:
         row = await clusters.managed_by(session, job.id)
-        on_it = await clusters.live_jobs_on(session, row.name) if row else []
         old = (await jobs.version(session, job, job.version)).spec
         latest = new.version or await jobs.latest_version(session, job.id)
         new_spec = adding or (await jobs.version(session, job, latest)).spec
     judged = latest if new.kind is CommandKind.RESUBMIT and adding is None else None
+    is_up = row is not None and JobState(job.state) in _UP
+    if row is None or not is_up or new.kind is not CommandKind.RESUBMIT or not only_scales(old, new_spec):
+        return Judged(judged, ends=True)
+    await check_slots(services, row, int(new_spec["taskmanagers"]) * int(new_spec["slots"]))
+    return Judged(judged)
+
+
+async def check_unused(session: Session, job: Job, kind: CommandKind) -> None:
+    """Raise `Conflict` when jobs run on the session cluster of `job`, or are about to. Under the lock of the cluster's
+    row, which the start of a job on it holds (`check_up`): of that and this one is refused."""
+    row = await clusters.managed_by(session, job.id)
     if row is None:
-        return judged
-    if new.kind is CommandKind.RESUBMIT and JobState(job.state) in _UP and only_scales(old, new_spec):
-        await check_slots(services, row, int(new_spec["taskmanagers"]) * int(new_spec["slots"]))
-    elif on_it:
-        raise _in_use(row.name, on_it, f"{new.kind.value} would end them")
-    return judged
+        return
+    await clusters.lock(session, row.name)
+    if on_it := await jobs.working_on(session, row.name):
+        raise _in_use(row.name, on_it, f"{kind.value} would end them")
 
 
 async def check_up(session: Session, job: Job) -> None:
     """Raise `Conflict` when the session cluster that a job is to start on is one that Penstock has stopped, and that
-    nobody has begun to start: it would be waited for in vain."""
+    nobody has begun to start: it would be waited for in vain; or one that is being stopped."""
     cluster = await clusters.get(session, job.cluster)
-    keeper = (await clusters.keepers(session, [cluster])).get(cluster.managed_by or "")
-    if keeper is None or JobState(keeper.state) not in _DOWN or await commands.open_of(session, keeper.id) is not None:
+    if cluster.managed_by is None:
         return
-    name = f"{keeper.project}:{keeper.name}"
+    await clusters.held(session, cluster.name)
+    keeper = (await clusters.keepers(session, [cluster])).get(cluster.managed_by)
+    if keeper is None:
+        return
+    name, open_ = f"{keeper.project}:{keeper.name}", await commands.open_of(session, keeper.id)
+    if open_ is not None and open_.kind == CommandKind.KILL:
+        raise Conflict(
+            f"{job.project}:{job.name} runs on the cluster {cluster.name}, which is being stopped: command "
+            f"{open_.number} of {name} is a kill.",
+            code="cluster_stopping",
+            remedy=f"Start {name} again when it has ended, or choose another cluster.",
+        )
+    if JobState(keeper.state) not in _DOWN or open_ is not None:
+        return
     raise Conflict(
         f"{job.project}:{job.name} runs on the cluster {cluster.name}, which is not up: {name} is {keeper.state}.",
         code="cluster_stopped",

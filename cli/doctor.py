@@ -132,6 +132,14 @@ def _cluster(cluster: dict[str, Any]) -> Check:
             f"does not answer: {health['why'] or 'not asked yet'}",
             f"penstock clusters show {cluster['name']}",
         )
+    observed = health["last_observed_at"]
+    if observed and (age := (datetime.now(UTC) - datetime.fromisoformat(observed)).total_seconds()) > OLD_SECONDS:
+        return Check(
+            name,
+            "failed",
+            f"was not asked for {age:.0f} s: what is shown of its jobs is as old",
+            "Is a worker running? Is its watch, or the activity of it, paused in the Temporal UI?",
+        )
     if details.get("slots_total") == 0:
         return Check(
             name, "failed", "has no task manager: nothing can run on it", f"penstock clusters show {cluster['name']}"

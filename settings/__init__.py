@@ -68,9 +68,11 @@ class Settings(BaseSettings):
     submit_timeout: float = Field(default=600, description="Seconds to find out what became of a submission")
     stop_timeout: float = Field(default=1800, description="Seconds for a stop with savepoint")
     plan_timeout: float = Field(default=45, description="Seconds for Flink to check or plan what somebody waits for")
-    running_timeout: float = Field(default=120, description="Seconds that a start waits for all tasks to run")
+    running_timeout: float = Field(
+        default=120, gt=0, le=1800, description="Seconds that a start waits for all tasks to run"
+    )
     flink_start_timeout: float = Field(
-        default=180, gt=0, description="Seconds that the JobManager of a session cluster has to answer in"
+        default=180, gt=0, le=1200, description="Seconds that the JobManager of a session cluster has to answer in"
     )
     lost_grace: float = Field(default=5, description="Seconds that a missing job has to stay missing to be believed")
     cannot_tell_after: float = Field(

@@ -10,7 +10,6 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
-from core.jobs.states import LIVE
 from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
 
 
@@ -38,6 +37,11 @@ async def held(session: AsyncSession, name: str) -> Cluster | None:
     return await session.get(Cluster, name, with_for_update={"read": True}, populate_existing=True)
 
 
+async def lock(session: AsyncSession, name: str) -> None:
+    """Wait for those who have `held` the row of a cluster, and keep others from it until this transaction ends."""
+    await session.get(Cluster, name, with_for_update=True, populate_existing=True)
+
+
 async def all_(session: AsyncSession) -> Sequence[Cluster]:
     """All but those that have been removed, or whose job has been deleted: their rows are there for the record."""
     query = select(Cluster).outerjoin(Job, Job.id == Cluster.managed_by)
@@ -55,12 +59,6 @@ async def jobs_on(session: AsyncSession, name: str) -> int:
     """How many jobs are on a cluster, whatever state they are in; deleted ones do not count."""
     query = select(func.count()).select_from(Job).where(Job.cluster == name, Job.deleted_at.is_(None))
     return (await session.scalar(query)) or 0
-
-
-async def live_jobs_on(session: AsyncSession, name: str) -> Sequence[Job]:
-    """Jobs of which something runs on the cluster, or is about to."""
-    query = select(Job).where(Job.cluster == name, Job.deleted_at.is_(None), Job.state.in_([s.value for s in LIVE]))
-    return (await session.scalars(query.order_by(Job.project, Job.name))).all()
 
 
 async def managed_by(session: AsyncSession, job_id: str) -> Cluster | None:

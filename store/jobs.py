@@ -118,13 +118,22 @@ async def _count(session: AsyncSession, table: type[Base], *where: ColumnElement
 
 async def working_in(session: AsyncSession, name: str) -> Sequence[Job]:
     """Jobs of a project of which something runs, or that have a command which has not ended."""
+    query = select(Job).where(Job.project == name, Job.deleted_at.is_(None), _works())
+    return (await session.scalars(query.order_by(Job.name))).all()
+
+
+async def working_on(session: AsyncSession, name: str) -> Sequence[Job]:
+    """The same of a cluster."""
+    query = select(Job).where(Job.cluster == name, Job.deleted_at.is_(None), _works())
+    return (await session.scalars(query.order_by(Job.project, Job.name))).all()
+
+
+def _works() -> ColumnElement[bool]:
     open_ = select(Command.job_id).where(Command.state.not_in([state.value for state in COMMAND_ENDED]))
     live = Job.state.in_([state.value for state in LIVE])
     # Of a job that is BLOCKED something may run.
     unseen = select(Attempt.job_id).where(Attempt.ended_at.is_(None))
-    busy = or_(live, Job.id.in_(open_), Job.id.in_(unseen))
-    query = select(Job).where(Job.project == name, Job.deleted_at.is_(None), busy)
-    return (await session.scalars(query.order_by(Job.name))).all()
+    return or_(live, Job.id.in_(open_), Job.id.in_(unseen))
 
 
 def of_project(name: str) -> Select[Any]:

@@ -52,17 +52,26 @@ async def prepare(services: Services) -> bool:
 
 
 async def keep_prepared(services: Services, *, every: float = waits.PREPARE_EVERY_SECONDS) -> None:
-    """The same again and again, as a Temporal may be wiped, or exchanged, while workers run. Two requests each time.
+    """The same again and again, as a Temporal may be wiped, or exchanged, while workers run; the log says what it means
+    that somebody has paused the schedule. Three requests each time.
 
     `every` is in seconds, with jitter. Runs until it is cancelled.
     """
-    away = False
+    away = was_paused = False
     while True:
         await asyncio.sleep(every * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
         try:
             async with asyncio.timeout(waits.PREPARE_TIMEOUT_SECONDS):
                 if await prepare(services):
                     log.warning("Temporal had no recovery schedule: was it wiped? All is started again from the rows")
+                is_paused = await _is_paused(services)
+            if is_paused and not was_paused:
+                log.warning(
+                    "the recovery schedule is paused in Temporal: lost workflows are not begun anew, and commands that "
+                    "could not be delivered stay PENDING, until it is unpaused",
+                    schedule=services.installation.recovery_id,
+                )
+            was_paused = is_paused
             away = False
         except Exception as error:
             if not away:
@@ -70,6 +79,11 @@ async def keep_prepared(services: Services, *, every: float = waits.PREPARE_EVER
                     "Temporal cannot be asked for the recovery schedule", why=str(error) or type(error).__name__
                 )
             away = True
+
+
+async def _is_paused(services: Services) -> bool:
+    schedule = await services.client.get_schedule_handle(services.installation.recovery_id).describe()
+    return schedule.schedule.state.paused
 
 
 async def _search_attributes(client: Client) -> None:

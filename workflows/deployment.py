@@ -29,7 +29,9 @@ from workflows.restore_points import RestorePoints
 from workflows.submission import Submission
 
 RETRY_UNREACHABLE = timedelta(seconds=60)
-PUT_OFF = ("submission_unreachable", "points_unreadable")
+UNREACHABLE = "submission_unreachable"
+PUT_OFF = (UNREACHABLE, "points_unreadable")
+PUT_OFF_WORDS = "Nothing of it runs now; the restart policy tries again until its parts answer."
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ class Deployment:
         raises `Failed` with the job DEPLOY_FAILED, BLOCKED or as it was."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         was_fresh = s.basis is Basis.FRESH
-        await self._predecessor.settle()
+        await self._predecessor.settle(again=new.explicit and new.restore.mode != "newest")
         if was_fresh and s.basis is not Basis.FRESH and not new.explicit and not s.stateless:
             new = self._on_from_what_ran(new)
+        s.restart_at = None
         journal.set_state(JobState.DEPLOYING, new.cause)
         built = new.built or await self._programs.get(new.version, new.kind, new.repeat)
         repeat = new.repeat or self._programs.attempt_to_repeat(new.version, new.kind)

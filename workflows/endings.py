@@ -15,6 +15,12 @@ from workflows.context import JobContext
 from workflows.failure import Failed
 from workflows.failure_policy import FailurePolicy
 
+IS_OVER = (
+    "Attempt {} has come to its end by itself, so nothing was started: what it has written since its last restore "
+    "point would be written twice. To run it anew all the same, name the state: `start` with restore `none`, or with a "
+    "point."
+)
+
 
 class Endings:
     """Asks why an attempt ended, and writes down what comes of it."""
@@ -30,11 +36,13 @@ class Endings:
         savepoint: str | None = None,
         points: list[RestorePoint] | None = None,
         going_on: bool = False,
+        again: bool = True,
     ) -> None:
         """The current attempt has been seen in a final state; with `savepoint`, the path that it was stopped with, and
         `points` to write down. Raises `Failed` when it cannot be told why it is missing: then it has not ended.
 
-        `going_on`: a successor is being started, so the job's state and policy are left alone.
+        `going_on`: a successor is being started, so the job's state and policy are left alone; unless it is started
+        `again` from a state that was named, not where the attempt has come to its end: that raises `Failed`, too.
         """
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         attempt = context.attempt
@@ -66,6 +74,8 @@ class Endings:
         kept = None if stop and stop.withdrawn and state is EngineState.MISSING else why.savepoint
         ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
         trouble = stop.trouble if stop and stop.trouble else why.trouble
+        is_over = going_on and not again and ending.job is JobState.FINISHED
+        is_over = is_over and workflow.patched("what-has-finished-is-not-started-again")
         attempt.ended, s.stop = True, None
         if s.basis is Basis.FRESH and workflow.patched("ran-after-all"):
             s.basis = Basis.NEWEST
@@ -75,7 +85,7 @@ class Endings:
         words = f"it was cancelled for {cancelled.command}" if cancelled else ending.why
         journal.note("attempt", f"attempt {number} ended {ending.attempt.value}: {words}")
         changes = journal.attempt_change(ending.attempt, words)
-        if going_on:
+        if going_on and not is_over:
             pass
         elif cancelled is not None:
             journal.block(blocked.without_successor(number, cancelled.command, cancelled.point, why.points))
@@ -92,6 +102,8 @@ class Endings:
         else:
             journal.set_state(ending.job, ending.why)
         await journal.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
+        if is_over:
+            raise Failed(IS_OVER.format(number), "ended_otherwise")
 
     def _never_made(self, stop: StopSnapshot | None, *, going_on: bool) -> tuple[Successor | None, Successor | None]:
         """What an attempt was cancelled for, and what it was stopped for, whose commands had failed before the end was

@@ -22,10 +22,10 @@ class Fence:
         self._endings = endings
         self._observations = observations
 
-    async def resolve(self, *, going_on: bool = False) -> bool:
+    async def resolve(self, *, going_on: bool = False, again: bool = True) -> bool:
         """The attempt was perhaps sent. True when it has ended, because its id is spent or because it was seen to;
-        False when it is alive after all, and is followed. `going_on`: a successor is being started. Raises `Failed`
-        when it cannot be told."""
+        False when it is alive after all, and is followed. `going_on`: a successor is being started, `again` as in
+        `Endings.end`. Raises `Failed` when it cannot be told."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         attempt = context.attempt
         with context.may_leave():
@@ -45,7 +45,7 @@ class Fence:
                 context.learns_leader(spent.leader)
                 await self._observations.take(spent.observation)
                 return False
-            await self._endings.end(spent.observation.state, going_on=going_on)
+            await self._endings.end(spent.observation.state, going_on=going_on, again=again)
         elif spent.ran or (spent.unknown and not s.stateless):
             attempt.leader = "lost"  # whoever took it, it is not the one that answers now
             await self._endings.end(EngineState.MISSING, going_on=going_on)

@@ -45,6 +45,7 @@ class JobWorkflow:
         self._retired = False
         self._replan = False
         self._may_be_behind = False
+        self._is_switched_off = False
         self._wakes = 0
 
     @property
@@ -137,11 +138,16 @@ class JobWorkflow:
 
     @workflow.signal(name="policy")
     def policy(self, policy: RestartPolicy | None = None) -> None:
-        """Another restart policy, from now on. Switched off, it is off for a restart that is planned, too."""
+        """Another restart policy, from now on. Switched off, it is off for a restart that is planned, too: unless it is
+        on again by the time that this is looked at."""
         if policy is None:
             return
         self._s.policy = policy
-        if not policy.enabled and self._s.restart_at is not None and workflow.patched("restarts-switched-off"):
+        if policy.enabled:
+            self._is_switched_off = False
+        elif self._s.restart_at is not None and workflow.patched("switched-off-is-no-restart"):
+            self._is_switched_off = self._replan = True
+        elif self._s.restart_at is not None and workflow.patched("restarts-switched-off"):
             self._s.restart_at = workflow.now()
             self._replan = True
 
@@ -186,6 +192,12 @@ class JobWorkflow:
             await self._guarded(self._parts.predecessor.resume())
         if self._s.command is not None:
             await self._end_interrupted(self._s.command)
+        if (
+            self._s.state is JobState.RESTARTING
+            and self._s.restart_at is None
+            and workflow.patched("restarts-some-time")
+        ):
+            self._s.restart_at = workflow.now()  # a record that says so without saying when
         while not self._retired:
             with contextlib.suppress(TimeoutError):
                 patience, until = self._patience()
@@ -243,7 +255,7 @@ class JobWorkflow:
         elif s.seen is not None:
             observation, s.seen = s.seen, None
             await self._observe(observation)
-        elif s.restart_at is not None and now >= s.restart_at:
+        elif s.restart_at is not None and (now >= s.restart_at or self._is_switched_off):
             await self._guarded(self._parts.deployment.restart())
         elif s.savepoint_at is not None and now >= s.savepoint_at:
             s.savepoint_at = None

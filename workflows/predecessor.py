@@ -30,14 +30,15 @@ class Predecessor:
         self._observations = observations
         self._fence = fence
 
-    async def settle(self, *, going_on: bool = True) -> None:
+    async def settle(self, *, going_on: bool = True, again: bool = True) -> None:
         """See that the last attempt has ended; unless the job is `going_on` with another one, it becomes what that end
-        means. Raises `Failed` when it is alive (`attempt_alive`: it is followed), or when that cannot be told."""
+        means. Raises `Failed` when it is alive (`attempt_alive`: it is followed), or when that cannot be told; and,
+        unless one is wanted `again` from a state that was named, when it has come to its end (`ended_otherwise`)."""
         context = self._context
         if not context.is_live():
             return
         if context.is_unresolved():
-            if await self._fence.resolve(going_on=going_on):
+            if await self._fence.resolve(going_on=going_on, again=again):
                 return
             raise Failed(_ALIVE, "attempt_alive")
         with context.may_leave():
@@ -49,7 +50,7 @@ class Predecessor:
                 "predecessor_unknown",
             )
         if answer.observation.state in ENDED:
-            await self._endings.end(answer.observation.state, going_on=going_on)
+            await self._endings.end(answer.observation.state, going_on=going_on, again=again)
             return
         context.learns_leader(answer.leader)
         await self._observations.take(answer.observation)

@@ -18,7 +18,7 @@ class Programs:
 
     async def get(self, version: int, kind: CommandKind, like: int | None = None) -> c.Built:
         """What `version` runs: pinned, or built now. `like` is an attempt whose program is run again. Raises `Failed`
-        with the job DEPLOY_FAILED, or as it was while an attempt of it is alive."""
+        with the job DEPLOY_FAILED, or as it was while an attempt of it is alive or a restart is planned."""
         return self._pinned(version, kind, like) or await self.build(version, kind, like)
 
     def attempt_to_repeat(self, version: int, kind: CommandKind) -> int | None:
@@ -59,7 +59,7 @@ class Programs:
                 pinned.commit if pinned else None,
             )
         if built.error:
-            if not context.is_live():
+            if not context.is_live() and s.restart_at is None:
                 context.journal.set_state(JobState.DEPLOY_FAILED, built.error)
             raise Failed(built.error, built.code or "build_failed")
         return built

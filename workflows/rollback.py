@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn
 
 from temporalio import workflow
 
@@ -15,7 +14,7 @@ from core.jobs.snapshot import program
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.deployment import Deployment, NewAttempt
+from workflows.deployment import PUT_OFF_WORDS, UNREACHABLE, Deployment, NewAttempt
 from workflows.failure import Failed
 from workflows.observations import Observations
 from workflows.stops import Stops
@@ -70,9 +69,10 @@ class Rollback:
             raise Failed(f"It is not rolled back: {s.reason}", s.blocked.code if s.blocked else "ended_otherwise")
         await self.roll_back(way_back, s.version, f"not healthy within {within:g} s: {proven.why}")
 
-    async def roll_back(self, way_back: WayBack, asked: int, why: str) -> NoReturn:
+    async def roll_back(self, way_back: WayBack, asked: int, why: str) -> None:
         """Back to what ran before, exactly: commit, compiled plan, tables and libraries of the attempt that made the
-        restore point. Ends in `Failed` either way: version `asked` does not run, and `why` is told."""
+        restore point. Raises `Failed` either way: version `asked` does not run, and `why` is told; unless that has come
+        to its end in this moment, which starts nothing."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         started = s.attempt is not None and s.attempts > way_back.attempts
         bad = s.attempt.program if s.attempt is not None and started else f"version {asked}"
@@ -80,9 +80,20 @@ class Rollback:
         journal.note("rollback", f"{bad} goes back to {good}: {why}", point=way_back.path)
         s.restart_at = None
         if context.is_live():
-            await self._stops.cancel(Intent.REPLACE, point=way_back.path)
-        await self._deployment.start(self._new_attempt(way_back))
-        self._deployment.check_started()
+            await self._stops.cancel(Intent.REPLACE, point=way_back.path, unless_finished=True)
+            if s.state is JobState.FINISHED:
+                journal.note("command", f"{bad} is not rolled back: it has come to its end")
+                return
+        try:
+            await self._deployment.start(self._new_attempt(way_back))
+            self._deployment.check_started()
+        except Failed as failure:
+            # What could not be sent is what ran before, and that is kept alive.
+            if failure.code != UNREACHABLE or not self._deployment.put_off(failure):
+                raise
+            raise Failed(
+                f"{bad[0].upper()}{bad[1:]} goes back to {good}: {why}. {failure.message} {PUT_OFF_WORDS}", failure.code
+            ) from failure
         good = s.attempt.program if s.attempt is not None else good
         raise Failed(
             f"{bad[0].upper()}{bad[1:]} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from temporalio import workflow
+
 from activities import contracts as c
 from core.errors import InvalidInput
 from core.jobs.commands import CommandRequest
@@ -10,7 +12,7 @@ from core.jobs.restore import RestoreRequest, resolve_request
 from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.deployment import Deployment, NewAttempt
+from workflows.deployment import PUT_OFF_WORDS, Deployment, NewAttempt
 from workflows.failure import Failed
 from workflows.observations import Observations
 from workflows.programs import Programs
@@ -19,7 +21,6 @@ from workflows.rollback import Rollback, WayBack
 from workflows.stops import Stops
 
 GOING_ON = (JobState.RUNNING, JobState.DEPLOYED, JobState.RESTARTING)
-PUT_OFF_WORDS = "Nothing of it runs now; the restart policy tries again until its parts answer."
 
 
 class Starting:
@@ -52,7 +53,9 @@ class Starting:
         restore = self._restore_of(command, version)
         as_before = version == s.version and (restore.mode == "newest" or s.stateless)
         goes_on = as_before and s.state in GOING_ON and command.kind is not CommandKind.RESUBMIT
-        s.restart_at = None
+        planned, s.restart_at = s.restart_at, None
+        if planned is not None and workflow.patched("a-planned-restart-stays"):
+            s.restart_at = planned  # until the next attempt is begun: what fails before leaves the job as it was
         built: c.Built | None = None
         way_back: WayBack | None = None
         if s.state in (JobState.RUNNING, JobState.DEPLOYED) and context.is_live():
@@ -61,9 +64,11 @@ class Starting:
             # First the build, so that one that fails stops nothing.
             built = await self._programs.get(version, command.kind)
             way_back = await self._end_what_runs(command, restore)
-        elif command.rollback_within is not None:
-            point = await self._restore_points.newest_of_lineage()
-            way_back = self._rollback.way_back(point.path, point.attempt, point.version)
+        else:
+            if command.rollback_within is not None:
+                way_back = await self._newest_way_back()
+            if s.restart_at is not None:
+                built = await self._programs.get(version, command.kind)
         s.restarts, s.failed_restores, s.unusable = [], {}, []
         new = NewAttempt(
             version,
@@ -85,6 +90,7 @@ class Starting:
                     raise Failed(f"{failure.message} {PUT_OFF_WORDS}", failure.code) from failure
                 raise
             await self._rollback.roll_back(way_back, version, failure.message)
+            way_back = None  # it has come to its end
         if command.rollback_within is not None and way_back is not None:
             await self._rollback.prove(command.rollback_within, way_back)
         context.journal.note("command", f"{command.kind.value} done")
@@ -115,9 +121,16 @@ class Starting:
             return None
         stopped = context.attempt
         savepoint = await self._stops.stop(Intent.REPLACE)
-        if savepoint is None:
+        if savepoint is not None:
+            return self._rollback.way_back(savepoint, stopped.number, stopped.version)
+        # It had been stopped already, by a stop before this one whose end nobody had seen.
+        if command.rollback_within is None or not workflow.patched("a-way-back-from-a-stop-before"):
             return None
-        return self._rollback.way_back(savepoint, stopped.number, stopped.version)
+        return await self._newest_way_back()
+
+    async def _newest_way_back(self) -> WayBack:
+        point = await self._restore_points.newest_of_lineage()
+        return self._rollback.way_back(point.path, point.attempt, point.version)
 
     async def _rescale(self, version: int) -> bool:
         """A session cluster becomes another version as it runs. False when it has to be started anew for that."""

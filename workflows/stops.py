@@ -8,7 +8,7 @@ from temporalio import workflow
 
 from activities import contracts as c
 from core.jobs.condition import NO_SAVEPOINT_NEEDED
-from core.jobs.observations import ENDED, Intent
+from core.jobs.observations import ENDED, EngineState, Intent
 from core.jobs.snapshot import StopSnapshot, Successor
 from core.jobs.states import JobState
 from workflows import calls
@@ -72,9 +72,10 @@ class Stops:
             raise Failed(f"It was not stopped by us, so it is not started again: {s.reason}", "ended_otherwise")
         return points[0].path if points else None
 
-    async def cancel(self, intent: Intent, *, point: str | None = None) -> None:
+    async def cancel(self, intent: Intent, *, point: str | None = None, unless_finished: bool = False) -> None:
         """Cancel; afterwards the attempt has been seen to end, or `Failed` is raised. With `Intent.REPLACE` another one
-        is started then, from `point` if there is one."""
+        is started then, from `point` if there is one; `unless_finished`: not where it was quicker and has come to its
+        end, which the job is FINISHED with."""
         context = self._context
         if context.is_unresolved() and await self._fence.resolve(going_on=True):
             return
@@ -88,8 +89,12 @@ class Stops:
                 stopped.error or "It cannot be told whether it was cancelled.", stopped.code or "cancel_unclear"
             )
         context.asked_at(stopped.sequence)
-        self._is_replaced(intent)
-        await self._endings.end(stopped.state, going_on=intent is Intent.REPLACE)
+        going_on = intent is Intent.REPLACE
+        if going_on and unless_finished and stopped.state is EngineState.FINISHED:
+            going_on = not workflow.patched("finished-before-its-roll-back")
+        if going_on:
+            self._is_replaced(intent)
+        await self._endings.end(stopped.state, going_on=going_on)
 
     def _successor(self, intent: Intent, point: str | None = None) -> Successor | None:
         command = self._context.journal.command

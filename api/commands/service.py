@@ -56,10 +56,11 @@ async def send(
     """
     asked = AskedCommand.model_validate({**new.model_dump(), "requested_by": requested_by})
     verdict, asked, judged = await _verdict_on(services, ref, asked, key)
-    judged = await _check_session_cluster(services, ref, asked, key, adding) or judged
+    hosted = await _check_session_cluster(services, ref, asked, key, adding)
+    judged = hosted.version or judged
     for _ in range(RACES):
         try:
-            written = await _write(services, ref, asked, key, adding, judged=judged, base=base)
+            written = await _write(services, ref, asked, key, adding, judged=judged, base=base, ends=hosted.ends)
             break
         except Taken:  # another command took the number, or the key, at the same moment
             continue
@@ -160,18 +161,18 @@ async def _verdict_on(
 
 async def _check_session_cluster(
     services: Services, ref: str, asked: AskedCommand, key: str | None, adding: NewVersion | None
-) -> int | None:
+) -> hosting.Judged:
     """Raise `Conflict` where a session cluster would end under its jobs. Other jobs, and a key that was used before,
-    pass. Returns the version that was judged."""
+    pass."""
     if asked.kind not in hosting.ENDS and asked.rollback_within is None:
-        return None
+        return hosting.Judged()
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         if not traits(job.type).runs_cluster:
-            return None
+            return hosting.Judged()
         known = key is not None and await commands.by_key(session, job.id, key)
     if known:
-        return None
+        return hosting.Judged()
     return await hosting.check_command(services, job, asked, adding.spec.model_dump(mode="json") if adding else None)
 
 
@@ -184,10 +185,11 @@ async def _write(
     *,
     judged: int | None = None,
     base: int | None = None,
+    ends: bool = False,
 ) -> CommandOut | tuple[Command, Job, Cluster]:
     """The command that this key was used for before, or a new one, written down. Under the lock of the job's row:
     of this and a DELETE at the same moment one is refused. It works with the version that was `judged`, where one was:
-    another one may have been added since."""
+    another one may have been added since. `ends` a session cluster, on which nothing may run."""
     async with services.database.write() as session:
         job = await jobs.get(session, ref, lock=True)
         if key is not None and (known := await commands.by_key(session, job.id, key)):
@@ -208,6 +210,8 @@ async def _write(
         elif judged is not None:
             asked = asked.model_copy(update={"version": judged})
         asked = asked.model_copy(update={"version": await _check(session, job, asked)})
+        if ends:
+            await hosting.check_unused(session, job, asked.kind)
         command = Command(
             **commands.columns_of(asked, added=adding is not None),
             id=str(uuid.uuid4()),

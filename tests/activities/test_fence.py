@@ -145,6 +145,15 @@ async def test_of_workers_that_die_again_and_again_the_last_sends_nothing(tmp_pa
     assert flink.sent == sends
 
 
+@pytest.mark.parametrize(("leader", "sends"), [("jm", 1), ("another", 0)])
+async def test_late_it_is_sent_again_only_to_the_jobmanager_that_would_know_of_its_end(tmp_path, leader, sends):
+    """A bounded job may have finished in the meantime, and leaves nothing that tells of it."""
+    flink = Flink(None, leaders=lambda _: leader)
+    answer = await answer_to(flink, tmp_path, attempt=2, timeout=0)
+    assert (answer.state is c.SubmitState.ACCEPTED, flink.sent) == (sends == 1, sends)
+    assert sends or "the JobManager has changed" in str(answer.error)
+
+
 class TestANo:
     async def test_of_the_first_send_is_one(self, tmp_path):
         flink = Flink(NO)

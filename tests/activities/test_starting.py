@@ -17,6 +17,7 @@ from core.jobs.observations import EngineState, Observation, Trouble
 from core.jobs.records import JobChange, Record
 from core.jobs.states import JobState
 from services import Services
+from settings import clock
 from store import attempts, jobs
 from store.database import Database
 from store.migrate import upgrade
@@ -51,9 +52,9 @@ class Observing:
     def patience(self, asked: float | None, cluster: Any) -> float:
         return min(120, asked or 1000)
 
-    async def until_it_runs(self, *_: Any, seconds: float, leader: str | None) -> c.Seen:
+    async def until_it_runs(self, *_: Any, until: float, leader: str | None) -> c.Seen:
         assert leader == "jm"
-        self.asked.append(seconds)
+        self.asked.append(round(until - clock.monotonic(), 1))
         return self.seen
 
 

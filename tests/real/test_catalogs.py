@@ -3,6 +3,7 @@ own in memory. The jars are libraries of the project."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -140,10 +141,12 @@ class TestInMemory:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    folder = tmp_path_factory.mktemp("postgres")
-    with postgres(folder, PASSWORD.replace("'", "''")) as port:
-        yield folder, port
+def database() -> Iterator[tuple[Path, int]]:
+    # Not below pytest's folder, which every pytest that starts on this machine closes to the server's user.
+    with tempfile.TemporaryDirectory(prefix="penstock-pg-", ignore_cleanup_errors=True) as name:
+        folder = Path(name) / "data"
+        with postgres(folder, PASSWORD.replace("'", "''")) as port:
+            yield folder, port
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from temporalio.client import Client, RPCTimeoutOrCancelledError
 from activities.recovery import _Run
 from api.app import make_app
 from settings import clock
+from store import clusters
 from store.tables import Command, Job
 from tests.recovery.conftest import House
 
@@ -70,6 +71,22 @@ async def test_a_step_that_fails_is_a_finding(house: House, monkeypatch: pytest.
     found = await house.recover()
     assert [f.what for f in found if f.kind == "recovery"] == ["could not look at broken: the visibility store is away"]
     assert {f.subject for f in found if f.kind == "watch"} == {"local"}
+
+
+@pytest.mark.parametrize(("age", "unreachable", "found"), [(20, False, 0), (300, False, 1), (300, True, 0)])
+async def test_a_watch_that_is_there_and_asks_nothing_is_a_finding(
+    house: House, age: int, unreachable: bool, found: int
+):
+    """Somebody has paused it, or its activity, in Temporal."""
+    watch = house.services.installation.cluster_workflow_id("local")
+    async with house.services.database.write() as session:
+        row = await clusters.get(session, "local")
+        row.observed_at = clock.now() - timedelta(seconds=age)
+        row.unreachable_since = row.observed_at if unreachable else None
+    run = _Run(house.services, dry=False, full=False)
+    await run._unwatched({watch})
+    assert [f.kind for f in run.findings] == ["watch"] * found
+    assert all("paused" in f.action and not f.safe for f in run.findings)
 
 
 class TestApi:

@@ -464,7 +464,7 @@ class TestAFirstStartWithoutAnAnswer:
 
     @pytest.mark.parametrize(
         ("state", "command"),
-        [(EngineState.FINISHED, {}), (EngineState.CANCELED, {}), (EngineState.FAILED, {"version": 2})],
+        [(EngineState.CANCELED, {}), (EngineState.FAILED, {"version": 2})],
     )
     async def test_where_a_person_has_to_say_what_it_is_worth_he_is_asked(self, start, state, command):
         cluster = Cluster()
@@ -474,6 +474,31 @@ class TestAFirstStartWithoutAnAnswer:
         assert (ended.state, ended.error_code) == ("FAILED", "restore_undecided")
         assert (job(cluster).state, len(cluster.opened)) == ("DEPLOY_FAILED", 1)
         assert (await life.do("start", restore=NEWEST, **command)).state == "SUCCEEDED"
+
+    @pytest.mark.parametrize("restore", [None, "newest", "none", "point"])
+    @pytest.mark.parametrize("how", ["fence", "look"])
+    async def test_one_that_has_come_to_its_end_is_not_started_again_unless_its_state_is_named(
+        self, start, how: str, restore: str | None
+    ):
+        """All that it has written since its restore point would be written twice."""
+        cluster = Cluster()
+        if how == "fence":
+            life = await self.blocked(start, cluster)
+            self.it_ran(cluster, EngineState.FINISHED)
+        else:
+            attempt = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1)
+            lost = {"state": JobState.BLOCKED, "attempt": attempt, "attempts": 1, "basis": Basis.NEWEST}
+            life = await start(cluster, policy=NOW, **lost)
+            seen = Observation(attempt=1, flink_job_id="a" * 32, sequence=cluster.tick(), state=EngineState.FINISHED)
+            cluster.looks, cluster.points = lambda _: c.Seen(observation=seen), [point(1)]
+        named = {"mode": restore, "point": point(1).path if restore == "point" else None}
+        before = len(cluster.opened)
+        ended = await life.do("restart", restore=RestoreRequest(**named) if restore else None)
+        if restore in ("none", "point"):
+            assert (ended.state, job(cluster).state, len(cluster.opened)) == ("SUCCEEDED", "RUNNING", before + 1)
+            return
+        assert (ended.state, ended.error_code) == ("FAILED", "ended_otherwise")
+        assert (job(cluster).state, len(cluster.opened)) == ("FINISHED", before)
 
     @pytest.mark.parametrize("kind", ["kill", "restart"])
     async def test_a_kill_does_not_wait_for_files_that_cannot_be_read(self, start, kind: str):
@@ -538,6 +563,63 @@ class TestCommandsWhileItWaits:
         )
         await life.do("resubmit", version=version, restore=NEWEST)
         assert job(cluster).state == "DEPLOY_FAILED"
+
+    async def test_a_restart_that_is_planned_stays_so_when_a_resubmit_fails_before_it_has_begun_an_attempt(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await self.waiting(start, cluster)
+        cluster.gathers = lambda _: c.Gathered(error="the volume is away", code="points_unreadable")
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert (ended.error_code, job(cluster).state) == ("no_way_back", "RESTARTING")
+        cluster.gathers = lambda _: c.Gathered(points=cluster.points)
+        await life.skip(3700)
+        await life.until(lambda: job(cluster).state == "RUNNING")
+        assert [opened.version for opened in cluster.opened] == [1, 1]
+
+    async def test_nor_does_a_build_that_fails_take_it_away(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await self.waiting(start, cluster, type_="jar")
+        cluster.builds = lambda _: c.Built(error="Git is away", code="build_failed")
+        ended = await life.do("resubmit", version=2, restore=NEWEST)
+        assert (ended.error_code, job(cluster).state) == ("build_failed", "RESTARTING")
+        await life.skip(3700)
+        await life.until(lambda: job(cluster).state == "RUNNING")
+
+    async def test_a_record_that_does_not_say_when_is_not_waited_for(self, start):
+        """Workflows of before could leave one, and were begun from it."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        attempt = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1, ended=True)
+        left = {"state": JobState.RESTARTING, "attempt": attempt, "attempts": 1, "basis": Basis.NEWEST}
+        await start(cluster, policy=NOW, **left)
+        life_goes_on = lambda: job(cluster) and job(cluster).state == "RUNNING"  # noqa: E731
+        for _ in range(500):
+            if life_goes_on():
+                break
+            await asyncio.sleep(0.02)
+        assert life_goes_on()
+
+    async def test_a_policy_that_was_off_for_a_moment_is_no_failure(self, start):
+        """It counts what the policy is when the job comes to look at it; and the time of the restart stays."""
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await self.waiting(start, cluster)
+        held = asyncio.Event()
+
+        async def gathers(_: c.GatherIn) -> c.Gathered:
+            await held.wait()
+            return c.Gathered(error="the volume is away", code="points_unreadable")
+
+        planned = (await life.snapshot()).restart_at
+        cluster.gathers = gathers
+        number = await life.send("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        await life.handle.signal("policy", self.LATE.model_copy(update={"enabled": False}))
+        await life.handle.signal("policy", self.LATE)
+        held.set()
+        await life.until(lambda: (e := cluster.ended(number)) and e.state == "FAILED")
+        after = await life.snapshot()
+        assert (after.state, after.restart_at, len(cluster.opened)) == ("RESTARTING", planned, 1)
 
     @pytest.mark.parametrize("of", ["this state", "state given up"])
     async def test_a_pause_keeps_what_a_start_goes_on_from(self, start, of: str):
@@ -696,6 +778,53 @@ class TestRollback:
         ended = await life.do("resubmit", version=2, restore=RestoreRequest(mode="none"), rollback_within=60)
         assert ended.error_code == "no_way_back"
         assert len(cluster.opened) == 1
+
+
+class TestRollbackAtItsEdges:
+    """`rollback_within` where the new version, the stop before it or the cluster does something of its own."""
+
+    async def test_a_version_that_ends_as_it_is_rolled_back_has_done_its_work(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.proves = lambda _: c.Proven(healthy=False, why="no checkpoint has completed")
+        cluster.cancels = lambda _: c.Stopped(state=EngineState.FINISHED, sequence=cluster.tick())
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert (ended.state, job(cluster).state) == ("SUCCEEDED", "FINISHED")
+        assert [opened.version for opened in cluster.opened] == [1, 2]
+        assert any("is not rolled back: it has come to its end" in m for m in cluster.events("command"))
+
+    async def test_it_goes_back_also_to_the_savepoint_of_a_stop_before(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(error="away", code="stop_unclear")
+        await life.do("pause")
+        saved = point(1, RestoreKind.SAVEPOINT, 58)
+        cluster.points = [saved]
+        cluster.stops = lambda _: c.Stopped(state=EngineState.FINISHED, sequence=cluster.tick())
+        cluster.diagnosis = lambda d: c.Diagnosis(
+            savepoint=saved.path if d.earlier_directories else None, points=[saved]
+        )
+        cluster.proves = lambda _: c.Proven(healthy=False, why="no checkpoint has completed")
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert (ended.state, ended.error_code) == ("FAILED", "rolled_back")
+        assert [(opened.version, opened.restore_path) for opened in cluster.opened[1:]] == [
+            (2, saved.path),
+            (1, saved.path),
+        ]
+
+    async def test_what_ran_before_is_kept_alive_where_it_cannot_be_sent(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.proves = lambda _: c.Proven(healthy=False, why="no checkpoint has completed")
+        away = c.Submitted(state=c.SubmitState.UNREACHABLE, error="refused", code="submission_unreachable")
+        cluster.submitted = lambda a: away if a.number == 3 else c.Submitted(state=c.SubmitState.ACCEPTED)
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert (ended.error_code, job(cluster).state) == ("submission_unreachable", "RESTARTING")
+        assert "version 2 goes back to version 1" in ended.error.lower()
+        await life.skip(70)
+        await life.until(lambda: job(cluster).state == "RUNNING")
+        saved = point(1, RestoreKind.SAVEPOINT, 59).path
+        assert [(o.version, o.restore_path) for o in cluster.opened] == [(1, None), (2, saved), (1, saved), (1, saved)]
 
 
 class TestSavepoints:

@@ -1,0 +1,91 @@
+"""A session cluster does not end under a job that is about to start on it, whichever of the two was asked for first."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from api.commands import service
+from api.commands.schemas import NewCommand
+from core.errors import Conflict
+from core.jobs.states import CommandKind
+from services import Services
+from store import clusters, commands
+from store.database import Database
+from store.tables import Command, Version
+from tests.api.conftest import refused_client
+from tests.recovery.conftest import SQL, services_of
+from tests.rows import T0, attempt_row, cluster_row, job_row
+
+SPEC: dict[str, Any] = {"type": "session-cluster", "flink_version": "2.3.0", "taskmanagers": 1, "slots": 1}
+
+
+@pytest.fixture
+async def studio(database: Database) -> Services:
+    """A session cluster that runs, and a job on it that does not."""
+    made = await services_of(await refused_client(), database)
+    async with database.write() as session:
+        session.add(job_row("s", name="studio", type="session-cluster", state="RUNNING", workflow_id="w"))
+        await session.flush()
+        session.add(Version(job_id="s", number=1, spec=SPEC, created_at=T0))
+        session.add(cluster_row("studio", jobmanager_url="http://y", managed_by="s"))
+        await session.flush()
+        session.add(job_row("j", name="clicks", cluster="studio", state="CREATED", workflow_id="v"))
+        await session.flush()
+        session.add(Version(job_id="j", number=1, spec={"type": "sql", "sql": SQL}, created_at=T0))
+    return made
+
+
+async def send(services: Services, job: str, kind: str, **more: Any) -> Any:
+    """Temporal is away: a command that is taken stays PENDING."""
+    new = NewCommand(kind=CommandKind(kind), **more)
+    return await service.send(services, f"default:{job}", new, None, requested_by="local")
+
+
+async def refused(services: Services, job: str, kind: str, **more: Any) -> str:
+    with pytest.raises(Conflict) as refusal:
+        await send(services, job, kind, **more)
+    return str(refusal.value.code)
+
+
+@pytest.mark.parametrize("what", ["a start that no workflow has taken yet", "an attempt that was not seen to end"])
+async def test_it_does_not_end_under(studio: Services, what: str):
+    if what.startswith("a start"):
+        assert (await send(studio, "clicks", "start")).state == "PENDING"
+    else:
+        async with studio.database.write() as session:
+            session.add(attempt_row("j", flink_job_id="a" * 32, handle="a" * 32, cluster="studio", state="ACCEPTED"))
+    assert await refused(studio, "studio", "kill") == "cluster_in_use"
+    assert (await send(studio, "studio", "kill", force=True)).state == "PENDING"
+
+
+async def test_nothing_is_started_on_one_that_is_being_stopped(studio: Services):
+    assert (await send(studio, "studio", "kill")).state == "PENDING"
+    assert await refused(studio, "clicks", "start") == "cluster_stopping"
+
+
+async def test_of_a_start_and_a_kill_at_the_same_moment_one_is_refused(
+    studio: Services, monkeypatch: pytest.MonkeyPatch
+):
+    """The start is written down, and not committed yet, when the kill comes."""
+    add, written, goes_on = commands.add, asyncio.Event(), asyncio.Event()
+
+    async def slow(session: Any, command: Command) -> None:
+        await add(session, command)
+        if command.job_id == "j":
+            written.set()
+            await goes_on.wait()
+
+    monkeypatch.setattr(commands, "add", slow)
+    starting = asyncio.create_task(send(studio, "clicks", "start"))
+    await written.wait()
+    killing = asyncio.create_task(refused(studio, "studio", "kill"))
+    await asyncio.sleep(0.5)
+    goes_on.set()
+    assert ((await starting).state, await killing) == ("PENDING", "cluster_in_use")
+    async with studio.database.read() as session:
+        kinds = list(await session.scalars(select(Command.kind)))
+        assert (kinds, (await clusters.get(session, "studio")).name) == (["start"], "studio")
