@@ -224,7 +224,7 @@ class Journal:
         """Wait for the records that are still being written."""
         while self._writing:
             await asyncio.gather(*self._writing)
-            # Since Python 3.12 that does not wait where all are done, and then nothing else has run, not their callbacks.
+            # Since Python 3.12 that does not wait where all are done: then their callbacks have not run either.
             self._writing -= {task for task in self._writing if task.done()}
 
     def display(self) -> None:
