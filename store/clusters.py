@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Table, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
 from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
+
+# Made once, as every look asks these: to make a statement takes as long as to carry it out.
+_BY_NAME = select(Cluster).where(Cluster.name == bindparam("name"))
+_CLUSTERS = cast(Table, Cluster.__table__)
+_ANSWERED = (
+    update(_CLUSTERS)
+    .where(_CLUSTERS.c.name == bindparam("cluster"))
+    .values(observed_at=bindparam("at"), unreachable_since=None, unreachable_why=None, cannot_tell_at=None)
+)
+_WITH_HEALTH = _ANSWERED.values(health=bindparam("told"))
 
 
 async def get(session: AsyncSession, name: str, *, lock: bool = False, hold: bool = False) -> Cluster:
     """Raises `NotFound` also for one that is there for the record only. `hold` as in `held`; `lock`: who holds it has
     written what relies on it, or sees what becomes of it now."""
     cluster = None
-    if "\x00" not in name and hold:
-        cluster = await held(session, name)
+    if "\x00" not in name and (hold or lock):
+        how = {"read": True} if hold else True
+        cluster = await session.get(Cluster, name, with_for_update=how, populate_existing=True)
     elif "\x00" not in name:
-        cluster = await session.get(Cluster, name, with_for_update=lock or None, populate_existing=lock)
+        cluster = await find(session, name)
     if cluster is None or await is_left(session, cluster):
         raise NotFound(f"There is no cluster {name[:200]}.", code="cluster_not_found", field="cluster")
     return cluster
@@ -28,7 +39,7 @@ async def get(session: AsyncSession, name: str, *, lock: bool = False, hold: boo
 
 async def find(session: AsyncSession, name: str) -> Cluster | None:
     """The row of a cluster, removed or not."""
-    return await session.get(Cluster, name)
+    return (await session.scalars(_BY_NAME, {"name": name})).one_or_none()
 
 
 async def held(session: AsyncSession, name: str) -> Cluster | None:
@@ -129,15 +140,10 @@ async def ever_used(session: AsyncSession, name: str) -> bool:
 
 async def answered(session: AsyncSession, name: str, at: datetime, health: dict[str, Any] | None) -> None:
     """The cluster answered `at` this moment; `health` None leaves the last one."""
-    values: dict[str, Any] = {
-        "observed_at": at,
-        "unreachable_since": None,
-        "unreachable_why": None,
-        "cannot_tell_at": None,
-    }
-    if health is not None:
-        values["health"] = health
-    await session.execute(update(Cluster).where(Cluster.name == name).values(**values))
+    if health is None:
+        await session.execute(_ANSWERED, {"cluster": name, "at": at})
+    else:
+        await session.execute(_WITH_HEALTH, {"cluster": name, "at": at, "told": health})
 
 
 async def identified(session: AsyncSession, cluster: Cluster, identity: str) -> None:

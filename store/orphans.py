@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
@@ -49,10 +49,18 @@ async def get(session: AsyncSession, cluster: str, flink_job_id: str, *, lock: b
     return orphan
 
 
+_OWNERS = (
+    select(Attempt, Job)
+    .join(Job, Job.id == Attempt.job_id)
+    .where(Attempt.handle.in_(bindparam("handles", expanding=True)))
+)
+"""Made once: a watch with orphans asks it at every look."""
+
+
 async def owners(session: AsyncSession, handles: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
     """The attempts, ended or not, by handle."""
-    query = select(Attempt, Job).join(Job, Job.id == Attempt.job_id).where(Attempt.handle.in_(handles))
-    return {attempt.handle: (attempt, job) for attempt, job in (await session.execute(query)).all()}
+    found = await session.execute(_OWNERS, {"handles": list(handles)})
+    return {attempt.handle: (attempt, job) for attempt, job in found.all()}
 
 
 async def open_owners(session: AsyncSession, handles: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
