@@ -39,6 +39,7 @@ from core import __version__
 from observation.observer import Observer
 from services import Services
 from settings import ApiSettings, Settings, clock, garbage
+from sql.completer import Completer
 from sql.run_registry import Runs
 from sql.sessions import Sessions
 from store import jobs
@@ -86,11 +87,12 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         services = await (await services_of()).ready()
         app.state.services, app.state.observer = services, Observer(services)
         runs = Runs()
-        app.state.bench = SqlRuntime(runs, Sessions(services, runs))
+        app.state.bench = SqlRuntime(runs, Sessions(services, runs), Completer(services))
         await _default_project(services)
         app.state.bench.sessions.begin()
         yield
         await app.state.bench.sessions.close()
+        await app.state.bench.completer.close()
         await runs.close()
         await services.close()
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.errors import InvalidInput
 from observation.observer import Observer
 from services import Services
+from sql.completer import Completer
 from sql.run_registry import Runs
 from sql.sessions import Sessions
 
@@ -78,6 +79,7 @@ class SqlRuntime:
 
     runs: Runs
     sessions: Sessions
+    completer: Completer
 
 
 async def sql_runtime(request: Request) -> SqlRuntime:

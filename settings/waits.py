@@ -102,6 +102,8 @@ LAST_SEND_SECONDS = 30.0
 LAST_TRIES = 3
 """Tries of one submission whose workers died each time: when its time is over as well, a later one sends nothing. After
 a long outage of all workers the second try sends once more."""
+COMPLETER_KEPT_SECONDS = 40.0
+"""A session for completion is closed when nobody has completed for so long. Flink's gateway may close it after 60 s."""
 UNWATCHED_SECONDS = 120.0
 """Without a look at a cluster, at the least, until the recovery says so."""
 CANCEL_PACE = Pace(0.3)

@@ -3,11 +3,11 @@ options and values, the catalog and the text itself for the rest."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from core.effects import EngineError
 from core.specs import Use
 from core.sql import setting_keys
 from core.sql.catalogs import BEGINNING, Position
@@ -27,9 +27,11 @@ from core.sql.resources import TableDefinition
 from core.sql.tokens import Kind, Token, is_name, tokens, unquoted
 from services import Services
 from sql.catalog_names import Catalogs, Named
+from sql.completer import Completer
 from sql.options import COLUMN, known, values
 from sql.views import those_without, views_in
 from store import catalogs, clusters, jobs, resources
+from store.tables import Cluster
 
 MAX_CANDIDATES = 200
 _WORD = re.compile(r"[A-Za-z_]\w*\(?")
@@ -96,16 +98,17 @@ async def candidates(
     project: str,
     cluster_name: str,
     cursor: Cursor,
+    completer: Completer,
     words: list[str] | None,
     uses: Sequence[Use],
     where: Position = BEGINNING,
 ) -> tuple[int, list[Candidate]]:
     """(where the word at the cursor begins, what may take its place). `words` are what a session's completer said;
-    without a session a passing one is asked. `uses` are libraries whose connectors count, `where` is the place of the
+    without a session `completer` is asked. `uses` are libraries whose connectors count, `where` is the place of the
     session."""
     async with services.database.read() as session:
         await jobs.project(session, project)
-        await clusters.get(session, cluster_name)
+        cluster = await clusters.get(session, cluster_name)
         visible = await resources.visible(session, project)
         rows = {row.name: row for row in await catalogs.of_project(session, project)}
     registered: dict[str, Sequence[str]] = {}
@@ -124,13 +127,14 @@ async def candidates(
     tables = tables_in(cursor.others, registered)
     for statement in cursor.others:
         where = where.after(statement) if statement else where
-    inside = await Catalogs(services, project, cluster_name, rows, where).named(cursor.prefix, cursor.statement)
+    inside, said = await asyncio.gather(
+        Catalogs(services, project, cluster_name, rows, where).named(cursor.prefix, cursor.statement),
+        _words(completer, cluster, cursor, words),
+    )
     scope = scope_of(cursor.statement, {**tables, **inside.columns})
-    if words is None:
-        words = [] if cursor.prefix else await _asked(services, cluster_name, cursor)
     matches = list(_named(cursor, scope, tables))
     matches += _of_catalogs(cursor, inside)
-    matches += _said(words, {c.text.lower() for c in matches}, cursor)
+    matches += _said(said, {c.text.lower() for c in matches}, cursor)
     rank = {"column": 0, "table": 1}
     ordered = sorted(set(matches), key=lambda c: (rank.get(c.kind, 2), c.text.lower()))
     return cursor.at, ordered[:MAX_CANDIDATES]
@@ -202,19 +206,11 @@ def _said(words: Iterable[str], known_: set[str], cursor: Cursor) -> list[Candid
     return matches
 
 
-async def _asked(services: Services, cluster_name: str, cursor: Cursor) -> list[str]:
-    """Flink's completer in a session of its own, which knows keywords and functions."""
-    async with services.database.read() as session:
-        cluster = await clusters.get(session, cluster_name)
-    statement = cursor.text[: cursor.position]
-    try:
-        gateway, handle = await services.engines.compiler(cluster).open_session({})
-        try:
-            return await gateway.complete(handle, statement, len(statement))
-        finally:
-            await gateway.close(handle)
-    except EngineError:
-        return []  # the catalog's part is still worth having
+async def _words(completer: Completer, cluster: Cluster, cursor: Cursor, said: list[str] | None) -> list[str]:
+    """What Flink's completer says, unless a session's has `said` it."""
+    if said is not None:
+        return said
+    return [] if cursor.prefix else await completer.words(cluster, cursor.text[: cursor.position])
 
 
 async def _options(

@@ -56,7 +56,7 @@ async def complete(services: Services, bench: SqlRuntime, body: out.CompleteBody
     if body.session is not None:
         words = await bench.sessions.complete(body.session, cursor.text, cursor.position)
         uses, where = await bench.sessions.libraries(body.session), await bench.sessions.position(body.session)
-    at, found = await candidates(services, body.project, body.cluster, cursor, words, uses, where)
+    at, found = await candidates(services, body.project, body.cluster, cursor, bench.completer, words, uses, where)
     return out.CompleteOut(
         start=at, candidates=[out.Candidate(text=c.text, kind=c.kind, detail=c.detail) for c in found]
     )

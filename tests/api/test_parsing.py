@@ -25,6 +25,7 @@ from core.sql.script import EMPTY, parse
 from core.sql.verdict import Verdict, from_one
 from services import Services
 from sql.compiling import row_of
+from sql.completer import Completer
 from sql.environment import Environment
 from sql.run_registry import Runs
 from sql.sessions import Sessions
@@ -139,7 +140,7 @@ def once(tokenized: Counter[str], text: str) -> None:
 
 async def post(world: Services, path: str, **sent: Any) -> dict[str, Any]:
     runs = Runs()
-    async with client_of(world, SqlRuntime(runs, Sessions(world, runs))) as http:
+    async with client_of(world, SqlRuntime(runs, Sessions(world, runs), Completer(world))) as http:
         answer = await http.post(path, json=sent)
         assert answer.is_success, answer.text
     await runs.close()

@@ -7,6 +7,7 @@ import pytest
 
 from api.deps import SqlRuntime
 from services import Services
+from sql.completer import Completer
 from sql.run_registry import Runs
 from sql.sessions import Sessions
 from tests.api.conftest import client_of, create
@@ -86,7 +87,7 @@ async def test_clusters_lineage_and_orphans_are_listed(http: httpx.AsyncClient):
 
 async def test_columns_are_inferred_from_samples(services: Services):
     runs = Runs()
-    async with client_of(services, SqlRuntime(runs, Sessions(services, runs))) as http:
+    async with client_of(services, SqlRuntime(runs, Sessions(services, runs), Completer(services))) as http:
         await _inferred(http)
 
 
