@@ -19,7 +19,6 @@ from activities import contracts as c
 from worker.main import runner
 from workflows.build import BuildWorkflow
 
-pytestmark = pytest.mark.parametrize("environment", ["dev"], indirect=True)
 BEATS = timedelta(seconds=0.2)
 RUN = c.RunBuild(key="k", commit="c" * 40, cluster_flink_version="2.3.0", spec={})
 

@@ -108,6 +108,7 @@ class TestStart:
             assert await life.state() == "BLOCKED"
         assert len(cluster.opened) == 1
 
+    @pytest.mark.skips_time
     async def test_that_it_is_missing_says_nothing_of_one_that_was_perhaps_sent(self, start):
         cluster = Cluster()
         cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.UNCLEAR, error="timed out")
@@ -278,7 +279,6 @@ class TestStart:
         assert (snapshot.state, snapshot.attempts, snapshot.queue) == ("BLOCKED", 2, [])
         assert not {"cancel", "fence", "cancel_all"} & set(cluster.asked)
 
-    @pytest.mark.parametrize("environment", ["dev"], indirect=True)
     async def test_one_that_is_behind_the_database_goes_on_from_there(self, start, environment):
         """The workflow was reset: the database says that the job is paused. What it is given once more was done, and
         what is new is not sent before it knows."""
@@ -310,6 +310,7 @@ class TestStart:
 
 
 class TestPolicy:
+    @pytest.mark.skips_time
     async def test_exactly_n_restarts_with_growing_waits(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
@@ -348,6 +349,7 @@ class TestPolicy:
         assert cluster.opened[1].restore_path is None
         assert "no checkpoint had completed" in cluster.opened[1].restore_why
 
+    @pytest.mark.skips_time
     async def test_a_cluster_that_is_away_costs_no_restart(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
@@ -516,6 +518,7 @@ class TestRestartsByTheEngine:
         hold.set()
         await life.until(lambda: "cancel" in cluster.asked)
 
+    @pytest.mark.skips_time
     async def test_its_time_of_running_forgives_no_restart(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
@@ -676,7 +679,6 @@ class TestBuilds:
         assert cluster.opened == []
 
 
-@pytest.mark.parametrize("environment", ["dev"], indirect=True)
 async def test_it_goes_on_after_continue_as_new(start, environment):
     """A history that has grown long enough (here 200 events) is another run of the same job."""
     cluster = Cluster()

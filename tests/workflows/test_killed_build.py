@@ -31,8 +31,6 @@ from worker.main import runner
 from workflows import calls
 from workflows.build import BuildWorkflow
 
-pytestmark = pytest.mark.parametrize("environment", ["dev"], indirect=True)
-
 POM = """<project><modelVersion>4.0.0</modelVersion><groupId>g</groupId><artifactId>a</artifactId><version>1</version>
 <build><plugins><plugin><artifactId>maven-antrun-plugin</artifactId><version>3.1.0</version><executions><execution>
 <phase>validate</phase><goals><goal>run</goal></goals><configuration><target><sleep seconds="{seconds}"/></target>

@@ -37,6 +37,7 @@ async def test_a_submission_without_its_row_parks_the_job(start):
     assert cluster.asked.count("submit") == 1
 
 
+@pytest.mark.skips_time
 async def test_an_attempt_without_its_row_is_written_down_again_by_the_check(start):
     cluster = Cluster()
     life = await start(cluster, check_interval=60)
@@ -50,6 +51,7 @@ async def test_an_attempt_without_its_row_is_written_down_again_by_the_check(sta
     assert (await life.do("pause")).state == "SUCCEEDED"
 
 
+@pytest.mark.skips_time
 async def test_a_check_that_cannot_be_made_says_so_and_the_job_goes_on(start):
     def unknown(_: Any) -> Any:
         raise ApplicationError("This worker knows no jobs of type x.", type="unknown_job_type", non_retryable=True)

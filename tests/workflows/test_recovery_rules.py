@@ -140,6 +140,7 @@ class TestBlocked:
         await life.observe(EngineState.MISSING)
         await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "RESTARTING")
 
+    @pytest.mark.skips_time
     async def test_a_job_whose_stop_failed_is_looked_at_again_although_nothing_tells_of_it(self, start):
         """It was RUNNING all the time, so the watch has nothing new to say: it is asked, a minute later."""
         cluster = Cluster()
@@ -152,6 +153,7 @@ class TestBlocked:
         await life.until(lambda: any("the stop is forgotten" in m for m in cluster.events("attempt")))
         assert cluster.asked.count("look") == 1
 
+    @pytest.mark.skips_time
     async def test_a_job_whose_stop_failed_and_that_is_gone_is_waited_for_once(self, start):
         """To be certain takes as long as task managers need to miss their JobManager: the look has taken that."""
         cluster = Cluster()
@@ -339,6 +341,7 @@ class TestBlocked:
             assert (await life.do("restart", restore=NEWEST)).state == "SUCCEEDED"
             assert cluster.opened[-1].restore_path == cluster.points[0].path
 
+    @pytest.mark.skips_time
     async def test_a_cancel_that_did_not_arrive_explains_no_later_end(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
@@ -531,6 +534,7 @@ class TestCommandsWhileItWaits:
         assert (job(cluster).reason, len(cluster.opened)) == ("perhaps newer", 1)
         assert job(cluster).actions[0]["restore"] == {"mode": "point", "point": point(1).id}
 
+    @pytest.mark.skips_time
     @pytest.mark.parametrize("policy", ["on", "off"])
     async def test_a_persons_restart_that_finds_no_cluster_is_put_off(self, start, policy: str):
         cluster = Cluster()
@@ -564,6 +568,7 @@ class TestCommandsWhileItWaits:
         await life.do("resubmit", version=version, restore=NEWEST)
         assert job(cluster).state == "DEPLOY_FAILED"
 
+    @pytest.mark.skips_time
     async def test_a_restart_that_is_planned_stays_so_when_a_resubmit_fails_before_it_has_begun_an_attempt(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
@@ -576,6 +581,7 @@ class TestCommandsWhileItWaits:
         await life.until(lambda: job(cluster).state == "RUNNING")
         assert [opened.version for opened in cluster.opened] == [1, 1]
 
+    @pytest.mark.skips_time
     async def test_nor_does_a_build_that_fails_take_it_away(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
@@ -683,6 +689,7 @@ class TestRollback:
         assert await life.state() == job_is
         assert [o.version for o in cluster.opened] == [1, 2]
 
+    @pytest.mark.skips_time
     @pytest.mark.parametrize("version", [1, 2])
     async def test_what_ran_is_a_commit_and_not_a_branch(self, start, version):
         """The branch has gone on: the attempt before ran another commit of it."""
@@ -734,6 +741,7 @@ class TestRollback:
         assert [o.version for o in cluster.opened] == [1, 2, 3, 1]
         assert (built[-1].version, built[-1].like) == (1, 1)
 
+    @pytest.mark.skips_time
     async def test_a_sql_version_runs_the_plan_of_the_attempt_before(self, start):
         cluster = Cluster()
         life = await running(start, cluster)
@@ -812,6 +820,7 @@ class TestRollbackAtItsEdges:
             (1, saved.path),
         ]
 
+    @pytest.mark.skips_time
     async def test_what_ran_before_is_kept_alive_where_it_cannot_be_sent(self, start):
         cluster = Cluster()
         life = await running(start, cluster, policy=NOW)
@@ -828,6 +837,7 @@ class TestRollbackAtItsEdges:
 
 
 class TestSavepoints:
+    @pytest.mark.skips_time
     async def test_one_every_interval_and_retention_after_each(self, start):
         cluster = Cluster()
         policy = SavepointPolicy(interval=3600, keep_last=2, keep_for=0)
@@ -838,6 +848,7 @@ class TestSavepoints:
             await life.until(lambda n=n: cluster.asked.count("retain") >= n)
         assert await life.state() == "RUNNING"
 
+    @pytest.mark.skips_time
     async def test_one_that_fails_harms_nothing_and_is_said(self, start):
         cluster = Cluster()
         life = await running(start, cluster, savepoints=SavepointPolicy(interval=3600))
@@ -849,6 +860,7 @@ class TestSavepoints:
         await life.skip(3700)
         await life.until(lambda: cluster.asked.count("savepoint") == 2)
 
+    @pytest.mark.skips_time
     async def test_a_job_that_does_not_run_has_none(self, start):
         cluster = Cluster()
         life = await running(start, cluster, savepoints=SavepointPolicy(interval=3600))
@@ -856,6 +868,7 @@ class TestSavepoints:
         await life.skip(8000)
         assert "savepoint" not in cluster.asked
 
+    @pytest.mark.skips_time
     async def test_the_policy_can_be_changed_while_it_waits(self, start):
         cluster = Cluster()
         life = await running(start, cluster)
@@ -971,6 +984,7 @@ async def test_but_not_from_another_state_than_was_asked_for(start, mode: str):
     assert (job(cluster).state, cluster.opened) == ("DEPLOY_FAILED", [])
 
 
+@pytest.mark.skips_time
 async def test_a_policy_that_is_switched_off_makes_no_restart_that_it_has_planned(start):
     cluster = Cluster()
     life = await running(start, cluster, policy=NOW.model_copy(update={"initial_backoff": 600}))
@@ -986,6 +1000,7 @@ async def test_a_policy_that_is_switched_off_makes_no_restart_that_it_has_planne
 class TestOldCheckpoints:
     """The job's own check says that there may be some; at most every six hours they are looked for."""
 
+    @pytest.mark.skips_time
     async def test_they_go_and_the_timeline_says_so(self, start):
         cluster = Cluster()
         life = await running(start, cluster, check_interval=600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from activities import contracts as c
 from core.jobs.observations import EngineState
 from core.jobs.policy import RestartPolicy
@@ -15,6 +17,7 @@ def who(cluster: Cluster, kind: str) -> list[str | None]:
     return [e.data.get("requested_by") for r in cluster.records for e in r.events if e.kind == kind]
 
 
+@pytest.mark.skips_time
 async def test_of_commands_and_of_the_restart_policy(start):
     cluster = Cluster()
     life = await start(cluster, policy=AT_ONCE)
