@@ -148,9 +148,10 @@ class Submitter:
                         raise Unclear(why or "the workers that sent it died, and its time is over")
                     if polling.is_over and (await engine.leader()).identity != sent_to:
                         # A short job may have come to its end meanwhile. The JobManager that took it would know.
+                        changed = "has changed" if sent_to else "may have changed"
                         raise Unclear(
-                            "its time is over, and the JobManager has changed since it was perhaps sent: whether it "
-                            "has run to its end cannot be told"
+                            f"its time is over, and the JobManager {changed} since it was perhaps sent: whether it has "
+                            "run to its end cannot be told"
                         )
                 if (other := _other(attempt, overview, ours, writing)) is not None:
                     return await self._occupied(other, attempt, cluster, tell, pulse) if maybe_sent else other

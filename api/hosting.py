@@ -17,7 +17,7 @@ from core.specs import only_scales
 from services import Services
 from store import clusters, commands, jobs
 from store.database import Session
-from store.tables import Cluster, Job
+from store.tables import Cluster, Command, Job
 
 ENDS = (CommandKind.KILL, CommandKind.RESTART, CommandKind.RESUBMIT)
 _UP = (JobState.RUNNING, JobState.DEPLOYED)
@@ -130,12 +130,12 @@ async def check_up(session: Session, job: Job) -> None:
     if keeper is None:
         return
     name, open_ = f"{keeper.project}:{keeper.name}", await commands.open_of(session, keeper.id)
-    if open_ is not None and open_.kind == CommandKind.KILL:
+    if open_ is not None and await _ends(session, keeper, open_):
         raise Conflict(
             f"{job.project}:{job.name} runs on the cluster {cluster.name}, which is being stopped: command "
-            f"{open_.number} of {name} is a kill.",
+            f"{open_.number} of {name} is a {open_.kind}.",
             code="cluster_stopping",
-            remedy=f"Start {name} again when it has ended, or choose another cluster.",
+            remedy=f"Send this again when that has ended, and {name} is RUNNING.",
         )
     if JobState(keeper.state) not in _DOWN or open_ is not None:
         return
@@ -144,6 +144,17 @@ async def check_up(session: Session, job: Job) -> None:
         code="cluster_stopped",
         remedy=f"Start that first: POST /jobs/{name}/commands, kind start.",
     )
+
+
+async def _ends(session: Session, keeper: Job, command: Command) -> bool:
+    """Whether a command ends the session cluster that `keeper` runs now. One that is down is being brought back."""
+    kind = CommandKind(command.kind)
+    if kind not in ENDS or kind is CommandKind.KILL or JobState(keeper.state) not in _UP:
+        return kind is CommandKind.KILL
+    if kind is CommandKind.RESTART or command.version is None:
+        return True
+    old, new = [(await jobs.version(session, keeper, n)).spec for n in (keeper.version, command.version)]
+    return not only_scales(old, new)
 
 
 async def check_slots(services: Services, cluster: Cluster, left: int) -> None:

@@ -101,7 +101,7 @@ LAST_SEND_SECONDS = 30.0
 """That a send has at the least, when the time of the submission is nearly over."""
 LAST_TRIES = 3
 """Tries of one submission whose workers died each time: when its time is over as well, a later one sends nothing. After
-a long outage of all workers the second try sends once more."""
+a long outage of all workers the second try sends once more, to the JobManager that led before."""
 COMPLETER_KEPT_SECONDS = 40.0
 """A session for completion is closed when nobody has completed for so long. Flink's gateway may close it after 60 s."""
 UNWATCHED_SECONDS = 120.0

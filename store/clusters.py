@@ -50,7 +50,7 @@ async def held(session: AsyncSession, name: str) -> Cluster | None:
 
 async def lock(session: AsyncSession, name: str) -> None:
     """Wait for those who have `held` the row of a cluster, and keep others from it until this transaction ends."""
-    await session.get(Cluster, name, with_for_update=True, populate_existing=True)
+    await session.get(Cluster, name, with_for_update={"key_share": True}, populate_existing=True)
 
 
 async def all_(session: AsyncSession) -> Sequence[Cluster]:

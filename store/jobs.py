@@ -158,7 +158,8 @@ async def get(session: AsyncSession, ref: str, *, lock: bool = False) -> Job:
     owner, colon, name = ref.partition(":")
     query = query.where(Job.project == owner, Job.name == name) if colon else query.where(Job.id == ref)
     if lock:
-        query = query.with_for_update().execution_options(populate_existing=True)
+        # Not against who only refers to the row: a watch writes lines of its timeline and holds the cluster's row.
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
     job = (await session.scalars(query)).one_or_none() if "\x00" not in ref else None
     if job is None:
         raise NotFound(

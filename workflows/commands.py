@@ -83,7 +83,9 @@ class Commands:
 
     async def _kill(self) -> None:
         context, s = self._context, self._context.snapshot
-        s.restart_at = None
+        planned, s.restart_at = s.restart_at, None
+        if planned is not None and workflow.patched("a-kill-that-fails-changes-no-plan"):
+            s.restart_at = planned
         parked = s.state is JobState.BLOCKED or s.others_alive
         if context.is_live():
             await self._stops.cancel(Intent.KILL)
@@ -93,6 +95,7 @@ class Commands:
             if stopped.state is None:
                 raise Failed(stopped.error or "It cannot be told whether all of it ended.", "cancel_unclear")
             s.others_alive = False
+        s.restart_at = None
         context.set_killed()
 
     def is_between_attempts(self) -> bool:

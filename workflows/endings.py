@@ -76,6 +76,9 @@ class Endings:
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         is_over = going_on and not again and ending.job is JobState.FINISHED
         is_over = is_over and workflow.patched("what-has-finished-is-not-started-again")
+        unread = why.unread if stop is not None and state is EngineState.FINISHED else None
+        if unread and (ending.job is not JobState.FINISHED or not workflow.patched("finished-with-a-stop-unread")):
+            unread = None
         attempt.ended, s.stop = True, None
         if s.basis is Basis.FRESH and workflow.patched("ran-after-all"):
             s.basis = Basis.NEWEST
@@ -87,6 +90,8 @@ class Endings:
         changes = journal.attempt_change(ending.attempt, words)
         if going_on and not is_over:
             pass
+        elif unread:
+            journal.block(blocked.savepoint_unknown(number, stop.directory if stop else None, unread))
         elif cancelled is not None:
             journal.block(blocked.without_successor(number, cancelled.command, cancelled.point, why.points))
         elif successor is not None and ending.job is JobState.PAUSED and kept is not None:
@@ -103,7 +108,7 @@ class Endings:
             journal.set_state(ending.job, ending.why)
         await journal.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
         if is_over:
-            raise Failed(IS_OVER.format(number), "ended_otherwise")
+            raise Failed(s.reason if unread else IS_OVER.format(number), "ended_otherwise")
 
     def _never_made(self, stop: StopSnapshot | None, *, going_on: bool) -> tuple[Successor | None, Successor | None]:
         """What an attempt was cancelled for, and what it was stopped for, whose commands had failed before the end was

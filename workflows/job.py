@@ -226,7 +226,8 @@ class JobWorkflow:
 
     def _has_work(self) -> bool:
         s = self._s
-        waits = s.queue or s.seen or self._replan or self._may_be_behind or self._may_retain()
+        switched_off = self._is_switched_off and s.restart_at is not None
+        waits = s.queue or s.seen or self._replan or switched_off or self._may_be_behind or self._may_retain()
         return bool(waits or self._retired or self._journal.newer)
 
     def _may_retain(self) -> bool:
@@ -266,7 +267,14 @@ class JobWorkflow:
             await self._guarded(self._parts.savepoints.retain())
         elif s.check_at is not None and now >= s.check_at:
             self._plan_check()
+            if s.state is JobState.RESTARTING and s.restart_at is None and self._plans_now():
+                s.restart_at = now
             await self._check()
+
+    def _plans_now(self) -> bool:
+        """For what code of before has left: RESTARTING, and no time of it. Asked anew at each wake, as an answer is
+        remembered for the whole run."""
+        return workflow.patched(f"restarting-without-a-time-at-wake-{self._wakes}")
 
     async def _carry_out(self, command: CommandRequest) -> None:
         journal = self._journal

@@ -89,7 +89,8 @@ class Rollback:
             self._deployment.check_started()
         except Failed as failure:
             # What could not be sent is what ran before, and that is kept alive.
-            if failure.code != UNREACHABLE or not self._deployment.put_off(failure):
+            away = failure.code == UNREACHABLE and workflow.patched("a-roll-back-is-put-off")
+            if not away or not self._deployment.put_off(failure):
                 raise
             raise Failed(
                 f"{bad[0].upper()}{bad[1:]} goes back to {good}: {why}. {failure.message} {PUT_OFF_WORDS}", failure.code

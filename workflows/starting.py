@@ -68,6 +68,8 @@ class Starting:
             if command.rollback_within is not None:
                 way_back = await self._newest_way_back()
             if s.restart_at is not None:
+                if restore.mode == "point":
+                    await self._restore_points.check_named(restore)
                 built = await self._programs.get(version, command.kind)
         s.restarts, s.failed_restores, s.unusable = [], {}, []
         new = NewAttempt(
@@ -89,11 +91,20 @@ class Starting:
                 if goes_on and self._deployment.put_off(failure):
                     raise Failed(f"{failure.message} {PUT_OFF_WORDS}", failure.code) from failure
                 raise
+            if self._is_left_alone(failure) and workflow.patched("not-rolled-back-either"):
+                raise
             await self._rollback.roll_back(way_back, version, failure.message)
             way_back = None  # it has come to its end
         if command.rollback_within is not None and way_back is not None:
             await self._rollback.prove(command.rollback_within, way_back)
         context.journal.note("command", f"{command.kind.value} done")
+
+    def _is_left_alone(self, failure: Failed) -> bool:
+        """What came of the attempt before, or of the new one, starts nothing: it has come to its end, somebody has
+        cancelled it on the cluster, nobody knows how it ended, or it is alive."""
+        s = self._context.snapshot
+        is_unseen = s.blocked is not None and s.blocked.code == "end_not_seen"
+        return is_unseen or s.state in (JobState.FINISHED, JobState.KILLED) or failure.code == "attempt_alive"
 
     def _restore_of(self, command: CommandRequest, version: int) -> RestoreRequest:
         s = self._context.snapshot
@@ -126,7 +137,11 @@ class Starting:
         # It had been stopped already, by a stop before this one whose end nobody had seen.
         if command.rollback_within is None or not workflow.patched("a-way-back-from-a-stop-before"):
             return None
-        return await self._newest_way_back()
+        try:
+            return await self._newest_way_back()
+        except Failed as failure:
+            words = f"It is stopped, and {context.snapshot.reason}. {failure.message} `start` goes on from there."
+            raise Failed(words, failure.code) from failure
 
     async def _newest_way_back(self) -> WayBack:
         point = await self._restore_points.newest_of_lineage()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn, assert_never
 
+from temporalio import workflow
+
 from activities import contracts as c
 from core.jobs import blocked
 from core.jobs.observations import EngineState
@@ -40,6 +42,8 @@ class Submission:
         message = result.error or "the cluster said no"
         match result.state:
             case c.SubmitState.ACCEPTED:
+                if context.snapshot.others_alive and workflow.patched("sent-where-no-other-is-alive"):
+                    context.snapshot.others_alive = False
                 return
             case c.SubmitState.RAN:
                 attempt.leader = "lost"  # whoever took it, it is not the one that answers now

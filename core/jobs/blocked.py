@@ -130,7 +130,8 @@ def without_successor(attempt: int, command: str, point: str | None, points: Seq
 
 
 def savepoint_unknown(attempt: int, directory: str | None, why: str) -> Blocked:
-    """It was being stopped with a savepoint, it is gone, and whether the savepoint is complete cannot be read."""
+    """It was being stopped with a savepoint, it is gone or has ended, and whether the savepoint is complete cannot be
+    read."""
     return Blocked(
         code="savepoint_unknown",
         why=f"Attempt {attempt} was being stopped with a savepoint and is gone; whether that savepoint is complete "

@@ -6,16 +6,16 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
 from api.commands import service
 from api.commands.schemas import NewCommand
 from core.errors import Conflict
 from core.jobs.states import CommandKind
 from services import Services
-from store import clusters, commands
+from store import clusters, commands, jobs
 from store.database import Database
-from store.tables import Command, Version
+from store.tables import Cluster, Command, Event, Version
 from tests.api.conftest import refused_client
 from tests.recovery.conftest import SQL, services_of
 from tests.rows import T0, attempt_row, cluster_row, job_row
@@ -62,9 +62,34 @@ async def test_it_does_not_end_under(studio: Services, what: str):
     assert (await send(studio, "studio", "kill", force=True)).state == "PENDING"
 
 
-async def test_nothing_is_started_on_one_that_is_being_stopped(studio: Services):
-    assert (await send(studio, "studio", "kill")).state == "PENDING"
+@pytest.mark.parametrize("kind", ["kill", "restart", "resubmit"])
+async def test_nothing_is_started_on_one_that_is_being_stopped(studio: Services, kind: str):
+    if kind == "resubmit":
+        async with studio.database.write() as session:
+            session.add(Version(job_id="s", number=2, spec={**SPEC, "flink_version": "1.20.5"}, created_at=T0))
+    assert (await send(studio, "studio", kind)).state == "PENDING"
     assert await refused(studio, "clicks", "start") == "cluster_stopping"
+
+
+async def test_while_one_that_is_down_is_brought_back_a_start_waits(studio: Services):
+    async with studio.database.write() as session:
+        (await jobs.get(session, "s")).state = "FAILED"
+    assert await refused(studio, "clicks", "start") == "cluster_stopped"
+    assert (await send(studio, "studio", "restart")).state == "PENDING"
+    assert (await send(studio, "clicks", "start")).state == "PENDING"
+
+
+async def test_a_watch_that_writes_lines_of_the_job_does_not_lock_out_its_start(studio: Services):
+    """It holds the cluster's row then, for which the start waits, with the row of the job."""
+    at = {"kind": "alert", "message": "away", "at": T0}
+    async with studio.database.write() as session:
+        await session.execute(update(Cluster).where(Cluster.name == "studio").values(cannot_tell_at=T0))
+        if studio.database.is_sqlite:  # one writes at a time
+            return
+        starting = asyncio.create_task(send(studio, "clicks", "start"))
+        await asyncio.sleep(0.5)
+        await session.execute(insert(Event), [{"key": "j/cannot-tell", "job_id": "j", **at}])
+    assert (await starting).state == "PENDING"
 
 
 async def test_of_a_start_and_a_kill_at_the_same_moment_one_is_refused(

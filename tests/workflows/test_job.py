@@ -456,6 +456,16 @@ class TestObservations:
         await life.observe(EngineState.FINISHED)
         await life.until(lambda: cluster.records[-1].job.state == "PAUSED")
 
+    async def test_an_end_after_a_stop_whose_savepoint_cannot_be_read_is_none_by_itself(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.stops = lambda _: c.Stopped(error="no answer", code="stop_unclear")
+        await life.do("pause")
+        cluster.diagnosis = lambda _: c.Diagnosis(unread="the volume is away")
+        await life.observe(EngineState.FINISHED)
+        await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "BLOCKED")
+        assert (await life.snapshot()).blocked.code == "savepoint_unknown"
+
     async def test_an_end_by_a_stop_that_was_sent_before_the_last_one(self, start):
         """The first stop had failed, and is carried out while the second one waits."""
         cluster = Cluster()

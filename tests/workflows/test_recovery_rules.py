@@ -592,6 +592,33 @@ class TestCommandsWhileItWaits:
         await life.skip(3700)
         await life.until(lambda: job(cluster).state == "RUNNING")
 
+    async def test_nor_does_a_point_that_is_not_there(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await self.waiting(start, cluster)
+        cluster.gathers = lambda _: c.Gathered(error="/typo is no restore point", code="restore_point_missing")
+        ended = await life.do("restart", restore=RestoreRequest(mode="point", point="/typo"))
+        assert (ended.error_code, job(cluster).state) == ("restore_point_missing", "RESTARTING")
+        assert (await life.snapshot()).restart_at is not None
+
+    async def test_nor_does_a_kill_that_fails(self, start):
+        cluster = Cluster()
+        cluster.points = [point(1)]
+        life = await running(start, cluster, policy=self.LATE)
+        await life.do("pause")
+        cluster.submitted = lambda _: c.Submitted(
+            state=c.SubmitState.OCCUPIED, error="alive", code="attempt_alive", other=1, other_id="f" * 32
+        )
+        await life.do("start")
+        await life.handle.signal("policy", self.LATE)
+        cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.ACCEPTED)
+        assert (await life.do("restart", restore=NEWEST)).state == "SUCCEEDED"
+        assert not (await life.snapshot()).others_alive, "it was sent where none was alive"
+        await life.observe(EngineState.FAILED)
+        await life.until(lambda: job(cluster).state == "RESTARTING")
+        cluster.cancels_all = lambda _: c.Stopped(error="away", code="cancel_unclear")
+        assert (await life.do("kill")).state == "SUCCEEDED", "nothing of it can run"
+
     async def test_a_record_that_does_not_say_when_is_not_waited_for(self, start):
         """Workflows of before could leave one, and were begun from it."""
         cluster = Cluster()
@@ -834,6 +861,41 @@ class TestRollbackAtItsEdges:
         await life.until(lambda: job(cluster).state == "RUNNING")
         saved = point(1, RestoreKind.SAVEPOINT, 59).path
         assert [(o.version, o.restore_path) for o in cluster.opened] == [(1, None), (2, saved), (1, saved), (1, saved)]
+
+    def unsettled(self) -> dict:
+        attempt = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1)
+        return {"state": JobState.BLOCKED, "attempt": attempt, "attempts": 1, "basis": Basis.NEWEST, "policy": NOW}
+
+    @pytest.mark.parametrize(
+        ("is_now", "code", "after"),
+        [(EngineState.FINISHED, "ended_otherwise", "FINISHED"), (EngineState.RUNNING, "attempt_alive", "RUNNING")],
+    )
+    async def test_what_became_of_the_attempt_before_is_no_reason_to_go_back(self, start, is_now, code, after):
+        """It has come to its end, and would be started again; or it runs, and would be cancelled without a savepoint."""
+        cluster = Cluster()
+        life = await start(cluster, **self.unsettled())
+        seen = Observation(attempt=1, flink_job_id="a" * 32, sequence=cluster.tick(), state=is_now)
+        cluster.looks, cluster.points = lambda _: c.Seen(observation=seen), [point(1)]
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert (ended.state, ended.error_code, job(cluster).state) == ("FAILED", code, after)
+        assert (cluster.opened, "cancel" in cluster.asked) == ([], False)
+
+    @pytest.mark.parametrize(
+        ("seen", "diagnosis", "after"),
+        [
+            (EngineState.CANCELED, c.Diagnosis(), "KILLED"),
+            (EngineState.MISSING, c.Diagnosis(lost=Lost.FORGOTTEN), "BLOCKED"),
+        ],
+    )
+    async def test_a_version_that_ends_otherwise_as_it_starts_is_not_rolled_back(self, start, seen, diagnosis, after):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.runs = lambda a: cluster.seen(a.number, seen if a.number == 2 else EngineState.RUNNING)
+        cluster.diagnosis = lambda _: diagnosis
+        cluster.looks = lambda a: cluster.seen(a.number, seen)
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert (ended.state, job(cluster).state) == ("FAILED", after)
+        assert [opened.version for opened in cluster.opened] == [1, 2]
 
 
 class TestSavepoints:
