@@ -176,7 +176,8 @@ class Observing:
         async with log_of(self._services.database, request.command_id) as tell, heartbeats():
             attempt, cluster = await self._attempt(request)
             seconds = self.patience(request.patience, cluster)
-            until = deadline_of(seconds)
+            # A try after a crash has some time, too: where the cluster is away with the worker, one look says nothing.
+            until = max(deadline_of(seconds), clock.monotonic() + min(seconds, waits.UNREACHABLE_SECONDS))
             return await self.until_it_runs(attempt, cluster, tell, leader=request.leader, until=until)
 
     def patience(self, asked: float | None, cluster: Cluster) -> float:

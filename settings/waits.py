@@ -102,6 +102,10 @@ LAST_SEND_SECONDS = 30.0
 LAST_TRIES = 3
 """Tries of one submission whose workers died each time: when its time is over as well, a later one sends nothing. After
 a long outage of all workers the second try sends once more, to the JobManager that led before."""
+COMPLETER_SECONDS = 3.0
+"""Who types waits so long for Flink's completer at the most, and ..."""
+COMPLETER_PAUSE_SECONDS = 10.0
+"""... so long after that it is not asked."""
 COMPLETER_KEPT_SECONDS = 40.0
 """A session for completion is closed when nobody has completed for so long. Flink's gateway may close it after 60 s."""
 UNWATCHED_SECONDS = 120.0

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
+from clusters.registry import address_of
 from clusters.sql import SqlGateway
 from core.effects import EngineError
 from services import Services
-from settings import waits
+from settings import clock, waits
 from store.tables import Cluster
+
+_Key = tuple[str, str, str]
+"""The name of a cluster, its version of Flink and where it is found."""
 
 
 @dataclass
@@ -21,6 +26,7 @@ class _Held:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     opened: tuple[SqlGateway, str] | None = None
     expiry: asyncio.TimerHandle | None = None
+    asked_again_at: float = 0.0
 
 
 class Completer:
@@ -28,21 +34,25 @@ class Completer:
 
     def __init__(self, services: Services):
         self._services = services
-        self._held: dict[str, _Held] = {}
+        self._held: dict[_Key, _Held] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def words(self, cluster: Cluster, statement: str) -> list[str]:
         """What may stand at the end of `statement`; nothing when Flink cannot be asked: the names that Penstock knows
         are still worth having."""
-        held = self._held.setdefault(cluster.name, _Held())
-        async with held.turn:
-            if held.expiry is not None:
-                held.expiry.cancel()
-            words = await self._asked(held, cluster, statement)
-            if held.opened is not None:
-                loop = asyncio.get_running_loop()
-                held.expiry = loop.call_later(waits.COMPLETER_KEPT_SECONDS, self._expire, held)
-        return words
+        key = (cluster.name, cluster.flink_version, address_of(cluster).model_dump_json())
+        held = self._held.setdefault(key, _Held())
+        if clock.monotonic() < held.asked_again_at:
+            return []
+        try:
+            async with asyncio.timeout(waits.COMPLETER_SECONDS), held.turn:
+                try:
+                    return await self._asked(held, cluster, statement)
+                finally:
+                    self._expire_later(key, held)
+        except TimeoutError:  # who types waits for no gateway that hangs
+            held.asked_again_at = clock.monotonic() + waits.COMPLETER_PAUSE_SECONDS
+            return []
 
     async def _asked(self, held: _Held, cluster: Cluster, statement: str) -> list[str]:
         is_new = held.opened is None
@@ -52,24 +62,38 @@ class Completer:
             gateway, handle = held.opened
             return await gateway.complete(handle, statement, len(statement))
         except EngineError:
-            held.opened = None  # it has gone with its gateway, or the gateway is away
+            # It has gone with its gateway, the gateway is away, or has something against the text.
+            opened, held.opened = held.opened, None
+            if opened is not None:
+                self._begin(_close(opened))
             return [] if is_new else await self._asked(held, cluster, statement)
 
-    def _expire(self, held: _Held) -> None:
-        task = asyncio.create_task(_close(held))
+    def _expire_later(self, key: _Key, held: _Held) -> None:
+        if held.expiry is not None:
+            held.expiry.cancel()
+        held.expiry = asyncio.get_running_loop().call_later(waits.COMPLETER_KEPT_SECONDS, self._expire, key, held)
+
+    def _expire(self, key: _Key, held: _Held) -> None:
+        self._held.pop(key, None)
+        if held.opened is not None:
+            self._begin(_close(held.opened))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close all sessions."""
-        await asyncio.gather(*map(_close, self._held.values()))
+        for key, held in list(self._held.items()):
+            if held.expiry is not None:
+                held.expiry.cancel()
+            self._expire(key, held)
+        await asyncio.gather(*self._closing)
 
 
-async def _close(held: _Held) -> None:
-    async with held.turn:
-        opened, held.opened = held.opened, None
-        if held.expiry is not None:
-            held.expiry.cancel()
-        if opened is not None:
-            with contextlib.suppress(EngineError):
-                await opened[0].close(opened[1])
+async def _close(opened: tuple[SqlGateway, str]) -> None:
+    gateway, session = opened
+    with contextlib.suppress(EngineError, TimeoutError):
+        async with asyncio.timeout(waits.COMPLETER_SECONDS):
+            await gateway.close(session)

@@ -29,8 +29,8 @@ from workflows.restore_points import RestorePoints
 from workflows.submission import Submission
 
 RETRY_UNREACHABLE = timedelta(seconds=60)
-UNREACHABLE = "submission_unreachable"
-PUT_OFF = (UNREACHABLE, "points_unreadable")
+UNREACHABLE, UNREADABLE = "submission_unreachable", "points_unreadable"
+PUT_OFF = (UNREACHABLE, UNREADABLE)
 PUT_OFF_WORDS = "Nothing of it runs now; the restart policy tries again until its parts answer."
 
 

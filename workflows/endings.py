@@ -76,6 +76,8 @@ class Endings:
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         is_over = going_on and not again and ending.job is JobState.FINISHED
         is_over = is_over and workflow.patched("what-has-finished-is-not-started-again")
+        if going_on and not again and ending.unseen:  # it may have
+            is_over = workflow.patched("what-may-have-finished-is-not-started-again")
         unread = why.unread if stop is not None and state is EngineState.FINISHED else None
         if unread and (ending.job is not JobState.FINISHED or not workflow.patched("finished-with-a-stop-unread")):
             unread = None
@@ -108,7 +110,7 @@ class Endings:
             journal.set_state(ending.job, ending.why)
         await journal.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
         if is_over:
-            raise Failed(s.reason if unread else IS_OVER.format(number), "ended_otherwise")
+            raise Failed(s.reason, s.blocked.code) if s.blocked else Failed(IS_OVER.format(number), "ended_otherwise")
 
     def _never_made(self, stop: StopSnapshot | None, *, going_on: bool) -> tuple[Successor | None, Successor | None]:
         """What an attempt was cancelled for, and what it was stopped for, whose commands had failed before the end was

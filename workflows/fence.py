@@ -48,7 +48,7 @@ class Fence:
             await self._endings.end(spent.observation.state, going_on=going_on, again=again)
         elif spent.ran or (spent.unknown and not s.stateless):
             attempt.leader = "lost"  # whoever took it, it is not the one that answers now
-            await self._endings.end(EngineState.MISSING, going_on=going_on)
+            await self._endings.end(EngineState.MISSING, going_on=going_on, again=again)
         else:
             attempt.ended, s.stop = True, None
             why = "it was given up before it reached the cluster: its id is spent, so that it never can"

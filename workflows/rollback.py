@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from temporalio import workflow
 
 from activities import contracts as c
 from core.jobs.commands import ROLLBACK
 from core.jobs.observations import Intent
-from core.jobs.restore import RestoreRequest
+from core.jobs.restore import Basis, RestoreRequest
 from core.jobs.snapshot import program
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.deployment import PUT_OFF_WORDS, UNREACHABLE, Deployment, NewAttempt
+from workflows.deployment import PUT_OFF_WORDS, UNREACHABLE, UNREADABLE, Deployment, NewAttempt
 from workflows.failure import Failed
 from workflows.observations import Observations
 from workflows.stops import Stops
+
+TRIES, PAUSE = 20, timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -85,20 +88,37 @@ class Rollback:
                 journal.note("command", f"{bad} is not rolled back: it has come to its end")
                 return
         try:
-            await self._deployment.start(self._new_attempt(way_back))
-            self._deployment.check_started()
+            await self._start(way_back)
         except Failed as failure:
+            told = f"{bad[0].upper()}{bad[1:]} goes back to {good}, restored from {way_back.path}: {why}. "
+            told += failure.message
             # What could not be sent is what ran before, and that is kept alive.
             away = failure.code == UNREACHABLE and workflow.patched("a-roll-back-is-put-off")
             if not away or not self._deployment.put_off(failure):
-                raise
-            raise Failed(
-                f"{bad[0].upper()}{bad[1:]} goes back to {good}: {why}. {failure.message} {PUT_OFF_WORDS}", failure.code
-            ) from failure
+                raise Failed(told, failure.code) from failure
+            s.basis = Basis.NEWEST
+            raise Failed(f"{told} {PUT_OFF_WORDS}", failure.code) from failure
         good = s.attempt.program if s.attempt is not None else good
         raise Failed(
             f"{bad[0].upper()}{bad[1:]} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back"
         )
+
+    async def _start(self, way_back: WayBack) -> None:
+        """Start what ran before. While the files of restore points are away it is waited for them, some minutes:
+        nothing of the job runs any more, and nobody but this command knows where it is to go."""
+        for _ in range(TRIES):
+            try:
+                await self._deployment.start(self._new_attempt(way_back))
+                break
+            except Failed as failure:
+                unread = failure.code == UNREADABLE and workflow.patched("a-roll-back-waits-for-files")
+                if not unread:
+                    raise
+            with self._context.may_leave():
+                await workflow.sleep(PAUSE, summary="until the restore points can be read")
+        else:
+            await self._deployment.start(self._new_attempt(way_back))
+        self._deployment.check_started()
 
     def _new_attempt(self, way_back: WayBack) -> NewAttempt:
         command = self._context.journal.command

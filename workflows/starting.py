@@ -20,6 +20,7 @@ from workflows.restore_points import RestorePoints
 from workflows.rollback import Rollback, WayBack
 from workflows.stops import Stops
 
+UNDECIDED = ("end_not_seen", "savepoint_unknown", "history_lost")
 GOING_ON = (JobState.RUNNING, JobState.DEPLOYED, JobState.RESTARTING)
 
 
@@ -92,7 +93,8 @@ class Starting:
                     raise Failed(f"{failure.message} {PUT_OFF_WORDS}", failure.code) from failure
                 raise
             if self._is_left_alone(failure) and workflow.patched("not-rolled-back-either"):
-                raise
+                code = "ended_otherwise" if failure.code == "not_running" else failure.code
+                raise Failed(f"It is not rolled back: {failure.message}", code) from failure
             await self._rollback.roll_back(way_back, version, failure.message)
             way_back = None  # it has come to its end
         if command.rollback_within is not None and way_back is not None:
@@ -103,7 +105,7 @@ class Starting:
         """What came of the attempt before, or of the new one, starts nothing: it has come to its end, somebody has
         cancelled it on the cluster, nobody knows how it ended, or it is alive."""
         s = self._context.snapshot
-        is_unseen = s.blocked is not None and s.blocked.code == "end_not_seen"
+        is_unseen = s.blocked is not None and s.blocked.code in UNDECIDED
         return is_unseen or s.state in (JobState.FINISHED, JobState.KILLED) or failure.code == "attempt_alive"
 
     def _restore_of(self, command: CommandRequest, version: int) -> RestoreRequest:

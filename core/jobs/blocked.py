@@ -137,7 +137,7 @@ def savepoint_unknown(attempt: int, directory: str | None, why: str) -> Blocked:
         why=f"Attempt {attempt} was being stopped with a savepoint and is gone; whether that savepoint is complete "
         f"cannot be told: {why}",
         evidence=[f"the savepoint was to be written below {directory}", why],
-        actions=[RESTART, KILL],
+        actions=[FROM_NEWEST, KILL],
     )
 
 

@@ -18,7 +18,7 @@ from tests.rows import cluster_row
 
 class Gateway:
     def __init__(self) -> None:
-        self.opened, self.closed = 0, list[str]()
+        self.opened, self.closed, self.hangs = 0, list[str](), False
         self.lost, self.away, self.at_once = set[str](), False, 0
 
     async def open_session(self, _: Any) -> tuple[Gateway, str]:
@@ -28,6 +28,8 @@ class Gateway:
         return self, f"s{self.opened}"
 
     async def complete(self, session: str, statement: str, position: int) -> list[str]:
+        if self.hangs:
+            await asyncio.sleep(3600)
         self.at_once += 1
         await asyncio.sleep(0.01)
         assert self.at_once == 1, "two questions to one session at once"
@@ -70,6 +72,21 @@ async def test_without_a_gateway_there_are_no_words(gateway: Gateway, completer:
     assert await completer.words(cluster_row(), "SEL") == []
     gateway.away = False
     assert await completer.words(cluster_row(), "SEL") == ["SELECT"]
+
+
+async def test_who_types_does_not_wait_for_a_gateway_that_hangs(
+    gateway: Gateway, completer: Completer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(waits, "COMPLETER_SECONDS", 0.1)
+    gateway.hangs = True
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*(completer.words(cluster_row(), "SEL") for _ in range(50)))
+        assert answers == [[]] * 50
+        gateway.hangs = False
+        assert await completer.words(cluster_row(), "SEL") == [], "it is not asked for a moment"
+        monkeypatch.setattr(waits, "COMPLETER_PAUSE_SECONDS", 0.0)
+        other = cluster_row(jobmanager_url="http://elsewhere")
+        assert await completer.words(other, "SEL") == ["SELECT"], "another place is another cluster"
 
 
 async def test_it_is_closed_when_nobody_types_any_more(

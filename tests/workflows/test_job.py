@@ -464,7 +464,11 @@ class TestObservations:
         cluster.diagnosis = lambda _: c.Diagnosis(unread="the volume is away")
         await life.observe(EngineState.FINISHED)
         await life.until(lambda: cluster.records[-1].job and cluster.records[-1].job.state == "BLOCKED")
-        assert (await life.snapshot()).blocked.code == "savepoint_unknown"
+        blocked = (await life.snapshot()).blocked
+        assert blocked.code == "savepoint_unknown"
+        cluster.points = [point(1)]
+        restore = RestoreRequest.model_validate(blocked.actions[0]["restore"])
+        assert (await life.do(blocked.actions[0]["kind"], restore=restore)).state == "SUCCEEDED"
 
     async def test_an_end_by_a_stop_that_was_sent_before_the_last_one(self, start):
         """The first stop had failed, and is carried out while the second one waits."""

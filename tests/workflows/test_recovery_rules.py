@@ -503,6 +503,18 @@ class TestAFirstStartWithoutAnAnswer:
         assert (ended.state, ended.error_code) == ("FAILED", "ended_otherwise")
         assert (job(cluster).state, len(cluster.opened)) == ("FINISHED", before)
 
+    async def test_one_that_nobody_saw_end_is_started_again_by_who_was_told_so(self, start):
+        """With high availability a job that is forgotten was not lost: it has ended, and may have finished."""
+        cluster = Cluster()
+        life = await self.blocked(start, cluster)
+        cluster.fences = lambda _: c.Fenced(fenced=True, ran=True)
+        cluster.diagnosis = lambda _: c.Diagnosis(lost=Lost.FORGOTTEN, points=cluster.points)
+        cluster.points = [point(1)]
+        ended = await life.do("restart", restore=NEWEST)
+        assert (ended.error_code, job(cluster).state, len(cluster.opened)) == ("end_not_seen", "BLOCKED", 1)
+        assert (await life.do("restart", restore=NEWEST)).state == "SUCCEEDED"
+        assert cluster.opened[1].restore_path == cluster.points[0].path
+
     @pytest.mark.parametrize("kind", ["kill", "restart"])
     async def test_a_kill_does_not_wait_for_files_that_cannot_be_read(self, start, kind: str):
         cluster = Cluster()
@@ -861,6 +873,35 @@ class TestRollbackAtItsEdges:
         await life.until(lambda: job(cluster).state == "RUNNING")
         saved = point(1, RestoreKind.SAVEPOINT, 59).path
         assert [(o.version, o.restore_path) for o in cluster.opened] == [(1, None), (2, saved), (1, saved), (1, saved)]
+
+    @pytest.mark.skips_time
+    async def test_it_waits_for_files_that_cannot_be_read(self, start):
+        """Nobody but the command knows where the job is to go."""
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.proves = lambda _: c.Proven(healthy=False, why="no checkpoint has completed")
+        cluster.gathers = lambda asked: (
+            c.Gathered(error="the volume is away", code="points_unreadable")
+            if asked.named and cluster.asked.count("gather") < 4
+            else c.Gathered(points=cluster.points)
+        )
+        number = await life.send("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        await life.until(lambda: cluster.asked.count("gather") >= 2)
+        await life.skip(200)
+        await life.until(lambda: (e := cluster.ended(number)) and e.state != "RUNNING")
+        assert (cluster.ended(number).error_code, job(cluster).state) == ("rolled_back", "RUNNING")
+        assert [opened.version for opened in cluster.opened] == [1, 2, 1]
+
+    async def test_one_that_fails_says_where_it_was_to_go(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.proves = lambda _: c.Proven(healthy=False, why="no checkpoint has completed")
+        no = c.Submitted(state=c.SubmitState.REJECTED, error="no slots", code="rejected")
+        cluster.submitted = lambda a: no if a.number == 3 else c.Submitted(state=c.SubmitState.ACCEPTED)
+        ended = await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert (ended.error_code, job(cluster).state) == ("rejected", "DEPLOY_FAILED")
+        for words in ("goes back to version 1", "savepoint-59", "no checkpoint has completed", "no slots"):
+            assert words in ended.error
 
     def unsettled(self) -> dict:
         attempt = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1)
