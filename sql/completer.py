@@ -44,14 +44,19 @@ class Completer:
         held = self._held.setdefault(key, _Held())
         if clock.monotonic() < held.asked_again_at:
             return []
+        has_begun = False
         try:
             async with asyncio.timeout(waits.COMPLETER_SECONDS), held.turn:
+                has_begun = True
+                if held.expiry is not None:
+                    held.expiry.cancel()
                 try:
                     return await self._asked(held, cluster, statement)
                 finally:
                     self._expire_later(key, held)
         except TimeoutError:  # who types waits for no gateway that hangs
-            held.asked_again_at = clock.monotonic() + waits.COMPLETER_PAUSE_SECONDS
+            if has_begun:
+                held.asked_again_at = clock.monotonic() + waits.COMPLETER_PAUSE_SECONDS
             return []
 
     async def _asked(self, held: _Held, cluster: Cluster, statement: str) -> list[str]:
@@ -69,12 +74,11 @@ class Completer:
             return [] if is_new else await self._asked(held, cluster, statement)
 
     def _expire_later(self, key: _Key, held: _Held) -> None:
-        if held.expiry is not None:
-            held.expiry.cancel()
         held.expiry = asyncio.get_running_loop().call_later(waits.COMPLETER_KEPT_SECONDS, self._expire, key, held)
 
     def _expire(self, key: _Key, held: _Held) -> None:
-        self._held.pop(key, None)
+        if self._held.get(key) is held:
+            del self._held[key]
         if held.opened is not None:
             self._begin(_close(held.opened))
 

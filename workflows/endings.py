@@ -63,9 +63,13 @@ class Endings:
         cancelled = cancelled_for if state is EngineState.CANCELED else None
         if cancelled or (cancelled_for and intent is Intent.KILL):
             intent = None  # nobody has killed the job
-        if why.undecided and intent is not Intent.KILL and not going_on:
+        asks = not going_on or (
+            bool(why.undecided) and not again and not s.stateless and workflow.patched("undecided-starts-nothing")
+        )
+        if why.undecided and intent is not Intent.KILL and asks:
             words = f"the cluster does not know it, and cannot be asked why: {why.undecided}"
-            journal.set_state(s.state, words)
+            if s.state is not JobState.BLOCKED:  # what it is blocked for stays, and what can be done
+                journal.set_state(s.state, words)
             await journal.write("end undecided")
             raise Failed(f"Attempt {attempt.number}: {words}. Nothing was started.", "cluster_unreachable")
         if not why.untouched:
@@ -76,7 +80,7 @@ class Endings:
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         is_over = going_on and not again and ending.job is JobState.FINISHED
         is_over = is_over and workflow.patched("what-has-finished-is-not-started-again")
-        if going_on and not again and ending.unseen:  # it may have
+        if going_on and not again and ending.unseen and not s.stateless:  # it may have
             is_over = workflow.patched("what-may-have-finished-is-not-started-again")
         unread = why.unread if stop is not None and state is EngineState.FINISHED else None
         if unread and (ending.job is not JobState.FINISHED or not workflow.patched("finished-with-a-stop-unread")):
@@ -84,7 +88,7 @@ class Endings:
         attempt.ended, s.stop = True, None
         if s.basis is Basis.FRESH and workflow.patched("ran-after-all"):
             s.basis = Basis.NEWEST
-        if ending.job in (JobState.KILLED, JobState.FINISHED) and cancelled is None:
+        if ending.job in (JobState.KILLED, JobState.FINISHED) and cancelled is None and not unread:
             s.basis = Basis.DECIDE
         number = attempt.number
         words = f"it was cancelled for {cancelled.command}" if cancelled else ending.why

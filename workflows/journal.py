@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 from core import search
-from core.jobs.blocked import Blocked
+from core.jobs.blocked import Blocked, without_state
 from core.jobs.commands import CommandRequest
 from core.jobs.records import AttemptChange, CommandChange, JobChange, NewEvent, NewPoint, Record
 from core.jobs.restore import RestorePoint
@@ -98,6 +98,8 @@ class Journal:
     def block(self, blocked: Blocked) -> None:
         """Park the job: with the reason, the evidence and the next safe actions."""
         self.set_state(JobState.BLOCKED, blocked.why)
+        if self.snapshot.stateless:
+            blocked = without_state(blocked)
         self.snapshot.blocked = blocked
         self.note(
             "alert", f"blocked: {blocked.why}", code=blocked.code, evidence=blocked.evidence, actions=blocked.actions

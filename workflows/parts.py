@@ -65,7 +65,7 @@ def parts_of(journal: Journal) -> Parts:
         programs=programs,
         restore_points=restore_points,
         deployment=deployment,
-        rollback=Rollback(context, observations, stops, deployment),
+        rollback=Rollback(context, observations, stops, deployment, restore_points),
     )
     commands = Commands(
         context,

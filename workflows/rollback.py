@@ -18,6 +18,7 @@ from workflows.context import JobContext
 from workflows.deployment import PUT_OFF_WORDS, UNREACHABLE, UNREADABLE, Deployment, NewAttempt
 from workflows.failure import Failed
 from workflows.observations import Observations
+from workflows.restore_points import RestorePoints
 from workflows.stops import Stops
 
 TRIES, PAUSE = 20, timedelta(seconds=30)
@@ -39,8 +40,16 @@ class WayBack:
 class Rollback:
     """Takes a job back to what ran before."""
 
-    def __init__(self, context: JobContext, observations: Observations, stops: Stops, deployment: Deployment):
+    def __init__(
+        self,
+        context: JobContext,
+        observations: Observations,
+        stops: Stops,
+        deployment: Deployment,
+        restore_points: RestorePoints,
+    ):
         self._context = context
+        self._restore_points = restore_points
         self._observations = observations
         self._stops = stops
         self._deployment = deployment
@@ -87,38 +96,39 @@ class Rollback:
             if s.state is JobState.FINISHED:
                 journal.note("command", f"{bad} is not rolled back: it has come to its end")
                 return
+        told = f"{bad[0].upper()}{bad[1:]} goes back to {good}, restored from {way_back.path}: {why}."
+        if workflow.patched("a-roll-back-waits-for-files"):
+            await self._wait_for_files(way_back, told)
         try:
-            await self._start(way_back)
+            await self._deployment.start(self._new_attempt(way_back))
+            self._deployment.check_started()
         except Failed as failure:
-            told = f"{bad[0].upper()}{bad[1:]} goes back to {good}, restored from {way_back.path}: {why}. "
-            told += failure.message
+            told = f"{told} {failure.message}"
             # What could not be sent is what ran before, and that is kept alive.
             away = failure.code == UNREACHABLE and workflow.patched("a-roll-back-is-put-off")
             if not away or not self._deployment.put_off(failure):
                 raise Failed(told, failure.code) from failure
-            s.basis = Basis.NEWEST
+            if workflow.patched("put-off-with-its-state"):
+                s.basis = Basis.NEWEST
             raise Failed(f"{told} {PUT_OFF_WORDS}", failure.code) from failure
         good = s.attempt.program if s.attempt is not None else good
         raise Failed(
             f"{bad[0].upper()}{bad[1:]} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back"
         )
 
-    async def _start(self, way_back: WayBack) -> None:
-        """Start what ran before. While the files of restore points are away it is waited for them, some minutes:
-        nothing of the job runs any more, and nobody but this command knows where it is to go."""
+    async def _wait_for_files(self, way_back: WayBack, told: str) -> None:
+        """While the files of restore points are away the roll-back waits, some minutes: nothing of the job runs then,
+        and its state says where it is to go, should this be lost."""
+        journal = self._context.journal
         for _ in range(TRIES):
-            try:
-                await self._deployment.start(self._new_attempt(way_back))
-                break
-            except Failed as failure:
-                unread = failure.code == UNREADABLE and workflow.patched("a-roll-back-waits-for-files")
-                if not unread:
-                    raise
+            gathered = await self._restore_points.gather(way_back.path)
+            if gathered.code != UNREADABLE:
+                return
+            if journal.snapshot.state is not JobState.DEPLOY_FAILED:
+                journal.set_state(JobState.DEPLOY_FAILED, f"{told} It waits: {gathered.error}")
+                await journal.write("the roll-back waits")
             with self._context.may_leave():
                 await workflow.sleep(PAUSE, summary="until the restore points can be read")
-        else:
-            await self._deployment.start(self._new_attempt(way_back))
-        self._deployment.check_started()
 
     def _new_attempt(self, way_back: WayBack) -> NewAttempt:
         command = self._context.journal.command

@@ -20,7 +20,7 @@ from workflows.restore_points import RestorePoints
 from workflows.rollback import Rollback, WayBack
 from workflows.stops import Stops
 
-UNDECIDED = ("end_not_seen", "savepoint_unknown", "history_lost")
+UNDECIDED = ("savepoint_unknown", "history_lost")
 GOING_ON = (JobState.RUNNING, JobState.DEPLOYED, JobState.RESTARTING)
 
 
@@ -105,7 +105,8 @@ class Starting:
         """What came of the attempt before, or of the new one, starts nothing: it has come to its end, somebody has
         cancelled it on the cluster, nobody knows how it ended, or it is alive."""
         s = self._context.snapshot
-        is_unseen = s.blocked is not None and s.blocked.code in UNDECIDED
+        code = s.blocked.code if s.blocked is not None else None
+        is_unseen = code == "end_not_seen" or (code in UNDECIDED and workflow.patched("undecided-is-left-alone"))
         return is_unseen or s.state in (JobState.FINISHED, JobState.KILLED) or failure.code == "attempt_alive"
 
     def _restore_of(self, command: CommandRequest, version: int) -> RestoreRequest:

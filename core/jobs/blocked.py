@@ -34,6 +34,12 @@ class Blocked(BaseModel):
     actions: list[Action] = []
 
 
+def without_state(blocked: Blocked) -> Blocked:
+    """The same for a job that has no state of its own: what can be done names none."""
+    actions = [{key: value for key, value in action.items() if key != "restore"} for action in blocked.actions]
+    return blocked.model_copy(update={"actions": actions})
+
+
 def from_point(point: str) -> Action:
     return {"kind": "restart", "restore": {"mode": "point", "point": point}}
 
@@ -137,7 +143,7 @@ def savepoint_unknown(attempt: int, directory: str | None, why: str) -> Blocked:
         why=f"Attempt {attempt} was being stopped with a savepoint and is gone; whether that savepoint is complete "
         f"cannot be told: {why}",
         evidence=[f"the savepoint was to be written below {directory}", why],
-        actions=[FROM_NEWEST, KILL],
+        actions=[RESTART, KILL],
     )
 
 

@@ -515,6 +515,16 @@ class TestAFirstStartWithoutAnAnswer:
         assert (await life.do("restart", restore=NEWEST)).state == "SUCCEEDED"
         assert cluster.opened[1].restore_path == cluster.points[0].path
 
+    async def test_nothing_is_started_while_it_cannot_be_told_why_it_is_gone(self, start):
+        cluster = Cluster()
+        life = await self.blocked(start, cluster)
+        cluster.fences = lambda _: c.Fenced(fenced=True, ran=True)
+        cluster.diagnosis = lambda _: c.Diagnosis(undecided="connection refused")
+        cluster.points = [point(1)]
+        ended = await life.do("restart", restore=NEWEST)
+        assert (ended.error_code, job(cluster).state, len(cluster.opened)) == ("cluster_unreachable", "BLOCKED", 1)
+        assert job(cluster).actions, "what can be done is still said"
+
     @pytest.mark.parametrize("kind", ["kill", "restart"])
     async def test_a_kill_does_not_wait_for_files_that_cannot_be_read(self, start, kind: str):
         cluster = Cluster()
@@ -886,7 +896,8 @@ class TestRollbackAtItsEdges:
             else c.Gathered(points=cluster.points)
         )
         number = await life.send("resubmit", version=2, restore=NEWEST, rollback_within=60)
-        await life.until(lambda: cluster.asked.count("gather") >= 2)
+        await life.until(lambda: job(cluster).state == "DEPLOY_FAILED")
+        assert "goes back to version 1" in job(cluster).reason, "should the workflow be lost"
         await life.skip(200)
         await life.until(lambda: (e := cluster.ended(number)) and e.state != "RUNNING")
         assert (cluster.ended(number).error_code, job(cluster).state) == ("rolled_back", "RUNNING")
