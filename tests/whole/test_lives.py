@@ -160,6 +160,18 @@ class TestVersions:
         assert done["state"] == "FAILED"
         assert penstock.job("refused")["version"] == 1
 
+    def test_it_waits_for_the_disk(self, penstock: Penstock, repo: Path):
+        penstock.running("waits", jar(repo, "waits"), **QUICK)
+        penstock.wait(15)
+        two = version(penstock, "waits", jar(repo, "waits", "--fails-after", "3"))
+        number = penstock.send("waits", "resubmit", version=two, restore=NEWEST, rollback_within=60)["number"]
+        penstock.until(lambda: penstock.job("waits")["current_attempt"]["number"] == 2)
+        penstock.world.disk.broken = "Input/output error"
+        penstock.until(lambda: "It waits" in penstock.job("waits")["reason"])
+        penstock.world.disk.broken = None
+        assert "was rolled back" in penstock.ended("waits", number)["error"]
+        assert (penstock.job("waits")["version"], penstock.state("waits")) == (1, "RUNNING")
+
     def test_there_has_to_be_a_way_back(self, penstock: Penstock):
         penstock.running("none", sql("none"), config={"execution.checkpointing.interval": "1 h"})
         penstock.done("none", "kill")
@@ -199,6 +211,31 @@ class TestPrograms:
             penstock.until(lambda name=name: penstock.state(name) == "RESTARTING")
             penstock.done(name, kind)
             assert penstock.state(name) == state
+
+    def test_a_restart_that_is_planned_stays_when_a_command_fails_before_it(self, penstock: Penstock, repo: Path):
+        penstock.running("stays", jar(repo, "stays"), restart_policy={"initial_backoff": 300, "max_backoff": 300})
+        penstock.wait(15)
+        job = penstock.flink_job("stays")
+        job.flink.fail(job, "java.lang.RuntimeException: once", restarts=False)
+        penstock.until(lambda: penstock.state("stays") == "RESTARTING")
+        done = penstock.do("stays", "restart", restore={"mode": "point", "point": "/typo"})
+        assert (done["state"], penstock.state("stays")) == ("FAILED", "RESTARTING")
+        spec = jar(repo, "stays")
+        two = version(penstock, "stays", {**spec, "git": {**spec["git"], "ref": "nowhere"}})
+        done = penstock.do("stays", "resubmit", version=two, restore=NEWEST)
+        assert (done["state"], penstock.state("stays")) == ("FAILED", "RESTARTING")
+        penstock.until(lambda: penstock.state("stays") == "RUNNING")
+        assert penstock.job("stays")["version"] == 1
+
+    def test_a_policy_that_is_switched_off_plans_nothing(self, penstock: Penstock):
+        policy = {"initial_backoff": 300, "max_backoff": 300}
+        penstock.running("off", restart_policy=policy)
+        job = penstock.flink_job("off")
+        job.flink.fail(job, "java.lang.RuntimeException: once", restarts=False)
+        penstock.until(lambda: penstock.state("off") == "RESTARTING")
+        penstock.ok("PATCH", "/jobs/default:off", json={"restart_policy": {**policy, "enabled": False}})
+        penstock.until(lambda: penstock.state("off") == "FAILED")
+        penstock.ok("PATCH", "/jobs/default:off", json={"restart_policy": policy})
 
     def test_somebody_cancels_it_on_the_cluster(self, penstock: Penstock):
         penstock.running("cancelled")
