@@ -240,6 +240,12 @@ def _ensure_started(api: Api, name: str, spec: dict[str, Any]) -> None:
     api.call("POST", f"/jobs/{job['id']}/commands", json=body)
 
 
+def _is_open(api: Api, name: str) -> bool:
+    """Whether the job's last command has not ended."""
+    last = api.call("GET", f"/jobs/default:{name}/commands", params={"limit": 1})["items"]
+    return bool(last) and last[0]["state"] in ("PENDING", "RUNNING")
+
+
 def _differs(api: Api, job: dict[str, Any], spec: dict[str, Any]) -> bool:
     last = api.call("GET", f"/jobs/{job['id']}/versions")["items"][0]["spec"]
     return any(last.get(key) != value for key, value in spec.items() if key != "git")
@@ -252,7 +258,8 @@ def _wait_running(api: Api, name: str, seconds: float, note: Any) -> None:
         attempt = job["current_attempt"] or {}
         if job["state"] == "RUNNING" and attempt.get("engine_state") in ("RUNNING", None) and not job["reason"]:
             return
-        if job["state"] in ("DEPLOY_FAILED", "FAILED", "BLOCKED", "KILLED", "PAUSED") and not job["busy"]:
+        is_down = job["state"] in ("DEPLOY_FAILED", "FAILED", "BLOCKED", "KILLED", "PAUSED") and not job["busy"]
+        if is_down and not _is_open(api, name):  # a start that was just sent shows in the job only when it is taken
             raise PenstockError(
                 f"{name} is {job['state']}: {job['reason']}",
                 code="demo_failed",
