@@ -133,11 +133,11 @@ class Observing:
         return checked
 
     async def _checked(self, request: c.AttemptIn, attempt: Attempt, cluster: Cluster) -> c.Seen:
-        interval = self._services.settings.watch_interval
         # The watch looks at no attempt whose row has ended. That its workflow asks for one all the same, it has been
         # restored from a backup or begun anew from an older record.
         is_watched = attempt.ended_at is None
-        if is_watched and cluster.observed_at and (clock.now() - cluster.observed_at).total_seconds() < 6 * interval:
+        fresh = timedelta(seconds=waits.UNWATCHED_LOOKS * self._services.settings.watch_interval)
+        if is_watched and cluster.observed_at and clock.now() - cluster.observed_at < fresh:
             if attempt.seen is None:
                 return c.Seen(why="not seen yet")
             status = JobSeen(attempt.handle, EngineState(attempt.seen), detail=attempt.detail or "")

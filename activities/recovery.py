@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,7 +50,6 @@ EXPIRED = (
     "out. Send it again, if it is still wanted."
 )
 SHOWN = 200
-UNWATCHED_LOOKS = 6
 WORDS = 2000
 Mend = Callable[[], Awaitable[str | None]]
 """Mends what was found, and may tell how."""
@@ -151,22 +150,20 @@ class _Run:
         running = {workflow.id async for workflow in listed}
         expected = await self._watches()
         what, action = "the cluster is not watched", "start its watch"
-        lost = [name for id_, name in expected.items() if id_ not in running]
+        lost = [row.name for id_, row in expected.items() if id_ not in running]
         await asyncio.gather(*(self._found("watch", name, what, action, self._watch(name)) for name in lost))
-        await self._unwatched(running)
+        await self._unwatched({id_: row for id_, row in expected.items() if id_ in running})
         # A watch ends by itself when its cluster is gone, but not while no worker serves its queue.
         what, action = "a watch runs whose cluster is gone", "end it"
         left = sorted(running - expected.keys())
         await asyncio.gather(*(self._found("watch", id_, what, action, self._end_watch(id_)) for id_ in left))
 
-    async def _unwatched(self, running: Collection[str]) -> None:
-        """Clusters whose watch is there and does nothing: somebody has paused it in Temporal."""
-        async with self._services.database.read() as session:
-            rows = await clusters.all_(session)
-        limit = max(waits.UNWATCHED_SECONDS, UNWATCHED_LOOKS * self._services.settings.watch_interval)
-        for row in rows:
-            watch = self._services.installation.cluster_workflow_id(row.name)
-            if watch not in running or row.observed_at is None or row.unreachable_since is not None:
+    async def _unwatched(self, watched: Mapping[str, Cluster]) -> None:
+        """Of clusters by the id of their watch, which is there: those where it does nothing, as somebody has paused it
+        in Temporal."""
+        limit = max(waits.UNWATCHED_SECONDS, waits.UNWATCHED_LOOKS * self._services.settings.watch_interval)
+        for watch, row in watched.items():
+            if row.observed_at is None or row.unreachable_since is not None:
                 continue
             age = (clock.now() - row.observed_at).total_seconds()
             if age > limit:
@@ -174,13 +171,11 @@ class _Run:
                 action = f"is the activity of {watch} paused in the Temporal UI? Unpause it"
                 await self._found("watch", row.name, what, action)
 
-    async def _watches(self) -> dict[str, str]:
-        """The name of each cluster, by the id of its watch."""
+    async def _watches(self) -> dict[str, Cluster]:
+        """Each cluster, by the id of its watch."""
         async with self._services.database.read() as session:
-            return {
-                self._services.installation.cluster_workflow_id(row.name): row.name
-                for row in await clusters.all_(session)
-            }
+            rows = await clusters.all_(session)
+        return {self._services.installation.cluster_workflow_id(row.name): row for row in rows}
 
     def _end_watch(self, id_: str) -> Mend:
         async def mend() -> str | None:

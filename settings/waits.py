@@ -108,6 +108,8 @@ COMPLETER_PAUSE_SECONDS = 10.0
 """... so long after that it is not asked."""
 COMPLETER_KEPT_SECONDS = 40.0
 """A session for completion is closed when nobody has completed for so long. Flink's gateway may close it after 60 s."""
+UNWATCHED_LOOKS = 6
+"""Looks of a watch that are due without one: what it has seen is not gone by any more."""
 UNWATCHED_SECONDS = 120.0
 """Without a look at a cluster, at the least, until the recovery says so."""
 CANCEL_PACE = Pace(0.3)

@@ -84,7 +84,7 @@ async def test_a_watch_that_is_there_and_asks_nothing_is_a_finding(
         row.observed_at = clock.now() - timedelta(seconds=age)
         row.unreachable_since = row.observed_at if unreachable else None
     run = _Run(house.services, dry=False, full=False)
-    await run._unwatched({watch})
+    await run._unwatched({watch: row})
     assert [f.kind for f in run.findings] == ["watch"] * found
     assert all("paused" in f.action and not f.safe for f in run.findings)
 
