@@ -101,8 +101,7 @@ async def check_command(
         latest = new.version or await jobs.latest_version(session, job.id)
         new_spec = adding or (await jobs.version(session, job, latest)).spec
     judged = latest if new.kind is CommandKind.RESUBMIT and adding is None else None
-    is_up = row is not None and JobState(job.state) in _UP
-    if row is None or not is_up or new.kind is not CommandKind.RESUBMIT or not only_scales(old, new_spec):
+    if row is None or not _scales(job, new.kind, old, new_spec):
         return Judged(judged, ends=True)
     await check_slots(services, row, int(new_spec["taskmanagers"]) * int(new_spec["slots"]))
     return Judged(judged)
@@ -149,12 +148,19 @@ async def check_up(session: Session, job: Job) -> None:
 async def _ends(session: Session, keeper: Job, command: Command) -> bool:
     """Whether a command ends the session cluster that `keeper` runs now. One that is down is being brought back."""
     kind = CommandKind(command.kind)
-    if kind not in ENDS or kind is CommandKind.KILL or JobState(keeper.state) not in _UP:
-        return kind is CommandKind.KILL
-    if kind is CommandKind.RESTART or command.version is None:
+    if kind is CommandKind.KILL:
+        return True
+    if kind not in ENDS or JobState(keeper.state) not in _UP:
+        return False
+    if command.version is None:
         return True
     old, new = [(await jobs.version(session, keeper, n)).spec for n in (keeper.version, command.version)]
-    return not only_scales(old, new)
+    return not _scales(keeper, kind, old, new)
+
+
+def _scales(keeper: Job, kind: CommandKind, old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a command with the spec `new` changes the cluster that `keeper` runs as it runs."""
+    return kind is CommandKind.RESUBMIT and JobState(keeper.state) in _UP and only_scales(old, new)
 
 
 async def check_slots(services: Services, cluster: Cluster, left: int) -> None:

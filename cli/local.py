@@ -242,8 +242,12 @@ def _ensure_started(api: Api, name: str, spec: dict[str, Any]) -> None:
 
 def _is_open(api: Api, name: str) -> bool:
     """Whether the job's last command has not ended."""
-    last = api.call("GET", f"/jobs/default:{name}/commands", params={"limit": 1})["items"]
-    return bool(last) and last[0]["state"] in ("PENDING", "RUNNING")
+    last = _last_command(api, name)
+    return last is not None and last["state"] in ("PENDING", "RUNNING")
+
+
+def _last_command(api: Api, name: str) -> dict[str, Any] | None:
+    return next(iter(api.call("GET", f"/jobs/default:{name}/commands", params={"limit": 1})["items"]), None)
 
 
 def _differs(api: Api, job: dict[str, Any], spec: dict[str, Any]) -> bool:
@@ -271,10 +275,10 @@ def _wait_running(api: Api, name: str, seconds: float, note: Any) -> None:
 
 
 def _last_line(api: Api, name: str) -> str:
-    commands = api.call("GET", f"/jobs/default:{name}/commands", params={"limit": 1})["items"]
-    if not commands:
+    last = _last_command(api, name)
+    if last is None:
         return ""
-    text = api.call("GET", f"/jobs/default:{name}/commands/{commands[0]['number']}/log")
+    text = api.call("GET", f"/jobs/default:{name}/commands/{last['number']}/log")
     lines = text.splitlines()
     return lines[-1].partition(" ")[2] if lines else ""
 

@@ -27,9 +27,10 @@ async def get(session: AsyncSession, name: str, *, lock: bool = False, hold: boo
     """Raises `NotFound` also for one that is there for the record only. `hold` as in `held`; `lock`: who holds it has
     written what relies on it, or sees what becomes of it now."""
     cluster = None
-    if "\x00" not in name and (hold or lock):
-        how = {"read": True} if hold else True
-        cluster = await session.get(Cluster, name, with_for_update=how, populate_existing=True)
+    if "\x00" not in name and hold:
+        cluster = await held(session, name)
+    elif "\x00" not in name and lock:
+        cluster = await session.get(Cluster, name, with_for_update=True, populate_existing=True)
     elif "\x00" not in name:
         cluster = await find(session, name)
     if cluster is None or await is_left(session, cluster):

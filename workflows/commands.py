@@ -83,9 +83,8 @@ class Commands:
 
     async def _kill(self) -> None:
         context, s = self._context, self._context.snapshot
-        planned, s.restart_at = s.restart_at, None
-        if planned is not None and workflow.patched("a-kill-that-fails-changes-no-plan"):
-            s.restart_at = planned
+        if s.restart_at is not None and not workflow.patched("a-kill-that-fails-changes-no-plan"):
+            s.restart_at = None
         parked = s.state is JobState.BLOCKED or s.others_alive
         if context.is_live():
             await self._stops.cancel(Intent.KILL)

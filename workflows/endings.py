@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from activities import contracts as c
 from core.jobs import blocked
-from core.jobs.observations import EngineState, Intent, ended
+from core.jobs.observations import Ending, EngineState, Intent, ended
 from core.jobs.restore import Basis, Missing, RestorePoint, RestoreRequest, choose
 from core.jobs.snapshot import StopSnapshot, Successor
 from core.jobs.states import JobState
@@ -63,10 +63,7 @@ class Endings:
         cancelled = cancelled_for if state is EngineState.CANCELED else None
         if cancelled or (cancelled_for and intent is Intent.KILL):
             intent = None  # nobody has killed the job
-        asks = not going_on or (
-            bool(why.undecided) and not again and not s.stateless and workflow.patched("undecided-starts-nothing")
-        )
-        if why.undecided and intent is not Intent.KILL and asks:
+        if self._has_to_know(why, going_on=going_on, again=again) and intent is not Intent.KILL:
             words = f"the cluster does not know it, and cannot be asked why: {why.undecided}"
             if s.state is not JobState.BLOCKED:  # what it is blocked for stays, and what can be done
                 journal.set_state(s.state, words)
@@ -78,13 +75,8 @@ class Endings:
         kept = None if stop and stop.withdrawn and state is EngineState.MISSING else why.savepoint
         ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
         trouble = stop.trouble if stop and stop.trouble else why.trouble
-        is_over = going_on and not again and ending.job is JobState.FINISHED
-        is_over = is_over and workflow.patched("what-has-finished-is-not-started-again")
-        if going_on and not again and ending.unseen and not s.stateless:  # it may have
-            is_over = workflow.patched("what-may-have-finished-is-not-started-again")
-        unread = why.unread if stop is not None and state is EngineState.FINISHED else None
-        if unread and (ending.job is not JobState.FINISHED or not workflow.patched("finished-with-a-stop-unread")):
-            unread = None
+        is_over = going_on and not again and self._may_have_finished(ending)
+        unread = why.unread if why.unread and self._may_have_been_stopped(stop, intent, state, ending) else None
         attempt.ended, s.stop = True, None
         if s.basis is Basis.FRESH and workflow.patched("ran-after-all"):
             s.basis = Basis.NEWEST
@@ -102,8 +94,6 @@ class Endings:
             journal.block(blocked.without_successor(number, cancelled.command, cancelled.point, why.points))
         elif successor is not None and ending.job is JobState.PAUSED and kept is not None:
             self._policy.apply(f"it was stopped for {successor.command}, which had failed by then", None, why.points)
-        elif state is EngineState.MISSING and why.unread and intent is Intent.PAUSE:
-            journal.block(blocked.savepoint_unknown(number, stop.directory if stop else None, why.unread))
         elif ending.job is JobState.PAUSED and (gone := self._nothing_to_go_on_from(kept, why)):
             journal.block(blocked.lost_without_a_point(number, gone, why.points))
         elif ending.unseen:
@@ -115,6 +105,30 @@ class Endings:
         await journal.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
         if is_over:
             raise Failed(s.reason, s.blocked.code) if s.blocked else Failed(IS_OVER.format(number), "ended_otherwise")
+
+    def _has_to_know(self, why: c.Diagnosis, *, going_on: bool, again: bool) -> bool:
+        """Whether it cannot be told why the attempt is missing, and what comes next depends on that."""
+        if not why.undecided or not going_on:
+            return bool(why.undecided)
+        return not again and not self._context.snapshot.stateless and workflow.patched("undecided-starts-nothing")
+
+    def _may_have_finished(self, ending: Ending) -> bool:
+        """Whether the attempt came to its end, or nobody knows that it did not."""
+        if ending.job is JobState.FINISHED:
+            return workflow.patched("what-has-finished-is-not-started-again")
+        is_unseen = ending.unseen and not self._context.snapshot.stateless
+        return is_unseen and workflow.patched("what-may-have-finished-is-not-started-again")
+
+    def _may_have_been_stopped(
+        self, stop: StopSnapshot | None, intent: Intent | None, state: EngineState, ending: Ending
+    ) -> bool:
+        """Whether a savepoint of ours, which cannot be read, would make another end of this one."""
+        if stop is None:
+            return False
+        if state is EngineState.MISSING:
+            return intent is Intent.PAUSE
+        is_end = state is EngineState.FINISHED and ending.job is JobState.FINISHED
+        return is_end and workflow.patched("finished-with-a-stop-unread")
 
     def _never_made(self, stop: StopSnapshot | None, *, going_on: bool) -> tuple[Successor | None, Successor | None]:
         """What an attempt was cancelled for, and what it was stopped for, whose commands had failed before the end was

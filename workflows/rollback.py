@@ -96,7 +96,8 @@ class Rollback:
             if s.state is JobState.FINISHED:
                 journal.note("command", f"{bad} is not rolled back: it has come to its end")
                 return
-        told = f"{bad[0].upper()}{bad[1:]} goes back to {good}, restored from {way_back.path}: {why}."
+        named = bad[0].upper() + bad[1:]
+        told = f"{named} goes back to {good}, restored from {way_back.path}: {why}."
         if workflow.patched("a-roll-back-waits-for-files"):
             await self._wait_for_files(way_back, told)
         try:
@@ -112,9 +113,7 @@ class Rollback:
                 s.basis = Basis.NEWEST
             raise Failed(f"{told} {PUT_OFF_WORDS}", failure.code) from failure
         good = s.attempt.program if s.attempt is not None else good
-        raise Failed(
-            f"{bad[0].upper()}{bad[1:]} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back"
-        )
+        raise Failed(f"{named} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back")
 
     async def _wait_for_files(self, way_back: WayBack, told: str) -> None:
         """While the files of restore points are away the roll-back waits, some minutes: nothing of the job runs then,

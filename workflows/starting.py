@@ -54,9 +54,9 @@ class Starting:
         restore = self._restore_of(command, version)
         as_before = version == s.version and (restore.mode == "newest" or s.stateless)
         goes_on = as_before and s.state in GOING_ON and command.kind is not CommandKind.RESUBMIT
-        planned, s.restart_at = s.restart_at, None
-        if planned is not None and workflow.patched("a-planned-restart-stays"):
-            s.restart_at = planned  # until the next attempt is begun: what fails before leaves the job as it was
+        # A planned restart stays until the next attempt is begun: what fails before leaves the job as it was.
+        if s.restart_at is not None and not workflow.patched("a-planned-restart-stays"):
+            s.restart_at = None
         built: c.Built | None = None
         way_back: WayBack | None = None
         if s.state in (JobState.RUNNING, JobState.DEPLOYED) and context.is_live():

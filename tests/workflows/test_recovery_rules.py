@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
@@ -624,6 +625,18 @@ class TestCommandsWhileItWaits:
         assert (await life.snapshot()).restart_at is not None
 
     async def test_nor_does_a_kill_that_fails(self, start):
+        """Of a record of before, which says that others may be alive."""
+        cluster = Cluster()
+        attempt = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1, ended=True)
+        left = {"state": JobState.RESTARTING, "attempt": attempt, "attempts": 1, "basis": Basis.NEWEST}
+        at = datetime.now(UTC) + timedelta(days=1)
+        life = await start(cluster, policy=self.LATE, others_alive=True, restart_at=at, **left)
+        cluster.cancels_all = lambda _: c.Stopped(error="away", code="cancel_unclear")
+        assert (await life.do("kill")).error_code == "cancel_unclear"
+        after = await life.snapshot()
+        assert (after.state, after.restart_at) == ("RESTARTING", at)
+
+    async def test_after_a_start_that_was_taken_no_other_is_asked_for(self, start):
         cluster = Cluster()
         cluster.points = [point(1)]
         life = await running(start, cluster, policy=self.LATE)
@@ -632,7 +645,6 @@ class TestCommandsWhileItWaits:
             state=c.SubmitState.OCCUPIED, error="alive", code="attempt_alive", other=1, other_id="f" * 32
         )
         await life.do("start")
-        await life.handle.signal("policy", self.LATE)
         cluster.submitted = lambda _: c.Submitted(state=c.SubmitState.ACCEPTED)
         assert (await life.do("restart", restore=NEWEST)).state == "SUCCEEDED"
         assert not (await life.snapshot()).others_alive, "it was sent where none was alive"
@@ -647,13 +659,8 @@ class TestCommandsWhileItWaits:
         cluster.points = [point(1)]
         attempt = AttemptSnapshot(number=1, flink_job_id="a" * 32, version=1, ended=True)
         left = {"state": JobState.RESTARTING, "attempt": attempt, "attempts": 1, "basis": Basis.NEWEST}
-        await start(cluster, policy=NOW, **left)
-        life_goes_on = lambda: job(cluster) and job(cluster).state == "RUNNING"  # noqa: E731
-        for _ in range(500):
-            if life_goes_on():
-                break
-            await asyncio.sleep(0.02)
-        assert life_goes_on()
+        life = await start(cluster, policy=NOW, **left)
+        await life.until(lambda: job(cluster) and job(cluster).state == "RUNNING")
 
     async def test_a_policy_that_was_off_for_a_moment_is_no_failure(self, start):
         """It counts what the policy is when the job comes to look at it; and the time of the restart stays."""
