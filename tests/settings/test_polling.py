@@ -104,7 +104,9 @@ class TestNumbers:
         numbers = {name: value for name, value in vars(waits).items() if name.isupper()}
         assert numbers
         assert not [
-            n for n, v in numbers.items() if not n.endswith(("_SECONDS", "_TRIES", "_LOOKS")) and not isinstance(v, kinds)
+            n
+            for n, v in numbers.items()
+            if not n.endswith(("_SECONDS", "_TRIES", "_LOOKS")) and not isinstance(v, kinds)
         ]
 
 

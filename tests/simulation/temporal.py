@@ -530,7 +530,8 @@ class Instance(_Runtime):
                 return await made.future
             except asyncio.CancelledError:
                 self.server.request_cancel(made)
-                raise _activity_error(made, CancelledError("Cancelled")) from None
+                cause = CancelledError("Cancelled")
+                raise _activity_error(made, cause) from cause
 
         return self.server.loop.create_task(follow())
 
@@ -1162,7 +1163,9 @@ class SimClient:
     async def start_workflow(
         self, workflow: Any, arg: Any = None, *, id: str, task_queue: str, **more: Any
     ) -> SimHandle:
-        name = workflow if isinstance(workflow, str) else workflow.__temporal_workflow_definition.name
+        name = (
+            workflow if isinstance(workflow, str) else temporalio.workflow._Definition.must_from_run_fn(workflow).name
+        )
         args = [] if arg is None else [copied(arg)]
         signal, told = more.get("start_signal"), [copied(a) for a in more.get("start_signal_args") or []]
 
@@ -1260,6 +1263,10 @@ class SimHandle:
     id: str
     instance: Instance | None
     result_type: Any
+
+    @property
+    def first_execution_run_id(self) -> str | None:
+        return self.instance.first_run_id if self.instance is not None else None
 
     def _instance(self) -> Instance:
         found = self.client.server.running.get(self.id)

@@ -333,7 +333,7 @@ class Cluster:
 class Life:
     """One job's workflow against a scripted cluster."""
 
-    def __init__(self, handle: WorkflowHandle[Any, Any], cluster: Cluster, environment: WorkflowEnvironment):
+    def __init__(self, handle: WorkflowHandle[Any, Any], cluster: Cluster, environment: Any):
         self.handle = handle
         self._environment = environment
         self.now = environment.get_current_time  # of the server, which has skipped what the tests before wanted it to
@@ -398,13 +398,45 @@ async def _comes_to_rest(handle: WorkflowHandle[Any, Any]) -> None:
         await asyncio.sleep(0.025)
 
 
+async def begun(
+    environment: Any,
+    cluster: Cluster,
+    queue: str,
+    *,
+    type_: str = "sql",
+    policy: RestartPolicy | None = None,
+    **more: Any,
+) -> Life:
+    """A job's workflow, started on `queue`."""
+    name = f"j-{uuid.uuid4().hex[:8]}"
+    snapshot = JobSnapshot(
+        job_id=str(uuid.uuid4()),
+        project="p",
+        name=name,
+        type=type_,
+        cluster="c",
+        state_dir="file:///s",
+        policy=policy or RestartPolicy(),
+        **{"generation": GENERATION, "check_interval": 3600 * 24 * 365, **more},
+    )
+    keys = [SearchAttributePair(SearchAttributeKey.for_keyword(search.STATE), "CREATED")]
+    handle = await environment.client.start_workflow(
+        JobWorkflow.run,
+        snapshot,
+        id=f"job-p:{name}",
+        task_queue=queue,
+        search_attributes=TypedSearchAttributes(keys),
+    )
+    return Life(handle, cluster, environment)
+
+
 @pytest.fixture
 async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[..., Any]]:
     """Start a job's workflow: `await start(cluster, type="sql", policy=...)`."""
     client: Client = environment.client
     stack: list[Any] = []
 
-    async def begin(cluster: Cluster, *, type_: str = "sql", policy: RestartPolicy | None = None, **more: Any) -> Life:
+    async def begin(cluster: Cluster, **more: Any) -> Life:
         queue = f"q-{uuid.uuid4().hex}"
         activities = cluster.activities()
         builds = Worker(client, task_queue=Queues(queue).build, activities=activities)
@@ -414,27 +446,9 @@ async def start(environment: WorkflowEnvironment) -> AsyncIterator[Callable[...,
         for worker in (builds, rest):
             await worker.__aenter__()
             stack.append(worker)
-        name = f"j-{uuid.uuid4().hex[:8]}"
-        snapshot = JobSnapshot(
-            job_id=str(uuid.uuid4()),
-            project="p",
-            name=name,
-            type=type_,
-            cluster="c",
-            state_dir="file:///s",
-            policy=policy or RestartPolicy(),
-            **{"generation": GENERATION, "check_interval": 3600 * 24 * 365, **more},
-        )
-        keys = [SearchAttributePair(SearchAttributeKey.for_keyword(search.STATE), "CREATED")]
-        handle = await client.start_workflow(
-            JobWorkflow.run,
-            snapshot,
-            id=f"job-p:{name}",
-            task_queue=queue,
-            search_attributes=TypedSearchAttributes(keys),
-        )
-        stack.append(handle)
-        return Life(handle, cluster, environment)
+        life = await begun(environment, cluster, queue, **more)
+        stack.append(life.handle)
+        return life
 
     yield begin
     handles = [item for item in stack if not isinstance(item, Worker)]
