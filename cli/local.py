@@ -18,7 +18,6 @@ from rich.table import Table
 from cli.client import Api, out
 from cli.jobs import show_jobs
 from cli.output import size, styled
-from clusters.registry import kept_here, runs_here, stop_here
 from core.errors import PenstockError
 from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings, waits
@@ -141,6 +140,8 @@ def up() -> None:
 
 def down() -> None:
     """Stop the local stack. All data is kept."""
+    from clusters.registry import runs_here, stop_here  # all adapters, which other commands do without
+
     local = stack()
     with _alone(local):
         for name in reversed(ORDER):
@@ -155,6 +156,8 @@ def down() -> None:
 
 def status() -> None:
     """What of the local stack is up. Exit code 1 when something is not."""
+    from clusters.registry import kept_here
+
     local = stack()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("PART", "STATE", "PID", "MEMORY", "LOGS"):

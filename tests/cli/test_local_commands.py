@@ -266,3 +266,10 @@ class TestDoctor:
         assert done.code == 1, done
         assert "cluster a" in done.out
         assert "default:broken (DEPLOY_FAILED)" in done.out
+
+
+@pytest.mark.parametrize("library", ["aiohttp", "fastapi", "git", "sqlalchemy", "temporalio"])
+def test_a_command_does_not_wait_for_libraries_that_only_others_need(library: str):
+    """They take longer to load than most commands take."""
+    code = f"import sys, cli.main; sys.exit({library!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
