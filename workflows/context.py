@@ -113,6 +113,15 @@ class JobContext:
         why = killed(self.snapshot.stateless) if basis is Basis.DECIDE else "killed before any attempt of it was made"
         self.journal.set_state(JobState.KILLED, why)
 
+    def set_lost_in_roll_back(self) -> None:
+        """This workflow was lost between the two attempts of a roll-back. To go on by itself would be from the version
+        that nobody wants to run again."""
+        words = f"Its workflow was lost in the middle of a roll-back, and nothing of it runs. {self.snapshot.goes_back}"
+        self.journal.set_state(
+            JobState.DEPLOY_FAILED, f"{words} `resubmit` with that version and restore point does it."
+        )
+        self.snapshot.goes_back = None
+
     def asked_at(self, sequence: int) -> None:
         """Note when the cluster was asked. A worker whose clock was set ahead has seen nothing of the future: were that
         believed, nothing that is told until then would count."""

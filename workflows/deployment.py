@@ -151,7 +151,7 @@ class Deployment:
             accepted=accepted,
             before=s.attempt.version if s.attempt else None,
         )
-        s.version, s.lineage = new.version, lineage or s.lineage.begun(number, choice.path)
+        s.version, s.lineage, s.goes_back = new.version, lineage or s.lineage.begun(number, choice.path), None
         journal.note(
             "attempt",
             f"attempt {number}, {attempt.program}: {choice.why}",

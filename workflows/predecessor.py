@@ -74,6 +74,8 @@ class Predecessor:
                 self._context.set_killed()
             elif as_it_is and s.was_to_go_on():
                 self._policy.apply("its workflow was lost in the middle of a restart; nothing of it runs")
+            elif s.goes_back is not None:
+                self._context.set_lost_in_roll_back()
             else:
                 why = "its workflow was lost in the middle of a start; nothing of it runs"
                 journal.set_state(JobState.DEPLOY_FAILED, why)

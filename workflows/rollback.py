@@ -91,13 +91,22 @@ class Rollback:
         good = program(way_back.version, way_back.built.commit if way_back.built else None)
         journal.note("rollback", f"{bad} goes back to {good}: {why}", point=way_back.path)
         s.restart_at = None
-        if context.is_live():
-            await self._stops.cancel(Intent.REPLACE, point=way_back.path, unless_finished=True)
-            if s.state is JobState.FINISHED:
-                journal.note("command", f"{bad} is not rolled back: it has come to its end")
-                return
         named = bad[0].upper() + bad[1:]
-        told = f"{named} goes back to {good}, restored from {way_back.path}: {why}."
+        s.goes_back = told = f"{named} goes back to {good}, restored from {way_back.path}: {why}."
+        try:
+            if context.is_live():
+                await self._stops.cancel(Intent.REPLACE, point=way_back.path, unless_finished=True)
+                if s.state is JobState.FINISHED:
+                    journal.note("command", f"{bad} is not rolled back: it has come to its end")
+                    return
+            good = await self._start(way_back, told) or good
+        finally:
+            s.goes_back = None
+        raise Failed(f"{named} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back")
+
+    async def _start(self, way_back: WayBack, told: str) -> str | None:
+        """Start what ran before; gives what runs, in words. Raises `Failed` when it does not."""
+        s = self._context.snapshot
         if workflow.patched("a-roll-back-waits-for-files"):
             await self._wait_for_files(way_back, told)
         try:
@@ -112,8 +121,7 @@ class Rollback:
             if workflow.patched("put-off-with-its-state"):
                 s.basis = Basis.NEWEST
             raise Failed(f"{told} {PUT_OFF_WORDS}", failure.code) from failure
-        good = s.attempt.program if s.attempt is not None else good
-        raise Failed(f"{named} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back")
+        return s.attempt.program if s.attempt is not None else None
 
     async def _wait_for_files(self, way_back: WayBack, told: str) -> None:
         """While the files of restore points are away the roll-back waits, some minutes: nothing of the job runs then,

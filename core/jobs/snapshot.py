@@ -152,6 +152,8 @@ class JobSnapshot(BaseModel):
     """The newest command that has succeeded. What was sent before it is not carried out after it."""
     ended_for: str | None = None
     """Id of the command that has ended an attempt to start another one, while it is carried out."""
+    goes_back: str | None = None
+    """Of a roll-back that has not begun its attempt yet: where to, in words. `version` is the one it comes from."""
     check_at: datetime | None = None
     check_interval: float = 600
     queue: list[CommandRequest] = []
@@ -170,8 +172,11 @@ class JobSnapshot(BaseModel):
 
     def was_to_go_on(self) -> bool:
         """Of a workflow that was lost: whether its job ran, and was to run on from its newest state. So it is in a
-        restart by the policy, and for a command that had ended an attempt to start another one from there."""
+        restart by the policy, and for a command that had ended an attempt to start another one from there; not in a
+        roll-back, which is from a version that nobody wants to run again."""
         command = self.command
+        if self.goes_back is not None:
+            return False
         if command is None:
             return True
         return self.ended_for == command.id and (command.restore is None or command.restore.mode == "newest")

@@ -14,7 +14,7 @@ from core.jobs.observations import EngineState, Lost, Observation, Trouble
 from core.jobs.policy import RestartPolicy
 from core.jobs.restore import Basis, RestoreKind, RestoreRequest
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import AttemptSnapshot
+from core.jobs.snapshot import AttemptSnapshot, JobSnapshot
 from core.jobs.states import CommandKind, JobState
 from tests.workflows.conftest import Cluster, point
 
@@ -844,6 +844,10 @@ class TestRollback:
         assert len(cluster.opened) == 1
 
 
+LEFT = {"state", "version", "attempt", "attempts", "basis", "lineage", "command", "ended_for", "goes_back"}
+"""What a workflow that was lost has left of its knowledge that is of interest here."""
+
+
 class TestRollbackAtItsEdges:
     """`rollback_within` where the new version, the stop before it or the cluster does something of its own."""
 
@@ -909,6 +913,30 @@ class TestRollbackAtItsEdges:
         await life.until(lambda: (e := cluster.ended(number)) and e.state != "RUNNING")
         assert (cluster.ended(number).error_code, job(cluster).state) == ("rolled_back", "RUNNING")
         assert [opened.version for opened in cluster.opened] == [1, 2, 1]
+
+    @pytest.mark.parametrize("state", ["RUNNING", "DEPLOYING"])
+    async def test_one_whose_workflow_was_lost_says_where_it_was_to_go_and_the_bad_version_stays_down(
+        self, start, state: str
+    ):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.proves = lambda _: c.Proven(healthy=False, why="no checkpoint has completed")
+        number = await life.send("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        await life.until(lambda: (e := cluster.ended(number)) and e.state == "FAILED")
+        of_cancel = next(r for r in cluster.records if any(a.number == 2 and a.state == "CANCELED" for a in r.attempts))
+        left = JobSnapshot.model_validate({**of_cancel.job.snapshot, "state": state, "check_interval": 1e7})
+        assert left.attempt.ended
+
+        cluster.records.clear(), cluster.opened.clear()
+        successor = await start(cluster, policy=NOW, **{k: getattr(left, k) for k in LEFT})
+        await successor.until(lambda: job(cluster) and job(cluster).state == "DEPLOY_FAILED")
+        assert cluster.opened == []
+        saved = point(1, RestoreKind.SAVEPOINT, 59).path
+        assert f"Version 2 goes back to version 1, restored from {saved}" in job(cluster).reason
+        successor._number = number
+        back = RestoreRequest(mode="point", point=saved)
+        assert (await successor.do("resubmit", version=1, restore=back)).state == "SUCCEEDED"
+        assert [(o.version, o.restore_path) for o in cluster.opened] == [(1, saved)]
 
     async def test_one_that_fails_says_where_it_was_to_go(self, start):
         cluster = Cluster()
