@@ -153,12 +153,18 @@ def first_line(statement: Statement) -> str:
 
 
 def scrub(text: str, secrets: Sequence[str]) -> str:
-    """`text` without the values of secrets, also as SQL writes them."""
-    values = {v for secret in secrets for v in (secret, secret.replace("'", "''"))}
+    """`text` without the values of secrets, also as SQL writes them; and without the lines of one that has several: who
+    tells line by line, or only the first one, never has all of it."""
+    parts = {part for secret in secrets for part in (secret, *lines_of(secret)) if part}
+    values = {value for part in parts for value in (part, part.replace("'", "''"))}
     for value in sorted(values, key=len, reverse=True):
-        if value:
-            text = text.replace(value, "******")
+        text = text.replace(value, "******")
     return text
+
+
+def lines_of(secret: str) -> list[str]:
+    """The lines of a secret that are one by themselves: shorter ones are words of anything."""
+    return [line for line in secret.splitlines() if len(line) > 3]
 
 
 def scrub_error(error: EngineError, secrets: Sequence[str]) -> None:

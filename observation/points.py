@@ -116,6 +116,8 @@ async def gather(services: Services, job_id: str) -> Found:
     # Held against the newest that is there: the others are checkpoints that Flink has replaced.
     vanished = [point for point in vanished if ordered and newest([ordered[0], point], taken_up) == point]
     unread = unread or await _moved(cluster, job_id, vanished)
+    since = [] if lineage.untouched else recent
+    unread = unread or await _checkpoints_away(cluster, job_id, since, ordered[0] if ordered else None, lineage)
     for_a_person = unread is None and passed_over is not None and _LOST in hidden.values()
     return Found(points=ordered, unread=unread or passed_over, vanished=vanished, for_a_person=for_a_person)
 
@@ -160,6 +162,28 @@ async def _moved(cluster: Cluster, job_id: str, vanished: Collection[RestorePoin
             'is its volume not mounted? If it was deleted, send a start with restore {"mode": "point", "point": PATH} '
             "of the one to go on from"
         )
+    return None
+
+
+async def _checkpoints_away(
+    cluster: Cluster, job_id: str, ran: Collection[Attempt], point: RestorePoint | None, lineage: Lineage
+) -> str | None:
+    """Why it cannot be told that `point` is the newest: an attempt that `ran` since has no folder of checkpoints any
+    more. Nobody has to have seen what lay in it; Flink leaves the folder itself, however the attempt ended. What has
+    come to its end, or to the savepoint that it was stopped with, has nothing newer."""
+    root = f"{cluster.state_dir.rstrip('/')}/{job_id}"
+    last = lineage.first if point is None else lineage.taken_up.get(point.attempt, point.attempt)
+    for attempt in ran:
+        is_older = attempt.number < lineage.first or lineage.taken_up.get(attempt.number, attempt.number) < last
+        if is_older or attempt.state == AttemptState.FINISHED or not _has_written(attempt, root):
+            continue
+        folder = attempts.checkpoint_folder(attempt, cluster.state_dir)
+        if await state_files.is_folder(folder) is False:
+            return (
+                f"{folder} is not there, and attempt {attempt.number} has kept its checkpoints in it: they were newer "
+                "than all that is there. Was it moved, or is its volume not mounted? If it was deleted, send a start "
+                'with restore {"mode": "point", "point": PATH} of the one to go on from; {"mode": "none"} begins empty'
+            )
     return None
 
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from clusters.sql import scrub
+from clusters.sql import lines_of, scrub
 from core.config import HIDDEN
 from core.effects import LogSink
 from processes.child import MAX_LINE
@@ -26,8 +26,7 @@ class Output:
         self.times: Counter[str] = Counter()
         self.size = 0
         self.last: deque[str] = deque(maxlen=KEPT)
-        # A line shows a line at the most. Shorter ones are words of anything.
-        self._secrets = [line for secret in secrets for line in secret.splitlines() if len(line) > 3]
+        self._secrets = [line for secret in secrets for line in lines_of(secret)]  # a line shows a line at the most
 
     def __call__(self, line: str) -> None:
         named = _SUBMITTED.findall(line)

@@ -15,6 +15,7 @@ from clusters.protocol import Checkpoints, PointSeen
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from core.jobs.snapshot import Adopted
+from core.jobs.states import AttemptState
 from observation import points
 from settings import clock
 from store import attempts
@@ -213,7 +214,37 @@ class TestAFolderThatIsNotThere:
         (world.root / mounted_at).mkdir(exist_ok=True)
         assert "Is its volume mounted?" in str(await self.unread(world))
         (world.root / "state" / world.job.id).mkdir(parents=True)
+        assert "attempt 1 has kept its checkpoints in it" in str(await self.unread(world))
+        await self.made(world)
         assert await self.unread(world) is None
+
+    async def made(self, world: World) -> Path:
+        """The folder of the attempt's checkpoints, as Flink makes it before the first task runs."""
+        async with world.database.read() as session:
+            attempt = await attempts.get(session, world.job.id, 1)
+        folder = world.root / "state" / world.job.id / "checkpoints" / attempt.flink_job_id
+        folder.mkdir(parents=True)
+        return folder
+
+    @pytest.mark.parametrize(
+        ("of_attempt", "state", "away"),
+        [(0, "GONE", True), (1, "GONE", True), (2, "GONE", False), (0, "FINISHED", False), (1, "FINISHED", False)],
+    )
+    async def test_an_older_point_is_not_taken_for_the_newest(
+        self, world: World, of_attempt: int, state: str, away: bool
+    ):
+        """Found by an attack: the folder of one attempt's checkpoints was moved, nobody had listed them, and the job
+        went back to the savepoint before, without a word."""
+        await self.unread(world)
+        folder = await self.made(world)
+        async with world.database.write() as session:
+            (await attempts.get(session, world.job.id, 1)).state = AttemptState(state)
+            await attempts.add_point(session, world.job.id, world.point(1).model_copy(update={"attempt": of_attempt}))
+        assert (await points.gather(world.services, world.job.id)).unread is None
+        folder.rmdir()
+        found = await points.gather(world.services, world.job.id)
+        assert [point.attempt for point in found.points] == [of_attempt]
+        assert (f"{folder} is not there" in str(found.unread)) is away
 
     async def test_was_perhaps_never_made_where_none_has(self, world: World):
         assert await self.unread(world, ran=False) is None
