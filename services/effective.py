@@ -30,7 +30,8 @@ def effective_config(
     own = dict(spec.get("config") or {})
     if spec.get("parallelism"):
         own["parallelism.default"] = str(spec["parallelism"])
-    if traits(job.type).compiles:
+    compiles = traits(job.type).compiles
+    if compiles:
         own |= (script or parse_script(text_of(SqlSpec.model_validate(spec)))).settings
     return rules.merge(
         {
@@ -42,6 +43,7 @@ def effective_config(
             rules.Layer.PENSTOCK: {
                 "execution.checkpointing.dir": checkpoint_directory(cluster.state_dir, job.id),
                 **rules.ALWAYS,
+                **(rules.OF_PLANS if compiles else {}),
             },
         }
     )

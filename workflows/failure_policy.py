@@ -64,7 +64,9 @@ class FailurePolicy:
         if verdict is AfterRestore.BLOCK:
             s.restart_at = None
             if trouble is Trouble.UNMAPPABLE:
-                journal.block(blocked.does_not_map(path, why, s.attempt.version, s.attempt.before))
+                # Not what ran last, which may have failed for the same.
+                made_by = next((point.version for point in points if point.path == path), s.attempt.before)
+                journal.block(blocked.does_not_map(path, why, s.attempt.version, made_by))
             else:
                 journal.block(blocked.restore_fails(path, failures, why, points))
             return True

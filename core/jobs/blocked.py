@@ -22,6 +22,8 @@ _WITHOUT_WHAT_CHANGED = {"allow_non_restored_state": True, "accept_changed_state
 EMPTY: Action = {"kind": "restart", "restore": {"mode": "none"}}
 KILL: Action = {"kind": "kill"}
 SHOWN_POINTS = 3
+_OTHER_MAXIMUM = "Max parallelism mismatch"
+"""How Flink words it (1.20.5, 2.3.0). That some of the state is given up changes nothing about it."""
 
 
 class Blocked(BaseModel):
@@ -148,13 +150,24 @@ def savepoint_unknown(attempt: int, directory: str | None, why: str) -> Blocked:
 
 
 def does_not_map(path: str, cause: str, version: int, before: int | None) -> Blocked:
-    """The program has no place for the state."""
+    """The program has no place for the state. `before` is the version that made it."""
+    back = [] if before in (None, version) else [{"kind": "resubmit", "version": before, **_NEWEST}]
+    if _OTHER_MAXIMUM in cause:
+        return Blocked(
+            code="state_does_not_map",
+            why=f"The state of {path} is divided for another maximum parallelism than version {version} has now, and "
+            "Flink cannot divide it anew. Take `pipeline.max-parallelism` back (`jobs set JOB --unset "
+            "config.pipeline.max-parallelism` where it is the job's own configuration), or a parallelism above it, "
+            f"and restart: {cause}",
+            evidence=[cause],
+            actions=[*back, FROM_NEWEST, EMPTY],
+        )
     return Blocked(
         code="state_does_not_map",
         why=f"Version {version} does not take the state of {path}: {cause}",
         evidence=[cause],
         actions=[
-            *([] if before in (None, version) else [{"kind": "resubmit", "version": before, **_NEWEST}]),
+            *back,
             {"kind": "restart", "restore": {**_NEWEST["restore"], **_WITHOUT_WHAT_CHANGED}},
             EMPTY,
         ],

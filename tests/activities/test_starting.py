@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities.record import Recorder
 from activities.start import Starter
-from core.config import ALWAYS
+from core.config import ALWAYS, OF_PLANS
 from core.jobs.observations import EngineState, Observation, Trouble
 from core.jobs.records import JobChange, Record
 from core.jobs.states import JobState
@@ -112,12 +112,16 @@ async def test_what_each_attempt_needs_wins_over_what_a_cluster_is_configured_wi
     """No row could say so today; a Flink's own configuration is below all of these."""
     async with house.services.database.write() as session:
         row = await session.get(Cluster, (await jobs.by_id(session, house.job_id)).cluster)
-        row.config = {"state.changelog.enabled": "true", "execution.checkpointing.create-subdir": "false"}
+        row.config = {
+            "state.changelog.enabled": "true",
+            "execution.checkpointing.create-subdir": "false",
+            "table.exec.uid.generation": "DISABLED",
+        }
     await house.start()
     async with house.services.database.read() as session:
         effective = (await attempts.get(session, house.job_id, 1)).config["effective"]
-    given = {key: effective[key]["value"] for key in ALWAYS}
-    assert given == {**ALWAYS, "state.changelog.enabled": "false", "execution.checkpointing.create-subdir": "true"}
+    given = {key: effective[key]["value"] for key in (*ALWAYS, *OF_PLANS)}
+    assert given == {**ALWAYS, **OF_PLANS}
 
 
 async def test_of_a_number_that_is_anothers_nothing_is_sent(house: House):

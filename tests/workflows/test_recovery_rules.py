@@ -321,6 +321,29 @@ class TestBlocked:
         assert await life.state() == "BLOCKED"
         assert job(cluster).actions[0] == {"kind": "resubmit", "version": 1, "restore": {"mode": "newest"}}
         assert len(cluster.opened) == 2
+        # Nor does a command that fails for the same take the way back away.
+        cluster.diagnosis = lambda d: c.Diagnosis(
+            cause="Cannot map state", trouble=Trouble.UNMAPPABLE, untouched=True, points=cluster.points
+        )
+        forced = RestoreRequest(mode="newest", allow_non_restored_state=True, accept_changed_state=True)
+        assert (await life.do("restart", restore=forced)).error_code == "state_does_not_map"
+        assert job(cluster).actions[0] == {"kind": "resubmit", "version": 1, "restore": {"mode": "newest"}}
+
+    async def test_nor_state_that_is_divided_for_another_maximum_parallelism(self, start):
+        """Found by an attack: what was offered was to give state up, which changes nothing about it."""
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        await life.do("pause")
+        cluster.runs = lambda a: cluster.seen(a.number, EngineState.FAILED)
+        cause = "Max parallelism mismatch between checkpoint/savepoint state and new program."
+        cluster.diagnosis = lambda d: c.Diagnosis(
+            cause=cause, trouble=Trouble.UNMAPPABLE, untouched=True, points=cluster.points
+        )
+        assert (await life.do("start")).error_code == "state_does_not_map"
+        assert "--unset config.pipeline.max-parallelism" in job(cluster).reason
+        assert [a["restore"] for a in job(cluster).actions] == [{"mode": "newest"}, {"mode": "none"}]
+        cluster.runs = lambda a: cluster.seen(a.number, EngineState.RUNNING)
+        assert (await life.do("restart", restore=NEWEST)).state == "SUCCEEDED"
 
     @pytest.mark.parametrize("end", [EngineState.CANCELED, EngineState.FAILED, EngineState.FINISHED])
     async def test_a_cancel_for_a_successor_kills_no_job(self, start, end: EngineState):
