@@ -127,20 +127,20 @@ async def compiled(
     async with prepared_session(engine, environment, named) as (gateway, session):
         await gateway.set_up(session, script, no_log)
         if environment.without_plan:
-            await _explained(gateway, session, script)
+            await explained(gateway, session, script)
             raise NotAPlan(environment.without_plan)
         try:
             known = options_of_created(environment.before, script)
             body = await gateway.compile(session, as_set(script.inserts), scratch_of(cluster), known)
         except (StatementFailed, NoPlan) as error:
-            await _explained(gateway, session, script)
+            await explained(gateway, session, script)
             raise NotAPlan(error.message) from error
     plan = read(without_secrets(body, environment.secrets))
     environment.check(plan.reads, plan.writes)
     return with_connectors(plan)
 
 
-async def _explained(gateway: SqlGateway, session: str, script: Script) -> None:
+async def explained(gateway: SqlGateway, session: str, script: Script) -> None:
     """Raises `Rejected` for the first INSERT that Flink cannot plan at all."""
     for statement in script.inserts:
         try:
@@ -165,7 +165,7 @@ async def judge(
         if start is None:
             return None
         path, base = start
-        if not anew and (like := await _like(session, job, number)) is not None:
+        if not anew and (like := await ran_last(session, job, number)) is not None:
             decided = goes_on(base, like, path)
             if decided is None:
                 return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary="It runs as it did before.")
@@ -289,7 +289,7 @@ async def _use(gateway: SqlGateway, handle: str, full: str, project: str, secret
     return lineage.TableUse(table=full, place=place, connector=options.get("connector"))
 
 
-async def _like(session: Session, job: Job, number: int) -> plans.Base | None:
+async def ran_last(session: Session, job: Job, number: int) -> plans.Base | None:
     """What ran last of a job, when that is the version `number` and it is known."""
     last = await attempts.get(session, job.id, job.current_attempt) if job.current_attempt else None
     if last is None or last.version != number:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from temporalio import workflow
+
 from activities import contracts as c
 from core.jobs.states import CommandKind, JobState
 from core.jobs.types import traits
@@ -20,6 +22,13 @@ class Programs:
         """What `version` runs: pinned, or built now. `like` is an attempt whose program is run again. Raises `Failed`
         with the job DEPLOY_FAILED, or as it was while an attempt of it is alive or a restart is planned."""
         return self._pinned(version, kind, like) or await self.build(version, kind, like)
+
+    async def see(self, version: int, kind: CommandKind) -> c.Built:
+        """The same before what runs is ended for it: what is pinned has to be there, and what it is given. Raises
+        `Failed`, as `get` does."""
+        if not traits(self._context.snapshot.type).is_built or not workflow.patched("seen-before-it-is-ended"):
+            return await self.get(version, kind)
+        return await self.build(version, kind)
 
     def attempt_to_repeat(self, version: int, kind: CommandKind) -> int | None:
         """A SQL version that has run before runs with the same plan, tables and libraries again; only a resubmit

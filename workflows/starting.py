@@ -63,7 +63,7 @@ class Starting:
             if s.stateless and command.kind is CommandKind.RESUBMIT and await self._rescale(version):
                 return
             # First the build, so that one that fails stops nothing.
-            built = await self._programs.get(version, command.kind)
+            built = await self._programs.see(version, command.kind)
             way_back = await self._end_what_runs(command, restore)
         else:
             if command.rollback_within is not None:

@@ -23,6 +23,7 @@ from observation import points
 from services import Services
 from settings import clock
 from sql.compiling import REMEDIES, judge
+from sql.rehearsal import rehearse
 from store import attempts, clusters, commands, jobs
 from store.database import DatabaseUnavailable, Session, Taken
 from store.tables import Cluster, Command, Job
@@ -56,6 +57,7 @@ async def send(
     """
     asked = AskedCommand.model_validate({**new.model_dump(), "requested_by": requested_by})
     verdict, asked, judged = await _verdict_on(services, ref, asked, key)
+    await _rehearse(services, ref, asked, key, adding)
     hosted = await _check_session_cluster(services, ref, asked, key, adding)
     judged = hosted.version or judged
     for _ in range(RACES):
@@ -157,6 +159,23 @@ async def _verdict_on(
         asked.kind is CommandKind.RESUBMIT or version != job.version or (asked.restore and asked.restore.point)
     )
     return verdict if worth_showing else None, asked, version
+
+
+async def _rehearse(
+    services: Services, ref: str, asked: AskedCommand, key: str | None, adding: NewVersion | None
+) -> None:
+    """Before what runs is stopped for another attempt: whether that would be taken. Raises `Conflict` when not."""
+    if asked.kind not in (CommandKind.RESTART, CommandKind.RESUBMIT) or adding is not None:
+        return
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        if JobState(job.state) not in (JobState.RUNNING, JobState.DEPLOYED):
+            return
+        if key is not None and await commands.by_key(session, job.id, key):
+            return
+        latest = await jobs.latest_version(session, job.id)
+    number = _version_of(job, asked, latest)
+    await rehearse(services, job, number, anew=asked.kind is CommandKind.RESUBMIT or number != job.version)
 
 
 async def _check_session_cluster(

@@ -23,7 +23,7 @@ from api.commands import service as command_service
 from api.commands.schemas import CommandOut, NewCommand
 from api.jobs import schemas
 from api.jobs import service as job_service
-from clusters.protocol import Health, Overview
+from clusters.protocol import Health, Overview, Unreachable
 from clusters.registry import Engines
 from core import search
 from core.jobs.commands import AskedCommand
@@ -80,6 +80,9 @@ class _Engine:
 
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id
+
+    async def open_session(self, _: Any) -> Any:
+        raise Unreachable("there is no gateway")
 
 
 class _Engines:

@@ -396,9 +396,11 @@ class TestBuilds:
         for path in (penstock.home / "artifacts" / "jars").rglob("*.jar"):
             path.unlink()
         repo.rename(repo.with_name("away"))
+        before = penstock.job("unbuilt")["current_attempt"]["number"]
         done = penstock.do("unbuilt", "restart")
         repo.with_name("away").rename(repo)
-        assert (done["state"], penstock.state("unbuilt")) == ("FAILED", "DEPLOY_FAILED")
+        assert (done["state"], penstock.state("unbuilt")) == ("FAILED", "RUNNING"), "nothing was stopped for it"
+        assert penstock.job("unbuilt")["current_attempt"]["number"] == before
 
     def test_nobody_waits_for_a_build_any_more(self, penstock: Penstock, repo: Path):
         commit(git.Repo(repo), "slow to build")

@@ -662,7 +662,7 @@ class TestBuilds:
         life = await running(start, cluster, type_="jar")
         await life.do("restart")
         await life.do("resubmit", restore=RestoreRequest(mode="newest"))
-        assert pinned == [None, None], "the restart needs no build, the resubmit resolves the ref anew"
+        assert pinned == [None, "key", None], "the restart sees that it is there, the resubmit resolves the ref anew"
         assert [o.build_key for o in cluster.opened] == ["key"] * 3
 
     async def test_an_artifact_that_is_gone_is_built_again_from_the_same_commit(self, start):
@@ -676,7 +676,20 @@ class TestBuilds:
         ]
         cluster.submitted = lambda _: answers.pop(0)
         assert (await life.do("restart")).state == "SUCCEEDED"
-        assert pinned == [None, "key"]
+        assert pinned == [None, "key", "key"]
+
+    @pytest.mark.parametrize("kind", ["restart", "resubmit"])
+    async def test_what_cannot_be_started_again_is_not_stopped_for_it(self, start, kind):
+        """Found by an attack: artifact and repository were away, or a secret that it is given."""
+        cluster = Cluster()
+        life = await running(start, cluster, type_="jar")
+        cluster.builds = lambda _: c.Built(error="There is no secret rps.", code="inputs_missing")
+        newest = {"restore": RestoreRequest(mode="newest")} if kind == "resubmit" else {}
+        ended = await life.do(kind, **newest)
+        assert (ended.state, ended.error_code) == ("FAILED", "inputs_missing")
+        assert await life.state() == "RUNNING"
+        assert len(cluster.opened) == 1
+        assert "stop" not in cluster.asked
 
     async def test_a_kill_interrupts_a_build(self, start):
         cluster = Cluster()

@@ -777,6 +777,8 @@ class TestRollback:
         built: list[c.BuildIn] = []
 
         def build(wanted: c.BuildIn) -> c.Built:
+            if wanted.pinned is not None:
+                return c.Built(key=wanted.pinned, commit=wanted.pinned.removeprefix("key-") * 40)
             built.append(wanted)
             commit = next(commits)
             return c.Built(key="key-" + commit[0], commit=commit)
