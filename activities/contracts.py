@@ -223,6 +223,7 @@ class Started(BaseModel):
 class Diagnosis(BaseModel):
     """After an end: the engine's reason, and whether it is certain that no restore point has completed.
 
+    `savepoint` is that of our stop, `stopped_with` that of somebody else's, who has stopped it on the cluster.
     `lost` and `ha` say why a missing attempt is missing, `undecided` why that cannot be told; `trouble` that it failed
     to restore; `unread` that the folder of a savepoint could not be read; `points` are the newest restore points.
     """
@@ -230,6 +231,7 @@ class Diagnosis(BaseModel):
     cause: str | None = None
     untouched: bool = False
     savepoint: str | None = None
+    stopped_with: str | None = None
     lost: Lost | None = None
     ha: bool = False
     trouble: Trouble | None = None

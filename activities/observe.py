@@ -34,7 +34,7 @@ from core.jobs.observations import ENDED, EngineState, Lost, Observation, Troubl
 from core.jobs.overrides import overridden
 from core.jobs.restore import RestoreKind
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import attempt_checkpoints
+from core.jobs.snapshot import attempt_checkpoints, savepoint_root
 from core.jobs.types import traits
 from core.paths import of_point
 from observation import points
@@ -339,6 +339,12 @@ class Observing:
                         break
             except Unreachable as error:
                 diagnosis.unread = error.message
+            if request.state is EngineState.FINISHED and diagnosis.savepoint is None:
+                stopped_with = await _stopped_with(engine, ref)
+                if stopped_with and stopped_with.startswith(f"{savepoint_root(cluster.state_dir, request.job_id)}/"):
+                    diagnosis.savepoint = stopped_with  # of a stop of ours that this workflow knows nothing of
+                else:
+                    diagnosis.stopped_with = stopped_with
             diagnosis.points = (await points.gather(self._services, request.job_id)).points[:5]
             diagnosis.untouched = await points.untouched(self._services, cluster, attempt, state)
             if not diagnosis.untouched and any(p.attempt == attempt.number for p in diagnosis.points):
@@ -423,3 +429,16 @@ class Observing:
 async def _takes_none(engine: Engine, ref: Ref) -> bool:
     """Whether it is certain that an attempt takes no checkpoints."""
     return not isinstance(engine, Checkpoints) or await engine.takes_checkpoints(ref) is False
+
+
+async def _stopped_with(engine: Engine, ref: Ref) -> str | None:
+    """The savepoint that a Flink job which is FINISHED was stopped with, as Flink tells; None of one that came to its
+    end. After a stop nothing completes any more, unless the job went on after all."""
+    if not isinstance(engine, Checkpoints):
+        return None
+    try:
+        told = await engine.checkpoints(ref)
+    except EngineError:
+        return None
+    last = max(told, key=lambda point: (point.number or 0, point.completed_at, point.stops), default=None)
+    return last.path if last is not None and last.stops else None

@@ -206,12 +206,13 @@ class Overview:
 @dataclass(frozen=True)
 class PointSeen:
     """A completed checkpoint or savepoint that the engine tells of, with its number, or that a folder has; whether it
-    is still there is another question."""
+    is still there is another question. `stops`: it is the savepoint of a stop, whoever asked for that."""
 
     kind: RestoreKind
     path: str
     completed_at: datetime
     number: int | None = None
+    stops: bool = False
 
 
 class TriggerState(StrEnum):

@@ -55,8 +55,8 @@ OF_PLANS: dict[str, str] = {
     "table.exec.uid.generation": "PLAN_ONLY",
     "table.exec.uid.format": "<id>_<transformation>",
 }
-"""What each attempt of SQL text is given beside those. These are Flink's defaults (1.20.5, 2.3.0): an operator of a compiled
-plan finds its state by the id that it has there, and which state goes to which operator is said by these ids
+"""What each attempt of SQL text is given beside those. These are Flink's defaults (1.20.5, 2.3.0): an operator of a
+compiled plan finds its state by the id that it has there, and which state goes to which operator is said by these ids
 (`core.sql.plan.renumbered`). Otherwise state that was to be dropped goes on, or goes to another operator."""
 
 _UIDS = "by these uids Penstock tells which state belongs to which operator of a statement"

@@ -73,7 +73,11 @@ class Endings:
             context.points_may_exist()
         cause = stop.why if stop and stop.why else why.cause
         kept = None if stop and stop.withdrawn and state is EngineState.MISSING else why.savepoint
-        ending = ended(state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless)
+        by_others = kept is None and state is EngineState.FINISHED and why.stopped_with is not None
+        kept = why.stopped_with if by_others else kept
+        ending = ended(
+            state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless, by_others=by_others
+        )
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         is_over = going_on and not again and self._may_have_finished(ending)
         unread = why.unread if why.unread and self._may_have_been_stopped(stop, intent, state, ending) else None

@@ -350,6 +350,7 @@ class FlinkRest:
                 path,
                 moment(entry.get("latest_ack_timestamp") or entry["trigger_timestamp"]),
                 number=int(entry["id"]) if "id" in entry else None,
+                stops=entry.get("checkpoint_type") == "SYNC_SAVEPOINT",
             )
         return list(points.values())
 

@@ -169,11 +169,12 @@ def ended(
     cause: str | None,
     lost: Lost | None = None,
     stateless: bool = False,
+    by_others: bool = False,
 ) -> Ending:
     """What the end of an attempt means for its job.
 
-    `savepoint` is the path of the savepoint that our stop took, `cause` the engine's own reason, `lost`
-    why a missing attempt is missing.
+    `savepoint` is the path of the savepoint that our stop took, or that of somebody else (`by_others`); `cause` the
+    engine's own reason, `lost` why a missing attempt is missing.
     """
     attempt = attempt_state(state)
     if intent is Intent.KILL:
@@ -182,11 +183,12 @@ def ended(
         return Ending(job=JobState.FAILED, attempt=attempt, restartable=True, why=cause or "its restore failed")
     if state is EngineState.FINISHED or (state is EngineState.MISSING and savepoint is not None):
         if savepoint is not None:
+            by = "on the cluster, not by Penstock, " if by_others else ""
             return Ending(
                 job=JobState.PAUSED,
                 attempt=attempt,
                 restartable=False,
-                why=f"stopped with savepoint {savepoint}",
+                why=f"stopped {by}with savepoint {savepoint}",
             )
         return Ending(job=JobState.FINISHED, attempt=attempt, restartable=False, why="it came to its end")
     if state is EngineState.CANCELED:

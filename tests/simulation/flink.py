@@ -668,6 +668,8 @@ class Flink:
 
     def _checkpoints(self, job: Job) -> Any:
         shown = [self._point(p) for p in reversed(job.points)]
+        if job.stopped and shown and shown[0]["is_savepoint"]:
+            shown[0]["checkpoint_type"] = "SYNC_SAVEPOINT"
         return {
             "counts": {
                 "completed": job.completed,

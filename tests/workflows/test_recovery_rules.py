@@ -308,6 +308,21 @@ class TestBlocked:
         await life.until(lambda: job(cluster).state == "BLOCKED")
         assert (await life.snapshot()).blocked.code == "savepoint_unknown"
 
+    async def test_what_somebody_stopped_on_the_cluster_has_not_come_to_its_end(self, start):
+        """Found by an attack: it was told to have, and a restart in that moment was refused for it."""
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.points = [point(1, RestoreKind.SAVEPOINT)]
+        taken = cluster.points[0].path
+        cluster.diagnosis = lambda _: c.Diagnosis(stopped_with=taken, points=cluster.points)
+        cluster.looks = lambda a: cluster.seen(a.number, EngineState.FINISHED)
+        await life.observe(EngineState.FINISHED)
+        await life.becomes("PAUSED")
+        reason = job(cluster).reason
+        assert reason == f"stopped on the cluster, not by Penstock, with savepoint {taken}"
+        assert (await life.do("start")).state == "SUCCEEDED"
+        assert cluster.opened[-1].restore_path == taken
+
     async def test_state_that_the_program_has_no_place_for_is_not_tried_again(self, start):
         cluster = Cluster()
         life = await running(start, cluster, policy=NOW)

@@ -254,6 +254,7 @@ class TestPathsOfRestorePoints:
     async def test_are_told_as_the_state_dir_is_spelled(self):
         point = "hdfs://nn:8020/s/j/savepoint-1"
         checkpoint = {"status": "COMPLETED", "external_path": point, "trigger_timestamp": 1, "id": 3}
+        checkpoint |= {"checkpoint_type": "SYNC_SAVEPOINT"}
         bodies = {
             "/jobs/a/checkpoints": {"history": [checkpoint], "latest": {"restored": {"external_path": point}}},
             "/jobs/a/checkpoints/config": {"interval": 1000},
@@ -267,7 +268,7 @@ class TestPathsOfRestorePoints:
         engine, ref = FlinkSession(FIRST, [], transport=Told()), Ref("a", "a")
         for state_dir, one in (("hdfs:///s", "hdfs:///s/j/savepoint-1"), ("hdfs://nn:8020/s", point)):
             engine.keeps_state_in(state_dir)
-            assert [p.path for p in await engine.checkpoints(ref)] == [one]
+            assert [(p.path, p.stops) for p in await engine.checkpoints(ref)] == [(one, True)]
             assert (await engine.origin(ref)).restored_from == one
             assert (await engine.trigger_status(ref, "t")).path == one
         await engine.close()
