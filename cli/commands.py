@@ -10,6 +10,7 @@ import typer
 from cli.client import FAILED, Api, Refusal, complete_jobs, err, out
 from cli.output import Json, plain, show_json, styled
 from cli.wording import as_commands
+from core.names import is_job_id
 
 app = typer.Typer()
 Job = Annotated[
@@ -23,7 +24,13 @@ INTERRUPTED = 130
 
 def ref(job: str) -> str:
     """`name` alone means the project `default`, unless it is an id."""
-    return job if ":" in job or (len(job) == 36 and job.count("-") == 4) else f"default:{job}"
+    return job if ":" in job or is_job_id(job) else f"default:{job}"
+
+
+def named(job: str) -> tuple[str, str]:
+    """Project and name of a job that is to be made."""
+    project, colon, name = job.partition(":")
+    return (project, name) if colon else ("default", job)
 
 
 def newest(api: Api, job: str) -> int:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cli import commands, history, job_output, specs
 from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
-from cli.commands import Job, Wait, Yes, newest, ref, send, show_verdict, sure
+from cli.commands import Job, Wait, Yes, named, newest, ref, send, show_verdict, sure
 from cli.output import (
     Column,
     Columns,
@@ -201,7 +201,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Create a job from a spec, or from a repository."""
-    project, _, name = ref(job).partition(":")
+    project, name = named(job)
     body = {
         "project": project,
         "name": name,
@@ -258,7 +258,7 @@ def copy(
     spec = api.call("GET", f"/jobs/{ref(job)}/versions/{version or source['latest_version']}")["spec"]
     if variable:
         spec["variables"] = spec.get("variables", {}) | specs.pairs(variable, "--var")
-    project, _, name = ref(target).partition(":")
+    project, name = named(target)
     same = {"labels": source["labels"], **_chosen(api, source)}
     same["config"] = {**source["config"], **specs.pairs(config)}
     if hidden := [key for key, value in {**spec.get("config", {}), **same["config"]}.items() if value == HIDDEN]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +15,14 @@ FLINK_ID_PATTERN = r"^[0-9a-f]{32}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Lower case letters, digits, `-`, `_` and `.`; 1 to 63 characters; starts and ends with a letter or digit."""
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text has the form of a job's id. No new job has such a name: it would be taken for an id."""
+    return _JOB_ID.fullmatch(text) is not None
+
 
 FlinkJobId = Annotated[str, StringConstraints(pattern=FLINK_ID_PATTERN)]
 

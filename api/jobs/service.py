@@ -29,7 +29,7 @@ from core.jobs.restore import RestoreRequest
 from core.jobs.retention import SavepointPolicy
 from core.jobs.states import AttemptState, CommandKind, JobState, allowed
 from core.jobs.types import traits
-from core.names import job_workflow_id
+from core.names import is_job_id, job_workflow_id
 from core.specs import GitSource, JarSpec, JobSpec, PyFlinkSpec, SqlSpec
 from core.sql.lineage import Lineage
 from core.sql.program_inputs import check_references
@@ -71,6 +71,13 @@ def check_spec(spec: JobSpec, services: Services) -> None:
 
 async def create(services: Services, new: out.NewJob) -> out.JobOut:
     """Create a job with version 1. Raises `Conflict` when the name is taken, `InvalidInput` when its spec is wrong."""
+    if is_job_id(new.name):
+        raise InvalidInput(
+            f"name: {new.name} has the form of a job's id, and would be taken for one.",
+            code="name_like_an_id",
+            field="name",
+            remedy="Choose another name.",
+        )
     check_spec(new.spec, services)
     rules.unhidden(new.config, {}, "config")
     rules.unhidden(new.spec.config, {}, "spec.config")

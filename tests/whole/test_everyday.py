@@ -253,3 +253,8 @@ class TestWords:
         assert said.code == 2, said
         assert said.err.splitlines()[0] == line
         assert len(set(said.err.splitlines())) == len(said.err.splitlines())
+
+
+def test_a_name_that_would_be_taken_for_an_id_is_refused(penstock: Penstock):
+    new = {"name": "0123abcd-0123-0123-0123-0123456789ab", "cluster": "a", "spec": sql()}
+    assert "form of a job's id" in penstock.no("POST", "/jobs", 422, "name_like_an_id", json=new)["detail"]
