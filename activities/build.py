@@ -21,6 +21,7 @@ from activities.program_inputs import inputs_of
 from activities.programs import requirements_of
 from builds import git, gradle, jars, maven, packaging, pyenv
 from core.effects import EngineError, LogSink, Rejected
+from core.errors import InvalidInput
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SessionClusterSpec, SqlSpec, build_key
 from services import Services
 from settings import Settings, clock, waits
@@ -47,15 +48,23 @@ class Builder:
                 job = present(await jobs.by_id(session, request.job_id), f"job {request.job_id}")
                 cluster = await clusters.get(session, job.cluster)
                 raw = (await jobs.version(session, job, request.version)).spec
-            spec = _buildable(raw)
+            try:
+                spec = _buildable(raw)
+            except InvalidInput as error:  # a rule that is younger than the version
+                tell(error.message)
+                return c.Built(
+                    error=f"Version {request.version} is not taken any more: {error.message}", code="spec_invalid"
+                )
             try:
                 await inputs_of(services, job.project, raw, in_jar=isinstance(spec, JarSpec))
             except Rejected as error:
                 tell(error.message)
                 return c.Built(error=error.message, code="inputs_missing")
             try:
-                git.check_local(spec.git, services.settings.git_local_roots)
-                commit = await self._pinned(request) or await git.resolve(spec.git)
+                commit = await self._pinned(request)
+                if commit is None:
+                    git.check_local(spec.git, services.settings.git_local_roots)
+                    commit = await git.resolve(spec.git)
             except EngineError as error:
                 tell(error.message)
                 return c.Built(error=error.message, code="git_failed")
@@ -65,6 +74,11 @@ class Builder:
             if (row := await self._existing(key)) is not None:
                 tell("this commit is built already with these settings")
                 return await self._checked(spec, c.Built(key=key, commit=commit), row, tell)
+            try:
+                git.check_local(spec.git, services.settings.git_local_roots)
+            except EngineError as error:
+                tell(error.message)
+                return c.Built(error=error.message, code="git_failed")
             run = c.RunBuild(key=key, commit=commit, cluster_flink_version=cluster.flink_version, spec=raw)
             built = await self._shared(run, tell)
             return built if built.error else await self._checked(spec, built, await self._existing(key), tell)

@@ -34,7 +34,7 @@ from core.jobs.observations import ENDED, EngineState, Lost, Observation, Troubl
 from core.jobs.overrides import overridden
 from core.jobs.restore import RestoreKind
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import attempt_checkpoints, savepoint_root
+from core.jobs.snapshot import attempt_checkpoints
 from core.jobs.types import traits
 from core.paths import of_point
 from observation import points
@@ -340,11 +340,7 @@ class Observing:
             except Unreachable as error:
                 diagnosis.unread = error.message
             if request.state is EngineState.FINISHED and diagnosis.savepoint is None:
-                stopped_with = await _stopped_with(engine, ref)
-                if stopped_with and stopped_with.startswith(f"{savepoint_root(cluster.state_dir, request.job_id)}/"):
-                    diagnosis.savepoint = stopped_with  # of a stop of ours that this workflow knows nothing of
-                else:
-                    diagnosis.stopped_with = stopped_with
+                diagnosis.stopped_with = await _stopped_with(engine, ref)
             diagnosis.points = (await points.gather(self._services, request.job_id)).points[:5]
             diagnosis.untouched = await points.untouched(self._services, cluster, attempt, state)
             if not diagnosis.untouched and any(p.attempt == attempt.number for p in diagnosis.points):

@@ -79,9 +79,9 @@ class Programs:
         self, context: attempts.Context, attempt: Attempt, config: Mapping[str, str], tell: LogSink
     ) -> tuple[Program, Mapping[str, str]]:
         """The script with what it names, the plan that it runs from, and properties that its libraries need."""
-        spec = SqlSpec.model_validate(context.version.spec)
         services, project = self._services, context.job.project
         try:
+            spec = SqlSpec.model_validate(context.version.spec)
             script = parse_script(text_of(spec))
             async with services.database.read() as session:
                 like = await ran_like(session, attempt)

@@ -163,8 +163,9 @@ def scrub(text: str, secrets: Sequence[str]) -> str:
 
 
 def lines_of(secret: str) -> list[str]:
-    """The lines of a secret that are one by themselves: shorter ones are words of anything."""
-    return [line for line in secret.splitlines() if len(line) > 3]
+    """The lines of a secret that are one by themselves: of several, short ones are words of anything."""
+    lines = [line.strip() for line in secret.splitlines()]
+    return [line for line in lines if len(line) > 5] if len(lines) > 1 else [secret]
 
 
 def scrub_error(error: EngineError, secrets: Sequence[str]) -> None:

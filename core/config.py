@@ -51,16 +51,6 @@ ALWAYS: dict[str, str] = {
 """What each attempt is given, beside its own folder: the cluster's own configuration may say otherwise. These names go
 before their older ones in all versions (1.20.5, 2.3.0)."""
 
-OF_PLANS: dict[str, str] = {
-    "table.exec.uid.generation": "PLAN_ONLY",
-    "table.exec.uid.format": "<id>_<transformation>",
-}
-"""What each attempt of SQL text is given beside those. These are Flink's defaults (1.20.5, 2.3.0): an operator of a
-compiled plan finds its state by the id that it has there, and which state goes to which operator is said by these ids
-(`core.sql.plan.renumbered`). Otherwise state that was to be dropped goes on, or goes to another operator."""
-
-_UIDS = "by these uids Penstock tells which state belongs to which operator of a statement"
-
 # Keys that decide where an attempt's state lies, which id it has and where it runs. Were a user to set
 # one, Penstock would look for state in the wrong place or start a job under an id it does not know.
 OWNED: dict[str, str] = {
@@ -85,8 +75,6 @@ OWNED: dict[str, str] = {
     "execution.target": "the job's cluster decides where it runs",
     "execution.attached": "Penstock submits detached",
     "execution.shutdown-on-attached-exit": "Penstock submits detached",
-    "table.exec.uid.generation": _UIDS,
-    "table.exec.uid.format": _UIDS,
     "table.dml-sync": "an INSERT that is waited for would never return on a stream",
     "pipeline.jars": "jars come from the job's artifact and its libraries",
     "pipeline.classpaths": "jars come from the job's artifact and its libraries",

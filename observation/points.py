@@ -116,9 +116,10 @@ async def gather(services: Services, job_id: str) -> Found:
     # Held against the newest that is there: the others are checkpoints that Flink has replaced.
     vanished = [point for point in vanished if ordered and newest([ordered[0], point], taken_up) == point]
     unread = unread or await _moved(cluster, job_id, vanished)
-    since = [] if lineage.untouched else recent
-    unread = unread or await _checkpoints_away(cluster, job_id, since, ordered[0] if ordered else None, lineage)
     for_a_person = unread is None and passed_over is not None and _LOST in hidden.values()
+    if unread is None and not lineage.untouched:
+        unread = await _checkpoints_away(cluster, job_id, recent, ordered[0] if ordered else None, lineage)
+        for_a_person |= unread is not None
     return Found(points=ordered, unread=unread or passed_over, vanished=vanished, for_a_person=for_a_person)
 
 
@@ -180,9 +181,9 @@ async def _checkpoints_away(
         folder = attempts.checkpoint_folder(attempt, cluster.state_dir)
         if await state_files.is_folder(folder) is False:
             return (
-                f"{folder} is not there, and attempt {attempt.number} has kept its checkpoints in it: they were newer "
-                "than all that is there. Was it moved, or is its volume not mounted? If it was deleted, send a start "
-                'with restore {"mode": "point", "point": PATH} of the one to go on from; {"mode": "none"} begins empty'
+                f"{folder} is not there, where attempt {attempt.number} kept its checkpoints: they were perhaps newer "
+                "than all that is there. Was it moved, or is its volume not mounted? Once it is back, restart; if it "
+                'was deleted, restart with {"mode": "point", "point": PATH} of one that is there, or {"mode": "none"}'
             )
     return None
 

@@ -30,8 +30,7 @@ def effective_config(
     own = dict(spec.get("config") or {})
     if spec.get("parallelism"):
         own["parallelism.default"] = str(spec["parallelism"])
-    compiles = traits(job.type).compiles
-    if compiles:
+    if traits(job.type).compiles:
         own |= (script or parse_script(text_of(SqlSpec.model_validate(spec)))).settings
     return rules.merge(
         {
@@ -43,7 +42,6 @@ def effective_config(
             rules.Layer.PENSTOCK: {
                 "execution.checkpointing.dir": checkpoint_directory(cluster.state_dir, job.id),
                 **rules.ALWAYS,
-                **(rules.OF_PLANS if compiles else {}),
             },
         }
     )

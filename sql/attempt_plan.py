@@ -12,7 +12,7 @@ from core.jobs.restore import Accepted
 from core.sql import verdict
 from core.sql.plan import NotAPlan, Plan, read, with_connectors
 from services import Services
-from sql.compiling import FROM_TEXT, REMEDIES, goes_on, row_of, without_secrets
+from sql.compiling import FROM_TEXT, REMEDIES, effective, goes_on, row_of, uids_say_nothing, without_secrets
 from sql.environment import OF_HINTS, Environment
 from store import plans
 from store.tables import Attempt, PlanRow, Version
@@ -70,7 +70,7 @@ class PlanOfAttempt:
             return await self._run(base.plan), None
         if self.environment.without_plan:
             return await self._from_text(base.plan)
-        return None, self._planner(base.plan)
+        return None, self._planner(base.plan, base.attempt)
 
     async def _from_text(self, base: PlanRow | None) -> tuple[None, None]:
         await self._planner(base)(None, self.environment.without_plan)
@@ -132,7 +132,7 @@ class PlanOfAttempt:
         except InvalidInput as error:
             raise Rejected(f"{error.message} {error.remedy}") from error
 
-    def _planner(self, base: PlanRow | None) -> Planner:
+    def _planner(self, base: PlanRow | None, made_by: Attempt | None = None) -> Planner:
         async def planner(body: Body | None, why: str) -> Body | None:
             if body is None:
                 if base is not None:
@@ -150,7 +150,12 @@ class PlanOfAttempt:
                 self._check_text()
                 await self._write(None, str(error))
                 return None
+            nothing = uids_say_nothing(made_by, effective(self.attempt)) if base is not None else None
             if base is None:
+                plan = verdict.from_one(compiled)
+            elif nothing is not None:
+                self._tell(nothing)
+                self._check(nothing)
                 plan = verdict.from_one(compiled)
             else:
                 judged = verdict.compare(read(base.body), compiled)

@@ -17,7 +17,7 @@ from core.jobs.types import traits
 from core.specs import SqlSpec
 from core.sql import lineage, verdict
 from core.sql.operators import table_in
-from core.sql.plan import NotAPlan, Plan, read, with_connectors
+from core.sql.plan import NotAPlan, Plan, ids_tell, read, with_connectors
 from core.sql.references import is_sensitive, options_of_created
 from core.sql.script import Script, parse_script, placed, runnable
 from core.sql.tokens import quoted_name
@@ -88,6 +88,21 @@ def _is_own(base: plans.Base, like: plans.Base, path: str | None) -> bool:
     return base.plan.digest == like.plan.digest
 
 
+def effective(attempt: Attempt) -> dict[str, str]:
+    """The configuration that an attempt was given."""
+    return {key: str(item.get("value", "")) for key, item in (attempt.config.get("effective") or {}).items()}
+
+
+def uids_say_nothing(made_by: Attempt | None, now: Mapping[str, str]) -> verdict.StateVerdict | None:
+    """What speaks against comparing plans where a state is given to an attempt with the configuration `now`."""
+    if made_by is None or ids_tell(effective(made_by), now):
+        return None
+    return verdict.unknown(
+        "`table.exec.uid.generation` or `table.exec.uid.format` is set so that Flink finds the state of an operator by "
+        "something else than its id in the compiled plan: which state goes to which operator cannot be told."
+    )
+
+
 def goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Comparison | verdict.StateVerdict | None:
     """What it means to give a state to the plan of an attempt that ran before: None where it is its own."""
     if _is_own(base, like, path):
@@ -96,6 +111,8 @@ def goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Com
         return verdict.unknown(f"It is not known what made the state of {path}.")
     if base.plan is None or like.plan is None:
         return verdict.unknown(FROM_TEXT)
+    if (nothing := uids_say_nothing(base.attempt, effective(like.attempt) if like.attempt else {})) is not None:
+        return nothing
     return verdict.compare(read(base.plan.body), read(like.plan.body))
 
 
@@ -189,6 +206,8 @@ async def judge(
         )
     try:
         plan = await _compile(services, text)
+        if (nothing := uids_say_nothing(base.attempt, text.properties)) is not None:
+            return nothing
         return verdict.compare(read(base.plan.body), plan).verdict
     except Rejected as error:
         raise InvalidInput(

@@ -114,9 +114,6 @@ class Commands:
         if command.kind is CommandKind.KILL:
             self._context.set_killed()
             return
-        if s.goes_back is not None:
-            self._context.set_lost_in_roll_back()
-            return
         other = command.restore if command.restore is not None and command.restore.mode != "newest" else None
         if other is not None and s.attempt is not None and workflow.patched("set-aside-for-another"):
             about = f"{command.kind.value} (command {command.number})"

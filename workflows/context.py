@@ -120,7 +120,7 @@ class JobContext:
         self.journal.set_state(
             JobState.DEPLOY_FAILED, f"{words} `resubmit` with that version and restore point does it."
         )
-        self.snapshot.goes_back = None
+        self.snapshot.goes_back = self.snapshot.restart_at = None
 
     def asked_at(self, sequence: int) -> None:
         """Note when the cluster was asked. A worker whose clock was set ahead has seen nothing of the future: were that

@@ -16,7 +16,7 @@ from workflows.failure import Failed
 from workflows.failure_policy import FailurePolicy
 
 IS_OVER = (
-    "Attempt {} has come to its end by itself, so nothing was started: what it has written since its last restore "
+    "Attempt {} has come to its end, so nothing was started ({}): what it has written since its last restore "
     "point would be written twice. To run it anew all the same, name the state: `start` with restore `none`, or with a "
     "point."
 )
@@ -73,10 +73,14 @@ class Endings:
             context.points_may_exist()
         cause = stop.why if stop and stop.why else why.cause
         kept = None if stop and stop.withdrawn and state is EngineState.MISSING else why.savepoint
-        by_others = kept is None and state is EngineState.FINISHED and why.stopped_with is not None
-        kept = why.stopped_with if by_others else kept
         ending = ended(
-            state, intent, savepoint=kept, cause=cause, lost=why.lost, stateless=s.stateless, by_others=by_others
+            state,
+            intent,
+            savepoint=kept,
+            cause=cause,
+            lost=why.lost,
+            stateless=s.stateless,
+            stopped_with=why.stopped_with,
         )
         trouble = stop.trouble if stop and stop.trouble else why.trouble
         is_over = going_on and not again and self._may_have_finished(ending)
@@ -108,7 +112,11 @@ class Endings:
             journal.set_state(ending.job, ending.why)
         await journal.write(f"attempt {number} {ending.attempt.value}", attempts=changes, points=points or [])
         if is_over:
-            raise Failed(s.reason, s.blocked.code) if s.blocked else Failed(IS_OVER.format(number), "ended_otherwise")
+            raise (
+                Failed(s.reason, s.blocked.code)
+                if s.blocked
+                else Failed(IS_OVER.format(number, ending.why), "ended_otherwise")
+            )
 
     def _has_to_know(self, why: c.Diagnosis, *, going_on: bool, again: bool) -> bool:
         """Whether it cannot be told why the attempt is missing, and what comes next depends on that."""

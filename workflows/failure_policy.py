@@ -65,8 +65,8 @@ class FailurePolicy:
             s.restart_at = None
             if trouble is Trouble.UNMAPPABLE:
                 # Not what ran last, which may have failed for the same.
-                made_by = next((point.version for point in points if point.path == path), s.attempt.before)
-                journal.block(blocked.does_not_map(path, why, s.attempt.version, made_by))
+                made_by = next((point.version for point in points if point.path == path), None)
+                journal.block(blocked.does_not_map(path, why, s.attempt.version, made_by, s.attempt.before))
             else:
                 journal.block(blocked.restore_fails(path, failures, why, points))
             return True

@@ -415,6 +415,9 @@ class JobWorkflow:
         of the job is known by now; the command ends, so that nobody waits for it for ever."""
         journal, commands = self._journal, self._parts.commands
         journal.command = command
+        if self._s.goes_back is not None and not self._parts.context.is_live() and command.kind is not CommandKind.KILL:
+            self._parts.context.set_lost_in_roll_back()
+        self._s.goes_back = None
         was_running = commands.is_between_attempts() and workflow.patched("between-two-attempts")
         if was_running or (commands.is_stopped_for(command) and workflow.patched("stopped-for-another")):
             commands.take_up(command)

@@ -165,12 +165,13 @@ async def _rehearse(
     services: Services, ref: str, asked: AskedCommand, key: str | None, adding: NewVersion | None
 ) -> None:
     """Before what runs is stopped for another attempt: whether that would be taken. Raises `Conflict` when not."""
-    if asked.kind not in (CommandKind.RESTART, CommandKind.RESUBMIT) or adding is not None:
-        return
+    judged = asked.kind is CommandKind.RESUBMIT and asked.restore is not None and asked.restore.mode != "none"
+    if asked.kind not in (CommandKind.RESTART, CommandKind.RESUBMIT) or judged or adding is not None:
+        return  # with its state it was compiled for the verdict
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
-        if JobState(job.state) not in (JobState.RUNNING, JobState.DEPLOYED):
-            return
+        if JobState(job.state) not in (JobState.RUNNING, JobState.DEPLOYED) or job.busy:
+            return  # refused for that
         if key is not None and await commands.by_key(session, job.id, key):
             return
         latest = await jobs.latest_version(session, job.id)

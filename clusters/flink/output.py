@@ -26,7 +26,8 @@ class Output:
         self.times: Counter[str] = Counter()
         self.size = 0
         self.last: deque[str] = deque(maxlen=KEPT)
-        self._secrets = [line for secret in secrets for line in lines_of(secret)]  # a line shows a line at the most
+        # A line shows a line at the most. Shorter ones are words of anything.
+        self._secrets = [line for secret in secrets for line in lines_of(secret) if len(line) > 3]
 
     def __call__(self, line: str) -> None:
         named = _SUBMITTED.findall(line)

@@ -149,16 +149,21 @@ def savepoint_unknown(attempt: int, directory: str | None, why: str) -> Blocked:
     )
 
 
-def does_not_map(path: str, cause: str, version: int, before: int | None) -> Blocked:
-    """The program has no place for the state. `before` is the version that made it."""
-    back = [] if before in (None, version) else [{"kind": "resubmit", "version": before, **_NEWEST}]
+def does_not_map(path: str, cause: str, version: int, made_by: int | None, before: int | None) -> Blocked:
+    """The program has no place for the state. `made_by` is the version that made it, where that is known, `before` the
+    one that ran before."""
+    back: list[Action] = []
+    if made_by not in (None, version):
+        back = [{"kind": "resubmit", "version": made_by, "restore": {"mode": "point", "point": path}}]
+    elif made_by is None and before not in (None, version):
+        back = [{"kind": "resubmit", "version": before, **_NEWEST}]
     if _OTHER_MAXIMUM in cause:
         return Blocked(
             code="state_does_not_map",
             why=f"The state of {path} is divided for another maximum parallelism than version {version} has now, and "
             "Flink cannot divide it anew. Take `pipeline.max-parallelism` back (`jobs set JOB --unset "
-            "config.pipeline.max-parallelism` where it is the job's own configuration), or a parallelism above it, "
-            f"and restart: {cause}",
+            "config.pipeline.max-parallelism` where it is the job's own configuration), or lower a parallelism "
+            f"that is above it, and restart: {cause}",
             evidence=[cause],
             actions=[*back, FROM_NEWEST, EMPTY],
         )

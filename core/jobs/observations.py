@@ -169,12 +169,12 @@ def ended(
     cause: str | None,
     lost: Lost | None = None,
     stateless: bool = False,
-    by_others: bool = False,
+    stopped_with: str | None = None,
 ) -> Ending:
     """What the end of an attempt means for its job.
 
-    `savepoint` is the path of the savepoint that our stop took, or that of somebody else (`by_others`); `cause` the
-    engine's own reason, `lost` why a missing attempt is missing.
+    `savepoint` is the path of the savepoint that our stop took, `cause` the engine's own reason, `lost` why a missing
+    attempt is missing. `stopped_with` is the savepoint with which somebody else has stopped it.
     """
     attempt = attempt_state(state)
     if intent is Intent.KILL:
@@ -183,14 +183,20 @@ def ended(
         return Ending(job=JobState.FAILED, attempt=attempt, restartable=True, why=cause or "its restore failed")
     if state is EngineState.FINISHED or (state is EngineState.MISSING and savepoint is not None):
         if savepoint is not None:
-            by = "on the cluster, not by Penstock, " if by_others else ""
             return Ending(
                 job=JobState.PAUSED,
                 attempt=attempt,
                 restartable=False,
-                why=f"stopped {by}with savepoint {savepoint}",
+                why=f"stopped with savepoint {savepoint}",
             )
-        return Ending(job=JobState.FINISHED, attempt=attempt, restartable=False, why="it came to its end")
+        why = "it came to its end"
+        if stopped_with is not None:
+            # What was drained must not go on: its windows are closed. Flink does not tell one from the other.
+            why = (
+                f"it was stopped on the cluster with savepoint {stopped_with}, not by Penstock. Unless it was drained, "
+                "a start can go on from there"
+            )
+        return Ending(job=JobState.FINISHED, attempt=attempt, restartable=False, why=why)
     if state is EngineState.CANCELED:
         return Ending(
             job=JobState.KILLED,

@@ -111,6 +111,18 @@ def with_connectors(plan: Plan) -> Plan:
     return plan
 
 
+_GENERATION, _FORMAT = "table.exec.uid.generation", "table.exec.uid.format"
+
+
+def ids_tell(made_with: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether the ids of a plan say which state goes to which operator, for a state that was made with one
+    configuration and is given to another: the uid of an operator is made of its id, in the same form in both. These
+    are Flink's defaults (1.20.5, 2.3.0), unless somebody sets these keys."""
+    forms = {config.get(_FORMAT, "<id>_<transformation>") for config in (made_with, now)}
+    disabled = any(config.get(_GENERATION, "").strip().upper() == "DISABLED" for config in (made_with, now))
+    return not disabled and len(forms) == 1 and all("<id>" in form for form in forms)
+
+
 def renumbered(plan: Plan, ids: Mapping[int, int]) -> Plan:
     """The same plan with other operator ids. The uid of an operator's state is made of its id."""
     nodes = [{**n, "id": ids[int(n["id"])]} for n in plan.body["nodes"]]

@@ -53,7 +53,7 @@ _KEYS = """
     table.exec.sink.rowtime-inserter table.exec.sink.type-length-enforcer table.exec.sink.upsert-materialize
     table.exec.sort.async-merge-enabled table.exec.sort.default-limit table.exec.sort.max-num-file-handles
     table.exec.source.cdc-events-duplicate table.exec.source.idle-timeout table.exec.spill-compression.block-size
-    table.exec.spill-compression.enabled table.exec.state.ttl
+    table.exec.spill-compression.enabled table.exec.state.ttl table.exec.uid.format table.exec.uid.generation
     table.exec.window-agg.buffer-size-limit table.generated-code.max-length table.generated-code.max-members
     table.local-time-zone table.optimizer.agg-phase-strategy table.optimizer.bushy-join-reorder-threshold
     table.optimizer.distinct-agg.split.bucket-num table.optimizer.distinct-agg.split.enabled

@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities.record import Recorder
 from activities.start import Starter
-from core.config import ALWAYS, OF_PLANS
+from core.config import ALWAYS
 from core.jobs.observations import EngineState, Observation, Trouble
 from core.jobs.records import JobChange, Record
 from core.jobs.states import JobState
@@ -115,13 +115,12 @@ async def test_what_each_attempt_needs_wins_over_what_a_cluster_is_configured_wi
         row.config = {
             "state.changelog.enabled": "true",
             "execution.checkpointing.create-subdir": "false",
-            "table.exec.uid.generation": "DISABLED",
         }
     await house.start()
     async with house.services.database.read() as session:
         effective = (await attempts.get(session, house.job_id, 1)).config["effective"]
-    given = {key: effective[key]["value"] for key in (*ALWAYS, *OF_PLANS)}
-    assert given == {**ALWAYS, **OF_PLANS}
+    given = {key: effective[key]["value"] for key in ALWAYS}
+    assert given == ALWAYS
 
 
 async def test_of_a_number_that_is_anothers_nothing_is_sent(house: House):

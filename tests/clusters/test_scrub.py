@@ -6,7 +6,7 @@ import pytest
 
 from clusters.sql import scrub
 
-KEY = "-----BEGIN KEY-----\nMIIEvQ'IBADAN\nabc\n-----END KEY-----"
+KEY = "-----BEGIN KEY-----\n  MIIEvQ'IBADAN\n      \nabc\n-----END KEY-----"
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ KEY = "-----BEGIN KEY-----\nMIIEvQ'IBADAN\nabc\n-----END KEY-----"
         ("as SQL has it: MIIEvQ''IBADAN", "as SQL has it: ******"),
         ("only its first line: -----BEGIN KEY-----", "only its first line: ******"),
         ("  MIIEvQ'IBADAN", "  ******"),
-        ("abc is a word of anything", "abc is a word of anything"),
+        ("abc is      a word of anything", "abc is      a word of anything"),
     ],
 )
 def test_of_a_secret_of_several_lines(text: str, shown: str):

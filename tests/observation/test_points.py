@@ -214,7 +214,7 @@ class TestAFolderThatIsNotThere:
         (world.root / mounted_at).mkdir(exist_ok=True)
         assert "Is its volume mounted?" in str(await self.unread(world))
         (world.root / "state" / world.job.id).mkdir(parents=True)
-        assert "attempt 1 has kept its checkpoints in it" in str(await self.unread(world))
+        assert "where attempt 1 kept its checkpoints" in str(await self.unread(world))
         await self.made(world)
         assert await self.unread(world) is None
 
@@ -244,7 +244,7 @@ class TestAFolderThatIsNotThere:
         folder.rmdir()
         found = await points.gather(world.services, world.job.id)
         assert [point.attempt for point in found.points] == [of_attempt]
-        assert (f"{folder} is not there" in str(found.unread)) is away
+        assert (f"{folder} is not there" in str(found.unread), found.for_a_person) == (away, away)
 
     async def test_was_perhaps_never_made_where_none_has(self, world: World):
         assert await self.unread(world, ran=False) is None

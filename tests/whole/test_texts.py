@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
+import pytest
+
 from tests.whole.penstock import SQL, Penstock, sql
 
 
@@ -70,3 +72,45 @@ class TestWhatRunsIsNotStoppedForWhatWouldNotStart:
         endpoint.mode = "ok"
         assert penstock.ended("unasked", sent["number"])["state"] in ("SUCCEEDED", "FAILED")
         penstock.until(lambda: penstock.state("unasked") == "RUNNING")
+
+    def test_a_plan_that_is_there_is_run_whatever_its_text_says_now(self, penstock: Penstock):
+        penstock.running("planned", sql("planned"))
+        gateway = penstock.world.gateways["flink-a"]
+        gateway.refuses["EXPLAIN"] = "no such function"
+        penstock.done("planned", "restart")
+        gateway.refuses.clear()
+
+    def test_nothing_is_made_outside_of_the_session(self, penstock: Penstock, monkeypatch: pytest.MonkeyPatch):
+        """The table would be there when the start comes to make it, and the running job writes to the one that goes."""
+        penstock.running("outside", sql("outside"))
+        text = (
+            "CREATE CATALOG lake WITH ('type' = 'warehouse'); DROP TABLE IF EXISTS lake.shop.sums; "
+            "CREATE TABLE lake.shop.sums (id BIGINT, name STRING, amt DOUBLE) WITH ('path' = 'x'); "
+            + SQL.format(sink="outside", what="COUNT(*)").replace("INSERT INTO outside", "INSERT INTO lake.shop.sums")
+        )
+        penstock.ok("POST", "/jobs/default:outside/versions", json={"spec": {"type": "sql", "sql": text}})
+        gateway, sent = penstock.world.gateways["flink-a"], list[str]()
+        execute = type(gateway)._execute
+
+        def noting(self: Any, session: Any, operation: Any, statement: str, generation: int) -> None:
+            sent.append(" ".join(statement.split()))
+            execute(self, session, operation, statement, generation)
+
+        monkeypatch.setattr(type(gateway), "_execute", noting)
+        gateway.refuses["EXPLAIN"] = "no such function"
+        self.refused(penstock, "outside", "resubmit", version=2, restore={"mode": "none"})
+        gateway.refuses.clear()
+        assert not [statement for statement in sent if statement.startswith(("DROP", "CREATE TABLE lake"))]
+
+
+def test_uids_that_are_not_made_of_ids_say_nothing_about_state(penstock: Penstock):
+    """Found by an attack: with `--force` the state that was to be dropped went on."""
+    penstock.running("uids", sql("uids"))
+    changed = {**sql("uids", "SUM(amt)"), "config": {"table.exec.uid.generation": "DISABLED"}}
+    penstock.ok("POST", "/jobs/default:uids/versions", json={"spec": changed})
+    verdict = penstock.ok("GET", "/jobs/default:uids/versions/2/verdict")
+    assert verdict["verdict"] == "UNKNOWN"
+    assert "table.exec.uid.generation" in verdict["summary"]
+    resubmit = {"kind": "resubmit", "restore": {"mode": "newest"}, "force": True}
+    penstock.no("POST", "/jobs/default:uids/commands", 409, "state_unknown", json=resubmit)
+    assert penstock.state("uids") == "RUNNING"

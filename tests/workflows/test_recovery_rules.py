@@ -308,19 +308,22 @@ class TestBlocked:
         await life.until(lambda: job(cluster).state == "BLOCKED")
         assert (await life.snapshot()).blocked.code == "savepoint_unknown"
 
-    async def test_what_somebody_stopped_on_the_cluster_has_not_come_to_its_end(self, start):
-        """Found by an attack: it was told to have, and a restart in that moment was refused for it."""
+    async def test_what_somebody_stopped_on_the_cluster_says_so_and_is_not_started_again(self, start):
+        """Found by an attack: it was told to have come to its end. A restart had failed to stop it before."""
         cluster = Cluster()
         life = await running(start, cluster, policy=NOW)
+        cluster.stops = lambda _: c.Stopped(state=EngineState.RUNNING, sequence=cluster.tick(), error="it runs on")
+        assert (await life.do("restart")).state == "FAILED"
         cluster.points = [point(1, RestoreKind.SAVEPOINT)]
         taken = cluster.points[0].path
         cluster.diagnosis = lambda _: c.Diagnosis(stopped_with=taken, points=cluster.points)
         cluster.looks = lambda a: cluster.seen(a.number, EngineState.FINISHED)
         await life.observe(EngineState.FINISHED)
-        await life.becomes("PAUSED")
-        reason = job(cluster).reason
-        assert reason == f"stopped on the cluster, not by Penstock, with savepoint {taken}"
-        assert (await life.do("start")).state == "SUCCEEDED"
+        await life.becomes("FINISHED")
+        assert f"stopped on the cluster with savepoint {taken}, not by Penstock" in job(cluster).reason
+        assert len(cluster.opened) == 1
+        assert (await life.do("start")).error_code == "restore_undecided", "it may have been drained"
+        assert (await life.do("start", restore=NEWEST)).state == "SUCCEEDED"
         assert cluster.opened[-1].restore_path == taken
 
     async def test_state_that_the_program_has_no_place_for_is_not_tried_again(self, start):
@@ -342,7 +345,8 @@ class TestBlocked:
         )
         forced = RestoreRequest(mode="newest", allow_non_restored_state=True, accept_changed_state=True)
         assert (await life.do("restart", restore=forced)).error_code == "state_does_not_map"
-        assert job(cluster).actions[0] == {"kind": "resubmit", "version": 1, "restore": {"mode": "newest"}}
+        made = {"mode": "point", "point": cluster.points[0].path}
+        assert job(cluster).actions[0] == {"kind": "resubmit", "version": 1, "restore": made}
 
     async def test_nor_state_that_is_divided_for_another_maximum_parallelism(self, start):
         """Found by an attack: what was offered was to give state up, which changes nothing about it."""
@@ -884,7 +888,19 @@ class TestRollback:
         assert len(cluster.opened) == 1
 
 
-LEFT = {"state", "version", "attempt", "attempts", "basis", "lineage", "command", "ended_for", "goes_back"}
+LEFT = {
+    "state",
+    "version",
+    "attempt",
+    "attempts",
+    "basis",
+    "lineage",
+    "command",
+    "ended_for",
+    "goes_back",
+    "stop",
+    "reason",
+}
 """What a workflow that was lost has left of its knowledge that is of interest here."""
 
 
@@ -977,6 +993,52 @@ class TestRollbackAtItsEdges:
         back = RestoreRequest(mode="point", point=saved)
         assert (await successor.do("resubmit", version=1, restore=back)).state == "SUCCEEDED"
         assert [(o.version, o.restore_path) for o in cluster.opened] == [(1, saved)]
+
+    async def test_nor_does_it_come_up_where_its_attempt_had_failed(self, start):
+        """The last record says RESTARTING, and that nothing is planned."""
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.runs = lambda a: cluster.seen(a.number, EngineState.FAILED if a.number == 2 else EngineState.RUNNING)
+        number = await life.send("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        await life.until(lambda: (e := cluster.ended(number)) and e.state == "FAILED")
+        known = next(r.job.snapshot for r in cluster.records if r.job.snapshot.get("goes_back"))
+        left = JobSnapshot.model_validate({**known, "check_interval": 1e7})
+        assert left.restart_at is None
+        cluster.records.clear(), cluster.opened.clear()
+        cluster.runs = lambda a: cluster.seen(a.number, EngineState.RUNNING)
+        successor = await start(cluster, policy=NOW, **{k: getattr(left, k) for k in LEFT})
+        await successor.until(lambda: (e := cluster.ended(number)) and e.error_code == "workflow_lost")
+        assert (job(cluster).state, cluster.opened) == ("DEPLOY_FAILED", [])
+
+    async def test_where_it_was_to_go_is_forgotten_with_its_command(self, start):
+        cluster = Cluster()
+        life = await running(start, cluster, policy=NOW)
+        cluster.proves = lambda _: c.Proven(healthy=False, why="no checkpoint has completed")
+        number = await life.send("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        await life.until(lambda: (e := cluster.ended(number)) and e.state == "FAILED")
+        known = next(r.job.snapshot for r in cluster.records if r.job.snapshot.get("goes_back"))
+        left = JobSnapshot.model_validate({**known, "check_interval": 1e7})
+        assert not left.attempt.ended
+        cluster.records.clear()
+        successor = await start(cluster, policy=NOW, **{k: getattr(left, k) for k in LEFT})
+        await successor.until(lambda: (e := cluster.ended(number)) and e.error_code == "workflow_lost")
+        assert (await successor.snapshot()).goes_back is None
+        assert await successor.state() == "RUNNING"
+
+    @pytest.mark.parametrize("where", ["cancels", "runs"])
+    async def test_a_version_that_somebody_stops_on_the_cluster_is_not_rolled_back(self, start, where: str):
+        cluster = Cluster()
+        life = await running(start, cluster)
+        cluster.proves = lambda _: c.Proven(healthy=False, why="no checkpoint has completed")
+        if where == "cancels":
+            cluster.cancels = lambda _: c.Stopped(state=EngineState.FINISHED, sequence=cluster.tick())
+        else:
+            ends = {2: EngineState.FINISHED}
+            cluster.runs = lambda a: cluster.seen(a.number, ends.get(a.number, EngineState.RUNNING))
+        cluster.diagnosis = lambda _: c.Diagnosis(stopped_with="file:///elsewhere/savepoint-1")
+        await life.do("resubmit", version=2, restore=NEWEST, rollback_within=60)
+        assert [opened.version for opened in cluster.opened] == [1, 2]
+        assert "not by Penstock" in job(cluster).reason
 
     async def test_one_that_fails_says_where_it_was_to_go(self, start):
         cluster = Cluster()
