@@ -19,7 +19,7 @@ status: ## What of the local stack is up
 test: ## All tests, with lint and type checks
 	@tests/run
 
-check: ## Lint, types, and all tests that need no JVM and no network, with their coverage; 90 s
+check: ## Lint, types, and all tests that need no JVM and no network, with their coverage
 	@tests/run check
 
 lint: ## Format, lint, types, import rules
