@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from tests.whole.penstock import SQL, Penstock, sql
+from tests.whole.penstock import SQL, Penstock, repository, sql
 
 
 def test_a_version_that_is_not_taken_any_more_says_so_and_can_be_killed(penstock: Penstock):
@@ -114,3 +115,24 @@ def test_uids_that_are_not_made_of_ids_say_nothing_about_state(penstock: Penstoc
     resubmit = {"kind": "resubmit", "restore": {"mode": "newest"}, "force": True}
     penstock.no("POST", "/jobs/default:uids/commands", 409, "state_unknown", json=resubmit)
     assert penstock.state("uids") == "RUNNING"
+
+
+def test_a_version_that_a_younger_rule_refuses_fails_and_is_not_tried_for_ever(penstock: Penstock, tmp_path: Path):
+    """What is stored was taken once; a key may have become Penstock's own since."""
+    repo = repository(tmp_path / "repo")
+    penstock.world.settings.git_local_roots.append(tmp_path)
+    made = {
+        "sql-of-before": sql("of_before"),
+        "jar-of-before": {"type": "jar", "git": {"url": str(repo), "ref": "main"}},
+    }
+    for name, spec in made.items():
+        job = penstock.running(name, spec)
+        old = json.dumps({**spec, "config": {"rest.port": "1"}})
+        penstock.world.store.db.execute("UPDATE versions SET spec = ? WHERE job_id = ?", (old, job["id"]))
+        answer = penstock.http.post(f"/jobs/default:{name}/commands", json={"kind": "restart"})
+        if answer.is_success:
+            ended = penstock.ended(name, answer.json()["number"])
+            assert (ended["state"], ended["error_code"]) == ("FAILED", "spec_invalid")
+        words = answer.text if not answer.is_success else ended["error"]
+        assert "rest.port cannot be set here" in words
+        assert penstock.state(name) == "RUNNING"
