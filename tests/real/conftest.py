@@ -44,7 +44,7 @@ class Stack:
             "PENSTOCK_RECOVERY_INTERVAL": "5",
             "PENSTOCK_RUNNING_TIMEOUT": "90",
             "PENSTOCK_LOST_GRACE": "2",
-            "PENSTOCK_PLAN_TIMEOUT": "45",
+            "PENSTOCK_PLAN_TIMEOUT": "90",
             "PENSTOCK_CANNOT_TELL_AFTER": "4",
         }
         if database_url:

@@ -319,7 +319,7 @@ class TestBlocked:
         cluster.diagnosis = lambda _: c.Diagnosis(stopped_with=taken, points=cluster.points)
         cluster.looks = lambda a: cluster.seen(a.number, EngineState.FINISHED)
         await life.observe(EngineState.FINISHED)
-        await life.becomes("FINISHED")
+        await life.until(lambda: job(cluster).state == "FINISHED")
         assert f"stopped on the cluster with savepoint {taken}, not by Penstock" in job(cluster).reason
         assert len(cluster.opened) == 1
         assert (await life.do("start")).error_code == "restore_undecided", "it may have been drained"
