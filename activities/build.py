@@ -60,25 +60,24 @@ class Builder:
             except Rejected as error:
                 tell(error.message)
                 return c.Built(error=error.message, code="inputs_missing")
+            roots = services.settings.git_local_roots
             try:
                 commit = await self._pinned(request)
                 if commit is None:
-                    git.check_local(spec.git, services.settings.git_local_roots)
+                    git.check_local(spec.git, roots)
                     commit = await git.resolve(spec.git)
+                again = " once more" if request.like is not None or request.pinned is not None else ""
+                tell(f"commit {commit}{again}" if again else f"{spec.git.ref} is commit {commit}")
+                key = build_key(spec, commit)
+                row = await self._existing(key)
+                if row is None:  # of one that is built already nobody needs the repository
+                    git.check_local(spec.git, roots)
             except EngineError as error:
                 tell(error.message)
                 return c.Built(error=error.message, code="git_failed")
-            again = " once more" if request.like is not None or request.pinned is not None else ""
-            tell(f"commit {commit}{again}" if again else f"{spec.git.ref} is commit {commit}")
-            key = build_key(spec, commit)
-            if (row := await self._existing(key)) is not None:
+            if row is not None:
                 tell("this commit is built already with these settings")
                 return await self._checked(spec, c.Built(key=key, commit=commit), row, tell)
-            try:
-                git.check_local(spec.git, services.settings.git_local_roots)
-            except EngineError as error:
-                tell(error.message)
-                return c.Built(error=error.message, code="git_failed")
             run = c.RunBuild(key=key, commit=commit, cluster_flink_version=cluster.flink_version, spec=raw)
             built = await self._shared(run, tell)
             return built if built.error else await self._checked(spec, built, await self._existing(key), tell)

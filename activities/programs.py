@@ -28,7 +28,7 @@ from services import Services
 from settings.installed import flink_python
 from sql.attempt_plan import PlanOfAttempt
 from sql.compiling import ran_like, scratch_of
-from sql.environment import as_it_was, environment, python_properties
+from sql.environment import python_properties, to_run
 from store import attempts
 from store.tables import Attempt, Cluster
 
@@ -46,7 +46,7 @@ class Programs:
     async def submission(self, context: attempts.Context, attempt: Attempt, tell: LogSink) -> Submission:
         """All that its cluster is sent of an attempt. Raises `ArtifactMissing`, `Rejected` and `Unreachable`."""
         job, cluster, spec = context.job, context.cluster, context.version.spec
-        effective = {key: str(item["value"]) for key, item in attempt.config["effective"].items()}
+        effective = attempts.effective(attempt)
         program: Program
         type_: JobType = spec["type"]
         match type_:
@@ -86,18 +86,9 @@ class Programs:
             async with services.database.read() as session:
                 like = await ran_like(session, attempt)
                 made_of = attempt.config.get("sql") or (like.config.get("sql") if like else None) or {}
-                if "tables" in made_of:
-                    env = await as_it_was(services, session, project, script, made_of)
-                else:
-                    env = await environment(
-                        services,
-                        session,
-                        project,
-                        script,
-                        uses=spec.libraries,
-                        open_secrets=True,
-                        table_options=config,
-                    )
+                env = await to_run(
+                    services, session, project, script, made_of, uses=spec.libraries, table_options=config
+                )
         except PenstockError as error:
             raise Rejected(str(error)) from error
         if like is not None:

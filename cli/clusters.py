@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import Api, complete_clusters, out
-from cli.commands import Wait, Yes, follow, ref, send, sure
+from cli.commands import Wait, Yes, follow, named, ref, send, sure
 from cli.output import (
     Column,
     Columns,
@@ -176,7 +176,7 @@ def start(
         "config": pairs(config) or None,
     }
     spec = {k: v for k, v in given.items() if v is not None}
-    project, _, short = ref(name).partition(":")
+    project, short = named(name)
     api = Api()
     clusters = api.call("GET", "/jobs", params={"project": project, "text": short, "type": "session-cluster"})["items"]
     if not any(job["name"] == short for job in clusters):

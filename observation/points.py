@@ -191,8 +191,7 @@ async def _checkpoints_away(
 def _has_written(attempt: Attempt, folder: str) -> bool:
     """Whether an attempt has run with checkpoints below `folder`, as far as its configuration tells: Flink makes their
     folder before the first task runs. One that was adopted writes elsewhere, one in batch mode nothing."""
-    effective = attempt.config.get("effective") or {}
-    given = {key: str(item.get("value", "")) for key, item in effective.items()}
+    given = attempts.effective(attempt)
     return (
         attempt.running_since is not None
         and attempts.adopted(attempt) is None

@@ -12,9 +12,9 @@ from core.jobs.restore import Accepted
 from core.sql import verdict
 from core.sql.plan import NotAPlan, Plan, read, with_connectors
 from services import Services
-from sql.compiling import FROM_TEXT, REMEDIES, effective, goes_on, row_of, uids_say_nothing, without_secrets
+from sql.compiling import FROM_TEXT, REMEDIES, compared, goes_on, row_of, without_secrets
 from sql.environment import OF_HINTS, Environment
-from store import plans
+from store import attempts, plans
 from store.tables import Attempt, PlanRow, Version
 
 
@@ -150,15 +150,10 @@ class PlanOfAttempt:
                 self._check_text()
                 await self._write(None, str(error))
                 return None
-            nothing = uids_say_nothing(made_by, effective(self.attempt)) if base is not None else None
             if base is None:
                 plan = verdict.from_one(compiled)
-            elif nothing is not None:
-                self._tell(nothing)
-                self._check(nothing)
-                plan = verdict.from_one(compiled)
             else:
-                judged = verdict.compare(read(base.body), compiled)
+                judged = compared(made_by, base, attempts.effective(self.attempt), compiled)
                 self._tell(judged.verdict)
                 self._check(judged.verdict)
                 plan = judged.aligned

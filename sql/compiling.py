@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clusters.protocol import CompiledPlan as Body
 from clusters.protocol import SqlSessions
@@ -26,7 +27,7 @@ from services import Services
 from services.effective import effective_config
 from settings import clock
 from settings.waits import planning
-from sql.environment import Environment, environment, prepared_session, python_properties
+from sql.environment import Environment, prepared_session, python_properties, to_run
 from sql.validate import Trial, explained_tables
 from store import attempts, clusters, jobs, plans
 from store.database import Session
@@ -88,19 +89,22 @@ def _is_own(base: plans.Base, like: plans.Base, path: str | None) -> bool:
     return base.plan.digest == like.plan.digest
 
 
-def effective(attempt: Attempt) -> dict[str, str]:
-    """The configuration that an attempt was given."""
-    return {key: str(item.get("value", "")) for key, item in (attempt.config.get("effective") or {}).items()}
-
-
 def uids_say_nothing(made_by: Attempt | None, now: Mapping[str, str]) -> verdict.StateVerdict | None:
     """What speaks against comparing plans where a state is given to an attempt with the configuration `now`."""
-    if made_by is None or ids_tell(effective(made_by), now):
+    if made_by is None or ids_tell(attempts.effective(made_by), now):
         return None
     return verdict.unknown(
         "`table.exec.uid.generation` or `table.exec.uid.format` is set so that Flink finds the state of an operator by "
         "something else than its id in the compiled plan: which state goes to which operator cannot be told."
     )
+
+
+def compared(made_by: Attempt | None, made: PlanRow, now: Mapping[str, str], new: Plan) -> verdict.Comparison:
+    """What it means to give the state that an attempt made with one plan to another plan, with the configuration
+    `now`."""
+    if (nothing := uids_say_nothing(made_by, now)) is not None:
+        return verdict.Comparison(nothing, verdict.from_one(new))
+    return verdict.compare(read(made.body), new)
 
 
 def goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Comparison | verdict.StateVerdict | None:
@@ -111,7 +115,9 @@ def goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Com
         return verdict.unknown(f"It is not known what made the state of {path}.")
     if base.plan is None or like.plan is None:
         return verdict.unknown(FROM_TEXT)
-    if (nothing := uids_say_nothing(base.attempt, effective(like.attempt) if like.attempt else {})) is not None:
+    if (
+        nothing := uids_say_nothing(base.attempt, attempts.effective(like.attempt) if like.attempt else {})
+    ) is not None:
         return nothing
     return verdict.compare(read(base.plan.body), read(like.plan.body))
 
@@ -189,7 +195,7 @@ async def judge(
             return decided.verdict if isinstance(decided, verdict.Comparison) else decided
         if base.attempt is None:
             return verdict.unknown("It is not known what made this state.")
-        text = await _text(services, session, job, number)
+        text = await text_to_run(services, session, job, number)
     if base.is_made_by(job.id, number, text.environment.inputs):
         how = "the same compiled plan" if base.plan is not None else "the same text"
         return verdict.StateVerdict(verdict=verdict.Verdict.COMPATIBLE, summary=f"It runs from {how}.")
@@ -206,9 +212,7 @@ async def judge(
         )
     try:
         plan = await _compile(services, text)
-        if (nothing := uids_say_nothing(base.attempt, text.properties)) is not None:
-            return nothing
-        return verdict.compare(read(base.plan.body), plan).verdict
+        return compared(base.attempt, base.plan, text.properties, plan).verdict
     except Rejected as error:
         raise InvalidInput(
             f"Flink refuses version {number}: {error.message}",
@@ -223,7 +227,7 @@ async def judge(
 
 
 @dataclass(frozen=True)
-class _Text:
+class Text:
     """A version of a SQL job with all that it is compiled with."""
 
     cluster: Cluster
@@ -231,21 +235,22 @@ class _Text:
     properties: dict[str, str]
 
 
-async def _text(services: Services, session: Session, job: Job, number: int) -> _Text:
+async def text_to_run(
+    services: Services, session: Session, job: Job, number: int, made_of: Mapping[str, Any] | None = None
+) -> Text:
+    """As it would run now; with `made_of`, with the tables and libraries of the attempt that wrote that down."""
     version = await jobs.version(session, job, number)
     cluster = await clusters.get(session, job.cluster)
     project = await jobs.project(session, job.project)
     spec = SqlSpec.model_validate(version.spec)
     script = parse_script(text_of(spec))
     config = values(effective_config(job, cluster, project, version, script))
-    env = await environment(
-        services, session, job.project, script, uses=spec.libraries, open_secrets=True, table_options=config
-    )
+    env = await to_run(services, session, job.project, script, made_of or {}, uses=spec.libraries, table_options=config)
     properties = properties_of(env, {**config, **python_properties(services, cluster, env)}, spec.parallelism)
-    return _Text(cluster, env, properties)
+    return Text(cluster, env, properties)
 
 
-async def _compile(services: Services, text: _Text) -> Plan:
+async def _compile(services: Services, text: Text) -> Plan:
     """Raises what `compiled` raises, and `InvalidInput` for tables that may not be used."""
     async with planning(services.settings, "Compiling the plan of the version"):
         return await compiled(services.engines.compiler(text.cluster), text.cluster, text.environment, text.properties)
@@ -258,7 +263,7 @@ async def plan_of(services: Services, job: Job, number: int) -> tuple[PlanRow | 
         known = await plans.get(session, version.plan)
         if known is not None or version.plan_why or not traits(job.type).compiles:
             return known, version.plan_why
-        text = await _text(services, session, job, number)
+        text = await text_to_run(services, session, job, number)
     try:
         plan = verdict.from_one(await _compile(services, text))
     except NotAPlan as error:
@@ -278,7 +283,7 @@ async def tables_of(services: Services, job: Job, number: int) -> lineage.Lineag
     """What a version without a compiled plan reads and writes, as Flink explains it. Its columns are not known. Raises
     `InvalidInput` for what Flink refuses, `EngineError` when it cannot be asked."""
     async with services.database.read() as session:
-        text = await _text(services, session, job, number)
+        text = await text_to_run(services, session, job, number)
     script = runnable(text.environment.script)
     reads: set[str] = set()
     writes: set[str] = set()

@@ -273,6 +273,25 @@ async def ready_libraries(session: Session, project: str, uses: Sequence[Use]) -
     return libraries
 
 
+async def to_run(
+    services: Services,
+    session: Session,
+    project: str,
+    script: Script,
+    made_of: Mapping[str, Any],
+    *,
+    uses: Sequence[Use],
+    table_options: Mapping[str, str],
+) -> Environment:
+    """The environment that an attempt runs in: as it was, where `made_of` says what the one had that it runs like;
+    else as it is now. Raises as `as_it_was` and `environment` do."""
+    if "tables" in made_of:
+        return await as_it_was(services, session, project, script, made_of)
+    return await environment(
+        services, session, project, script, uses=uses, open_secrets=True, table_options=table_options
+    )
+
+
 async def as_it_was(
     services: Services, session: Session, project: str, script: Script, made_of: Mapping[str, Any]
 ) -> Environment:

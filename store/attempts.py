@@ -130,6 +130,11 @@ def gives_points(attempt: Attempt) -> bool:
     return NO_POINTS not in attempt.config
 
 
+def effective(attempt: Attempt) -> dict[str, str]:
+    """The configuration that an attempt was given."""
+    return {key: str(item.get("value", "")) for key, item in (attempt.config.get("effective") or {}).items()}
+
+
 ADOPTED = "adopted"
 """The key in the `config` of an attempt that was adopted, for what is known of its checkpoints."""
 

@@ -99,13 +99,14 @@ class Rollback:
                 if s.state is JobState.FINISHED:
                     journal.note("command", f"{bad} is not rolled back: it has come to its end")
                     return
-            good = await self._start(way_back, told) or good
+            await self._start(way_back, told)
         finally:
             s.goes_back = None
+        good = s.attempt.program if s.attempt is not None else good
         raise Failed(f"{named} was rolled back to {good}, restored from {way_back.path}: {why}", "rolled_back")
 
-    async def _start(self, way_back: WayBack, told: str) -> str | None:
-        """Start what ran before; gives what runs, in words. Raises `Failed` when it does not."""
+    async def _start(self, way_back: WayBack, told: str) -> None:
+        """Start what ran before. Raises `Failed` when it does not run."""
         s = self._context.snapshot
         if workflow.patched("a-roll-back-waits-for-files"):
             await self._wait_for_files(way_back, told)
@@ -121,7 +122,6 @@ class Rollback:
             if workflow.patched("put-off-with-its-state"):
                 s.basis = Basis.NEWEST
             raise Failed(f"{told} {PUT_OFF_WORDS}", failure.code) from failure
-        return s.attempt.program if s.attempt is not None else None
 
     async def _wait_for_files(self, way_back: WayBack, told: str) -> None:
         """While the files of restore points are away the roll-back waits, some minutes: nothing of the job runs then,

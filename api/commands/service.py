@@ -170,8 +170,9 @@ async def _rehearse(
         return  # with its state it was compiled for the verdict
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
-        if JobState(job.state) not in (JobState.RUNNING, JobState.DEPLOYED) or job.busy:
-            return  # refused for that
+        runs = JobState(job.state) in (JobState.RUNNING, JobState.DEPLOYED)
+        if not traits(job.type).compiles or not runs or job.busy:  # nothing is stopped for it, or it is refused
+            return
         if key is not None and await commands.by_key(session, job.id, key):
             return
         latest = await jobs.latest_version(session, job.id)

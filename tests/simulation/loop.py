@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,7 +70,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._disk_delay = disk_delay
         self.steps = 0
         self.on_step: Callable[[asyncio.Handle], None] | None = None
-        self.on_turn: Callable[[Iterable[Process]], None] | None = None
+        self.on_turn: Callable[[Container[Process]], None] | None = None
         self.limit = 4_000_000
         self.set_exception_handler(self._trouble)
         self.troubles: list[str] = []
@@ -147,6 +147,14 @@ class SimLoop(asyncio.BaseEventLoop):
             self.on_turn(moved)
         if self.steps > self.limit:
             raise StuckError(f"more than {self.limit} steps: something turns without waiting")
+
+    def leave(self) -> None:
+        """Close it with all that is under way: nothing of that goes on, and nobody has to know."""
+        for task in asyncio.all_tasks(self):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self._ready.clear()  # type: ignore[attr-defined]
+        self._scheduled.clear()  # type: ignore[attr-defined]
+        self.close()
 
     def spawn(self, work: Any, process: Process | None) -> asyncio.Task[Any]:
         """Start `work` as something that `process` does."""

@@ -17,7 +17,7 @@ import contextvars
 import inspect
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -605,6 +605,12 @@ class Temporal:
                     self.loop.thaw(instance.process)
             else:
                 instance.process.frozen = True
+
+    def moved(self, processes: Container[Process]) -> None:
+        """These have done something: their workflows may have what they wait for."""
+        for instance in list(self.running.values()):
+            if instance.conditions and instance.process in processes:
+                instance.check_conditions()
 
     def stop(self) -> None:
         self.down = True

@@ -38,12 +38,7 @@ class Environment:
         chance.history_limit = lambda: 200  # type: ignore[method-assign]
         self.server = Temporal(self.loop, chance, [JobWorkflow])
         self.client = SimClient(self.server)
-        self.loop.on_turn = self._turn
-
-    def _turn(self, moved: Any) -> None:
-        for instance in list(self.server.running.values()):
-            if instance.conditions and instance.process in moved:
-                instance.check_conditions()
+        self.loop.on_turn = self.server.moved
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -56,19 +51,12 @@ class Environment:
         queues = dict.fromkeys((queue, Queues(queue).build), named)
         self.server.add_worker(Worker(Process(f"worker of {queue}"), queues))
 
-    def close(self) -> None:
-        for task in asyncio.all_tasks(self.loop):
-            task._log_destroy_pending = False
-        self.loop._ready.clear()  # type: ignore[attr-defined]
-        self.loop._scheduled.clear()  # type: ignore[attr-defined]
-        self.loop.close()
-
 
 @pytest.fixture
 def environment() -> Iterator[Environment]:
     made = Environment()
     yield made
-    made.close()
+    made.loop.leave()
     assert not made.server.troubles
 
 

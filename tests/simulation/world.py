@@ -13,7 +13,7 @@ import tempfile
 import uuid
 import warnings
 import zipfile
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -194,7 +194,7 @@ class World:
             self.workers: dict[str, Host] = {}
             self.api = Host(self, "API")
             self.observer = Observer(self.api.services)
-            self.loop.on_turn = self._turn
+            self.loop.on_turn = self.temporal.moved
             self.loop.on_step = self._step
 
     # Running --------------------------------------------------------------------------------
@@ -278,11 +278,7 @@ class World:
 
     def _leave(self) -> None:
         self.troubles += [*self.temporal.troubles, *self.loop.troubles]
-        for task in asyncio.all_tasks(self.loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-        self.loop._ready.clear()  # type: ignore[attr-defined]
-        self.loop._scheduled.clear()  # type: ignore[attr-defined]
-        self.loop.close()
+        self.loop.leave()
         self.temporal.running.clear()
         self.temporal.closed.clear()
         for host in [self.api, *self.workers.values()]:
@@ -291,11 +287,6 @@ class World:
 
     def _step(self, handle: asyncio.Handle) -> None:
         pass
-
-    def _turn(self, moved: Iterable[Process]) -> None:
-        for instance in list(self.temporal.running.values()):
-            if instance.conditions and instance.process in moved:  # type: ignore[operator]
-                instance.check_conditions()
 
     def _committed(self, touched: set[str]) -> None:
         self.hash.update(f"{self.loop.time():.9f} {self.loop.steps} {sorted(touched)}".encode())
