@@ -7,7 +7,6 @@ from temporalio import activity
 from activities import contracts as c
 from activities.checks import present
 from activities.logs import bind, heartbeats
-from activities.looking import now_ms
 from clusters.protocol import Checkpoints, Engine, Ref, Unreachable
 from core.effects import EngineError
 from core.jobs.observations import ENDED, Observation
@@ -15,7 +14,7 @@ from core.jobs.snapshot import Adopted
 from core.paths import of_point
 from observation import points
 from services import Services
-from settings import waits
+from settings import clock, waits
 from settings.polling import poll
 from store import attempts, clusters, jobs
 
@@ -44,7 +43,7 @@ class Adopting:
             polling = poll(waits.UNREACHABLE_PACE, seconds=waits.ADOPTION_SECONDS)
             while True:
                 try:
-                    asked = now_ms()
+                    asked = clock.now_ms()
                     status = await engine.look(Ref(request.flink_job_id, own.handle if own else request.flink_job_id))
                     leader = await engine.leader()
                     origin, known = (None, attempts.adopted(own)) if own else await _past(engine, request.flink_job_id)

@@ -7,7 +7,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.checks import check_current, present
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import confirm_missing, leader_with, now_ms, observation
+from activities.looking import confirm_missing, leader_with, observation
 from clusters import state_files
 from clusters.protocol import Engine, JobSeen, Leader, Ref, Unreachable
 from core.effects import EngineError, LogSink
@@ -17,7 +17,7 @@ from core.jobs.snapshot import attempt_checkpoints
 from core.paths import of_point
 from observation.growth import Growth
 from services import Services
-from settings import waits
+from settings import clock, waits
 from settings.polling import poll
 from store import attempts, clusters
 from store.tables import Attempt, Cluster
@@ -81,7 +81,7 @@ async def spend(
                         raise
                 why = "the JobManager has changed meanwhile"
             else:
-                asked = now_ms()
+                asked = clock.now_ms()
                 status = await engine.look(ref)
             if status is not None and status.state is not EngineState.MISSING:
                 return c.Fenced(observation=observation(attempt, status, asked))
@@ -105,7 +105,7 @@ async def _remainder(
     took; None when nothing does. Raises `Unreachable`."""
     led_before = attempt.config.get("leader")
     if leader.ha or leader.identity == led_before:
-        return None, now_ms()
+        return None, clock.now_ms()
     tell(f"the JobManager has changed since attempt {attempt.number} was written down: waiting for task managers")
     ref = Ref(attempt.flink_job_id, attempt.handle)
     status, asked = await confirm_missing(

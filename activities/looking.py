@@ -15,11 +15,6 @@ from settings.polling import poll
 from store.tables import Attempt
 
 
-def now_ms() -> int:
-    """The moment in milliseconds since 1970: the sequence of an observation."""
-    return int(clock.now().timestamp() * 1000)
-
-
 def observation(attempt: Attempt, status: JobSeen, sequence: int) -> Observation:
     """What was seen of an attempt, as its workflow is told; `sequence` orders it among others."""
     return Observation(
@@ -42,8 +37,9 @@ def deadline_of(seconds: float) -> float:
 async def confirm_missing(
     engine: Engine, ref: Ref, *, leader: str | None, grace: float, growth: Growth | None = None
 ) -> tuple[JobSeen, int]:
-    """What the cluster says of an attempt, and when it was asked (`now_ms`). MISSING is given back when nothing of the
-    attempt can run any more. Raises `Unreachable`, and `AliveElsewhere` when its folder (`growth`) says otherwise.
+    """What the cluster says of an attempt, and when it was asked (`clock.now_ms`). MISSING is given back when
+    nothing of the attempt can run any more. Raises `Unreachable`, and `AliveElsewhere` when its folder (`growth`)
+    says otherwise.
 
     `leader` is the JobManager that took it. When that one died without high availability, its task
     managers do not know yet: they run its tasks until they have missed its heartbeats, 50 s by default
@@ -54,7 +50,7 @@ async def confirm_missing(
     one of its begin.
     """
     deadline = clock.monotonic() + waits.CERTAIN_SECONDS
-    asked = now_ms()
+    asked = clock.now_ms()
     status = await engine.look(ref)
     if status.state is not EngineState.MISSING:
         return status, asked
@@ -65,7 +61,7 @@ async def confirm_missing(
     wait = grace if first.ha or first.identity == leader else max(grace, first.heartbeat_timeout)
     while True:
         await asyncio.sleep(min(waits.CERTAIN_PAUSE_SECONDS, wait))
-        asked, holders = now_ms(), list[str]()
+        asked, holders = clock.now_ms(), list[str]()
         try:
             status = await engine.look(ref)
             if status.state is not EngineState.MISSING:

@@ -14,7 +14,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.checks import present
 from activities.logs import bind, heartbeats, log_of
-from activities.looking import confirm_missing, deadline_of, leader_with, now_ms, observation, why_ended
+from activities.looking import confirm_missing, deadline_of, leader_with, observation, why_ended
 from activities.record import forgotten
 from clusters import state_files
 from clusters.protocol import (
@@ -150,7 +150,7 @@ class Observing:
         async with heartbeats():
             try:
                 # Asked once: who is told that it is missing makes certain of that (`workflows/observations.py`).
-                asked, ref = now_ms(), Ref(attempt.flink_job_id, attempt.handle)
+                asked, ref = clock.now_ms(), Ref(attempt.flink_job_id, attempt.handle)
                 observed = observation(attempt, await self._services.engines.get(cluster).look(ref), asked)
                 return await self._seen(observed, request.leader, attempt, cluster)
             except Unreachable as error:
@@ -167,7 +167,7 @@ class Observing:
         if condition is None:
             return observed
         # Asked now: one with the moment of the last change would be taken for known.
-        changes = {"restarts": condition.restarts, "failure": condition.failure, "sequence": now_ms()}
+        changes = {"restarts": condition.restarts, "failure": condition.failure, "sequence": clock.now_ms()}
         return observed.model_copy(update=changes) if condition.restarts else observed
 
     @activity.defn(name=c.AWAIT_RUNNING)
@@ -200,7 +200,7 @@ class Observing:
         await asyncio.sleep(waits.STARTING_PACE.first)
         while True:
             try:
-                asked = now_ms()
+                asked = clock.now_ms()
                 status = await engine.look(ref)
                 if status.state is EngineState.MISSING:
                     last = c.Seen(observation=await self._look(leader, attempt, cluster))
@@ -277,7 +277,7 @@ class Observing:
             while True:
                 answered = True
                 try:
-                    asked = now_ms()
+                    asked = clock.now_ms()
                     status = await engine.look(ref)
                     if status.state is EngineState.MISSING:
                         # Its tasks may run on without their JobManager: what follows may start another attempt.

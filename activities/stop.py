@@ -9,7 +9,7 @@ from temporalio import activity
 from activities import contracts as c
 from activities.checks import check_current, present
 from activities.logs import Pulse, bind, heartbeats, log_of
-from activities.looking import confirm_missing, deadline_of, now_ms
+from activities.looking import confirm_missing, deadline_of
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, Unreachable
 from core.effects import EngineError, LogSink, Rejected
@@ -105,7 +105,7 @@ class Stopper:
                     jobs = (await engine.overview()).jobs
                     alive = [h for h, status in jobs.items() if h in ours and status.state not in ENDED]
                     if not alive:
-                        return c.Stopped(state=EngineState.CANCELED, sequence=now_ms())
+                        return c.Stopped(state=EngineState.CANCELED, sequence=clock.now_ms())
                     for handle in alive:
                         pulse.check()
                         await engine.cancel(Ref(ours[handle][1], handle))
@@ -156,7 +156,7 @@ class _Trigger:
         while True:
             try:
                 failed = None if self._path else await self._savepoint(self._engine.stop_with_savepoint)
-                asked = now_ms()
+                asked = clock.now_ms()
                 status = await self._engine.look(self._ref)
                 if status.state is EngineState.MISSING:
                     status, asked = await confirm_missing(

@@ -158,7 +158,7 @@ class Observer:
         async with services.database.read() as session:
             cluster = await clusters.get(session, name)
             known = await attempts.open_on(session, name)
-        now = clock.now()
+        now, sequence = clock.now(), clock.now_ms()
         engine = services.engines.get(cluster)
         try:
             overview = await engine.overview()
@@ -169,7 +169,6 @@ class Observer:
         except EngineError as error:
             await self._unreachable(cluster, known, now, error)
             return Look(at=now, reachable=False, busy=False)
-        sequence = int(now.timestamp() * 1000)
         told_before = self._told.setdefault(name, Told())
         told_before.only(known)
         changes, reworded = [], []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time as _time
+from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -52,3 +53,24 @@ def now() -> datetime:
 def monotonic() -> float:
     """Seconds that never go backwards; only differences mean something."""
     return _current.clock.monotonic()
+
+
+_began: ContextVar[tuple[datetime, float] | None] = ContextVar("began", default=None)
+
+
+def begins(at: datetime) -> None:
+    """What runs in this context begins now, and that is `at` by the clock of a server that all processes ask."""
+    _began.set((at, monotonic()))
+
+
+def now_ms() -> int:
+    """The moment in milliseconds since 1970, to order by what several processes have seen.
+
+    Where a server has said when this began (`begins`), never less than that and the time that has gone by since:
+    while the clock of this machine is set back, all that is seen here would be older than what is known. A clock that
+    is ahead is seen to by who reads it (`core.jobs.observations.in_order`).
+    """
+    at = now()
+    if (began := _began.get()) is not None:
+        at = max(at, began[0] + timedelta(seconds=monotonic() - began[1]))
+    return int(at.timestamp() * 1000)

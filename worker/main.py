@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio import activity
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkflowRunner,
+)
 
 from activities.adopt import Adopting
 from activities.build import Builder
@@ -26,7 +34,7 @@ from activities.submit import Submitter
 from core.queues import KINDS, Kind
 from observation.observer import Observer
 from services import Services
-from settings import Settings, garbage, waits
+from settings import Settings, clock, garbage, waits
 from worker.temporal import connect, keep_prepared, prepare
 from worker.tending import tend
 from workflows.build import BuildWorkflow
@@ -78,6 +86,19 @@ def activities_of(services: Services) -> dict[Kind, list[Callable[..., Any]]]:
     }
 
 
+class ByTemporalsClock(Interceptor):
+    """Tells each activity when it began by Temporal's clock (`settings.clock.begins`)."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Begins(next)
+
+
+class _Begins(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        clock.begins(activity.info().started_time)
+        return await self.next.execute_activity(input)
+
+
 def make_workers(services: Services, kinds: Sequence[Kind] = KINDS) -> list[Worker]:
     """A worker for each queue of `wanted`, over one set of clients."""
     activities = activities_of(services)
@@ -90,6 +111,7 @@ def make_workers(services: Services, kinds: Sequence[Kind] = KINDS) -> list[Work
             workflows=WORKFLOWS if kind == "main" else [],
             activities=activities[kind],
             workflow_runner=runner(),
+            interceptors=[ByTemporalsClock()],
             max_concurrent_activities=slots[kind],
             max_cached_workflows=2000,
             # A cancellation comes with the answer to a heartbeat: what is not wanted any more ends soon.

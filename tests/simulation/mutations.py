@@ -144,9 +144,9 @@ def time_begins_anew_with_every_try() -> None:
 def a_kill_looks_at_one_attempt_only() -> None:
     """Finding 11: the kill of a job that is parked because another attempt of it is alive cancels nothing."""
     from activities import contracts as c
-    from activities.looking import now_ms
     from activities.stop import Stopper
     from core.jobs.observations import EngineState
+    from settings.clock import now_ms
 
     async def cancel_all(self: Stopper, wanted: c.AttemptIn) -> c.Stopped:
         return c.Stopped(state=EngineState.CANCELED, sequence=now_ms())
@@ -297,6 +297,18 @@ def what_has_ended_is_sent_again() -> None:
     Recorder.open = open_  # type: ignore[method-assign]
 
 
+def by_the_clock_of_the_worker() -> None:
+    """What a worker sees is ordered by its own clock."""
+    from datetime import datetime
+
+    from settings import clock
+
+    def begins(at: datetime) -> None:
+        pass
+
+    clock.begins = begins
+
+
 MUTATIONS = {
     m.put_in.__name__: m
     for m in (
@@ -327,6 +339,7 @@ MUTATIONS = {
         Mutation("29", "a step of a workflow that was set back is carried out", a_step_of_before_is_carried_out),
         Mutation("30", "a start that was set back into is sent again", what_has_ended_is_sent_again),
         Mutation("16b", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
+        Mutation("31", "what a worker sees is ordered by its own clock", by_the_clock_of_the_worker),
     )
 }
 

@@ -652,6 +652,18 @@ def _late_loss(random: Random) -> Story:
     return Story(tuple(steps), calm=random.random() < 0.5)
 
 
+def _clock_of_a_worker(random: Random) -> Story:
+    """The clock of one that looks is set, and the cluster loses its jobs soon after."""
+    steps = [
+        step("create", 0, main=0.2, operators="count", checkpoints=random.choice([5, 10]), backoff=5),
+        step("command", 0, 0.1, kind="start", again=True),
+        step("settle", 0, round(random.uniform(0, 60), 1), most=60, beside=65.0),
+        step("clock", 0, 0.1, of="worker-1", by=round(random.choice([-1, -1, 1]) * random.uniform(20, 900), 1)),
+        step("kill_jobmanager", 0, round(random.uniform(0, 8), 2)),
+    ]
+    return Story(tuple(steps), ha=random.random() < 0.2, calm=random.random() < 0.7)
+
+
 def _clock_between(random: Random) -> Story:
     """A clock is set while one attempt follows another."""
     steps = [
@@ -1006,6 +1018,7 @@ SKELETONS: list[Callable[[Random], Story]] = [
     _lost_at_an_end,
     _set_back,
     _set_back_in_a_step,
+    _clock_of_a_worker,
 ]
 
 

@@ -53,6 +53,7 @@ from temporalio.exceptions import (
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import _context as workflow_context
 
+from settings import clock
 from settings.waits import HEARTBEAT_THROTTLE
 from tests.simulation.loop import EPOCH, NEUTRAL, PROCESS, Process, SimLoop
 
@@ -927,6 +928,7 @@ class Temporal:
             return
         run.context = self._activity_context(run)
         temporalio.activity._Context.set(run.context)
+        clock.begins(run.context.info().started_time)  # as `worker.main` has each activity do
         RUN.set(run)
         self._came_to(run, "begins")
         try:
