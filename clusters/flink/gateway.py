@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+
+import structlog
 
 from clusters import state_files
 from clusters.flink.errors import is_forgotten, place
@@ -35,14 +37,24 @@ from core.sql.values import of_gateway, shown
 from settings import clock, waits
 from settings.polling import poll
 
+log = structlog.get_logger()
+
 _NO_DRIVER = "No suitable driver"
 
 
 class RestGateway:
-    """Implements `clusters.sql.SqlGateway`. `transport` takes the place of the network."""
+    """Implements `clusters.sql.SqlGateway`. `loads_drivers` gives the statements of `drivers.loading`; `transport`
+    takes the place of the network."""
 
-    def __init__(self, url: str, *, transport: Transport | None = None):
+    def __init__(
+        self,
+        url: str,
+        *,
+        loads_drivers: Callable[[Sequence[str]], Awaitable[list[str]]] | None = None,
+        transport: Transport | None = None,
+    ):
         self._url = url.rstrip("/")
+        self._loads_drivers = loads_drivers
         self.http = Http([url], "SQL gateway", transport=transport)
 
     @property
@@ -272,7 +284,7 @@ class RestGateway:
         """What Penstock puts in front of a script. Raises `Rejected`."""
         for statement in before:
             try:
-                await self._prepare(session, statement)
+                await self._set_up(session, statement, tokens(statement))
             except StatementFailed as error:
                 if may_fail(statement):
                     continue
@@ -280,16 +292,6 @@ class RestGateway:
                 for line in (error.stack or "").splitlines():
                     tell("  " + line)
                 raise Rejected(f"{head}: {error.message}", stack=error.stack) from error
-
-    async def _prepare(self, session: str, statement: str) -> None:
-        """Run a statement in front of a script. The driver of a JDBC catalog is in the class loader of its session,
-        where Java's `DriverManager` sees it from the second question on: the first one has it loaded (decision 26)."""
-        try:
-            await self._set_up(session, statement, tokens(statement))
-        except StatementFailed as error:
-            if not statement.startswith("CREATE CATALOG") or _NO_DRIVER not in (error.stack or ""):
-                raise
-            await self._set_up(session, statement, tokens(statement))
 
     async def set_up(self, session: str, script: Script, tell: LogSink) -> None:
         moves = any(statement.first == "USE" for statement in script.setup)
@@ -301,8 +303,24 @@ class RestGateway:
                 raise rejected(statement, error, tell) from error
 
     async def _set_up(self, session: str, text: str, parts: Sequence[Token], *, moves: bool = False) -> None:
-        """Run a statement that changes the session. One that stays in its memory is carried out in the request itself;
-        others, which may wait for somebody, would hold up a thread that the gateway answers by. Raises as `execute`."""
+        """Run a statement that changes the session. Raises as `execute`.
+
+        The driver of a JDBC catalog is in the class loader of its session, where Java's `DriverManager` sees it from
+        the second question on, once it has heard of a driver of that name at all: the first question has it loaded
+        (decision 26)."""
+        for tries in range(4):
+            try:
+                return await self._change(session, text, parts, moves=moves)
+            except StatementFailed as error:
+                is_driver = [part.word for part in parts[:2]] == ["CREATE", "CATALOG"] and _NO_DRIVER in (
+                    error.stack or ""
+                )
+                if not is_driver or tries == 3 or (tries == 1 and not await self._load_drivers(session)):
+                    raise
+
+    async def _change(self, session: str, text: str, parts: Sequence[Token], *, moves: bool) -> None:
+        """One that stays in the memory of the session is carried out in the request itself; others, which may wait for
+        somebody, would hold up a thread that the gateway answers by."""
         if parts and not moves and stays_in_session(parts):
             path = f"/v2/sessions/{session}/configure-session"
             try:
@@ -311,6 +329,22 @@ class RestGateway:
             except Refused:  # it has changed nothing, and is refused again, with its place
                 pass
         await self.execute(session, text)
+
+    async def _load_drivers(self, session: str) -> bool:
+        """Have the `DriverManager` of the gateway hear of the drivers in the jars of a session. False where that cannot
+        be done here."""
+        if self._loads_drivers is None:
+            return False
+        try:
+            jars = [str(jar) for (jar,) in await self.rows(session, "SHOW JARS")]
+            statements = await self._loads_drivers(jars)
+            async with self.session({}) as own:
+                for statement in statements:
+                    await self.execute(own, statement)
+        except EngineError as error:
+            log.warning("JDBC drivers cannot be loaded into the SQL gateway", gateway=self._url, why=error.message)
+            return False
+        return True
 
     async def culprit(self, session: str, inserts: list[Statement], error: StatementFailed, shift: int) -> Statement:
         """Which INSERT an error is about: by its place, or by asking Flink to explain each alone."""

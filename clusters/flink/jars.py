@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -55,6 +56,20 @@ async def compiled(
                 archive.writestr(zipfile.ZipInfo(path), data)
         half.replace(made)
     return made
+
+
+async def compiled_for(
+    home: Path | None, source: Path, folder: Path, *, services: Mapping[str, str] = NO_SERVICES
+) -> Path:
+    """The same for what uses classes of the Flink that is installed in `home`, in a folder of its version."""
+    if home is None:
+        raise NotCompiled("this machine has no Flink of the cluster's version; `penstock flink install` brings it")
+    dist = next((home / "lib").glob("flink-dist-*.jar"), None)
+    if dist is None:
+        raise NotCompiled(f"{home / 'lib'} has no flink-dist jar")
+    version = dist.stem.removeprefix("flink-dist-")
+    against = await asyncio.to_thread(lambda: sorted((home / "lib").glob("*.jar")))
+    return await compiled(source, folder / version, against=against, services=services)
 
 
 def _compiler() -> str:

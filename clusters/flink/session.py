@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clusters.flink import given_rows, printed, programs, pyflink
+from clusters.flink import drivers, given_rows, printed, programs, pyflink
 from clusters.flink.attended import Running
 from clusters.flink.clients import Clients
 from clusters.flink.errors import is_duplicate
@@ -86,14 +86,14 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
         self._urls = [jobmanager_url, *standby_urls]
         self._transport = transport
         self._rest = FlinkRest(self._urls, transport=transport)
-        self.gateways = [RestGateway(url, transport=transport) for url in gateways]
         self._flink_home = flink_home
+        self._built = built or Path(tempfile.gettempdir())
+        self.gateways = [RestGateway(url, loads_drivers=self._loads_drivers, transport=transport) for url in gateways]
         self._clients = clients
         self._overviews = Together(self._rest.overview)
         self._leaders = Together(self._rest.leader)
         self._marks = programs.Marks(self._rest)
         self._uploads = Uploads(self._rest, self._check_leader)
-        self._built = built or Path(tempfile.gettempdir())
         self._fence = Fence(self._rest, self._overviews, self._uploads, self._built)
         self.expected: str | None = None
         """`Leader.cluster` of the Flink that was registered; None takes whichever answers."""
@@ -222,6 +222,9 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
 
     def gateway(self, url: str | None) -> RestGateway | None:
         return next((gateway for gateway in self.gateways if gateway.url == url), None)
+
+    async def _loads_drivers(self, jars: Sequence[str]) -> list[str]:
+        return await drivers.loading(self._flink_home, self._built, jars)
 
     async def lookup_connector(self) -> Path:
         return await given_rows.connector(self._flink_home, self._built)

@@ -27,6 +27,10 @@ JARS = {
         "org.apache.flink:flink-connector-jdbc-postgres:4.0.0-2.0",
         "org.postgresql:postgresql:42.7.4",
     ],
+    "no-driver": [
+        "org.apache.flink:flink-connector-jdbc-core:4.0.0-2.0",
+        "org.apache.flink:flink-connector-jdbc-postgres:4.0.0-2.0",
+    ],
     # Paimon asks for Hadoop's classes also where its warehouse is a folder.
     "paimon": [
         "org.apache.paimon:paimon-flink-2.0:1.4.2",
@@ -147,6 +151,19 @@ def database() -> Iterator[tuple[Path, int]]:
         folder = Path(name) / "data"
         with postgres(folder, PASSWORD.replace("'", "''")) as port:
             yield folder, port
+
+
+def test_a_catalog_without_its_driver_is_refused_and_stands_in_nobodys_way(stack: Stack, database: tuple[Path, int]):
+    """Java looks for drivers once in the life of a gateway: with the first that asks, who may have none."""
+    project = new_project(stack)
+    project.library("no-driver")
+    project.library("jdbc")
+    assert stack.http.put(f"/projects/{project.name}/secrets/password", json={"value": PASSWORD}).status_code == 201
+    refused = project.catalog("pg", of_postgres(database[1]), "no-driver")
+    assert refused.status_code == 422
+    assert "No suitable driver" in refused.json()["detail"]
+    answer = project.catalog("pg", of_postgres(database[1]), "jdbc")
+    assert answer.status_code == 201, answer.text
 
 
 @pytest.fixture(scope="module")

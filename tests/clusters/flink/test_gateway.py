@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from clusters.flink.gateway import RestGateway
 from clusters.flink.http import Refused
+from clusters.flink.jars import NotCompiled
 from clusters.protocol import Unreachable
 from clusters.sql import StatementFailed
 from core.effects import Rejected, no_log
 from core.sql.operators import TableName
 from core.sql.script import parse
 from settings import waits
+
+NO_DRIVER = "No suitable driver found for jdbc:x"
 
 
 async def test_a_statement_whose_result_cannot_be_asked_for_was_sent(monkeypatch: pytest.MonkeyPatch):
@@ -159,13 +163,63 @@ class TestPreparing:
         return gateway, executed
 
     async def test_a_driver_that_is_not_seen_at_first_is_asked_for_again(self, monkeypatch: pytest.MonkeyPatch):
-        gateway, executed = self.failing(monkeypatch, "No suitable driver found for jdbc:x")
+        gateway, executed = self.failing(monkeypatch, NO_DRIVER)
         await gateway.prepare("s", [self.CATALOG], no_log)
         assert executed == [self.CATALOG] * 2
-        gateway, executed = self.failing(monkeypatch, *["No suitable driver found for jdbc:x"] * 2)
+        gateway, executed = self.failing(monkeypatch, *[NO_DRIVER] * 2)
         with pytest.raises(Rejected, match="CREATE CATALOG IF NOT EXISTS `pg` WITH: No suitable driver"):
             await gateway.prepare("s", [self.CATALOG], no_log)
         assert executed == [self.CATALOG] * 2
+
+    @pytest.mark.parametrize("times", [2, 3, 4])
+    async def test_one_that_java_has_never_heard_of_is_loaded(self, monkeypatch: pytest.MonkeyPatch, times: int):
+        """Two questions more, and no more than that."""
+        gateway, executed = self.failing(monkeypatch, *[NO_DRIVER] * times)
+        loaded: list[list[str]] = []
+
+        async def loads(jars: Sequence[str]) -> list[str]:
+            loaded.append(list(jars))
+            return ["LOAD"]
+
+        async def rows(*_: str) -> list[list[str]]:
+            return [["/a.jar"], ["/b.jar"]]
+
+        async def call(*_: str, **__: Any) -> dict[str, str]:
+            return {"sessionHandle": "own"}
+
+        executing = gateway.execute
+
+        async def execute(session: str, statement: str, **more: Any) -> None:
+            if session != "own":
+                await executing(session, statement, **more)
+
+        gateway._loads_drivers = loads
+        monkeypatch.setattr(gateway, "rows", rows)
+        monkeypatch.setattr(gateway, "execute", execute)
+        monkeypatch.setattr(gateway.http, "call", call)
+        script = parse("CREATE CATALOG pg WITH ('type' = 'jdbc')")
+        if times == 4:
+            with pytest.raises(Rejected, match="No suitable driver"):
+                await gateway.set_up("s", script, no_log)
+        else:
+            await gateway.set_up("s", script, no_log)
+        assert loaded == [["/a.jar", "/b.jar"]]
+        assert len(executed) == min(times + 1, 4)
+
+    async def test_no_compiler_leaves_it_at_what_flink_says(self, monkeypatch: pytest.MonkeyPatch):
+        gateway, executed = self.failing(monkeypatch, *[NO_DRIVER] * 4)
+
+        async def loads(jars: Sequence[str]) -> list[str]:
+            raise NotCompiled("no compiler")
+
+        async def rows(*_: str) -> list[list[str]]:
+            return []
+
+        gateway._loads_drivers = loads
+        monkeypatch.setattr(gateway, "rows", rows)
+        with pytest.raises(Rejected, match="No suitable driver"):
+            await gateway.prepare("s", [self.CATALOG], no_log)
+        assert len(executed) == 2
 
     async def test_other_trouble_is_told_at_once(self, monkeypatch: pytest.MonkeyPatch):
         gateway, executed = self.failing(monkeypatch, "password authentication failed")
