@@ -115,11 +115,8 @@ def goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Com
         return verdict.unknown(f"It is not known what made the state of {path}.")
     if base.plan is None or like.plan is None:
         return verdict.unknown(FROM_TEXT)
-    if (
-        nothing := uids_say_nothing(base.attempt, attempts.effective(like.attempt) if like.attempt else {})
-    ) is not None:
-        return nothing
-    return verdict.compare(read(base.plan.body), read(like.plan.body))
+    now = attempts.effective(like.attempt) if like.attempt else {}
+    return compared(base.attempt, base.plan, now, read(like.plan.body))
 
 
 def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:

@@ -256,18 +256,15 @@ class TestPython:
         assert set(caught.value.jobs) == await subject.alive()
 
     @pytest.mark.any_version
-    @pytest.mark.any_version
     async def test_an_exit_code_without_a_word(self, subject: Subject):
         with pytest.raises(ProgramFailed, match="exit code 3"):
             await subject.submit(subject.python(program(ONE + "sys.exit(3)\n")))
 
     @pytest.mark.any_version
-    @pytest.mark.any_version
     async def test_it_dies_before_it_has_a_job(self, subject: Subject):
         with pytest.raises(Rejected, match="exit code 3"):
             await subject.submit(subject.python(program("sys.exit(3)\n")))
 
-    @pytest.mark.any_version
     @pytest.mark.any_version
     async def test_it_starts_nothing(self, subject: Subject):
         with pytest.raises(Rejected, match="has not started a Flink job"):
@@ -330,7 +327,6 @@ class TestPython:
             while (await subject.engine.look(ref)).state is not EngineState.RUNNING:
                 await asyncio.sleep(0.2)
 
-    @pytest.mark.any_version
     @pytest.mark.any_version
     async def test_who_stops_a_submission_stops_its_client(self, subject: Subject):
         told = subject.folder / uuid.uuid4().hex

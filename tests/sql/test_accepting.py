@@ -239,6 +239,19 @@ class TestAgain:
         for accepted in enough:
             assert await again(**accepted) == aligned
 
+    async def test_where_ids_say_nothing_its_own_plan_is_run_once_that_is_accepted(self, database):
+        async def again(**accepted):
+            world = await World.make(database, "count")
+            await world.also_ran(3, "count-sum")
+            async with database.write() as session:
+                made = await attempts.get(session, world.job.id, 1)
+                made.config = {**made.config, "effective": {"table.exec.uid.generation": {"value": "DISABLED"}}}
+            return await world.send(OURS, like=3, **accepted)
+
+        with pytest.raises(Rejected, match=r"table\.exec\.uid"):
+            await again()
+        assert await again(**UNKNOWN) == from_one(read(body("count-sum"))).body
+
     async def test_the_point_that_it_had_started_from_was_accepted_then(self, database):
         world = await World.make(database, "count")
         await world.also_ran(3, "count-sum", restored_from=FOREIGN)
