@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -151,6 +152,24 @@ async def users(session: AsyncSession, row: Library) -> list[str]:
     catalogs = await session.execute(select(Catalog.name, Catalog.libraries).where(Catalog.project == row.project))
     used = [name for name, uses in catalogs.all() if {"name": row.name, "version": row.version} in uses]
     return [*sorted(names), *(f"the catalog {name}" for name in sorted(used))]
+
+
+async def secret_users(session: AsyncSession, project: str, name: str) -> list[str]:
+    """Jobs whose version of now names a secret of their project, and tables and catalogs that do."""
+    reference = f"${{secret:{name}}}"
+    with_sql = [name for name, type_ in TYPES.items() if type_.compiles]
+    specs = (
+        select(Job.name, Version.spec)
+        .join(Version, (Version.job_id == Job.id) & (Version.number == Job.version))
+        .where(Job.project == project, Job.type.in_(with_sql), Job.deleted_at.is_(None))
+    )
+    tables = select(Resource.name, Resource.definition).where(Resource.project == project)
+    registered = select(Catalog.name, Catalog.options).where(Catalog.project == project)
+    users = []
+    for kind, query in (("", specs), ("the table ", tables), ("the catalog ", registered)):
+        found = (await session.execute(query)).all()
+        users += sorted(f"{kind}{who}" for who, what in found if reference in json.dumps(what))
+    return users
 
 
 # Written by the API --------------------------------------------------------------------------

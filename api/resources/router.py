@@ -107,7 +107,13 @@ async def put_secret(
     return secret
 
 
-@router.delete("/secrets/{name}", status_code=204, responses=_ALL, summary="Forget a secret", tags=["secrets"])
+@router.delete(
+    "/secrets/{name}",
+    status_code=204,
+    responses=responses(404, 409, 422, 503),
+    summary="Forget a secret",
+    tags=["secrets"],
+)
 async def delete_secret(project: Project, name: SecretName, parts: Parts) -> None:
-    """What refers to it cannot be started again."""
+    """Refused (`secret_in_use`) while the version that a job runs, a table or a catalog of the project names it."""
     await service.delete_secret(parts, project, name)

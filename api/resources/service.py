@@ -161,9 +161,16 @@ async def put_secret(services: Services, project: str, name: str, value: str) ->
 
 
 async def delete_secret(services: Services, project: str, name: str) -> None:
-    """Forget a secret. Raises `NotFound`."""
+    """Forget a secret. Raises `NotFound`, `Conflict` while something is written with it."""
     async with services.database.write() as session:
-        await resources.remove_secret(session, await resources.secret(session, project, name))
+        row = await resources.secret(session, project, name)
+        if users := await resources.secret_users(session, project, name):
+            raise Conflict(
+                f"The secret {name} is used by {', '.join(users[:10])}: what is started with it would fail.",
+                code="secret_in_use",
+                remedy="Change them first. A value that nobody may use any more is replaced (`penstock secrets set`).",
+            )
+        await resources.remove_secret(session, row)
 
 
 def _fields(definition: Definition) -> dict[str, Any]:

@@ -420,6 +420,15 @@ def _(penstock: Penstock) -> Call:
     return Call({"project": "default", "name": "gone"})
 
 
+@conflicts("DELETE /projects/{project}/secrets/{name}")
+def _(penstock: Penstock) -> Call:
+    penstock.ok("PUT", "/projects/default/secrets/used", json={"value": "x"})
+    options = {"connector": "kafka", "properties.password": "${secret:used}"}
+    table = {"definition": {**TABLE["definition"], "options": options}}
+    penstock.ok("PUT", "/projects/default/resources/of_a_secret", json=table)
+    return Call({"project": "default", "name": "used"})
+
+
 # Catalogs ---------------------------------------------------------------------------------------
 
 CATALOG = {"options": {"type": "warehouse"}}

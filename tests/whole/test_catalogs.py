@@ -94,6 +94,21 @@ def test_a_library_that_it_needs_is_kept(penstock: Penstock):
     penstock.ok("DELETE", library)
 
 
+def test_a_secret_that_it_or_a_table_names_is_kept(penstock: Penstock):
+    secret, catalog, table = (f"/projects/default/{p}" for p in ("secrets/named", "catalogs/named", "resources/named"))
+    penstock.ok("PUT", secret, json={"value": "x"})
+    penstock.ok("PUT", catalog, json={"options": {"type": "warehouse", "password": "${secret:named}"}}, params=AT)
+    options = {"connector": "kafka", "properties.password": "${secret:named}"}
+    columns = [{"name": "id", "type": "INT"}]
+    penstock.ok("PUT", table, json={"definition": {"columns": columns, "options": options}})
+    detail = penstock.no("DELETE", secret, 409, "secret_in_use")["detail"]
+    assert "the table named, the catalog named" in detail
+    penstock.ok("DELETE", table)
+    penstock.no("DELETE", secret, 409, "secret_in_use")
+    penstock.ok("DELETE", catalog)
+    penstock.ok("DELETE", secret)
+
+
 def test_a_script_names_it(lake: Penstock):
     def validated(sql: str) -> dict[str, Any]:
         return lake.ok("POST", "/sql/validate", json={"sql": sql, "cluster": "a"})

@@ -49,10 +49,18 @@ class TestWhatRunsIsNotStoppedForWhatWouldNotStart:
         penstock.ok("PUT", "/projects/default/secrets/rate", json={"value": "5"})
         text = SQL.format(sink="of_secret", what="COUNT(*)").replace("'5'", "'${secret:rate}'")
         penstock.running("of-secret", {"type": "sql", "sql": text})
-        penstock.ok("DELETE", "/projects/default/secrets/rate")
+        refused = penstock.no("DELETE", "/projects/default/secrets/rate", 409, "secret_in_use")
+        assert "used by of-secret:" in refused["detail"]
+        penstock.world.store.db.execute("DELETE FROM secrets WHERE name = 'rate'")  # restored from a backup, say
         assert "There is no secret rate" in self.refused(penstock, "of-secret", "restart")
         penstock.ok("PUT", "/projects/default/secrets/rate", json={"value": "5"})
         penstock.done("of-secret", "restart")
+        penstock.done("of-secret", "kill")
+        plain = {"spec": {"type": "sql", "sql": SQL.format(sink="of_secret", what="COUNT(*)")}}
+        penstock.ok("POST", "/jobs/default:of-secret/versions", json=plain)
+        penstock.no("DELETE", "/projects/default/secrets/rate", 409, "secret_in_use")
+        penstock.done("of-secret", "resubmit", restore={"mode": "none"})
+        penstock.ok("DELETE", "/projects/default/secrets/rate")
 
     def test_flink_refuses_a_table_of_it(self, penstock: Penstock):
         penstock.running("of-table", sql("of_table"))
