@@ -176,6 +176,18 @@ def _kill_marked(mark: str) -> bool:
     return some
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process and those that it has started have taken of a processor; 0 when it has gone."""
+    total = 0.0
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
+
+
 async def _read(
     process: asyncio.subprocess.Process, lines: list[str], tell: LogSink, output_limit: int | None, keep: int
 ) -> None:

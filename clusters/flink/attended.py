@@ -34,10 +34,11 @@ Owns = Callable[[Ref, str], Awaitable[bool]]
 
 
 class Running:
-    """A client that has not ended. `task` follows it to its end, and ends it when it is cancelled."""
+    """A client that has not ended. `task` follows it to its end, and ends it when it is cancelled; `cpu` gives the
+    seconds of a processor that it has taken."""
 
-    def __init__(self, task: asyncio.Task[None], output: Output):
-        self.task, self.output = task, output
+    def __init__(self, task: asyncio.Task[None], output: Output, cpu: Callable[[], float] = lambda: 0.0):
+        self.task, self.output, self.cpu = task, output, cpu
 
     async def stop(self) -> None:
         self.task.cancel()

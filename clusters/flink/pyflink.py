@@ -16,7 +16,7 @@ import json
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,7 +29,7 @@ from clusters.protocol import PythonProgram, Ref, Submission, Unreachable
 from clusters.sql import NO_RETRIES
 from core.effects import Rejected
 from core.jobs.observations import ENDED, EngineState
-from processes.child import ProcessFailed, follow, start
+from processes.child import ProcessFailed, cpu_seconds, follow, start
 from processes.scratch import temporary
 from settings import clock, waits
 
@@ -56,8 +56,9 @@ async def submit(
             "This worker has no PyFlink for the cluster's Flink version; run `penstock flink install` on it."
         )
     output(f"running {program.entry_file or program.module}")
-    going = _run(home, jobmanager_url, submission, program, driver, output, clients)
-    running = Running(asyncio.create_task(going), output)
+    started: list[int] = []
+    going = _run(home, jobmanager_url, submission, program, driver, output, clients, started.append)
+    running = Running(asyncio.create_task(going), output, lambda: sum(map(cpu_seconds, started)))
     goes_on = False
     try:
         followed = submission.aftermath is not None and clients is not None
@@ -85,15 +86,18 @@ async def _goes_on(running: Running, ref: Ref, look: Look | None) -> bool:
     Raises `ProcessFailed`."""
     until, alive_since = clock.monotonic() + waits.PYTHON_PROGRAM_SECONDS, None
     size, said_at = 0, 0.0
+    cpu, measured_at = running.cpu(), clock.monotonic()
     while True:
         await asyncio.wait([running.task], timeout=waits.PROGRAM_LOOK_SECONDS)
         if running.task.done():
             running.task.result()
             return False
         if look is not None and ref.flink_job_id in running.output.told:
-            now = clock.monotonic()
+            now, used = clock.monotonic(), running.cpu()
+            is_busy = used - cpu >= waits.PROGRAM_BUSY_SHARE * (now - measured_at)
+            cpu, measured_at = used, now
             alive_since = (alive_since or now) if await _is_alive(look, ref) else None
-            if size != running.output.size:  # it works, or tells why it fails: more may come of it soon
+            if size != running.output.size or is_busy:  # it works, or tells why it fails: more may come of it soon
                 size, said_at = running.output.size, now
             if alive_since is not None and (
                 now - max(alive_since, said_at) >= waits.PROGRAM_GOES_ON_SECONDS
@@ -126,8 +130,9 @@ async def _run(
     driver: Path,
     output: Output,
     clients: Clients | None,
+    started: Callable[[int], None],
 ) -> None:
-    """The client's whole life. Raises `ProcessFailed`."""
+    """The client's whole life; `started` is told its pid. Raises `ProcessFailed`."""
     with contextlib.ExitStack() as stack:
         root = await asyncio.to_thread(_copied, program, stack.enter_context(temporary()))
         # One that waits has its environment and its properties already.
@@ -138,12 +143,14 @@ async def _run(
         config = configuration(jobmanager_url, submission, program, python)
         arguments = _arguments(driver, submission, program, root, python)
         if client is not None:
+            started(client.process.pid)
             await client.run(config, arguments, tell=output, timeout=None, output_limit=None)
             return
         configure(conf, config)
         env = {**environment(home, conf), **program.env}
         command = [*_with_properties(java(home, CLI), conf, program.java_properties), *arguments]
         process = await start(command, cwd=conf, env=env)
+        started(process.pid)
         await follow(process, "java", tell=output, timeout=None, output_limit=None, keep=KEPT)
 
 

@@ -24,6 +24,7 @@ from core.effects import LogSink, Rejected
 from core.jobs.observations import ENDED, EngineState
 from processes.flink import Flink
 from processes.supervised import Processes, free_port
+from settings import waits
 from stack.parts import Parts
 from tests.real.conftest import SQL, GitRepository, Stack
 from tests.real.test_builds import clicks, jar
@@ -236,7 +237,15 @@ async def subject(flink: Subject) -> AsyncIterator[Subject]:
     await flink.tidy()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is: a program counts as one that waits for its job after a minute only."""
+    monkeypatch.setattr(waits, "PROGRAM_GOES_ON_SECONDS", 60.0)
+    monkeypatch.setattr(waits, "PROGRAM_TALKS_SECONDS", 60.0)
+
+
 class TestPython:
+    @pytest.mark.usefixtures("patient")
     async def test_two_inserts_are_two_jobs(self, subject: Subject):
         with pytest.raises(ProgramFailed, match="put its INSERTs into one StatementSet") as caught:
             await subject.submit(subject.python(program(TWO)))
@@ -249,6 +258,7 @@ class TestPython:
         assert await subject.alive() == {ref.handle}
         assert await subject.engine.started_by([ref.handle]) == {ref.handle: ref.flink_job_id}
 
+    @pytest.mark.usefixtures("patient")
     async def test_it_dies_after_its_job_was_submitted(self, subject: Subject):
         with pytest.raises(ProgramFailed, match="ValueError: half-way") as caught:
             await subject.submit(subject.python(program(ONE + 'raise ValueError("half-way")\n')))
@@ -256,6 +266,7 @@ class TestPython:
         assert set(caught.value.jobs) == await subject.alive()
 
     @pytest.mark.any_version
+    @pytest.mark.usefixtures("patient")
     async def test_an_exit_code_without_a_word(self, subject: Subject):
         with pytest.raises(ProgramFailed, match="exit code 3"):
             await subject.submit(subject.python(program(ONE + "sys.exit(3)\n")))

@@ -17,7 +17,7 @@ from clusters.protocol import Aftermath, JobSeen, Ref, Unreachable
 from core.effects import LogSink, NotNow
 from core.jobs.observations import EngineState
 from processes.child import MAX_LINE, ProcessFailed
-from settings import waits
+from settings import clock, waits
 
 ID, OTHER = "a" * 32, "b" * 32
 SUBMITTED = f"Job has been submitted with JobID {ID}"
@@ -122,6 +122,30 @@ class TestUntilItGoesOn:
 
         with pytest.raises(ProcessFailed):
             await pyflink._goes_on(world.runs(client), Ref(ID, ID), world.look)
+
+    async def test_one_that_plans_its_next_job_for_long_is_heard_to_its_end(self, world: World):
+        """Without a word, on a busy machine: what tells it from one that waits is that it works."""
+
+        async def client(say: LogSink) -> None:
+            say(SUBMITTED)
+            await asyncio.sleep(0.3)
+            raise ProcessFailed("java ended with status 1", [])
+
+        running = world.runs(client)
+        running.cpu = lambda: 0.2 * clock.monotonic()
+        with pytest.raises(ProcessFailed):
+            await pyflink._goes_on(running, Ref(ID, ID), world.look)
+        running = world.runs(client)
+        running.cpu = lambda: 0.05 * clock.monotonic()
+        assert await pyflink._goes_on(running, Ref(ID, ID), world.look)
+        await running.stop()
+
+    async def test_one_that_works_all_the_time_goes_on(self, world: World, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(waits, "PROGRAM_TALKS_SECONDS", 0.2)
+        running = world.runs(for_ever)
+        running.cpu = clock.monotonic
+        assert await pyflink._goes_on(running, Ref(ID, ID), world.look)
+        await running.stop()
 
     async def test_one_that_prints_all_the_time_goes_on(self, world: World, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(waits, "PROGRAM_TALKS_SECONDS", 0.2)
