@@ -90,6 +90,8 @@ class OpenAttempt(BaseModel):
     record: Record
     adopted: Adopted | None = None
     """Nothing is sent: it runs already, started past Penstock."""
+    again: bool = False
+    """Its row was there, and was lost with others."""
 
 
 class Opened(BaseModel):

@@ -139,6 +139,7 @@ class Recorder:
                     "automatic": request.automatic,
                     "like": request.like,
                     "leader": (context.cluster.health or {}).get("leader"),
+                    **({attempts.WRITTEN_AGAIN: True} if request.again else {}),
                     **({attempts.ADOPTED: request.adopted.model_dump()} if request.adopted else {}),
                 },
                 started_at=clock.now(),

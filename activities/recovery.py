@@ -15,11 +15,13 @@ from typing import Any
 import structlog
 from temporalio import activity
 from temporalio.client import RPCTimeoutOrCancelledError, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import contracts as c
 from activities.forget import Forgetting
 from activities.logs import heartbeats
+from core import search
 from core.errors import Conflict
 from core.jobs.policy import RestartPolicy
 from core.jobs.records import NewEvent, Record
@@ -49,6 +51,12 @@ EXPIRED = (
     "It could not be delivered within {:.0f} s, as Temporal or the job's workflow did not answer. It was not carried "
     "out. Send it again, if it is still wanted."
 )
+_WORKFLOW_LOST = "Its workflow was lost while it was carried out. Send it again, if it is still wanted."
+_END_LOST = (
+    "It was carried out, and how it ended was lost: the database was perhaps restored from a backup. The job is what "
+    "it is shown as; send it again, if it is still wanted."
+)
+_STATE = SearchAttributeKey.for_keyword(search.STATE)
 SHOWN = 200
 WORDS = 2000
 Mend = Callable[[], Awaitable[str | None]]
@@ -209,7 +217,9 @@ class _Run:
             expected = await jobs.count_lived(session)
         if not self._full and (await client.count_workflows(own, rpc_timeout=waits.LIST_TIMEOUT)).count == expected:
             return
-        running = {w.id async for w in client.list_workflows(own, rpc_timeout=waits.LIST_TIMEOUT)}
+        listed = client.list_workflows(own, rpc_timeout=waits.LIST_TIMEOUT)
+        states = {w.id: w.typed_search_attributes.get(_STATE) async for w in listed}
+        running = states.keys()
         async with self._services.database.read() as session:
             lived = {jobs.workflow_id(job): job for job in await jobs.lived(session)}
             known = await jobs.workflow_ids(session)
@@ -220,7 +230,24 @@ class _Run:
         await asyncio.gather(
             *(self._found("row", id_, what, action, self._end(id_)) for id_ in sorted(running - known))
         )
+        await self._behind([job for id_, job in lived.items() if states.get(id_, job.state) != job.state])
         self.compared = True
+
+    async def _behind(self, rows: Sequence[Job]) -> None:
+        """Of jobs that are shown in another state than their workflow shows, those whose row is behind it: the database
+        alone was restored from a backup, and a workflow at rest writes nothing by itself."""
+        snapshots = await asyncio.gather(*map(self._snapshot, rows))
+        for job, snapshot in zip(rows, snapshots, strict=True):
+            if snapshot is None or snapshot.job_id != job.id:
+                continue
+            async with self._services.database.read() as session:
+                now = await jobs.by_id(session, job.id)  # what was being written has arrived since
+            if now is not None and now.revision < snapshot.revision and now.state != snapshot.state:
+                await self._row_behind(now)
+
+    async def _row_behind(self, job: Job) -> None:
+        what = "its row is behind its workflow: the database was perhaps restored from a backup"
+        await self._found("workflow", _label(job), what, "have it written again", self._tell_revision(job))
 
     def _start(self, job: Job) -> Mend:
         async def mend() -> None:
@@ -332,9 +359,16 @@ class _Run:
                 await self._found("workflow", _label(job), what, "tell it", self._tell_revision(job))
                 continue
             carried_out = [request.id for request in (snapshot.command, *snapshot.queue) if request is not None]
-            if command.id not in (*carried_out, *snapshot.handled):  # of these the end is being written
-                subject, what = f"{_label(job)} command {command.number}", f"nobody carries out {command.kind} any more"
+            subject, what = f"{_label(job)} command {command.number}", f"nobody carries out {command.kind} any more"
+            if command.id not in (*carried_out, *snapshot.handled):
                 await self._found("command", subject, what, "let it fail", self._end_lost(command))
+            elif command.id in snapshot.handled and snapshot.revision > job.revision:
+                await self._row_behind(job)  # its end is being written, or was lost
+            elif command.id in snapshot.handled:
+                what = f"how {command.kind} ended was lost with the database that it was written to"
+                await self._found(
+                    "command", subject, what, "let it fail", self._end_lost(command, _END_LOST, "end_lost")
+                )
 
     def _tell_revision(self, job: Job) -> Mend:
         async def mend() -> None:
@@ -342,12 +376,11 @@ class _Run:
 
         return mend
 
-    def _end_lost(self, command: Command) -> Mend:
+    def _end_lost(self, command: Command, why: str = _WORKFLOW_LOST, code: str = "workflow_lost") -> Mend:
         async def mend() -> str | None:
-            why = "Its workflow was lost while it was carried out. Send it again, if it is still wanted."
             async with self._services.database.write() as session:
                 now = clock.now()
-                if not await commands.end_lost(session, command, at=now, error=why, code="workflow_lost"):
+                if not await commands.end_lost(session, command, at=now, error=why, code=code):
                     return "it has ended"
                 await apply(session, Record(job_id=command.job_id, events=[_failed(command, "lost", now, why)]))
             return None

@@ -5,9 +5,12 @@ The adapter that speaks to Flink's own gateway is `clusters/flink/gateway.py`.
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
+from urllib.parse import quote, quote_plus
 
 from core.effects import EngineError, LogSink, Rejected
 from core.sql.operators import Json, TableName
@@ -153,13 +156,29 @@ def first_line(statement: Statement) -> str:
 
 
 def scrub(text: str, secrets: Sequence[str]) -> str:
-    """`text` without the values of secrets, also as SQL writes them; and without the lines of one that has several: who
-    tells line by line, or only the first one, never has all of it."""
+    """`text` without the values of secrets, also as SQL, URLs, JSON and base64 write them; and without the lines of one
+    that has several: who tells line by line, or only the first one, never has all of it."""
     parts = {part for secret in secrets for part in (secret, *lines_of(secret)) if part}
-    values = {value for part in parts for value in (part, part.replace("'", "''"))}
+    values = {value for part in parts for value in _spellings(part)}
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, "******")
     return text
+
+
+def _spellings(secret: str) -> set[str]:
+    spelled = {
+        secret,
+        secret.replace("'", "''"),
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+    }
+    if len(secret) > 5:  # of a shorter one any text has the base64
+        for encode in (b64encode, urlsafe_b64encode):
+            spelled |= {whole := encode(secret.encode()).decode(), whole.rstrip("=")}
+    return spelled
 
 
 def lines_of(secret: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from core.history import SEARCHED
 from core.jobs.observations import EngineState
 from core.jobs.overrides import DIRECTORY_KEY, MODE_KEY
 from core.jobs.restore import Lineage, RestoreKind, RestorePoint, newest, newest_first
-from core.jobs.snapshot import Adopted, folder_of, lineage_of, savepoint_root
+from core.jobs.snapshot import Adopted, checkpoint_directory, folder_of, lineage_of, savepoint_root
 from core.jobs.states import AttemptState
 from core.paths import WITH_FOLDERS, is_path, of_point
 from services import Services
@@ -120,6 +120,8 @@ async def gather(services: Services, job_id: str) -> Found:
     if unread is None and not lineage.untouched:
         unread = await _checkpoints_away(cluster, job_id, recent, ordered[0] if ordered else None, lineage)
         for_a_person |= unread is not None
+    if unread is None and (unread := await _of_nobody(services, cluster, job_id, last, ordered)) is not None:
+        for_a_person = True
     return Found(points=ordered, unread=unread or passed_over, vanished=vanished, for_a_person=for_a_person)
 
 
@@ -358,6 +360,45 @@ async def _forgotten(cluster: Cluster, job_id: str, newest: Attempt | None) -> s
         f"{root} has savepoints of attempt {number}, and the newest attempt that is written down is {last}: "
         'was the database restored from a backup? A start with restore {"mode": "point", "point": PATH} goes on from '
         'one of them, and {"mode": "none"} begins empty'
+    )
+
+
+async def _of_nobody(
+    services: Services, cluster: Cluster, job_id: str, last: Sequence[Attempt], points: Sequence[RestorePoint]
+) -> str | None:
+    """Why the first of `points`, newest first, is not to be taken for the newest: a later one lies in the job's own
+    folder, of an attempt that has no row, as after the database alone was restored from a backup. What was there when
+    an attempt was begun does not count: whoever began it knew of that. One that was adopted, or `written_again`, was
+    not begun so. Raises nothing: what cannot be read is the reason."""
+    begun = [a.started_at for a in last if attempts.adopted(a) is None and not attempts.is_written_again(a)]
+    since = max([*begun[:1], *(point.completed_at for point in points[:1])], default=None)
+    below = checkpoint_directory(cluster.state_dir, job_id)
+    try:
+        names = await state_files.names(below)
+        async with services.database.read() as session:
+            known = await attempts.of_flink_jobs(session, job_id, names)
+        for name in names:
+            for point in [] if name in known else await state_files.scan(f"{below}/{name}", CHECKPOINT):
+                if since is None or point.completed_at > since:
+                    return _unowned(point.path, f" If Flink job {name} runs, adopt it.")
+        root = savepoint_root(cluster.state_dir, job_id)
+        numbers = {str(attempt.number) for attempt in last}
+        for name in await state_files.names(root):
+            if name.partition("-")[0] not in numbers:
+                changed = await state_files.changed_at(f"{root}/{name}")
+                if since is None or changed > since:
+                    return _unowned(f"{root}/{name}")
+    except Unreachable as error:
+        return error.message
+    return None
+
+
+def _unowned(path: str, advice: str = "") -> str:
+    return (
+        f"{path} is newer than every restore point that is written down, and no attempt is that made it: was the "
+        f"database restored from a backup?{advice}"
+        ' A start with restore {"mode": "point", "point": PATH} goes on from it, or '
+        'from another one, and {"mode": "none"} begins empty'
     )
 
 

@@ -11,8 +11,9 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -43,6 +44,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MAX_LINE = 4000
 MARK = "PENSTOCK_RUN"
 MAX_SCANS = 100
+LEFT_BEHIND_SECONDS = 0.5
 
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -135,7 +137,7 @@ async def follow(
     lines: list[str] = []
     try:
         async with asyncio.timeout(timeout):
-            await _read(process, lines, tell, output_limit, keep)
+            await _to_its_end(process, _read(process, lines, tell, output_limit, keep), mark)
             code = await process.wait()
     except TimeoutError:
         raise ProcessFailed(f"{name} was stopped: it took longer than {timeout:.0f} s", lines, stopped=True) from None
@@ -144,6 +146,20 @@ async def follow(
     if code != 0:
         raise ProcessFailed(f"{Path(name).name} ended with status {code}", lines)
     return lines
+
+
+async def _to_its_end(process: asyncio.subprocess.Process, reads: Coroutine[Any, Any, None], mark: str | None) -> None:
+    """Read to the end of the output. What a process has left behind may hold that open, and ends with it, where it has
+    a `mark`."""
+    reading = asyncio.create_task(reads)
+    try:
+        while not reading.done():
+            await asyncio.wait([reading], timeout=None if mark is None else LEFT_BEHIND_SECONDS)
+            if mark is not None and not reading.done() and process.returncode is not None:
+                await asyncio.to_thread(_end_marked, mark)
+        await reading
+    finally:
+        reading.cancel()
 
 
 async def _end(process: asyncio.subprocess.Process, mark: str | None) -> None:

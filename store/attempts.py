@@ -135,6 +135,14 @@ def effective(attempt: Attempt) -> dict[str, str]:
     return {key: str(item.get("value", "")) for key, item in (attempt.config.get("effective") or {}).items()}
 
 
+WRITTEN_AGAIN = "written_again"
+
+
+def is_written_again(attempt: Attempt) -> bool:
+    """Whether its row was lost, and made anew from what its workflow knew, while it ran."""
+    return bool(attempt.config.get(WRITTEN_AGAIN))
+
+
 ADOPTED = "adopted"
 """The key in the `config` of an attempt that was adopted, for what is known of its checkpoints."""
 

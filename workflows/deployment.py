@@ -208,7 +208,8 @@ class Deployment:
         journal, s, attempt = self._context.journal, self._context.snapshot, self._context.attempt
         why = "the database had no row of it, as after it was restored from a backup"
         journal.note("alert", f"attempt {attempt.number} is written down again: {why}")
-        await self._open(self._opening(attempt.restored_from, why, why))
+        opening = self._opening(attempt.restored_from, why, why)
+        await self._open(opening.model_copy(update={"again": True}))
         runs = s.state is JobState.RUNNING
         changes = journal.attempt_change(AttemptState.RUNNING if runs else AttemptState.ACCEPTED, running=runs)
         await journal.write(f"attempt {attempt.number} written again", attempts=changes)

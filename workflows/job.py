@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from core.jobs.policy import RestartPolicy
     from core.jobs.retention import SavepointPolicy
     from core.jobs.snapshot import GENERATION, JobSnapshot, going_on_from, renewed
-    from core.jobs.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed
+    from core.jobs.states import DELETABLE, CommandKind, CommandState, JobState, check_allowed, ended_as
     from workflows import calls
     from workflows.failure import Failed, Interrupted
     from workflows.journal import CommandEnd, Journal
@@ -133,8 +133,12 @@ class JobWorkflow:
 
     @workflow.signal(name="revised")
     def revised(self, revision: int = 0) -> None:
-        """What the job's row counts as its last record: a workflow that was set back is behind it and knows nothing."""
+        """What the job's row counts as its last record: a workflow that was set back is behind it and knows nothing.
+        Or the row is behind, as after the database was restored from a backup: what is written to find out puts it
+        right."""
         self._may_be_behind |= revision > self._s.revision
+        if revision < self._s.revision and workflow.patched("the-row-is-behind"):
+            self._may_be_behind = True
 
     @workflow.signal(name="policy")
     def policy(self, policy: RestartPolicy | None = None) -> None:
@@ -250,7 +254,9 @@ class JobWorkflow:
         if self._may_be_behind:
             self._may_be_behind = False
             if workflow.patched("asks-whether-it-is-behind"):
-                await self._journal.write("is it behind?")
+                attempt = s.attempt
+                ended = self._journal.attempt_change(ended_as(s.state)) if attempt is not None and attempt.ended else []
+                await self._journal.write("is it behind?", attempts=ended)
         elif s.queue:
             await self._carry_out(s.queue.pop(0))
         elif s.seen is not None:

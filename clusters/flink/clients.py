@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import signal
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ import structlog
 from clusters.flink.attended import Attended
 from clusters.flink.jars import compiled
 from core.effects import EngineError, LogSink
-from processes.child import follow, scrubbed, start
+from processes.child import MARK, follow, scrubbed, start
 from processes.flink import java_options
 from processes.scratch import temporary
 from settings import waits
@@ -65,11 +66,12 @@ def java(home: Path, main: str, *classpath: Path) -> list[str]:
 @dataclass
 class Client:
     """One that waits, and runs one program. `conf` is where it looks for its configuration when it is told what to
-    run."""
+    run; `mark` is in the environment of all that its program starts, and that is ended with it."""
 
     process: asyncio.subprocess.Process
     conf: Path
     rest: contextlib.ExitStack
+    mark: str
     expiry: asyncio.TimerHandle | None = field(default=None)
 
     async def run(
@@ -89,7 +91,7 @@ class Client:
                 configure(self.conf, config)
                 process.stdin.write(b" ".join(base64.b64encode(a.encode()) for a in arguments) + b"\n")
             process.stdin.close()
-            await follow(process, "java", tell=tell, timeout=timeout, output_limit=output_limit)
+            await follow(process, "java", tell=tell, timeout=timeout, output_limit=output_limit, mark=self.mark)
 
     async def end(self) -> None:
         """Nothing is to be run by it any more."""
@@ -135,12 +137,13 @@ class Clients:
             try:
                 jar = await compiled(SOURCE, self.built)
                 conf = stack.enter_context(temporary())
-                command, env = java(home, MAIN, jar), environment(home, conf)
+                mark = uuid.uuid4().hex
+                command, env = java(home, MAIN, jar), {**environment(home, conf), MARK: mark}
                 process = await start(command, cwd=conf, env=env, stdin=asyncio.subprocess.PIPE)
             except (EngineError, OSError) as error:
                 log.info("no client of Flink waits for the next program", home=str(home), why=str(error))
                 return
-            client = Client(process, conf, stack.pop_all())
+            client = Client(process, conf, stack.pop_all(), mark)
         client.expiry = asyncio.get_running_loop().call_later(waits.CLIENT_IDLE_SECONDS, self._expire, home, client)
         self._waiting[home] = client
 

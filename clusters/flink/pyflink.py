@@ -16,6 +16,7 @@ import json
 import shlex
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ from clusters.protocol import PythonProgram, Ref, Submission, Unreachable
 from clusters.sql import NO_RETRIES
 from core.effects import Rejected
 from core.jobs.observations import ENDED, EngineState
-from processes.child import ProcessFailed, cpu_seconds, follow, start
+from processes.child import MARK, ProcessFailed, cpu_seconds, follow, start
 from processes.scratch import temporary
 from settings import clock, waits
 
@@ -147,11 +148,12 @@ async def _run(
             await client.run(config, arguments, tell=output, timeout=None, output_limit=None)
             return
         configure(conf, config)
-        env = {**environment(home, conf), **program.env}
+        mark = uuid.uuid4().hex
+        env = {**environment(home, conf), **program.env, MARK: mark}
         command = [*_with_properties(java(home, CLI), conf, program.java_properties), *arguments]
         process = await start(command, cwd=conf, env=env)
         started(process.pid)
-        await follow(process, "java", tell=output, timeout=None, output_limit=None, keep=KEPT)
+        await follow(process, "java", tell=output, timeout=None, output_limit=None, keep=KEPT, mark=mark)
 
 
 def _copied(program: PythonProgram, folder: Path) -> Path:

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
         self._rest = FlinkRest(self._urls, transport=transport)
         self._flink_home = flink_home
         self._built = built or Path(tempfile.gettempdir())
-        self.gateways = [RestGateway(url, loads_drivers=self._loads_drivers, transport=transport) for url in gateways]
+        loads_drivers = partial(drivers.loading, flink_home, self._built)
+        self.gateways = [RestGateway(url, loads_drivers=loads_drivers, transport=transport) for url in gateways]
         self._clients = clients
         self._overviews = Together(self._rest.overview)
         self._leaders = Together(self._rest.leader)
@@ -222,9 +224,6 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
 
     def gateway(self, url: str | None) -> RestGateway | None:
         return next((gateway for gateway in self.gateways if gateway.url == url), None)
-
-    async def _loads_drivers(self, jars: Sequence[str]) -> list[str]:
-        return await drivers.loading(self._flink_home, self._built, jars)
 
     async def lookup_connector(self) -> Path:
         return await given_rows.connector(self._flink_home, self._built)

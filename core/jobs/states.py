@@ -55,6 +55,16 @@ class AttemptState(StrEnum):
     NOT_SUBMITTED = "NOT_SUBMITTED"
 
 
+def ended_as(state: JobState) -> AttemptState:
+    """How the last attempt of a job ended, as far as the state tells that the job rests in since."""
+    return {
+        JobState.PAUSED: AttemptState.FINISHED,
+        JobState.FINISHED: AttemptState.FINISHED,
+        JobState.KILLED: AttemptState.CANCELED,
+        JobState.FAILED: AttemptState.FAILED,
+    }.get(state, AttemptState.GONE)
+
+
 COMMAND_ENDED = frozenset({CommandState.SUCCEEDED, CommandState.FAILED, CommandState.CANCELLED})
 ATTEMPT_ENDED = frozenset(
     {

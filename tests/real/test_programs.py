@@ -266,6 +266,17 @@ class TestPython:
         assert set(caught.value.jobs) == await subject.alive()
 
     @pytest.mark.any_version
+    async def test_what_it_has_started_ends_with_its_job(self, subject: Subject):
+        """Also what has left its session, and keeps its output open: found by an attack."""
+        seconds = f"71{uuid.uuid4().int % 10**6}"
+        left = f'subprocess.Popen(["sleep", "{seconds}"], start_new_session=True)'
+        await subject.submit(subject.python(program(f"import subprocess\n{left}\n{ONE}")))
+        await subject.tidy()
+        async with asyncio.timeout(120):
+            while [p for p in psutil.process_iter(["cmdline"]) if seconds in (p.info["cmdline"] or [])]:
+                await asyncio.sleep(0.2)
+
+    @pytest.mark.any_version
     @pytest.mark.usefixtures("patient")
     async def test_an_exit_code_without_a_word(self, subject: Subject):
         with pytest.raises(ProgramFailed, match="exit code 3"):

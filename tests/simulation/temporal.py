@@ -332,6 +332,11 @@ class Instance(_Runtime):
     def now(self) -> datetime:
         return self.server.now() if self.replay is None else self.replay.clock
 
+    @property
+    def typed_search_attributes(self) -> Any:
+        """As a listed workflow shows them."""
+        return SimpleNamespace(get=lambda key, default=None: self.attributes.get(key.name, default))
+
     def _begin(self) -> None:
         cls = self.definition.cls
         args = _arguments(self.definition.run_fn, self.arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from unittest import mock
 
@@ -56,6 +57,14 @@ def restored(penstock: Penstock, name: str, kept: Any) -> None:
     for table, key in (("restore_points", "attempt"), ("attempts", "number")):
         change(penstock, f"DELETE FROM {table} WHERE {key} > 1 AND job_id = ?", penstock.job(name)["id"])
     recover(penstock, name)
+
+
+def rolled_back(penstock: Penstock, name: str, kept: Any) -> None:
+    """The database alone is as it was when it was `kept`: its workflow goes on, and knows more."""
+    change(penstock, f"UPDATE jobs SET {' = ?, '.join(_OF_A_JOB)} = ? WHERE name = ?", *kept, name)
+    change(penstock, "PRAGMA foreign_keys = OFF")
+    for table, key in (("restore_points", "attempt"), ("attempts", "number")):
+        change(penstock, f"DELETE FROM {table} WHERE {key} > 1 AND job_id = ?", penstock.job(name)["id"])
 
 
 def written_down(penstock: Penstock, name: str) -> None:
@@ -282,8 +291,11 @@ class TestWorkflows:
         runs = penstock.job("rewound")["current_attempt"]["flink_job_id"]
         restored(penstock, "rewound", kept)
         done = penstock.do("rewound", "start")
-        assert (done["state"], done["error_code"]) == ("FAILED", "unknown_attempt_alive"), done
-        assert runs in done["error"]
+        assert (done["state"], done["error_code"]) == ("FAILED", "no_restore_point"), done
+        assert f"If Flink job {runs} runs, adopt it" in done["error"]
+        unsafe = penstock.do("rewound", "start", restore={"mode": "none"})
+        assert (unsafe["state"], unsafe["error_code"]) == ("FAILED", "unknown_attempt_alive"), unsafe
+        assert runs in unsafe["error"]
         penstock.done("rewound", "adopt", flink_job_id=runs)
         assert penstock.job("rewound")["current_attempt"]["flink_job_id"] == runs
         penstock.done("rewound", "pause")
@@ -306,6 +318,93 @@ class TestWorkflows:
         penstock.world.temporal.lose(next(id_ for id_ in ids if "rowless-runs" in id_))
 
 
+class TestOnlyTheDatabaseIsRestored:
+    """Found by an attack: it was copied back, while Temporal and the cluster went on."""
+
+    def test_checkpoints_of_an_attempt_without_a_row_are_not_passed_over(self, penstock: Penstock):
+        penstock.running("rolled")
+        penstock.wait(30)
+        kept = kept_of(penstock, "rolled")
+        penstock.done("rolled", "kill")
+        penstock.done("rolled", "start", restore={"mode": "newest"})
+        penstock.wait(30)
+        lost = penstock.job("rolled")["current_attempt"]["flink_job_id"]
+        penstock.done("rolled", "kill")
+        rolled_back(penstock, "rolled", kept)
+        refused = penstock.do("rolled", "restart", restore={"mode": "newest"})
+        assert (refused["state"], refused["error_code"]) == ("FAILED", "no_restore_point"), refused
+        path = re.search(rf"\S+/{lost}/chk-\d+", refused["error"])
+        assert path is not None, refused["error"]
+        penstock.done(
+            "rolled", "start", restore={"mode": "point", "point": path.group(0), "accept_unknown_state": True}
+        )
+        penstock.wait(30)
+        penstock.done("rolled", "restart")  # whoever began this attempt knew of what was there
+        penstock.done("rolled", "kill")
+
+    def test_nor_by_the_restart_policy(self, penstock: Penstock, monkeypatch: pytest.MonkeyPatch):
+        penstock.running("hopeless")
+        penstock.wait(30)
+        kept = kept_of(penstock, "hopeless")
+        penstock.done("hopeless", "kill")
+        penstock.done("hopeless", "start", restore={"mode": "newest"})
+        penstock.wait(30)
+        lost = penstock.job("hopeless")["current_attempt"]["flink_job_id"]
+        flink = penstock.world.flinks[0]
+        monkeypatch.setattr(flink, "_completed", lambda *_: None)  # it completes no checkpoint from now on
+        penstock.done("hopeless", "restart")
+        one = penstock.flink_job("hopeless")
+        rolled_back(penstock, "hopeless", kept)
+        penstock.until(lambda: (penstock.job("hopeless")["current_attempt"] or {}).get("number") == 3)
+        flink.fail(one, "java.lang.IllegalStateException: it cannot go on", restarts=False)
+        penstock.until(lambda: penstock.state("hopeless") == "BLOCKED")
+        assert lost in penstock.job("hopeless")["reason"]
+        penstock.done("hopeless", "kill")
+
+    @pytest.mark.parametrize(("command", "state"), [("pause", "PAUSED"), ("kill", "KILLED")])
+    def test_a_job_at_rest_is_shown_as_what_it_is(self, penstock: Penstock, command: str, state: str):
+        name = f"rests-{command}"
+        penstock.running(name)
+        penstock.wait(30)
+        kept = kept_of(penstock, name)
+        penstock.done(name, command)
+        attempt = penstock.world.row("SELECT state, ended_at FROM attempts WHERE job_id = ?", penstock.job(name)["id"])
+        rolled_back(penstock, name, kept)
+        change(
+            penstock,
+            "UPDATE attempts SET state = 'RUNNING', ended_at = NULL WHERE job_id = ?",
+            penstock.job(name)["id"],
+        )
+        assert penstock.state(name) == "RUNNING"
+        (found,) = [f for f in recover(penstock, name, dry_run=True) if "behind" in f["what"]]
+        assert found["kind"] == "workflow"
+        penstock.no("POST", f"/jobs/default:{name}/commands", 409, "command_not_allowed", json={"kind": "savepoint"})
+        penstock.until(lambda: penstock.state(name) == state, 60)
+        row = penstock.world.row("SELECT state, ended_at FROM attempts WHERE job_id = ?", penstock.job(name)["id"])
+        assert row[0] == attempt[0]
+        assert row[1] is not None
+
+    def test_a_command_whose_end_was_lost_ends(self, penstock: Penstock):
+        penstock.create("unended")
+        kept = kept_of(penstock, "unended")
+        penstock.done("unended", "start")
+        penstock.wait(30)
+        change(
+            penstock,
+            "UPDATE commands SET state = 'RUNNING', finished_at = NULL WHERE job_id = ?",
+            penstock.job("unended")["id"],
+        )
+        rolled_back(penstock, "unended", kept)
+        change(penstock, "UPDATE jobs SET state = 'DEPLOYING', busy = 'start' WHERE name = 'unended'")
+        for _ in range(3):
+            penstock.wait(70)
+            recover(penstock, "unended")
+        command = penstock.ended("unended", 1)
+        assert (command["state"], "how it ended was lost" in command["error"]) == ("FAILED", True)
+        assert penstock.state("unended") == "RUNNING"
+        penstock.done("unended", "pause")
+
+
 class TestRecovery:
     def test_a_policy_that_a_workflow_was_not_told(self, penstock: Penstock):
         penstock.running("untold")
@@ -324,25 +423,26 @@ class TestRecovery:
         assert not recover(penstock, "untold", dry_run=True)
         penstock.done("untold", "kill")
 
-    @pytest.mark.parametrize("known", [True, False])
-    def test_a_command_that_nobody_carries_out_any_more(self, penstock: Penstock, known: bool):
+    @pytest.mark.parametrize("what", ["unknown", "ended", "being-written"])
+    def test_a_command_that_nobody_carries_out_any_more(self, penstock: Penstock, what: str):
         """A record of a workflow that was lost came after the next one had begun from the record before it. One that
-        the workflow knows is written by the workflow."""
-        name = f"nobodys-{known}".lower()
+        the workflow knows is written by the workflow, unless it has nothing left to write."""
+        name = f"nobodys-{what}"
         penstock.running(name)
         sent = penstock.done(name, "savepoint")
         id_ = penstock.job(name)["id"]
         change(penstock, "PRAGMA foreign_keys = OFF")
-        again = "state = 'RUNNING', finished_at = NULL, started_at = '2020-01-01 00:00:00'" + (
-            "" if known else ", id = 'unknown'"
-        )
+        again = "state = 'RUNNING', finished_at = NULL, started_at = '2020-01-01 00:00:00'"
+        again += ", id = 'unknown'" if what == "unknown" else ""
         change(penstock, f"UPDATE commands SET {again} WHERE job_id = ? AND number = ?", id_, sent["number"])
-        change(penstock, "UPDATE jobs SET busy = 'savepoint' WHERE id = ?", id_)
+        less = 1 if what == "being-written" else 0
+        change(penstock, f"UPDATE jobs SET busy = 'savepoint', revision = revision - {less} WHERE id = ?", id_)
         found = [f for f in recover(penstock, name) if f["kind"] == "command"]
-        assert [f["done"] for f in found] == ([] if known else [True])
+        assert [f["done"] for f in found] == ([] if less else [True])
         row = penstock.ok("GET", f"/jobs/default:{name}/commands/{sent['number']}")
-        assert (row["state"], row["error_code"]) == (("RUNNING", None) if known else ("FAILED", "workflow_lost"))
-        assert penstock.job(name)["busy"] == ("savepoint" if known else None)
+        code = {"unknown": "workflow_lost", "ended": "end_lost", "being-written": None}[what]
+        assert (row["state"], row["error_code"]) == ("RUNNING" if less else "FAILED", code)
+        assert penstock.job(name)["busy"] is None, "the row is written again where it is behind"
         penstock.done(name, "kill")
 
     def test_a_watch_that_is_lost(self, penstock: Penstock):
