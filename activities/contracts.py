@@ -10,7 +10,7 @@ from core.jobs.observations import EngineState, Lost, Observation, Trouble
 from core.jobs.records import Record
 from core.jobs.restore import RestorePoint
 from core.jobs.retention import SavepointPolicy
-from core.jobs.snapshot import Adopted, JobSnapshot
+from core.jobs.snapshot import Adopted, JobSnapshot, Ran
 
 # Names, as they stand in histories.
 RECORD = "record"
@@ -92,6 +92,8 @@ class OpenAttempt(BaseModel):
     """Nothing is sent: it runs already, started past Penstock."""
     again: bool = False
     """Its row was there, and was lost with others."""
+    ran: Ran = Ran()
+    """What it has run (`again`), or the attempt before it whose version it runs once more."""
 
 
 class Opened(BaseModel):
@@ -220,6 +222,7 @@ class Started(BaseModel):
     conflict: Opened | None = None
     submitted: Submitted = Submitted(state=SubmitState.UNREACHABLE)
     seen: Seen | None = None
+    ran: Ran = Ran()
 
 
 class Diagnosis(BaseModel):

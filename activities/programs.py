@@ -21,7 +21,7 @@ from clusters.protocol import (
 )
 from core.effects import LogSink, Rejected
 from core.errors import PenstockError
-from core.specs import JobType, SqlSpec, is_hosted_key
+from core.specs import JobType, SqlSpec, another_version, is_hosted_key
 from core.sql.script import parse_script, runnable
 from core.sql.variables import text_of
 from services import Services
@@ -46,6 +46,8 @@ class Programs:
     async def submission(self, context: attempts.Context, attempt: Attempt, tell: LogSink) -> Submission:
         """All that its cluster is sent of an attempt. Raises `ArtifactMissing`, `Rejected` and `Unreachable`."""
         job, cluster, spec = context.job, context.cluster, context.version.spec
+        if attempts.EXPECTS in attempt.config:
+            raise Rejected(another_version(attempt.version))
         effective = attempts.effective(attempt)
         program: Program
         type_: JobType = spec["type"]

@@ -396,6 +396,20 @@ def libraries_of(spec: Mapping[str, Any]) -> list[Use]:
     return [Use.model_validate(use) for use in spec.get("libraries") or []]
 
 
+def digest_of(spec: Mapping[str, Any]) -> str:
+    """By which a specification is known again, as it is written down."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def another_version(number: int) -> str:
+    """Why an attempt does not run what the one before ran, by the number of its version."""
+    return (
+        f"Version {number} is another one than the attempt before runs by that number: the database was restored from "
+        "a backup, and a version was added anew. `resubmit` runs it, with a `restore` that says what becomes of the "
+        "state."
+    )
+
+
 def build_key(spec: JarSpec | PyFlinkSpec, commit: str) -> str:
     """Hash of what a build depends on: the commit and the build settings. Equal keys are built once."""
     what: dict[str, object] = {"type": spec.type, "commit": commit, "subdirectory": spec.git.subdirectory}

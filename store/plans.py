@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.paths import of_point as one_spelling
+from store import attempts
 from store.tables import Attempt, Job, PlanRow, RestorePointRow, Version
 
 
@@ -65,6 +66,8 @@ class Base:
         if self.attempt is None:
             return False
         made_of = (self.attempt.config.get("sql") or {}).get("inputs")
+        if made_of is None and attempts.is_written_again(self.attempt):
+            return False
         if made_of is None:
             return (self.attempt.job_id, self.attempt.version) == (job_id, version)
         return bool(made_of == inputs)

@@ -162,9 +162,12 @@ class Deployment:
         if not context.since(2):
             journal.display()
         opening = self._opening(choice.path, choice.why, new.cause, automatic=new.automatic, repeat=repeat)
+        if last is not None and last.version == new.version and new.kind is not CommandKind.RESUBMIT:
+            opening.ran = last.ran
         observed: c.Seen | None = None
         if context.since(2):
             started = await self._start(opening, new.patience)
+            attempt.ran = started.ran
             await self._submission.submit(started.submitted)
             observed = started.seen
         else:
@@ -209,7 +212,7 @@ class Deployment:
         why = "the database had no row of it, as after it was restored from a backup"
         journal.note("alert", f"attempt {attempt.number} is written down again: {why}")
         opening = self._opening(attempt.restored_from, why, why)
-        await self._open(opening.model_copy(update={"again": True}))
+        await self._open(opening.model_copy(update={"again": True, "ran": attempt.ran}))
         runs = s.state is JobState.RUNNING
         changes = journal.attempt_change(AttemptState.RUNNING if runs else AttemptState.ACCEPTED, running=runs)
         await journal.write(f"attempt {attempt.number} written again", attempts=changes)

@@ -17,6 +17,7 @@ from core.jobs.snapshot import JobSnapshot
 from core.jobs.states import STARTS, CommandKind, CommandState, JobState, check_allowed
 from core.jobs.types import traits
 from core.paths import STATE_SCHEMES, is_path, is_state_scheme, local
+from core.specs import another_version
 from core.sql.verdict import StateVerdict
 from core.sql.verdict import objection as objection_to
 from observation import points
@@ -165,6 +166,7 @@ async def _rehearse(
     services: Services, ref: str, asked: AskedCommand, key: str | None, adding: NewVersion | None
 ) -> None:
     """Before what runs is stopped for another attempt: whether that would be taken. Raises `Conflict` when not."""
+    await _check_version_runs(services, ref, asked, key)
     judged = asked.kind is CommandKind.RESUBMIT and asked.restore is not None and asked.restore.mode != "none"
     if asked.kind not in (CommandKind.RESTART, CommandKind.RESUBMIT) or judged or adding is not None:
         return  # with its state it was compiled for the verdict
@@ -178,6 +180,21 @@ async def _rehearse(
         latest = await jobs.latest_version(session, job.id)
     number = _version_of(job, asked, latest)
     await rehearse(services, job, number, anew=asked.kind is CommandKind.RESUBMIT or number != job.version)
+
+
+async def _check_version_runs(services: Services, ref: str, asked: AskedCommand, key: str | None) -> None:
+    """A restart runs what runs. Raises `Conflict` where the version by that number is another one."""
+    if asked.kind is not CommandKind.RESTART:
+        return
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        number = job.current_attempt
+        attempt = await attempts.get(session, job.id, number) if number is not None else None
+        if attempt is None or (key is not None and await commands.by_key(session, job.id, key)):
+            return
+        version = await jobs.version(session, job, asked.version or job.version)
+    if attempts.ran_another(attempt, version):
+        raise Conflict(another_version(version.number), code="would_not_start", remedy="Nothing was stopped.")
 
 
 async def _check_session_cluster(

@@ -49,6 +49,14 @@ class Adopted(BaseModel):
         return self.checkpoint_folder is not None or self.takes_checkpoints is False
 
 
+class Ran(BaseModel):
+    """What an attempt runs, beside the number of its version, by which another text may be found once the database was
+    restored from a backup: digests of the version's specification, and of the compiled plan. None: not known."""
+
+    spec: str | None = None
+    plan: str | None = None
+
+
 class AttemptSnapshot(BaseModel):
     number: int
     flink_job_id: str
@@ -68,6 +76,7 @@ class AttemptSnapshot(BaseModel):
     """The version of the attempt before it."""
     adopted: Adopted | None = None
     """Of one that was started past Penstock."""
+    ran: Ran = Ran()
 
     @property
     def program(self) -> str:

@@ -12,7 +12,7 @@ import pytest
 from activities.recovery import _Run
 from core.jobs.states import JobState
 from store import clusters
-from tests.whole.penstock import Penstock, repository
+from tests.whole.penstock import Penstock, repository, sql
 
 EXPIRY = 3600.0
 
@@ -360,6 +360,37 @@ class TestOnlyTheDatabaseIsRestored:
         penstock.until(lambda: penstock.state("hopeless") == "BLOCKED")
         assert lost in penstock.job("hopeless")["reason"]
         penstock.done("hopeless", "kill")
+
+    @pytest.mark.parametrize("same", [True, False])
+    def test_a_version_that_is_added_anew_is_not_taken_for_the_one_that_runs(self, penstock: Penstock, same: bool):
+        name = f"twice-{same}".lower()
+        penstock.running(name)
+        kept = kept_of(penstock, name)
+        version = {"spec": sql(f"twice_{same}".lower())}
+        assert penstock.ok("POST", f"/jobs/default:{name}/versions", json=version)["number"] == 2
+        penstock.done(name, "resubmit", version=2, restore={"mode": "none"})
+        runs = penstock.job(name)["current_attempt"]["flink_job_id"]
+        rolled_back(penstock, name, kept)
+        change(penstock, "DELETE FROM versions WHERE number = 2 AND job_id = ?", penstock.job(name)["id"])
+        version = version if same else {"spec": sql("twice_other")}
+        assert penstock.ok("POST", f"/jobs/default:{name}/versions", json=version)["number"] == 2
+        penstock.until(lambda: (penstock.job(name)["current_attempt"] or {}).get("flink_job_id") == runs)
+        penstock.wait(30)
+        if same:
+            penstock.done(name, "restart")
+        else:
+            path = f"/jobs/default:{name}/commands"
+            refused = penstock.no("POST", path, 409, "would_not_start", json={"kind": "restart"})
+            assert "Version 2 is another one than the attempt before runs" in refused["detail"]
+            assert penstock.job(name)["current_attempt"]["flink_job_id"] == runs
+            penstock.done(name, "pause")
+            failed = penstock.do(name, "start")
+            assert (failed["state"], "is another one" in failed["error"]) == ("FAILED", True), failed
+            sent = penstock.send(name, "resubmit", restore={"mode": "newest"})
+            notes = sent["state_verdict"]["notes"]
+            assert "it was called" in notes[0], "it is compared with the plan that ran, not with that of the number"
+            assert penstock.ended(name, sent["number"])["state"] == "SUCCEEDED"
+        penstock.done(name, "kill")
 
     @pytest.mark.parametrize(("command", "state"), [("pause", "PAUSED"), ("kill", "KILLED")])
     def test_a_job_at_rest_is_shown_as_what_it_is(self, penstock: Penstock, command: str, state: str):
