@@ -15,7 +15,7 @@ from core.config import Effective
 from core.errors import InvalidInput
 from core.jobs.records import Record
 from core.jobs.snapshot import JobSnapshot
-from core.specs import digest_of
+from core.specs import name_of, names
 from core.sql.script import EMPTY
 from services import Services
 from services.effective import effective_config
@@ -118,7 +118,8 @@ class Recorder:
             return await self._conflict(request)
         if existing is None:
             effective = _effective(context)
-            spec, ran = digest_of(context.version.spec), request.ran
+            spec, ran = name_of(request.version, context.version.spec), request.ran
+            is_another = names(request.version, ran.spec) and ran.spec != spec and not request.again
             handle = await self._services.engines.get(context.cluster).reserve(request.flink_job_id)
             attempt = Attempt(
                 job_id=request.job_id,
@@ -143,7 +144,7 @@ class Recorder:
                     "leader": (context.cluster.health or {}).get("leader"),
                     attempts.SPEC: (request.again and ran.spec) or spec,
                     **({attempts.WRITTEN_AGAIN: True} if request.again else {}),
-                    **({attempts.EXPECTS: ran.spec} if ran.spec not in (None, spec) and not request.again else {}),
+                    **({attempts.EXPECTS: ran.spec} if is_another else {}),
                     **({attempts.ADOPTED: request.adopted.model_dump()} if request.adopted else {}),
                 },
                 started_at=clock.now(),

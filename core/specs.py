@@ -396,9 +396,14 @@ def libraries_of(spec: Mapping[str, Any]) -> list[Use]:
     return [Use.model_validate(use) for use in spec.get("libraries") or []]
 
 
-def digest_of(spec: Mapping[str, Any]) -> str:
-    """By which a specification is known again, as it is written down."""
-    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:32]
+def name_of(number: int, spec: Mapping[str, Any]) -> str:
+    """By which a version is known again: its number, and a digest of its specification as it is written down."""
+    return f"{number}:{hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:32]}"
+
+
+def names(number: int, name: str | None) -> bool:
+    """Whether this is the name of a version of that number."""
+    return name is not None and name.startswith(f"{number}:")
 
 
 def another_version(number: int) -> str:

@@ -18,7 +18,7 @@ from core.jobs.snapshot import ADOPTED as WHY_ADOPTED
 from core.jobs.snapshot import Adopted, attempt_checkpoints
 from core.jobs.states import COMMAND_ENDED
 from core.paths import of_point
-from core.specs import digest_of
+from core.specs import name_of, names
 from store import paging
 from store.tables import Attempt, Build, Cluster, Command, Event, Job, Project, RestorePointRow, Version
 
@@ -145,15 +145,16 @@ def is_written_again(attempt: Attempt) -> bool:
 
 
 SPEC, EXPECTS = "spec", "expects"
-"""The keys in the `config` of an attempt for the digest of the specification that it runs, and for that of the attempt
+"""The keys in the `config` of an attempt for the name of the version that it runs, and for that of the attempt
 before, where it is to run the same and the version of that number is another one."""
 
 
 def ran_another(attempt: Attempt, version: Version) -> bool:
     """Whether an attempt runs something else than the version by whose number it is written down: the database was
     restored from a backup since, and a version was added anew."""
-    ran = attempt.config.get(SPEC)
-    return attempt.version == version.number and ran is not None and ran != digest_of(version.spec)
+    ran = attempt.config.get(SPEC)  # of a session cluster that was scaled since, of the version before
+    is_of_it = attempt.version == version.number and names(version.number, ran)
+    return is_of_it and ran != name_of(version.number, version.spec)
 
 
 ADOPTED = "adopted"

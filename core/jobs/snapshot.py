@@ -51,7 +51,8 @@ class Adopted(BaseModel):
 
 class Ran(BaseModel):
     """What an attempt runs, beside the number of its version, by which another text may be found once the database was
-    restored from a backup: digests of the version's specification, and of the compiled plan. None: not known."""
+    restored from a backup: the name of the version (`core.specs.name_of`), the digest of the compiled plan. None: not
+    known."""
 
     spec: str | None = None
     plan: str | None = None

@@ -125,8 +125,13 @@ def test_uids_that_are_not_made_of_ids_say_nothing_about_state(penstock: Penstoc
     assert penstock.state("uids") == "RUNNING"
 
 
-def test_a_version_that_a_younger_rule_refuses_fails_and_is_not_tried_for_ever(penstock: Penstock, tmp_path: Path):
-    """What is stored was taken once; a key may have become Penstock's own since."""
+def test_a_version_that_a_younger_rule_refuses_fails_and_is_not_tried_for_ever(
+    penstock: Penstock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What is stored was taken once; a key may have become Penstock's own since. It is put in behind the back of all,
+    who would take it for another version."""
+    for module in ("store.attempts", "activities.record"):
+        monkeypatch.setattr(f"{module}.name_of", lambda number, _: f"{number}:")
     repo = repository(tmp_path / "repo")
     penstock.world.settings.git_local_roots.append(tmp_path)
     made = {
