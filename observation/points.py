@@ -381,13 +381,13 @@ async def _of_nobody(
             for point in [] if name in known else await state_files.scan(f"{below}/{name}", CHECKPOINT):
                 if since is None or point.completed_at > since:
                     return _unowned(point.path, f" If Flink job {name} runs, adopt it.")
-        root = savepoint_root(cluster.state_dir, job_id)
         numbers = {str(attempt.number) for attempt in last}
+        root = savepoint_root(cluster.state_dir, job_id)
         for name in await state_files.names(root):
-            if name.partition("-")[0] not in numbers:
-                changed = await state_files.changed_at(f"{root}/{name}")
-                if since is None or changed > since:
-                    return _unowned(f"{root}/{name}")
+            known_number = name.partition("-")[0] in numbers
+            for point in [] if known_number else await state_files.scan(f"{root}/{name}", RestoreKind.SAVEPOINT):
+                if since is None or point.completed_at > since:
+                    return _unowned(point.path)
     except Unreachable as error:
         return error.message
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -285,6 +286,52 @@ class TestAFolderThatIsNotThere:
     async def test_nor_for_one_that_was_adopted(self, world: World, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(attempts, "adopted", lambda _: Adopted(takes_checkpoints=False))
         assert await self.unread(world) is None
+
+
+class TestPointsOfNobody:
+    """What lies in the job's own folder, of attempts that have no row: the newest known point was completed 3 minutes
+    after `T0`, when the attempt was begun."""
+
+    CHECKPOINT: ClassVar[str] = f"checkpoints/{'d' * 32}/chk-7/_metadata"
+    SAVEPOINT: ClassVar[str] = "savepoints/0-abc/savepoint-dddddd-0123456789ab/_metadata"
+
+    async def unread(self, world: World, path: str, minutes: float) -> str | None:
+        async with world.database.write() as session:
+            (await session.get(Cluster, "local")).state_dir = f"file://{world.root}/state"
+        file = world.root / "state" / world.job.id / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.name == "_metadata":
+            file.touch()
+            at = (T0 + timedelta(minutes=minutes)).timestamp()
+            os.utime(file, (at, at))
+        found = await points.gather(world.services, world.job.id)
+        assert found.for_a_person is (found.unread is not None)
+        return found.unread
+
+    @pytest.mark.parametrize("path", [CHECKPOINT, SAVEPOINT])
+    async def test_are_not_passed_over_where_they_are_newer(self, world: World, path: str):
+        assert await self.unread(world, path, 2) is None
+        why = await self.unread(world, path, 4)
+        assert why is not None
+        assert path.rpartition("/")[0] in why
+
+    @pytest.mark.parametrize("path", [CHECKPOINT.replace("_metadata", "x"), SAVEPOINT.replace("_metadata", "x")])
+    async def test_are_none_where_nothing_was_completed(self, world: World, path: str):
+        """A folder changes when what was in it is deleted."""
+        assert await self.unread(world, path, 9) is None
+
+    async def test_do_not_count_where_they_were_there_when_an_attempt_was_begun(self, world: World):
+        async with world.database.write() as session:
+            (await attempts.get(session, world.job.id, 1)).started_at = T0 + timedelta(minutes=5)
+        assert await self.unread(world, self.CHECKPOINT, 4) is None
+        async with world.database.write() as session:
+            (await attempts.get(session, world.job.id, 1)).config = {attempts.WRITTEN_AGAIN: True}
+        assert await self.unread(world, self.CHECKPOINT, 4) is not None
+
+    async def test_are_known_with_the_row_of_their_attempt(self, world: World):
+        async with world.database.write() as session:
+            (await attempts.get(session, world.job.id, 1)).flink_job_id = "d" * 32
+        assert await self.unread(world, self.CHECKPOINT, 4) is None
 
 
 async def test_an_attempt_that_is_opened_meanwhile_keeps_its_pin(world: World, monkeypatch: pytest.MonkeyPatch):
