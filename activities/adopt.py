@@ -9,6 +9,7 @@ from activities.checks import present
 from activities.logs import bind, heartbeats
 from clusters.protocol import Checkpoints, Engine, Ref, Unreachable
 from core.effects import EngineError
+from core.errors import NotFound
 from core.jobs.observations import ENDED, Observation
 from core.jobs.snapshot import Adopted
 from core.paths import of_point
@@ -17,6 +18,7 @@ from services import Services
 from settings import clock, waits
 from settings.polling import poll
 from store import attempts, clusters, jobs
+from temporal.delivery import known_to_workflow
 
 
 class Adopting:
@@ -57,6 +59,13 @@ class Adopting:
                     f"{status.state.value} ({status.detail}).",
                     code="not_adoptable",
                 )
+            if own is None and (label := await self._runs_for(status.name, request)) is not None:
+                return c.Adoptable(
+                    error=f"Flink job {request.flink_job_id} is what {label} runs, and the row of that attempt is not "
+                    "there: was the database restored from a backup? It is written down again by itself, within the "
+                    "interval of the job's check.",
+                    code="not_adoptable",
+                )
             number = own.number if own else None
             return c.Adoptable(
                 number=number,
@@ -74,6 +83,18 @@ class Adopting:
                     detail=status.detail or None,
                 ),
             )
+
+    async def _runs_for(self, name: str, request: c.AdoptIn) -> str | None:
+        """The other job, called as the Flink job is, whose workflow runs it although no row says so."""
+        try:
+            async with self._services.database.read() as session:
+                job = await jobs.get(session, name)
+        except NotFound:
+            return None
+        snapshot = await known_to_workflow(self._services, job) if job.id != request.job_id else None
+        attempt = snapshot.attempt if snapshot is not None and snapshot.job_id == job.id else None
+        runs = attempt is not None and not attempt.ended and attempt.flink_job_id == request.flink_job_id
+        return f"{job.project}:{job.name}" if runs else None
 
 
 async def _past(engine: Engine, flink_job_id: str) -> tuple[str | None, Adopted]:

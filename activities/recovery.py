@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from temporalio import activity
-from temporalio.client import RPCTimeoutOrCancelledError, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.client import RPCTimeoutOrCancelledError, WorkflowUpdateFailedError
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -39,6 +39,7 @@ from temporal.delivery import (
     ask,
     deliver,
     expires_at,
+    known_to_workflow,
     policies_of,
     start_job,
     start_watch,
@@ -290,15 +291,8 @@ class _Run:
 
     async def _snapshot(self, job: Job) -> JobSnapshot | None:
         """What the workflow of a job knows; None when it does not answer."""
-        handle = self._services.client.get_workflow_handle(jobs.workflow_id(job))
-        try:
-            async with self._slots:
-                found: JobSnapshot = await handle.query(
-                    "snapshot", result_type=JobSnapshot, rpc_timeout=waits.ANSWER_TIMEOUT
-                )
-                return found
-        except (*NO_ANSWER, WorkflowQueryFailedError):
-            return None
+        async with self._slots:
+            return await known_to_workflow(self._services, job)
 
     def _tell_policies(self, job: Job) -> Mend:
         async def mend() -> None:

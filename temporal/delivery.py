@@ -9,6 +9,7 @@ from typing import Any
 from temporalio.client import (
     RPCTimeoutOrCancelledError,
     WithStartWorkflowOperation,
+    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
 )
 from temporalio.common import (
@@ -124,6 +125,16 @@ async def deliver(services: Services, job: Job, cluster: Cluster, command: Comma
     except WorkflowUpdateFailedError as error:
         await tell_revision(services, job)
         raise _refusal(error) from error
+
+
+async def known_to_workflow(services: Services, job: Job) -> JobSnapshot | None:
+    """What the workflow of a job knows; None when it does not answer."""
+    handle = services.client.get_workflow_handle(jobs.workflow_id(job))
+    try:
+        found: JobSnapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+    except (*NO_ANSWER, WorkflowQueryFailedError):
+        return None
+    return found
 
 
 async def tell_revision(services: Services, job: Job) -> None:

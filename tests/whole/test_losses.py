@@ -361,6 +361,19 @@ class TestOnlyTheDatabaseIsRestored:
         assert lost in penstock.job("hopeless")["reason"]
         penstock.done("hopeless", "kill")
 
+    def test_what_it_runs_is_not_adopted_by_another_job(self, penstock: Penstock):
+        penstock.running("owner")
+        kept = kept_of(penstock, "owner")
+        penstock.done("owner", "restart")
+        runs = penstock.job("owner")["current_attempt"]["flink_job_id"]
+        rolled_back(penstock, "owner", kept)
+        penstock.create("taker")
+        refused = penstock.do("taker", "adopt", flink_job_id=runs)
+        assert (refused["state"], refused["error_code"]) == ("FAILED", "not_adoptable")
+        assert "is what default:owner runs" in refused["error"]
+        penstock.until(lambda: (penstock.job("owner")["current_attempt"] or {}).get("flink_job_id") == runs)
+        penstock.done("owner", "kill")
+
     @pytest.mark.parametrize("same", [True, False])
     def test_a_version_that_is_added_anew_is_not_taken_for_the_one_that_runs(self, penstock: Penstock, same: bool):
         name = f"twice-{same}".lower()
