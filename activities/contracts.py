@@ -36,6 +36,7 @@ RETAIN = "retain"
 RESCALE = "rescale"
 ADOPTABLE = "adoptable"
 ROW_MISSING = "row_missing"
+ANOTHER_VERSION = "another_version"
 """Type of the error of an activity that was told of what the database does not have; it is not tried again."""
 
 

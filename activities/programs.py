@@ -37,6 +37,10 @@ class ArtifactMissing(Rejected):
     """It was built once, and has to be built again."""
 
 
+class AnotherVersion(Rejected):
+    """The version by the number of what is to run again is another one."""
+
+
 class Programs:
     """Makes the program of an attempt, by the type of its job."""
 
@@ -47,7 +51,7 @@ class Programs:
         """All that its cluster is sent of an attempt. Raises `ArtifactMissing`, `Rejected` and `Unreachable`."""
         job, cluster, spec = context.job, context.cluster, context.version.spec
         if attempts.EXPECTS in attempt.config:
-            raise Rejected(another_version(attempt.version))
+            raise AnotherVersion(another_version(attempt.version))
         effective = attempts.effective(attempt)
         program: Program
         type_: JobType = spec["type"]

@@ -237,14 +237,26 @@ class _Run:
     async def _behind(self, rows: Sequence[Job]) -> None:
         """Of jobs that are shown in another state than their workflow shows, those whose row is behind it: the database
         alone was restored from a backup, and a workflow at rest writes nothing by itself."""
-        snapshots = await asyncio.gather(*map(self._snapshot, rows))
-        for job, snapshot in zip(rows, snapshots, strict=True):
-            if snapshot is None or snapshot.job_id != job.id:
-                continue
-            async with self._services.database.read() as session:
-                now = await jobs.by_id(session, job.id)  # what was being written has arrived since
-            if now is not None and now.revision < snapshot.revision and now.state != snapshot.state:
-                await self._row_behind(now)
+        async with asyncio.TaskGroup() as group:
+            for job in rows:
+                group.create_task(self._look_behind(job))
+
+    async def _look_behind(self, job: Job) -> None:
+        """Twice: what is being written has arrived by then."""
+        before = await self._revisions(job)
+        if before is None or before[0] >= before[1]:
+            return
+        await asyncio.sleep(waits.BEING_WRITTEN_SECONDS)
+        if await self._revisions(job) == before:
+            await self._row_behind(job)
+
+    async def _revisions(self, job: Job) -> tuple[int, int] | None:
+        """Of the row of a job, and of its workflow."""
+        snapshot = await self._snapshot(job)
+        async with self._services.database.read() as session:
+            now = await jobs.by_id(session, job.id)
+        is_there = now is not None and snapshot is not None and snapshot.job_id == job.id
+        return (now.revision, snapshot.revision) if is_there and now and snapshot else None
 
     async def _row_behind(self, job: Job) -> None:
         what = "its row is behind its workflow: the database was perhaps restored from a backup"
@@ -357,7 +369,7 @@ class _Run:
             if command.id not in (*carried_out, *snapshot.handled):
                 await self._found("command", subject, what, "let it fail", self._end_lost(command))
             elif command.id in snapshot.handled and snapshot.revision > job.revision:
-                await self._row_behind(job)  # its end is being written, or was lost
+                await self._look_behind(job)  # its end is being written, or was lost
             elif command.id in snapshot.handled:
                 what = f"how {command.kind} ended was lost with the database that it was written to"
                 await self._found(

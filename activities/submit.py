@@ -16,7 +16,7 @@ from activities.checks import check_current, present
 from activities.fence import has_run, spend
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of
-from activities.programs import ArtifactMissing, Programs
+from activities.programs import AnotherVersion, ArtifactMissing, Programs
 from clusters import state_files
 from clusters.protocol import (
     SEVERAL_JOBS,
@@ -86,6 +86,9 @@ class Submitter:
             return c.Submitted(
                 state=c.SubmitState.REJECTED, error=error.message, code="artifact_missing", maybe_sent=maybe_sent
             )
+        except AnotherVersion as error:  # known from its row, so that no try has sent anything
+            tell(error.message)
+            return c.Submitted(state=c.SubmitState.REJECTED, error=error.message, code=c.ANOTHER_VERSION)
         except Rejected as error:
             if maybe_sent:
                 return await self._refused(attempt, cluster, error, tell, pulse)

@@ -9,6 +9,7 @@ import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote, quote_plus
 
@@ -158,17 +159,24 @@ def first_line(statement: Statement) -> str:
 def scrub(text: str, secrets: Sequence[str]) -> str:
     """`text` without the values of secrets, also as SQL, URLs, JSON and base64 write them; and without the lines of one
     that has several: who tells line by line, or only the first one, never has all of it."""
-    parts = {part for secret in secrets for part in (secret, *lines_of(secret)) if part}
-    values = {value for part in parts for value in _spellings(part)}
-    for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, "******")
+    for value in _hidden(tuple(secrets)):
+        if value in text:
+            text = text.replace(value, "******")
     return text
 
 
+@lru_cache(maxsize=32)
+def _hidden(secrets: tuple[str, ...]) -> list[str]:
+    """All that is not shown, the longest first: made once, as programs say many lines."""
+    parts = {part for secret in secrets for part in (secret, *lines_of(secret)) if part}
+    return sorted({value for part in parts for value in _spellings(part)}, key=len, reverse=True)
+
+
 def _spellings(secret: str) -> set[str]:
-    spelled = {
-        secret,
-        secret.replace("'", "''"),
+    plain = {secret, secret.replace("'", "''")}
+    if len(secret) < 4:  # too much is spelled so
+        return plain
+    spelled = plain | {
         quote(secret),
         quote(secret, safe=""),
         quote_plus(secret),

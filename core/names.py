@@ -67,3 +67,15 @@ class Installation:
     def recovery_id(self) -> str:
         """Of the recovery's schedule, and of the workflow that it starts."""
         return f"penstock-recovery-{self.id}" if self.id else "penstock-recovery"
+
+
+_HALF = 2**64
+
+
+def follows(first: str, other: str) -> bool:
+    """Whether Flink gave `other` to a later job of the environment whose first job is `first`."""
+    try:
+        upper, lower = ((int(other[at : at + 16], 16) - int(first[at : at + 16], 16)) % _HALF for at in (0, 16))
+    except ValueError:
+        return False
+    return len(first) == len(other) == 32 and upper == lower and 0 < upper < 1000

@@ -16,6 +16,7 @@ from core.jobs.overrides import DIRECTORY_KEY, MODE_KEY
 from core.jobs.restore import Lineage, RestoreKind, RestorePoint, newest, newest_first
 from core.jobs.snapshot import Adopted, checkpoint_directory, folder_of, lineage_of, savepoint_root
 from core.jobs.states import AttemptState
+from core.names import follows
 from core.paths import WITH_FOLDERS, is_path, of_point
 from services import Services
 from settings import clock, waits
@@ -28,6 +29,8 @@ LOOK_BACK = SEARCHED
 
 MAX_VANISHED = 100
 CHECKPOINT = RestoreKind.CHECKPOINT
+_OF_ATTEMPT = re.compile(r"(\d{1,9})-")
+"""How Penstock names the folder of an attempt's savepoints: with its number."""
 _SAVEPOINT = re.compile(r"/savepoint-([0-9a-f]{6})-[0-9a-f]{12}$")
 """How Flink names the folder of a savepoint (AbstractFsCheckpointStorageAccess)."""
 
@@ -120,8 +123,12 @@ async def gather(services: Services, job_id: str) -> Found:
     if unread is None and not lineage.untouched:
         unread = await _checkpoints_away(cluster, job_id, recent, ordered[0] if ordered else None, lineage)
         for_a_person |= unread is not None
-    if unread is None and (unread := await _of_nobody(services, cluster, job_id, last, ordered)) is not None:
-        for_a_person = True
+    if unread is None:
+        try:
+            unread = await _of_nobody(services, cluster, job_id, last, ordered)
+            for_a_person |= unread is not None
+        except Unreachable as error:
+            unread = error.message
     return Found(points=ordered, unread=unread or passed_over, vanished=vanished, for_a_person=for_a_person)
 
 
@@ -369,27 +376,25 @@ async def _of_nobody(
     """Why the first of `points`, newest first, is not to be taken for the newest: a later one lies in the job's own
     folder, of an attempt that has no row, as after the database alone was restored from a backup. What was there when
     an attempt was begun does not count: whoever began it knew of that. One that was adopted, or `written_again`, was
-    not begun so. Raises nothing: what cannot be read is the reason."""
+    not begun so. Raises `Unreachable`."""
     begun = [a.started_at for a in last if attempts.adopted(a) is None and not attempts.is_written_again(a)]
     since = max([*begun[:1], *(point.completed_at for point in points[:1])], default=None)
-    below = checkpoint_directory(cluster.state_dir, job_id)
-    try:
-        names = await state_files.names(below)
-        async with services.database.read() as session:
-            known = await attempts.of_flink_jobs(session, job_id, names)
-        for name in names:
-            for point in [] if name in known else await state_files.scan(f"{below}/{name}", CHECKPOINT):
-                if since is None or point.completed_at > since:
-                    return _unowned(point.path, f" If Flink job {name} runs, adopt it.")
-        numbers = {str(attempt.number) for attempt in last}
-        root = savepoint_root(cluster.state_dir, job_id)
-        for name in await state_files.names(root):
-            known_number = name.partition("-")[0] in numbers
-            for point in [] if known_number else await state_files.scan(f"{root}/{name}", RestoreKind.SAVEPOINT):
-                if since is None or point.completed_at > since:
-                    return _unowned(point.path)
-    except Unreachable as error:
-        return error.message
+    below, root = checkpoint_directory(cluster.state_dir, job_id), savepoint_root(cluster.state_dir, job_id)
+    of_jobs = await state_files.names(below)
+    numbered = {name: int(m.group(1)) for name in await state_files.names(root) if (m := _OF_ATTEMPT.match(name))}
+    async with services.database.read() as session:
+        known = await attempts.of_flink_jobs(session, job_id, of_jobs)
+        numbers = await attempts.numbers(session, job_id, set(numbered.values()))
+    for name in of_jobs:
+        if name in known or any(follows(attempt.flink_job_id, name) for attempt in last):
+            continue  # a second job of its program, which is not its state, writes beside it
+        for point in await state_files.scan(f"{below}/{name}", CHECKPOINT):
+            if since is None or point.completed_at > since:
+                return _unowned(point.path, f" If Flink job {name} runs, adopt it.")
+    for name in [name for name, number in numbered.items() if number not in numbers]:
+        for point in await state_files.scan(f"{root}/{name}", RestoreKind.SAVEPOINT):
+            if since is None or point.completed_at > since:
+                return _unowned(point.path)
     return None
 
 

@@ -236,6 +236,8 @@ UNDELIVERED_SECONDS = 15.0
 """After which a command that is not delivered is delivered by the recovery: the API gives up after `ANSWER_TIMEOUT`."""
 INTERRUPTED_SECONDS = 60.0
 """After which a workflow is asked whether it carries a command out that it has begun."""
+BEING_WRITTEN_SECONDS = 5.0
+"""That a record of a workflow may take to be in the database, while that answers."""
 UNFINISHED_SECONDS = 15.0
 """The same for a deletion that was begun."""
 COMPARE_SECONDS = 3600.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -368,6 +368,12 @@ async def of_flink_jobs(session: AsyncSession, job_id: str, flink_job_ids: Seque
     """Attempts of a job by their Flink job ids."""
     query = select(Attempt).where(Attempt.job_id == job_id, Attempt.flink_job_id.in_(flink_job_ids))
     return {attempt.flink_job_id: attempt for attempt in await session.scalars(query)}
+
+
+async def numbers(session: AsyncSession, job_id: str, among: Collection[int]) -> set[int]:
+    """Those of `among` that are numbers of a job's attempts."""
+    query = select(Attempt.number).where(Attempt.job_id == job_id, Attempt.number.in_(among))
+    return set(await session.scalars(query)) if among else set()
 
 
 async def any_ended(session: AsyncSession, job_id: str, *, up_to: int, before: datetime) -> bool:

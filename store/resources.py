@@ -157,11 +157,10 @@ async def users(session: AsyncSession, row: Library) -> list[str]:
 async def secret_users(session: AsyncSession, project: str, name: str) -> list[str]:
     """Jobs whose version of now names a secret of their project, and tables and catalogs that do."""
     reference = f"${{secret:{name}}}"
-    with_sql = [name for name, type_ in TYPES.items() if type_.compiles]
     specs = (
         select(Job.name, Version.spec)
         .join(Version, (Version.job_id == Job.id) & (Version.number == Job.version))
-        .where(Job.project == project, Job.type.in_(with_sql), Job.deleted_at.is_(None))
+        .where(Job.project == project, Job.deleted_at.is_(None))
     )
     tables = select(Resource.name, Resource.definition).where(Resource.project == project)
     registered = select(Catalog.name, Catalog.options).where(Catalog.project == project)

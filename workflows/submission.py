@@ -55,6 +55,8 @@ class Submission:
             case c.SubmitState.OCCUPIED | c.SubmitState.REJECTED | c.SubmitState.UNREACHABLE:
                 context.journal.set_state(JobState.DEPLOY_FAILED, message)
                 await self._not_submitted(message)
+                if result.code == c.ANOTHER_VERSION:  # no further try may run it either
+                    await context.park(blocked.another_version(message))
                 raise Failed(message, result.code or "rejected")
             case _:
                 assert_never(result.state)

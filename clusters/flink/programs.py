@@ -36,6 +36,7 @@ from clusters.protocol import (
     Unreachable,
 )
 from core.effects import EngineError, LogSink, Rejected
+from core.names import follows
 from settings import waits
 from settings.polling import poll
 
@@ -44,7 +45,6 @@ ATTEMPT, SEND = "penstock.attempt", "penstock.send"
 SLACK = timedelta(minutes=1)  # how far the JobManager's clock may be set back while a program runs
 REMEMBERED, ASKED, ASKED_AT_ONCE = 20_000, 50, 20
 ADVICE = "put its INSERTs into one StatementSet, or call execute() once"
-_HALF = 2**64
 _TWICE = (
     "Cannot have more than",
     "DuplicateJobSubmissionException",
@@ -74,15 +74,6 @@ def marked(config: Mapping[str, str], mark: Mark) -> dict[str, str]:
         return {**config, KEY: f"{{{inside}, {ours}}}" if inside else f"{{{ours}}}"}
     ours = f"{ATTEMPT}:{mark.attempt},{SEND}:{mark.send}"
     return {**config, KEY: f"{given},{ours}" if given else ours}
-
-
-def follows(first: str, other: str) -> bool:
-    """Whether Flink gave `other` to a later job of the environment whose first job is `first`."""
-    try:
-        upper, lower = ((int(other[at : at + 16], 16) - int(first[at : at + 16], 16)) % _HALF for at in (0, 16))
-    except ValueError:
-        return False
-    return len(first) == len(other) == 32 and upper == lower and 0 < upper < 1000
 
 
 class Marks:

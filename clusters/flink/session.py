@@ -57,6 +57,7 @@ from clusters.sql import NO_RETRIES, scrub, scrub_error
 from core.effects import EngineError, LogSink, NotNow, Rejected
 from core.jobs.observations import EngineState
 from core.jobs.output import LastLines
+from core.names import follows
 from core.paths import as_in
 from settings import waits
 
@@ -272,7 +273,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
 
     async def _has_started(self, ref: Ref, other: str) -> bool:
         """Whether the program of an attempt has started a Flink job."""
-        if programs.follows(ref.flink_job_id, other):
+        if follows(ref.flink_job_id, other):
             return True
         mark = await self._marks.of(other)
         return mark is not None and mark.attempt == ref.flink_job_id

@@ -206,5 +206,11 @@ def step_failed(why: str) -> Blocked:
     return Blocked(code="internal", why=why, evidence=[why], actions=[FROM_NEWEST, KILL])
 
 
+def another_version(why: str) -> Blocked:
+    """What is to run again is not what ran, as after the database was restored from a backup."""
+    anew = [{"kind": "resubmit", "restore": {"mode": mode}} for mode in ("newest", "none")]
+    return Blocked(code="another_version", why=why, evidence=[why], actions=[*anew, KILL])
+
+
 def workflow_lost(why: str) -> Blocked:
     return Blocked(code="workflow_lost", why=why, evidence=[why], actions=[RESTART, KILL])

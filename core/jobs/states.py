@@ -56,9 +56,9 @@ class AttemptState(StrEnum):
 
 
 def ended_as(state: JobState) -> AttemptState:
-    """How the last attempt of a job ended, as far as the state tells that the job rests in since."""
+    """How the last attempt of a job ended, as far as the state tells that the job rests in since. Of a pause it may
+    have failed before: that nothing of it can be newer than its savepoint is not known."""
     return {
-        JobState.PAUSED: AttemptState.FINISHED,
         JobState.FINISHED: AttemptState.FINISHED,
         JobState.KILLED: AttemptState.CANCELED,
         JobState.FAILED: AttemptState.FAILED,

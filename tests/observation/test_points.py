@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import delete
 
-from clusters.protocol import Checkpoints, PointSeen
+from clusters.protocol import Checkpoints, PointSeen, Unreachable
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind, RestorePoint
 from core.jobs.snapshot import Adopted
@@ -327,6 +327,23 @@ class TestPointsOfNobody:
         async with world.database.write() as session:
             (await attempts.get(session, world.job.id, 1)).config = {attempts.WRITTEN_AGAIN: True}
         assert await self.unread(world, self.CHECKPOINT, 4) is not None
+
+    async def test_of_a_second_job_of_the_program_are_not_its_state(self, world: World):
+        async with world.database.write() as session:
+            (await attempts.get(session, world.job.id, 1)).flink_job_id = "d" * 15 + "c" + "d" * 15 + "c"
+        assert await self.unread(world, self.CHECKPOINT, 4) is None
+
+    @pytest.mark.parametrize("path", ["savepoints/savepoint-dddddd-0123456789ab", "savepoints/.snapshot/savepoint-1"])
+    async def test_a_folder_without_the_number_of_an_attempt_is_somebodys_own(self, world: World, path: str):
+        assert await self.unread(world, f"{path}/_metadata", 4) is None
+
+    async def test_that_cannot_be_listed_are_asked_for_again(self, world: World, monkeypatch: pytest.MonkeyPatch):
+        async def away(*_: Any) -> None:
+            raise Unreachable("an NFS hiccup")
+
+        monkeypatch.setattr(points, "_of_nobody", away)
+        found = await points.gather(world.services, world.job.id)
+        assert (found.unread, found.for_a_person) == ("an NFS hiccup", False)
 
     async def test_are_known_with_the_row_of_their_attempt(self, world: World):
         async with world.database.write() as session:

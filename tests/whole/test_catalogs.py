@@ -109,6 +109,19 @@ def test_a_secret_that_it_or_a_table_names_is_kept(penstock: Penstock):
     penstock.ok("DELETE", secret)
 
 
+@pytest.mark.parametrize("type_", ["jar", "pyflink"])
+def test_a_secret_that_a_program_is_given_is_kept(penstock: Penstock, type_: str):
+    secret = f"/projects/default/secrets/of_{type_}"
+    penstock.ok("PUT", secret, json={"value": "x"})
+    named = f"${{secret:of_{type_}}}"
+    given = {"args": [named]} if type_ == "jar" else {"entry_file": "job.py", "env": {"TOKEN": named}}
+    git = {"url": "https://example.com/x.git", "ref": "main"}
+    penstock.create(f"given-{type_}", {"type": type_, "git": git, **given})
+    assert f"given-{type_}" in penstock.no("DELETE", secret, 409, "secret_in_use")["detail"]
+    penstock.ok("DELETE", f"/jobs/default:given-{type_}")
+    penstock.ok("DELETE", secret)
+
+
 def test_a_script_names_it(lake: Penstock):
     def validated(sql: str) -> dict[str, Any]:
         return lake.ok("POST", "/sql/validate", json={"sql": sql, "cluster": "a"})

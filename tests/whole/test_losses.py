@@ -398,12 +398,34 @@ class TestOnlyTheDatabaseIsRestored:
             assert penstock.job(name)["current_attempt"]["flink_job_id"] == runs
             penstock.done(name, "pause")
             failed = penstock.do(name, "start")
-            assert (failed["state"], "is another one" in failed["error"]) == ("FAILED", True), failed
+            assert (failed["state"], failed["error_code"]) == ("FAILED", "another_version"), failed
+            assert penstock.job(name)["blocked"]["actions"][0]["kind"] == "resubmit"
+            penstock.no("POST", path, 409, "would_not_start", json={"kind": "restart"})
+            penstock.no("POST", path, 409, "would_not_start", json={"kind": "restart", "restore": {"mode": "newest"}})
             sent = penstock.send(name, "resubmit", restore={"mode": "newest"})
             notes = sent["state_verdict"]["notes"]
             assert "it was called" in notes[0], "it is compared with the plan that ran, not with that of the number"
             assert penstock.ended(name, sent["number"])["state"] == "SUCCEEDED"
         penstock.done(name, "kill")
+
+    def test_nor_by_the_restart_policy_once_and_again(self, penstock: Penstock):
+        """A refusal that was taken for what ran would be the last one."""
+        policy = {"initial_backoff": 1, "max_restarts": 5}
+        penstock.running("thrice", restart_policy=policy)
+        kept = kept_of(penstock, "thrice")
+        penstock.ok("POST", "/jobs/default:thrice/versions", json={"spec": sql("thrice_two")})
+        penstock.done("thrice", "resubmit", version=2, restore={"mode": "none"})
+        rolled_back(penstock, "thrice", kept)
+        change(penstock, "DELETE FROM versions WHERE number = 2 AND job_id = ?", penstock.job("thrice")["id"])
+        penstock.ok("POST", "/jobs/default:thrice/versions", json={"spec": sql("thrice_other")})
+        penstock.until(lambda: (penstock.job("thrice")["current_attempt"] or {}).get("number") == 2)
+        one = penstock.flink_job("thrice")
+        one.flink.fail(one, "java.lang.IllegalStateException: it cannot go on", restarts=False)
+        penstock.until(lambda: penstock.state("thrice") == "BLOCKED")
+        penstock.wait(120)
+        assert penstock.state("thrice") == "BLOCKED"
+        assert penstock.job("thrice")["blocked"]["code"] == "another_version"
+        penstock.done("thrice", "kill")
 
     @pytest.mark.parametrize(("command", "state"), [("pause", "PAUSED"), ("kill", "KILLED")])
     def test_a_job_at_rest_is_shown_as_what_it_is(self, penstock: Penstock, command: str, state: str):
@@ -425,7 +447,7 @@ class TestOnlyTheDatabaseIsRestored:
         penstock.no("POST", f"/jobs/default:{name}/commands", 409, "command_not_allowed", json={"kind": "savepoint"})
         penstock.until(lambda: penstock.state(name) == state, 60)
         row = penstock.world.row("SELECT state, ended_at FROM attempts WHERE job_id = ?", penstock.job(name)["id"])
-        assert row[0] == attempt[0]
+        assert row[0] == ("GONE" if command == "pause" else attempt[0])
         assert row[1] is not None
 
     def test_a_command_whose_end_was_lost_ends(self, penstock: Penstock):

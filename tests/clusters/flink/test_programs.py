@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 
 from clusters.flink.http import Refused
-from clusters.flink.programs import KEY, Mark, Marks, Sending, follows, marked
+from clusters.flink.programs import KEY, Mark, Marks, Sending, marked
 from clusters.flink.rest import UNKNOWN, FlinkRest
 from clusters.protocol import JarProgram, JobSeen, Overview, ProgramFailed, Ref, Submission, Unclear, Unreachable
 from core.jobs.observations import EngineState
+from core.names import follows
 
 MARK = Mark("a" * 32, "s1")
 
