@@ -355,6 +355,19 @@ def _alive(folder: Path) -> list[str]:
     return [name for name in processes.names() if processes.find(name) is not None]
 
 
+def _stands_still(folder: Path) -> str | None:
+    """What is to be said of a keeper that somebody has stopped (SIGSTOP): what it has reported may be old, and nothing
+    that is asked of it is done."""
+    with contextlib.suppress(psutil.Error, OSError):
+        keeper = Processes(folder).find(KEEPER)
+        if keeper is not None and keeper.status() == psutil.STATUS_STOPPED:
+            return (
+                f"its keeper (process {keeper.pid}) stands still: it sees to nothing, and ends nothing; "
+                f"`kill -CONT {keeper.pid}` lets it go on"
+            )
+    return None
+
+
 def _state(folder: Path) -> JobSeen:
     handle = folder.name
     try:
@@ -373,7 +386,8 @@ def _state(folder: Path) -> JobSeen:
         if report.state is EngineState.RUNNING and report.of != count:
             words = f"{report.of} task managers run, and {count} are wanted"
             return JobSeen(handle, EngineState.STARTING, name, detail=words, losses=losses)
-        return JobSeen(handle, report.state, name, detail=report.detail, losses=losses)
+        detail = report.detail if report.ended else _stands_still(folder) or report.detail
+        return JobSeen(handle, report.state, name, detail=detail, losses=losses)
     if alive:
         return JobSeen(handle, EngineState.STOPPING, name, detail=f"its keeper died; {len(alive)} processes are ending")
     return JobSeen(handle, EngineState.FAILED, name, detail="its keeper was killed, and its processes with it")

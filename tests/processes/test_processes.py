@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from clusters.local import hosted
 from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterReport
 from clusters.protocol import ClusterProgram
 from core.jobs.observations import EngineState
@@ -85,6 +87,18 @@ def folders(tmp_path: Path) -> list[Path]:
         ClusterOrder(name="x", home=Path("/"), program=program, config={}).write(folder / "wanted.json")
         ClusterReport(state=EngineState.RUNNING, detail="up", of=1).write(folder / "seen.json")
     return made
+
+
+def test_a_keeper_that_stands_still_is_told(folders: list[Path]):
+    """Found by an attack: its cluster was RUNNING without a word while its task managers died."""
+    with sleeping(folders[0] / "keeper.log") as keeper:
+        Processes(folders[0]).write_down(KEEPER, keeper.pid)
+        assert hosted._state(folders[0]).detail == "up"
+        keeper.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 30
+        while "stands still" not in (told := hosted._state(folders[0]).detail):
+            assert time.monotonic() < deadline
+        assert f"kill -CONT {keeper.pid}" in told
 
 
 @pytest.mark.parametrize("step", [0, 3, -3, 86_400])
