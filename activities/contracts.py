@@ -258,10 +258,11 @@ POINTS_UNDECIDED = "points_undecided"
 
 class Gathered(Outcome):
     """`vanished`: points that were known, and whose files are gone. With the code `POINTS_UNDECIDED` there may be newer
-    ones than `points`, of which nobody but a person can know."""
+    ones than `points`, of which nobody but a person can know; `unowned` is the path of one."""
 
     points: list[RestorePoint] = []
     vanished: list[RestorePoint] = []
+    unowned: str | None = None
 
 
 class TriggerIn(AttemptIn):

@@ -369,7 +369,8 @@ class Observing:
             gathered = await points.gather(self._services, request.job_id)
             if gathered.unread and gathered.for_a_person and not request.named:
                 why = f"Nobody but a person can tell the newest restore point: {gathered.unread}"
-                return c.Gathered(error=why, code=c.POINTS_UNDECIDED, points=gathered.points[:100])
+                shown, unowned = gathered.points[:100], gathered.unowned
+                return c.Gathered(error=why, code=c.POINTS_UNDECIDED, points=shown, unowned=unowned)
             if gathered.unread and not request.named:
                 return c.Gathered(error=f"Restore points cannot be read: {gathered.unread}", code="points_unreadable")
             if request.named and not any(request.named in (p.id, p.path) for p in gathered.points):

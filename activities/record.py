@@ -142,7 +142,7 @@ class Recorder:
                     "automatic": request.automatic,
                     "like": request.like,
                     "leader": (context.cluster.health or {}).get("leader"),
-                    attempts.SPEC: ran.spec if is_another or (request.again and ran.spec) else spec,
+                    attempts.SPEC: ran.spec if is_another or request.again else spec,
                     **({attempts.WRITTEN_AGAIN: True} if request.again else {}),
                     **({attempts.EXPECTS: ran.spec} if is_another else {}),
                     **({attempts.ADOPTED: request.adopted.model_dump()} if request.adopted else {}),

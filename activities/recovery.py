@@ -235,8 +235,8 @@ class _Run:
         self.compared = True
 
     async def _behind(self, rows: Sequence[Job]) -> None:
-        """Of jobs that are shown in another state than their workflow shows, those whose row is behind it: the database
-        alone was restored from a backup, and a workflow at rest writes nothing by itself."""
+        """Of these jobs those whose row is behind their workflow: the database alone was restored from a backup, and a
+        workflow at rest writes nothing by itself."""
         async with asyncio.TaskGroup() as group:
             for job in rows:
                 group.create_task(self._look_behind(job))
@@ -357,6 +357,7 @@ class _Run:
             age = timedelta(seconds=waits.INTERRUPTED_SECONDS)
             rows = await commands.running(session, clock.now(), age)
         snapshots = await asyncio.gather(*(self._snapshot(job) for _, job in rows))
+        ahead: dict[str, Job] = {}
         for (command, job), snapshot in zip(rows, snapshots, strict=True):
             if snapshot is None or snapshot.job_id != job.id:
                 continue
@@ -369,12 +370,13 @@ class _Run:
             if command.id not in (*carried_out, *snapshot.handled):
                 await self._found("command", subject, what, "let it fail", self._end_lost(command))
             elif command.id in snapshot.handled and snapshot.revision > job.revision:
-                await self._look_behind(job)  # its end is being written, or was lost
+                ahead[job.id] = job  # its end is being written, or was lost
             elif command.id in snapshot.handled:
                 what = f"how {command.kind} ended was lost with the database that it was written to"
                 await self._found(
                     "command", subject, what, "let it fail", self._end_lost(command, _END_LOST, "end_lost")
                 )
+        await self._behind(list(ahead.values()))
 
     def _tell_revision(self, job: Job) -> Mend:
         async def mend() -> None:

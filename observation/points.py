@@ -31,6 +31,7 @@ MAX_VANISHED = 100
 CHECKPOINT = RestoreKind.CHECKPOINT
 _OF_ATTEMPT = re.compile(r"(\d{1,9})-")
 """How Penstock names the folder of an attempt's savepoints: with its number."""
+_OF_FLINK_JOB = re.compile(r"/([0-9a-f]{32})/chk-\d+$")
 _SAVEPOINT = re.compile(r"/savepoint-([0-9a-f]{6})-[0-9a-f]{12}$")
 """How Flink names the folder of a savepoint (AbstractFsCheckpointStorageAccess)."""
 
@@ -39,12 +40,14 @@ _SAVEPOINT = re.compile(r"/savepoint-([0-9a-f]{6})-[0-9a-f]{12}$")
 class Found:
     """`unread` says why some could not be read; then there may be newer ones than those in `points`. `for_a_person`:
     nothing that comes back by itself changes that.
-    `vanished` are known ones that were newer than all of these and whose files are gone now, whoever saw it first."""
+    `vanished` are known ones that were newer than all of these and whose files are gone now, whoever saw it first;
+    `unowned` is the path of one that is newer, and of no known attempt."""
 
     points: list[RestorePoint]
     unread: str | None = None
     vanished: list[RestorePoint] = field(default_factory=list)
     for_a_person: bool = False
+    unowned: str | None = None
 
 
 async def gather(services: Services, job_id: str) -> Found:
@@ -123,13 +126,14 @@ async def gather(services: Services, job_id: str) -> Found:
     if unread is None and not lineage.untouched:
         unread = await _checkpoints_away(cluster, job_id, recent, ordered[0] if ordered else None, lineage)
         for_a_person |= unread is not None
+    unowned: str | None = None
     if unread is None:
         try:
-            unread = await _of_nobody(services, cluster, job_id, last, ordered)
-            for_a_person |= unread is not None
+            if (unowned := await _of_nobody(services, cluster, job_id, last, ordered)) is not None:
+                unread, for_a_person = _unowned(unowned), True
         except Unreachable as error:
             unread = error.message
-    return Found(points=ordered, unread=unread or passed_over, vanished=vanished, for_a_person=for_a_person)
+    return Found(ordered, unread or passed_over, vanished, for_a_person=for_a_person, unowned=unowned)
 
 
 async def _away(cluster: Cluster, job_id: str, paths: Collection[str], ran: Collection[Attempt]) -> str | None:
@@ -373,10 +377,10 @@ async def _forgotten(cluster: Cluster, job_id: str, newest: Attempt | None) -> s
 async def _of_nobody(
     services: Services, cluster: Cluster, job_id: str, last: Sequence[Attempt], points: Sequence[RestorePoint]
 ) -> str | None:
-    """Why the first of `points`, newest first, is not to be taken for the newest: a later one lies in the job's own
-    folder, of an attempt that has no row, as after the database alone was restored from a backup. What was there when
-    an attempt was begun does not count: whoever began it knew of that. One that was adopted, or `written_again`, was
-    not begun so. Raises `Unreachable`."""
+    """The path of a restore point that is later than the first of `points`, newest first: it lies in the job's own
+    folder, and is of an attempt that has no row, as after the database alone was restored from a backup. What was there
+    when an attempt was begun does not count: whoever began it knew of that. One that was adopted, or `written_again`,
+    was not begun so. Raises `Unreachable`."""
     begun = [a.started_at for a in last if attempts.adopted(a) is None and not attempts.is_written_again(a)]
     since = max([*begun[:1], *(point.completed_at for point in points[:1])], default=None)
     below, root = checkpoint_directory(cluster.state_dir, job_id), savepoint_root(cluster.state_dir, job_id)
@@ -390,20 +394,22 @@ async def _of_nobody(
             continue  # a second job of its program, which is not its state, writes beside it
         for point in await state_files.scan(f"{below}/{name}", CHECKPOINT):
             if since is None or point.completed_at > since:
-                return _unowned(point.path, f" If Flink job {name} runs, adopt it.")
+                return point.path
     for name in [name for name, number in numbered.items() if number not in numbers]:
         for point in await state_files.scan(f"{root}/{name}", RestoreKind.SAVEPOINT):
             if since is None or point.completed_at > since:
-                return _unowned(point.path)
+                return point.path
     return None
 
 
-def _unowned(path: str, advice: str = "") -> str:
+def _unowned(path: str) -> str:
+    ran = _OF_FLINK_JOB.search(path)
+    adopted = f" If Flink job {ran.group(1)} runs, adopt it." if ran is not None else ""
     return (
         f"{path} is newer than every restore point that is written down, and no attempt is that made it: was the "
-        f"database restored from a backup?{advice}"
-        ' A start with restore {"mode": "point", "point": PATH} goes on from it, or '
-        'from another one, and {"mode": "none"} begins empty'
+        f"database restored from a backup?{adopted}"
+        ' A start with restore {"mode": "point", "point": PATH, "accept_unknown_state": true} goes on from it, or from '
+        'another one, and {"mode": "none"} begins empty'
     )
 
 

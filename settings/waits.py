@@ -167,8 +167,6 @@ PYTHON_PROGRAM_SECONDS = 300.0
 PROGRAM_GOES_ON_SECONDS = 5.0
 """That a program whose job is alive may take to end, to start another job or to say a word, before it counts as one
 that waits for it."""
-PROGRAM_BUSY_SHARE = 0.1
-"""Of a core, that a program takes which does not wait: it may plan its next job, on a machine that is busy."""
 PROGRAM_TALKS_SECONDS = 15.0
 """As `PROGRAM_GOES_ON_SECONDS` for one that does not cease to work or to say words, as one that prints its rows."""
 PROGRAM_LOOK_SECONDS = 1.0

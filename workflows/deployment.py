@@ -15,7 +15,7 @@ from core.jobs import blocked
 from core.jobs.commands import RESTART_POLICY
 from core.jobs.observations import Intent, Trouble
 from core.jobs.restore import Basis, RestoreRequest
-from core.jobs.snapshot import AttemptSnapshot, StopSnapshot
+from core.jobs.snapshot import AttemptSnapshot, Ran, StopSnapshot
 from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
@@ -51,6 +51,8 @@ class NewAttempt:
     built: c.Built | None = None
     repeat: int | None = None
     patience: float | None = None
+    ran: Ran | None = None
+    """What ran by this version, where it is to run again."""
 
 
 class Deployment:
@@ -162,8 +164,8 @@ class Deployment:
         if not context.since(2):
             journal.display()
         opening = self._opening(choice.path, choice.why, new.cause, automatic=new.automatic, repeat=repeat)
-        if last is not None and last.version == new.version and new.kind is not CommandKind.RESUBMIT:
-            opening.ran = last.ran
+        same = last is not None and last.version == new.version and new.kind is not CommandKind.RESUBMIT
+        opening.ran = new.ran or (last.ran if last is not None and same else Ran())
         observed: c.Seen | None = None
         if context.since(2):
             started = await self._start(opening, new.patience)

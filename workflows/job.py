@@ -137,8 +137,12 @@ class JobWorkflow:
         Or the row is behind, as after the database was restored from a backup: what is written to find out puts it
         right."""
         self._may_be_behind |= revision > self._s.revision
-        if revision < self._s.revision and workflow.patched("the-row-is-behind"):
+        if revision < self._s.revision and self._hears_of_an_older_row():
             self._may_be_behind = True
+
+    def _hears_of_an_older_row(self) -> bool:
+        """Not in what earlier code did. Asked anew at each wake, as an answer is remembered for the whole run."""
+        return workflow.patched(f"the-row-is-behind-at-wake-{self._wakes}")
 
     @workflow.signal(name="policy")
     def policy(self, policy: RestartPolicy | None = None) -> None:

@@ -35,7 +35,7 @@ class RestorePoints:
         if request.mode != "none" and not (s.attempts == 0 and request.mode == "newest"):
             gathered = await self.gather(request.point)
             if gathered.error and gathered.code == c.POINTS_UNDECIDED:
-                await context.park(blocked.no_restore_point(gathered.error, gathered.points))
+                await context.park(blocked.no_restore_point(gathered.error, gathered.points, gathered.unowned))
             if gathered.error:
                 context.journal.set_state(JobState.DEPLOY_FAILED, gathered.error)
                 raise Failed(gathered.error, gathered.code or "restore_point")

@@ -11,7 +11,7 @@ from activities import contracts as c
 from core.jobs.commands import ROLLBACK
 from core.jobs.observations import Intent
 from core.jobs.restore import Basis, RestoreRequest
-from core.jobs.snapshot import program
+from core.jobs.snapshot import Ran, program
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
@@ -35,6 +35,7 @@ class WayBack:
     built: c.Built | None
     version_then: int
     attempts: int
+    ran: Ran
 
 
 class Rollback:
@@ -58,9 +59,9 @@ class Rollback:
         """The way back to a restore point that an attempt of a version made, from how the job is now."""
         s = self._context.snapshot
         last = s.attempt
-        same = last is not None and last.number == attempt and last.build_key is not None
-        built = c.Built(key=last.build_key, commit=last.commit) if last is not None and same else None
-        return WayBack(path, attempt, version, built, s.version, s.attempts)
+        same = last if last is not None and last.number == attempt else None
+        built = c.Built(key=same.build_key, commit=same.commit) if same and same.build_key is not None else None
+        return WayBack(path, attempt, version, built, s.version, s.attempts, same.ran if same else Ran())
 
     async def prove(self, within: float, way_back: WayBack) -> None:
         """Follow the new version until it is healthy; go back when it is not `within` so many seconds. Raises `Failed`
@@ -151,4 +152,5 @@ class Rollback:
             explicit=True,
             built=way_back.built,
             repeat=way_back.attempt,
+            ran=way_back.ran,
         )

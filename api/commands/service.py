@@ -183,8 +183,8 @@ async def _rehearse(
 
 
 async def _check_version_runs(services: Services, ref: str, asked: AskedCommand, key: str | None) -> None:
-    """A restart runs what runs. Raises `Conflict` where the version by that number is another one."""
-    if asked.kind is not CommandKind.RESTART:
+    """A start and a restart run what ran. Raises `Conflict` where the version by that number is another one."""
+    if asked.kind not in (CommandKind.START, CommandKind.RESTART):
         return
     async with services.database.read() as session:
         job = await jobs.get(session, ref)

@@ -40,6 +40,8 @@ BEGIN = Path(__file__).with_name("begin.py")
 BEGUN = "begin.sh"
 BEGINS = f'#!/bin/sh\nexec /bin/sh "$FLINK_CONF_DIR/{BEGUN}" "$@"\n'
 OUTPUT_LIMIT = 16 * 1024 * 1024
+BUSY = 0.1
+"""The share of a core that a program takes which does not wait: it may plan its next job, on a machine that is busy."""
 
 
 async def submit(
@@ -95,7 +97,7 @@ async def _goes_on(running: Running, ref: Ref, look: Look | None) -> bool:
             return False
         if look is not None and ref.flink_job_id in running.output.told:
             now, used = clock.monotonic(), running.cpu()
-            is_busy = used - cpu >= waits.PROGRAM_BUSY_SHARE * (now - measured_at)
+            is_busy = used - cpu >= BUSY * (now - measured_at)
             cpu, measured_at = used, now
             alive_since = (alive_since or now) if await _is_alive(look, ref) else None
             if size != running.output.size or is_busy:  # it works, or tells why it fails: more may come of it soon

@@ -58,8 +58,17 @@ def _lines(points: Sequence[RestorePoint]) -> list[str]:
     return [f"{p.kind.value} {p.path}, completed {p.completed_at:%Y-%m-%d %H:%M:%S} UTC" for p in points]
 
 
-def no_restore_point(why: str, given_up: Sequence[RestorePoint]) -> Blocked:
-    """A restore point is due and none is there. `given_up` are points of this job that a person had left."""
+def no_restore_point(why: str, given_up: Sequence[RestorePoint], unowned: str | None = None) -> Blocked:
+    """A restore point is due and none is there. `given_up` are points of this job that a person had left; `unowned` is
+    the path of one that is newer than they are, of an attempt that nobody knows."""
+    if unowned is not None:
+        restore = {"mode": "point", "point": unowned, "accept_unknown_state": True}
+        return Blocked(
+            code="no_restore_point",
+            why=why,
+            evidence=[f"{unowned} was found in the job's own folder"],
+            actions=[{"kind": "restart", "restore": restore}, EMPTY, KILL],
+        )
     others = _others(given_up)
     return Blocked(
         code="no_restore_point",
