@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -12,6 +13,7 @@ from activities.recovery import _Run
 from core.jobs.states import JobState
 from store import clusters
 from tests.whole.penstock import Penstock, repository, sql
+from tests.whole.test_lives import jar
 
 EXPIRY = 3600.0
 
@@ -402,6 +404,28 @@ class TestOnlyTheDatabaseIsRestored:
             assert "it was called" in notes[0], "it is compared with the plan that ran, not with that of the number"
             assert penstock.ended(name, sent["number"])["state"] == "SUCCEEDED"
         penstock.done(name, "kill")
+
+    def test_nor_is_it_what_a_roll_back_goes_back_to(self, penstock: Penstock, tmp_path: Path):
+        repo = repository(tmp_path / "repo")
+        penstock.world.settings.git_local_roots.append(tmp_path)
+
+        def add(*args: str) -> None:
+            penstock.ok("POST", "/jobs/default:back/versions", json={"spec": jar(repo, "back", *args)})
+
+        penstock.running("back", jar(repo, "back"), restart_policy={"enabled": False})
+        kept = kept_of(penstock, "back")
+        add("--two")
+        penstock.done("back", "resubmit", version=2, restore={"mode": "none"})
+        penstock.wait(30)
+        rolled_back(penstock, "back", kept)
+        change(penstock, "DELETE FROM versions WHERE number = 2 AND job_id = ?", penstock.job("back")["id"])
+        add("--another-two")
+        penstock.until(lambda: (penstock.job("back")["current_attempt"] or {}).get("number") == 2)
+        add("--fails-after", "3")
+        done = penstock.do("back", "resubmit", version=3, restore={"mode": "newest"}, rollback_within=60)
+        assert (done["state"], "Version 2 is another one" in done["error"]) == ("FAILED", True), done
+        assert penstock.job("back")["blocked"]["code"] == "another_version"
+        penstock.done("back", "kill")
 
     def test_nor_by_the_restart_policy_once_and_again(self, penstock: Penstock):
         """A refusal that was taken for what ran would be the last one."""
