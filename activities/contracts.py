@@ -36,8 +36,9 @@ RETAIN = "retain"
 RESCALE = "rescale"
 ADOPTABLE = "adoptable"
 ROW_MISSING = "row_missing"
-ANOTHER_VERSION = "another_version"
 """Type of the error of an activity that was told of what the database does not have; it is not tried again."""
+ANOTHER_VERSION = "another_version"
+"""Code of a submission that was to run again what ran, where the version by that number is another one."""
 
 
 class AttemptIn(BaseModel):

@@ -50,7 +50,7 @@ class Programs:
     async def submission(self, context: attempts.Context, attempt: Attempt, tell: LogSink) -> Submission:
         """All that its cluster is sent of an attempt. Raises `ArtifactMissing`, `Rejected` and `Unreachable`."""
         job, cluster, spec = context.job, context.cluster, context.version.spec
-        if attempts.EXPECTS in attempt.config:
+        if attempts.ran_another(attempt, context.version):
             raise AnotherVersion(another_version(attempt.version))
         effective = attempts.effective(attempt)
         program: Program

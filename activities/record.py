@@ -119,7 +119,6 @@ class Recorder:
         if existing is None:
             effective = _effective(context)
             spec, ran = name_of(request.version, context.version.spec), request.ran
-            is_another = names(request.version, ran.spec) and ran.spec != spec and not request.again
             handle = await self._services.engines.get(context.cluster).reserve(request.flink_job_id)
             attempt = Attempt(
                 job_id=request.job_id,
@@ -142,9 +141,8 @@ class Recorder:
                     "automatic": request.automatic,
                     "like": request.like,
                     "leader": (context.cluster.health or {}).get("leader"),
-                    attempts.SPEC: ran.spec if is_another or request.again else spec,
+                    attempts.SPEC: ran.spec if request.again or names(request.version, ran.spec) else spec,
                     **({attempts.WRITTEN_AGAIN: True} if request.again else {}),
-                    **({attempts.EXPECTS: ran.spec} if is_another else {}),
                     **({attempts.ADOPTED: request.adopted.model_dump()} if request.adopted else {}),
                 },
                 started_at=clock.now(),

@@ -248,19 +248,17 @@ class _Run:
             return
         await asyncio.sleep(waits.BEING_WRITTEN_SECONDS)
         if await self._revisions(job) == before:
-            await self._row_behind(job)
+            what = "its row is behind its workflow: the database was perhaps restored from a backup"
+            await self._found("workflow", _label(job), what, "have it written again", self._tell_revision(job))
 
     async def _revisions(self, job: Job) -> tuple[int, int] | None:
         """Of the row of a job, and of its workflow."""
         snapshot = await self._snapshot(job)
         async with self._services.database.read() as session:
             now = await jobs.by_id(session, job.id)
-        is_there = now is not None and snapshot is not None and snapshot.job_id == job.id
-        return (now.revision, snapshot.revision) if is_there and now and snapshot else None
-
-    async def _row_behind(self, job: Job) -> None:
-        what = "its row is behind its workflow: the database was perhaps restored from a backup"
-        await self._found("workflow", _label(job), what, "have it written again", self._tell_revision(job))
+        if now is None or snapshot is None or snapshot.job_id != job.id:
+            return None
+        return now.revision, snapshot.revision
 
     def _start(self, job: Job) -> Mend:
         async def mend() -> None:
@@ -366,16 +364,16 @@ class _Run:
                 await self._found("workflow", _label(job), what, "tell it", self._tell_revision(job))
                 continue
             carried_out = [request.id for request in (snapshot.command, *snapshot.queue) if request is not None]
-            subject, what = f"{_label(job)} command {command.number}", f"nobody carries out {command.kind} any more"
-            if command.id not in (*carried_out, *snapshot.handled):
-                await self._found("command", subject, what, "let it fail", self._end_lost(command))
-            elif command.id in snapshot.handled and snapshot.revision > job.revision:
+            subject = f"{_label(job)} command {command.number}"
+            if command.id in snapshot.handled and snapshot.revision > job.revision:
                 ahead[job.id] = job  # its end is being written, or was lost
             elif command.id in snapshot.handled:
                 what = f"how {command.kind} ended was lost with the database that it was written to"
-                await self._found(
-                    "command", subject, what, "let it fail", self._end_lost(command, _END_LOST, "end_lost")
-                )
+                mend = self._end_lost(command, _END_LOST, "end_lost")
+                await self._found("command", subject, what, "let it fail", mend)
+            elif command.id not in carried_out:
+                what = f"nobody carries out {command.kind} any more"
+                await self._found("command", subject, what, "let it fail", self._end_lost(command))
         await self._behind(list(ahead.values()))
 
     def _tell_revision(self, job: Job) -> Mend:

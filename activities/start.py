@@ -16,6 +16,7 @@ from core.jobs.snapshot import Ran
 from services import Services
 from settings import clock, waits
 from store import attempts
+from store.tables import Attempt
 
 
 class Starter:
@@ -42,7 +43,7 @@ class Starter:
                 written.found, written.attempt, tell, pulse, request.command_id, maybe_sent=not written.is_new
             )
             if submitted.state is not c.SubmitState.ACCEPTED:
-                return c.Started(submitted=submitted, ran=await self._ran(request))
+                return c.Started(submitted=submitted, ran=_ran(written.attempt))
             seconds = self._observing.patience(request.patience, written.found.cluster)
             soon = min(waits.STARTS_SOON_SECONDS, seconds)
             observed = await self._observing.until_it_runs(
@@ -50,11 +51,10 @@ class Starter:
             )
             state = observed.observation.state if observed.observation else None
             is_clear = state is EngineState.RUNNING or state in ENDED or observed.trouble is not None or soon == seconds
-            ran = await self._ran(request)
-            return c.Started(submitted=submitted, seen=observed if is_clear else None, ran=ran)
+            seen = observed if is_clear else None
+            return c.Started(submitted=submitted, seen=seen, ran=_ran(written.attempt))
 
-    async def _ran(self, request: c.StartAttempt) -> Ran:
-        """What the workflow can write down again, should the row be lost."""
-        async with self._services.database.read() as session:
-            row = await attempts.get(session, request.job_id, request.number)
-        return Ran(spec=row.config.get(attempts.SPEC), plan=row.plan) if row is not None else Ran()
+
+def _ran(attempt: Attempt) -> Ran:
+    """What the workflow can write down again, should the row be lost."""
+    return Ran(spec=attempt.config.get(attempts.SPEC), plan=attempt.plan)

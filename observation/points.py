@@ -389,14 +389,12 @@ async def _of_nobody(
     async with services.database.read() as session:
         known = await attempts.of_flink_jobs(session, job_id, of_jobs)
         numbers = await attempts.numbers(session, job_id, set(numbered.values()))
-    for name in of_jobs:
-        if name in known or any(follows(attempt.flink_job_id, name) for attempt in last):
-            continue  # a second job of its program, which is not its state, writes beside it
-        for point in await state_files.scan(f"{below}/{name}", CHECKPOINT):
-            if since is None or point.completed_at > since:
-                return point.path
-    for name in [name for name, number in numbered.items() if number not in numbers]:
-        for point in await state_files.scan(f"{root}/{name}", RestoreKind.SAVEPOINT):
+    # A second job of its program, which is not its state, writes beside an attempt.
+    own = {name for name in of_jobs if name in known or any(follows(a.flink_job_id, name) for a in last)}
+    folders = [(f"{below}/{name}", CHECKPOINT) for name in of_jobs if name not in own]
+    folders += [(f"{root}/{name}", RestoreKind.SAVEPOINT) for name, n in numbered.items() if n not in numbers]
+    for folder, kind in folders:
+        for point in await state_files.scan(folder, kind):
             if since is None or point.completed_at > since:
                 return point.path
     return None

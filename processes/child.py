@@ -94,8 +94,8 @@ async def run(
     `ProcessFailed`. When the caller is cancelled the whole group is killed; with `leaves_group` all that it has
     started, wherever they went: they are known by a variable of their environment.
     """
-    mark = uuid.uuid4().hex if leaves_group else None
-    starting = asyncio.create_task(start(command, cwd=cwd, env={**env, **({MARK: mark} if mark else {})}))
+    given, mark = marked(env) if leaves_group else (env, None)
+    starting = asyncio.create_task(start(command, cwd=cwd, env=given))
     try:
         process = await asyncio.shield(starting)
     except asyncio.CancelledError:  # it is there by now, perhaps with children of its own
@@ -104,6 +104,12 @@ async def run(
     return await follow(
         process, name or command[0], tell=tell, timeout=timeout, output_limit=output_limit, keep=keep, mark=mark
     )
+
+
+def marked(env: Mapping[str, str]) -> tuple[Mapping[str, str], str]:
+    """`env` for a process with a mark in it, and that mark: `follow` knows by it all that the process has started."""
+    mark = uuid.uuid4().hex
+    return {**env, MARK: mark}, mark
 
 
 async def start(

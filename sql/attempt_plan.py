@@ -175,3 +175,4 @@ class PlanOfAttempt:
             digest = row.digest if row is not None else None
             attempt, made_of = self.attempt, self.environment.made_of
             await plans.used(session, attempt.job_id, attempt.number, self.version.number, digest, why, made_of)
+        attempt.plan = digest  # as its row has it now: who sends it need not read that again

@@ -137,6 +137,7 @@ def effective(attempt: Attempt) -> dict[str, str]:
 
 
 WRITTEN_AGAIN = "written_again"
+"""The key in the `config` of an attempt whose row was lost."""
 
 
 def is_written_again(attempt: Attempt) -> bool:
@@ -144,14 +145,13 @@ def is_written_again(attempt: Attempt) -> bool:
     return bool(attempt.config.get(WRITTEN_AGAIN))
 
 
-SPEC, EXPECTS = "spec", "expects"
-"""The keys in the `config` of an attempt for the name of the version that it runs, and for that of the attempt
-before, where it is to run the same and the version of that number is another one."""
+SPEC = "spec"
+"""The key in the `config` of an attempt for the name of the version that it runs, or is to run once more."""
 
 
 def ran_another(attempt: Attempt, version: Version) -> bool:
-    """Whether an attempt runs something else than the version by whose number it is written down: the database was
-    restored from a backup since, and a version was added anew."""
+    """Whether an attempt runs, or is to run, something else than the version by whose number it is written down: the
+    database was restored from a backup, and a version was added anew."""
     ran = attempt.config.get(SPEC)  # of a session cluster that was scaled since, of the version before
     is_of_it = attempt.version == version.number and names(version.number, ran)
     return is_of_it and ran != name_of(version.number, version.spec)

@@ -32,6 +32,7 @@ RETRY_UNREACHABLE = timedelta(seconds=60)
 UNREACHABLE, UNREADABLE = "submission_unreachable", "points_unreadable"
 PUT_OFF = (UNREACHABLE, UNREADABLE)
 PUT_OFF_WORDS = "Nothing of it runs now; the restart policy tries again until its parts answer."
+UNKNOWN = Ran()
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,9 @@ class Deployment:
         )
         if not context.since(2):
             journal.display()
-        opening = self._opening(choice.path, choice.why, new.cause, automatic=new.automatic, repeat=repeat)
         same = last is not None and last.version == new.version and new.kind is not CommandKind.RESUBMIT
-        opening.ran = new.ran or (last.ran if last is not None and same else Ran())
+        ran = new.ran or (last.ran if last is not None and same else UNKNOWN)
+        opening = self._opening(choice.path, choice.why, new.cause, automatic=new.automatic, repeat=repeat, ran=ran)
         observed: c.Seen | None = None
         if context.since(2):
             started = await self._start(opening, new.patience)
@@ -213,14 +214,21 @@ class Deployment:
         journal, s, attempt = self._context.journal, self._context.snapshot, self._context.attempt
         why = "the database had no row of it, as after it was restored from a backup"
         journal.note("alert", f"attempt {attempt.number} is written down again: {why}")
-        opening = self._opening(attempt.restored_from, why, why)
-        await self._open(opening.model_copy(update={"again": True, "ran": attempt.ran}))
+        await self._open(self._opening(attempt.restored_from, why, why, again=True, ran=attempt.ran))
         runs = s.state is JobState.RUNNING
         changes = journal.attempt_change(AttemptState.RUNNING if runs else AttemptState.ACCEPTED, running=runs)
         await journal.write(f"attempt {attempt.number} written again", attempts=changes)
 
     def _opening(
-        self, path: str | None, why: str, cause: str, *, automatic: bool = False, repeat: int | None = None
+        self,
+        path: str | None,
+        why: str,
+        cause: str,
+        *,
+        automatic: bool = False,
+        repeat: int | None = None,
+        again: bool = False,
+        ran: Ran = UNKNOWN,
     ) -> c.OpenAttempt:
         """The current attempt, as it is written down before anything is sent; `path` is what it is restored from,
         `why` it is that."""
@@ -243,6 +251,8 @@ class Deployment:
             build_key=attempt.build_key,
             commit=attempt.commit,
             adopted=attempt.adopted,
+            again=again,
+            ran=ran,
             record=context.journal.record(pin=path or ("" if attempt.number > 1 else None)),
         )
 

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import signal
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ import structlog
 from clusters.flink.attended import Attended
 from clusters.flink.jars import compiled
 from core.effects import EngineError, LogSink
-from processes.child import MARK, follow, scrubbed, start
+from processes.child import follow, marked, scrubbed, start
 from processes.flink import java_options
 from processes.scratch import temporary
 from settings import waits
@@ -137,8 +136,7 @@ class Clients:
             try:
                 jar = await compiled(SOURCE, self.built)
                 conf = stack.enter_context(temporary())
-                mark = uuid.uuid4().hex
-                command, env = java(home, MAIN, jar), {**environment(home, conf), MARK: mark}
+                command, (env, mark) = java(home, MAIN, jar), marked(environment(home, conf))
                 process = await start(command, cwd=conf, env=env, stdin=asyncio.subprocess.PIPE)
             except (EngineError, OSError) as error:
                 log.info("no client of Flink waits for the next program", home=str(home), why=str(error))

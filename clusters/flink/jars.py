@@ -64,11 +64,11 @@ async def compiled_for(
     """The same for what uses classes of the Flink that is installed in `home`, in a folder of its version."""
     if home is None:
         raise NotCompiled("this machine has no Flink of the cluster's version; `penstock flink install` brings it")
-    dist = next((home / "lib").glob("flink-dist-*.jar"), None)
+    against = await asyncio.to_thread(lambda: sorted((home / "lib").glob("*.jar")))
+    dist = next((jar for jar in against if jar.name.startswith("flink-dist-")), None)
     if dist is None:
         raise NotCompiled(f"{home / 'lib'} has no flink-dist jar")
     version = dist.stem.removeprefix("flink-dist-")
-    against = await asyncio.to_thread(lambda: sorted((home / "lib").glob("*.jar")))
     return await compiled(source, folder / version, against=against, services=services)
 
 

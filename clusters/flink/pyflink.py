@@ -16,7 +16,6 @@ import json
 import shlex
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,7 +29,7 @@ from clusters.protocol import PythonProgram, Ref, Submission, Unreachable
 from clusters.sql import NO_RETRIES
 from core.effects import Rejected
 from core.jobs.observations import ENDED, EngineState
-from processes.child import MARK, ProcessFailed, cpu_seconds, follow, start
+from processes.child import ProcessFailed, cpu_seconds, follow, marked, start
 from processes.scratch import temporary
 from settings import clock, waits
 
@@ -150,8 +149,7 @@ async def _run(
             await client.run(config, arguments, tell=output, timeout=None, output_limit=None)
             return
         configure(conf, config)
-        mark = uuid.uuid4().hex
-        env = {**environment(home, conf), **program.env, MARK: mark}
+        env, mark = marked({**environment(home, conf), **program.env})
         command = [*_with_properties(java(home, CLI), conf, program.java_properties), *arguments]
         process = await start(command, cwd=conf, env=env)
         started(process.pid)

@@ -230,7 +230,7 @@ class HostedClusters(Engine, HostsClusters, Logs):
 
     async def slot_holders(self, ref: Ref) -> list[str]:
         self._check_here()
-        return _alive(self._root / ref.handle)
+        return list(_alive(self._root / ref.handle))
 
     async def cancel(self, ref: Ref) -> None:
         folder = self._folder(ref)
@@ -347,20 +347,19 @@ def _has_begun(folder: Path) -> bool:
     return (folder / "seen.json").exists()
 
 
-def _alive(folder: Path) -> list[str]:
-    """Names of processes of an attempt that are there."""
+def _alive(folder: Path) -> dict[str, psutil.Process]:
+    """Processes of an attempt that are there, by their names."""
     if not folder.exists():
-        return []
+        return {}
     processes = Processes(folder)
-    return [name for name in processes.names() if processes.find(name) is not None]
+    return {name: process for name in processes.names() if (process := processes.find(name)) is not None}
 
 
-def _stands_still(folder: Path) -> str | None:
+def _stands_still(keeper: psutil.Process) -> str | None:
     """What is to be said of a keeper that somebody has stopped (SIGSTOP): what it has reported may be old, and nothing
     that is asked of it is done."""
-    with contextlib.suppress(psutil.Error, OSError):
-        keeper = Processes(folder).find(KEEPER)
-        if keeper is not None and keeper.status() == psutil.STATUS_STOPPED:
+    with contextlib.suppress(psutil.Error):
+        if keeper.status() == psutil.STATUS_STOPPED:
             return (
                 f"its keeper (process {keeper.pid}) stands still: it sees to nothing, and ends nothing; "
                 f"`kill -CONT {keeper.pid}` lets it go on"
@@ -386,7 +385,7 @@ def _state(folder: Path) -> JobSeen:
         if report.state is EngineState.RUNNING and report.of != count:
             words = f"{report.of} task managers run, and {count} are wanted"
             return JobSeen(handle, EngineState.STARTING, name, detail=words, losses=losses)
-        detail = report.detail if report.ended else _stands_still(folder) or report.detail
+        detail = report.detail if report.ended else _stands_still(alive[KEEPER]) or report.detail
         return JobSeen(handle, report.state, name, detail=detail, losses=losses)
     if alive:
         return JobSeen(handle, EngineState.STOPPING, name, detail=f"its keeper died; {len(alive)} processes are ending")

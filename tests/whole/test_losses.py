@@ -53,10 +53,7 @@ def kept_of(penstock: Penstock, name: str) -> Any:
 def restored(penstock: Penstock, name: str, kept: Any) -> None:
     """The database is as it was when it was `kept`, and Temporal is empty: later attempts are written down nowhere."""
     penstock.world.temporal.lose(workflow(penstock, name))
-    change(penstock, f"UPDATE jobs SET {' = ?, '.join(_OF_A_JOB)} = ? WHERE name = ?", *kept, name)
-    change(penstock, "PRAGMA foreign_keys = OFF")
-    for table, key in (("restore_points", "attempt"), ("attempts", "number")):
-        change(penstock, f"DELETE FROM {table} WHERE {key} > 1 AND job_id = ?", penstock.job(name)["id"])
+    rolled_back(penstock, name, kept)
     recover(penstock, name)
 
 
@@ -66,6 +63,24 @@ def rolled_back(penstock: Penstock, name: str, kept: Any) -> None:
     change(penstock, "PRAGMA foreign_keys = OFF")
     for table, key in (("restore_points", "attempt"), ("attempts", "number")):
         change(penstock, f"DELETE FROM {table} WHERE {key} > 1 AND job_id = ?", penstock.job(name)["id"])
+
+
+def killed_and_started(penstock: Penstock, name: str) -> tuple[Any, str]:
+    """A job whose second attempt runs, from the newest point of the first: what a backup has of it from before that,
+    and the Flink job of the second one."""
+    penstock.running(name)
+    penstock.wait(30)
+    kept = kept_of(penstock, name)
+    penstock.done(name, "kill")
+    penstock.done(name, "start", restore={"mode": "newest"})
+    penstock.wait(30)
+    return kept, penstock.job(name)["current_attempt"]["flink_job_id"]
+
+
+def without_version_two(penstock: Penstock, name: str, kept: Any) -> None:
+    """As `rolled_back`, to before that was added."""
+    rolled_back(penstock, name, kept)
+    change(penstock, "DELETE FROM versions WHERE number = 2 AND job_id = ?", penstock.job(name)["id"])
 
 
 def written_down(penstock: Penstock, name: str) -> None:
@@ -323,13 +338,7 @@ class TestOnlyTheDatabaseIsRestored:
     """Found by an attack: it was copied back, while Temporal and the cluster went on."""
 
     def test_checkpoints_of_an_attempt_without_a_row_are_not_passed_over(self, penstock: Penstock):
-        penstock.running("rolled")
-        penstock.wait(30)
-        kept = kept_of(penstock, "rolled")
-        penstock.done("rolled", "kill")
-        penstock.done("rolled", "start", restore={"mode": "newest"})
-        penstock.wait(30)
-        lost = penstock.job("rolled")["current_attempt"]["flink_job_id"]
+        kept, lost = killed_and_started(penstock, "rolled")
         penstock.done("rolled", "kill")
         rolled_back(penstock, "rolled", kept)
         refused = penstock.do("rolled", "restart", restore={"mode": "newest"})
@@ -342,13 +351,7 @@ class TestOnlyTheDatabaseIsRestored:
         penstock.done("rolled", "kill")
 
     def test_nor_by_the_restart_policy(self, penstock: Penstock, monkeypatch: pytest.MonkeyPatch):
-        penstock.running("hopeless")
-        penstock.wait(30)
-        kept = kept_of(penstock, "hopeless")
-        penstock.done("hopeless", "kill")
-        penstock.done("hopeless", "start", restore={"mode": "newest"})
-        penstock.wait(30)
-        lost = penstock.job("hopeless")["current_attempt"]["flink_job_id"]
+        kept, lost = killed_and_started(penstock, "hopeless")
         flink = penstock.world.flinks[0]
         monkeypatch.setattr(flink, "_completed", lambda *_: None)  # it completes no checkpoint from now on
         penstock.done("hopeless", "restart")
@@ -382,8 +385,7 @@ class TestOnlyTheDatabaseIsRestored:
         assert penstock.ok("POST", f"/jobs/default:{name}/versions", json=version)["number"] == 2
         penstock.done(name, "resubmit", version=2, restore={"mode": "none"})
         runs = penstock.job(name)["current_attempt"]["flink_job_id"]
-        rolled_back(penstock, name, kept)
-        change(penstock, "DELETE FROM versions WHERE number = 2 AND job_id = ?", penstock.job(name)["id"])
+        without_version_two(penstock, name, kept)
         version = version if same else {"spec": sql("twice_other")}
         assert penstock.ok("POST", f"/jobs/default:{name}/versions", json=version)["number"] == 2
         penstock.until(lambda: (penstock.job(name)["current_attempt"] or {}).get("flink_job_id") == runs)
@@ -417,8 +419,7 @@ class TestOnlyTheDatabaseIsRestored:
         add("--two")
         penstock.done("back", "resubmit", version=2, restore={"mode": "none"})
         penstock.wait(30)
-        rolled_back(penstock, "back", kept)
-        change(penstock, "DELETE FROM versions WHERE number = 2 AND job_id = ?", penstock.job("back")["id"])
+        without_version_two(penstock, "back", kept)
         add("--another-two")
         penstock.until(lambda: (penstock.job("back")["current_attempt"] or {}).get("number") == 2)
         add("--fails-after", "3")
@@ -434,8 +435,7 @@ class TestOnlyTheDatabaseIsRestored:
         kept = kept_of(penstock, "thrice")
         penstock.ok("POST", "/jobs/default:thrice/versions", json={"spec": sql("thrice_two")})
         penstock.done("thrice", "resubmit", version=2, restore={"mode": "none"})
-        rolled_back(penstock, "thrice", kept)
-        change(penstock, "DELETE FROM versions WHERE number = 2 AND job_id = ?", penstock.job("thrice")["id"])
+        without_version_two(penstock, "thrice", kept)
         penstock.ok("POST", "/jobs/default:thrice/versions", json={"spec": sql("thrice_other")})
         penstock.until(lambda: (penstock.job("thrice")["current_attempt"] or {}).get("number") == 2)
         one = penstock.flink_job("thrice")
