@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 import structlog
 
@@ -57,13 +58,16 @@ async def send(
     became of it could not be.
     """
     asked = AskedCommand.model_validate({**new.model_dump(), "requested_by": requested_by})
-    verdict, asked, judged = await _verdict_on(services, ref, asked, key)
-    await _rehearse(services, ref, asked, key, adding)
-    hosted = await _check_session_cluster(services, ref, asked, key, adding)
-    judged = hosted.version or judged
+    before = await _before(services, ref, asked, key)
+    verdict, judged, ends = None, None, False
+    if before is not None:
+        verdict, asked, judged = await _verdict_on(services, before, asked)
+        await _rehearse(services, before, asked, adding)
+        hosted = await _check_session_cluster(services, before, asked, adding)
+        judged, ends = hosted.version or judged, hosted.ends
     for _ in range(RACES):
         try:
-            written = await _write(services, ref, asked, key, adding, judged=judged, base=base, ends=hosted.ends)
+            written = await _write(services, ref, asked, key, adding, judged=judged, base=base, ends=ends)
             break
         except Taken:  # another command took the number, or the key, at the same moment
             continue
@@ -112,20 +116,52 @@ async def _deliver(
         return command_out(await commands.by_id(session, command.id) or command)
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What a command finds, read once. What has changed since is seen when it is written down, under the job's lock.
+    `another` is the number of the version that a start or restart would run again, where that is not what ran."""
+
+    job: Job
+    known: bool
+    """Whether the command's key was used before."""
+    latest: int
+    another: int | None
+
+
+async def _before(services: Services, ref: str, asked: AskedCommand, key: str | None) -> _Before | None:
+    """None for a command of which all is checked when it is written down. Raises `NotFound`, and `InvalidInput` for a
+    restore point that cannot be one."""
+    if asked.kind not in STARTS and asked.kind not in hosting.ENDS and asked.rollback_within is None:
+        return None
+    async with services.database.read() as session:
+        job = await jobs.get(session, ref)
+        known = key is not None and await commands.by_key(session, job.id, key) is not None
+        if asked.kind in STARTS and not known:
+            await _check_point(session, job, asked.restore)
+        latest = await jobs.latest_version(session, job.id) if asked.kind in STARTS else job.version
+        another = None if known else await _another_version(session, job, asked)
+    return _Before(job, known, latest, another)
+
+
+async def _another_version(session: Session, job: Job, asked: AskedCommand) -> int | None:
+    """The number of the version that a start or restart would run again, where another one by that number ran."""
+    if asked.kind not in (CommandKind.START, CommandKind.RESTART) or job.current_attempt is None:
+        return None
+    attempt = await attempts.get(session, job.id, job.current_attempt)
+    if attempt is None:
+        return None
+    version = await jobs.version(session, job, asked.version or job.version)
+    return version.number if attempts.ran_another(attempt, version) else None
+
+
 async def _verdict_on(
-    services: Services, ref: str, asked: AskedCommand, key: str | None
+    services: Services, before: _Before, asked: AskedCommand
 ) -> tuple[StateVerdict | None, AskedCommand, int | None]:
     """Before anything is stopped or started: whether the state fits what is to run, if that is worth showing; the
     command with its restore point by the one spelling and with what `force` accepts; the version that was judged.
     Raises `Conflict` when the state does not fit, or nobody can tell, and that was not accepted."""
     if asked.kind not in STARTS or (asked.restore is not None and asked.restore.mode == "none"):
         return None, asked, None
-    async with services.database.read() as session:
-        job = await jobs.get(session, ref)
-        known = key is not None and await commands.by_key(session, job.id, key)
-        if not known:
-            await _check_point(session, job, asked.restore)
-        latest = await jobs.latest_version(session, job.id)
     if asked.restore is not None:
         changes: dict[str, object] = {}
         if asked.force:
@@ -133,9 +169,10 @@ async def _verdict_on(
         if asked.restore.point is not None:
             changes["point"] = await points.named(services, asked.restore.point)
         asked = asked.model_copy(update={"restore": asked.restore.model_copy(update=changes)})
-    if known:
+    if before.known:
         return None, asked, None
-    version = _version_of(job, asked, latest)
+    job = before.job
+    version = _version_of(job, asked, before.latest)
     if asked.restore is None and _basis(job) is Basis.FRESH:
         return None, asked, None  # it begins without state
     if asked.restore is None and needs_decision(asked.kind, _basis(job), changes_version=version != job.version):
@@ -162,56 +199,33 @@ async def _verdict_on(
     return verdict if worth_showing else None, asked, version
 
 
-async def _rehearse(
-    services: Services, ref: str, asked: AskedCommand, key: str | None, adding: NewVersion | None
-) -> None:
-    """Before what runs is stopped for another attempt: whether that would be taken. Raises `Conflict` when not."""
-    await _check_version_runs(services, ref, asked, key)
+async def _rehearse(services: Services, before: _Before, asked: AskedCommand, adding: NewVersion | None) -> None:
+    """Before what runs is stopped for another attempt: whether that would be taken. A start and a restart run what
+    ran. Raises `Conflict` when not."""
+    if before.another is not None:
+        raise Conflict(another_version(before.another), code="would_not_start", remedy="Nothing was stopped.")
     judged = asked.kind is CommandKind.RESUBMIT and asked.restore is not None and asked.restore.mode != "none"
     if asked.kind not in (CommandKind.RESTART, CommandKind.RESUBMIT) or judged or adding is not None:
         return  # with its state it was compiled for the verdict
-    async with services.database.read() as session:
-        job = await jobs.get(session, ref)
-        runs = JobState(job.state) in (JobState.RUNNING, JobState.DEPLOYED)
-        if not traits(job.type).compiles or not runs or job.busy:  # nothing is stopped for it, or it is refused
-            return
-        if key is not None and await commands.by_key(session, job.id, key):
-            return
-        latest = await jobs.latest_version(session, job.id)
-    number = _version_of(job, asked, latest)
+    job = before.job
+    runs = JobState(job.state) in (JobState.RUNNING, JobState.DEPLOYED)
+    if before.known or not traits(job.type).compiles or not runs or job.busy:
+        return  # nothing is stopped for it, or it is refused
+    number = _version_of(job, asked, before.latest)
     await rehearse(services, job, number, anew=asked.kind is CommandKind.RESUBMIT or number != job.version)
 
 
-async def _check_version_runs(services: Services, ref: str, asked: AskedCommand, key: str | None) -> None:
-    """A start and a restart run what ran. Raises `Conflict` where the version by that number is another one."""
-    if asked.kind not in (CommandKind.START, CommandKind.RESTART):
-        return
-    async with services.database.read() as session:
-        job = await jobs.get(session, ref)
-        number = job.current_attempt
-        attempt = await attempts.get(session, job.id, number) if number is not None else None
-        if attempt is None or (key is not None and await commands.by_key(session, job.id, key)):
-            return
-        version = await jobs.version(session, job, asked.version or job.version)
-    if attempts.ran_another(attempt, version):
-        raise Conflict(another_version(version.number), code="would_not_start", remedy="Nothing was stopped.")
-
-
 async def _check_session_cluster(
-    services: Services, ref: str, asked: AskedCommand, key: str | None, adding: NewVersion | None
+    services: Services, before: _Before, asked: AskedCommand, adding: NewVersion | None
 ) -> hosting.Judged:
     """Raise `Conflict` where a session cluster would end under its jobs. Other jobs, and a key that was used before,
     pass."""
-    if asked.kind not in hosting.ENDS and asked.rollback_within is None:
+    asks = asked.kind in hosting.ENDS or asked.rollback_within is not None
+    if not asks or before.known or not traits(before.job.type).runs_cluster:
         return hosting.Judged()
-    async with services.database.read() as session:
-        job = await jobs.get(session, ref)
-        if not traits(job.type).runs_cluster:
-            return hosting.Judged()
-        known = key is not None and await commands.by_key(session, job.id, key)
-    if known:
-        return hosting.Judged()
-    return await hosting.check_command(services, job, asked, adding.spec.model_dump(mode="json") if adding else None)
+    return await hosting.check_command(
+        services, before.job, asked, adding.spec.model_dump(mode="json") if adding else None
+    )
 
 
 async def _write(
