@@ -85,25 +85,32 @@ async def remove(session: AsyncSession, command_id: str) -> None:
 
 async def _fail(
     session: AsyncSession, command_id: str, state: CommandState, *, at: datetime, error: str, code: str
-) -> Any:
-    """End a command that is in `state` now: its job's id, version and options. None when it is not (any more)."""
+) -> bool:
+    """End a command that is in `state` now. False when it is not (any more)."""
     query = (
         update(Command)
         .where(Command.id == command_id, Command.state == state.value)
         .values(state=CommandState.FAILED.value, finished_at=at, error=error, error_code=code)
     )
-    return (await session.execute(query.returning(Command.job_id, Command.version, Command.options))).first()
+    return (await session.execute(query.returning(Command.id))).first() is not None
+
+
+async def take_back_added(session: AsyncSession, command_id: str) -> None:
+    """A command has come to nothing: a version that was made for it goes with it, or the next command would carry it
+    out. One that the job has gone over to stays, and so does one that anything else names."""
+    query = select(Command.job_id, Command.version, Command.options).where(Command.id == command_id)
+    row = (await session.execute(query)).first()
+    if row is None or row.version is None or not (row.options or {}).get(ADDED):
+        return
+    if await jobs.take_back(session, row.job_id, row.version, besides=command_id):
+        await session.execute(update(Command).where(Command.id == command_id).values(version=None))
 
 
 async def refuse(session: AsyncSession, command_id: str, *, at: datetime, error: str, code: str) -> bool:
-    """End a command that no workflow has taken. False when it is not PENDING (any more): then nothing is changed. A
-    version that was made for it goes with it: the next command would carry it out."""
-    row = await _fail(session, command_id, CommandState.PENDING, at=at, error=error, code=code)
-    if row is None:
+    """End a command that no workflow has taken. False when it is not PENDING (any more): then nothing is changed."""
+    if not await _fail(session, command_id, CommandState.PENDING, at=at, error=error, code=code):
         return False
-    added = row.version is not None and (row.options or {}).get(ADDED)
-    if added and await jobs.take_back(session, row.job_id, row.version, besides=command_id):
-        await session.execute(update(Command).where(Command.id == command_id).values(version=None))
+    await take_back_added(session, command_id)
     return True
 
 
@@ -130,8 +137,9 @@ async def _waiting(
 
 
 async def end_lost(session: AsyncSession, command: Command, *, at: datetime, error: str, code: str) -> bool:
-    """End a command that nobody carries out any more. False when it is not RUNNING (any more)."""
-    if await _fail(session, command.id, CommandState.RUNNING, at=at, error=error, code=code) is None:
+    """End a command that nobody carries out any more. False when it is not RUNNING (any more). A version that was made
+    for it stays: how far the command came is not known here."""
+    if not await _fail(session, command.id, CommandState.RUNNING, at=at, error=error, code=code):
         return False
     others = select(Command.id).where(Command.job_id == command.job_id, Command.state == CommandState.RUNNING.value)
     free = update(Job).where(Job.id == command.job_id, ~others.exists())

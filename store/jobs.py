@@ -266,14 +266,15 @@ async def add_version(session: AsyncSession, job: Job, spec: dict[str, Any], not
 
 
 async def take_back(session: AsyncSession, job_id: str, number: int, *, besides: str | None = None) -> bool:
-    """Delete a version that was made for a command which was refused, unless anything names it by now, `besides` that
-    command itself, by its id. Returns whether it is gone."""
+    """Delete a version that was made for a command which came to nothing, unless the job is at it, or anything names
+    it by now, `besides` that command itself, by its id. Returns whether it is gone."""
     named = [
         select(table.job_id).where(table.job_id == job_id, table.version == number)
         for table in (Attempt, Command, SqlTest)
     ]
     if besides is not None:
         named[1] = named[1].where(Command.id != besides)
+    named.append(select(Job.id).where(Job.id == job_id, Job.version == number))
     newest = select(func.max(Version.number)).where(Version.job_id == job_id).scalar_subquery()
     query = delete_from(Version).where(Version.job_id == job_id, Version.number == number, Version.number == newest)
     done = await session.execute(query.where(*(~rows.exists() for rows in named)).returning(Version.number))

@@ -11,11 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.jobs.records import Record
 from core.jobs.restore import RestorePoint
 from core.jobs.states import ATTEMPT_ENDED, COMMAND_ENDED, AttemptState, CommandState
-from store import attempts
+from store import attempts, commands
 from store.tables import Attempt, Command, Event, Job, Orphan
 
 _ON = (AttemptState.RECORDED, AttemptState.UNKNOWN, AttemptState.ACCEPTED, AttemptState.RUNNING)
 """How an attempt goes on until it ends: a record that is late takes it no step back."""
+
+_CAME_TO_NOTHING = COMMAND_ENDED - {CommandState.SUCCEEDED}
 
 
 class UnknownJob(Exception):
@@ -47,12 +49,14 @@ async def apply(session: AsyncSession, record: Record) -> dict[str, Any] | None:
             values["started_at"] = command.at
         if command.state in COMMAND_ENDED:
             values |= {"finished_at": command.at, "error": command.error, "error_code": command.error_code}
-        await _execute(
+        written = await _execute(
             session,
             update(Command)
             .where(Command.id == command.id, Command.state.not_in([s.value for s in COMMAND_ENDED]))
             .values(**{k: v for k, v in values.items() if v is not None}),
         )
+        if written and command.state in _CAME_TO_NOTHING:
+            await commands.take_back_added(session, command.id)
     for attempt in record.attempts:
         if is_late and (attempt.reopen or attempt.state in ATTEMPT_ENDED):
             continue

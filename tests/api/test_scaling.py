@@ -11,11 +11,13 @@ from sqlalchemy import select, update
 from clusters.protocol import Health, Unreachable
 from core.errors import Conflict
 from core.jobs.commands import AskedCommand
-from core.jobs.states import CommandKind
+from core.jobs.records import AttemptChange, CommandChange, Record
+from core.jobs.states import AttemptState, CommandKind, CommandState
 from services import Services
 from store import commands
 from store.database import Database
 from store.jobs import take_back
+from store.record import apply
 from store.tables import Command, Job, Version
 from tests.rows import cluster_row, job_row
 from tests.store.test_store import T0, add_attempt, add_job
@@ -165,6 +167,41 @@ async def test_a_version_that_something_else_names_stays_when_its_command_is_ref
             await session.flush()
             left.append(sorted(await session.scalars(select(Version.number).where(Version.job_id == job.id))))
     assert left == [[1, 2, 3], [1, 2, 3], [1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("state", "at", "attempt", "added", "left"),
+    [
+        (CommandState.FAILED, 1, 1, True, [1]),
+        (CommandState.CANCELLED, 1, 1, True, [1]),
+        (CommandState.RUNNING, 1, 1, True, [1, 2]),
+        (CommandState.SUCCEEDED, 1, 1, True, [1, 2]),
+        (CommandState.FAILED, 2, 1, True, [1, 2]),  # it is scaled, and not all of it runs
+        (CommandState.FAILED, 1, 2, True, [1, 2]),
+        (CommandState.FAILED, 1, 1, False, [1, 2]),
+    ],
+)
+async def test_a_version_goes_with_the_command_that_its_workflow_could_not_carry_out(
+    database: Database, state: CommandState, at: int, attempt: int, added: bool, left: list[int]
+):
+    job = await add_job(database)
+    async with database.write() as session:
+        session.add(Version(job_id=job.id, number=2, spec={}, created_at=T0))
+        columns = commands.columns_of(AskedCommand(kind=CommandKind.RESUBMIT, version=2), added=added)
+        session.add(Command(id="c", job_id=job.id, number=1, state="RUNNING", created_at=T0, **columns))
+    await add_attempt(database, job)
+    ended = CommandChange(id="c", state=state, at=T0, error="why", error_code="not_scaled")
+    moved = AttemptChange(number=1, state=AttemptState.RUNNING, at=T0, version=attempt)
+    for _ in range(2):
+        async with database.write() as session:
+            await session.execute(update(Job).where(Job.id == job.id).values(version=at))
+            await apply(session, Record(job_id=job.id, attempts=[moved]))
+            await apply(session, Record(job_id=job.id, commands=[ended]))
+    async with database.read() as session:
+        assert sorted(await session.scalars(select(Version.number).where(Version.job_id == job.id))) == left
+        command = await commands.by_id(session, "c")
+        assert command is not None
+        assert (command.state, command.version) == (state.value, 2 if 2 in left else None)
 
 
 async def test_a_version_that_something_names_stays(database: Database):

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from clusters.local.hosted import HostedClusters
+from core.effects import Rejected
 from core.jobs.observations import EngineState
 from tests.simulation.network import Endpoint
 from tests.whole.penstock import STATE, VERSION, Penstock, sql
@@ -169,6 +171,30 @@ class TestHosted:
         assert machine.ok("GET", "/clusters/studio")["managed_by"]["state"] == "KILLED"
         machine.done("studio", "start")
         machine.done("studio", "kill")
+
+    def test_a_scaling_that_failed_is_not_carried_out_by_the_next_resubmit(
+        self, machine: Penstock, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Its user was told that nothing has come of it."""
+
+        async def refuses(*_: Any) -> None:
+            raise Rejected("The cluster does not run.")
+
+        machine.running("stays", {"type": "session-cluster", "taskmanagers": 2}, cluster="machine")
+        machine.until(lambda: machine.ok("GET", "/clusters/stays")["health"]["reachable"])
+        with monkeypatch.context() as patch:
+            patch.setattr(HostedClusters, "scale", refuses)
+            sent = machine.ok("POST", "/clusters/stays/scale", json={"taskmanagers": 4})
+            done = machine.ended("stays", sent["number"])
+        assert (sent["version"], done["version"], done["error_code"]) == (2, None, "not_scaled")
+        assert [v["number"] for v in machine.ok("GET", "/jobs/default:stays/versions")["items"]] == [1]
+        machine.done("stays", "resubmit")
+        assert machine.job("stays")["version"] == 1
+
+        sent = machine.ok("POST", "/clusters/stays/scale", json={"taskmanagers": 3})
+        assert machine.ended("stays", sent["number"])["version"] == 2
+        assert (machine.job("stays")["version"], machine.job("stays")["latest_version"]) == (2, 2)
+        machine.done("stays", "kill")
 
     def test_its_jobmanager_dies(self, machine: Penstock):
         policy = {"initial_backoff": 2, "max_restarts": 2}
