@@ -107,8 +107,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(EngineError)
     async def engine(_: Request, error: EngineError) -> JSONResponse:
         if isinstance(error, Unreachable | SessionGone):
-            sent = isinstance(error, Unreachable) and error.sent
-            what = "What was sent may have arrived: look" if sent else "Nothing was sent: try again"
+            what = "What was sent may have arrived: look" if error.sent else "Nothing was sent: try again"
             return answer(503, f"{error.message}.", "cluster_unreachable", remedy=f"{what} when it answers.")
         return answer(422, error.message, "flink_refused")
 

@@ -39,7 +39,12 @@ class NoPlan(EngineError):
 
 
 class SessionGone(EngineError):
-    """The gateway does not know the session: it was restarted, or the session was idle for too long."""
+    """The gateway does not know the session: it was restarted, or the session was idle for too long. `sent` tells
+    whether it had taken the statement that this is about; of one that it has not, nothing was done."""
+
+    def __init__(self, message: str, *, stack: str | None = None, sent: bool = False):
+        super().__init__(message, stack=stack)
+        self.sent = sent
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ class SqlGateway(Protocol):
         ...
 
     async def page(self, session: str, operation: str, token: int) -> Result:
-        """A page of an operation's result. Raises `StatementFailed` with Flink's words."""
+        """A page of an operation's result. Raises `StatementFailed` with Flink's words. Whatever else it raises, the
+        statement was sent: `sent` of that says so."""
         ...
 
     async def cancel(self, session: str, operation: str) -> None:
@@ -97,7 +103,8 @@ class SqlGateway(Protocol):
         ...
 
     async def rows(self, session: str, statement: str, *, timeout: float = waits.STATEMENT_SECONDS) -> list[list[Any]]:
-        """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
+        """All rows of a statement that only asks, and whose result is short (SHOW, DESCRIBE, EXPLAIN). Nothing comes of
+        one that fails, wherever it does: `sent` of what it raises is False."""
         ...
 
     async def options(self, session: str, table: str) -> dict[str, str]:

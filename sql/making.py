@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from clusters.sql import SqlGateway, StatementFailed, scrub
+from clusters.protocol import Unreachable
+from clusters.sql import SessionGone, SqlGateway, StatementFailed, scrub
 from core.effects import Rejected, no_log
 from core.errors import InvalidInput
 from core.sql.script import Statement
@@ -26,7 +27,16 @@ async def make_all(gateway: SqlGateway, handle: str, env: Environment) -> None:
 
 async def make_for(gateway: SqlGateway, handle: str, env: Environment, statement: Statement) -> None:
     """What a statement names and the session may not have: catalogs, and what was registered after it was made. SHOW
-    CATALOGS shows the catalogs that can be made. Raises `InvalidInput` with Flink's words."""
+    CATALOGS shows the catalogs that can be made. Raises `InvalidInput` with Flink's words; where the gateway is away or
+    has forgotten the session, the statement itself was not sent."""
+    try:
+        await _make_each(gateway, handle, env, statement)
+    except (SessionGone, Unreachable) as error:
+        error.sent = False
+        raise
+
+
+async def _make_each(gateway: SqlGateway, handle: str, env: Environment, statement: Statement) -> None:
     shows = [t.word for t in statement.tokens[:2]] == ["SHOW", "CATALOGS"]
     for made in env.catalogs:
         await _make(gateway, handle, made, env, "catalog_refused", tolerant=shows)

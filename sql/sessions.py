@@ -173,7 +173,7 @@ class Sessions:
             except StatementFailed as error:
                 raise refused(statement, error, env.secrets) from error
             except (SessionGone, Unreachable) as error:
-                if last or (isinstance(error, Unreachable) and error.sent and statement.first in SETUP):
+                if last or (error.sent and statement.first in SETUP):
                     raise
                 rebuilt = await self._rebuild(row)
         answer.rebuilt = rebuilt

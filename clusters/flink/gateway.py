@@ -109,7 +109,8 @@ class RestGateway:
 
     @reads
     async def page(self, session: str, operation: str, token: int) -> Result:
-        """A page of an operation's result. Raises `StatementFailed` with Flink's words."""
+        """A page of an operation's result. Raises `StatementFailed` with Flink's words; and whatever becomes of this
+        question, the statement was sent."""
         try:
             body = await self.http.call(
                 "GET",
@@ -117,8 +118,10 @@ class RestGateway:
                 params={"rowFormat": "JSON"},
                 exact=True,
             )
+        except Unreachable as error:
+            raise Unreachable(error.message) from error
         except Refused as error:
-            raise _failed(error) from error
+            raise _failed(error, sent=True) from error
         found = body.get("results") or {}
         following = str(body.get("nextResultUri") or "")
         columns = found.get("columns") or []
@@ -154,19 +157,24 @@ class RestGateway:
         polling = poll(waits.PLAN_PACE if plans else waits.STATEMENT_PACE, seconds=timeout)
         while True:
             asked = clock.monotonic()
-            try:
-                result = await self.page(session, operation, 0)
-            except Unreachable as error:  # whatever became of this question: the statement was sent
-                raise Unreachable(error.message) from error
+            result = await self.page(session, operation, 0)
             if result.ready:
                 return result
             # A gateway that is busy answers slowly, and is asked less often.
             if not await polling.again(at_least=clock.monotonic() - asked):
                 raise Unreachable(f"The SQL gateway has not finished a statement after {timeout:.0f} s")
 
-    @reads
     async def rows(self, session: str, statement: str, *, timeout: float = waits.STATEMENT_SECONDS) -> list[list[Any]]:
-        """All rows of a statement whose result is short (SHOW, DESCRIBE, EXPLAIN)."""
+        """All rows of a statement that only asks, and whose result is short (SHOW, DESCRIBE, EXPLAIN): whatever is
+        raised, nothing was sent that counts."""
+        try:
+            return await self._rows(session, statement, timeout)
+        except (Unreachable, SessionGone) as error:
+            error.sent = False
+            raise
+
+    @reads
+    async def _rows(self, session: str, statement: str, timeout: float) -> list[list[Any]]:
         operation = await self.start(session, statement)
         found: list[list[Any]] = []
         token: int | None = 0
@@ -379,12 +387,13 @@ async def _read(path: str) -> str:
         ) from error
 
 
-def _failed(error: Refused) -> EngineError:
+def _failed(error: Refused, *, sent: bool = False) -> EngineError:
     stack = error.stack or error.message
     if is_forgotten(stack):
         return SessionGone(
             "The SQL gateway has forgotten the session: it was restarted, or the session was idle for too long.",
             stack=stack,
+            sent=sent,
         )
     if "Could not map response to JSON" in stack:
         return StatementFailed(
