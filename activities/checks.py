@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Never, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
 from activities.contracts import ROW_MISSING, SET_BACK, AttemptIn
+from core.errors import NotFound
 from services import Services
 from store import jobs
 
@@ -17,13 +20,25 @@ def present(row: T | None, what: str) -> T:
     """The row, which `what` names for people. Raises an error that is not tried again when there is none: the step of
     the workflow fails with it, where a defect of ours would be tried for ever."""
     if row is None:
-        raise ApplicationError(
-            f"The database has no {what}. It was perhaps restored from a backup, or this worker has another one than "
-            f"the workflow.",
-            type=ROW_MISSING,
-            non_retryable=True,
-        )
+        raise _missing(f"The database has no {what}.")
     return row
+
+
+@contextmanager
+def all_present() -> Iterator[None]:
+    """The same of rows that are looked for by what is called inside: it says `NotFound`."""
+    try:
+        yield
+    except NotFound as error:
+        raise _missing(error.message) from error
+
+
+def _missing(what: str) -> ApplicationError:
+    return ApplicationError(
+        f"{what} The database was perhaps restored from a backup, or this worker has another one than the workflow.",
+        type=ROW_MISSING,
+        non_retryable=True,
+    )
 
 
 async def check_current(services: Services, request: AttemptIn) -> None:

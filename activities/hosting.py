@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities import contracts as c
-from activities.checks import check_current, present
+from activities.checks import all_present, check_current, present
 from activities.logs import bind, heartbeats, log_of
 from clusters.protocol import ClusterProgram, FoundAt, HostsClusters, Ref
 from clusters.registry import KINDS, address_of, columns_of
@@ -34,7 +34,8 @@ class Hosting:
                 what = f"attempt {request.number} of job {request.job_id}"
                 context = present(await attempts.context(session, request.job_id, request.number), what)
                 attempt = present(context.attempt, what)
-                new = (await jobs.version(session, context.job, request.version)).spec
+                with all_present():
+                    new = (await jobs.version(session, context.job, request.version)).spec
             if not only_scales(context.version.spec, new):
                 return c.Rescaled()
             try:

@@ -12,7 +12,7 @@ import structlog
 from temporalio import activity
 
 from activities import contracts as c
-from activities.checks import present
+from activities.checks import all_present, present
 from activities.logs import bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of, leader_with, observation, why_ended
 from activities.record import forgotten
@@ -341,7 +341,8 @@ class Observing:
                 diagnosis.unread = error.message
             if request.state is EngineState.FINISHED and diagnosis.savepoint is None:
                 diagnosis.stopped_with = await _stopped_with(engine, ref)
-            diagnosis.points = (await points.gather(self._services, request.job_id)).points[:5]
+            with all_present():
+                diagnosis.points = (await points.gather(self._services, request.job_id)).points[:5]
             diagnosis.untouched = await points.untouched(self._services, cluster, attempt, state)
             if not diagnosis.untouched and any(p.attempt == attempt.number for p in diagnosis.points):
                 diagnosis.trouble = None  # it had got its state, and gone on from there
@@ -366,7 +367,8 @@ class Observing:
         """The restore points of a job, and those places that could not be read."""
         bind(job=request.job_id)
         async with heartbeats():
-            gathered = await points.gather(self._services, request.job_id)
+            with all_present():
+                gathered = await points.gather(self._services, request.job_id)
             if gathered.unread and gathered.for_a_person and not request.named:
                 why = f"Nobody but a person can tell the newest restore point: {gathered.unread}"
                 shown, unowned = gathered.points[:100], gathered.unowned

@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities import contracts as c
-from activities.checks import check_current, present
+from activities.checks import all_present, check_current, present
 from activities.logs import Pulse, bind, heartbeats
 from clusters import state_files
 from clusters.protocol import Engine, Ref, Savepoints, TriggerState, TriggerStatus, Unreachable
@@ -42,7 +42,8 @@ class Retaining:
         services, result = self._services, c.Retained()
         async with heartbeats() as pulse:
             await check_current(services, request)
-            gathered = await points.gather(services, request.job_id)
+            with all_present():
+                gathered = await points.gather(services, request.job_id)
             until = clock.monotonic() + waits.RETAIN_SECONDS
             if gathered.unread:
                 result.refused.append(f"all savepoints, because not all restore points can be read: {gathered.unread}")

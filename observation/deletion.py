@@ -98,7 +98,8 @@ async def finish(services: Services, job: Job) -> None:
     Raises `Conflict` when the deletion was taken back, and what `retire` raises when nothing was found out.
     """
     begun = job.deleting_at
-    assert begun is not None
+    if begun is None:
+        raise _taken_back(job)
     try:
         await retire(services, job)
     except Conflict:
@@ -111,14 +112,16 @@ async def finish(services: Services, job: Job) -> None:
             row = await jobs.by_id(session, job.id)
             if row is not None and row.deleted_at is not None:
                 return
-            raise Conflict(
-                f"The deletion of {job.project}:{job.name} was taken back.",
-                code="job_not_deletable",
-                remedy="Look at the job.",
-            )
+            raise _taken_back(job)
         left = await _forget_cluster(session, job)
     if left is not None:
         await stop_watch(services, left)
+
+
+def _taken_back(job: Job) -> Conflict:
+    return Conflict(
+        f"The deletion of {job.project}:{job.name} was taken back.", code="job_not_deletable", remedy="Look at the job."
+    )
 
 
 async def _forget_cluster(session: Session, job: Job) -> str | None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from clusters import state_files
 from clusters.protocol import Checkpoints, Engine, PointSeen, Ref, Unreachable
 from core.effects import EngineError
+from core.errors import NotFound
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
 from core.jobs.overrides import DIRECTORY_KEY, MODE_KEY
@@ -51,10 +52,12 @@ class Found:
 
 
 async def gather(services: Services, job_id: str) -> Found:
-    """All restore points of a job whose `_metadata` is there now, newest first; writes them down."""
+    """All restore points of a job whose `_metadata` is there now, newest first; writes them down. Raises `NotFound`
+    when there is no such job."""
     async with services.database.read() as session:
         job = await jobs.by_id(session, job_id)
-        assert job is not None
+        if job is None:
+            raise NotFound(f"The database has no job {job_id}.", code="job_not_found")
         cluster = await clusters.get(session, job.cluster)
         last = await attempts.recent(session, job_id, LOOK_BACK)
         recent = [attempt for attempt in last if attempts.gives_points(attempt)]

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.errors import NotFound
 from core.paths import of_point as one_spelling
 from store import attempts
 from store.tables import Attempt, Job, PlanRow, RestorePointRow, Version
@@ -34,9 +35,10 @@ async def used(
     session: AsyncSession, job_id: str, number: int, version: int, digest: str | None, why: str, made_of: dict[str, Any]
 ) -> None:
     """An attempt is about to run from a plan, or from its text with the reason why. `made_of` is what the text was
-    run with (`Environment.made_of`)."""
+    run with (`Environment.made_of`). Raises `NotFound` when there is no such attempt."""
     attempt = await session.get(Attempt, (job_id, number))
-    assert attempt is not None
+    if attempt is None:
+        raise NotFound(f"The database has no attempt {number} of job {job_id}.", code="attempt_not_found")
     attempt.plan, attempt.config = digest, {**attempt.config, "sql": made_of}
     await compiled(session, job_id, version, digest, why)
 
