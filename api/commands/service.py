@@ -55,7 +55,7 @@ async def send(
 
     When Temporal is away the command stays PENDING, and the recovery schedule delivers it. Raises `NotFound`,
     `InvalidInput` or `Conflict` when it is refused, and `Unavailable` with its number when it is written down, and what
-    became of it could not be.
+    became of it, or that it was refused, could not be.
     """
     asked = AskedCommand.model_validate({**new.model_dump(), "requested_by": requested_by})
     before = await _before(services, ref, asked, key)
@@ -94,24 +94,54 @@ async def send(
 async def _deliver(
     services: Services, command: Command, job: Job, cluster: Cluster, adding: NewVersion | None
 ) -> CommandOut:
-    """Deliver a command that is written down, and show it. Raises `Conflict` when its workflow does not take it."""
+    """Deliver a command that is written down, and show it. Raises `Conflict` when its workflow does not take it, and
+    `Unavailable` when that cannot be written down."""
     try:
         await deliver(services, job, cluster, command)
     except Conflict as error:
-        async with services.database.write() as session:
-            if error.code in _TOO_LATE:  # it was sent long ago, and sent again with the same key
-                await commands.refuse(session, command.id, at=clock.now(), error=error.message, code=error.code)
-            else:
-                await commands.remove(session, command.id)
-                if adding is not None and command.version is not None:
-                    await jobs.take_back(session, job.id, command.version)
-        if error.code not in _TOO_LATE:
-            raise
+        try:
+            return await _refused(services, command, job, adding, error)
+        except DatabaseUnavailable as away:
+            raise _unwritten(command, job, error, away) from away
     except NO_ANSWER as error:
         log.warning("command not delivered yet", job=job.id, command=command.number, why=str(error))
         async with services.database.write() as session:
             note = f"It could not be delivered yet ({error}); it is kept, and delivered as soon as that is possible."
             await commands.append(session, commands.scope(command.id), [(clock.now(), note)])
+    return await _shown(services, command)
+
+
+async def _refused(
+    services: Services, command: Command, job: Job, adding: NewVersion | None, why: Conflict
+) -> CommandOut:
+    """Write down that its workflow does not take a command. Raises `why`, but for one that was sent long ago, and sent
+    again with the same key: that one has failed, and is shown so."""
+    async with services.database.write() as session:
+        if why.code in _TOO_LATE:
+            await commands.refuse(session, command.id, at=clock.now(), error=why.message, code=why.code)
+        else:
+            await commands.remove(session, command.id)
+            if adding is not None and command.version is not None:
+                await jobs.take_back(session, job.id, command.version)
+    if why.code not in _TOO_LATE:
+        raise why
+    return await _shown(services, command)
+
+
+def _unwritten(command: Command, job: Job, why: Conflict, away: DatabaseUnavailable) -> Unavailable:
+    """The error of a command that was refused, where that could not be written down, or not be read again."""
+    label = f"{job.project}:{job.name}"
+    later = "The recovery sends it again as long as it has not expired, and it may be taken then: do not send another."
+    return Unavailable(
+        f"Command {command.number} ({command.kind}) of {label} was refused: {why.message} Nothing was done; the record "
+        f"of it could not be written, or not be read: {away}.",
+        code="refusal_unwritten",
+        remedy=f"{'It is not carried out.' if why.code in _TOO_LATE else later} "
+        f"GET /jobs/{label}/commands/{command.number} tells what became of it.",
+    )
+
+
+async def _shown(services: Services, command: Command) -> CommandOut:
     async with services.database.read() as session:
         return command_out(await commands.by_id(session, command.id) or command)
 

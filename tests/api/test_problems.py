@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import delete, text, update
 from sqlalchemy.exc import IntegrityError
 
 from builds.artifacts import Artifacts
-from core.errors import TooSlow
+from core.errors import Conflict, TooSlow
 from services import Services
 from settings.waits import within
 from store import commands, jobs
@@ -239,6 +239,41 @@ class TestTemporal:
         assert (answer.status_code, body["code"]) == (503, "command_written")
         assert f"Command {before} (start) of default:j is written down" in body["detail"]
         assert f"/jobs/default:j/commands/{before}" in body["remedy"]
+
+    @pytest.mark.parametrize("code", ["command_not_allowed", "expired"])
+    async def test_a_command_that_was_refused_says_so_when_the_database_goes_away_after_it(
+        self, services: Services, monkeypatch: pytest.MonkeyPatch, code: str
+    ):
+        """Whoever is told that it will be carried out waits for nothing."""
+        asked: list[int] = []
+
+        async def refuses(*_: Any) -> None:
+            asked.append(1)
+            raise Conflict("It is PAUSED.", code=code)
+
+        monkeypatch.setattr("api.commands.service.deliver", refuses)
+        await create(services)
+        told = []
+        for after in range(20):
+            async with switched_off(services, after) as http:
+                answer = await http.post("/jobs/default:j/commands", json={"kind": "start"})
+            if asked:
+                told.append(answer.json())
+            if asked and answer.json().get("code") != "refusal_unwritten":
+                break
+            async with services.database.write() as session:
+                await session.execute(delete(Command))
+        *away, last = told
+        assert len(away) == (2 if code == "expired" else 1)
+        for body in away:
+            assert body["status"] == 503
+            assert "Command 1 (start) of default:j was refused: It is PAUSED." in body["detail"]
+            assert (
+                "the record of it could not be written, or not be read: The database cannot be used" in body["detail"]
+            )
+            assert "GET /jobs/default:j/commands/1" in body["remedy"]
+            assert ("It is not carried out" in body["remedy"]) is (code == "expired")
+        assert (last.get("code"), last.get("state")) == ((code, None) if code != "expired" else (None, "FAILED"))
 
     async def test_a_policy_is_kept_and_not_told(self, services: Services, http: httpx.AsyncClient):
         job = await create(services)
