@@ -69,12 +69,11 @@ class Forgetting:
         while clock.monotonic() < deadline:
             async with self._services.database.read() as session:
                 keys = await find(session)
-            if keys:
-                async with self._services.database.write() as session:
-                    await delete(session, keys)
-                self._done[what] += len(keys)
-            if len(keys) < BATCH:
+            if not keys:
                 return True
+            async with self._services.database.write() as session:
+                await delete(session, keys)
+            self._done[what] += len(keys)
         return False
 
     async def _previews(self, now: datetime, deadline: float) -> None:
@@ -89,7 +88,7 @@ class Forgetting:
             self._line = None
             return
         async with self._services.database.read() as session:
-            ids, self._line = await history.old_lines(session, before, after=after, limit=BATCH)
+            ids, self._line = await history.old_lines(session, before, now=now, after=after, limit=BATCH)
         if ids:
             async with self._services.database.write() as session:
                 await history.delete_lines(session, ids)
@@ -114,7 +113,8 @@ class Forgetting:
         """False when there may be more."""
         policy, through = self._policy, True
         if before := cutoff(policy.events_days, now):
-            events = partial(history.old_events, job_id=id_, before=before, keep=policy.keep_last, limit=BATCH)
+            of_it = partial(history.old_events, job_id=id_, keep=policy.keep_last, limit=BATCH)
+            events = partial(of_it, before=before, now=now)
             through = await self._delete("events", events, history.delete_events, deadline)
         if before := cutoff(policy.commands_days, now):
             commands = partial(history.old_commands, job_id=id_, before=before, keep=policy.keep_last, limit=BATCH)

@@ -1,4 +1,9 @@
-"""Queries that find and delete rows of the past, some at a time. What may go is decided in `core.history`."""
+"""Queries that find and delete rows of the past, some at a time. What may go is decided in `core.history`.
+
+Ids of events and of lines rise with time, or nearly so: the oldest are looked at in their order, and where none of some
+is old, the rest is left for another time. A row that was written by a clock that was ahead is young all the same: it is
+passed over, and by the query itself as long as its time has not come.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +28,16 @@ async def jobs_after(session: AsyncSession, id_: str, limit: int) -> list[str]:
     return list(await session.scalars(select(Job.id).where(Job.id > id_).order_by(Job.id).limit(limit)))
 
 
-async def old_events(session: AsyncSession, *, job_id: str, before: datetime, keep: int, limit: int) -> list[int]:
-    """The oldest of a job's timeline up to the first that is younger, the last `keep` never."""
+async def old_events(
+    session: AsyncSession, *, job_id: str, before: datetime, now: datetime, keep: int, limit: int
+) -> list[int]:
+    """Those of the oldest of a job's timeline that are from before a moment, the last `keep` never."""
     own = Event.job_id == job_id
     first = await session.scalar(select(Event.id).where(own).order_by(Event.id.desc()).offset(keep - 1).limit(1))
     if first is None:
         return []
-    rows = await session.execute(
-        select(Event.id, Event.at).where(own, Event.id < first).order_by(Event.id).limit(limit)
-    )
-    return _until_young(rows.all(), before)
+    oldest = select(Event.id, Event.at).where(own, Event.id < first, Event.at <= now).order_by(Event.id).limit(limit)
+    return [id_ for id_, at in await session.execute(oldest) if at < before]
 
 
 async def delete_events(session: AsyncSession, ids: Sequence[int]) -> None:
@@ -110,17 +115,19 @@ async def state_dir(session: AsyncSession, job: Job) -> str | None:
     return path
 
 
-async def old_lines(session: AsyncSession, before: datetime, *, after: int, limit: int) -> tuple[list[int], int | None]:
-    """Lines of logs behind line `after` that are older, but for those of commands that have not ended; and the line to
-    go on behind, None at the first that is young, or at the end."""
-    query = select(LogLine.id, LogLine.at, LogLine.scope).where(LogLine.id > after).order_by(LogLine.id).limit(limit)
-    rows = (await session.execute(query)).all()
-    old = set(_until_young(rows, before))
+async def old_lines(
+    session: AsyncSession, before: datetime, *, now: datetime, after: int, limit: int
+) -> tuple[list[int], int | None]:
+    """Of the next `limit` lines of logs behind line `after` those that are from before a moment, but for those of
+    commands that have not ended; and the line to go on behind, None where none of them is so old, or at the end."""
+    query = select(LogLine.id, LogLine.at, LogLine.scope).where(LogLine.id > after, LogLine.at <= now)
+    rows = (await session.execute(query.order_by(LogLine.id).limit(limit))).all()
+    old = {id_ for id_, at, _ in rows if at < before}
     live = {
         commands.scope(id_) for id_ in await session.scalars(select(Command.id).where(Command.state.not_in(_ENDED)))
     }
     going = [id_ for id_, _, scope in rows if id_ in old and scope not in live]
-    return going, rows[-1][0] if len(old) == limit else None
+    return going, rows[-1][0] if old and len(rows) == limit else None
 
 
 async def delete_lines(session: AsyncSession, ids: Sequence[int]) -> None:
@@ -137,13 +144,3 @@ async def old_previews(session: AsyncSession, *, before: datetime, limit: int) -
 async def delete_previews(session: AsyncSession, ids: Sequence[str]) -> None:
     """Delete previews by their ids."""
     await session.execute(delete(Preview).where(Preview.id.in_(ids)))
-
-
-def _until_young(rows: Sequence[Any], before: datetime) -> list[Any]:
-    """Ids rise with time, or nearly so: at the first that is young the rest is left for another time."""
-    old = []
-    for row in rows:
-        if row[1] >= before:
-            break
-        old.append(row[0])
-    return old

@@ -221,6 +221,28 @@ async def test_timelines(services: Services, monkeypatch: pytest.MonkeyPatch):
             assert list(left) == [str(n) for n in range(first, last)]
 
 
+@pytest.mark.parametrize("ahead", [[-400], [-400] * 9, [20], [20] * 3], ids=str)
+async def test_what_a_clock_wrote_that_was_ahead_holds_nothing_up(
+    services: Services, monkeypatch: pytest.MonkeyPatch, ahead: list[float]
+):
+    """It stays itself until it is old: by its own time, or because that has passed meanwhile."""
+    monkeypatch.setattr(forget, "BATCH", 4)
+    job = await add_job(services.database)
+    days = [*ahead, *[400] * 12, *[10] * 9, *[400] * 2]
+    await add(services, [line("build:x", of) for of in days])
+    await add(
+        services,
+        [
+            Event(key=str(n), job_id=job.id, at=ago(of), kind="state", message="", data={})
+            for n, of in enumerate([*days, *[10] * KEEP])
+        ],
+    )
+    left = [*ahead, *[10] * 9, *[400] * 2]
+    await Forgetting(services).past()
+    assert await count(services, LogLine) == len(left)
+    assert await count(services, Event) == len(left) + KEEP
+
+
 async def test_previews(services: Services):
     await add_job(services.database)
 
