@@ -215,6 +215,8 @@ class Seen(BaseModel):
     """The database has a newer attempt than the one that was asked about, which was not looked at."""
     leader: str | None = None
     """Who leads the cluster that has it, where the workflow did not know."""
+    check_interval: float | None = None
+    """Seconds between a job's own checks, as the settings have it where this one was made."""
 
 
 class Started(BaseModel):

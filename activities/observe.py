@@ -124,6 +124,7 @@ class Observing:
                     async with asyncio.timeout(waits.LEARN_SECONDS):
                         await points.learn(self._services, cluster, attempt)
         checked = await self._checked(request, attempt, cluster)
+        checked.check_interval = self._services.settings.check_interval
         async with self._services.database.read() as session:
             policy = SavepointPolicy.model_validate(job.savepoints or {})
             if policy.keep_attempts is not None and traits(job.type).keeps_state:

@@ -47,6 +47,7 @@ def policies_of(job: Job) -> tuple[RestartPolicy, SavepointPolicy]:
 def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
     """Where a job's workflow begins: at the last snapshot that was written, or at the very start."""
     policy, savepoints = policies_of(job)
+    interval = settings.check_interval
     if job.snapshot:
         kept = renewed(JobSnapshot.model_validate(job.snapshot))
         return kept.model_copy(
@@ -57,6 +58,7 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
                 "revision": job.revision + REVISIONS_APART,
                 "policy": policy,
                 "savepoints": savepoints,
+                "check_interval": interval,
             }
         )
     return JobSnapshot(
@@ -70,7 +72,7 @@ def snapshot_of(job: Job, cluster: Cluster, settings: Settings) -> JobSnapshot:
         version=job.version,
         policy=policy,
         savepoints=savepoints,
-        check_interval=settings.check_interval,
+        check_interval=interval,
     )
 
 

@@ -400,6 +400,8 @@ class JobWorkflow:
             await self._guarded(self._parts.deployment.history_lost(answer.newest))
             return
         self._parts.context.learns_leader(answer.leader)
+        if answer.check_interval is not None and answer.check_interval != self._s.check_interval:
+            self._check_every(answer.check_interval)
         if answer.observation is not None:
             await self._observe(answer.observation, is_certain=is_certain)
         again = self._s.checkpoints_at
@@ -407,6 +409,13 @@ class JobWorkflow:
         if due and self._parts.context.since(1):
             self._s.checkpoints_at = workflow.now() + OLD_CHECKPOINTS
             await self._guarded(self._parts.savepoints.retain())
+
+    def _check_every(self, seconds: float) -> None:
+        """The setting is another by now. Only a worker that knows of it may replay this, as what is planned anew takes
+        a number of chance; asked anew at each wake, as an answer is remembered for the whole run."""
+        if workflow.patched(f"check-interval-at-wake-{self._wakes}"):
+            self._s.check_interval = seconds
+            self._plan_check()
 
     def _plan_check(self) -> None:
         """Between half and one and a half of the interval from now."""

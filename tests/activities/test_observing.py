@@ -91,7 +91,9 @@ def observing(
     }
     row = SimpleNamespace(**fields | attempt)
     cluster = SimpleNamespace(name="local", state_dir="file:///nowhere", observed_at=observed_at)
-    settings = SimpleNamespace(lost_grace=0.02, running_timeout=0.1, flink_start_timeout=0.4, watch_interval=10.0)
+    settings = SimpleNamespace(
+        lost_grace=0.02, running_timeout=0.1, flink_start_timeout=0.4, watch_interval=10.0, check_interval=60.0
+    )
     engines = SimpleNamespace(get=lambda _: engine)
     services = SimpleNamespace(database=database, vault=vault, engines=engines, settings=settings)
     made = Observing(services, None)  # type: ignore[arg-type]
@@ -219,6 +221,7 @@ class TestItsOwnCheck:
 
     async def test_what_the_watch_has_seen_is_not_asked_again(self, sqlite: Database):
         seen = await self.checked(Engine(away=True), sqlite, clock.now(), seen="FAILED", sequence=7)
+        assert seen.check_interval == 60, "the workflow goes by the settings of now"
         assert seen.observation is not None
         assert (seen.observation.state, seen.observation.sequence) == (EngineState.FAILED, 7)
 
