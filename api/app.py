@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -36,7 +37,7 @@ from api.sessions.router import router as sessions_router
 from api.sql.router import router as sql_router
 from api.testing.router import router as testing_router
 from core import __version__
-from observation.observer import Observer
+from observation.observer import Observer, keep_forgetting
 from services import Services
 from settings import ApiSettings, Settings, clock, garbage
 from sql.completer import Completer
@@ -90,7 +91,9 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         app.state.bench = SqlRuntime(runs, Sessions(services, runs), Completer(services))
         await _default_project(services)
         app.state.bench.sessions.begin()
+        forgetting = asyncio.create_task(keep_forgetting(services, app.state.observer))
         yield
+        forgetting.cancel()
         await app.state.bench.sessions.close()
         await app.state.bench.completer.close()
         await runs.close()

@@ -91,6 +91,10 @@ class Engines:
             raise _no_sql(cluster)
         return engine
 
+    def names(self) -> set[str]:
+        """Of the clusters that there are engines for."""
+        return set(self._made)
+
     def forget(self, name: str) -> None:
         """Of a cluster that is removed, or has another address now. Whoever uses its engine in this moment ends what it
         has begun; then the connections are closed."""

@@ -25,11 +25,12 @@ from temporal.delivery import NO_ANSWER, retire, stop_watch
 log = structlog.get_logger()
 
 
-async def delete(services: Services, ref: str) -> None:
-    """Raises `Conflict` when the job stays, and `Unavailable` when it could not be found out whether it may go."""
+async def delete(services: Services, ref: str) -> str | None:
+    """Gives the name of the cluster that the job ran, which is gone with it; None when there was none. Raises
+    `Conflict` when the job stays, and `Unavailable` when it could not be found out whether it may go."""
     job = await _begin(services, ref)
     try:
-        await finish(services, job)
+        return await finish(services, job)
     except NO_ANSWER as error:
         log.warning("deletion not finished", job=f"{job.project}:{job.name}", why=str(error))
         raise Unavailable(
@@ -92,8 +93,9 @@ async def _check_unused(session: Session, job: Job) -> None:
         )
 
 
-async def finish(services: Services, job: Job) -> None:
-    """The second and third step. `job` is the row that has `deleting_at`. Doing it again is safe.
+async def finish(services: Services, job: Job) -> str | None:
+    """The second and third step. `job` is the row that has `deleting_at`. Doing it again is safe. Gives what `delete`
+    gives.
 
     Raises `Conflict` when the deletion was taken back, and what `retire` raises when nothing was found out.
     """
@@ -111,11 +113,13 @@ async def finish(services: Services, job: Job) -> None:
             # Somebody else went on with it at the same moment: finished it, or was refused and took it back.
             row = await jobs.by_id(session, job.id)
             if row is not None and row.deleted_at is not None:
-                return
+                return None
             raise _taken_back(job)
         left = await _forget_cluster(session, job)
     if left is not None:
+        services.engines.forget(left)
         await stop_watch(services, left)
+    return left
 
 
 def _taken_back(job: Job) -> Conflict:

@@ -148,10 +148,18 @@ class Observer:
             self._last[cluster] = (began, look)
             return look
 
+    def names(self) -> set[str]:
+        """Of the clusters of which something is kept."""
+        return {name for kept in self._kept() for name in kept}
+
     def forget(self, cluster: str) -> None:
         """It has been removed: nothing of it is kept."""
-        for kept in (self._locks, self._last, self._health, self._told, self._conditions):
+        for kept in self._kept():
             kept.pop(cluster, None)
+
+    def _kept(self) -> tuple[dict[str, Any], ...]:
+        """By the names of clusters."""
+        return self._locks, self._last, self._health, self._told, self._conditions
 
     async def _ask(self, name: str) -> Look:
         services = self._services
@@ -315,3 +323,24 @@ def _row(row: Mapping[str, Any], observation: Observation) -> dict[str, Any]:
         "told": observation.detail,
         "seq": observation.sequence,
     }
+
+
+async def forget_removed(services: Services, observer: Observer) -> None:
+    """Let go of what this process keeps of clusters that are there no more. Who removes one does so at once; other
+    processes have not heard of it."""
+    async with services.database.read() as session:
+        there = await clusters.names(session)
+    for name in observer.names() - there:
+        observer.forget(name)
+    for name in services.engines.names() - there:
+        services.engines.forget(name)
+
+
+async def keep_forgetting(services: Services, observer: Observer) -> None:
+    """The same, now and then, until it is cancelled."""
+    while True:
+        await asyncio.sleep(waits.FORGET_REMOVED_SECONDS)
+        try:
+            await forget_removed(services, observer)
+        except Exception as error:  # the database is away: the next time comes soon
+            log.warning("removed clusters are not forgotten yet", why=str(error) or type(error).__name__)

@@ -199,6 +199,8 @@ REPEATED_SECONDS = 60.0
 """After which it is told that a line of a log still comes again and again."""
 SWEEP_SECONDS = 60.0
 """Between two looks of a worker for what deleted session clusters have left on its machine."""
+FORGET_REMOVED_SECONDS = 300.0
+"""Between two looks of a process for clusters that others have removed: it keeps connections to them."""
 LOGS_SECONDS = 1.0
 """Between two looks of a worker at the size of the local stack's logs; a keeper looks with each tick."""
 KEEPER_LOOK_SECONDS = 5.0

@@ -61,6 +61,11 @@ async def all_(session: AsyncSession) -> Sequence[Cluster]:
     return (await session.scalars(query.order_by(Cluster.name))).all()
 
 
+async def names(session: AsyncSession) -> set[str]:
+    """Of the same."""
+    return {row.name for row in await all_(session)}
+
+
 async def by_names(session: AsyncSession, names: set[str]) -> dict[str, Cluster]:
     """Rows by name, of those that are there, removed or not."""
     rows = await session.scalars(select(Cluster).where(Cluster.name.in_(names)))

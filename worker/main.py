@@ -32,7 +32,7 @@ from activities.start import Starter
 from activities.stop import Stopper
 from activities.submit import Submitter
 from core.queues import KINDS, Kind
-from observation.observer import Observer
+from observation.observer import Observer, keep_forgetting
 from services import Services
 from settings import Settings, clock, garbage, waits
 from worker.temporal import connect, keep_prepared, prepare
@@ -55,9 +55,9 @@ def runner() -> WorkflowRunner:
     return UnsandboxedWorkflowRunner()
 
 
-def activities_of(services: Services) -> dict[Kind, list[Callable[..., Any]]]:
+def activities_of(services: Services, observer: Observer) -> dict[Kind, list[Callable[..., Any]]]:
     """All activities, by the kind of queue that each is on."""
-    builder, observing = Builder(services), Observing(services, Observer(services, reports=True))
+    builder, observing = Builder(services), Observing(services, observer)
     recorder, stopper, submitter = Recorder(services), Stopper(services), Submitter(services)
     return {
         "main": [
@@ -99,9 +99,9 @@ class _Begins(ActivityInboundInterceptor):
         return await self.next.execute_activity(input)
 
 
-def make_workers(services: Services, kinds: Sequence[Kind] = KINDS) -> list[Worker]:
-    """A worker for each queue of `wanted`, over one set of clients."""
-    activities = activities_of(services)
+def make_workers(services: Services, observer: Observer, kinds: Sequence[Kind] = KINDS) -> list[Worker]:
+    """A worker for each queue of `kinds`, over one set of clients."""
+    activities = activities_of(services, observer)
     # A build that is followed holds a slot while it waits for one that runs: there are slots for both.
     slots: dict[Kind, int] = {"main": 200, "build": 16 * BUILDS_AT_ONCE, "watch": 500}
     return [
@@ -141,7 +141,8 @@ async def _serve(services: Services, kinds: Sequence[Kind]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await asyncio.to_thread(services.artifacts.sweep)
-    workers = make_workers(services, kinds)
+    observer = Observer(services, reports=True)
+    workers = make_workers(services, observer, kinds)
     async with contextlib.AsyncExitStack() as stack:
         for worker in workers:
             await stack.enter_async_context(worker)
@@ -150,8 +151,8 @@ async def _serve(services: Services, kinds: Sequence[Kind]) -> None:
         log.info("worker is up", queues=names, namespace=services.client.namespace)
         prepared = asyncio.create_task(keep_prepared(services))
         stack.push_async_callback(_cancel, prepared)
-        tending = asyncio.create_task(tend(services))
-        stack.push_async_callback(_cancel, tending)
+        for beside in (tend(services), keep_forgetting(services, observer)):
+            stack.push_async_callback(_cancel, asyncio.create_task(beside))
         await stop.wait()
         log.info("worker is stopping")
 

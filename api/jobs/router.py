@@ -71,11 +71,11 @@ async def patch_job(ref: JobRef, changes: JobPatch, parts: Parts, caller: Curren
 
 
 @router.delete("/jobs/{id}", status_code=204, responses=responses(404, 409, 422, 503), summary="Delete a job")
-async def delete_job(ref: JobRef, parts: Parts) -> None:
+async def delete_job(ref: JobRef, parts: Parts, watcher: Watcher) -> None:
     """Only a job of which nothing runs and that has no command left. Its savepoints and checkpoints stay where they
     are. From then on it takes no commands. 503 with `deletion_unfinished`: the job's workflow could not be asked; the
     recovery finishes the deletion, or takes it back, once it can be."""
-    await service.delete(parts, ref)
+    await service.delete(parts, watcher, ref)
 
 
 @router.post("/jobs/{id}/versions", status_code=201, responses=responses(404, 422, 503), summary="Add a version")

@@ -299,9 +299,10 @@ async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) ->
                 raise
 
 
-async def delete(services: Services, ref: str) -> None:
+async def delete(services: Services, observer: Observer, ref: str) -> None:
     """Delete a job of which nothing runs. Its savepoints and checkpoints stay where they are."""
-    await deletion.delete(services, ref)
+    if (cluster := await deletion.delete(services, ref)) is not None:
+        observer.forget(cluster)
 
 
 async def add_version(services: Services, ref: str, new: NewVersion, *, requested_by: str = LOCAL) -> out.VersionOut:

@@ -28,6 +28,7 @@ from clusters.registry import Engines
 from core import search
 from core.jobs.commands import AskedCommand
 from core.jobs.observations import EngineState, Observation
+from observation.observer import Observer
 from services import Services
 from settings import Settings
 from stack.parts import Parts
@@ -185,7 +186,7 @@ class House:
         raise AssertionError("the command did not end")
 
     async def delete(self, job: Job) -> None:
-        await job_service.delete(self.services, job.id)
+        await job_service.delete(self.services, Observer(self.services), job.id)
 
     async def recover(self, *, dry: bool = False) -> list[c.Finding]:
         found: c.Recovered = await ActivityEnvironment().run(Recovery(self.services).recover, c.RecoverIn(dry_run=dry))

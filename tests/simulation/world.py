@@ -349,9 +349,8 @@ class World:
     def start_worker(self, name: str) -> None:
         host = self.workers[name] = Host(self, name)
         queues = INSTALLATION.queues
-        worker = Worker(
-            host.process, {queues.of(k): {_name(f): f for f in fs} for k, fs in activities_of(host.services).items()}
-        )
+        activities = activities_of(host.services, Observer(host.services, reports=True))
+        worker = Worker(host.process, {queues.of(k): {_name(f): f for f in fs} for k, fs in activities.items()})
 
         async def begin() -> None:
             await asyncio.sleep(self.chance.rpc())

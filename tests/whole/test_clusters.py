@@ -11,7 +11,7 @@ from clusters.local.hosted import HostedClusters
 from core.effects import Rejected
 from core.jobs.observations import EngineState
 from tests.simulation.network import Endpoint
-from tests.whole.penstock import STATE, VERSION, Penstock, sql
+from tests.whole.penstock import STATE, VERSION, Penstock, sql, the_app
 
 A = "http://flink-a:8081"
 
@@ -195,6 +195,16 @@ class TestHosted:
         assert machine.ended("stays", sent["number"])["version"] == 2
         assert (machine.job("stays")["version"], machine.job("stays")["latest_version"]) == (2, 2)
         machine.done("stays", "kill")
+
+    def test_nothing_of_it_is_kept_when_its_job_is_deleted(self, machine: Penstock):
+        """Another one may have its name a moment later."""
+        machine.running("gone", {"type": "session-cluster"}, cluster="machine")
+        machine.until(lambda: machine.ok("GET", "/clusters/gone")["health"]["reachable"])
+        kept = machine.world.api.services.engines, the_app().state.observer
+        assert all("gone" in of.names() for of in kept)
+        machine.done("gone", "kill")
+        machine.ok("DELETE", "/jobs/default:gone")
+        assert not any("gone" in of.names() for of in kept)
 
     def test_its_jobmanager_dies(self, machine: Penstock):
         policy = {"initial_backoff": 2, "max_restarts": 2}
