@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +37,32 @@ def test_only_the_store_asks_a_session():
 def test_a_resource_of_the_api_has_a_router_and_a_service(folder: Path):
     assert (folder / "router.py").exists()
     assert (folder / "service.py").exists()
+
+
+class TestRules:
+    """The rules of `lint-imports` name rooms and resources one by one: one that is new has to be named, too."""
+
+    LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    NAMES = {room.name for room in ROOMS}
+
+    def contract(self, words: str) -> dict[str, Any]:
+        (found,) = (contract for contract in self.LINTER["contracts"] if words in contract["name"])
+        return found
+
+    def test_of_every_room(self):
+        assert set(self.LINTER["root_packages"]) == self.NAMES
+        layers = self.contract("one way")["layers"]
+        assert {name for layer in layers for name in re.split(r" [|:] ", layer)} == self.NAMES
+
+    @pytest.mark.parametrize(
+        ("words", "but"), [("queries stand", {"store"}), ("no adapter of a cluster", {"clusters", "services"})]
+    )
+    def test_of_every_room_but(self, words: str, but: set[str]):
+        assert set(self.contract(words)["source_modules"]) == self.NAMES - but
+
+    def test_of_every_resource_of_the_api(self):
+        resources = {f"api.{folder.parent.name}" for folder in ROOT.glob("api/*/__init__.py")}
+        assert set(self.contract("does not know another one")["modules"]) == resources - {"api.commands"}
 
 
 class TestDrawing:
