@@ -15,9 +15,9 @@ from temporalio.client import RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
 from api.words import words
-from clusters.protocol import Unreachable
+from clusters.protocol import Unclear, Unreachable
 from clusters.sql import SessionGone
-from core.effects import EngineError
+from core.effects import EngineError, NotNow, ProgramTrouble
 from core.errors import Conflict, PenstockError
 from core.specs import BUILD_TOOLS, JobType
 from store.database import DatabaseUnavailable, Taken, Written
@@ -105,10 +105,18 @@ def install(app: FastAPI) -> None:
         return response
 
     @app.exception_handler(EngineError)
-    async def engine(_: Request, error: EngineError) -> JSONResponse:
+    async def engine(request: Request, error: EngineError) -> JSONResponse:
         if isinstance(error, Unreachable | SessionGone):
             what = "What was sent may have arrived: look" if error.sent else "Nothing was sent: try again"
-            return answer(503, f"{error.message}.", "cluster_unreachable", remedy=f"{what} when it answers.")
+            return answer(503, error.sentence, "cluster_unreachable", remedy=f"{what} when it answers.")
+        if isinstance(error, Unclear):
+            remedy = "What was sent may have arrived: look before you send it again."
+            return answer(503, error.sentence, "outcome_unclear", remedy=remedy)
+        if isinstance(error, NotNow):
+            return answer(503, error.sentence, "not_now", remedy="Nothing was done: try again shortly.")
+        if isinstance(error, ProgramTrouble):
+            log.error("a program that is run for a request fails", why=error.message)
+            return answer(503, error.sentence, "program_failed", remedy=_so_far(request))
         return answer(422, error.message, "flink_refused")
 
     @app.exception_handler(RPCError)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import git
 
-from core.effects import EngineError, LogSink, Rejected
+from core.effects import LogSink, ProgramTrouble, Rejected
 from core.specs import GitSource, check_git_ref, check_git_url, check_inner_path, local_git_path
 from processes.child import clean_line
 from settings import waits
@@ -49,7 +49,7 @@ _SSH_SAYS = (
 )
 
 
-class GitFailed(EngineError):
+class GitFailed(ProgramTrouble):
     """Git said no; the message has its own words."""
 
 

@@ -27,7 +27,7 @@ async def explained(why: str, lines: list[str], build_env: list[str]) -> str:
 async def failed(tool: str, error: ProcessFailed, why: str, build_env: list[str], more: str = "") -> Rejected:
     """What is said of a build by `tool` that failed: `why`, with the Java where that is it, and `more` below."""
     if error.stopped:
-        return Rejected(f"The {tool} build failed: {error.message}.\n" + "\n".join(error.lines[-10:]))
+        return Rejected(f"The {tool} build failed: {error.sentence}\n" + "\n".join(error.lines[-10:]))
     said = await explained(why, error.lines, build_env)
     return Rejected(f"The {tool} build failed: {said}" + (f"\n{more}" if more else ""))
 

@@ -20,6 +20,15 @@ class EngineError(Exception):
         self.message = message
         self.stack = stack
 
+    @property
+    def sentence(self) -> str:
+        """The message with a full stop: some are sentences, some parts of one."""
+        return self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
+
+
+class ProgramTrouble(EngineError):
+    """No word of an engine: a program that this machine was to run for it is not there, or failed."""
+
 
 class NotNow(EngineError):
     """Not at this moment, and nothing was done: ask again soon."""

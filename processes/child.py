@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from core.effects import EngineError, LogSink
+from core.effects import LogSink, ProgramTrouble
 
 # What a build or a pip may see of our environment: how to find programs and certificates, nothing that
 # may hold a secret. More can be let through by name with PENSTOCK_BUILD_ENV.
@@ -56,7 +56,7 @@ def die_with_parent() -> None:
         _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
 
 
-class ProcessFailed(EngineError):
+class ProcessFailed(ProgramTrouble):
     """It ended with a status other than 0, or was `stopped` at a limit. `lines` are the last of its output."""
 
     def __init__(self, message: str, lines: list[str], *, stopped: bool = False):

@@ -133,7 +133,7 @@ async def _lookup_connector(name: str, connector: Callable[[], Awaitable[Path]])
     try:
         return await connector()
     except Rejected as error:
-        raise _looked_up(name, f"Rows cannot stand in for it here: {error.message}.") from error
+        raise _looked_up(name, f"Rows cannot stand in for it here: {error.sentence}") from error
 
 
 def _check_looked_up_only(name: str, full: str, plans: Sequence[ChangelogPlan]) -> None:

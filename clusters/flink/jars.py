@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from core.effects import EngineError, no_log
+from core.effects import ProgramTrouble, no_log
 from processes.child import ProcessFailed, run, scrubbed
 from settings import waits
 
 NO_SERVICES: Mapping[str, str] = MappingProxyType({})
 
 
-class NotCompiled(EngineError):
+class NotCompiled(ProgramTrouble):
     """This machine has no Java compiler, or it failed."""
 
 

@@ -12,11 +12,19 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import IntegrityError
 
+from api.problems import install
 from builds.artifacts import Artifacts
+from builds.git import GitFailed
+from clusters.flink.jars import NotCompiled
+from clusters.protocol import Unclear, Unreachable
+from clusters.sql import SessionGone, StatementFailed
+from core.effects import EngineError, NotNow, Rejected
 from core.errors import Conflict, TooSlow
+from processes.child import ProcessFailed
 from services import Services
 from settings.waits import within
 from store import commands, jobs
@@ -211,6 +219,39 @@ class TestUploads:
         assert (await http.get("/projects/default/libraries/f/1")).status_code == 200
         go_on.set()
         assert (await sent).json()["state"] == "READY"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "remedy"),
+    [
+        (Unreachable("It is away", sent=False), 503, "cluster_unreachable", "Nothing was sent"),
+        (SessionGone("It has forgotten the session."), 503, "cluster_unreachable", "Nothing was sent"),
+        (Unclear("it was perhaps taken"), 503, "outcome_unclear", "may have arrived: look"),
+        (NotNow("its tasks are being set up"), 503, "not_now", "Nothing was done"),
+        (GitFailed("Git: no such host"), 503, "program_failed", "Nothing was written"),
+        (NotCompiled("this worker has no Java compiler (javac)"), 503, "program_failed", "Nothing was written"),
+        (ProcessFailed("it ended with status 1", []), 503, "program_failed", "Nothing was written"),
+        (Rejected("Flink says no."), 422, "flink_refused", None),
+        (StatementFailed("Object 'x' not found"), 422, "flink_refused", None),
+    ],
+    ids=lambda of: type(of).__name__ if isinstance(of, Exception) else "",
+)
+async def test_what_acts_outside_fails_in_its_own_way(error: EngineError, status: int, code: str, remedy: str | None):
+    """Not every failure is a no of Flink's, and a sentence has one full stop."""
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    async def _() -> None:
+        raise error
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
+        answer = await http.get("/")
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (status, code)
+    assert (remedy is None and "remedy" not in body) or remedy in body["remedy"]
+    assert not body["detail"].endswith("..")
+    assert body["detail"].endswith(".") or status == 422
 
 
 class TestTemporal:
