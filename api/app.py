@@ -18,7 +18,7 @@ from api import pages, system
 from api.catalogs.router import router as catalogs_router
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
-from api.defaults import router as defaults_router
+from api.defaults.router import router as defaults_router
 from api.deps import SqlRuntime, whole_characters
 from api.diagnostics.router import router as diagnostics_router
 from api.history.router import router as history_router

@@ -34,9 +34,14 @@ def test_only_the_store_asks_a_session():
 
 
 @pytest.mark.parametrize("folder", sorted(p.parent for p in ROOT.glob("api/*/__init__.py")), ids=lambda p: p.name)
-def test_a_resource_of_the_api_has_a_router_and_a_service(folder: Path):
-    assert (folder / "router.py").exists()
-    assert (folder / "service.py").exists()
+def test_a_resource_of_the_api_has_a_router_schemas_and_a_service(folder: Path):
+    assert {path.name for path in folder.glob("*.py")} >= {"router.py", "schemas.py", "service.py"}
+
+
+def test_a_router_of_the_api_stands_in_a_folder():
+    """But for what is of the process itself: health and metrics."""
+    made = [p.name for p in ROOT.glob("api/*.py") if "= APIRouter(" in p.read_text()]
+    assert made == ["system.py"]
 
 
 class TestRules:

@@ -8,12 +8,11 @@ from fastapi import APIRouter, Query
 
 from api.deps import JobRef, Parts
 from api.lineage import service
+from api.lineage.schemas import Direction, Place, Project
 from api.problems import responses
 from core.sql.lineage import GraphView, Impact, Lineage
 
 router = APIRouter(tags=["lineage"])
-Project = Annotated[str | None, Query(max_length=80, description="Only jobs of this project")]
-Place = Annotated[str, Query(max_length=2000, description="A place, as the graph names it")]
 
 
 @router.get("/lineage", responses=responses(404, 422, 503), summary="Jobs and what they read and write")
@@ -22,7 +21,7 @@ async def get_graph(
     project: Project = None,
     job: Annotated[str | None, Query(max_length=200, description="Only what hangs together with this job")] = None,
     place: Annotated[str | None, Query(max_length=2000, description="Only what hangs together with this place")] = None,
-    direction: service.Direction = "both",
+    direction: Direction = "both",
 ) -> GraphView:
     """Of the current version of each job. Jobs meet where they read and write the same place, whatever each of them
     calls it."""

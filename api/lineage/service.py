@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from api.lineage.schemas import Direction
 from core.effects import EngineError
 from core.errors import NotFound, PenstockError
 from core.jobs.types import traits
@@ -27,7 +26,6 @@ from sql.compiling import plan_of, tables_of
 from store import jobs, plans, resources
 from store.tables import Job, Version
 
-Direction = Literal["upstream", "downstream", "both"]
 MOST_KEPT = 1000
 _explained: dict[tuple[str, int], tuple[float, Lineage | None]] = {}
 
