@@ -379,8 +379,8 @@ class Engine(Protocol):
         the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have, and
         `ProgramFailed` when it has, and the program it came from has not ended well, or has started more.
 
-        Takes the programs that the kind claims (`Kind.programs`). Who compiles SQL is the adapter's business: its own
-        gateway, or that of another cluster."""
+        Takes the programs of the types of job that the kind claims (`Kind.job_types`). Who compiles SQL is the
+        adapter's business: its own gateway, or that of another cluster."""
         ...
 
     async def fence(self, ref: Ref) -> bool:

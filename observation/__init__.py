@@ -1,1 +1,1 @@
-"""Seeing what clusters say: one question a cluster, whoever asks."""
+"""Seeing what clusters say: one question per cluster, whoever asks."""

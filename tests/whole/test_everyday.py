@@ -68,10 +68,8 @@ class TestWhatFailed:
 class TestWhatWasChanged:
     def test_each_change_is_a_line_of_the_timeline(self, penstock: Penstock):
         penstock.create("clicks", config={"a.password": "one"})
-        said = penstock.cli(
-            "jobs", "set", "clicks", "--label", "team=web", "--config", "a.password=two",
-            "--restart-policy", "max_restarts=3", "--reason", "asked for by web",
-        )  # fmt: skip
+        changes = ["--label", "team=web", "--config", "a.password=two", "--restart-policy", "max_restarts=3"]
+        said = penstock.cli("jobs", "set", "clicks", *changes, "--reason", "asked for by web")
         assert said.code == 0, said
         (line,) = messages(penstock, "clicks")
         assert line == (
@@ -239,14 +237,32 @@ class TestWords:
     @pytest.mark.parametrize(
         ("arguments", "line"),
         [
-            (["projects", "create", "UP"], "name: has to be lower case letters, digits, `-`, `_` and `.`, at most 63, first and last a letter or digit"),
-            (["jobs", "list", "--sort", "size"], "sort: has to be one of name, -name, state, -state, created_at, -created_at, updated_at, -updated_at"),
-            (["jobs", "set", "clicks", "--restart-policy", "max_restarts=-4"], "restart_policy.max_restarts: has to be 0 or more"),
-            (["jobs", "set", "clicks", "--savepoint-policy", "interval=soon"], "savepoint_policy.interval: has to be a number"),
-            (["clusters", "set", "a", "jobmanager_url: ftp://x"], "jobmanager_url: has to be an address such as http://127.0.0.1:8081"),
-            (["jobs", "create", "x", "-f", "-"], "spec: there is no type nothing; one of sql, jar, pyflink, session-cluster"),
+            (
+                ["projects", "create", "UP"],
+                "name: has to be lower case letters, digits, `-`, `_` and `.`, at most 63, first and last a letter or digit",
+            ),
+            (
+                ["jobs", "list", "--sort", "size"],
+                "sort: has to be one of name, -name, state, -state, created_at, -created_at, updated_at, -updated_at",
+            ),
+            (
+                ["jobs", "set", "clicks", "--restart-policy", "max_restarts=-4"],
+                "restart_policy.max_restarts: has to be 0 or more",
+            ),
+            (
+                ["jobs", "set", "clicks", "--savepoint-policy", "interval=soon"],
+                "savepoint_policy.interval: has to be a number",
+            ),
+            (
+                ["clusters", "set", "a", "jobmanager_url: ftp://x"],
+                "jobmanager_url: has to be an address such as http://127.0.0.1:8081",
+            ),
+            (
+                ["jobs", "create", "x", "-f", "-"],
+                "spec: there is no type nothing; one of sql, jar, pyflink, session-cluster",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_the_command_line_says_what_is_wrong_once(self, penstock: Penstock, arguments: list[str], line: str):
         penstock.create("clicks")
         said = penstock.cli(*arguments, text="type: nothing\n")

@@ -199,9 +199,16 @@ class Maker:
 
     def grouped(self, table: str) -> str:
         by = self.random.choice(TEXTS[table])
-        call = self.one("COUNT(*)", f"SUM({self.number(table, 1)})", f"MIN({self.column(table)})", f"COUNT(DISTINCT {by})",
-                        f"AVG({self.number(table, 0)}) FILTER (WHERE {self.condition(table, 0)})", f"LISTAGG({by}, '-')",
-                        f"FIRST_VALUE({self.column(table)})", f"COLLECT({by})")  # fmt: skip
+        call = self.one(
+            "COUNT(*)",
+            f"SUM({self.number(table, 1)})",
+            f"MIN({self.column(table)})",
+            f"COUNT(DISTINCT {by})",
+            f"AVG({self.number(table, 0)}) FILTER (WHERE {self.condition(table, 0)})",
+            f"LISTAGG({by}, '-')",
+            f"FIRST_VALUE({self.column(table)})",
+            f"COLLECT({by})",
+        )
         having = f" HAVING {call} IS NOT NULL" if self.random.random() < 0.3 else ""
         how = self.one(by, by, f"ROLLUP ({by})", f"GROUPING SETS (({by}), ())", "()", "1")
         return f"SELECT {self.one(by + ', ', '')}{call} AS c FROM {table} GROUP BY {how}{having}"
