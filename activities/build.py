@@ -22,12 +22,14 @@ from activities.programs import requirements_of
 from builds import git, gradle, jars, maven, packaging, pyenv
 from core.effects import EngineError, LogSink, Rejected
 from core.errors import InvalidInput
+from core.jobs import messages
 from core.specs import JarSpec, JobSpec, PyFlinkSpec, SessionClusterSpec, SqlSpec, build_key
 from services import Services
 from settings import Settings, clock, waits
 from settings.installed import flink_python
 from store import attempts, clusters, commands, jobs
 from store.tables import Build
+from temporal.client import tell
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 log = structlog.get_logger()
@@ -123,12 +125,12 @@ class Builder:
         try:
             while True:
                 handle = await self._services.client.start_workflow(
-                    "BuildWorkflow",
+                    messages.BUILD,
                     run,
                     id=self._services.installation.build_workflow_id(run.key),
                     task_queue=self._services.installation.queues.main,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    start_signal="follow",
+                    start_signal=messages.FOLLOW.name,
                     start_signal_args=[who],
                     result_type=c.Built,
                     static_summary=f"build of {_source(_buildable(run.spec))} (commit {run.commit[:7]})",
@@ -146,7 +148,7 @@ class Builder:
     async def _leave(self, key: str, who: str) -> None:
         handle = self._services.client.get_workflow_handle(self._services.installation.build_workflow_id(key))
         try:
-            await handle.signal("leave", who, rpc_timeout=waits.LEAVE_TIMEOUT)
+            await tell(handle, messages.LEAVE, who, within=waits.LEAVE_TIMEOUT)
         except RPCError as error:  # it has ended, or goes on to its end
             log.warning("could not leave a build", build=key[:12], why=str(error))
 

@@ -109,7 +109,7 @@ class Observing:
                     if isinstance(error, AliveElsewhere) or not await polling.again():
                         return c.Seen(why=error.message)
 
-    @activity.defn(name="check")
+    @activity.defn(name=c.CHECK)
     async def check(self, request: c.AttemptIn) -> c.Seen:
         """A job's own slow check: how it fares, which a look at all jobs does not show (the age of its newest
         checkpoint). What state it is in is its own question only when the watch is dead."""

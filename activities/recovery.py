@@ -23,6 +23,7 @@ from activities.forget import Forgetting
 from activities.logs import heartbeats
 from core import search
 from core.errors import Conflict
+from core.jobs import messages
 from core.jobs.policy import RestartPolicy
 from core.jobs.records import NewEvent, Record
 from core.jobs.retention import SavepointPolicy
@@ -34,6 +35,7 @@ from settings import clock, waits
 from store import attempts, clusters, commands, jobs, orphans
 from store.record import apply
 from store.tables import Cluster, Command, Job
+from temporal.client import ask_for, tell
 from temporal.delivery import (
     NO_ANSWER,
     ask,
@@ -155,7 +157,7 @@ class _Run:
 
     async def watches(self) -> None:
         client = self._services.client
-        listed = client.list_workflows(self._own("ClusterWorkflow"), rpc_timeout=waits.LIST_TIMEOUT)
+        listed = client.list_workflows(self._own(messages.CLUSTER), rpc_timeout=waits.LIST_TIMEOUT)
         running = {workflow.id async for workflow in listed}
         expected = await self._watches()
         what, action = "the cluster is not watched", "start its watch"
@@ -213,7 +215,7 @@ class _Run:
 
     async def workflows(self) -> None:
         """Jobs that have lived and have no workflow, and workflows whose job is gone."""
-        client, own = self._services.client, self._own("JobWorkflow")
+        client, own = self._services.client, self._own(messages.JOB)
         async with self._services.database.read() as session:
             expected = await jobs.count_lived(session)
         if not self._full and (await client.count_workflows(own, rpc_timeout=waits.LIST_TIMEOUT)).count == expected:
@@ -272,7 +274,7 @@ class _Run:
         async def mend() -> None:
             handle = self._services.client.get_workflow_handle(id_)
             try:
-                await handle.execute_update("retire", rpc_timeout=waits.ANSWER_TIMEOUT)
+                await handle.execute_update(messages.RETIRE.name, rpc_timeout=waits.ANSWER_TIMEOUT)
             except WorkflowUpdateFailedError as error:
                 action = "look at it in the Temporal UI; restore the row from a backup, or kill its job"
                 raise _Refused(str(error.cause), action) from error
@@ -310,11 +312,11 @@ class _Run:
             async with self._services.database.read() as session:
                 now = await jobs.by_id(session, job.id)  # it may have been changed, and told, meanwhile
             policy, savepoints = policies_of(now or job)
-            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=waits.ANSWER_TIMEOUT)
+            snapshot = await ask_for(handle, messages.SNAPSHOT)
             if snapshot.policy != policy:
-                await handle.signal("policy", policy, rpc_timeout=waits.ANSWER_TIMEOUT)
+                await tell(handle, messages.POLICY, policy)
             if snapshot.savepoints != savepoints:  # it begins its intervals anew
-                await handle.signal("savepoints", savepoints, rpc_timeout=waits.ANSWER_TIMEOUT)
+                await tell(handle, messages.SAVEPOINTS, savepoints)
 
         return mend
 

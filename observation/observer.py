@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from clusters.protocol import AnotherFlink, Identified, JobSeen, Metrics, Overview, SharedByPrograms
 from clusters.registry import kind_of
 from core.effects import EngineError
+from core.jobs import messages
 from core.jobs.observations import ENDED, FINAL, EngineState, Observation, disagrees, in_order
 from core.jobs.states import AttemptState, JobState
 from core.names import old_job_workflow_id
@@ -29,6 +30,7 @@ from services import Services
 from settings import clock, waits
 from store import attempts, clusters, jobs
 from store.tables import Cluster
+from temporal.client import tell
 from temporal.delivery import start_job
 
 log = structlog.get_logger()
@@ -257,7 +259,7 @@ class Observer:
             row["workflow_id"] or old_job_workflow_id(row["project"], row["name"])
         )
         try:
-            await handle.signal("observed", observation)
+            await tell(handle, messages.OBSERVED, observation, within=None)
             told_before.sent(row, observation)
         except (RPCError, RuntimeError) as error:
             # Whatever it was, the next look tells it.

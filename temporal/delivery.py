@@ -23,6 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from core import search
 from core.errors import Conflict
+from core.jobs import messages
 from core.jobs.commands import CommandRequest
 from core.jobs.policy import RestartPolicy
 from core.jobs.retention import SavepointPolicy
@@ -33,6 +34,7 @@ from settings import Settings, clock
 from settings.waits import ANSWER_TIMEOUT
 from store import commands, jobs
 from store.tables import Cluster, Command, Job
+from temporal.client import ask_for, tell
 
 NO_ANSWER = (RPCError, RPCTimeoutOrCancelledError, TimeoutError, RuntimeError)
 """What Temporal's client raises when Temporal is away, or a workflow does not answer in time."""
@@ -118,11 +120,11 @@ async def deliver(services: Services, job: Job, cluster: Cluster, command: Comma
     """
     snapshot, request = snapshot_of(job, cluster, services.settings), request_of(command, services.settings)
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-        "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot)
+        messages.JOB, snapshot, **_start_arguments(services, job, snapshot)
     )
     try:
         await services.client.execute_update_with_start_workflow(
-            "command", request, start_workflow_operation=start, id=request.id, rpc_timeout=ANSWER_TIMEOUT
+            messages.COMMAND.name, request, start_workflow_operation=start, id=request.id, rpc_timeout=ANSWER_TIMEOUT
         )
     except WorkflowUpdateFailedError as error:
         await tell_revision(services, job)
@@ -133,10 +135,9 @@ async def known_to_workflow(services: Services, job: Job) -> JobSnapshot | None:
     """What the workflow of a job knows; None when it does not answer."""
     handle = services.client.get_workflow_handle(jobs.workflow_id(job))
     try:
-        found: JobSnapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+        return await ask_for(handle, messages.SNAPSHOT)
     except (*NO_ANSWER, WorkflowQueryFailedError):
         return None
-    return found
 
 
 async def tell_revision(services: Services, job: Job) -> None:
@@ -144,7 +145,7 @@ async def tell_revision(services: Services, job: Job) -> None:
     again a moment later is answered by what it learns from that."""
     handle = services.client.get_workflow_handle(jobs.workflow_id(job))
     with contextlib.suppress(*NO_ANSWER):
-        await handle.signal("revised", job.revision, rpc_timeout=ANSWER_TIMEOUT)
+        await tell(handle, messages.REVISED, job.revision)
 
 
 async def ask(services: Services, job: Job, command: Command) -> bool:
@@ -153,7 +154,7 @@ async def ask(services: Services, job: Job, command: Command) -> bool:
     request = request_of(command, services.settings)
     handle = services.client.get_workflow_handle(jobs.workflow_id(job))
     try:
-        await handle.execute_update("command", request, id=request.id, rpc_timeout=ANSWER_TIMEOUT)
+        await handle.execute_update(messages.COMMAND.name, request, id=request.id, rpc_timeout=ANSWER_TIMEOUT)
     except WorkflowUpdateFailedError as error:
         await tell_revision(services, job)
         raise _refusal(error) from error
@@ -196,10 +197,10 @@ async def retire(services: Services, job: Job) -> None:
     try:
         if id_ == old_job_workflow_id(job.project, job.name):
             # It may be the workflow of an earlier job of this name.
-            snapshot = await handle.query("snapshot", result_type=JobSnapshot, rpc_timeout=ANSWER_TIMEOUT)
+            snapshot = await ask_for(handle, messages.SNAPSHOT)
             if snapshot.job_id != job.id:
                 return
-        await handle.execute_update("retire", rpc_timeout=ANSWER_TIMEOUT)
+        await handle.execute_update(messages.RETIRE.name, rpc_timeout=ANSWER_TIMEOUT)
     except WorkflowUpdateFailedError as error:
         cause = error.cause
         if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
@@ -215,7 +216,7 @@ async def start_job(services: Services, job: Job, cluster: Cluster) -> None:
     """Start a job's workflow without a command, where it was lost."""
     snapshot = snapshot_of(job, cluster, services.settings)
     await services.client.start_workflow(
-        "JobWorkflow", snapshot, **_start_arguments(services, job, snapshot), rpc_timeout=ANSWER_TIMEOUT
+        messages.JOB, snapshot, **_start_arguments(services, job, snapshot), rpc_timeout=ANSWER_TIMEOUT
     )
 
 
@@ -229,7 +230,7 @@ async def stop_watch(services: Services, cluster: str) -> None:
 async def start_watch(services: Services, cluster: str) -> None:
     """See that a cluster is watched."""
     await services.client.start_workflow(
-        "ClusterWorkflow",
+        messages.CLUSTER,
         cluster,
         id=services.installation.cluster_workflow_id(cluster),
         task_queue=services.installation.queues.main,

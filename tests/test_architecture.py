@@ -10,11 +10,17 @@ from typing import Any
 
 import pytest
 
+from core.jobs import messages
 from settings.code import ROOT
 from tests import drawing
 
 ROOMS = sorted(p.parent for p in ROOT.glob("*/__init__.py") if p.parent.name not in ("tests", "benchmarks"))
 ASKING = {"add", "add_all", "connection", "delete", "execute", "flush", "get", "merge", "scalar", "scalars", "stream"}
+
+SPEAKING = {
+    *("signal", "update", "query"),  # what a workflow says of itself, and what a handle is told
+    *("execute_update", "execute_update_with_start_workflow", "start_workflow", "execute_workflow"),
+}
 
 
 def sources() -> list[str]:
@@ -31,6 +37,21 @@ def test_only_the_store_asks_a_session():
         if node.value.id == "session" and node.attr in ASKING
     ]
     assert not asked, "queries stand in store/, as functions that are given the session"
+
+
+def test_workflows_are_spoken_to_by_names_of_one_module():
+    """A name that is misspelled on one side is found by nothing before it is used."""
+    ours = {value for value in vars(messages).values() if isinstance(value, str) and value.endswith("Workflow")}
+    bare = []
+    for path in sources():
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.Constant) and node.value in ours and path != "core/jobs/messages.py":
+                bare.append(f"{path}:{node.lineno} {node.value}")
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in SPEAKING:
+                names = [*node.args[:1], *(k.value for k in node.keywords if k.arg in ("name", "start_signal"))]
+                bare += [f"{path}:{n.lineno} {n.value}" for n in names if isinstance(n, ast.Constant)]
+    assert len(ours) == 5
+    assert not bare, "take the name from core/jobs/messages.py"
 
 
 @pytest.mark.parametrize("folder", sorted(p.parent for p in ROOT.glob("api/*/__init__.py")), ids=lambda p: p.name)

@@ -22,6 +22,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from core import search
+from core.jobs import messages
 from services import Services
 from settings import waits
 from settings.polling import poll
@@ -39,7 +40,7 @@ async def prepare(services: Services) -> bool:
     await _search_attributes(client)
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
-            "RecoveryWorkflow", id=installation.recovery_id, task_queue=installation.queues.main
+            messages.RECOVERY, id=installation.recovery_id, task_queue=installation.queues.main
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=settings.recovery_interval))]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),

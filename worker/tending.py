@@ -11,6 +11,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
 from clusters.registry import forget_here, kept_here
+from core.jobs import messages
 from processes import logs
 from services import Services
 from settings import clock, waits
@@ -61,7 +62,7 @@ async def forget_recoveries(services: Services) -> None:
     bury the jobs. What they did is in the workers' logs and on timelines; those that failed stay as long as all do."""
     client, queue = services.client, services.installation.queues.main
     before = (clock.now() - timedelta(seconds=waits.RECOVERY_KEPT_SECONDS)).isoformat()
-    query = f"WorkflowType = 'RecoveryWorkflow' AND TaskQueue = '{queue}' AND ExecutionStatus = 'Completed'"
+    query = f"WorkflowType = '{messages.RECOVERY}' AND TaskQueue = '{queue}' AND ExecutionStatus = 'Completed'"
     runs = client.list_workflows(f"{query} AND CloseTime < '{before}'", limit=RUNS, rpc_timeout=waits.LIST_TIMEOUT)
     async for run in runs:
         execution = WorkflowExecution(workflow_id=run.id, run_id=run.run_id)

@@ -13,10 +13,11 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts as c
+    from core.jobs import messages
     from workflows import calls
 
 
-@workflow.defn(name="BuildWorkflow")
+@workflow.defn(name=messages.BUILD)
 class BuildWorkflow:
     def __init__(self) -> None:
         self._followers: set[str] = set()
@@ -46,11 +47,11 @@ class BuildWorkflow:
         # Followers of a version that does not say so never leave either: with none known it goes on to its end.
         return self._left and not self._followers
 
-    @workflow.signal
+    @workflow.signal(name=messages.FOLLOW.name)
     def follow(self, who: str = "") -> None:
         self._followers.add(who)
 
-    @workflow.signal
+    @workflow.signal(name=messages.LEAVE.name)
     def leave(self, who: str = "") -> None:
         if who in self._followers:
             self._followers.discard(who)

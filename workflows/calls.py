@@ -131,7 +131,7 @@ async def look(argument: c.AttemptIn) -> c.Seen:
 
 
 async def check(argument: c.AttemptIn) -> c.Seen:
-    return await _call("check", argument, c.Seen, "the job's own check", limit=timedelta(minutes=5))
+    return await _call(c.CHECK, argument, c.Seen, "the job's own check", limit=timedelta(minutes=5))
 
 
 async def diagnose(argument: c.DiagnoseIn) -> c.Diagnosis:

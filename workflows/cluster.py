@@ -9,10 +9,11 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts as c
+    from core.jobs import messages
     from core.queues import Queues
 
 
-@workflow.defn(name="ClusterWorkflow")
+@workflow.defn(name=messages.CLUSTER)
 class ClusterWorkflow:
     """The watch is one activity that runs for as long as its worker lives. When the worker dies, the
     heartbeats stop and another worker goes on with it."""

@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import ROW_MISSING, SET_BACK, AttemptIn
     from core.errors import Conflict
+    from core.jobs import messages
     from core.jobs.blocked import step_failed
     from core.jobs.commands import CommandRequest
     from core.jobs.observations import Observation, in_place_of, is_stale, newer
@@ -31,7 +32,7 @@ REMEMBERED_COMMANDS = 100
 OLD_CHECKPOINTS = timedelta(hours=6)
 
 
-@workflow.defn(name="JobWorkflow")
+@workflow.defn(name=messages.JOB)
 class JobWorkflow:
     """Commands come as updates, facts as signals. All of them are carried out one after the other by
     `run`; a kill alone may interrupt what is going on, at steps that may be left."""
@@ -54,7 +55,7 @@ class JobWorkflow:
 
     # What comes in --------------------------------------------------------------------------
 
-    @workflow.update(name="command")
+    @workflow.update(name=messages.COMMAND.name)
     def command(self, request: CommandRequest) -> None:
         """Take a command. It counts once, however often it is delivered."""
         if self._knows(request.id):
@@ -97,7 +98,7 @@ class JobWorkflow:
         except Conflict as error:
             raise ApplicationError(str(error), error.allowed, type=error.code) from error
 
-    @workflow.update(name="retire")
+    @workflow.update(name=messages.RETIRE.name)
     def retire(self) -> None:
         """End this workflow, because the job is deleted."""
         self._retired = True
@@ -112,7 +113,7 @@ class JobWorkflow:
                 type="job_not_deletable",
             )
 
-    @workflow.signal(name="observed")
+    @workflow.signal(name=messages.OBSERVED.name)
     def observed(self, observation: Observation | None = None) -> None:
         """What the watch has seen of an attempt; of several that wait only the newest counts. A signal that a person
         sends without its input says nothing, here and below: an error would stop the workflow for good."""
@@ -131,7 +132,7 @@ class JobWorkflow:
         if takes_place:
             self._s.seen = in_place_of(waiting, observation)
 
-    @workflow.signal(name="revised")
+    @workflow.signal(name=messages.REVISED.name)
     def revised(self, revision: int = 0) -> None:
         """What the job's row counts as its last record: a workflow that was set back is behind it and knows nothing.
         Or the row is behind, as after the database was restored from a backup: what is written to find out puts it
@@ -144,7 +145,7 @@ class JobWorkflow:
         """Not in what earlier code did. Asked anew at each wake, as an answer is remembered for the whole run."""
         return workflow.patched(f"the-row-is-behind-at-wake-{self._wakes}")
 
-    @workflow.signal(name="policy")
+    @workflow.signal(name=messages.POLICY.name)
     def policy(self, policy: RestartPolicy | None = None) -> None:
         """Another restart policy, from now on. Switched off, it is off for a restart that is planned, too: unless it is
         on again by the time that this is looked at."""
@@ -159,7 +160,7 @@ class JobWorkflow:
             self._s.restart_at = workflow.now()
             self._replan = True
 
-    @workflow.signal(name="savepoints")
+    @workflow.signal(name=messages.SAVEPOINTS.name)
     def savepoints(self, policy: SavepointPolicy | None = None) -> None:
         """Another savepoint policy, from now on: its interval begins anew."""
         if policy is None:
@@ -169,7 +170,7 @@ class JobWorkflow:
         self._plan_savepoint()
         self._replan = True
 
-    @workflow.query(name="snapshot")
+    @workflow.query(name=messages.SNAPSHOT.name)
     def snapshot(self) -> JobSnapshot:
         """All that this workflow knows."""
         return self._s

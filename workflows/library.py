@@ -6,10 +6,11 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts as c
+    from core.jobs import messages
     from workflows import calls
 
 
-@workflow.defn(name="LibraryWorkflow")
+@workflow.defn(name=messages.LIBRARY)
 class LibraryWorkflow:
     @workflow.run
     async def run(self, argument: c.FetchLibrary) -> c.Outcome:

@@ -9,9 +9,10 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities import contracts as c
+    from core.jobs import messages
 
 
-@workflow.defn(name="RecoveryWorkflow")
+@workflow.defn(name=messages.RECOVERY)
 class RecoveryWorkflow:
     @workflow.run
     async def run(self, argument: c.RecoverIn | None = None) -> c.Recovered:

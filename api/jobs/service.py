@@ -22,6 +22,7 @@ from core import config as rules
 from core.changes import differences
 from core.effects import EngineError, Rejected
 from core.errors import Conflict, InvalidInput
+from core.jobs import messages
 from core.jobs.blocked import Blocked
 from core.jobs.commands import LOCAL
 from core.jobs.policy import RestartPolicy
@@ -47,6 +48,7 @@ from sql.compiling import judge, plan_of
 from store import attempts, clusters, commands, jobs
 from store.database import Session, Taken
 from store.tables import Attempt, Cluster, Job, Version
+from temporal.client import tell
 from temporal.delivery import policies_of
 
 log = structlog.get_logger()
@@ -291,9 +293,9 @@ async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) ->
     with asking(written, remedy=remedy):
         try:
             if changes.restart_policy is not None:
-                await handle.signal("policy", policy, rpc_timeout=waits.ANSWER_TIMEOUT)
+                await tell(handle, messages.POLICY, policy)
             if changes.savepoint_policy is not None:
-                await handle.signal("savepoints", savepoints, rpc_timeout=waits.ANSWER_TIMEOUT)
+                await tell(handle, messages.SAVEPOINTS, savepoints)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

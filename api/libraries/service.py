@@ -19,6 +19,7 @@ from builds import git
 from builds.artifacts import Artifacts
 from core.effects import Rejected
 from core.errors import Conflict, InvalidInput, PenstockError, Unavailable
+from core.jobs import messages
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
 from services import Services
 from settings import clock, waits
@@ -73,7 +74,7 @@ async def _fetch(services: Services, row: Library) -> None:
     written = f"{row.name} {row.version} is written down, and it is not certain that anybody fetches it."
     with asking(written, remedy="Ask for this version again (GET) when Temporal answers: that begins it."):
         await services.client.start_workflow(
-            "LibraryWorkflow",
+            messages.LIBRARY,
             FetchLibrary(project=row.project, name=row.name, version=row.version),
             id=services.installation.library_workflow_id(row.project, row.name, row.version),
             task_queue=services.installation.queues.main,

@@ -11,6 +11,7 @@ from api.temporal import asking
 from clusters.protocol import Ref, Savepoints
 from core.effects import EngineError, Rejected
 from core.errors import Conflict
+from core.jobs import messages
 from services import Services
 from settings import waits
 from store import clusters, jobs, orphans
@@ -25,7 +26,7 @@ async def run(services: Services, request: Recover) -> Findings:
         remedy = f"Send it again, that is safe; or look at {id_} in the Temporal UI."
         with asking("It is not known whether the recovery was begun.", remedy=remedy):
             findings: Findings = await services.client.execute_workflow(
-                "RecoveryWorkflow",
+                messages.RECOVERY,
                 request,
                 id=id_,
                 task_queue=services.installation.queues.main,

@@ -116,7 +116,7 @@ class Temporal:
         return [seen.state.value for seen in self.signals]
 
     def get_workflow_handle(self, _: str) -> Any:
-        async def signal(name: str, seen: Observation) -> None:
+        async def signal(name: str, seen: Observation, **_: Any) -> None:
             self.tries += 1
             if self.away:
                 raise RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
