@@ -40,7 +40,16 @@ def _held(node: Node, given: Sequence[Sequence[Column]]) -> frozenset[Origin]:
     for ability in (body.get("scanTableSource") or {}).get("abilities") or []:
         for predicate in ability.get("predicates") or []:
             found |= held(predicate, of_table)
+        if ability.get("type") == "PartitionPushDown":
+            found |= frozenset(Origin(table, key) for key in _of_one_value(ability.get("partitions") or [], node))
     return found | held(body.get("filterOnTemporalTable"), of_table)
+
+
+def _of_one_value(partitions: Sequence[Mapping[str, str]], node: Node) -> set[str]:
+    """The partition keys with one value in all partitions that are read; all of them where none is read. A filter of
+    them is nowhere else in the plan."""
+    keys = {str(key) for partition in partitions for key in partition} or set(node.partition_keys)
+    return {key for key in keys if len({partition.get(key) for partition in partitions}) <= 1}
 
 
 def _folded(node: Node, columns: list[Column], fixed: frozenset[Origin]) -> list[Column]:

@@ -95,6 +95,12 @@ class Node:
         resolved = (self._table_json() or {}).get("resolvedTable") or {}
         return list((resolved.get("schema") or {}).get("columns") or [])
 
+    @property
+    def partition_keys(self) -> list[str]:
+        """Of a source or a sink: the columns by which the table is partitioned."""
+        resolved = (self._table_json() or {}).get("resolvedTable") or {}
+        return [str(key) for key in resolved.get("partitionKeys") or []]
+
     def _table_json(self) -> Json | None:
         return table_in(self.body)
 

@@ -17,6 +17,13 @@ TABLES = [
     "CREATE VIEW big AS SELECT id, user_id, product AS what, price * qty AS total FROM orders WHERE qty > 10",
 ]
 
+# The folder `logs` has a partition, `no_logs` has none.
+PARTITIONED = [
+    f"""CREATE TABLE {name} (id BIGINT, dt STRING) PARTITIONED BY (dt)
+      WITH ('connector'='filesystem','path'='{{folder}}/{name}','format'='json')"""
+    for name in ("logs", "no_logs")
+]
+
 _TUMBLE = "TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE))"
 
 # name: (SELECT, {column: "table.column table.column"})
@@ -235,6 +242,8 @@ AT_LEAST: dict[str, tuple[str, dict[str, str]]] = {
         {"p": "orders.product"},
     ),
     "pushed into the source": ("SELECT label AS l FROM dim WHERE label = 'z'", {"l": "dim.label"}),
+    "one partition": ("SELECT id, dt AS d FROM logs WHERE dt = '2026-01-01'", {"d": "logs.dt"}),
+    "no partition": ("SELECT id, dt AS d FROM no_logs WHERE dt = '2026-01-01'", {"d": "no_logs.dt"}),
     "one side of a union": (
         "SELECT product AS p FROM orders WHERE product = 'x' UNION ALL SELECT name FROM users",
         {"p": "orders.product users.name"},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from pathlib import Path
 
 import pytest
 
 from clusters.flink.gateway import RestGateway
 from core.sql.plan import Plan, read
 from tests.real.conftest import Stack
-from tests.real.lineage_queries import AT_LEAST, QUERIES, TABLES
+from tests.real.lineage_queries import AT_LEAST, PARTITIONED, QUERIES, TABLES
 
 CONFIGS = {
     "default": {},
@@ -27,8 +28,10 @@ CONFIGS = {
 async def compile_all(url: str, scratch: str, config: dict[str, str]) -> dict[str, Plan | str]:
     gateway = RestGateway(url)
     found: dict[str, Plan | str] = {}
+    for partition in ("dt=2026-01-01", "dt=2026-01-02"):
+        Path(scratch, "logs", partition).mkdir(parents=True, exist_ok=True)
     async with gateway.session(config) as session:
-        for table in TABLES:
+        for table in [*TABLES, *(table.format(folder=scratch) for table in PARTITIONED)]:
             await gateway.execute(session, table)
         for number, (name, (query, _)) in enumerate({**QUERIES, **AT_LEAST}.items()):
             await gateway.execute(session, f"CREATE TEMPORARY VIEW v{number} AS {query}")

@@ -75,6 +75,42 @@ class TestSources:
         assert origins({c.name: c for c in columns_of({1: odd})[1]}) == {"x": {"t.x"}, "y": {"t.addr"}}
 
 
+class TestPartitions:
+    """A filter of partitions goes into the source as a whole: behind it stands a constant, and no condition."""
+
+    SCHEMA = (
+        {"name": "id", "dataType": "BIGINT"},
+        {"name": "dt", "dataType": "STRING"},
+        {"name": "hour", "dataType": "STRING"},
+    )
+
+    def constant(self, *partitions: dict[str, str]) -> Column:
+        scan = source(
+            output="ROW<`id` BIGINT>", columns=self.SCHEMA, type="PartitionPushDown", partitions=list(partitions)
+        )
+        scan.body["scanTableSource"]["table"]["resolvedTable"]["partitionKeys"] = ["dt", "hour"]
+        literal = {"kind": "LITERAL", "value": "2026-01-01", "type": "STRING"}
+        made = after("calc", "id day", scan, projection=[ref(0), literal])
+        assert (origins(made)["id"], made["id"].exact) == ({"t.id"}, True)
+        return made["day"]
+
+    @pytest.mark.parametrize(
+        ("partitions", "keys"),
+        [
+            ([{"dt": "2026-01-01", "hour": "1"}], {"dt", "hour"}),
+            ([{"dt": "2026-01-01", "hour": "1"}, {"dt": "2026-01-01", "hour": "2"}], {"dt"}),
+            ([], {"dt", "hour"}),  # there is no such partition
+        ],
+    )
+    def test_a_constant_behind_them_may_be_what_they_have_in_common(self, partitions: Any, keys: set[str]):
+        found = self.constant(*partitions)
+        assert ({o.column for o in found.origins}, found.exact) == (keys, False)
+
+    def test_what_they_do_not_have_in_common_is_no_constant(self):
+        found = self.constant({"dt": "2026-01-01", "hour": "1"}, {"dt": "2026-01-02", "hour": "2"})
+        assert (found.origins, found.exact) == (frozenset(), True)
+
+
 class TestAggregates:
     def test_in_two_phases_it_is_the_aggregate_of_what_the_first_was_given(self):
         local = Node(
