@@ -193,6 +193,11 @@ def for_flink(value: Any, kind: Type) -> Any:
         value = loads(value)
     if (inner := _within(value, kind, for_flink)) is not None:
         return inner
+    if kind.name == "BOOLEAN" and value is not None and not isinstance(value, bool):
+        word = value.strip().lower() if isinstance(value, str) else ""
+        if word not in ("true", "false"):
+            raise ValueError(f"{str(value)[:40]!r} is neither true nor false")
+        return word == "true"
     if isinstance(value, float) and kind.name not in _INTEGERS:
         return repr(value)  # the digits as they were written, for a DECIMAL and for a STRING
     if isinstance(value, float | str) and kind.name in _INTEGERS:
@@ -200,10 +205,6 @@ def for_flink(value: Any, kind: Type) -> Any:
         return int(number) if number is not None and number == number.to_integral_value() else str(value)
     if isinstance(value, dict | list) and kind.name == "STRING":
         return json.dumps(value, ensure_ascii=False)
-    if kind.name == "BOOLEAN" and isinstance(value, str):
-        if value.strip().lower() not in ("true", "false"):
-            raise ValueError(f"{value[:40]!r} is neither true nor false")
-        return value.strip().lower() == "true"
     if kind.name in _TIMES and isinstance(value, str):
         return _time(value, kind)
     return value

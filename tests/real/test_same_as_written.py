@@ -352,10 +352,10 @@ class TestExactly:
         words = made.text if made.status_code != 201 else str(whole(stack.http, made.json()["id"])[-3:])
         assert "CAST(... AS MAP<STRING, ...>)" in words
 
-    @pytest.mark.parametrize("cell", ["yes", "1"])
-    def test_a_truth_value_that_is_none_is_refused(self, stack: Stack, cell: str):
+    @pytest.mark.parametrize("source", [{"csv": "x\nyes\n"}, {"csv": "x\n1\n"}, {"rows": [{"x": 1}]}])
+    def test_a_truth_value_that_is_none_is_refused(self, stack: Stack, source: dict[str, Any]):
         sql = "CREATE TABLE s (x BOOLEAN) WITH ('connector' = 'datagen');\nCREATE TABLE k (x BOOLEAN) WITH ('connector' = 'blackhole');\nINSERT INTO k SELECT x FROM s;"
-        response = stack.http.post("/sql/debug", json={"sql": sql, "sources": {"s": {"csv": f"x\n{cell}\n"}}})
+        response = stack.http.post("/sql/debug", json={"sql": sql, "sources": {"s": source}})
         assert response.json()["code"] == "bad_rows"
 
 

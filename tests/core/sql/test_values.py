@@ -118,6 +118,8 @@ class TestForFlink:
             ("4.2", Type("BIGINT"), "4.2"),  # Flink says no
             ("NaN", Type("DOUBLE"), "NaN"),
             (" True", Type("BOOLEAN"), True),
+            (False, Type("BOOLEAN"), False),
+            (None, Type("BOOLEAN"), None),
             ("2026-01-01 10:00:00", Type("TIMESTAMP"), "2026-01-01T10:00:00"),
             ("2026-01-01 10:00:00", Type("TIMESTAMP_LTZ"), "2026-01-01T10:00:00Z"),
             ('{"a": 1.10}', of_text("ROW<`a` DECIMAL(10, 2)>"), {"a": "1.10"}),
@@ -129,7 +131,19 @@ class TestForFlink:
     def test_nothing_is_lost(self, value, kind, sent):
         assert for_flink(value, kind) == sent
 
-    @pytest.mark.parametrize(("value", "kind"), [("yes", "BOOLEAN"), ("{", "ROW<`a` INT>")])
+    @pytest.mark.parametrize(
+        ("value", "kind"),
+        [
+            ("yes", "BOOLEAN"),
+            ("1", "BOOLEAN"),
+            (1, "BOOLEAN"),
+            (0, "BOOLEAN"),
+            (1.0, "BOOLEAN"),
+            ({}, "BOOLEAN"),
+            ([1], "ARRAY<BOOLEAN>"),
+            ("{", "ROW<`a` INT>"),
+        ],
+    )
     def test_what_flink_would_misread_is_refused(self, value, kind):
         with pytest.raises(ValueError):
             for_flink(value, of_text(kind))
