@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ def rows_of_csv(text: str, table: str) -> list[Row]:
     reader = csv.DictReader(io.StringIO(text))
     if not reader.fieldnames:
         raise _bad(f"{table}: the CSV has no header.")
+    if twice := sorted(name for name, times in Counter(reader.fieldnames).items() if times > 1):
+        raise _bad(f"{table}: the header of the CSV has {twice[0][:100]!r} more than once.")
     rows = []
     for number, row in enumerate(reader, 2):
         if None in row or None in row.values():
@@ -72,11 +75,14 @@ def stand_in(table: Chain, columns: Sequence[Described], path: str, *, changes: 
 def as_lines(rows: Sequence[Row], columns: Sequence[Described], table: str, changes: Collection[str] = ("I",)) -> str:
     """Rows as the stand-in reads them, one JSON object per line. `changes` are the kinds of change that the real table
     gives, in Flink's words (I, UB, UA, D): with inserts alone a line is a row, else a change as Debezium writes it.
-    Raises `InvalidInput` on a column that the table has not, and on a change that it cannot give."""
+    Raises `InvalidInput` on a row that the table cannot have, and on a change that it cannot give."""
     if len(rows) > MAX_ROWS:
         raise _bad(f"{table}: more than {MAX_ROWS} rows.")
     kinds = [_kind(row, columns) for row in rows]
-    values = [_values(row, columns, f"{table}: row {number}") for number, row in enumerate(rows, 1)]
+    values = [
+        _values(row, columns, f"{table}: row {number}", is_removed=kind == "-D")
+        for number, (row, kind) in enumerate(zip(rows, kinds, strict=True), 1)
+    ]
     if set(changes) <= {"I"}:
         if other := sorted(set(kinds) - {"+I"}):
             raise _bad(
@@ -94,8 +100,9 @@ def _kind(row: Row, columns: Sequence[Described]) -> str:
     return "+I" if any(c.name == KIND for c in columns) else str(row.get(KIND) or "+I")
 
 
-def _values(row: Row, columns: Sequence[Described], what: str) -> Row:
-    """The columns of a row that are given, as Flink reads them."""
+def _values(row: Row, columns: Sequence[Described], what: str, *, is_removed: bool) -> Row:
+    """The columns of a row that are given, as Flink reads them. A row that is removed may be told by its key alone, as
+    a table of upserts tells it."""
     known = {c.name: of_text(c.type) for c in columns if c.given}
     if unknown := sorted(set(row) - {c.name for c in columns} - {KIND}):
         raise _bad(
@@ -108,6 +115,14 @@ def _values(row: Row, columns: Sequence[Described], what: str) -> Row:
                 values[name] = for_flink(row[name], kind)
             except ValueError as error:
                 raise _bad(f"{what}, {name}: {error}.") from error
+    by_key = is_removed and any(c.key for c in columns)
+    for column in columns:
+        is_wanted = column.given and not column.nullable and (column.key or not by_key)
+        if is_wanted and values.get(column.name) is None:
+            raise _bad(
+                f"{what}, {column.name}: it is missing or null, and the column is NOT NULL.",
+                "An empty cell of a CSV is null; an empty text is given as JSON.",
+            )
     return values
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
+
+from core.sql.fitting import FLOATS, INTEGERS, TIMES, finite, misfit
+from core.sql.times import moment
 
 Json = dict[str, Any]
 _NAMES = {
@@ -27,21 +30,24 @@ _NAMES = {
 }
 _PARTS = re.compile(r"`(?:[^`]|``)*`|'(?:[^']|'')*'|\w+|[<>(),]")
 """Of a type's text: names, comments, words and numbers, brackets."""
-_INTEGERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
-_FLOATS = frozenset({"FLOAT", "DOUBLE"})
-_TIMES = frozenset({"TIMESTAMP", "TIMESTAMP_LTZ", "TIME"})
+_LONGEST = 40
+"""How many digits whole numbers have that are worth a look."""
 
 
 @dataclass(frozen=True)
 class Type:
     """A type, as far as its values differ. `name` is one for all lengths: STRING also for CHAR and VARCHAR, BYTES for
-    BINARY. Arrays, maps and multisets have `of`, their elements or values; maps and multisets have `key`."""
+    BINARY. Arrays, maps and multisets have `of`, their elements or values; maps and multisets have `key`. `size` is the
+    first number in parentheses, None where it is not told; it and whether a value may be null say what fits, not what
+    is equal."""
 
     name: str
     scale: int = 0
     fields: tuple[tuple[str, Type], ...] = ()
     of: Type | None = None
     key: Type | None = None
+    size: int | None = field(default=None, compare=False)
+    nullable: bool = field(default=True, compare=False)
 
 
 def loads(text: str | bytes) -> Any:
@@ -80,6 +86,11 @@ def of_text(text: str) -> Type:
 
 
 def _read(parts: Sequence[str]) -> Type:
+    kind = _read_nullable(parts)
+    return replace(kind, nullable=False) if [part.upper() for part in parts[-2:]] == ["NOT", "NULL"] else kind
+
+
+def _read_nullable(parts: Sequence[str]) -> Type:
     word = parts[0].upper() if parts else ""
     match word, _inside(parts, "<"):
         case "ROW" | "STRUCTURED", [_, *_] as fields:
@@ -90,13 +101,13 @@ def _read(parts: Sequence[str]) -> Type:
             return Type(word, key=_read(key), of=_read(value))
         case "MULTISET", [element]:
             return Type(word, key=_read(element))
-        case "DECIMAL", _:
-            numbers = _inside(parts, "(")
-            return Type(word, scale=int(numbers[1][0]) if len(numbers) == 2 else 0)
-        case "TIMESTAMP", _ if "LOCAL" in parts:
-            return Type("TIMESTAMP_LTZ")
-        case _:
-            return Type(_NAMES.get(word, word))
+    numbers = [int(number[0]) for number in _inside(parts, "(") if number and number[0].isdigit()]
+    size = numbers[0] if numbers else None
+    if word == "DECIMAL":
+        return Type(word, scale=numbers[1] if len(numbers) == 2 else 0, size=size)
+    if word == "TIMESTAMP" and "LOCAL" in parts:
+        return Type("TIMESTAMP_LTZ", size=size)
+    return Type(_NAMES.get(word, word), size=size)
 
 
 def _unquoted(name: str) -> str:
@@ -182,38 +193,70 @@ def shown(value: Any, kind: Type) -> Any:
     if (inner := _within(value, kind, shown)) is not None:
         return inner
     if isinstance(value, Decimal):
-        return float(value) if kind.name in _FLOATS else str(value)
+        return float(value) if kind.name in FLOATS else str(value)
     return value
 
 
 def for_flink(value: Any, kind: Type) -> Any:
     """A value that a person gives, from JSON (`loads`) or a cell of a CSV, as Flink's JSON format reads it without a
-    loss. Raises `ValueError` on a truth value that is none: Flink would take it for false."""
-    if isinstance(value, str) and (kind.fields or kind.of is not None or kind.key is not None):
+    loss. Raises `ValueError` for one that the type does not have: Flink would read some of these as null, as false, or
+    rounded."""
+    is_made_of_others = bool(kind.fields) or kind.of is not None or kind.key is not None
+    if isinstance(value, str) and is_made_of_others:
         value = loads(value)
-    if (inner := _within(value, kind, for_flink)) is not None:
-        return inner
-    if kind.name == "BOOLEAN" and value is not None and not isinstance(value, bool):
+    if value is None:
+        if not kind.nullable:
+            raise ValueError("null stands where it is NOT NULL")
+        return None
+    if is_made_of_others:
+        return _inside_for_flink(value, kind)
+    if kind.name == "BOOLEAN" and not isinstance(value, bool):
         word = value.strip().lower() if isinstance(value, str) else ""
         if word not in ("true", "false"):
             raise ValueError(f"{str(value)[:40]!r} is neither true nor false")
         return word == "true"
-    if isinstance(value, float) and kind.name not in _INTEGERS:
+    made = _alone(value, kind)
+    if why := misfit(made, kind.name, kind.size, kind.scale):
+        raise ValueError(f"{str(value)[:40]!r} {why}")
+    return made
+
+
+def _inside_for_flink(value: Any, kind: Type) -> Any:
+    """A row, an array, a map or a multiset with what is in it changed."""
+    if not isinstance(value, list if kind.name == "ARRAY" else dict):
+        raise ValueError(f"{str(value)[:40]!r} is no {kind.name}")
+    names = {name for name, _ in kind.fields}
+    if names and (unknown := sorted(set(value) - names)):
+        raise ValueError(f"it has no field {unknown[0][:40]!r}")
+    for name, inner in kind.fields:
+        if name not in value and not inner.nullable:
+            raise ValueError(f"its field {name} is missing, and NOT NULL")
+    inside = _within(value, kind, for_flink)
+    return value if inside is None else inside
+
+
+def _alone(value: Any, kind: Type) -> Any:
+    """A value that has no others in it."""
+    if isinstance(value, float) and kind.name not in INTEGERS:
         return repr(value)  # the digits as they were written, for a DECIMAL and for a STRING
-    if isinstance(value, float | str) and kind.name in _INTEGERS:
-        number = _decimal(value)
-        return int(number) if number is not None and number == number.to_integral_value() else str(value)
+    if isinstance(value, float | str) and kind.name in INTEGERS:
+        number = finite(value)
+        is_whole = number is not None and number.adjusted() < _LONGEST and number == number.to_integral_value()
+        return int(number) if number is not None and is_whole else str(value)
     if isinstance(value, dict | list) and kind.name == "STRING":
         return json.dumps(value, ensure_ascii=False)
-    if kind.name in _TIMES and isinstance(value, str):
+    if kind.name in TIMES and isinstance(value, str):
         return _time(value, kind)
     return value
 
 
 def _time(value: str, kind: Type) -> str:
-    """Times may be written with a space, and without a zone for UTC: ISO 8601 has a T, and a Z."""
-    text = value.strip().replace(" ", "T", 1)
-    return f"{text}Z" if kind.name == "TIMESTAMP_LTZ" and not text.endswith("Z") else text
+    """Times may be written with a space, with a zone, and without one for UTC: ISO 8601 has a T, and Flink reads the
+    zone Z alone."""
+    found = moment(value)
+    if found is not None and kind.name == "TIMESTAMP_LTZ":
+        return str(found.at_utc())
+    return value.strip().replace(" ", "T", 1) if found is None or found.offset is not None else str(found)
 
 
 def comparable(value: Any, kind: Type) -> Any:
@@ -225,27 +268,16 @@ def comparable(value: Any, kind: Type) -> Any:
         return inner
     if isinstance(value, bool) or value is None:
         return value
-    if kind.name == "DECIMAL" or kind.name in _INTEGERS:
-        number = _decimal(value)
+    if kind.name == "DECIMAL" or kind.name in INTEGERS:
+        number = finite(value)
         return value if number is None else f"{number.normalize():f}" if number else "0"
-    if kind.name in _FLOATS:
+    if kind.name in FLOATS:
         try:
             return str(float(value))
         except (TypeError, ValueError, OverflowError):
             return value
-    if kind.name in _TIMES and isinstance(value, str):
+    if kind.name in TIMES and isinstance(value, str):
         text = _time(value, kind)
         whole, dot, fraction = text.rstrip("Z").partition(".")
         return whole + (f".{fraction.rstrip('0')}" if dot and fraction.rstrip("0") else "") + "Z" * text.endswith("Z")
     return value
-
-
-def _decimal(value: Any) -> Decimal | None:
-    """A finite number, exactly as it was written; None for what is none."""
-    if not isinstance(value, str | int | float):
-        return None
-    try:
-        number = Decimal(repr(value) if isinstance(value, float) else str(value).strip())
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None

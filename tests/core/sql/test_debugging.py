@@ -181,8 +181,8 @@ class TestGivenRows:
         assert "'format' = 'debezium-json'" in stand_in(("t",), TABLE, "file:///x", changes=True)
 
     def test_lines(self):
-        lines = as_lines([{"id": 1, "at": "2026-01-01 10:00:00", "pt": "x"}], TABLE, "t")
-        assert json.loads(lines) == {"id": 1, "at": "2026-01-01T10:00:00"}
+        lines = as_lines([{"id": 1, "cur": "EUR", "at": "2026-01-01 10:00:00", "pt": "x"}], TABLE, "t")
+        assert json.loads(lines) == {"id": 1, "cur": "EUR", "at": "2026-01-01T10:00:00"}
 
     @pytest.mark.parametrize(
         ("rows", "kinds"),
@@ -200,6 +200,29 @@ class TestGivenRows:
         with pytest.raises(InvalidInput) as refusal:
             as_lines(rows, [*KEYED, column("flag", "BOOLEAN")], "t", kinds)
         assert refusal.value.code == "bad_rows"
+
+    @pytest.mark.parametrize(
+        ("row", "words"),
+        [
+            ({"id": 1, "price": "123456.78"}, "t: row 2, price: '123456.78' has 6 digits in front of the point"),
+            ({"id": 1, "price": 1.234}, "t: row 2, price: '1.234' has 3 digits behind the point, and the type has 2"),
+            ({"price": 1}, "t: row 2, id: it is missing or null, and the column is NOT NULL"),
+            ({"id": None}, "t: row 2, id: it is missing or null"),
+            ({"id": 1, "at": "2026-02-30 10:00:00"}, "t: row 2, at: '2026-02-30 10:00:00' is a date or a time that"),
+        ],
+    )
+    def test_a_row_that_the_table_cannot_have(self, row, words):
+        columns = [column("id", nullable=False), column("price", "DECIMAL(4, 2)"), column("at", "TIMESTAMP(3)")]
+        with pytest.raises(InvalidInput) as refusal:
+            as_lines([{"id": 1, "price": "1.20", "at": "2026-02-28 10:00:00.123"}, row], columns, "t")
+        assert words in refusal.value.message
+
+    def test_a_removal_may_be_told_by_its_key(self):
+        columns = [column("id", key=True, nullable=False), column("v", "STRING", nullable=False)]
+        assert changes(("-D", {"id": 1}), columns=columns) == [("d", {"id": 1}, None)]
+        for row, kind, has in (({"v": "x"}, "-D", columns), ({"id": 1}, "+U", columns), ({}, "-D", columns[1:])):
+            with pytest.raises(InvalidInput, match="NOT NULL"):
+                changes((kind, row), columns=[c.model_copy(update={"key": c.name == "id"}) for c in has])
 
     def test_a_kind_may_be_a_column(self):
         assert json.loads(as_lines([{"$kind": "x"}], [column("$kind", "STRING")], "t")) == {"$kind": "x"}
@@ -235,6 +258,10 @@ class TestGivenRows:
             {"a": "1", "b": "x, y", "c": None},
             {"a": "true", "b": "007", "c": "1.50"},
         ]
+
+    def test_a_header_names_each_column_once(self):
+        with pytest.raises(InvalidInput, match="has 'a' more than once"):
+            rows_of_csv("a,b,a\n1,2,3\n", "t")
 
 
 class TestUpserted:
