@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from core.sql.fitting import FLOATS, INTEGERS, TIMES, finite, misfit
+from core.sql.fitting import FLOATS, INTEGERS, TIMES, finite, misfit, plain
 from core.sql.times import moment
 
 Json = dict[str, Any]
@@ -260,8 +260,8 @@ def _time(value: str, kind: Type) -> str:
 
 
 def comparable(value: Any, kind: Type) -> Any:
-    """A value such that two that are equal in SQL are equal: 9, 9.0 and "9.00" of a DECIMAL are; so are a time with a
-    space and one with a T."""
+    """A value such that two that are equal in SQL are equal: 9, 9.0 and "9.00" of a DECIMAL are; so are 0.0 and -0.0, a
+    time with a space and one with a T, one moment in two zones."""
     if (inner := _within(value, kind, comparable)) is not None:
         if kind.fields:  # a field that is left out is null
             return {name: inner.get(name) for name, _ in kind.fields} | inner
@@ -270,14 +270,15 @@ def comparable(value: Any, kind: Type) -> Any:
         return value
     if kind.name == "DECIMAL" or kind.name in INTEGERS:
         number = finite(value)
-        return value if number is None else f"{number.normalize():f}" if number else "0"
+        return value if number is None else str(plain(number))
     if kind.name in FLOATS:
         try:
-            return str(float(value))
+            return str(float(value) + 0.0)  # no minus for a zero
         except (TypeError, ValueError, OverflowError):
             return value
     if kind.name in TIMES and isinstance(value, str):
-        text = _time(value, kind)
-        whole, dot, fraction = text.rstrip("Z").partition(".")
-        return whole + (f".{fraction.rstrip('0')}" if dot and fraction.rstrip("0") else "") + "Z" * text.endswith("Z")
+        try:
+            return _time(value, kind)
+        except ValueError:  # out of all years
+            return value
     return value
