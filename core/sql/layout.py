@@ -13,7 +13,8 @@ from enum import IntEnum
 from itertools import pairwise
 
 from core.sql.reserved import RESERVED
-from core.sql.tokens import COMMENTS, NEWLINE, Kind, Token, lexemes
+from core.sql.tokens import COMMENTS, NEWLINE, Kind, Token
+from core.sql.variables import lexemes_with_variables
 
 WIDTH = 100
 INDENT = 2
@@ -74,7 +75,7 @@ def formatted(text: str) -> str:
 def _pieces(text: str) -> list[_Piece]:
     pieces: list[_Piece] = []
     gap = Gap.NONE
-    for token in lexemes(text):
+    for token in lexemes_with_variables(text):
         if token.kind is Kind.SPACE:
             gap = Gap(min(Gap.BLANK, Gap.SPACE + len(NEWLINE.findall(token.text))))
         else:

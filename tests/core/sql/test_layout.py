@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from core.errors import InvalidInput
 from core.sql.layout import WIDTH, formatted
 from core.sql.reserved import RESERVED
-from core.sql.tokens import Kind, lexemes
+from core.sql.tokens import Kind
+from core.sql.variables import filled, lexemes_with_variables, variables_in
 
 
 def kept(text: str) -> list[str]:
     """All that a layout may not change: tokens and comments in order, reserved words in whatever case."""
     return [
-        token.word if token.word in RESERVED else token.text for token in lexemes(text) if token.kind is not Kind.SPACE
+        token.word if token.word in RESERVED else token.text
+        for token in lexemes_with_variables(text)
+        if token.kind is not Kind.SPACE
     ]
 
 
@@ -48,9 +51,26 @@ MORE = [
     "--\r\n",
     "/* b\n b */",
 ]
+VARIABLES = [
+    "${value}",
+    "${from:-5}",
+    "t_${select}",
+    "'${where:-it's}'",
+    "${D:-it's}",
+    "${n:--1}",
+    "$${group}",
+    "`${by:-a b}`",
+]
 SPACES = ["", "", " ", " ", " ", "\n", "\r\n", "\r", "\n\n", "\t", "\f", "   ", "\n \n"]
 PIECES = st.sampled_from(WORDS.split() * 3 + SIGNS.split() + MORE + ["x" * 40])
 SOUP = st.lists(st.tuples(PIECES, st.sampled_from(SPACES)), max_size=60).map(lambda p: "".join(a + b for a, b in p))
+WITH_VARIABLES = st.lists(
+    st.tuples(
+        st.sampled_from([*VARIABLES, "select", "from", "a", "1", "'s'", ",", "(", ")", ";"]),
+        st.sampled_from([" ", "\n", "\r\n"]),
+    ),
+    max_size=30,
+).map(lambda p: "".join(a + b for a, b in p))
 LISTS = st.lists(st.sampled_from(["a", "b" * 30, "f(x, y)", "'s, t'", "(select 1, 2 from t)", "d -- c\n"]), max_size=12)
 
 
@@ -72,6 +92,23 @@ class TestNothingElse:
         assert kept(made) == before
         assert formatted(made) == made
 
+    @settings(max_examples=300, deadline=None)
+    @given(SOUP.flatmap(lambda soup: WITH_VARIABLES.map(lambda more: f"{soup} {more}")))
+    def test_variables_stay_as_they_are(self, text):
+        try:
+            laid_out(text)
+        except InvalidInput:
+            with pytest.raises(InvalidInput):
+                kept(text)
+
+    @settings(max_examples=300, deadline=None)
+    @given(WITH_VARIABLES)
+    def test_what_runs_is_the_same(self, text):
+        made = formatted(text)
+        assert variables_in(made) == variables_in(text)
+        values = dict.fromkeys(variables_in(text), "x")
+        assert kept(filled(made, values)) == kept(filled(text, values))
+
     @settings(max_examples=200, deadline=None)
     @given(LISTS, LISTS, st.sampled_from([", ", ",", ",\n", "\n, "]))
     def test_lists_of_any_length(self, columns, groups, comma):
@@ -90,6 +127,11 @@ class TestNothingElse:
     def test_quoted_and_dotted_words_keep_their_case(self):
         assert laid_out("select `value`, t.order, x . table from `table`") == (
             "SELECT `value`, t.order, x . table\nFROM `table`\n"
+        )
+
+    def test_variables_keep_their_case(self):
+        assert laid_out("select ${value:-5}, ${D:-it's} from ${table}") == (
+            "SELECT ${value:-5}, ${D:-it's}\nFROM ${table}\n"
         )
 
     def test_a_letter_that_only_looks_like_one_makes_no_keyword(self):

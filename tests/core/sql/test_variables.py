@@ -47,6 +47,13 @@ class TestFilled:
             filled("SELECT ${tps}", {"tps": "1", "tsp": "2"})
         assert error.value.remedy == "It has: tps."
 
+    @pytest.mark.parametrize("text", ["${a:-${b}}", "'${a:-x${b:-1}}'", "'${a:-${secret:pw}}'"])
+    def test_a_default_has_no_variable_in_it(self, text: str):
+        with pytest.raises(InvalidInput, match=r"Line 2, column [89]: the default of the variable a") as error:
+            filled(f"SELECT 1;\nSELECT {text}", {})
+        assert error.value.code == "variable_nested"
+        assert filled("SELECT '$${a:-${b}}' -- ${a:-${b}}", {}) == "SELECT '${a:-${b}}' -- ${a:-${b}}"
+
     @given(st.text(st.characters(blacklist_characters="\r\n\x00", blacklist_categories=("Cs",))))
     def test_no_value_leads_out_of_a_string(self, value: str):
         (select, string) = tokens(filled("SELECT '${x}'", {"x": value}))
