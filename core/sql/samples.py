@@ -7,14 +7,15 @@ Flink then does not read back as it is in the samples becomes text.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from core.errors import InvalidInput
 from core.sql.resources import MAX_TYPE, ColumnDefinition, is_column_name
+from core.sql.times import moment
 from core.sql.tokens import quoted_name
 
 # What Flink's JSON format reads (2.3.0, `TimeFormats`): with a T as ISO 8601 writes it, where seconds may be left out,
@@ -87,14 +88,13 @@ def of_json(samples: Iterable[str]) -> Inferred:
     records: list[dict[str, Any]] = []
     lines: list[str] = []
     for number, text in enumerate(samples, 1):
-        value = _parsed(number, text)
-        for one in value if isinstance(value, list) else [value]:
+        for one, line in _parsed(number, text):
             if not isinstance(one, dict):
                 raise InvalidInput(f"Sample {number} is not a JSON object.", code="bad_sample", field="samples")
             merged = _merge(merged, _type(one, (), notes), (), notes) or merged
             records.append(one)
             # A line end can only stand between tokens: in a string JSON has it escaped.
-            lines.append(json.dumps(one) if isinstance(value, list) else re.sub(r"[\r\n]", " ", text))
+            lines.append(re.sub(r"[\r\n]", " ", line))
     if not isinstance(merged, Row) or not merged.fields:
         raise InvalidInput("There is no field in the samples.", code="bad_sample", field="samples")
     row = _one_standard(_known(merged, (), notes), notes)
@@ -103,17 +103,34 @@ def of_json(samples: Iterable[str]) -> Inferred:
     return Inferred(_short_enough(row, notes), records, lines, _once(notes))
 
 
-def _parsed(number: int, text: str) -> Any:
+def _number(text: str) -> Decimal | str:
+    """A number with a point or an exponent, exactly; its text where no number has such an exponent."""
     try:
-        return json.loads(text, parse_float=_float)
+        return Decimal(text)
+    except InvalidOperation:
+        return text
+
+
+_JSON = json.JSONDecoder(parse_float=_number)
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
+
+
+def _parsed(number: int, text: str) -> list[tuple[Any, str]]:
+    """A sample, or each element of one that is a list, with its text."""
+    try:
+        value = _JSON.decode(text)
+        if not isinstance(value, list):
+            return [(value, text)]
+        found = []
+        at = text.index("[") + 1
+        for _ in value:
+            between = _BETWEEN.match(text, at)
+            start = between.end() if between else at
+            one, at = _JSON.raw_decode(text, start)
+            found.append((one, text[start:at]))
+        return found
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"Sample {number} is not JSON: {error}", code="bad_sample", field="samples") from error
-
-
-def _float(text: str) -> float | str:
-    """A number that a DOUBLE cannot hold stays text."""
-    value = float(text)
-    return text if math.isinf(value) else value
 
 
 def _type(value: Any, path: Path, notes: list[str]) -> Type:
@@ -125,7 +142,9 @@ def _type(value: Any, path: Path, notes: list[str]) -> Type:
         return Scalar("BOOLEAN")
     if isinstance(value, int):
         return _integer(value, path, notes)
-    if isinstance(value, float):
+    if isinstance(value, Decimal):
+        return _fraction(value, path, notes)
+    if isinstance(value, float):  # NaN and Infinity
         return Scalar("DOUBLE")
     if isinstance(value, str):
         return _text(value, path, notes)
@@ -152,6 +171,13 @@ def _integer(value: int, path: Path, notes: list[str]) -> Scalar:
     if -_DECIMAL < value < _DECIMAL:
         return Scalar("DECIMAL(38, 0)")
     notes.append(f"{_place(path)} has more than 38 digits, which no number of Flink has: STRING")
+    return TEXT
+
+
+def _fraction(value: Decimal, path: Path, notes: list[str]) -> Scalar:
+    if Decimal(repr(float(value))) == value:
+        return Scalar("DOUBLE")
+    notes.append(f"{_place(path)} has {str(value)[:60]}, which a DOUBLE would round: STRING")
     return TEXT
 
 
@@ -290,17 +316,20 @@ def read_back(inferred: Inferred, rows: Sequence[Sequence[Any]]) -> Inferred:
     names = list(inferred.kind.fields)
     unread: dict[Path, str] = {}
     for record, row in zip(inferred.records, rows, strict=True):
-        for path, scalar, value in _lost(inferred.kind, record, dict(zip(names, row, strict=True)), ()):
-            shown = json.dumps(value)
-            unread.setdefault(path, f"{_place(path)}: Flink does not read {shown[:60]} as {scalar.sql}: STRING")
+        for path, scalar, value, other in _lost(inferred.kind, record, dict(zip(names, row, strict=True)), ()):
+            shown = str(value) if isinstance(value, Decimal) else json.dumps(value)
+            words = f"Flink does not read {shown[:60]} as {scalar.sql}"
+            if other is not None:
+                words = f"as {scalar.sql} Flink reads {shown[:60]} as {json.dumps(other)[:60]}"
+            unread.setdefault(path, f"{_place(path)}: {words}: STRING")
     if not unread:
         return inferred
     kind = _with_text(inferred.kind, unread)
     return replace(inferred, kind=kind, notes=_once([*inferred.notes, *unread.values()]))
 
 
-def _lost(kind: Type | None, value: Any, found: Any, path: Path) -> Iterator[tuple[Path, Scalar, Any]]:
-    """The places where a value is not what it was."""
+def _lost(kind: Type | None, value: Any, found: Any, path: Path) -> Iterator[tuple[Path, Scalar, Any, Any]]:
+    """The places where a value is not what it was: with its type, the value, and what was read."""
     match kind:
         case Row():
             for name, inner in kind.fields.items():
@@ -315,17 +344,25 @@ def _lost(kind: Type | None, value: Any, found: Any, path: Path) -> Iterator[tup
                 yield from _lost(kind.of, item, other, (*path, _ELEMENT))
         case Scalar():
             if value is not None and not _is_same(kind, value, found):
-                yield path, kind, value
+                yield path, kind, value, found
 
 
 def _is_same(kind: Scalar, value: Any, found: Any) -> bool:
-    """Times are held to be the same when they can be read."""
-    match kind.name:
-        case "STRING":
-            return True
-        case "BOOLEAN":
-            return found is value
-        case "BIGINT" | "DECIMAL(38, 0)":
-            # A DECIMAL comes as text.
-            return not isinstance(found, bool) and isinstance(found, int | str) and str(found) == str(value)
-    return found is not None
+    if kind.name == "STRING":
+        return True
+    if kind.name == "BOOLEAN" or isinstance(found, bool) or found is None:
+        return found is value
+    if kind.name == "DOUBLE":
+        return _exact(found) == _exact(value)
+    if kind.name in ("BIGINT", "DECIMAL(38, 0)"):  # a DECIMAL comes as text
+        return str(found) == str(value)
+    as_read, as_given = moment(str(found)), moment(str(value))
+    if as_read is None or as_given is None or kind.name != "TIMESTAMP_LTZ":
+        return as_read is not None and as_read == as_given
+    return as_read.at_utc() == as_given.at_utc()
+
+
+def _exact(number: Any) -> Decimal | str:
+    """A number exactly, however it is written; NaN and Infinity are no numbers."""
+    made = _number(str(number))
+    return made if isinstance(made, Decimal) and made.is_finite() else str(made)

@@ -91,6 +91,27 @@ def test_what_cannot_be_read_back_is_text_and_the_note_says_why(stack: Stack):
     ]
 
 
+def test_what_flink_reads_as_another_value_is_text(stack: Stack, tmp_path: Path):
+    values = [0.5, "2026-02-30 10:00:00", "2026-01-01 24:00:00", "24:00:00"]
+    samples = [
+        {"n": 2**53 + 1, "kept": 2**53},
+        {f"v{number}": value for number, value in enumerate(values)} | {"n": 0.5},
+    ]
+    found = infer(stack, *samples)
+    assert found["read_back"]
+    types = {c["name"]: c["type"] for c in found["columns"]}
+    assert types == {"n": "STRING", "kept": "BIGINT", "v0": "DOUBLE", "v1": "STRING", "v2": "STRING", "v3": "STRING"}
+    first, second = strictly_read(stack, tmp_path / "samples", found, *samples)
+    assert first[:2] == [str(2**53 + 1), 2**53]
+    assert second[2:] == values
+
+
+def test_a_number_that_a_double_would_round_is_text_with_all_digits(stack: Stack):
+    found = infer(stack, '{"a": 12345678901234567.25}')
+    assert (found["columns"][0]["type"], found["read_back"]) == ("STRING", True)
+    assert "would round" in found["notes"][0]
+
+
 def test_what_flink_cannot_read_at_all_is_refused_with_its_words(stack: Stack):
     assert "NaN" in infer(stack, '{"a": NaN}', status=422)["detail"]
 

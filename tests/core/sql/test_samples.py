@@ -98,6 +98,7 @@ class TestSamples:
             ("10:00", "STRING", False),
             (10**38 - 1, "DECIMAL(38, 0)", False),
             (10**38, "STRING", False),
+            (0.1, "DOUBLE", False),
         ],
     )
     def test_only_what_flink_reads_is_a_time_or_a_number(self, value, kind, iso):
@@ -105,6 +106,22 @@ class TestSamples:
         assert types(found) == {"a": kind}
         assert ("json.timestamp-format.standard" in found.options()) is iso
         assert bool(found.notes) is (kind == "STRING")
+
+    @pytest.mark.parametrize(
+        ("number", "kind"),
+        [
+            ("1.10", "DOUBLE"),
+            ("-1e300", "DOUBLE"),
+            ("12345678901234567.25", "STRING"),
+            ("0.10000000000000000001", "STRING"),
+            ("1e400", "STRING"),
+            ("1e9999999999999999999999", "STRING"),
+        ],
+    )
+    def test_a_number_is_a_double_where_that_has_it(self, number, kind):
+        found = of_json([f'{{"a": {number}}}'])
+        assert types(found) == {"a": kind}
+        assert bool(found.notes) is (kind == "STRING" and "99999" not in number)
 
     def test_a_table_reads_times_with_a_space_or_with_a_t(self):
         found = of({"a": "2026-01-01T10:00:00", "b": {"c": "2026-01-01 10:00:00"}})
@@ -132,6 +149,10 @@ class TestSamples:
     def test_a_sample_is_one_line_for_flink(self):
         assert of_json(['{"a":\r\n "x\\ny"}']).lines == ['{"a":   "x\\ny"}']
         assert of_json(['[{"a": 1}, {"a": 2}]']).lines == ['{"a": 1}', '{"a": 2}']
+        assert of_json([' [\n{"a":12345678901234567.250 },\n\t{"b": "]"}] ']).lines == [
+            '{"a":12345678901234567.250 }',
+            '{"b": "]"}',
+        ]
 
 
 class TestReadBack:
@@ -149,6 +170,38 @@ class TestReadBack:
             'b.c[].d: Flink does not read "2026-02-30" as DATE: STRING',
             "a: Flink does not read 100000000000000000000 as DECIMAL(38, 0): STRING",
         ]
+
+    @pytest.mark.parametrize(
+        ("values", "read"),
+        [
+            ([9007199254740993, 0.5], [9007199254740992.0, 0.5]),
+            (["2026-02-30 10:00:00"], ["2026-02-28T10:00:00"]),
+            (["2026-01-01T24:00:00"], ["2026-01-02T00:00:00"]),
+            (["2026-01-01 10:00:00Z"], ["2026-01-01T11:00:00Z"]),
+            (["24:00:00"], ["00:00:00"]),
+            (["2026-02-30"], ["2026-02-28"]),
+            ([1], [True]),
+        ],
+    )
+    def test_what_is_read_as_another_value_is_text(self, values, read):
+        told = read_back(of(*({"a": value} for value in values)), [[value] for value in read])
+        assert types(told) == {"a": "STRING"}
+        assert len(told.notes) == 1
+        assert "as" in told.notes[0]
+
+    @pytest.mark.parametrize(
+        ("values", "read"),
+        [
+            ([1, 0.5, 1e300, -0.0], [1.0, 0.5, 1e300, -0.0]),
+            (["2026-01-01T10:00", "2026-01-01T10:00:00.120"], ["2026-01-01T10:00:00", "2026-01-01T10:00:00.12"]),
+            (["2026-01-01 10:00:00.5Z"], ["2026-01-01T10:00:00.5Z"]),
+            (["10:00:00"], ["10:00:00"]),
+            ([10**30], [str(10**30)]),
+        ],
+    )
+    def test_a_value_may_be_written_in_another_way(self, values, read):
+        found = of(*({"a": value} for value in values))
+        assert read_back(found, [[value] for value in read]) is found
 
     def test_an_object_that_is_lost_as_a_whole_is_text_in_all_its_fields(self):
         assert types(read_back(of({"a": {"b": 1}}), [[None]])) == {"a": "ROW<`b` STRING>"}
