@@ -67,7 +67,7 @@ async def known(
         *sorted(map(str, asked.items())),
     )
     at, names = _kept.get(key, (0.0, []))
-    if clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
+    if key in _kept and clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
         return names
     try:
         names = await _asked(services, project, row, libraries, asked)
@@ -105,7 +105,7 @@ async def values(
     scope = (project, cluster, row.flink_version, *(f"{u.name}@{u.version}" for u in libraries))
     kept = (*scope, "value", key, given.get("connector", ""))
     at, names = _kept.get(kept, (0.0, []))
-    if clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
+    if kept in _kept and clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
         return names
     try:
         names = await _values(services, project, row, libraries, given, key)

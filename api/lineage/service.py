@@ -107,7 +107,7 @@ async def _without_plan(services: Services, job: Job, version: Version) -> Linea
     """What a version that ran from its text reads and writes; Flink is asked once for a while."""
     key = (job.id, version.number)
     at, lineage = _explained.get(key, (0.0, None))
-    if clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
+    if key in _explained and clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
         return lineage
     try:
         lineage = await tables_of(services, job, version.number)
