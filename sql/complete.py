@@ -13,17 +13,15 @@ from core.sql import setting_keys
 from core.sql.catalogs import BEGINNING, Position
 from core.sql.completion import (
     BEGINNINGS,
-    Columns,
     InOptions,
-    Scope,
     in_options,
+    options_of,
     readable,
-    scope_of,
     split,
-    tables_in,
     written,
 )
 from core.sql.resources import TableDefinition
+from core.sql.scopes import Columns, Scope, fields_of, scope_of, tables_in
 from core.sql.tokens import Kind, Token, is_name, tokens, unquoted
 from services import Services
 from sql.catalog_names import Catalogs, Named
@@ -35,7 +33,6 @@ from store.tables import Cluster
 
 MAX_CANDIDATES = 200
 _WORD = re.compile(r"[A-Za-z_]\w*\(?")
-_PARTS = re.compile(r"\w+")
 _DEFAULT = "default_catalog.default_database."
 
 
@@ -111,16 +108,23 @@ async def candidates(
         cluster = await clusters.get(session, cluster_name)
         visible = await resources.visible(session, project)
         rows = {row.name: row for row in await catalogs.of_project(session, project)}
-    registered: dict[str, Sequence[str]] = {}
+    definitions: dict[str, TableDefinition] = {}
     for item in visible:
         row = item.resource
         name = row.name if row.project == project else f"{row.project}.{row.name}"
         if not resources.is_view(row):
-            registered[name] = [c.name for c in TableDefinition.model_validate(row.definition).columns]
+            definitions[name] = TableDefinition.model_validate(row.definition)
+    registered: Columns = {
+        name: {c.name: fields_of(c.type or "") for c in table.columns} for name, table in definitions.items()
+    }
     views = views_in(visible, project)
     registered = tables_in([tokens(views[name].ddl(name)) for name in those_without((), views)], registered)
     if (place := in_options(cursor.before, cursor.unclosed)) is not None:
-        matches = await _options(services, project, cluster_name, uses, place, cursor)
+        hinted = ".".join(place.hinted)
+        table = options_of(cursor.others, hinted) or (definitions[hinted].options if hinted in definitions else {})
+        made = tables_in([cursor.statement], {}).values()
+        columns = Scope(tables_in(cursor.others, registered)).of(place.hinted) if hinted else next(iter(made), {})
+        matches = await _options(services, project, cluster_name, uses, place, table, columns)
         return cursor.offset - len(place.typed), matches[:MAX_CANDIDATES]
     if cursor.unclosed and not cursor.unclosed.startswith("`"):
         return cursor.at, []  # a string, a comment
@@ -131,7 +135,8 @@ async def candidates(
         Catalogs(services, project, cluster_name, rows, where).named(cursor.prefix, cursor.statement),
         _words(completer, cluster, cursor, words),
     )
-    scope = scope_of(cursor.statement, {**tables, **inside.columns})
+    of_catalogs: Columns = {name: {column: {} for column in columns} for name, columns in inside.columns.items()}
+    scope = scope_of(cursor.statement, {**tables, **of_catalogs}, cursor.at)
     matches = list(_named(cursor, scope, tables))
     matches += _of_catalogs(cursor, inside)
     matches += _said(said, {c.text.lower() for c in matches}, cursor)
@@ -144,9 +149,8 @@ def _named(cursor: Cursor, scope: Scope, tables: Columns) -> Iterable[Candidate]
     """Columns and tables whose names begin like the word at the cursor."""
     lower = cursor.word.lower()
     if cursor.prefix:
-        columns = scope.source(cursor.prefix[0]) if len(cursor.prefix) == 1 else None
         where = ".".join(cursor.prefix)
-        for name in columns if columns is not None else scope.of(cursor.prefix):
+        for name in scope.inside(cursor.prefix):
             if name.lower().startswith(lower):
                 yield Candidate(written(name), "column", where)
         for name in tables:
@@ -157,12 +161,12 @@ def _named(cursor: Cursor, scope: Scope, tables: Columns) -> Iterable[Candidate]
     if not cursor.before:
         yield from (Candidate(b, "keyword") for b in BEGINNINGS if b.lower().startswith(lower))
         return
-    sources = scope.sources or _mentioned(cursor, tables)
-    for source, columns in sources.items():
+    for source, columns in (scope.sources or scope.named).items():
         detail = "" if source.startswith("(") else source
         yield from (Candidate(written(c), "column", detail) for c in columns if c.lower().startswith(lower))
-        if detail and detail not in tables and detail.lower().startswith(lower):
-            yield Candidate(written(detail), "table")
+    for source in {**scope.sources, **scope.outer, **scope.named}:
+        if not source.startswith("(") and source not in tables and source.lower().startswith(lower):
+            yield Candidate(written(source), "table")
     yield from (Candidate(_chain(name), "table") for name in tables if name.lower().startswith(lower))
 
 
@@ -173,13 +177,6 @@ def _of_catalogs(cursor: Cursor, inside: Named) -> Iterable[Candidate]:
     for name, kind in inside.names:
         if name.lower().startswith(lower):
             yield Candidate(written(name), kind, detail)
-
-
-def _mentioned(cursor: Cursor, tables: Columns) -> Columns:
-    """Tables whose names stand in the statement, where it is not whole enough to tell more; else all that the text and
-    the project have and that stand in the text."""
-    words = set(_PARTS.findall(cursor.text))
-    return {name: columns for name, columns in tables.items() if words.issuperset(_PARTS.findall(name))}
 
 
 def _chain(name: str) -> str:
@@ -214,27 +211,36 @@ async def _words(completer: Completer, cluster: Cluster, cursor: Cursor, said: l
 
 
 async def _options(
-    services: Services, project: str, cluster: str, uses: Sequence[Use], place: InOptions, cursor: Cursor
+    services: Services,
+    project: str,
+    cluster: str,
+    uses: Sequence[Use],
+    place: InOptions,
+    table: dict[str, str],
+    columns: Iterable[str],
 ) -> list[Candidate]:
-    connector = place.given.get("connector", "")
+    """`table` are the options that the table of a hint has itself, `columns` those of the table that it is all about.
+    Some options have the name of a column in them: there is one for each."""
+    given = {**table, **place.given}
+    connector = given.get("connector", "")
     if not place.of_table:
         names: Iterable[str] = setting_keys.KEYS if place.of is None else setting_keys.values_of(place.of)
         kind = "option" if place.of is None else "value"
     elif place.of == "connector":
         names, kind = await known(services, project, cluster, uses, {}), "connector"
     elif place.of is not None:
-        names, kind = await values(services, project, cluster, uses, place.given, place.of), "value"
+        names, kind = await values(services, project, cluster, uses, given, place.of), "value"
     elif connector:
-        names, kind = _of_columns(await known(services, project, cluster, uses, place.given), cursor), "option"
+        names, kind = _of_columns(await known(services, project, cluster, uses, given), columns), "option"
     else:
-        names, kind = ["connector"], "option"
+        names, kind = [] if place.hinted else ["connector"], "option"
     matches = [n for n in names if n.lower().startswith(place.typed.lower()) and (place.of or n not in place.given)]
+    if place.hinted and place.of is None:
+        matches = [n for n in matches if n != "connector"]  # a hint does not change it
     return [Candidate(n, kind, connector) for n in matches]
 
 
-def _of_columns(names: Sequence[str], cursor: Cursor) -> list[str]:
-    """Options that have the name of a column in them, for each column of the table that is being written."""
-    (columns,) = list(tables_in([cursor.statement], {}).values())[:1] or [[]]
+def _of_columns(names: Sequence[str], columns: Iterable[str]) -> list[str]:
     matches = []
     for name in names:
         matches += [name.replace(COLUMN, column) for column in columns] if COLUMN in name else [name]

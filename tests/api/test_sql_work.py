@@ -166,6 +166,15 @@ class TestChecking:
         assert "SELECT" in at("SE")
         assert "SELECT" in at("SE", session=session)
         assert "t" in at(f"{LIVE} SELECT * FROM ")
+        assert at(f"{LIVE} SELECT * FROM t /*+ OPTIONS('rows") == ["rows-per-second"]
+        assert at(f"{LIVE} SELECT * FROM elsewhere /*+ OPTIONS('rows") == []
+        deep = "CREATE TABLE d (place ROW<city STRING>) WITH ('connector' = 'datagen'); "
+        assert at(f"{deep} SELECT 1 FROM d WHERE d.place.") == ["city"]
+        assert "place" not in at(f"{deep} INSERT INTO d SELECT ")
+        assert "place" in at(f"{deep} INSERT INTO d (")
+        union = "SELECT * FROM d UNION ALL SELECT d. FROM (SELECT 1 AS first_one) d"
+        body = {"sql": deep + union, "position": len(deep) + union.index("d.") + 2, "cluster": "a"}
+        assert [c["text"] for c in penstock.ok("POST", "/sql/complete", json=body)["candidates"]] == ["first_one"]
 
 
 class TestSessions:
