@@ -18,6 +18,7 @@ from core.jobs.types import traits
 from core.specs import SqlSpec
 from core.sql import lineage, verdict
 from core.sql.operators import table_in
+from core.sql.places import place_of_options
 from core.sql.plan import NotAPlan, Plan, ids_tell, read, with_connectors
 from core.sql.references import is_sensitive, options_of_created
 from core.sql.script import Script, parse_script, placed, runnable
@@ -304,7 +305,7 @@ async def tables_of(services: Services, job: Job, number: int) -> lineage.Lineag
 async def _use(gateway: SqlGateway, handle: str, full: str, project: str, secrets: Sequence[str]) -> lineage.TableUse:
     options = await gateway.options(handle, quoted_name(*full.split(".", 2)))
     options = {key: scrub(value, secrets) for key, value in options.items()}
-    place = lineage.place_of_options(options)
+    place = place_of_options(options)
     if place is None and options and "connector" not in options:  # its catalog alone knows where it is
         place = f"catalog:{project}/{full}"
     return lineage.TableUse(table=full, place=place, connector=options.get("connector"))

@@ -13,11 +13,12 @@ from core.sql.lineage import (
     Lineage,
     TableUse,
     around,
+    found_in,
     graph,
     impact,
     of,
-    place_of_options,
 )
+from core.sql.places import place_of_options
 from core.sql.plan import read
 from core.sql.resources import TableDefinition
 from services import Services
@@ -40,10 +41,11 @@ async def whole(
     start = f"{job if ':' in job else 'default:' + job}" if job else place
     if start is None:
         return view
-    if start not in view.jobs and start not in view.places:
+    starts = [start] if start in view.jobs else found_in(view.places, start)
+    if not starts:
         raise _not_found(start)
     ways = {"upstream": [True], "downstream": [False], "both": [True, False]}[direction]
-    parts = [around(view, start, up=up) for up in ways]
+    parts = [around(view, one, up=up) for one in starts for up in ways]
     return GraphView(
         jobs=sorted({j for f in parts for j in f.jobs}),
         places=sorted({p for f in parts for p in f.places}),
@@ -59,7 +61,7 @@ def _not_found(what: str) -> NotFound:
 async def reach(services: Services, project: str | None, place: str, column: str) -> Impact:
     """Every column that values of this one come to, the nearest first. Raises `NotFound` for an unknown place."""
     found, unknown = await _known(services, project)
-    if place not in graph(found).places:
+    if not found_in(graph(found).places, place):
         raise _not_found(place)
     return Impact(items=impact(found, place, column), unknown=unknown)
 

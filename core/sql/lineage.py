@@ -6,24 +6,21 @@ Two jobs meet in a place (a Kafka topic, a database table, a folder), not in a n
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
 from core.sql.operators import Node
+from core.sql.places import Known, Place, place_of_options, places_in
 from core.sql.plan import Plan
-from core.sql.references import is_sensitive
-from core.sql.state import PLACES
-
-_NOWHERE = frozenset(["datagen", "blackhole", "print", "values", "faker"])
 
 
 class TableUse(BaseModel):
     """`place` is the same for everybody who reads or writes the same thing; null when nobody else can."""
 
     table: str = Field(description="Name in the job, in full", examples=["default_catalog.default_database.orders"])
-    place: str | None = Field(examples=["kafka:properties.bootstrap.servers=broker:9092;topic=orders"])
+    place: Place | None = Field(examples=["kafka:properties.bootstrap.servers=broker:9092;topic=orders"])
     connector: str | None
 
 
@@ -44,21 +41,6 @@ class Lineage(BaseModel):
     why: str | None = Field(default=None, description="Why it is not known in full; null where it is")
 
 
-def place(node: Node) -> str | None:
-    """Where a table lies, from its options; null for what is made or lost on the spot."""
-    return place_of_options(node.options)
-
-
-def place_of_options(options: Mapping[str, str]) -> str | None:
-    """The same. A table without a connector has it from its catalog."""
-    connector = options.get("connector", "catalog")
-    if connector in _NOWHERE:
-        return None
-    where = {k: v for k, v in options.items() if k in PLACES and not is_sensitive(k)}
-    kind = connector.removeprefix("upsert-").removesuffix("-cdc")
-    return f"{kind}:" + ";".join(f"{k}={where[k].rstrip('/')}" for k in sorted(where)) if where else None
-
-
 def of(plan: Plan) -> Lineage:
     columns = []
     for sink in plan.sinks:
@@ -71,7 +53,7 @@ def of(plan: Plan) -> Lineage:
 def _uses(nodes: Iterable[Node]) -> list[TableUse]:
     found = {str(n.table): n for n in nodes if n.table}
     return [
-        TableUse(table=name, place=place(node), connector=node.options.get("connector"))
+        TableUse(table=name, place=place_of_options(node.options), connector=node.options.get("connector"))
         for name, node in sorted(found.items())
     ]
 
@@ -117,18 +99,38 @@ class Impact(BaseModel):
     unknown: list[str] = Field(description="Jobs that may be touched, too: it is not known what they read and write")
 
 
-def _key(job: str, use: TableUse) -> str:
-    return use.place or f"{job}/{use.table}"
+def _keys(job: str, use: TableUse) -> list[str]:
+    return places_in(use.place) if use.place else [f"{job}/{use.table}"]
+
+
+def _known(jobs: Iterable[JobLineage]) -> Known:
+    return Known(key for one in jobs for _, use in _uses_of(one) for key in _keys(one.job, use))
+
+
+def _uses_of(one: JobLineage) -> list[tuple[str, TableUse]]:
+    return [*(("read", use) for use in one.lineage.reads), *(("write", use) for use in one.lineage.writes)]
+
+
+def _places(job: str, access: str, use: TableUse, known: Known) -> list[str]:
+    """The places that a table lies in; of one that is read by a pattern also those of its topics."""
+    keys = _keys(job, use)
+    return keys if access == "write" else sorted({*keys, *(place for key in keys for place in known.meeting(key))})
 
 
 def graph(jobs: Sequence[JobLineage]) -> GraphView:
+    known = _known(jobs)
     edges = [
-        GraphEdge(job=one.job, place=_key(one.job, use), access=access, table=use.table)
+        GraphEdge(job=one.job, place=place, access=access, table=use.table)
         for one in jobs
-        for access, uses in (("read", one.lineage.reads), ("write", one.lineage.writes))
-        for use in uses
+        for access, use in _uses_of(one)
+        for place in _places(one.job, access, use, known)
     ]
     return GraphView(jobs=sorted({one.job for one in jobs}), places=sorted({e.place for e in edges}), edges=edges)
+
+
+def found_in(places: Iterable[str], where: str) -> list[str]:
+    """Those of some places that are meant by one, however it is written."""
+    return Known(places).meant_by(where)
 
 
 def around(view: GraphView, start: str, *, up: bool) -> GraphView:
@@ -156,32 +158,37 @@ def around(view: GraphView, start: str, *, up: bool) -> GraphView:
 def impact(jobs: Sequence[JobLineage], where: str, column: str) -> list[ColumnReach]:
     """Every column that values of `column` of the place `where` come to, through any number of jobs. A job whose
     columns are not known may bring it to each column of what it writes."""
+    known = _known(jobs)
+    places = {
+        (one.job, use.table, access): _places(one.job, access, use, known)
+        for one in jobs
+        for access, use in _uses_of(one)
+    }
     found: list[ColumnReach] = []
     seen: set[tuple[str, str, str]] = set()
-    waiting = [(where, column, 0, True)]
+    waiting = [(place, column, 0, True) for place in known.meant_by(where)]
     while waiting:
         at, name, distance, exact = waiting.pop(0)
         for one in jobs:
-            tables = {u.table for u in one.lineage.reads if _key(one.job, u) == at}
+            tables = {u.table for u in one.lineage.reads if at in places[one.job, u.table, "read"]}
             for use in one.lineage.columns or _any_column(one.lineage, tables):
                 if not any(t in tables and _touches(c, name) for t, c in use.sources):
                     continue
-                written = next((u for u in one.lineage.writes if u.table == use.table), None)
-                to = _key(one.job, written) if written else use.table
-                if (one.job, to, use.column) in seen:
-                    continue
-                seen.add((one.job, to, use.column))
-                found.append(
-                    ColumnReach(
-                        job=one.job,
-                        place=to,
-                        table=use.table,
-                        column=use.column,
-                        distance=distance,
-                        exact=exact and use.exact,
+                for to in places.get((one.job, use.table, "write"), [use.table]):
+                    if (one.job, to, use.column) in seen:
+                        continue
+                    seen.add((one.job, to, use.column))
+                    found.append(
+                        ColumnReach(
+                            job=one.job,
+                            place=to,
+                            table=use.table,
+                            column=use.column,
+                            distance=distance,
+                            exact=exact and use.exact,
+                        )
                     )
-                )
-                waiting.append((to, use.column, distance + 1, exact and use.exact))
+                    waiting.append((to, use.column, distance + 1, exact and use.exact))
     return found
 
 

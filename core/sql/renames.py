@@ -12,8 +12,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from core.sql.lineage import place_of_options
 from core.sql.operators import Node, TableName, table_in
+from core.sql.places import place_of_options
 from core.sql.plan import Plan, read
 from core.sql.tokens import quoted_name
 

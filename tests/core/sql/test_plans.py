@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.jobs.restore import Accepted
-from core.sql.lineage import JobLineage, Lineage, TableUse, around, graph, of, place_of_options
+from core.sql.lineage import JobLineage, Lineage, TableUse, around, graph, of
 from core.sql.operators import TableName, fields_of
+from core.sql.places import place_of_options
 from core.sql.plan import NotAPlan, Plan, read, renumbered
 from core.sql.verdict import Change, OperatorChange, StateVerdict, Verdict, compare, from_one, objection
 
