@@ -233,7 +233,12 @@ def statements(text: str) -> Iterator[str]:
 
 
 def _ended(statement: str) -> str:
-    return statement.rstrip().rstrip(";") + ";"
+    """A statement with its semicolon, in front of a comment that it ends with."""
+    parts = tokens(statement)
+    if not parts or parts[-1].kind is Kind.END:
+        return statement.rstrip()
+    end = parts[-1].end
+    return (statement[:end] + ";" + statement[end:]).rstrip()
 
 
 def _set_key(text: str) -> str:

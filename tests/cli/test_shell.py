@@ -74,6 +74,14 @@ class TestFromAPipe:
         assert said.out.count("INSERT INTO snk SELECT id FROM src;") == 1  # kept until it was made a job of
         assert penstock.ok("GET", "/sql/sessions")["items"] == []
 
+    def test_a_file_that_ends_in_a_comment(self, penstock: Penstock, tmp_path):
+        file = tmp_path / "insert.sql"
+        file.write_text("INSERT INTO snk SELECT id FROM src -- all of it; really")
+        said = typed(penstock, f"{SRC}\n{SNK}\n\\i {file}\nINSERT INTO snk SELECT 1; -- one more\n\\job noted\n")
+        assert said.code == 0, said
+        sql = penstock.ok("GET", "/jobs/default:noted/versions/1")["spec"]["sql"]
+        assert parse(sql).pieces()[2:] == ["INSERT INTO snk SELECT id FROM src", "INSERT INTO snk SELECT 1"]
+
     def test_rows_come_until_the_limit(self, penstock: Penstock):
         said = typed(penstock, f"{SRC}\n\\rows 4\nSELECT id FROM src;\n")
         assert said.code == 0, said
