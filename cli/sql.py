@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
-from cli.commands import Job, newest, ref
+from cli.commands import Job, newest, ref, show_verdict
 from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
 from cli.rows import follow, show_answer
 from cli.specs import Library, Variable, pairs, read, uses, wrong
@@ -288,7 +288,8 @@ def diff(
     seconds: Annotated[float, typer.Option(help="Longest time of each")] = 60,
     as_json: Json = False,
 ) -> None:
-    """Compare what two versions write, given the same rows. Nothing is written."""
+    """Compare what two versions write, given the same rows, and say whether the job's state fits the one after. Nothing
+    is written."""
     path = f"/jobs/{ref(job)}/versions/{a}/diff/{b}/rows"
     found = Api().call("POST", path, json={"sources": given(source)}, params={"seconds": seconds}, timeout=None)
     if as_json:
@@ -304,6 +305,7 @@ def diff(
                 out.print(f"  {sign} {json.dumps(row)}", markup=False, highlight=False)
             if len(rows) > 20:
                 out.print(f"  {sign} {len(rows) - 20} more", markup=False)
+    show_verdict(found["state"])
 
 
 @app.command("add-test")

@@ -108,6 +108,7 @@ async def run_tests(
 async def compare_rows(
     ref: JobRef, a: Number, b: Number, body: s.CompareBody, parts: Parts, bench: Workbench, seconds: Seconds = 60
 ) -> s.ComparisonOut:
-    """Runs both with the same rows, one after the other, and compares what each sink has at the end. Nothing is written
-    anywhere. Rows come from a test set, `sample` takes them from live sources."""
+    """Runs both with the same rows, one after the other, and compares what each sink has at the end; beside that,
+    whether the job's newest state fits the version after. Nothing is written anywhere. Rows come from a test set,
+    `sample` takes them from live sources."""
     return await service.compare(parts, bench, ref, a, b, body, seconds)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from api.deps import Strict
 from api.scripts import Rows, Script, Source
 from core.specs import MAX_SQL
+from core.sql.verdict import StateVerdict
 from sql.testing import SinkChange
 
 
@@ -57,6 +58,9 @@ class ComparisonOut(BaseModel):
     after: int = Field(description="Number of a version")
     same: bool
     sinks: list[SinkChange]
+    state: StateVerdict = Field(
+        description="Whether the version after can go on from the newest state that the job has, as a resubmit would"
+    )
 
 
 class TestOut(BaseModel):

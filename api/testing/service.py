@@ -7,15 +7,18 @@ from typing import Any
 from api.deps import SqlRuntime
 from api.scripts import rows_of
 from api.testing import schemas as out
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput, NotFound, PenstockError
+from core.jobs.restore import RestoreRequest
 from core.jobs.types import traits
 from core.specs import SqlSpec
 from core.sql.script import parse
 from core.sql.tokens import chain_at, quoted_name, tokens
 from core.sql.variables import filled
+from core.sql.verdict import StateVerdict, unknown
 from services import Services
 from settings import clock, waits
 from sql import testing
+from sql.compiling import judge
 from sql.previews import RunRequest, start
 from sql.runs import Run
 from sql.streams import Ended, Limits
@@ -173,7 +176,18 @@ async def compare(
             f"Neither version reads {', '.join(unread)}.", code="source_not_read", field=f"sources.{unread[0]}"
         )
     sinks = testing.changes(*runs)
-    return out.ComparisonOut(before=before, after=after, same=all(sink.same for sink in sinks), sinks=sinks)
+    state = await _of_state(services, job, after)
+    return out.ComparisonOut(
+        before=before, after=after, same=all(sink.same for sink in sinks), sinks=sinks, state=state
+    )
+
+
+async def _of_state(services: Services, job: Job, number: int) -> StateVerdict:
+    try:
+        found = await judge(services, job, number, RestoreRequest(mode="newest"))
+    except PenstockError as error:  # the rows are worth having without it
+        return unknown(error.message)
+    return found or unknown("The job has no state yet.")
 
 
 async def remove_test(services: Services, ref: str, number: int, name: str) -> None:

@@ -347,7 +347,7 @@ command("sql test", lambda p: Given([a_tested_job(p)]), "passed", nobody())
 command(
     "sql diff",
     lambda p: Given([a_tested_job(p), "1", "1", "--source", "src=@rows.json"]),
-    "the same",
+    "the same\nstate: UNKNOWN",
     Refusal(["clicks", "1", "1", "--source", "src"], USAGE, "table=file"),
 )
 command(

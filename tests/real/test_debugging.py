@@ -180,6 +180,7 @@ class TestComparison:
         assert self.compared(stack, job, 1, 1)["same"]
         found = self.compared(stack, job, 1, 2)
         assert not found["same"]
+        assert (found["state"]["verdict"], found["state"]["summary"]) == ("UNKNOWN", "The job has no state yet.")
         windows, totals = found["sinks"]
         assert (windows["sink"], windows["same"], windows["rows_after"]) == ("windows", True, 2)
         assert totals == {

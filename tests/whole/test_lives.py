@@ -114,6 +114,8 @@ class TestVersions:
         assert problem["code"].startswith("state_")
         verdict = penstock.ok("GET", "/jobs/default:grows/versions/2/verdict")
         assert verdict["verdict"] == "INCOMPATIBLE"
+        rows = {"sources": {"src": {"rows": [{"id": 1, "name": "a", "amt": 1.5}]}}}
+        assert penstock.ok("POST", "/jobs/default:grows/versions/1/diff/2/rows", json=rows)["state"] == verdict
         penstock.done("grows", "resubmit", version=2, restore={**NEWEST, "accept_changed_state": True}, force=True)
         assert penstock.job("grows")["version"] == 2
         diff = penstock.ok("GET", "/jobs/default:grows/versions/1/diff/2")["diff"]

@@ -28,7 +28,8 @@ def test_rows_for_a_table_that_neither_version_reads_are_a_slip(penstock: Pensto
     penstock.create("compared")
     path = "/jobs/default:compared/versions/1/diff/1/rows"
     rows = [{"id": 1, "name": "a", "amt": 1.5}]
-    penstock.ok("POST", path, json={"sources": {"src": {"rows": rows}}})
+    found = penstock.ok("POST", path, json={"sources": {"src": {"rows": rows}}})
+    assert found["state"]["summary"] == "The job has no state yet."
     wrong = {"sources": {"src": {"rows": rows}, "scr": {"rows": rows}}}
     assert "scr" in penstock.no("POST", path, 422, "source_not_read", json=wrong)["detail"]
 
