@@ -13,6 +13,7 @@ import git
 from core.effects import LogSink, ProgramTrouble, Rejected
 from core.specs import GitSource, check_git_ref, check_git_url, check_inner_path, local_git_path
 from processes.child import clean_line
+from processes.missing import not_found
 from settings import waits
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
@@ -67,7 +68,8 @@ def check_local(source: GitSource, roots: list[Path]) -> None:
 
 
 async def resolve(source: GitSource, seconds: float = waits.GIT_SECONDS) -> str:
-    """The commit that `source.ref` names now: 40 hex digits. Raises `GitFailed`, also when Git takes longer."""
+    """The commit that `source.ref` names now: 40 hex digits. Raises `GitFailed`, also when Git takes longer, and
+    `ProgramMissing`."""
     check_git_url(source.url)
     ref = check_git_ref(source.ref)
     if _SHA.match(ref):
@@ -137,7 +139,11 @@ def inside(root: Path, relative: str) -> Path:
 
 def _fetch(url: str, commit: str, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    with git.Repo.init(target) as repo:
+    try:
+        repository = git.Repo.init(target)
+    except git.GitCommandNotFound as error:
+        raise not_found("git") from error
+    with repository as repo:
         repo.git.update_environment(**_ENV)
         try:
             repo.git.fetch(
@@ -179,6 +185,8 @@ def _git(*arguments: str, seconds: float) -> str:
     command.update_environment(**_ENV)
     try:
         return str(command.execute(["git", *arguments], kill_after_timeout=seconds))
+    except git.GitCommandNotFound as error:
+        raise not_found("git") from error
     except git.GitCommandError as error:
         raise _failed(error) from error
 

@@ -161,7 +161,8 @@ async def fetch(coordinates: str, folder: Path, settings: MavenSettings, tell: L
     try:
         await _run(command, folder, settings, tell)
     except ProcessFailed as error:
-        said = maven_log.reason(error.lines, folder).splitlines()[:3]
+        why = await java.explained(maven_log.reason(error.lines, folder), error.lines, settings.build_env)
+        said = why.splitlines()[:3]
         raise Rejected(f"{coordinates} cannot be fetched: " + "\n".join(said)) from error
     jars = list(folder.glob("*.jar"))
     if len(jars) != 1:

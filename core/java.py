@@ -32,6 +32,11 @@ _TOO_OLD = re.compile(
     r"Unsupported class file major version (\d+)|Could not determine java version from '(?:1\.)?(\d+)|"
     r"(Could not initialize class org\.codehaus\.groovy)"
 )
+_NO_JAVA = re.compile(
+    r"JAVA_HOME (?:environment variable )?is (?:not (?:set|defined correctly)|set to an invalid directory)"
+    r"|no 'java' command could be found|\bjava: (?:command )?not found"
+)
+"""As the start scripts of Maven 3.6 to 3.9 and of Gradle's wrapper word it, and a shell."""
 _PROCESSOR = "Unable to make field private com.sun.tools.javac."
 _GRADLE_FOR = {17: "7.3", 18: "7.5", 19: "7.6", 20: "8.3", 21: "8.5", 22: "8.8", 23: "8.10", 24: "8.14", 25: "9.1"}
 """The first Gradle that runs on a Java, by its compatibility matrix."""
@@ -61,6 +66,11 @@ def mismatch(said: str, here: int | None = None) -> str | None:
     if match := _GRADLE_NEEDS.search(said):
         return f"Its Gradle needs Java {match[1]}, and {there}. {_use(int(match[1]))}"
     return _too_old(said, here)
+
+
+def none_found(said: str) -> bool:
+    """Whether a build tool's start script says that it has found no Java at all."""
+    return _NO_JAVA.search(said) is not None
 
 
 def of_class_file(said: str) -> str | None:

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from core.effects import LogSink, ProgramTrouble
+from processes.missing import not_started
 
 # What a build or a pip may see of our environment: how to find programs and certificates, nothing that
 # may hold a secret. More can be let through by name with PENSTOCK_BUILD_ENV.
@@ -91,8 +92,9 @@ async def run(
     """Run `command` (never through a shell) in a process group of its own; returns its last lines.
 
     `timeout` is in seconds, `output_limit` in bytes (None is without end), `name` is what messages call it. Raises
-    `ProcessFailed`. When the caller is cancelled the whole group is killed; with `leaves_group` all that it has
-    started, wherever they went: they are known by a variable of their environment.
+    `ProcessFailed`, and `ProgramMissing` when this machine has no such program. When the caller is cancelled the whole
+    group is killed; with `leaves_group` all that it has started, wherever they went: they are known by a variable of
+    their environment.
     """
     given, mark = marked(env) if leaves_group else (env, None)
     starting = asyncio.create_task(start(command, cwd=cwd, env=given))
@@ -115,18 +117,24 @@ def marked(env: Mapping[str, str]) -> tuple[Mapping[str, str], str]:
 async def start(
     command: list[str], *, cwd: Path | None, env: Mapping[str, str], stdin: int = asyncio.subprocess.DEVNULL
 ) -> asyncio.subprocess.Process:
-    """A process for `follow`: in a group of its own, killed when the thread that started it ends."""
-    return await asyncio.create_subprocess_exec(
-        *command,
-        cwd=cwd,
-        env=dict(env),
-        stdin=stdin,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        limit=1024 * 1024,
-        preexec_fn=die_with_parent,
-    )
+    """A process for `follow`: in a group of its own, killed when the thread that started it ends. Raises
+    `ProgramMissing` when this machine has no such program."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            cwd=cwd,
+            env=dict(env),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            limit=1024 * 1024,
+            preexec_fn=die_with_parent,
+        )
+    except OSError as error:
+        if missing := not_started(command[0], error):
+            raise missing from error
+        raise
 
 
 async def follow(

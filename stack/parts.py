@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import PenstockError
+from processes.missing import not_started
 from settings import installed, waits
 
 TEMPORAL_CLI = "1.5.1"  # the newest tag that `go install` takes: server 1.29.1, UI 2.42.1
@@ -43,16 +44,23 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _run(command: list[str], say: Say, *, env: dict[str, str] | None = None) -> tuple[int, list[str]]:
+    """The exit code and what was printed; of a program that this machine lacks 127, as a shell says it, and that."""
     lines: list[str] = []
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=env,
-    ) as process:
+    try:
+        started = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=env,
+        )
+    except OSError as error:
+        if missing := not_started(command[0], error):
+            return 127, [missing.message]
+        raise
+    with started as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip():

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from core.effects import ProgramTrouble, no_log
-from processes.child import ProcessFailed, run, scrubbed
+from core.effects import EngineError, ProgramTrouble, no_log
+from processes.child import run, scrubbed
 from settings import waits
 
 NO_SERVICES: Mapping[str, str] = MappingProxyType({})
@@ -47,7 +47,7 @@ async def compiled(
                 timeout=waits.COMPILE_SECONDS,
                 output_limit=1_000_000,
             )
-        except (ProcessFailed, OSError) as error:
+        except (EngineError, OSError) as error:
             raise NotCompiled(f"it cannot be compiled on this worker: {error}") from error
         with zipfile.ZipFile(half, "w") as archive:
             content = {f"META-INF/services/{interface}": f"{name}\n".encode() for interface, name in services.items()}
