@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from processes import logs
 from processes.supervised import Port, Spec, http_ok
 
-# Its number in these names is how many there are of it: with a name and a folder of its own always 0. It writes at the
-# end of the file, so that the file can be emptied under it.
-_TO_OUT = (
-    'rm -f "$FLINK_PID_DIR"/*.pid; out="$FLINK_LOG_DIR/flink-$FLINK_IDENT_STRING-taskexecutor-0-$HOSTNAME.out"; '
-    ': > "$out"; exec bash "$@" >> "$out"'
-)
+# Flink's scripts number the processes of a folder by these files: with a folder of its own it is always number 0.
+_FIRST_OF_ITS_FOLDER = 'rm -f "$FLINK_PID_DIR"/*.pid; exec bash "$@"'
 
 
 @dataclass(frozen=True)
@@ -134,9 +131,11 @@ class Flink:
         file of its log (`-Dlog.file`, named by `flink-console.sh`) with `.out` at its end."""
         name = "taskmanager" if number == 1 else f"taskmanager-{number}"
         script = [str(self.home / "bin" / "taskmanager.sh"), "start-foreground", *more]
-        spec = self._spec(name, ["-c", _TO_OUT, "bash", *script], [], None)
-        own = {"FLINK_IDENT_STRING": name, "FLINK_PID_DIR": str(self.folder / "tmp" / name)}
-        return replace(spec, env=spec.env | own)
+        spec = self._spec(name, ["-c", _FIRST_OF_ITS_FOLDER, "bash", *script], [], None)
+        host = socket.gethostname()
+        own = {"FLINK_IDENT_STRING": name, "FLINK_PID_DIR": str(self.folder / "tmp" / name), "HOSTNAME": host}
+        out = self.folder / "log" / f"flink-{name}-taskexecutor-0-{host}.out"
+        return replace(spec, env=spec.env | own, stdout=out)
 
     def gateway(self) -> Spec:
         return self._spec(

@@ -1,7 +1,8 @@
 """Logs of processes that are kept here: bounded in size and number, whatever they print.
 
-A process writes to its log by itself, at the end of the file (O_APPEND): so a log is rotated under it by copying and
-emptying. What it prints in between the two is lost, which is milliseconds of a log that is too large anyway.
+What a process prints is rotated by its writer (`outlets.py`). This here is for logs that somebody writes by himself,
+at the end of the file (O_APPEND): a process that an older version started, and Flink past its log4j. Such a log is
+rotated under him by copying and emptying, as often as somebody looks; what is printed in between the two is lost.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from pathlib import Path
 
 BOUND = 32_000_000
-"""Bytes of a log at which it is rotated. One older part of that size is kept beside it, as `NAME.1`."""
+"""Bytes of a log, at most: then it is rotated. One older part of that size is kept beside it, as `NAME.1`."""
 FLINK_BOUND, FLINK_KEPT = "16MB", "3"
 """The same of the logs that Flink writes itself, by log4j."""
 _SIZE = re.compile(r"^(\s*appender\.\w+\.policies\.size\.size\s*=).*$", re.MULTILINE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import random
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import httpx
 import psutil
 
 from core.errors import PenstockError
-from processes import logs
+from processes import logs, outlets
 from processes.child import die_with_parent
 from processes.identity import identity, writes_to
 from settings import waits
@@ -48,7 +49,8 @@ class Port:
 @dataclass(frozen=True)
 class Spec:
     """A process to run. `ready` says whether it answers; `fingerprint` changes when it has to be started anew.
-    With `bound` it is killed when the thread that started it ends, however that comes (Linux)."""
+    With `bound` it is killed when the thread that started it ends, however that comes (Linux). What it prints goes into
+    its log; its stdout into the file `stdout` instead where there is one, which begins anew with each start."""
 
     name: str
     command: list[str]
@@ -58,6 +60,7 @@ class Spec:
     fingerprint: str = ""
     cwd: Path | None = None
     bound: bool = False
+    stdout: Path | None = None
 
 
 _given: set[int] = set()
@@ -115,8 +118,41 @@ class Processes:
         return self._logs / f"{name}.log"
 
     def tend_logs(self) -> None:
-        """Keep the logs of all of them within their bound."""
+        """Give those that have lost the writer of their log another one. Logs of processes that have none, since an
+        older version started them, are kept within their bound."""
+        for name in self.names():
+            with contextlib.suppress(OSError, psutil.Error):  # it has just ended, or is tried again soon
+                self._mend(name)
         logs.tend(self._logs)
+
+    def _mend(self, name: str) -> None:
+        if all(outlet.is_written for outlet in outlets.loaded(self._record(name).get("outlets", []))):
+            return
+        with open(self._records / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # each worker of a machine looks at the local stack's
+            record, process = self._record(name), self.find(name)
+            if process is not None and "outlets" in record:
+                mended = [outlets.mended(outlet, process.pid) for outlet in outlets.loaded(record["outlets"])]
+                self._write_record(name, {**record, "outlets": outlets.stored(mended)})
+
+    def last_words(self, name: str, size: int = 20_000) -> list[str]:
+        """The last lines of the log of one that may just have died, of at most `size` bytes, without empty ones; with
+        what was on its way into the log."""
+        if self.find(name) is None:
+            self._settle(outlets.loaded(self._record(name).get("outlets", [])))
+        try:
+            with open(self.log(name), "rb") as log:
+                log.seek(max(0, os.path.getsize(log.name) - size))
+                text = log.read(size).decode(errors="replace")
+        except OSError:
+            return []
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def _settle(self, of: list[outlets.Outlet]) -> None:
+        """A writer ends when it has written all; not while something that the process left behind may still print."""
+        polling = poll(waits.START_PACE, seconds=waits.LAST_WORDS_SECONDS)
+        while any(outlet.is_written for outlet in of) and polling.again_in_thread():
+            pass
 
     def size_of_logs(self, name: str) -> int:
         """In bytes, older parts too."""
@@ -147,10 +183,13 @@ class Processes:
             return True
         return any(writes_to(process.pid, log) for log in (self.log(name), self._records.parent / f"{name}.log"))
 
-    def write_down(self, name: str, pid: int, fingerprint: str = "") -> None:
-        """Make `pid` the process of this name."""
+    def write_down(self, name: str, pid: int, fingerprint: str = "", prints: Sequence[outlets.Outlet] = ()) -> None:
+        """Make `pid` the process of this name; `prints` are the writers of its logs."""
         created = psutil.Process(pid).create_time()  # for workers of a version that goes by the clock
         record = {"pid": pid, "identity": identity(pid), "created": created, "fingerprint": fingerprint}
+        self._write_record(name, {**record, "outlets": outlets.stored(prints)} if prints else record)
+
+    def _write_record(self, name: str, record: dict[str, Any]) -> None:
         half = self._records / f"{name}.json.{os.getpid()}"
         half.write_text(json.dumps(record))
         half.replace(self._records / f"{name}.json")
@@ -174,19 +213,9 @@ class Processes:
         if not self.is_current(spec):
             self.stop(spec.name)
             self._check_ports(spec)
-            with open(log, "ab") as out:
-                child = subprocess.Popen(
-                    spec.command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **spec.env},
-                    cwd=spec.cwd,
-                    start_new_session=True,
-                    preexec_fn=die_with_parent if spec.bound else None,
-                )
+            child, prints = self._begin(spec, log)
             try:
-                self.write_down(spec.name, child.pid, spec.fingerprint)
+                self.write_down(spec.name, child.pid, spec.fingerprint, prints)
             except OSError:  # nobody would know it, and the next try would start a second one
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
@@ -196,11 +225,33 @@ class Processes:
         polling = poll(waits.START_PACE, seconds=timeout)
         while not spec.ready():
             if self.find(spec.name) is None:
+                self.last_words(spec.name)
                 raise StartFailed(spec.name, "ended while it was starting.", log)
             note("waiting until it answers")
             if not polling.again_in_thread():
                 raise NotReady(spec.name, f"is not ready after {timeout:.0f} s.", log)
         return started
+
+    def _begin(self, spec: Spec, log: Path) -> tuple[subprocess.Popen[bytes], list[outlets.Outlet]]:
+        paths = {1: log} if spec.stdout is None else {1: _emptied(spec.stdout), 2: log}
+        opened: dict[int, tuple[int, outlets.Outlet]] = {}
+        try:
+            for number, path in paths.items():
+                opened[number] = outlets.opened(number, path)
+            child = subprocess.Popen(
+                spec.command,
+                stdin=subprocess.DEVNULL,
+                stdout=opened[1][0],
+                stderr=opened[2][0] if 2 in opened else subprocess.STDOUT,
+                env={**os.environ, **spec.env},
+                cwd=spec.cwd,
+                start_new_session=True,
+                preexec_fn=die_with_parent if spec.bound else None,
+            )
+        finally:
+            for end, _ in opened.values():
+                os.close(end)
+        return child, [outlet for _, outlet in opened.values()]
 
     def _check_ports(self, spec: Spec) -> None:
         for port in spec.ports:
@@ -231,6 +282,12 @@ class Processes:
         for name in names:
             (self._records / f"{name}.json").unlink(missing_ok=True)
         return bool(processes)
+
+
+def _emptied(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
 
 
 def _holder(port: int) -> str:

@@ -202,7 +202,7 @@ SWEEP_SECONDS = 60.0
 FORGET_REMOVED_SECONDS = 300.0
 """Between two looks of a process for clusters that others have removed: it keeps connections to them."""
 LOGS_SECONDS = 1.0
-"""Between two looks of a worker at the size of the local stack's logs; a keeper looks with each tick."""
+"""Between two looks of a worker at the local stack's logs and at who writes them; a keeper looks with each tick."""
 KEEPER_LOOK_SECONDS = 5.0
 """Between two questions to its Flink while nothing changes."""
 LONG_LIFE_SECONDS = 60.0
@@ -345,6 +345,8 @@ OPTIONS_KEPT_SECONDS = 600.0
 START_SECONDS = 120.0
 """For a process of the local stack to answer."""
 START_PACE = Pace(0.1)
+LAST_WORDS_SECONDS = 1.0
+"""For what a process printed as it died to arrive in its log."""
 PORT_FREE_SECONDS = 3.0
 """For a port of a process that was killed: its sockets live on until the last of its threads is gone."""
 STOP_GRACE_SECONDS = 20.0

@@ -13,6 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from clusters.registry import forget_here, kept_here
 from core.jobs import messages
 from processes import logs
+from processes.supervised import Processes
 from services import Services
 from settings import clock, waits
 from store import attempts
@@ -23,8 +24,8 @@ RUNS = 200
 
 
 async def tend(services: Services) -> None:
-    """Until it is cancelled. Logs of the local stack, if one is here, are kept within their bound: its processes have
-    nobody else who looks after them, as session clusters have their keepers."""
+    """Until it is cancelled. Logs of the local stack, if one is here, and who writes them are looked after: its
+    processes have nobody else who does, as session clusters have their keepers."""
     swept = clock.monotonic()
     while True:
         await asyncio.sleep(waits.LOGS_SECONDS)
@@ -42,8 +43,9 @@ async def tend(services: Services) -> None:
 async def bound_logs(services: Services) -> None:
     """Of the local stack, if one is here."""
     home = services.settings.home
-    for folder in (home / "logs", home / "flink" / "log"):
-        await asyncio.to_thread(logs.tend, folder)
+    if (home / "run").exists():
+        await asyncio.to_thread(Processes(home).tend_logs)
+        await asyncio.to_thread(logs.tend, home / "flink" / "log")
 
 
 async def sweep(services: Services) -> None:

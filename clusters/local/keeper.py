@@ -288,13 +288,7 @@ class Keeper:
             return None
 
     def _last_words(self, name: str) -> str:
-        try:
-            with open(self.processes.log(name), "rb") as log:
-                log.seek(max(0, os.path.getsize(log.name) - 20_000))
-                lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            return "no log"
-        return last_words(lines)
+        return last_words(self.processes.last_words(name))
 
     def _say(self, state: EngineState, detail: str, of: int = 0) -> bool:
         """Returns whether it stands there; what could not be written is no reason to end, and looked at again at
