@@ -19,6 +19,7 @@ from cli.client import Api, out
 from cli.jobs import show_jobs
 from cli.output import size, styled
 from core.errors import PenstockError
+from processes import logs
 from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings, waits
 from settings.code import COMMAND
@@ -77,6 +78,10 @@ def bring_up(local: LocalStack) -> None:
         for spec in _specs(local):
             _start(local, spec)
     _register(local)
+    taskmanager = local.taskmanager()
+    if not taskmanager.ready():  # last, so that all others have begun while it takes its seconds
+        with step(out, "taskmanager registers") as progress:
+            local.processes.wait(taskmanager, note=progress.note)
 
 
 def _specs(local: LocalStack) -> Iterator[Spec]:
@@ -155,7 +160,7 @@ def down() -> None:
 
 
 def status() -> None:
-    """What of the local stack is up. Exit code 1 when something is not."""
+    """What of the local stack is up, and why something died. Exit code 1 when something is not."""
     from clusters.registry import kept_here
 
     local = stack()
@@ -170,14 +175,18 @@ def status() -> None:
         process = local.processes.find(name)
         ok = ok and process is not None
         memory = f"{process.memory_info().rss / 1e6:.0f} MB" if process else ""
-        logs = size(local.processes.size_of_logs(name))
-        table.add_row(
-            name, styled("RUNNING") if process else "[red]down[/red]", str(process.pid) if process else "", memory, logs
-        )
+        written = size(local.processes.size_of_logs(name))
+        state = styled("RUNNING") if process else "[red]died[/red]" if local.processes.died(name) else "[red]down[/red]"
+        table.add_row(name, state, str(process.pid) if process else "", memory, written)
     for kept in kept_here(local.settings):
         state = styled("RUNNING") if kept.runs else "ended"
         table.add_row(f"{kept.name}, {kept.folder.name[:8]}", state, "", "", size(kept.log_bytes))
     out.print(table)
+    for name in filter(local.processes.died, ORDER):
+        words = logs.last_words(local.processes.last_words(name))
+        out.print(f"{name} died: {words}", style="red", markup=False, highlight=False, soft_wrap=True)
+        then = f"  `{COMMAND} up` starts it again; its log is {local.processes.log(name)}."
+        out.print(then, markup=False, highlight=False, soft_wrap=True)
     if ok:
         addresses(local)
     raise typer.Exit(0 if ok else 1)

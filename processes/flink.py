@@ -8,6 +8,9 @@ import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import httpx
+import psutil
+
 from processes import logs
 from processes.supervised import Port, Spec, http_ok
 
@@ -136,6 +139,16 @@ class Flink:
         own = {"FLINK_IDENT_STRING": name, "FLINK_PID_DIR": str(self.folder / "tmp" / name), "HOSTNAME": host}
         out = self.folder / "log" / f"flink-{name}-taskexecutor-0-{host}.out"
         return replace(spec, env=spec.env | own, stdout=out)
+
+    def has_registered(self, taskmanager: psutil.Process | None) -> bool:
+        """Whether the JobManager knows this task manager: by a port that the process listens on, for it remembers one
+        that has just died."""
+        try:
+            ports = {c.laddr[1] for c in taskmanager.net_connections("tcp") if c.laddr} if taskmanager else set()
+            known = httpx.get(f"{self.url}/taskmanagers", timeout=2, trust_env=False).json()["taskmanagers"]
+            return any(one["dataPort"] in ports for one in known)
+        except (psutil.Error, httpx.HTTPError, ValueError, KeyError):
+            return False
 
     def gateway(self) -> Spec:
         return self._spec(

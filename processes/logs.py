@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 BOUND = 32_000_000
@@ -68,3 +69,14 @@ def size_of(folder: Path, name: str = "*") -> int:
 def bounded(properties: str) -> str:
     """The configuration of log4j that Flink comes with, whose files roll at `FLINK_BOUND`."""
     return _SIZE.sub(rf"\g<1> {FLINK_BOUND}", properties)
+
+
+_OF_THE_SCRIPT = ("[ERROR] The execution result is empty", "[ERROR] Could not get JVM parameters", "[ERROR] Raw output")
+"""What Flink's start script says, where the JVM that it asks for the sizes of memory has said why there are none."""
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """The last line of a log that names an error, else the last one; at most 300 characters."""
+    errors = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line]
+    causes = [line for line in errors if not line.startswith(_OF_THE_SCRIPT)]
+    return (causes or errors or lines or ["its log is empty"])[-1][:300]

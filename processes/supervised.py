@@ -222,15 +222,25 @@ class Processes:
                 child.wait()
                 raise
             started = True
+        self.wait(spec, timeout=timeout, note=note)
+        return started
+
+    def wait(
+        self, spec: Spec, *, timeout: float = waits.START_SECONDS, note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Until one that was started is ready. Raises as `start`."""
         polling = poll(waits.START_PACE, seconds=timeout)
         while not spec.ready():
             if self.find(spec.name) is None:
-                self.last_words(spec.name)
-                raise StartFailed(spec.name, "ended while it was starting.", log)
+                why = f"ended while it was starting: {logs.last_words(self.last_words(spec.name))}"
+                raise StartFailed(spec.name, why, self.log(spec.name))
             note("waiting until it answers")
             if not polling.again_in_thread():
-                raise NotReady(spec.name, f"is not ready after {timeout:.0f} s.", log)
-        return started
+                raise NotReady(spec.name, f"is not ready after {timeout:.0f} s.", self.log(spec.name))
+
+    def died(self, name: str) -> bool:
+        """Whether one that was started, and that nobody has stopped since, does not run."""
+        return bool(self._record(name)) and self.find(name) is None
 
     def _begin(self, spec: Spec, log: Path) -> tuple[subprocess.Popen[bytes], list[outlets.Outlet]]:
         paths = {1: log} if spec.stdout is None else {1: _emptied(spec.stdout), 2: log}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -66,6 +67,11 @@ class LocalStack:
             jobmanager_memory=self.stack.flink_jobmanager_memory,
             taskmanager_memory=self.stack.flink_taskmanager_memory,
         )
+
+    def taskmanager(self) -> Spec:
+        """Ready when it has registered: by itself a task manager answers nobody."""
+        flink = self.flink()
+        return replace(flink.taskmanager(), ready=lambda: flink.has_registered(self.processes.find("taskmanager")))
 
     def temporal(self) -> Spec:
         command = [

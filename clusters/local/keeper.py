@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,17 +108,6 @@ class _End(Exception):
     def __init__(self, state: EngineState, why: str):
         super().__init__(why)
         self.state = state
-
-
-_OF_THE_SCRIPT = ("[ERROR] The execution result is empty", "[ERROR] Could not get JVM parameters", "[ERROR] Raw output")
-"""What Flink's start script says, where the JVM that it asks for the sizes of memory has said why there are none."""
-
-
-def last_words(lines: Sequence[str]) -> str:
-    """The last line of a log that names an error, else the last one; at most 300 characters."""
-    errors = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line]
-    causes = [line for line in errors if not line.startswith(_OF_THE_SCRIPT)]
-    return (causes or errors or lines or ["its log is empty"])[-1][:300]
 
 
 @dataclass
@@ -288,7 +277,7 @@ class Keeper:
             return None
 
     def _last_words(self, name: str) -> str:
-        return last_words(self.processes.last_words(name))
+        return logs.last_words(self.processes.last_words(name))
 
     def _say(self, state: EngineState, detail: str, of: int = 0) -> bool:
         """Returns whether it stands there; what could not be written is no reason to end, and looked at again at

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings_.settings.cache_clear()
 
 
+DIES = "echo begins; echo IllegalConfigurationException: Sum of memory; echo '    at org.apache.flink.x'"
+START, WAIT = Processes.start, Processes.wait
+
+
+def has_died(home: Path, script: str) -> None:
+    """A task manager is started, and ends."""
+    processes = Processes(home)
+    START(processes, Spec(name="taskmanager", command=["sh", "-c", f"sleep 0.2; {script}"]))
+    until = time.monotonic() + 30
+    while processes.find("taskmanager") is not None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A machine that has all that is needed; gives the names of processes as they are started."""
@@ -55,6 +70,7 @@ def machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (programs / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setattr(Processes, "start", start)
+    monkeypatch.setattr(Processes, "wait", lambda *_, **__: None)
     monkeypatch.setattr(Parts, "temporal_path", lambda _: None)
     monkeypatch.setattr(Parts, "temporal", lambda _: programs / "temporal")
     monkeypatch.setattr(Parts, "flink_installed", lambda *_: False)
@@ -69,6 +85,38 @@ class TestStack:
         assert machine == ORDER
         assert "The stack is up" in done.out
         assert {"local", "machine"} <= {c["name"] for c in penstock.ok("GET", "/clusters")["items"]}
+
+    def test_up_says_that_the_task_manager_died_and_its_last_words(
+        self, penstock: Penstock, machine: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Found by an attack: it said that the stack was up. The rest of it is."""
+        start = Processes.start
+
+        def dies(processes: Processes, spec: Spec, **how: Any) -> bool:
+            if spec.name == "taskmanager":
+                has_died(home, DIES)
+                return True
+            return start(processes, spec, **how)
+
+        monkeypatch.setattr(Processes, "wait", WAIT)
+        monkeypatch.setattr(Processes, "start", dies)
+        done = penstock.cli("up")
+        assert done.code == 1, done
+        assert "taskmanager ended while it was starting: IllegalConfigurationException: Sum of memory" in done.err
+        assert f"See {home / 'logs' / 'taskmanager.log'}" in done.err
+        assert machine == [name for name in ORDER if name != "taskmanager"]
+        assert {"local", "machine"} <= {c["name"] for c in penstock.ok("GET", "/clusters")["items"]}
+
+    def test_status_says_why_a_task_manager_died_and_what_to_do(self, home: Path):
+        processes = Processes(home)
+        for name in [name for name in ORDER if name != "taskmanager"]:
+            processes.write_down(name, os.getpid())
+        has_died(home, DIES)
+        done = said("status")
+        assert (done.code, done.out.count("RUNNING"), done.out.count("died")) == (1, len(ORDER) - 1, 2), done
+        words = "taskmanager died: IllegalConfigurationException: Sum of memory"
+        assert words in done.out
+        assert f"penstock up` starts it again; its log is {home / 'logs' / 'taskmanager.log'}" in done.out
 
     def test_what_runs_is_left_alone_and_a_moved_cluster_is_told(
         self, penstock: Penstock, machine: list[str], monkeypatch: pytest.MonkeyPatch

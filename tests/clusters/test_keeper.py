@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import itertools
 import os
 import threading
 import time
@@ -16,9 +17,10 @@ from typing import Any
 import pytest
 
 from clusters.local.hosted import HostedClusters
-from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterReport, Keeper, last_words
+from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterReport, Keeper
 from clusters.protocol import ClusterProgram, Ref, Unreachable
 from core.jobs.observations import EngineState
+from processes.logs import last_words
 from processes.supervised import NotReady, Processes, Spec
 from settings import waits
 
@@ -179,6 +181,47 @@ def test_one_that_cannot_say_that_it_begins_does_not_begin(keeper: Keeper, disk:
     with pytest.raises(OSError, match="No space"):
         keeper.keep()
     assert keeper.processes.running == set()  # type: ignore[attr-defined]
+
+
+def test_one_that_dies_again_and_again_is_started_ever_more_seldom(
+    tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+):
+    """At once after the first death, then after 1, 3, 7 s and so on, half a minute at most; after a long life as at
+    first. What it said last stands in the report, and each death with its moment."""
+    now, begun = [1000.0], list[float]()
+    running, start = keeper.processes.running, keeper.processes.start  # type: ignore[attr-defined]
+
+    def noted(spec: Spec, **how: Any) -> bool:
+        if spec.name == "taskmanager":
+            begun.append(now[0])
+        return start(spec, **how)
+
+    keeper.processes.start = noted  # type: ignore[method-assign]
+    keeper.processes.last_words = lambda _: ["ERROR Sum of memory"]  # type: ignore[method-assign, misc]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def story() -> Iterator[None]:
+        yield
+        for _ in range(8):
+            running.discard("taskmanager")
+            until = now[0] + 40
+            while "taskmanager" not in running:
+                assert now[0] < until, "it is started again"
+                now[0] += 0.5
+                yield
+        pauses = [round(later - sooner, 1) for sooner, later in itertools.pairwise(begun)]
+        assert pauses == [0.5, 1.5, 3.5, 7.5, 15.5, 29.5, 29.5, 29.5], "a tick more than the pause"
+        now[0] += waits.LONG_LIFE_SECONDS + 1
+        running.discard("taskmanager")
+        yield
+        assert "taskmanager" in running, "its death counts as the first one"
+        order(tmp_path, stop=True)
+        yield
+
+    played(keeper, story, monkeypatch)
+    died = said(tmp_path).died
+    assert {(part.part, part.why) for part in died} == {("taskmanager", "ERROR Sum of memory")}
+    assert len(died) == 9
 
 
 def test_a_jobmanager_that_takes_too_long_is_told_with_the_setting_for_it(tmp_path: Path, keeper: Keeper):

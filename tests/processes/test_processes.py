@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -20,6 +22,7 @@ from clusters.local.keeper import JOBMANAGER, KEEPER, ClusterOrder, ClusterRepor
 from clusters.protocol import ClusterProgram
 from core.jobs.observations import EngineState
 from processes import supervised
+from processes.flink import Flink
 from processes.scratch import sweep, temporary
 from processes.supervised import Processes
 
@@ -160,6 +163,23 @@ def test_the_folder_of_a_process_that_has_gone_is_deleted(tmp_path: Path):
     assert sweep(tmp_path) == 1
     assert time.monotonic() - started < 5
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_manager_has_registered_when_its_own_port_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A JobManager knows one that has died for some time: another one would have counted as registered."""
+    flink = Flink(home=tmp_path, folder=tmp_path, rest_port=1, rpc_port=2, gateway_port=3)
+    known: list[dict[str, int]] = []
+    answer = SimpleNamespace(json=lambda: {"taskmanagers": known})
+    monkeypatch.setattr("processes.flink.httpx.get", lambda *_, **__: answer)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        me = psutil.Process()
+        assert not flink.has_registered(me)
+        known.append({"dataPort": port + 1})
+        assert not flink.has_registered(me)
+        known.append({"dataPort": port})
+        assert flink.has_registered(me)
+        assert not flink.has_registered(None)
 
 
 def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch):
