@@ -1,4 +1,5 @@
-"""Where a class is that a program does not find: the artifact that has it, or that Flink has it no more."""
+"""What is known of a class that a program does not find, or finds in another version: the artifact that has it and how
+it comes to the program, or that Flink has it no more."""
 
 from __future__ import annotations
 
@@ -7,41 +8,74 @@ import re
 _MISSING = re.compile(
     r"(?:ClassNotFoundException|NoClassDefFoundError): (?:Could not initialize class )?L?([\w$./]+);?"
 )
+# As Java 8 (`a.B.c(Ljava/lang/String;)V`), 11 and later (`'void a.B.c(java.lang.String)'`) and, of fields, 21 word it.
+_OTHER = (
+    re.compile(r"NoSuchMethodError: '?(?:[\w$.]+(?:\[\])* )*([\w$.]+)\.[\w$<>]+\("),
+    re.compile(r"AbstractMethodError: .*the resolved method '.*' of (?:interface|abstract class) ([\w$.]+)\."),
+    re.compile(r"NoSuchFieldError: Class ([\w$.]+) does not have member field"),
+)
 
 _DATASET = "the DataSet API: use DataStream (in batch mode) or Table"
 _SOURCE = "use a Source; the old one is in source.legacy"
 _SINK = "use a Sink of sink2; the old one is in sink.legacy"
 
-# Classes of Flink 1.20 that 2.x has not, by looking into the jars of 2.3.0: names or beginnings of names, the longest
-# that fits counts.
+# Classes of Flink 1.20 that 2.x has not, by looking into the jars of 1.20.5, 2.0.0 and 2.3.0: names or beginnings of
+# names, the longest that fits counts.
 _GONE = {
-    "org.apache.flink.api.java.ExecutionEnvironment": _DATASET,
-    "org.apache.flink.api.java.DataSet": _DATASET,
-    "org.apache.flink.api.java.operators.": _DATASET,
-    "org.apache.flink.api.java.aggregation.": _DATASET,
-    "org.apache.flink.api.java.utils.ParameterTool": "it is org.apache.flink.util.ParameterTool now",
-    "org.apache.flink.api.java.utils.MultipleParameterTool": "it is org.apache.flink.util.MultipleParameterTool now",
+    "org.apache.flink.api.common.ExecutionMode": (
+        "set execution.runtime-mode (RuntimeExecutionMode), and execution.batch-shuffle-mode"
+    ),
     "org.apache.flink.api.common.restartstrategy.RestartStrategies": "set restart-strategy.* in the configuration",
     "org.apache.flink.api.common.time.Time": "use java.time.Duration",
     "org.apache.flink.api.connector.sink.": "use org.apache.flink.api.connector.sink2",
+    "org.apache.flink.api.connector.sink2.StatefulSink": "implement SupportsWriterState of sink2",
+    "org.apache.flink.api.connector.sink2.TwoPhaseCommittingSink": "implement SupportsCommitter of sink2",
+    "org.apache.flink.api.java.aggregation.": _DATASET,
+    "org.apache.flink.api.java.DataSet": _DATASET,
+    "org.apache.flink.api.java.ExecutionEnvironment": _DATASET,
+    "org.apache.flink.api.java.operators.": _DATASET,
+    "org.apache.flink.api.java.utils.MultipleParameterTool": "it is org.apache.flink.util.MultipleParameterTool now",
+    "org.apache.flink.api.java.utils.ParameterTool": "it is org.apache.flink.util.ParameterTool now",
     "org.apache.flink.api.scala.": "the Scala APIs: use those of Java",
-    "org.apache.flink.streaming.api.scala.": "the Scala APIs: use those of Java",
     "org.apache.flink.contrib.streaming.state.RocksDBStateBackend": "set state.backend.type: rocksdb",
+    "org.apache.flink.core.execution.RestoreMode": "it is RecoveryClaimMode now",
+    "org.apache.flink.formats.json.JsonNodeDeserializationSchema": "use JsonDeserializationSchema of ObjectNode",
+    "org.apache.flink.graph.": (
+        "Gelly went with the DataSet API, and nothing has come in its place: use DataStream or Table"
+    ),
     "org.apache.flink.runtime.state.filesystem.FsStateBackend": "set state.backend.type: hashmap",
     "org.apache.flink.runtime.state.memory.MemoryStateBackend": "set state.backend.type: hashmap",
-    "org.apache.flink.streaming.api.TimeCharacteristic": "event time is what there is; use WatermarkStrategy",
-    "org.apache.flink.streaming.api.windowing.time.Time": "use java.time.Duration",
+    "org.apache.flink.streaming.api.datastream.IterativeStream": "there are no iterations of streams any more",
+    "org.apache.flink.streaming.api.environment.CheckpointConfig$ExternalizedCheckpointCleanup": (
+        "it is org.apache.flink.configuration.ExternalizedCheckpointRetention now"
+    ),
+    "org.apache.flink.streaming.api.environment.ExecutionCheckpointingOptions": (
+        "it is org.apache.flink.configuration.CheckpointingOptions now"
+    ),
+    "org.apache.flink.streaming.api.functions.AscendingTimestampExtractor": "use WatermarkStrategy",
     "org.apache.flink.streaming.api.functions.AssignerWith": "use WatermarkStrategy",
     "org.apache.flink.streaming.api.functions.IngestionTimeExtractor": "use WatermarkStrategy",
-    "org.apache.flink.streaming.api.functions.sink.SinkFunction": _SINK,
-    "org.apache.flink.streaming.api.functions.sink.RichSinkFunction": _SINK,
-    "org.apache.flink.streaming.api.functions.sink.TwoPhaseCommitSinkFunction": "use a Sink of sink2",
+    "org.apache.flink.streaming.api.functions.sink.DiscardingSink": (
+        "use sink.v2.DiscardingSink with sinkTo; the old one is in sink.legacy"
+    ),
     "org.apache.flink.streaming.api.functions.sink.filesystem.StreamingFileSink": "use FileSink",
-    "org.apache.flink.streaming.api.functions.source.SourceFunction": _SOURCE,
-    "org.apache.flink.streaming.api.functions.source.RichSourceFunction": _SOURCE,
+    "org.apache.flink.streaming.api.functions.sink.OutputFormatSinkFunction": _SINK,
+    "org.apache.flink.streaming.api.functions.sink.PrintSinkFunction": (
+        "use sink.PrintSink with sinkTo; the old one is in sink.legacy"
+    ),
+    "org.apache.flink.streaming.api.functions.sink.RichSinkFunction": _SINK,
+    "org.apache.flink.streaming.api.functions.sink.SinkFunction": _SINK,
+    "org.apache.flink.streaming.api.functions.sink.SocketClientSink": _SINK,
+    "org.apache.flink.streaming.api.functions.sink.TwoPhaseCommitSinkFunction": "use a Sink of sink2",
     "org.apache.flink.streaming.api.functions.source.ParallelSourceFunction": _SOURCE,
     "org.apache.flink.streaming.api.functions.source.RichParallelSourceFunction": _SOURCE,
+    "org.apache.flink.streaming.api.functions.source.RichSourceFunction": _SOURCE,
+    "org.apache.flink.streaming.api.functions.source.SourceFunction": _SOURCE,
+    "org.apache.flink.streaming.api.scala.": "the Scala APIs: use those of Java",
+    "org.apache.flink.streaming.api.TimeCharacteristic": "event time is what there is; use WatermarkStrategy",
+    "org.apache.flink.streaming.api.windowing.time.Time": "use java.time.Duration",
     "org.apache.flink.streaming.util.serialization.": "use org.apache.flink.api.common.serialization",
+    "org.apache.flink.table.api.TableSchema": "use Schema",
     "org.apache.flink.table.descriptors.": "write the table as DDL or with TableDescriptor",
     "org.apache.flink.table.sinks.": "use DynamicTableSink",
     "org.apache.flink.table.sources.": "use DynamicTableSource",
@@ -73,6 +107,7 @@ _ARTIFACTS = {
     "org.apache.flink.streaming.connectors.kafka.": "org.apache.flink:flink-connector-kafka",
     "org.apache.flink.streaming.connectors.kinesis.": "org.apache.flink:flink-connector-kinesis",
     "org.apache.flink.streaming.connectors.rabbitmq.": "org.apache.flink:flink-connector-rabbitmq",
+    "org.apache.flink.walkthrough.common.": "org.apache.flink:flink-walkthrough-common (of the cluster's version)",
     "org.apache.hadoop.": "org.apache.hadoop:hadoop-common (Flink comes without Hadoop)",
     "org.apache.hadoop.hdfs.": "org.apache.hadoop:hadoop-hdfs-client (Flink comes without Hadoop)",
     "org.apache.hadoop.hive.": "org.apache.hive:hive-exec",
@@ -84,22 +119,48 @@ _ARTIFACTS = {
 }
 
 
-def explained(said: str) -> str | None:
-    """What is known of the class that `said`, a message with the exception in front, does not find; None of nothing."""
-    match = _MISSING.search(said)
-    if match is None:
-        return None
-    name = match[1].replace("/", ".")
+_LIBRARY = "register the jar that has it as a library of the project, and name it under `libraries`"
+_IN_JAR = "put it into the program's jar (scope compile, with the Shade or Shadow plugin)"
+
+
+def explained(said: str, in_jar: bool | None = None) -> str | None:
+    """What is known of the class that `said`, a message with the exception in front, is about; None of nothing.
+    `in_jar` tells whether the program is a jar, which can have the class in itself, as SQL and Python cannot; None:
+    nobody knows."""
+    if match := _MISSING.search(said):
+        return _missing(match[1].replace("/", "."), in_jar)
+    if match := next(filter(None, (pattern.search(said) for pattern in _OTHER)), None):
+        return _of_another_version(match[1])
+    return None
+
+
+def _missing(name: str, in_jar: bool | None) -> str | None:
     if (remedy := _of(name, _GONE)) is not None:
         return (
-            f"Flink 2 has it no more: {remedy}; or run the program on a cluster of the version that it was written for."
+            f"Flink has it no more since 2.0: {remedy}; or run the program on a cluster of the version that it was "
+            "written for."
         )
+    if (artifact := _of(name, _ARTIFACTS)) is None:
+        return None
+    if in_jar is None:
+        how = f"{_LIBRARY}; or, where the program is a jar, {_IN_JAR}"
+    else:
+        how = f"{_IN_JAR}, or {_LIBRARY}" if in_jar else _LIBRARY
+    return f"It is in {artifact}: {how}."
+
+
+def _of_another_version(name: str) -> str:
+    """The class is there, and not as it was where what calls it was compiled."""
     if (artifact := _of(name, _ARTIFACTS)) is not None:
-        return (
-            f"It is in {artifact}: a dependency of the program that has to be in its jar (scope compile, with the "
-            "Shade or Shadow plugin)."
+        whose, what = f" ({artifact})", "Take one version of it for the program and for all its libraries."
+    elif name.startswith("org.apache.flink."):
+        whose, what = (
+            ", a class of Flink",
+            "Compile the program for the Flink of its cluster, and take connectors for it.",
         )
-    return None
+    else:
+        whose, what = "", "See who brings it twice (`mvn dependency:tree`), and take one version of it, or relocate it."
+    return f"It was compiled against another version of {name}{whose} than the one that it found. {what}"
 
 
 def _of(name: str, table: dict[str, str]) -> str | None:

@@ -86,10 +86,10 @@ def causes(stack: str) -> list[tuple[str, str]]:
     return [(name, "\n".join(lines).strip()) for name, lines in found]
 
 
-def root_cause(stack: str) -> str:
+def root_cause(stack: str, in_jar: bool | None = None) -> str:
     """One message for a person: the deepest cause that says something, with its exception class where the message alone
-    would not be understood. Where it is not Flink's own, and so knows nothing of fields, tables and hosts (`For input
-    string: "x"`), what stands above it goes first."""
+    would not be understood, and what to do about a class that is missing (`in_jar` as there). Where it is not Flink's
+    own, and so knows nothing of fields, tables and hosts (`For input string: "x"`), what stands above it goes first."""
     told = [(n, m) for n, m in causes(stack) if m and not _NOISE.match(_CLASSES.sub("", m.splitlines()[0]))]
     if not told:
         names = [n for n, _ in causes(stack)]
@@ -104,7 +104,7 @@ def root_cause(stack: str) -> str:
     if speaks or short in _WRAPPERS or short == "CalciteException" or text.startswith(short):
         return text
     said = f"{short}: {text}"
-    known = missing_classes.explained(said) or java.of_class_file(said)
+    known = missing_classes.explained(said, in_jar) or java.of_class_file(said)
     return f"{_above(told)}{said}" + (f". {known}" if known else "")
 
 

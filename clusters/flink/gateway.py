@@ -55,7 +55,7 @@ class RestGateway:
     ):
         self._url = url.rstrip("/")
         self._loads_drivers = loads_drivers
-        self.http = Http([url], "SQL gateway", transport=transport)
+        self.http = Http([url], "SQL gateway", in_jar=False, transport=transport)
 
     @property
     def url(self) -> str:

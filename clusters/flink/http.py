@@ -52,9 +52,18 @@ def new_client(timeout: float, transport: Transport | None = None) -> Network | 
 
 class Http:
     """A client of one server that may answer at several addresses. `what` names it in messages, for example
-    `JobManager`. The address that answered last is asked first."""
+    `JobManager`; `in_jar` tells whether what it says no to are jars. The address that answered last is asked first."""
 
-    def __init__(self, urls: Sequence[str], what: str, *, timeout: float = 15, transport: Transport | None = None):
+    def __init__(
+        self,
+        urls: Sequence[str],
+        what: str,
+        *,
+        in_jar: bool | None = None,
+        timeout: float = 15,
+        transport: Transport | None = None,
+    ):
+        self._in_jar = in_jar
         self._urls = [url.rstrip("/") for url in urls]
         self._client = new_client(timeout, transport)
         self._what = what
@@ -148,7 +157,7 @@ class Http:
                     body += piece
                     if len(body) > MAX_REFUSAL:
                         break
-        _judged(what, answer.status_code, _json(what, answer.status_code, lambda: json.loads(body)))
+        _judged(what, answer.status_code, _json(what, answer.status_code, lambda: json.loads(body)), self._in_jar)
 
     async def _ask(self, url: str, method: str, path: str, exact: bool, **more: Any) -> Any:
         what = f"{self._what} {url}"
@@ -156,7 +165,7 @@ class Http:
             response = await self._client.request(method, url + path, **more)
         status = response.status_code
         body = _json(what, status, lambda: response.json(parse_float=Decimal) if exact else response.json())
-        return _judged(what, status, body)
+        return _judged(what, status, body, self._in_jar)
 
 
 @contextmanager
@@ -179,13 +188,13 @@ def _json(what: str, status: int, read: Callable[[], Any]) -> Any:
         ) from None
 
 
-def _judged(what: str, status: int, body: Any) -> Any:
+def _judged(what: str, status: int, body: Any, in_jar: bool | None) -> Any:
     """The body of an answer, unless that is a no, or not one of a leader."""
     if status == 503 or status in (301, 302, 307, 308, 429, 502, 504):
         raise Unreachable(f"{what} has no leader at the moment (HTTP {status})")
     if status >= 400:
         stack = _errors(body)
-        raise Refused(status, root_cause(stack), stack)
+        raise Refused(status, root_cause(stack, in_jar), stack)
     return body
 
 

@@ -29,7 +29,7 @@ def why(error: ProcessFailed) -> str:
         return f"The program failed: {said}"
     if codes := _EXIT.findall("\n".join(lines)):
         return f"The program failed: Python ended with exit code {codes[-1]}"
-    return f"The program was not submitted: {root_cause(chr(10).join(lines))}" if lines else error.message
+    return f"The program was not submitted: {root_cause(chr(10).join(lines), in_jar=False)}" if lines else error.message
 
 
 def _said(lines: list[str]) -> str | None:
@@ -59,4 +59,4 @@ def _raised(traceback: list[str]) -> tuple[str | None, str | None]:
         if _CLIENT.search(line):
             break
         stack.append(line.removeprefix(": "))
-    return said[0][:MAX], root_cause("\n".join(stack)) if stack else None
+    return said[0][:MAX], root_cause("\n".join(stack), in_jar=False) if stack else None

@@ -64,7 +64,7 @@ class FlinkRest:
     """The REST API of one Flink at the addresses of its JobManagers. `transport` takes the place of the network."""
 
     def __init__(self, urls: Sequence[str], *, transport: Transport | None = None):
-        self.http = Http(urls, "JobManager", transport=transport)
+        self.http = Http(urls, "JobManager", in_jar=True, transport=transport)
         self._told: tuple[str, list[str]] | None = None  # a JobManager, by its `web.tmpdir`, and its JVM's options
 
     @reads

@@ -312,3 +312,23 @@ async def test_the_end_is_as_long_as_is_asked_for(last: int, end: bytes):
 
     http = Http([FIRST], "JobManager", transport=Scripted(jm=answers(200, stream=Pieces())))
     assert await http.last_of("/x", last) == end
+
+
+async def test_a_class_that_is_missing_comes_to_each_kind_of_program_in_its_own_way():
+    """A JobManager says no to jars, a gateway to SQL: that has no jar to put a class into."""
+    stack = "java.lang.NoClassDefFoundError: org/apache/hadoop/conf/Configuration\n\tat a.B.c(B.java:1)"
+    refuses = Scripted(
+        jm=answers(400, json={"errors": ["Internal server error.", f"<Exception on server side:{stack}"]})
+    )
+    rest, gateway = FlinkRest(["http://jm:8081"], transport=refuses), RestGateway("http://jm:8083", transport=refuses)
+    with pytest.raises(Refused) as of_jar:
+        await rest.run("x.jar", {})
+    with pytest.raises(Refused) as of_sql:
+        await gateway.http.call("POST", "/v2/sessions/s/statements")
+    assert "hadoop-common (Flink comes without Hadoop): put it into the program's jar" in of_jar.value.message
+    assert (
+        "hadoop-common (Flink comes without Hadoop): register the jar that has it as a library" in of_sql.value.message
+    )
+    assert "Shade" not in of_sql.value.message
+    await rest.http.close()
+    await gateway.http.close()

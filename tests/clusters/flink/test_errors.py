@@ -94,13 +94,17 @@ Caused by: java.lang.ClassNotFoundException: org.apache.hadoop.conf.Configuratio
         ),
         (
             "java.lang.NoClassDefFoundError: org/apache/flink/api/java/utils/ParameterTool",
-            "NoClassDefFoundError: org/apache/flink/api/java/utils/ParameterTool. Flink 2 has it no more: it is ",
+            "NoClassDefFoundError: org/apache/flink/api/java/utils/ParameterTool. Flink has it no more since 2.0: it is ",
         ),
         (
             "java.lang.UnsupportedClassVersionError: com/acme/Main has been compiled by a more recent version of the Java "
             "Runtime (class file version 65.0), this version of the Java Runtime only recognizes class file versions up "
             "to 61.0",
             "UnsupportedClassVersionError: com/acme/Main has been compiled by ",
+        ),
+        (
+            "java.lang.NoSuchMethodError: 'void org.apache.flink.x.Y.z(int)'",
+            "NoSuchMethodError: 'void org.apache.flink.x.Y.z(int)'. It was compiled against another version of org.apache",
         ),
         ("java.lang.ClassNotFoundException: com.acme.Clicks", "ClassNotFoundException: com.acme.Clicks"),
     ],

@@ -45,6 +45,12 @@ OWN = 'Traceback (most recent call last):\n  File "job.py", line 6\nRuntimeError
         (PLACE + JAVA.format("py4j.protocol.Py4JJavaError: "), "SqlValidatorException: Object 'x' not found"),
         (PLACE + JAVA.format("RuntimeError: "), "SqlValidatorException: Object 'x' not found"),
         (PLACE + CLASS, "ClassNotFoundException: a.b.C"),
+        (
+            PLACE + CLASS.replace("a.b.C", "org.apache.flink.connector.kafka.source.KafkaSource"),
+            "ClassNotFoundException: org.apache.flink.connector.kafka.source.KafkaSource. It is in "
+            "org.apache.flink:flink-connector-kafka: register the jar that has it as a library of the project, and name it "
+            "under `libraries`.",
+        ),
         (PLACE + METHOD, "Py4JException: Method executeSql([class java.lang.Integer]) does not exist"),
         (PLACE + "ValueError: half-way\n", "ValueError: half-way"),
         (
