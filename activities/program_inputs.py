@@ -13,7 +13,7 @@ from builds.bundles import bundle
 from core.effects import Rejected
 from core.errors import PenstockError
 from core.specs import libraries_of
-from core.sql.program_inputs import names_in, opened
+from core.sql.program_inputs import PYTHON_ARGS, names_in, opened
 from core.sql.references import resolved
 from services import Services
 from sql.environment import ready_libraries
@@ -36,11 +36,14 @@ class Inputs:
 
 async def inputs_of(services: Services, project: str, spec: dict[str, Any], *, in_jar: bool) -> Inputs:
     """Of a stored spec; `in_jar` a jar runs, which takes secrets in its arguments and no Python files. Raises
-    `Rejected` for a secret that cannot be had or opened, and for a library that cannot be had; it names no value."""
+    `Rejected` for a secret that cannot be had or opened, or that stands in the arguments of a Python program, and for a
+    library that cannot be had; it names no value."""
     args = [str(argument) for argument in spec.get("args") or []]
     env, files, properties = (dict(spec.get(name) or {}) for name in ("env", "files", "java_properties"))
     try:
         names = names_in([*env.values(), *files.values(), *properties.values(), *(args if in_jar else [])])
+        if not in_jar and names_in(args):  # a version that is older than the rule
+            raise Rejected(f"{PYTHON_ARGS} Add a version that does.")
         sealed, libraries, uses = {}, [], libraries_of(spec)
         if names or uses:
             async with services.database.read() as session:
@@ -54,7 +57,7 @@ async def inputs_of(services: Services, project: str, spec: dict[str, Any], *, i
         python = next(library for library in libraries if library.kind != "jar")
         raise Rejected(f"The library {python.name} {python.version} has Python files, and a jar runs none.")
     return Inputs(
-        args=[resolved(text, secret) for text in args] if in_jar else args,
+        args=[resolved(text, secret) for text in args],
         env=opened(env, secret),
         files=opened(files, secret),
         java_properties=opened(properties, secret),

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import InvalidInput
+from core.names import SECRET_OPENS
 
 
 class Layer(StrEnum):
@@ -128,12 +129,28 @@ def check_config(config: Mapping[str, str], field: str) -> None:
             )
 
 
+def check_new_config(config: Mapping[str, str], field: str) -> None:
+    """The same of what somebody gives now: a reference to a secret would go to Flink as it is written."""
+    check_config(config, field)
+    if key := next((key for key, value in config.items() if SECRET_OPENS in value), None):
+        raise InvalidInput(
+            f"{field}: {key} refers to a secret, and a configuration has none put in.",
+            code="secret_misplaced",
+            field=f"{field}.{key}",
+            remedy=SECRETS_OF_CONFIG,
+        )
+
+
 def is_secret(key: str) -> bool:
     """Whether a value under this key is hidden wherever it is shown."""
     return _SECRET.search(key) is not None
 
 
 HIDDEN = "******"
+SECRETS_OF_CONFIG = (
+    "In a SQL script write SET 'key' = '${secret:name}'. Elsewhere give the value itself: that of a key with a word "
+    "like password or secret in it is hidden wherever it is shown."
+)
 
 
 def shown(key: str, value: str) -> str:

@@ -11,6 +11,8 @@ from pydantic import StringConstraints
 from core.queues import Queues, queues_of
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9])?$"
+SECRET_OPENS = "${secret:"  # noqa: S105 - of a reference, no secret
+"""How a reference to a secret begins, wherever one may stand."""
 FLINK_ID_PATTERN = r"^[0-9a-f]{32}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]

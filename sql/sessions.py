@@ -17,7 +17,7 @@ import structlog
 
 from clusters.protocol import SqlWorkbench, Unreachable
 from clusters.sql import SessionGone, SqlGateway, StatementFailed, scrub
-from core.config import check_config
+from core.config import check_new_config
 from core.effects import EngineError, Rejected, no_log
 from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
@@ -84,7 +84,7 @@ class Sessions:
         self, project: str, cluster: str, name: str, config: dict[str, str], libraries: list[Use]
     ) -> SqlSession:
         """Raises `InvalidInput`, `NotFound`, `Unreachable`."""
-        check_config(config, "config")
+        check_new_config(config, "config")
         now = clock.now()
         row = SqlSession(
             id=str(uuid.uuid4()),

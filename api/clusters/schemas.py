@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from api.deps import Strict
 from clusters.kind import FLAT, Address, Url
 from clusters.registry import DEFAULT_KIND, KINDS, JobManagerUrl
-from core.config import check_config
+from core.config import check_new_config
 from core.errors import InvalidInput
 from core.jobs.states import JobState
 from core.names import Name
@@ -30,7 +30,7 @@ KindName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum
 
 def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
     if config is not None:
-        check_config(config, "config")
+        check_new_config(config, "config")
     return config
 
 

@@ -86,13 +86,14 @@ async def _of_database(services: Services, project: str, body: InferenceBody) ->
     if body.password:
         options["password"] = body.password
     check_clear(options, "password")
-    password = body.password
-    if password and (names := secrets_in(password)):
+    user, password = body.user, body.password
+    if names := secrets_in(f"{user or ''}\n{password or ''}"):
         async with services.database.read() as session:
             sealed = await resources.sealed(session, project, names)
-        password = resolved(password, {n: services.vault.open(v) for n, v in sealed.items()})
+        secret = {n: services.vault.open(v) for n, v in sealed.items()}
+        user, password = (text and resolved(text, secret) for text in (user, password))
     host, port, name = match.groups()
-    place = database.Place(host, int(port or 5432), name, body.user, password)
+    place = database.Place(host, int(port or 5432), name, user, password)
     described, key = await database.describe(place, body.table)
     columns, notes = inference.of_database(described)
     return InferenceOut(columns=columns, primary_key=key, options=options, notes=notes, records=None, sample=[])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from api.deps import Strict
-from core.config import Layer, check_config
+from core.config import Layer, check_new_config
 from core.jobs.blocked import Blocked
 from core.jobs.policy import RestartPolicy
 from core.jobs.retention import SavepointPolicy
@@ -30,7 +30,7 @@ SQL_EXAMPLE = (
 
 def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
     if config is not None:
-        check_config(config, "config")
+        check_new_config(config, "config")
     return config
 
 

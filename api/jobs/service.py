@@ -68,7 +68,7 @@ def check_spec(spec: JobSpec, services: Services) -> None:
             git.check_local(spec.git, services.settings.git_local_roots)
         except Rejected as error:
             raise InvalidInput(error.message, code="git_path_refused", field="spec.git.url") from error
-        check_references(spec)
+    check_references(spec)
 
 
 async def create(services: Services, new: out.NewJob) -> out.JobOut:

@@ -21,6 +21,7 @@ from core.effects import Rejected
 from core.errors import Conflict, InvalidInput, PenstockError, Unavailable
 from core.jobs import messages
 from core.libraries import FromGit, FromUpload, LibraryState, NewLibrary
+from core.sql.program_inputs import check_unopened
 from services import Services
 from settings import clock, waits
 from store import commands, jobs, resources
@@ -43,6 +44,7 @@ async def all_(services: Services, project: str) -> list[LibraryOut]:
 async def add(services: Services, project: str, new: NewLibrary) -> LibraryOut:
     """Write a version down, and have it fetched. Raises `Conflict` when it is there, `Unavailable`."""
     if isinstance(new.source, FromGit):
+        check_unopened(new.source.model_dump(), "source")
         try:
             git.check_local(new.source.git, services.settings.git_local_roots)
         except Rejected as error:

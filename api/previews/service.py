@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from api.deps import SqlRuntime
 from api.previews import schemas as out
 from api.scripts import rows_of
-from core.config import check_config
+from core.config import check_new_config
 from core.errors import InvalidInput
 from core.sql.script import parse
 from core.sql.variables import filled
@@ -23,7 +23,7 @@ ORDER = ["FAILED", "INTERRUPTED", "ABANDONED", "STOPPED", "LIMITED", "FINISHED"]
 
 async def preview(services: Services, bench: SqlRuntime, body: out.PreviewBody) -> out.PreviewOut:
     """Start one. Raises `InvalidInput`, `Conflict`."""
-    check_config(body.config, "config")
+    check_new_config(body.config, "config")
     request = RunRequest(
         project=body.project,
         cluster=body.cluster,
@@ -39,7 +39,7 @@ async def preview(services: Services, bench: SqlRuntime, body: out.PreviewBody) 
 
 async def debug(services: Services, bench: SqlRuntime, body: out.DebugBody) -> out.PreviewOut:
     """Start one of a whole script. Raises `InvalidInput`, `Conflict`."""
-    check_config(body.config, "config")
+    check_new_config(body.config, "config")
     request = RunRequest(
         project=body.project,
         cluster=body.cluster,

@@ -7,13 +7,13 @@ from datetime import datetime
 from pydantic import BaseModel, Field, field_validator
 
 from api.deps import Strict
-from core.config import check_config
+from core.config import check_new_config
 from core.names import Name
 
 
 def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
     if config is not None:
-        check_config(config, "config")
+        check_new_config(config, "config")
     return config
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.deps import SqlRuntime
 from api.sql import schemas as out
-from core.config import check_config
+from core.config import check_new_config
 from core.effects import Rejected
 from core.errors import InvalidInput
 from core.sql.catalogs import BEGINNING
@@ -22,7 +22,7 @@ from store import clusters, jobs
 
 async def check(services: Services, body: out.ValidateBody) -> Validation:
     """Raises `InvalidInput` when Flink refuses the script as a whole, `TooSlow`."""
-    check_config(body.config, "config")
+    check_new_config(body.config, "config")
     async with services.database.read() as session:
         await jobs.project(session, body.project)
         cluster = await clusters.get(session, body.cluster)

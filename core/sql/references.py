@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.errors import InvalidInput
-from core.names import NAME_PATTERN
+from core.names import NAME_PATTERN, SECRET_OPENS
 from core.sql.operators import TableName
 from core.sql.script import Script, parse
 from core.sql.tokens import (
@@ -28,7 +28,7 @@ from core.sql.tokens import (
     unquoted,
 )
 
-_OPENS, _CLOSES = "${secret:", "}"
+_CLOSES = "}"
 _NAME = re.compile(NAME_PATTERN)
 # As Flink hides them in its own messages (GlobalConfiguration), and what people call such things besides.
 _SENSITIVE = re.compile(
@@ -147,12 +147,12 @@ def written(script: Script) -> set[Chain]:
 def _references(text: str) -> Iterator[tuple[int, int, str]]:
     """Each `${secret:name}` of a text: where it begins and ends, and the name as it is written."""
     end = 0
-    while (start := text.find(_OPENS, end)) >= 0:
+    while (start := text.find(SECRET_OPENS, end)) >= 0:
         close = text.find(_CLOSES, start)
         if close < 0:
             return
         end = close + 1
-        yield start, end, text[start + len(_OPENS) : close]
+        yield start, end, text[start + len(SECRET_OPENS) : close]
 
 
 def secrets_in(text: str) -> set[str]:
@@ -185,7 +185,7 @@ def resolved_script(script: Script, secret: Mapping[str, str]) -> Script:
     An option is `'key' = 'value'` in a CREATE, an ALTER or a SET. Anywhere else a reference would put a secret where
     it can be seen (`SELECT '${secret:x}'`), so it is refused with `InvalidInput`.
     """
-    references = [t for t in script.tokens if t.kind in (Kind.STRING, Kind.ESCAPED) and _OPENS in t.text]
+    references = [t for t in script.tokens if t.kind in (Kind.STRING, Kind.ESCAPED) and SECRET_OPENS in t.text]
     if not references:
         return script
     options = {

@@ -50,12 +50,18 @@ def uses(*names: str) -> list[dict[str, str]]:
 
 async def test_secrets_are_opened_where_they_are_hidden(services: Any):
     reference = "${secret:word}"
-    spec = {"env": {"A": reference}, "files": {"f": f"x={reference}"}, "args": [reference]}
+    spec = {"env": {"A": reference}, "files": {"f": f"x={reference}"}, "args": ["--x"]}
     python = await inputs_of(services, "mine", spec, in_jar=False)
     assert (python.env, python.files) == ({"A": "opened-hunter2"}, {"f": "x=opened-hunter2"})
-    assert (python.args, python.secrets) == ([reference], ["opened-hunter2"])
+    assert (python.args, python.secrets) == (["--x"], ["opened-hunter2"])
     jar = await inputs_of(services, "mine", {"args": ["--x", reference]}, in_jar=True)
     assert (jar.args, jar.secrets) == (["--x", "opened-hunter2"], ["opened-hunter2"])
+
+
+async def test_a_python_program_is_not_given_a_reference_as_it_is_written(services: Any):
+    """A version that is older than the rule had its program run with the words `${secret:word}`."""
+    with pytest.raises(Rejected, match=r"cannot be an argument of a Python program.* Give it under `env` or `files`"):
+        await inputs_of(services, "mine", {"args": ["--x=${secret:word}"]}, in_jar=False)
 
 
 async def test_libraries_are_files(services: Any):

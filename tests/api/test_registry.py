@@ -153,7 +153,7 @@ class TestInference:
 
         class Engine:
             def __init__(self, url: Any, **_: Any):
-                asked.append(url.password)
+                asked.append(f"{url.username} {url.password}")
 
             @asynccontextmanager
             async def connect(self) -> Any:
@@ -169,10 +169,10 @@ class TestInference:
                 asked.append("closed")
 
         monkeypatch.setattr("api.inference.database.create_async_engine", Engine)
-        body = {"kind": "database", "url": url, "user": "u", "password": "${secret:db}"}
+        body = {"kind": "database", "url": url, "user": "u-${secret:db}", "password": "${secret:db}"}
         found = self.ask(penstock, **body, table="t")
         assert ([c["name"] for c in found["columns"]], found["primary_key"]) == (["id", "name"], ["id"])
-        assert asked == ["hidden", "closed"]
+        assert asked == ["u-hidden hidden", "closed"]
         self.refused(penstock, "database_refused", **body, table="nothing")
 
 
