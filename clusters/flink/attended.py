@@ -51,14 +51,19 @@ class Attended:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def is_full(self) -> bool:
-        return len(self._tasks) >= MOST
-
-    def begin(
+    async def begin(
         self, running: Running, ref: Ref, aftermath: Aftermath, *, look: Look, cancel: Cancel, owns: Owns, prints: bool
     ) -> None:
-        """Take over a client whose job the cluster has. `prints`: it is given the rows of its job."""
+        """Take over a client whose job the cluster has. `prints`: it is given the rows of its job. One more than can be
+        followed is ended, and its job left alone: that is told, for one that prints stands still from then on."""
+        if len(self._tasks) >= MOST:
+            await running.stop()
+            try:
+                async with aftermath.log() as tell:
+                    await alert(aftermath, ref, tell, _no_room(prints))
+            except Exception:  # the job runs all the same
+                log.exception("a log could not be written", flink_job=ref.flink_job_id)
+            return
         task = asyncio.create_task(_Attendance(running, ref, aftermath, look, cancel, owns, prints).run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -220,11 +225,25 @@ class _Attendance:
                     return False
 
     async def _alert(self, tell: LogSink, words: str) -> None:
-        tell(words)
-        try:
-            await self._aftermath.alert(words)
-        except Exception:  # the log has it
-            log.exception("an alert could not be written", flink_job=self._ref.flink_job_id)
+        await alert(self._aftermath, self._ref, tell, words)
+
+
+async def alert(aftermath: Aftermath, ref: Ref, tell: LogSink, words: str) -> None:
+    tell(words)
+    try:
+        await aftermath.alert(words)
+    except Exception:  # the log has it
+        log.exception("an alert could not be written", flink_job=ref.flink_job_id)
+
+
+def _no_room(prints: bool) -> str:
+    said = f"its program was ended, since this worker follows {MOST} programs beside their jobs already; "
+    if prints:
+        return (
+            f"{said}the rows of this job go to it, so the job stands still until it is restarted by another worker, or "
+            "when fewer are followed. Have it write into a table."
+        )
+    return f"{said}its job goes on"
 
 
 def _bounded(tell: LogSink, output: Output, before: int) -> LogSink:

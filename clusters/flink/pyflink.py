@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from clusters.flink.attended import MOST, Look, Running
+from clusters.flink.attended import Look, Running
 from clusters.flink.clients import Clients, configure, environment, java
 from clusters.flink.output import KEPT, Output
 from clusters.flink.programs import ClientStopped
@@ -65,12 +65,6 @@ async def submit(
     try:
         followed = submission.aftermath is not None and clients is not None
         goes_on = await _goes_on(running, submission.ref, look if followed else None)
-        if goes_on and clients is not None and clients.attended.is_full:
-            goes_on = False
-            output(
-                f"the program is ended, and its job left alone: this worker follows {MOST} beside their jobs already"
-            )
-            raise _stopped("its worker follows no more")
         return running if goes_on else None
     except ProcessFailed as error:
         error.lines = list(output.last)

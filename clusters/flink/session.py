@@ -261,7 +261,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
             prints = await self._rest.collects(submission.ref.flink_job_id)
         except EngineError:
             prints = False
-        self._clients.attended.begin(
+        await self._clients.attended.begin(
             running,
             submission.ref,
             submission.aftermath,

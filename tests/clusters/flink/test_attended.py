@@ -68,9 +68,9 @@ class World:
         output = Output(self.first.append, set(), secrets)
         return Running(asyncio.create_task(client(output)), output)
 
-    def attend(self, client: Client, *, prints: bool = False) -> Running:
+    async def attend(self, client: Client, *, prints: bool = False) -> Running:
         running = self.runs(client)
-        self.attended.begin(
+        await self.attended.begin(
             running,
             Ref(ID, ID),
             self.aftermath,
@@ -185,7 +185,7 @@ class TestBeside:
             await asyncio.sleep(0.05)
             say("+I[1]")
 
-        world.attend(client)
+        await world.attend(client)
         await world.over()
         assert "+I[1]" in world.log
         assert "the program has ended well; its job goes on" in world.log
@@ -198,7 +198,7 @@ class TestBeside:
             await asyncio.sleep(0.05)
             raise ProcessFailed("java ended with status 1", [])
 
-        world.attend(client)
+        await world.attend(client)
         await world.over()
         assert "ValueError: half-way (its job was started before that, and goes on)" in world.alerts[0]
         assert not world.cancelled
@@ -209,13 +209,13 @@ class TestBeside:
             world.state = EngineState.CANCELED
             raise ProcessFailed("java ended with status 1", ["JobCancellationException"])
 
-        world.attend(client)
+        await world.attend(client)
         await world.over()
         assert not world.alerts
 
     @pytest.mark.parametrize("state", [EngineState.FINISHED, EngineState.CANCELED, EngineState.MISSING])
     async def test_it_ends_with_its_job(self, world: World, state: EngineState):
-        running = world.attend(for_ever)
+        running = await world.attend(for_ever)
         await asyncio.sleep(0.1)
         assert not running.task.done()
         world.state = state
@@ -223,13 +223,13 @@ class TestBeside:
         assert running.task.cancelled()
 
     async def test_a_cluster_that_is_away_ends_nothing(self, world: World):
-        running = world.attend(for_ever)
+        running = await world.attend(for_ever)
         world.away = True
         await asyncio.sleep(0.2)
         assert not running.task.done()
 
     async def test_it_ends_with_the_worker(self, world: World):
-        running = world.attend(for_ever)
+        running = await world.attend(for_ever)
         await asyncio.sleep(0.05)
         await world.attended.close()
         assert running.task.cancelled()
@@ -242,7 +242,7 @@ class TestBeside:
             say(SUBMITTED.replace(ID, OTHER))
             await asyncio.sleep(600)
 
-        running = world.attend(client)
+        running = await world.attend(client)
         await world.over()
         assert world.cancelled == [OTHER]
         assert running.task.cancelled()
@@ -257,7 +257,7 @@ class TestBeside:
 
         world.not_now = 2
         monkeypatch.setattr(waits, "PROGRAM_AFTER_SECONDS", 5.0)
-        world.attend(client)
+        await world.attend(client)
         await world.over()
         assert world.cancelled == [OTHER]
 
@@ -269,7 +269,7 @@ class TestBeside:
             await asyncio.sleep(0.2)
 
         world.own = set()
-        world.attend(client)
+        await world.attend(client)
         await world.over()
         assert world.cancelled == []
         assert "the program has ended well; its job goes on" in world.log
@@ -285,7 +285,7 @@ class TestBeside:
             say(SUBMITTED)
             await asyncio.sleep(0.2)
 
-        running = world.attend(client)
+        running = await world.attend(client)
         await world.over()
         assert world.cancelled == ([ID] if anew else [])
         assert running.task.cancelled() == anew
@@ -295,22 +295,42 @@ class TestBeside:
         self, world: World, monkeypatch: pytest.MonkeyPatch, state: EngineState
     ):
         monkeypatch.setattr(waits, "PROGRAM_AFTER_SECONDS", 600.0)
-        running = world.attend(for_ever)
+        running = await world.attend(for_ever)
         await asyncio.sleep(0.05)
         world.state = state
         await world.over()
         assert running.task.cancelled()
 
     async def test_who_takes_no_more_rows_says_so(self, world: World):
-        world.attend(for_ever, prints=True)
+        await world.attend(for_ever, prints=True)
         await asyncio.sleep(0.1)
         await world.attended.close()
         assert "nobody takes the rows" in world.alerts[-1]
 
     async def test_one_that_prints_says_what_that_means(self, world: World):
-        world.attend(for_ever, prints=True)
+        await world.attend(for_ever, prints=True)
         await asyncio.sleep(0.05)
         assert "stands still" in world.alerts[0]
+
+    @pytest.mark.parametrize("prints", [True, False])
+    async def test_one_more_than_are_followed_is_ended_and_that_is_told(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, prints: bool
+    ):
+        """Found by an attack: a job that printed its rows stood still, and nobody was told."""
+        monkeypatch.setattr(attended, "MOST", 1)
+        first = await world.attend(for_ever)
+        second = await world.attend(for_ever, prints=prints)
+        assert (second.task.cancelled(), first.task.done()) == (True, False)
+        (words,) = world.alerts
+        assert words in world.log
+        assert "1 programs beside their jobs already" in words
+        assert ("stands still" in words) is prints
+        assert ("goes on" in words) is not prints
+        assert not world.cancelled, "its job is left alone"
+        first.task.cancel()
+        await world.over()
+        third = await world.attend(for_ever)
+        assert not third.task.done(), "there is room again"
 
     async def test_endless_output_is_not_kept(self, world: World, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(attended, "KEPT_CHARACTERS", 100)
@@ -320,7 +340,7 @@ class TestBeside:
             for _ in range(1000):
                 say("x" * 20)
 
-        world.attend(client)
+        await world.attend(client)
         await world.over()
         assert sum(line.startswith("xx") for line in world.log) == 4
         assert "(the program says more than is kept of it)" in world.log
