@@ -23,6 +23,10 @@ _RESOLUTION = re.compile(
     r"Failed to execute goal on project (\S+): Could not resolve dependencies for project \S+: "
     r"(?:(?:The following artifacts|Failed to collect dependencies) .*?: (?=Could not |\S+ was not found))?(.*)"
 )
+_TOO_OLD = "Unrecognized option: -ntp"
+"""Of Maven before 3.6.1. The plugin that fetches libraries needs 3.6.3."""
+_REMEMBERED = "was cached in the local repository"
+"""Of Maven 3.6 (`Failure to find a:b:jar:1 in https://... was cached`) and later (`This failure was cached`)."""
 _HEADINGS = ("The build could not read", "The project ", "COMPILATION ERROR")
 """They stand above the line with the cause."""
 
@@ -30,6 +34,8 @@ _HEADINGS = ("The build could not read", "The project ", "COMPILATION ERROR")
 def reason(lines: Sequence[str], root: Path) -> str:
     """Why a build failed, from the last `lines` of its log: the cause first, then what else Maven calls an error. Paths
     are shown as they are below `root`. When Maven called nothing an error, the last ten lines."""
+    if any(_TOO_OLD in line for line in lines):
+        return "the Maven of the workers is too old: Penstock needs 3.6.3 or later."
     kept: list[str] = []
     for line in lines:
         said = line.removeprefix("[ERROR]").strip()
@@ -49,7 +55,7 @@ def reason(lines: Sequence[str], root: Path) -> str:
 
 def misses_remembered(lines: Iterable[str]) -> bool:
     """Whether an artifact was not even looked for, because it was not there some time ago."""
-    return any("failure was cached in the local repository" in line for line in lines)
+    return any(_REMEMBERED in line for line in lines)
 
 
 def unreadable_projects(lines: Iterable[str]) -> bool:

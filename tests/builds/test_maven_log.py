@@ -1,4 +1,4 @@
-"""Logs as Maven 3.8.7 wrote them, shortened."""
+"""Logs as Maven 3.8.7 wrote them where no other version is named, shortened."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ CACHED = """\
 [ERROR] Failed to execute goal on project good: Could not resolve dependencies for project x:good:jar:1: \
 nope.x:nah:jar:1 was not found in https://repo.example during a previous attempt. This failure was cached in the \
 local repository and resolution is not reattempted until the update interval of central has elapsed -> [Help 1]"""
+CACHED_36 = """\
+[ERROR] Failed to execute goal on project good: Could not resolve dependencies for project x:good:jar:1: Failure to find \
+nope.x:nah:jar:1 in https://repo.example was cached in the local repository, resolution will not be reattempted until the \
+update interval of central has elapsed or updates are forced -> [Help 1]"""
+CACHED_39 = """\
+[ERROR] Failed to execute goal on project good: Could not resolve dependencies for project x:good:jar:1
+[ERROR] dependency: nope.x:nah:jar:1 (compile)
+[ERROR] \tnope.x:nah:jar:1 was not found in https://repo.example during a previous attempt. This failure was cached in the \
+local repository and resolution is not reattempted until the update interval of central has elapsed or updates are forced
+[ERROR] \tnope.x:nah:jar:1 was not found in https://mirror.example during a previous attempt. This failure was cached in \
+the local repository and resolution is not reattempted until the update interval of mirror has elapsed
+[ERROR] -> [Help 1]"""
 
 SEVERAL = """\
 [ERROR] Failed to execute goal on project app: Could not resolve dependencies for project x:app:jar:1: The following \
@@ -67,6 +79,11 @@ def test_the_cause_comes_first(log: str, first: str, no: str):
     assert "mvn <args>" not in why
 
 
+def test_a_maven_that_is_too_old_is_told():
+    why = maven_log.reason(["Unable to parse command line options: Unrecognized option: -ntp", "usage: mvn"], ROOT)
+    assert why == "the Maven of the workers is too old: Penstock needs 3.6.3 or later."
+
+
 def test_without_an_error_the_end_of_the_log_is_shown():
     assert maven_log.reason([f"line {n}" for n in range(30)], ROOT).splitlines() == [f"line {n}" for n in range(20, 30)]
 
@@ -74,7 +91,8 @@ def test_without_an_error_the_end_of_the_log_is_shown():
 def test_what_maven_passes_over():
     assert maven_log.unreadable_projects(UNREADABLE.splitlines())
     assert not maven_log.unreadable_projects(COMPILER.splitlines())
-    assert maven_log.misses_remembered(CACHED.splitlines())
+    for cached in (CACHED, CACHED_36, CACHED_39):
+        assert maven_log.misses_remembered(cached.splitlines())
     assert not maven_log.misses_remembered(UNREADABLE.splitlines())
     warning = '[WARNING] The requested profile "nope" could not be activated because it does not exist.'
     assert maven_log.unknown_profiles([warning, warning, "[INFO] BUILD SUCCESS"]) == ["nope"]
