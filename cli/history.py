@@ -54,6 +54,11 @@ def _line(key: str, most: int = 120) -> Callable[[Item], str]:
     return lambda item: plain(short(str(item[key]), most)) if item[key] is not None else ""
 
 
+def _told(key: str, most: int = 120) -> Callable[[Item], str]:
+    """The same of what Penstock itself says."""
+    return lambda item: plain(short(as_commands(item[key] or ""), most))
+
+
 def _state(item: Item) -> str:
     return styled(str(item["state"]))
 
@@ -76,7 +81,7 @@ _lister(
         Column("VERSION", field("version"), wide=True),
         Column("ATTEMPT", field("attempt"), wide=True),
         Column("WHY", _line("reason")),
-        Column("ERROR", _line("error")),
+        Column("ERROR", _told("error")),
     ],
 )
 _lister(
@@ -91,7 +96,7 @@ _lister(
         Column("COMMIT", _commit),
         Column("STARTED", _when("started_at")),
         Column("ENDED", _when("ended_at")),
-        Column("CAUSE", _line("cause")),
+        Column("CAUSE", _told("cause")),
         Column("RESTORED FROM", field("restored_from")),
     ],
 )
@@ -114,7 +119,7 @@ _lister(
     "timeline",
     "What happened to a job.",
     "id",
-    [Column("AT", _when("at")), Column("KIND", field("kind")), Column("WHAT", _line("message"))],
+    [Column("AT", _when("at")), Column("KIND", field("kind")), Column("WHAT", _told("message"))],
 )
 
 

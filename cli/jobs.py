@@ -34,7 +34,9 @@ from cli.output import (
     show_json,
     show_list,
     styled,
+    told,
 )
+from cli.wording import as_commands
 from core.config import HIDDEN
 from core.jobs.types import traits
 
@@ -80,7 +82,7 @@ COLUMNS = [
     Column("LABELS", lambda j: plain(",".join(f"{k}={v}" for k, v in j["labels"].items())), wide=True),
     Column("CREATED", lambda j: ago(j["created_at"]), wide=True),
     Column("ID", field("id"), wide=True),
-    Column("REASON", lambda j: plain(short(j["reason"] or j["warning"] or "", 80))),
+    Column("REASON", lambda j: plain(short(as_commands(j["reason"] or j["warning"] or ""), 80))),
 ]
 
 
@@ -137,8 +139,8 @@ def _lines(job: str, shown: dict[str, Any]) -> dict[str, str]:
     what = "Flink job" if flink_job else "processes in folder"
     return {
         "job": f"{job_name(shown)}  ({shown['id']})",
-        "state": styled(shown["state"]) + (f"  {plain(shown['reason'])}" if shown["reason"] else ""),
-        "warning": f"[yellow]{plain(shown['warning'])}[/yellow]" if shown["warning"] else "",
+        "state": styled(shown["state"]) + (f"  {told(shown['reason'])}" if shown["reason"] else ""),
+        "warning": f"[yellow]{told(shown['warning'])}[/yellow]" if shown["warning"] else "",
         "type": shown["type"],
         "version": f"{program(shown['version'], attempt)} of {shown['latest_version']}",
         "cluster": shown["cluster"]
@@ -152,7 +154,7 @@ def _lines(job: str, shown: dict[str, Any]) -> dict[str, str]:
         "next restart": shown["restart_at"] or "",
         "busy with": shown["busy"] or "",
         "allowed": ", ".join(shown["allowed_commands"]),
-        "seen then": plain("\n".join(shown["blocked"]["evidence"])) if shown["blocked"] else "",
+        "seen then": told("\n".join(shown["blocked"]["evidence"])) if shown["blocked"] else "",
         "next safe": plain("\n".join(as_command(job, action) for action in shown["next_actions"])),
     }
 

@@ -8,7 +8,7 @@ import typer
 
 from cli.client import Api, complete_clusters, out
 from cli.commands import Job, ref, send
-from cli.output import Column, Format, Json, Output, field, plain, show_json, show_list, table
+from cli.output import Column, Format, Json, Output, field, plain, show_json, show_list, table, told
 
 app = typer.Typer(no_args_is_help=True, help="Flink jobs that run and that nobody owns.")
 
@@ -64,7 +64,7 @@ def recover(
     if as_json:
         show_json(findings)
         return
-    rows = [[f["kind"], plain(f["subject"]), plain(f["what"]), plain(f["action"]), _done(f, dry_run)] for f in findings]
+    rows = [[f["kind"], plain(f["subject"]), told(f["what"]), told(f["action"]), _done(f, dry_run)] for f in findings]
     table(["KIND", "WHERE", "WHAT", "ACTION", "DONE"], rows, empty="Everything is as it ought to be.")
     if more:
         out.print("And more: " + ", ".join(f"{kind} {count}" for kind, count in sorted(more.items())))

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.client import USAGE, err, out
+from cli.wording import as_commands
 
 Item = Mapping[str, Any]
 
@@ -188,3 +189,8 @@ def styled(state: str) -> str:
 def plain(text: object) -> str:
     """Any text, safe in rich's markup; empty for None."""
     return escape(str(text if text is not None else ""))
+
+
+def told(text: str | None) -> str:
+    """What the API says (a reason, a cause), with commands where it names requests; safe in rich's markup."""
+    return plain(as_commands(text or ""))

@@ -24,9 +24,18 @@ _COMMANDS: list[tuple[str, str]] = [
     (r"POST /clusters, kind \w+", "penstock up"),
     (r"POST /clusters", "penstock clusters add"),
     (r"GET /clusters", "penstock clusters list"),
+    (r"POST /projects/(?:\{project\}|[\w.-]+)/libraries", "penstock libraries add"),
     (r"GET /orphans", "penstock orphans list"),
     (r"GET /settings", "penstock settings"),
     (r"POST /api/v1/sql/previews/(?P<name>[\w-]+)/resume", "penstock sql resume {name}"),
+    # Bodies, or the part of one that says where a start goes on from.
+    (r"\bSend (?=\{\"mode\")", "Give "),
+    (r"(?:\brestore )?\{\"mode\": \"(?P<mode>newest|none)\"\}", "--restore {mode}"),
+    (
+        r"(?:\brestore )?\{\"mode\": \"point\", \"point\": (?:PATH|\"<id or path>\"), \"accept_unknown_state\": true\}",
+        "--restore POINT --accept-unknown-state",
+    ),
+    (r"(?:\brestore )?\{\"mode\": \"point\", \"point\": (?:PATH|\"<id or path>\")\}", "--restore POINT"),
 ]
 _PATTERNS = [(re.compile(pattern), command) for pattern, command in _COMMANDS]
 _PLACEHOLDERS = {"{id}": "JOB", "{number}": "VERSION"}
@@ -40,8 +49,10 @@ _FIELDS = {
     "restore.allow_non_restored_state": "--allow-non-restored-state",
     "`allow_non_restored_state`": "--allow-non-restored-state",
     "with restore none": "with --restore none",
+    "under `libraries` of the spec": "with --library NAME:VERSION, or under `libraries` of the spec",
 }
-REQUEST = re.compile(r"\b(?:GET|POST|PUT|PATCH|DELETE) /[^\s,;)`\"']+")
+REQUEST = re.compile(r"\b(?:GET|POST|PUT|PATCH|DELETE) /[^\s,;)`\"']+|\{\"\w+\": ")
+"""What nobody types: a request, or a JSON body of one."""
 
 
 def as_commands(text: str) -> str:

@@ -83,8 +83,8 @@ OWNED: dict[str, str] = {
     "python.executable": "the job's own Python environment is used",
 }
 _LIBRARIES = (
-    "Register the jar as a library of the project (`penstock libraries add`, POST /projects/{project}/libraries), and "
-    "name it under `libraries` of the spec (`--library NAME:VERSION`)."
+    "Register the jar as a library of the project (POST /projects/{project}/libraries), and name it under `libraries` "
+    "of the spec."
 )
 REMEDIES: dict[str, str] = {"pipeline.jars": _LIBRARIES, "pipeline.classpaths": _LIBRARIES}
 """What to do in place of setting a key of ours, where removing it is not all."""
