@@ -22,6 +22,7 @@ err = Console(stderr=True, width=None if sys.stderr.isatty() else UNBOUNDED)
 # Exit codes: 0 done, 1 the command or job failed, 2 wrong usage, 3 the API cannot be reached, 4 not found, 5 conflict.
 FAILED, USAGE, UNREACHABLE, NOT_FOUND, CONFLICT = 1, 2, 3, 4, 5
 PREFIX = "/api/v1"
+MAX_PORT = 65535
 
 
 def base_url() -> str:
@@ -29,9 +30,10 @@ def base_url() -> str:
     given = os.environ.get("PENSTOCK_URL") or f"http://127.0.0.1:{os.environ.get('PENSTOCK_API_PORT', '8000')}"
     try:
         url = httpx.URL(given)
-    except httpx.InvalidURL:
+        url.host.encode("idna")  # as a connection would: httpx finds bad labels only then
+    except (httpx.InvalidURL, UnicodeError):
         url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > MAX_PORT:
         err.print(f"PENSTOCK_URL is {given!r}, which is no http address.", style="red", markup=False, highlight=False)
         err.print("Set it to where the API listens, for example http://127.0.0.1:8000.", highlight=False)
         raise typer.Exit(USAGE)
@@ -47,26 +49,45 @@ class Refusal(typer.Exit):
         self.problem = problem
 
 
+class Answer(dict[str, Any]):
+    """An object of an answer. A field that is not there ends the program: something else than Penstock has answered."""
+
+    def __missing__(self, field: str) -> Any:
+        raise stranger(f"an answer without `{field}`")
+
+
 class Api:
     def __init__(self) -> None:
         self._http = httpx.Client(base_url=base_url(), timeout=60, trust_env=False)
 
     def call(self, method: str, path: str, **more: Any) -> Any:
-        """The JSON answer, None for an empty one. Ends the program with words and a code on an error."""
+        """The object that is answered, None for an empty answer. Ends the program with words and a code on an error."""
+        response = self._ask(method, path, **more)
+        if response.status_code == 204:
+            return None
+        try:
+            answer = json.loads(response.text, object_hook=Answer)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, Answer):
+            raise stranger(_kind(response))
+        return answer
+
+    def text(self, path: str, **more: Any) -> str:
+        """A plain text, such as a log. Ends the program as `call` does."""
+        response = self._ask("GET", path, **more)
+        if not response.headers.get("content-type", "").startswith("text/plain"):
+            raise stranger(_kind(response))
+        return response.text
+
+    def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise unreachable(error) from error
         if not response.is_success:
             raise refused(response)
-        if response.status_code == 204:
-            return None
-        kind = response.headers.get("content-type", "")
-        if "json" in kind:
-            return response.json()
-        if kind.startswith("text/plain"):
-            return response.text
-        raise stranger(response)
+        return response
 
     def all(self, path: str, **params: Any) -> list[Any]:
         """The items of all pages of a list; parameters that are None are left out."""
@@ -107,12 +128,15 @@ def unreachable(error: Exception) -> typer.Exit:
     return typer.Exit(UNREACHABLE)
 
 
-def stranger(response: httpx.Response) -> typer.Exit:
-    """Say that something else than Penstock answers at the API's address."""
-    what = f"HTTP {response.status_code}, {response.headers.get('content-type', 'no type')}"
+def stranger(what: str) -> typer.Exit:
+    """Say that something else than Penstock answers at the API's address: `what` it has answered."""
     err.print(f"What answers at {base_url()} is no Penstock API ({what}).", style="red", markup=False, highlight=False)
     err.print("Look at PENSTOCK_URL, or what else listens on that port.")
     return typer.Exit(UNREACHABLE)
+
+
+def _kind(response: httpx.Response) -> str:
+    return f"HTTP {response.status_code}, {response.headers.get('content-type', 'no type')}"
 
 
 def refused(response: httpx.Response) -> typer.Exit:
@@ -121,7 +145,7 @@ def refused(response: httpx.Response) -> typer.Exit:
         problem = response.json()
         detail = problem["detail"]
     except (ValueError, TypeError, KeyError):
-        return stranger(response)
+        return stranger(_kind(response))
     fields = [f"{item['field']}: {as_commands(item['message'])}" for item in problem.get("errors") or []]
     for line in fields[:20] or [as_commands(str(detail))]:  # what is wrong with fields is all that `detail` has
         err.print(line, style="red", markup=False, highlight=False)

@@ -253,7 +253,7 @@ def logs(
             parts = ", ".join(sorted({item["part"] for item in answer["items"]}))
             raise wrong(f"There is no log of {part}; there are {f'those of {parts}' if parts else 'none yet'}.")
         file = max(of_part, key=lambda item: item["changed_at"] or "")["file"]
-    text = api.call("GET", f"{path}/{quote(part)}/{quote(file)}", params={**params, "lines": lines})
+    text = api.text(f"{path}/{quote(part)}/{quote(file)}", params={**params, "lines": lines})
     if as_json:
         show_json({"part": part, "file": file, "text": text})
     else:
@@ -276,7 +276,7 @@ def log(
         command = newest[0]["number"]
     path = f"/jobs/{ref(job)}/commands/{command}/log"
     if not follow:
-        out.print(api.call("GET", path), markup=False, highlight=False, end="")
+        out.print(api.text(path), markup=False, highlight=False, end="")
         return
     for event, data in api.events(f"{path}/stream"):
         if event == "line":

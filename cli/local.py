@@ -290,7 +290,7 @@ def _last_line(api: Api, name: str) -> str:
     last = _last_command(api, name)
     if last is None:
         return ""
-    text = api.call("GET", f"/jobs/default:{name}/commands/{last['number']}/log")
+    text = api.text(f"/jobs/default:{name}/commands/{last['number']}/log")
     lines = text.splitlines()
     return lines[-1].partition(" ")[2] if lines else ""
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from cli import catalogs, clusters, doctor, jobs, lineage, local, orphans, projects, resources, sql
 from cli.client import FAILED, USAGE, err, out
 from core import __version__
+from core.config import is_secret
 from core.errors import PenstockError
 from core.queues import KINDS
 
@@ -125,9 +129,30 @@ def list_flink() -> None:
         out.print(version)
 
 
+def _wrong_settings(error: ValidationError | SettingsError) -> list[str]:
+    """What is wrong with settings, a line each. Raises `error` when it is about something else."""
+    from api.words import words
+
+    if isinstance(error, SettingsError):  # of a list, which has to be JSON
+        name = re.search(r'field "(\w+)"', str(error))
+        return [f"PENSTOCK_{name[1].upper()} has to be JSON."] if name else [str(error)]
+    if not error.title.endswith("Settings"):
+        raise error
+    lines = []
+    for one in error.errors():
+        name_ = f"PENSTOCK_{one['loc'][0]}".upper()
+        lines.append(f"{name_} {words(one)}" + ("." if is_secret(name_) else f", and is {one['input']!r}."))
+    return lines
+
+
 def main() -> None:
     try:
         app(prog_name="penstock")
+    except (ValidationError, SettingsError) as error:
+        for line in _wrong_settings(error):
+            err.print(line, style="red", markup=False, highlight=False)
+        err.print("It is an environment variable: set it to another value, or unset it.")
+        raise SystemExit(USAGE) from error
     except PenstockError as error:
         err.print(str(error), style="red", markup=False, highlight=False)
         raise SystemExit(FAILED) from error

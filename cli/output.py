@@ -14,7 +14,7 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
-from cli.client import USAGE, err, out
+from cli.client import USAGE, Answer, err, out
 from cli.wording import as_commands
 
 Item = Mapping[str, Any]
@@ -123,6 +123,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(Answer, _Dumper.represent_dict)
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:

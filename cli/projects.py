@@ -124,8 +124,8 @@ def settings(output: Output = Format.TABLE, as_json: Json = False) -> None:
     def lines() -> dict[str, str]:
         return {
             f"{group.replace('_', ' ')}: {name}": plain("off" if value is None else value)
-            for group, fields in shown.items()
-            for name, value in fields.items()
+            for group in ("restart_policy", "savepoint_policy", "history")
+            for name, value in shown[group].items()
         }
 
     show_item(shown, output=output, as_json=as_json, name="settings", lines=lines)

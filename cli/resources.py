@@ -284,7 +284,7 @@ def add_library(
 
 
 def _tell(api: Api, path: str, lines: int) -> int:
-    log = str(api.call("GET", f"{path}/log")).splitlines()
+    log = api.text(f"{path}/log").splitlines()
     for line in log[lines:]:
         out.print(line.partition("Z ")[2], style="dim", markup=False, highlight=False)
     return len(log)

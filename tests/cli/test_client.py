@@ -1,0 +1,86 @@
+"""What stands at the address of the API, and in the environment: told in words, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+import settings as settings_
+from cli.client import NOT_FOUND, UNREACHABLE, USAGE
+from tests.whole.penstock import said
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, **answer: Any) -> None:
+    """Whatever is asked for is answered so."""
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_: httpx.Response(**answer))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a..b", "http://xn--a", f"http://{'a' * 70}", "http://a:99999", "ftp://a", "http://[::1", "a b"]
+)
+def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("PENSTOCK_URL", url)
+    done = said("jobs", "list")
+    assert done.code == USAGE, done
+    assert done.err.splitlines() == [
+        f"PENSTOCK_URL is {url!r}, which is no http address.",
+        "Set it to where the API listens, for example http://127.0.0.1:8000.",
+    ]
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", "null", '"items"', '{"items": [{}], "next_cursor": null}', "{"])
+@pytest.mark.parametrize("words", [["jobs", "list"], ["jobs", "show", "clicks"], ["clusters", "list"], ["settings"]])
+def test_something_else_answers_with_json(monkeypatch: pytest.MonkeyPatch, body: str, words: list[str]):
+    answering(monkeypatch, status_code=200, headers={"content-type": "application/json"}, text=body)
+    done = said(*words)
+    assert done.code == UNREACHABLE, done
+    assert "is no Penstock API (" in done.err
+    assert "Look at PENSTOCK_URL" in done.err
+
+
+@pytest.mark.parametrize("words", [["jobs", "list"], ["jobs", "log", "clicks", "1"]])
+def test_something_else_answers_with_a_page(monkeypatch: pytest.MonkeyPatch, words: list[str]):
+    answering(monkeypatch, status_code=200, headers={"content-type": "text/html"}, text="<p>hello")
+    done = said(*words)
+    assert (done.code, "(HTTP 200, text/html)" in done.err) == (UNREACHABLE, True), done
+
+
+def test_answers_of_penstock_are_shown_in_every_form(monkeypatch: pytest.MonkeyPatch):
+    answer = {"items": [{"name": "shop", "created_at": "2026-01-01T00:00:00Z", "archived_at": None, "config": {}}]}
+    answering(monkeypatch, status_code=200, headers={"content-type": "application/json"}, text=json.dumps(answer))
+    for form in ("table", "wide", "json", "yaml", "name"):
+        done = said("projects", "list", "-o", form)
+        assert (done.code, "shop" in done.out) == (0, True), done
+    problem = {"detail": "There is no job."}
+    answering(monkeypatch, status_code=404, text=json.dumps(problem))
+    assert said("projects", "list").code == NOT_FOUND
+
+
+@pytest.mark.parametrize("command", ["doctor", "status", "serve"])
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("PENSTOCK_BUILD_TIMEOUT", "abc", "PENSTOCK_BUILD_TIMEOUT has to be a number, and is 'abc'."),
+        ("PENSTOCK_BUILD_ENV", "abc", "PENSTOCK_BUILD_ENV has to be JSON."),
+        ("PENSTOCK_KEEP_LAST", "-1", "PENSTOCK_KEEP_LAST has to be 20 or more, and is '-1'."),
+    ],
+)
+def test_a_setting_that_is_none(monkeypatch: pytest.MonkeyPatch, command: str, name: str, value: str, line: str):
+    monkeypatch.setenv(name, value)
+    settings_.settings.cache_clear()
+    done = said(command)
+    settings_.settings.cache_clear()
+    assert done.code == USAGE, done
+    assert done.err.splitlines() == [line, "It is an environment variable: set it to another value, or unset it."]
+
+
+def test_a_port_of_the_local_stack_that_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PENSTOCK_FLINK_PORT", "many")
+    done = said("status")
+    assert (done.code, done.err.splitlines()[0]) == (
+        USAGE,
+        "PENSTOCK_FLINK_PORT has to be a whole number, and is 'many'.",
+    )
