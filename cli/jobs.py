@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cli import commands, history, job_output, specs
-from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
+from cli.client import FAILED, Api, Refusal, complete_clusters, complete_projects, err, out
 from cli.commands import Job, Wait, Yes, named, newest, ref, send, show_verdict, sure
 from cli.output import (
     Column,
@@ -341,14 +341,49 @@ def _added(api: Api, job: str, version: dict[str, Any]) -> None:
     """Says of a version that was added whether the job's state would fit, and what runs it."""
     number, kind = version["number"], version["spec"]["type"]
     shown = api.call("GET", f"/jobs/{ref(job)}")
-    keeps_state, has_run = traits(kind).keeps_state, shown["current_attempt"] is not None
     out.print(f"Version {number} was added.")
-    if traits(kind).compiles and has_run:
-        show_verdict(api.call("GET", f"/jobs/{ref(job)}/versions/{number}/verdict"))
-    # A job that has never run has no state to choose.
-    command = "resubmit" if has_run else "start"
-    restore = "--restore newest " if keeps_state and has_run else ""
-    out.print(f"Run it with: penstock jobs {command} {job} {restore}--wait", markup=False, highlight=False)
+    if shown["current_attempt"] is None:  # no state to choose
+        ways = [("start", "")]
+    elif not traits(kind).keeps_state:
+        ways = [("resubmit", "")]
+    elif not traits(kind).compiles:
+        ways = [("resubmit --restore newest", "")]
+    else:
+        ways = _ways(api, job, number, runs="pause" in shown["allowed_commands"])
+    for words, (does, why) in zip(["Run it with", *["Or with"] * len(ways)], ways, strict=False):
+        command, _, options = does.partition(" ")
+        line = f"{words}: penstock jobs {command} {job}{options and f' {options}'} --wait"
+        out.print(line + (f"   # {why}" if why else ""), markup=False, highlight=False, soft_wrap=True)
+
+
+def _ways(api: Api, job: str, number: int, *, runs: bool) -> list[tuple[str, str]]:
+    """What runs a version of a SQL job that has run, and what that does to its state; the verdict on it is shown. Ends
+    the program where nothing runs it."""
+    empty = ("resubmit --restore none", "begins empty")
+    try:
+        judged = api.call("GET", f"/jobs/{ref(job)}/versions/{number}/verdict")
+    except Refusal as refusal:
+        if refusal.problem == "state_of_a_plan":
+            return [empty]
+        out.print(f"Version {number} does not run as it is.")
+        raise
+    show_verdict(judged)
+    has_state = judged["operators"] or api.call("GET", f"/jobs/{ref(job)}/restore-points")["items"]
+    if judged["verdict"] == "UNKNOWN" and not has_state:
+        return [("resubmit --restore newest", "")] if runs else [empty]
+    found = {judged["verdict"], *(operator["change"] for operator in judged["operators"])}
+    options, does = "", ""
+    if found & {"INCOMPATIBLE", "changed"}:
+        options, does = " --force", "drops the state of what changed"
+    elif found & {"COMPATIBLE_WITH_LOSS", "dropped"}:
+        options, does = " --allow-non-restored-state", "drops the state of what is gone"
+    if found & {"UNKNOWN", "unsure"}:
+        options, does = (
+            f"{options} --accept-unknown-state",
+            f"{does}, and the rest may not fit" if does else "may not fit",
+        )
+    taken = (f"resubmit --restore newest{options}", does)
+    return [taken, empty] if options else [taken]
 
 
 @app.command("add-version")

@@ -200,14 +200,7 @@ async def judge(
     if base.plan is None:
         return verdict.unknown(FROM_TEXT)
     if text.environment.without_plan:
-        # The run would refuse it, whatever is accepted: so nothing is stopped for it.
-        raise InvalidInput(
-            f"Version {number} runs from its text, and the state was made by a compiled plan: it cannot go on from "
-            f"that. {text.environment.without_plan}",
-            code="state_of_a_plan",
-            field="version",
-            remedy='Nothing was stopped. To begin without state: {"mode": "none"}.',
-        )
+        raise _of_a_plan(number, text.environment.without_plan)
     try:
         plan = await _compile(services, text)
         return compared(base.attempt, base.plan, text.properties, plan).verdict
@@ -219,9 +212,20 @@ async def judge(
             remedy="Add a version that is mended; nothing was stopped.",
         ) from error
     except NotAPlan as error:
-        return verdict.unknown(f"It cannot be compiled to a plan: {error}")
+        raise _of_a_plan(number, f"It cannot be compiled to one: {error}") from error
     except EngineError as error:
         return verdict.unknown(f"The SQL gateway cannot be asked: {error.message}")
+
+
+def _of_a_plan(number: int, why: str) -> InvalidInput:
+    """The run would refuse this state, whatever is accepted: so nothing is stopped for it."""
+    return InvalidInput(
+        f"Version {number} runs from its text, and the state was made by a compiled plan: it cannot go on from that. "
+        f"{why}",
+        code="state_of_a_plan",
+        field="version",
+        remedy='Nothing was stopped. To begin without state: {"mode": "none"}.',
+    )
 
 
 @dataclass(frozen=True)
