@@ -7,13 +7,10 @@ import os
 import shlex
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.live import Live
-from rich.text import Text
 
 from cli import commands, history, job_output, specs
 from cli.client import FAILED, Api, Refusal, complete_clusters, complete_projects, err, out
@@ -36,6 +33,7 @@ from cli.output import (
     styled,
     told,
 )
+from cli.watching import watched
 from cli.wording import as_commands
 from core.config import HIDDEN
 from core.jobs.types import traits
@@ -114,17 +112,9 @@ def list_(
         items = api.all("/jobs", **given)
         show_list(items, COLUMNS, output=output, as_json=as_json, name=job_name, chosen=columns, empty="No jobs.")
 
-    if not watch:
-        show()
-        return
-    if not out.is_terminal:
-        raise specs.wrong("--watch needs a terminal.")
-    with Live(console=out, screen=True, auto_refresh=False) as live:
-        while True:
-            with out.capture() as captured:
-                show()
-            live.update(Text.from_ansi(captured.get()), refresh=True)
-            time.sleep(interval)
+    if watch:
+        watched(show, interval)
+    show()
 
 
 @app.command()

@@ -25,6 +25,7 @@ import typer.main
 from fastapi import FastAPI
 
 from api.app import make_app
+from cli import client
 from cli.main import main
 from services import Services
 from tests.simulation.flink import Flink
@@ -198,8 +199,9 @@ class Penstock:
 
     # The command line -------------------------------------------------------------------------
 
-    def cli(self, *arguments: str, text: str = "", away: bool = False) -> Said:
-        """`penstock ...` in this process. With `away` nobody listens where it looks for the API."""
+    def cli(self, *arguments: str, text: str = "", away: bool = False, columns: int | None = None) -> Said:
+        """`penstock ...` in this process. With `away` nobody listens where it looks for the API; with `columns` it is on
+        a terminal that is so wide."""
         bridge = Bridge(self)
 
         def carry(_: Any, request: httpx.Request) -> httpx.Response:
@@ -218,20 +220,41 @@ class Penstock:
             mock.patch.object(time, "sleep", sleep),
             mock.patch.dict("os.environ", {"PENSTOCK_URL": "http://127.0.0.1:8000"}),
         ):
-            return said(*arguments, text=text)
+            return said(*arguments, text=text, columns=columns)
 
 
 _command = functools.cache(typer.main.get_command)
 """One for all calls: to make all commands takes longer than to run one."""
 
 
-def said(*arguments: str, text: str = "") -> Said:
-    """`penstock ...` in this process."""
-    out, err = io.StringIO(), io.StringIO()
+class Terminal(io.StringIO):
+    """A file that says that somebody sits there."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _wide(columns: int) -> Iterator[None]:
+    """Consoles know from when they were made how wide they are, and whether somebody looks."""
+    consoles = (client.out, client.err)
+    before = [(console.width, console.is_interactive) for console in consoles]
+    for console in consoles:
+        console.width, console.is_interactive = columns, True
+    with mock.patch.dict("os.environ", {"TERM": "xterm"}):
+        yield
+    for console, (width, is_interactive) in zip(consoles, before, strict=True):
+        console.width, console.is_interactive = width, is_interactive
+
+
+def said(*arguments: str, text: str = "", columns: int | None = None) -> Said:
+    """`penstock ...` in this process; with `columns` on a terminal that is so wide, at which somebody types `text`."""
+    out, err = (Terminal(), Terminal()) if columns else (io.StringIO(), io.StringIO())
     with (
+        _wide(columns) if columns else contextlib.nullcontext(),
         mock.patch.object(typer.main, "get_command", _command),
         mock.patch.object(sys, "argv", ["penstock", *arguments]),
-        mock.patch.object(sys, "stdin", io.StringIO(text)),
+        mock.patch.object(sys, "stdin", Terminal(text) if columns else io.StringIO(text)),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
