@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from cli.client import Api, complete_projects, out
-from cli.output import Column, Format, Item, Json, Output, field, plain, show_json, show_list
+from cli.output import Column, Format, Item, Json, Output, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, uses
 
 app = typer.Typer(no_args_is_help=True, help="Flink catalogs of a project (JDBC, Paimon, Iceberg, Hive).")
@@ -24,8 +24,8 @@ def list_catalogs(project: Project = "default", output: Output = Format.TABLE, a
     columns = [
         Column("CATALOG", field("name")),
         Column("TYPE", field("type")),
-        Column("LIBRARIES", lambda c: plain(", ".join(f"{u['name']}:{u['version']}" for u in c["libraries"]))),
-        Column("DESCRIPTION", lambda c: plain(c["description"].split("\n")[0])),
+        Column("LIBRARIES", lambda c: plain(", ".join(f"{u['name']}:{u['version']}" for u in c["libraries"])), rank=2),
+        Column("DESCRIPTION", lambda c: first_line(c["description"]), rank=1, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/catalogs")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda c: str(c["name"]), empty="No catalogs.")
@@ -95,10 +95,12 @@ def tables_of_catalog(
         items, empty = answer["columns"], "No columns."
         titles = [
             Column("COLUMN", field("name")),
-            Column("TYPE", field("type")),
+            Column("TYPE", field("type"), folds=True),
             Column("NULL", lambda c: "yes" if c["nullable"] else "no"),
             Column("KEY", lambda c: "yes" if c["key"] else ""),
-            Column("EXTRAS", lambda c: plain(" ".join(filter(None, (c["extras"], c["watermark"]))))),
+            Column(
+                "EXTRAS", lambda c: plain(" ".join(filter(None, (c["extras"], c["watermark"])))), rank=1, folds=True
+            ),
         ]
     show_list(items, titles, output=output, as_json=as_json, name=lambda i: str(i["name"]), empty=empty)
 

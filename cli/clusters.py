@@ -46,13 +46,13 @@ def _slots(item: Item) -> str:
 
 COLUMNS = [
     Column("NAME", field("name")),
-    Column("KIND", field("kind")),
-    Column("FLINK", field("flink_version")),
-    Column("HEALTH", lambda item: _health(item)),
-    Column("FREE SLOTS", _slots),
+    Column("KIND", field("kind"), rank=3),
+    Column("FLINK", field("flink_version"), rank=2),
+    Column("HEALTH", lambda item: _health(item), folds=True, least=20),
+    Column("FREE SLOTS", _slots, rank=1),
     Column("GATEWAY", field("gateway_url"), wide=True),
     Column("STATE FOLDER", field("state_dir"), wide=True),
-    Column("ADDRESS", field("jobmanager_url")),
+    Column("ADDRESS", field("jobmanager_url"), rank=4, folds=True, least=24),
 ]
 
 

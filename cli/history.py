@@ -18,8 +18,8 @@ from cli.output import (
     Json,
     Output,
     field,
+    first_line,
     plain,
-    short,
     show_json,
     show_list,
     size,
@@ -50,13 +50,13 @@ def _when(key: str) -> Callable[[Item], str]:
     return lambda item: str(item[key])[:19].replace("T", " ") if item[key] else ""
 
 
-def _line(key: str, most: int = 120) -> Callable[[Item], str]:
-    return lambda item: plain(short(str(item[key]), most)) if item[key] is not None else ""
+def _line(key: str) -> Callable[[Item], str]:
+    return lambda item: first_line(item[key])
 
 
-def _told(key: str, most: int = 120) -> Callable[[Item], str]:
-    """The same of what Penstock itself says."""
-    return lambda item: plain(short(as_commands(item[key] or ""), most))
+def _told(key: str) -> Callable[[Item], str]:
+    """The first line of what Penstock itself says."""
+    return lambda item: first_line(as_commands(item[key] or ""))
 
 
 def _state(item: Item) -> str:
@@ -75,13 +75,13 @@ _lister(
         Column("NUMBER", field("number")),
         Column("KIND", field("kind")),
         Column("STATE", _state),
-        Column("BY", field("requested_by")),
-        Column("CREATED", _when("created_at")),
-        Column("FINISHED", _when("finished_at")),
+        Column("BY", field("requested_by"), rank=5),
+        Column("CREATED", _when("created_at"), rank=2),
+        Column("FINISHED", _when("finished_at"), rank=4),
         Column("VERSION", field("version"), wide=True),
         Column("ATTEMPT", field("attempt"), wide=True),
-        Column("WHY", _line("reason")),
-        Column("ERROR", _told("error")),
+        Column("WHY", _line("reason"), rank=3, folds=True, most=120),
+        Column("ERROR", _told("error"), rank=1, folds=True, most=120),
     ],
 )
 _lister(
@@ -91,13 +91,13 @@ _lister(
     [
         Column("NUMBER", field("number")),
         Column("STATE", _state),
-        Column("FLINK JOB", field("flink_job_id")),
-        Column("VERSION", field("version")),
-        Column("COMMIT", _commit),
-        Column("STARTED", _when("started_at")),
-        Column("ENDED", _when("ended_at")),
-        Column("CAUSE", _told("cause")),
-        Column("RESTORED FROM", field("restored_from")),
+        Column("FLINK JOB", field("flink_job_id"), rank=4, most=9),
+        Column("VERSION", field("version"), rank=3),
+        Column("COMMIT", _commit, rank=6),
+        Column("STARTED", _when("started_at"), rank=2),
+        Column("ENDED", _when("ended_at"), rank=5),
+        Column("CAUSE", _told("cause"), rank=1, folds=True, most=120),
+        Column("RESTORED FROM", field("restored_from"), rank=7, folds=True, least=30),
     ],
 )
 _lister(
@@ -107,19 +107,23 @@ _lister(
     [
         Column("ID", field("id")),
         Column("KIND", field("kind")),
-        Column("COMPLETED", _when("completed_at")),
-        Column("ATTEMPT", field("attempt")),
-        Column("VERSION", field("version")),
-        Column("IN USE", field("pinned")),
-        Column("KEPT", field("kept")),
-        Column("PATH", field("path")),
+        Column("COMPLETED", _when("completed_at"), rank=1),
+        Column("ATTEMPT", field("attempt"), rank=2),
+        Column("VERSION", field("version"), rank=3),
+        Column("IN USE", field("pinned"), rank=5),
+        Column("KEPT", field("kept"), rank=4),
+        Column("PATH", field("path"), folds=True, least=24),
     ],
 )
 _lister(
     "timeline",
     "What happened to a job.",
     "id",
-    [Column("AT", _when("at")), Column("KIND", field("kind")), Column("WHAT", _told("message"))],
+    [
+        Column("AT", _when("at")),
+        Column("KIND", field("kind"), rank=1),
+        Column("WHAT", _told("message"), folds=True, most=120),
+    ],
 )
 
 
@@ -135,10 +139,10 @@ def versions(
     items = Api().call("GET", f"/jobs/{ref(job)}/versions", params={"branches": "true"} if branches else None)["items"]
     columns = [
         Column("NUMBER", field("number")),
-        Column("CREATED", _when("created_at")),
+        Column("CREATED", _when("created_at"), rank=1),
         Column("COMMIT", _commit),
-        *([Column("BRANCH", _branch)] if branches else []),
-        Column("NOTE", _line("note")),
+        *([Column("BRANCH", _branch, folds=True)] if branches else []),
+        Column("NOTE", _line("note"), folds=True, most=120),
     ]
     name = field("number")
     show_list(items, columns, output=output, as_json=as_json, name=name, chosen=chosen, empty="Nothing yet.")
@@ -157,9 +161,9 @@ def config(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> No
     shown = Api().call("GET", f"/jobs/{ref(job)}/config")
     columns = [
         Column("KEY", field("key")),
-        Column("VALUE", field("value")),
-        Column("LAYER", field("layer")),
-        Column("OVERRIDES", lambda item: ", ".join(item["overrides"])),
+        Column("VALUE", field("value"), folds=True),
+        Column("LAYER", field("layer"), rank=1),
+        Column("OVERRIDES", lambda item: ", ".join(item["overrides"]), rank=2, folds=True),
     ]
     if as_json:
         show_json(shown)  # with what is beside the items
@@ -170,17 +174,17 @@ def config(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> No
 Attempt = Annotated[int | None, typer.Option("--attempt", min=1, help="Number of an attempt; the last by default")]
 EXCEPTIONS = [
     Column("AT", _when("at")),
-    Column("TASK", field("task")),
-    Column("WHERE", field("place")),
+    Column("TASK", field("task"), rank=1, folds=True),
+    Column("WHERE", field("place"), rank=2, folds=True),
     Column("TASK MANAGER", field("taskmanager"), wide=True),
-    Column("MESSAGE", _line("message", 400)),
+    Column("MESSAGE", _line("message"), folds=True, least=30, most=400),
 ]
 LOGS = [
     Column("PART", field("part")),
     Column("FILE", field("file")),
-    Column("SIZE", lambda item: size(item["size"])),
-    Column("CHANGED", _when("changed_at")),
-    Column("WHAT", field("what")),
+    Column("SIZE", lambda item: size(item["size"]), rank=3),
+    Column("CHANGED", _when("changed_at"), rank=1),
+    Column("WHAT", field("what"), rank=2, folds=True),
 ]
 
 

@@ -25,8 +25,8 @@ from cli.output import (
     ago,
     as_yaml,
     field,
+    first_line,
     plain,
-    short,
     show_item,
     show_json,
     show_list,
@@ -71,16 +71,16 @@ def _flink_job(job: Item) -> str:
 COLUMNS = [
     Column("JOB", lambda j: plain(job_name(j))),
     Column("STATE", lambda j: styled(j["state"])),
-    Column("TYPE", field("type")),
-    Column("CLUSTER", field("cluster")),
-    Column("VERSION", lambda j: program(j["version"], j["current_attempt"])),
-    Column("SEEN", lambda j: ago(j["last_observed_at"])),
+    Column("TYPE", field("type"), rank=2),
+    Column("CLUSTER", field("cluster"), rank=3),
+    Column("VERSION", lambda j: program(j["version"], j["current_attempt"]), rank=4),
+    Column("SEEN", lambda j: ago(j["last_observed_at"]), rank=5),
     Column("ATTEMPT", lambda j: str(j["current_attempt"]["number"]) if j["current_attempt"] else "", wide=True),
     Column("FLINK JOB", _flink_job, wide=True),
     Column("LABELS", lambda j: plain(",".join(f"{k}={v}" for k, v in j["labels"].items())), wide=True),
     Column("CREATED", lambda j: ago(j["created_at"]), wide=True),
     Column("ID", field("id"), wide=True),
-    Column("REASON", lambda j: plain(short(as_commands(j["reason"] or j["warning"] or ""), 80))),
+    Column("REASON", lambda j: first_line(as_commands(j["reason"] or j["warning"] or "")), rank=1, folds=True, most=80),
 ]
 
 

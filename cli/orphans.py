@@ -16,10 +16,10 @@ app = typer.Typer(no_args_is_help=True, help="Flink jobs that run and that nobod
 COLUMNS = [
     Column("CLUSTER", field("cluster")),
     Column("FLINK JOB", field("flink_job_id")),
-    Column("NAME", field("name")),
-    Column("WAS", lambda o: f"attempt {o['attempt']} of {o['job']}" if o["job"] else ""),
-    Column("ASKED", field("asked")),
-    Column("DETAIL", field("detail")),
+    Column("NAME", field("name"), rank=1, folds=True),
+    Column("WAS", lambda o: f"attempt {o['attempt']} of {o['job']}" if o["job"] else "", rank=2, folds=True),
+    Column("ASKED", field("asked"), rank=4),
+    Column("DETAIL", field("detail"), rank=3, folds=True),
 ]
 
 

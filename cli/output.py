@@ -13,8 +13,10 @@ import typer
 import yaml
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from cli.client import USAGE, Answer, err, out
+from cli.tables import LEAST, Shape, show_table
 from cli.wording import as_commands
 
 Item = Mapping[str, Any]
@@ -37,11 +39,19 @@ Columns = Annotated[str | None, typer.Option("--columns", help="Columns of the t
 
 @dataclass(frozen=True)
 class Column:
-    """`cell` gives the text of an item, with rich's markup; a `wide` column is shown with -o wide, or by name."""
+    """`cell` gives the text of an item, with rich's markup; a `wide` column is shown with -o wide, or by name.
+
+    On a terminal that has no room for all, columns of the highest `rank` are left out first, those of 0 never; one that
+    `folds` is made narrower before that, but not below `least`. There, and without -o wide, `most` cuts the text.
+    """
 
     title: str
     cell: Callable[[Item], str]
     wide: bool = False
+    rank: int = 0
+    folds: bool = False
+    least: int = LEAST
+    most: int | None = None
 
 
 def field(key: str) -> Callable[[Item], str]:
@@ -69,8 +79,28 @@ def show_list(
         for item in items:
             out.print(name(item), markup=False, highlight=False, soft_wrap=True)
     else:
-        shown = _columns(columns, chosen) if chosen else [c for c in columns if output is Format.WIDE or not c.wide]
-        table([c.title for c in shown], [[c.cell(item) for c in shown] for item in items], empty=empty)
+        _show_table(columns, items, wide=output is Format.WIDE, chosen=chosen, empty=empty)
+
+
+def _show_table(
+    columns: Sequence[Column], items: Sequence[Item], *, wide: bool, chosen: str | None, empty: str
+) -> None:
+    shown = _columns(columns, chosen) if chosen else [c for c in columns if wide or not c.wide]
+    if not items:
+        out.print(empty)
+        return
+    cut = out.is_terminal and not wide
+    shapes = [Shape(c.title, 0 if chosen else c.rank, c.folds, c.least) for c in shown]
+    rows = [[_cut(c.cell(item), c.most if cut else None) for c in shown] for item in items]
+    if left := show_table(out, shapes, rows, room=out.width if cut else None):
+        out.print(f"No room for {', '.join(left)}: -o wide shows all.", style="dim", highlight=False)
+
+
+def _cut(cell: str, most: int | None) -> Text:
+    text = Text.from_markup(cell)
+    if most is not None:
+        text.truncate(most, overflow="ellipsis")
+    return text
 
 
 def _columns(columns: Sequence[Column], chosen: str) -> list[Column]:
@@ -127,23 +157,19 @@ _Dumper.add_representer(Answer, _Dumper.represent_dict)
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
-    """A table that fits the terminal: the last column is folded, the others are cut where there is no room. Where
-    nobody looks (a pipe, a file) nothing is folded or cut."""
+    """A table of texts with rich's markup, all of whose columns stay: on a terminal the last one is folded, and
+    the widest of the others where that is not enough."""
     if not rows:
         out.print(empty)
         return
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for number, title in enumerate(titles):
-        grid.add_column(title, overflow="fold", no_wrap=number < len(titles) - 1)
-    for row in rows:
-        grid.add_row(*row)
-    out.print(grid)
+    shapes = [Shape(title, folds=number == len(titles) - 1) for number, title in enumerate(titles)]
+    room = out.width if out.is_terminal else None
+    show_table(out, shapes, [[Text.from_markup(cell) for cell in row] for row in rows], room=room)
 
 
-def short(text: str, most: int) -> str:
-    """The first line, cut to `most` characters on a terminal; whole where the output is a pipe."""
-    line = text.split("\n")[0]
-    return line if not out.is_terminal or len(line) <= most else line[: most - 1] + "…"
+def first_line(text: object) -> str:
+    """The first line of a text, safe in rich's markup."""
+    return plain(str(text if text is not None else "").split("\n")[0])
 
 
 def ago(moment: str | None) -> str:

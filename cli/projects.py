@@ -25,9 +25,9 @@ def _configuration(project: Item) -> str:
 
 COLUMNS = [
     Column("NAME", field("name")),
-    Column("CREATED", lambda p: ago(p["created_at"])),
-    Column("ARCHIVED", lambda p: ago(p["archived_at"])),
-    Column("CONFIGURATION", _configuration),
+    Column("CREATED", lambda p: ago(p["created_at"]), rank=2),
+    Column("ARCHIVED", lambda p: ago(p["archived_at"]), rank=1),
+    Column("CONFIGURATION", _configuration, rank=3, folds=True),
 ]
 
 

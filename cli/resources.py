@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import FAILED, Api, complete_projects, err, out
-from cli.output import Column, Format, Item, Json, Output, ago, field, plain, show_json, show_list
+from cli.output import Column, Format, Item, Json, Output, ago, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, parse, read, uses, wrong
 from settings import waits
 
@@ -31,11 +31,15 @@ def list_resources(project: Project = "default", output: Output = Format.TABLE, 
 
     columns = [
         Column("TABLE", name),
-        Column("CONNECTOR", lambda r: plain(r["definition"]["options"]["connector"]) if r["definition"] else "(view)"),
-        Column("MAY", lambda r: " ".join(verb for verb in ("read", "write") if r[verb])),
-        Column("COLUMNS", lambda r: str(len(r["definition"]["columns"])) if r["definition"] else ""),
-        Column("OWNER", field("owner")),
-        Column("DESCRIPTION", lambda r: plain(r["description"].split("\n")[0])),
+        Column(
+            "CONNECTOR",
+            lambda r: plain(r["definition"]["options"]["connector"]) if r["definition"] else "(view)",
+            rank=1,
+        ),
+        Column("MAY", lambda r: " ".join(verb for verb in ("read", "write") if r[verb]), rank=2),
+        Column("COLUMNS", lambda r: str(len(r["definition"]["columns"])) if r["definition"] else "", rank=4),
+        Column("OWNER", field("owner"), rank=5),
+        Column("DESCRIPTION", lambda r: first_line(r["description"]), rank=3, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/resources")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=name, empty="No tables.")
@@ -183,7 +187,7 @@ def list_secrets(project: Project = "default", output: Output = Format.TABLE, as
     columns = [
         Column("NAME", field("name")),
         Column("REFERENCE", field("reference")),
-        Column("SET", lambda s: ago(s["updated_at"])),
+        Column("SET", lambda s: ago(s["updated_at"]), rank=1),
     ]
     items = Api().call("GET", f"/projects/{project}/secrets")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["name"]), empty="No secrets.")
@@ -210,10 +214,10 @@ def list_libraries(project: Project = "default", output: Output = Format.TABLE, 
     columns = [
         Column("NAME", field("name")),
         Column("VERSION", field("version")),
-        Column("KIND", field("kind")),
+        Column("KIND", field("kind"), rank=2),
         Column("STATE", field("state")),
-        Column("SIZE", lambda x: f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB"),
-        Column("FUNCTIONS", lambda x: plain(", ".join(f["name"] for f in x["functions"]))),
+        Column("SIZE", lambda x: f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB", rank=3),
+        Column("FUNCTIONS", lambda x: plain(", ".join(f["name"] for f in x["functions"])), rank=1, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/libraries")["items"]
 

@@ -107,7 +107,10 @@ def format_(
 @app.command("templates")
 def list_templates(output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Scripts to begin with, each for a purpose."""
-    columns = [Column("NAME", field("name")), Column("FOR", lambda t: plain(f"{t['title']}: {t['purpose']}"))]
+    columns = [
+        Column("NAME", field("name")),
+        Column("FOR", lambda t: plain(f"{t['title']}: {t['purpose']}"), folds=True),
+    ]
     items = Api().call("GET", "/sql/templates")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda t: str(t["name"]), empty="No templates.")
 
@@ -334,8 +337,8 @@ def list_sets(project: Project = "default", output: Output = Format.TABLE, as_js
     """Test sets of a project."""
     columns = [
         Column("NAME", field("name")),
-        Column("TABLES", lambda s: plain(", ".join(f"{t} ({len(r)})" for t, r in s["tables"].items()))),
-        Column("DESCRIPTION", field("description")),
+        Column("TABLES", lambda s: plain(", ".join(f"{t} ({len(r)})" for t, r in s["tables"].items())), folds=True),
+        Column("DESCRIPTION", field("description"), rank=1, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/test-sets")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["name"]), empty="No test sets.")
@@ -388,9 +391,9 @@ def list_sessions(project: Project = "default", output: Output = Format.TABLE, a
     columns = [
         Column("SESSION", field("id")),
         Column("CLUSTER", field("cluster")),
-        Column("STATEMENTS", lambda s: str(len(s["setup"]))),
-        Column("USED", lambda s: ago(s["used_at"])),
-        Column("GATEWAY", field("gateway")),
+        Column("STATEMENTS", lambda s: str(len(s["setup"])), rank=3),
+        Column("USED", lambda s: ago(s["used_at"]), rank=1),
+        Column("GATEWAY", field("gateway"), rank=2, folds=True),
     ]
     items = Api().call("GET", "/sql/sessions", params={"project": project})["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["id"]), empty="No sessions.")

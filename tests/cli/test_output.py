@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from cli import output
 from cli.output import Column, Format, as_yaml, field, show_list
+from cli.tables import Shape, fitted
+from tests.whole.penstock import Penstock, sql
 
 ITEMS = [
     {"name": "a[b]", "state": "RUNNING", "sql": "SELECT 1;\nSELECT 2;"},
@@ -61,7 +66,86 @@ def test_texts_of_several_lines_are_blocks():
     assert as_yaml({"sql": "SELECT 1;\nSELECT 2;\n", "type": "sql"}) == "sql: |\n  SELECT 1;\n  SELECT 2;\ntype: sql\n"
 
 
-def test_a_reason_is_cut_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch):
-    for terminal, length in ((True, 10), (False, 50)):
-        monkeypatch.setattr(output, "out", Console(force_terminal=terminal))
-        assert len(output.short("x" * 50 + "\nmore", 10)) == length
+class TestANarrowTerminal:
+    SHAPES = (
+        Shape("JOB"),
+        Shape("STATE"),
+        Shape("TYPE", rank=2),
+        Shape("SEEN", rank=5),
+        Shape("REASON", rank=1, folds=True),
+    )
+
+    @pytest.mark.parametrize(
+        ("room", "widths", "shown"),
+        [
+            (200, [48, 7, 3, 10, 80], {0: 48, 1: 7, 2: 4, 3: 10, 4: 80}),
+            (120, [48, 7, 3, 10, 80], {0: 48, 1: 7, 2: 4, 3: 10, 4: 43}),
+            (80, [48, 7, 3, 10, 80], {0: 48, 1: 7, 2: 4, 4: 15}),
+            (80, [48, 13, 15, 10, 80], {0: 48, 1: 13, 4: 15}),
+            (60, [48, 7, 3, 10, 80], {0: 48, 1: 7}),
+            (40, [48, 7, 3, 10, 80], {0: 31, 1: 7}),
+            (80, [48, 7, 3, 10, 0], {0: 48, 1: 7, 2: 4, 3: 10}),
+        ],
+    )
+    def test_what_matters_least_is_left_out_first(self, room: int, widths: list[int], shown: dict[int, int]):
+        assert fitted(self.SHAPES, widths, room) == shown
+
+    @given(
+        st.integers(10, 200),
+        st.lists(st.tuples(st.integers(0, 90), st.integers(0, 5), st.booleans()), min_size=1, max_size=9),
+    )
+    def test_it_fits_and_nothing_essential_is_left_out(self, room: int, columns: list[tuple[int, int, bool]]):
+        shapes = [Shape("T", rank, folds) for _, rank, folds in columns]
+        shown = fitted(shapes, [width for width, _, _ in columns], room)
+        if 3 * len(shown) - 2 <= room:
+            assert sum(shown.values()) + 2 * (len(shown) - 1) <= room
+        assert {n for n, shape in enumerate(shapes) if not shape.rank} <= shown.keys()
+        left = [shape.rank for n, shape in enumerate(shapes) if n not in shown and columns[n][0]]
+        kept = [shape.rank for n, shape in enumerate(shapes) if n in shown and columns[n][0]]
+        assert not left or not kept or max(kept) <= min(left)
+
+    def test_jobs_with_long_names(self, penstock: Penstock):
+        for state, spec in (("RUNNING", None), ("DEPLOY_FAILED", sql("nowhere", "nothing"))):
+            name = f"{state.lower():-<40}".replace("_", "-").rstrip("-").ljust(40, "x")
+            penstock.create(name, spec)
+            penstock.do(name, "start")
+            for columns, titles in {
+                60: "JOB STATE",
+                80: "JOB STATE TYPE" if spec is None else "JOB STATE REASON",
+                120: "JOB STATE TYPE CLUSTER VERSION SEEN REASON",
+            }.items():
+                done = penstock.cli("jobs", "list", "--text", name, columns=columns)
+                head, *rows = re.sub(r"\x1b\[[0-9;]*m", "", done.out).splitlines()
+                assert max(map(len, [head, *rows])) <= columns
+                assert (head.split()[: len(titles.split())], state in rows[0]) == (titles.split(), True)
+                assert ("No room for " in "".join(rows)) == (columns < 120), rows
+            wide = penstock.cli("jobs", "list", "--text", name, "-o", "wide", columns=60).out
+            assert f"default:{name}" in wide
+            assert penstock.job(name)["id"] in wide
+
+    def test_attempts_and_points(self, penstock: Penstock):
+        penstock.running("narrow")
+        penstock.done("narrow", "savepoint")
+        id_ = penstock.job("narrow")["current_attempt"]["flink_job_id"]
+        (point, *_) = penstock.ok("GET", "/jobs/default:narrow/restore-points")["items"]
+        attempts = penstock.cli("jobs", "attempts", "narrow", columns=80).out
+        assert re.search(r"NUMBER.*STATE.*FLINK JOB.*VERSION.*STARTED.*CAUSE", attempts)
+        assert (f"{id_[:8]}…" in attempts, id_ in attempts) == (True, False)
+        assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", attempts)
+        assert id_ in penstock.cli("jobs", "attempts", "narrow", "-o", "wide", columns=80).out
+        assert id_ in penstock.cli("jobs", "attempts", "narrow").out
+        points = re.sub(r"\x1b\[[0-9;]*m", "", penstock.cli("jobs", "restore-points", "narrow", columns=80).out)
+        assert re.search(r"ID.*KIND.*COMPLETED.*PATH", points)
+        assert point["id"] in points
+        at = points.index("PATH")
+        rows = points.splitlines()[1 : 1 + -(-len(point["path"]) // (80 - at))]
+        assert "".join(row[at:].strip() for row in rows) == point["path"]
+
+    def test_a_text_is_cut_on_a_terminal_only(self, monkeypatch: pytest.MonkeyPatch):
+        columns = [Column("WHAT", lambda _: "x" * 50, most=10)]
+        for terminal, form, length in ((True, Format.TABLE, 10), (True, Format.WIDE, 50), (False, Format.TABLE, 50)):
+            console = Console(force_terminal=terminal, width=30)
+            monkeypatch.setattr(output, "out", console)
+            with console.capture() as captured:
+                show_list([{}], columns, output=form, name=str, empty="")
+            assert len(captured.get().splitlines()[1]) == length
