@@ -8,6 +8,7 @@ from urllib.parse import quote
 import typer
 
 from cli.client import Api, complete_projects, out
+from cli.commands import Yes, sure
 from cli.output import Column, Format, Item, Json, Output, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, uses
 
@@ -62,8 +63,9 @@ def show_catalog(name: str, project: Project = "default", as_json: Json = False)
 
 
 @app.command("delete")
-def delete_catalog(name: str, project: Project = "default") -> None:
+def delete_catalog(name: str, project: Project = "default", yes: Yes = False) -> None:
     """Forget a catalog. What is in it stays."""
+    sure(f"Forget the catalog {project}/{name}? What is in it stays.", yes)
     Api().call("DELETE", f"/projects/{project}/catalogs/{name}")
     out.print("Deleted.")
 

@@ -194,8 +194,9 @@ Force = Annotated[bool, typer.Option("--force", help="Although jobs run on it: t
 
 
 @app.command()
-def stop(name: Managed, force: Force = False, wait: Wait = False, as_json: Json = False) -> None:
+def stop(name: Managed, force: Force = False, yes: Yes = False, wait: Wait = False, as_json: Json = False) -> None:
     """Stop a session cluster that Penstock runs. `start` brings it back at the same address."""
+    sure(f"Stop the session cluster {ref(name)}?", yes)
     body: dict[str, Any] = {"kind": "kill"}
     send(Api(), ref(name), {**body, "force": True} if force else body, wait=wait, as_json=as_json)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.client import Api, complete_clusters, out
-from cli.commands import Job, ref, send
+from cli.commands import Job, Yes, ref, send, sure
 from cli.output import Column, Format, Json, Output, field, plain, show_json, show_list, table, told
 
 app = typer.Typer(no_args_is_help=True, help="Flink jobs that run and that nobody owns.")
@@ -45,8 +45,11 @@ def stop(
     cluster: str,
     flink_job_id: str,
     savepoint: Annotated[bool, typer.Option(help="Stop it with a savepoint; --no-savepoint cancels it")] = True,
+    yes: Yes = False,
 ) -> None:
     """Stop it."""
+    what = "Stop" if savepoint else "Cancel, without a savepoint,"
+    sure(f"{what} the Flink job {flink_job_id} on {cluster}?", yes)
     mode = "stop" if savepoint else "cancel"
     asked = Api().call("POST", f"/clusters/{cluster}/orphans/{flink_job_id}/stop", json={"mode": mode})
     if asked["savepoint_directory"]:

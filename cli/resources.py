@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import FAILED, Api, complete_projects, err, out
+from cli.commands import Yes, sure
 from cli.output import Column, Format, Item, Json, Output, ago, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, parse, read, uses, wrong
 from settings import waits
@@ -109,8 +110,9 @@ def export_resources(
 
 
 @app.command("delete")
-def delete_resource(name: str, project: Project = "default") -> None:
+def delete_resource(name: str, project: Project = "default", yes: Yes = False) -> None:
     """Forget a table or a view, and its grants. The data stays."""
+    sure(f"Forget {project}/{name} and its grants? The data stays.", yes)
     Api().call("DELETE", f"/projects/{project}/resources/{name}")
     out.print("Deleted.")
 
@@ -202,8 +204,9 @@ def set_secret(name: str, project: Project = "default") -> None:
 
 
 @secrets.command("delete")
-def delete_secret(name: str, project: Project = "default") -> None:
+def delete_secret(name: str, project: Project = "default", yes: Yes = False) -> None:
     """Forget a secret."""
+    sure(f"Forget the secret {project}/{name}? Nothing has its value then but what runs with it.", yes)
     Api().call("DELETE", f"/projects/{project}/secrets/{name}")
     out.print("Deleted.")
 
@@ -295,7 +298,8 @@ def _tell(api: Api, path: str, lines: int) -> int:
 
 
 @libraries.command("delete")
-def delete_library(name: str, version: str, project: Project = "default") -> None:
+def delete_library(name: str, version: str, project: Project = "default", yes: Yes = False) -> None:
     """Forget a version that no job uses."""
+    sure(f"Forget the library {project}/{name} {version}?", yes)
     Api().call("DELETE", f"/projects/{project}/libraries/{name}/{version}")
     out.print("Deleted.")

@@ -502,6 +502,25 @@ def test_it_is_refused(house: Penstock, name: str):
     assert "Traceback" not in said.err
 
 
+ENDING = [name for name in COMMANDS if name.split()[-1] in ("delete", "kill", "stop")]
+
+
+@pytest.mark.parametrize("name", ENDING)
+def test_what_deletes_or_stops_asks_on_a_terminal(house: Penstock, name: str):
+    given = COMMANDS[name][0](house).arguments
+    said = house.cli(*name.split(), *given, columns=80, text="n\n")
+    assert (said.code, said.err) == (FAILED, "Nothing was done.\n"), said
+    assert "[y/N]" in said.out
+    said = house.cli(*name.split(), *given, columns=80, text="y\n")
+    assert (said.code, "[y/N]" in said.out) == (0, True), said
+
+
+@pytest.mark.parametrize("name", ENDING)
+def test_and_does_not_when_it_was_told_to(house: Penstock, name: str):
+    said = house.cli(*name.split(), *COMMANDS[name][0](house).arguments, "--yes", columns=80)
+    assert (said.code, "[y/N]" in said.out) == (0, False), said
+
+
 @pytest.mark.parametrize(
     ("name", "title"), [("jobs list", "state"), ("jobs commands", "kind"), ("clusters list", "health")]
 )
