@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 import typer
 
-from cli.client import Api, complete_projects, out
+from cli.client import Api, out
 from cli.commands import Yes, sure
+from cli.completion import complete_projects
 from cli.output import Column, Format, Item, Json, Output, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, uses
 

@@ -153,30 +153,3 @@ def refused(response: httpx.Response) -> typer.Exit:
         err.print(as_commands(remedy), markup=False, highlight=False)
     codes = {404: NOT_FOUND, 409: CONFLICT, 422: USAGE, 503: UNREACHABLE}
     return Refusal(codes.get(response.status_code, FAILED), str(problem.get("code")))
-
-
-def _quick(path: str, **params: Any) -> list[dict[str, Any]]:
-    """Items for completion; nothing rather than an error."""
-    try:
-        response = httpx.get(f"{base_url()}{path}", params={"limit": 200, **params}, timeout=2, trust_env=False)
-        items: list[dict[str, Any]] = response.json()["items"]
-    except (httpx.HTTPError, ValueError, KeyError, typer.Exit):
-        return []
-    return items
-
-
-def complete_jobs(incomplete: str) -> list[str]:
-    """Shell completion: jobs as `project:name`, those of the project `default` by name alone, too."""
-    names = [f"{j['project']}:{j['name']}" for j in _quick("/jobs")]
-    names += [n.removeprefix("default:") for n in names if n.startswith("default:")]
-    return [n for n in names if n.startswith(incomplete)]
-
-
-def complete_clusters(incomplete: str) -> list[str]:
-    """Names of clusters that begin so, for the shell's completion."""
-    return [c["name"] for c in _quick("/clusters") if c["name"].startswith(incomplete)]
-
-
-def complete_projects(incomplete: str) -> list[str]:
-    """Names of projects that begin so, for the shell's completion."""
-    return [p["name"] for p in _quick("/projects") if p["name"].startswith(incomplete)]

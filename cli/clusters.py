@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import Api, complete_clusters, out
+from cli.client import Api, out
 from cli.commands import Wait, Yes, follow, named, ref, send, sure
+from cli.completion import complete_clusters
 from cli.output import (
     Column,
     Columns,

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import FAILED, Api, Refusal, complete_jobs, err, out
+from cli.client import FAILED, Api, Refusal, err, out
+from cli.completion import complete_jobs
 from cli.output import Json, plain, show_json, styled
 from cli.wording import as_commands
 from core.names import is_job_id

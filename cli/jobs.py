@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from cli import commands, history, job_output, specs
-from cli.client import FAILED, Api, Refusal, complete_clusters, complete_projects, err, out
+from cli.client import FAILED, Api, Refusal, err, out
 from cli.commands import Job, Wait, Yes, named, newest, ref, send, show_verdict, sure
+from cli.completion import complete_clusters, complete_projects
 from cli.output import (
     Column,
     Columns,

@@ -12,6 +12,7 @@ from pydantic_settings import SettingsError
 
 from cli import catalogs, clusters, doctor, jobs, lineage, local, orphans, projects, resources, sql
 from cli.client import FAILED, USAGE, err, out
+from cli.completion import answering
 from core import __version__
 from core.config import is_secret
 from core.errors import PenstockError
@@ -147,7 +148,7 @@ def _wrong_settings(error: ValidationError | SettingsError) -> list[str]:
 
 def main() -> None:
     try:
-        app(prog_name="penstock")
+        answering(lambda: app(prog_name="penstock"))
     except (ValidationError, SettingsError) as error:
         for line in _wrong_settings(error):
             err.print(line, style="red", markup=False, highlight=False)

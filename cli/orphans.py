@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli.client import Api, complete_clusters, out
+from cli.client import Api, out
 from cli.commands import Job, Yes, ref, send, sure
+from cli.completion import complete_clusters
 from cli.output import Column, Format, Json, Output, field, plain, show_json, show_list, table, told
 
 app = typer.Typer(no_args_is_help=True, help="Flink jobs that run and that nobody owns.")

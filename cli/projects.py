@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import Api, complete_projects, out
+from cli.client import Api, out
 from cli.commands import Yes, sure
+from cli.completion import complete_projects
 from cli.output import Column, Format, Item, Json, Output, ago, field, plain, show_item, show_list
 from cli.specs import pairs, wrong
 

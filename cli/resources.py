@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import FAILED, Api, complete_projects, err, out
+from cli.client import FAILED, Api, err, out
 from cli.commands import Yes, sure
+from cli.completion import complete_projects
 from cli.output import Column, Format, Item, Json, Output, ago, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, parse, read, uses, wrong
 from settings import waits

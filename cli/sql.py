@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import FAILED, Api, complete_clusters, complete_projects, err, out
+from cli.client import FAILED, Api, err, out
 from cli.commands import Job, newest, ref, show_verdict
+from cli.completion import complete_clusters, complete_projects
 from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
 from cli.rows import follow, show_answer
 from cli.specs import Library, Variable, pairs, read, uses, wrong
