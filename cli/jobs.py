@@ -253,11 +253,13 @@ def copy(
         spec["variables"] = spec.get("variables", {}) | specs.pairs(variable, "--var")
     project, name = named(target)
     same = {"labels": source["labels"], **_chosen(api, source)}
-    same["config"] = {**source["config"], **specs.pairs(config)}
-    if hidden := [key for key, value in {**spec.get("config", {}), **same["config"]}.items() if value == HIDDEN]:
-        raise specs.wrong(
-            f"{hidden[0]} of {job_name(source)} is a secret and not shown: give it with --config {hidden[0]}=...."
-        )
+    given, of_spec = specs.pairs(config), spec.get("config", {})
+    # What the spec sets goes over what the job sets: another value of it has to stand there, too.
+    same["config"] = source["config"] | {k: v for k, v in given.items() if k in source["config"] or k not in of_spec}
+    of_spec |= {k: v for k, v in given.items() if k in of_spec}
+    if hidden := [key for config_ in (of_spec, same["config"]) for key, v in config_.items() if v == HIDDEN]:
+        options = " ".join(f"--config {key}=..." for key in dict.fromkeys(hidden))
+        raise specs.wrong(f"{hidden[0]} of {job_name(source)} is a secret and not shown: give it with {options}.")
     body = {"project": project, "name": name, "cluster": cluster or source["cluster"], "spec": spec, **same}
     _create(body, start=start, wait=wait, as_json=as_json)
 

@@ -167,6 +167,33 @@ class TestTaskManagersThatDied:
         assert messages(penstock, "clicks", "cluster") == ["a has 0 of the 1 task managers that it had"]
 
 
+class TestACopy:
+    def test_secrets_are_asked_for_and_taken_wherever_they_stand(self, penstock: Penstock):
+        """One in the spec was asked for, and then refused, whatever was given."""
+        spec = {**sql("clicks"), "config": {"my.password": "one", "my.size": "1"}}
+        penstock.create("clicks", spec, config={"my.password": "two", "my.token": "three"})
+        said = penstock.cli("jobs", "copy", "clicks", "hits")
+        assert said.code == 2, said
+        options = said.err.partition("give it with ")[2].strip().removesuffix(".").replace("=...", "=new").split()
+        assert options == ["--config", "my.password=new", "--config", "my.token=new"]
+        said = penstock.cli("jobs", "copy", "clicks", "hits", *options, "--config", "my.size=2")
+        assert said.code == 0, said
+        effective = {i["key"]: i for i in penstock.ok("GET", "/jobs/default:hits/config")["items"]}
+        assert [effective[key]["layer"] for key in ("my.password", "my.token", "my.size")] == [
+            "version",
+            "job",
+            "version",
+        ]
+        assert effective["my.size"]["value"] == "2"
+        penstock.done("hits", "start")
+        (job,) = penstock.world.flinks[0].jobs.values()
+        assert {k: v for k, v in job.config.items() if k.startswith("my.")} == {
+            "my.password": "new",
+            "my.token": "new",
+            "my.size": "2",
+        }
+
+
 class TestANameIsForGood:
     def test_the_way_that_is_told_works(self, penstock: Penstock):
         penstock.running("clicks")
