@@ -429,20 +429,19 @@ def set_(
         if kind not in fields or not key:
             raise specs.wrong(f"--unset takes {', '.join(f'{name}.KEY' for name in fields)}, not {item!r}")
         gone.setdefault(fields[kind], set()).add(key)
-    changed = {name for name, values in given.items() if values} | gone.keys()
-    if not changed:
+    if not gone and not any(given.values()):
         raise specs.wrong("Nothing to change: give --label, --config, --restart-policy, --savepoint-policy or --unset.")
     api = Api()
-    now = api.call("GET", f"/jobs/{ref(job)}")
-    now |= _chosen(api, now)
-    for name, keys in gone.items():
-        if missing := sorted(keys - now[name].keys()):
-            raise specs.wrong(f"{job_name(now)} has no {missing[0]} in {name.replace('_', ' ')}.")
-    body = {
-        name: {key: value for key, value in {**now[name], **given[name]}.items() if key not in gone.get(name, set())}
-        for name in changed
-    }
-    shown = api.call("PATCH", f"/jobs/{ref(job)}", json={**body, "reason": reason} if reason else body)
+    if gone:
+        now = api.call("GET", f"/jobs/{ref(job)}")
+        now |= _chosen(api, now)
+        for name, keys in gone.items():
+            if missing := sorted(keys - now[name].keys()):
+                raise specs.wrong(f"{job_name(now)} has no {missing[0]} in {name.replace('_', ' ')}.")
+    # Laid over what is there when it arrives: others may set something at the same time.
+    body: dict[str, Any] = {"merge": True, "unset": {name: sorted(keys) for name, keys in gone.items()}}
+    body |= {name: values for name, values in given.items() if values} | ({"reason": reason} if reason else {})
+    shown = api.call("PATCH", f"/jobs/{ref(job)}", json=body)
     show_json(shown) if as_json else out.print("Set.")
 
 

@@ -91,8 +91,9 @@ def set_(
     now = _project(api, name)["config"]
     if missing := [key for key in unset or [] if key not in now]:
         raise wrong(f"{name} has no {missing[0]} in its configuration.")
-    merged = {key: value for key, value in {**now, **pairs(config)}.items() if key not in (unset or [])}
-    api.call("PATCH", f"/projects/{name}", json={"config": merged})
+    # Laid over what is there when it arrives: others may set something at the same time.
+    body = {"merge": True, "config": pairs(config), "unset": unset or []}
+    api.call("PATCH", f"/projects/{name}", json=body)
     out.print("Set.")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from core.config import HIDDEN, is_secret
 
@@ -35,3 +36,8 @@ def _shown(values: Values, key: str) -> str:
     if is_secret(key):
         return HIDDEN
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def merged(now: Mapping[str, Any], given: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
+    """`now` with what is given laid over it, and without the keys that are to go."""
+    return {key: value for key, value in {**now, **given}.items() if key not in gone}

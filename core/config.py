@@ -100,6 +100,8 @@ OWNED_PREFIXES: dict[str, str] = {
 _KEY = re.compile(r"^[A-Za-z0-9$][A-Za-z0-9$._-]{0,254}$")
 _SECRET = re.compile(r"password|secret|token|passwd|api[-_.]?key|credential|private[-_.]?key", re.IGNORECASE)
 MAX_VALUE = 8192
+MOST_KEYS = 200
+"""Of one layer."""
 
 
 def check_key(key: str, field: str) -> None:

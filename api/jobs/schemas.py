@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from api.deps import Strict
-from core.config import Layer, check_new_config
+from core.config import MOST_KEYS, Layer, check_new_config
 from core.jobs.blocked import Blocked
 from core.jobs.policy import RestartPolicy
 from core.jobs.retention import SavepointPolicy
@@ -19,7 +19,8 @@ from core.sql.lineage import Lineage
 
 Label = Annotated[str, StringConstraints(max_length=200)]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,99}$")]
-Labels = Annotated[dict[LabelKey, Label], Field(max_length=50)]
+MOST_LABELS = 50
+Labels = Annotated[dict[LabelKey, Label], Field(max_length=MOST_LABELS)]
 
 SQL_EXAMPLE = (
     "CREATE TABLE clicks (id BIGINT, at TIMESTAMP(3)) WITH ('connector' = 'datagen', 'rows-per-second' = '5');\n"
@@ -41,7 +42,7 @@ class NewJob(Strict):
     spec: JobSpec
     restart_policy: RestartPolicy = RestartPolicy()
     savepoint_policy: SavepointPolicy = SavepointPolicy()
-    config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration of all versions")
+    config: dict[str, str] = Field(default={}, max_length=MOST_KEYS, description="Flink configuration of all versions")
     labels: Labels = {}
     note: str = Field(default="", max_length=2000, description="Note on version 1")
 
@@ -92,18 +93,38 @@ class NewJob(Strict):
     )
 
 
-class JobPatch(Strict):
-    """What is left out stays. `labels`, `config` and each policy are replaced as a whole; `config` counts from the
-    next attempt on, its `table.*` options from the next resubmit on: they are in the compiled plan. A field of a policy
-    that is not given follows the default (GET /settings), also one that is changed later."""
+class KeysOfJob(Strict):
+    """Keys of what a PATCH changes. One that is not there is passed over."""
 
+    labels: list[str] = Field(default=[], max_length=200)
+    config: list[str] = Field(default=[], max_length=200)
+    restart_policy: list[str] = Field(default=[], max_length=200, description="Fields that follow the default again")
+    savepoint_policy: list[str] = Field(default=[], max_length=200, description="Fields that follow the default again")
+
+
+class JobPatch(Strict):
+    """What is left out stays. `labels`, `config` and each policy are replaced as a whole, or with `merge` laid over
+    what is there. `config` counts from the next attempt on, its `table.*` options from the next resubmit on: they are
+    in the compiled plan. A field of a policy that is not given follows the default (GET /settings), also one that is
+    changed later."""
+
+    merge: bool = Field(
+        default=False, description="Keys and fields that are not given stay as they are, whoever has set them"
+    )
+    unset: KeysOfJob = Field(default=KeysOfJob(), description="Goes with `merge`: what is taken away")
     labels: Labels | None = None
     restart_policy: RestartPolicy | None = None
     savepoint_policy: SavepointPolicy | None = None
-    config: dict[str, str] | None = Field(default=None, max_length=200)
+    config: dict[str, str] | None = Field(default=None, max_length=MOST_KEYS)
     reason: str | None = Field(default=None, max_length=2000, description="Why, for the timeline")
 
     _config = field_validator("config")(_checked)
+
+    @model_validator(mode="after")
+    def _only_with_merge(self) -> Self:
+        if self.unset != KeysOfJob() and not self.merge:
+            raise ValueError("`unset` goes with `merge`: without it, what is to go is left out")
+        return self
 
 
 class CurrentAttempt(BaseModel):

@@ -19,7 +19,7 @@ from api.temporal import asking
 from api.versions import NewVersion
 from builds import git
 from core import config as rules
-from core.changes import differences
+from core.changes import differences, merged
 from core.effects import EngineError, Rejected
 from core.errors import Conflict, InvalidInput
 from core.jobs import messages
@@ -254,25 +254,43 @@ async def patch(services: Services, ref: str, changes: out.JobPatch, *, requeste
         # Under the lock under which commands are written: of one that is not there yet the workflow begins with this.
         job = await jobs.get(session, ref, lock=True)
         before = _settable(job)
-        if changes.labels is not None:
-            job.labels = changes.labels
-        if changes.config is not None:
-            job.config = rules.unhidden(changes.config, job.config, "config")
-        if changes.restart_policy is not None:
-            job.policy = chosen(changes.restart_policy)
-        if changes.savepoint_policy is not None:
-            job.savepoints = chosen(changes.savepoint_policy)
+        after = before | _wanted(job, changes)
+        job.labels, job.config = after["label"], after["config"]
+        job.policy, job.savepoints = after["restart_policy"], after["savepoint_policy"]
         job.updated_at = clock.now()
         if changed := differences(before, _settable(job)):
             jobs.add_change(session, job.id, "; ".join(changed), requested_by, changes.reason, job.updated_at)
         has_workflow = job.revision > 0 or await commands.open_of(session, job.id) is not None
     if has_workflow:
-        await _tell_policies(services, job, changes)
+        await _tell_policies(services, job, _wanted_policies(changes))
     async with services.database.read() as session:
         return (await show(session, [await jobs.get(session, job.id)]))[0]
 
 
-def _settable(job: Job) -> dict[str, dict[str, object]]:
+def _wanted(job: Job, changes: out.JobPatch) -> dict[str, dict[str, Any]]:
+    """What is changed, as it is to be. Raises `InvalidInput` for a secret that there is none of, or too many keys."""
+    given: dict[str, dict[str, Any] | None] = {
+        "label": changes.labels,
+        "config": None if changes.config is None else rules.unhidden(changes.config, job.config, "config"),
+        "restart_policy": chosen(changes.restart_policy) if changes.restart_policy is not None else None,
+        "savepoint_policy": chosen(changes.savepoint_policy) if changes.savepoint_policy is not None else None,
+    }
+    if not changes.merge:
+        return {name: values for name, values in given.items() if values is not None}
+    gone = {**changes.unset.model_dump(), "label": changes.unset.labels}
+    wanted = {
+        name: merged(now, given[name] or {}, gone[name])
+        for name, now in _settable(job).items()
+        if given[name] is not None or gone[name]
+    }
+    for name, field, most in (("label", "labels", out.MOST_LABELS), ("config", "config", rules.MOST_KEYS)):
+        if len(wanted.get(name, ())) > most:
+            message = f"{job.project}:{job.name} would have more than {most} entries in {field}."
+            raise InvalidInput(message, code="too_many", field=field, remedy="Unset others.")
+    return wanted
+
+
+def _settable(job: Job) -> dict[str, dict[str, Any]]:
     """What PATCH changes; of policies only what somebody has chosen."""
     return {
         "label": dict(job.labels),
@@ -282,7 +300,16 @@ def _settable(job: Job) -> dict[str, dict[str, object]]:
     }
 
 
-async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) -> None:
+def _wanted_policies(changes: out.JobPatch) -> set[str]:
+    """The policies that a change is about."""
+    return {
+        name
+        for name in ("restart_policy", "savepoint_policy")
+        if getattr(changes, name) is not None or getattr(changes.unset, name)
+    }
+
+
+async def _tell_policies(services: Services, job: Job, changed: set[str]) -> None:
     """A workflow that is not there takes them from the row when it is started. Told is what the row says now: another
     change may have been faster."""
     async with services.database.read() as session:
@@ -292,9 +319,9 @@ async def _tell_policies(services: Services, job: Job, changes: out.JobPatch) ->
     remedy = "The recovery tells it within the hour. Send the same again to tell it at once: that is safe."
     with asking(written, remedy=remedy):
         try:
-            if changes.restart_policy is not None:
+            if "restart_policy" in changed:
                 await tell(handle, messages.POLICY, policy)
-            if changes.savepoint_policy is not None:
+            if "savepoint_policy" in changed:
                 await tell(handle, messages.SAVEPOINTS, savepoints)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:

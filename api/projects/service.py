@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from api.projects.schemas import NewProject, ProjectOut, ProjectPatch
 from core import config as rules
-from core.changes import differences
-from core.errors import Conflict
+from core.changes import differences, merged
+from core.errors import Conflict, InvalidInput
 from services import Services
 from settings import clock
 from store import jobs
@@ -32,12 +32,15 @@ async def patch(services: Services, name: str, changes: ProjectPatch, *, request
     """Raises `NotFound`, and `Conflict` when it is to be archived while something of it runs."""
     async with services.database.write() as session:
         row = await jobs.project(session, name)
-        if changes.config is not None:
-            config = rules.unhidden(changes.config, row.config, "config")
+        if changes.config is not None or changes.unset:
+            before, config = dict(row.config), _wanted(row, changes)
             if changed := differences({"config": row.config}, {"config": config}):
                 words = f"project {name}: {'; '.join(changed)}, from the next attempt on"
                 # Before the project's row: who sends a command has a job's, and waits for this one.
                 await jobs.add_change_of_all(session, jobs.of_project(name), words, requested_by, clock.now())
+            row = await jobs.project(session, name, lock=True)
+            if changes.merge and row.config != before:
+                raise Conflict("Someone else was changing the same project.", remedy="Look at it and try again.")
             row.config = config
         if changes.archived is False:
             row.archived_at = None
@@ -46,6 +49,18 @@ async def patch(services: Services, name: str, changes: ProjectPatch, *, request
             await _check_rests(session, name)
             row.archived_at = row.archived_at or clock.now()
     return _show(row)
+
+
+def _wanted(row: Project, changes: ProjectPatch) -> dict[str, str]:
+    """Its configuration as it is to be. Raises `InvalidInput` for a secret that there is none of, or too many keys."""
+    given = rules.unhidden(changes.config or {}, row.config, "config")
+    if not changes.merge:
+        return given
+    config = merged(row.config, given, changes.unset)
+    if len(config) > rules.MOST_KEYS:
+        message = f"The project {row.name} would have more than {rules.MOST_KEYS} entries in config."
+        raise InvalidInput(message, code="too_many", field="config", remedy="Unset others.")
+    return config
 
 
 async def delete(services: Services, name: str) -> None:

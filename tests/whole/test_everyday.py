@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from api.words import PATTERNS
+from cli.client import Api
 from clusters.local.keeper import PartDied
 from tests.simulation.world import leave
 from tests.whole.penstock import STATE, VERSION, Penstock, sql, the_app, whole
@@ -87,6 +88,72 @@ class TestWhatWasChanged:
             "cluster a: config x.z: none → 2, from the next attempt on, changed by local",
             "project default: config x.y: none → 1, from the next attempt on, changed by local",
         ]
+
+
+class TestSetAtTheSameTime:
+    @staticmethod
+    def before_the_patch(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
+        """Somebody else does this after the command line has looked, and before it changes anything."""
+        really = Api.call
+
+        def call(api: Api, method: str, path: str, **more: Any) -> Any:
+            if method == "PATCH":
+                act()
+            return really(api, method, path, **more)
+
+        monkeypatch.setattr(Api, "call", call)
+
+    def test_what_is_not_named_stays(self, penstock: Penstock, monkeypatch: pytest.MonkeyPatch):
+        path = "/jobs/default:clicks"
+        penstock.create("clicks", labels={"a": "1", "old": "x"}, config={"b.c": "1", "my.password": "secret"})
+        penstock.ok("PATCH", path, json={"restart_policy": {"max_restarts": 7, "window": 60}})
+        theirs = {"labels": {"team": "shop"}, "config": {"d.e": "2"}, "restart_policy": {"jitter": 0.5}}
+        self.before_the_patch(monkeypatch, lambda: penstock.ok("PATCH", path, json={"merge": True, **theirs}))
+        said = penstock.cli(
+            *("jobs", "set", "clicks", "--label", "tier=1", "--unset", "label.old", "--config", "b.c=3"),
+            *("--restart-policy", "max_restarts=3", "--unset", "restart-policy.window"),
+        )
+        assert said.code == 0, said
+        job = penstock.job("clicks")
+        assert job["labels"] == {"a": "1", "team": "shop", "tier": "1"}
+        assert job["config"] == {
+            "execution.checkpointing.interval": "10 s",
+            "b.c": "3",
+            "my.password": "******",
+            "d.e": "2",
+        }
+        policy = penstock.ok("GET", path)["restart_policy"]
+        assert (policy["max_restarts"], policy["window"], policy["jitter"]) == (3, 3600, 0.5)
+
+    def test_nor_of_a_project(self, penstock: Penstock, monkeypatch: pytest.MonkeyPatch):
+        path = "/projects/default"
+        penstock.ok("PATCH", path, json={"config": {"a.b": "1", "c.d": "1"}})
+        theirs = {"merge": True, "config": {"e.f": "2"}}
+        self.before_the_patch(monkeypatch, lambda: penstock.ok("PATCH", path, json=theirs))
+        assert penstock.cli("projects", "set", "default", "--config", "a.b=2", "--unset", "c.d").code == 0
+        (project,) = penstock.ok("GET", "/projects")["items"]
+        assert project["config"] == {"a.b": "2", "e.f": "2"}
+
+    def test_without_merge_all_is_replaced(self, penstock: Penstock):
+        penstock.create("clicks", labels={"a": "1"})
+        penstock.ok("PATCH", "/jobs/default:clicks", json={"labels": {"b": "2"}})
+        assert penstock.job("clicks")["labels"] == {"b": "2"}
+        unset = {"unset": {"labels": ["b"]}}
+        assert "goes with `merge`" in penstock.no("PATCH", "/jobs/default:clicks", 422, json=unset)["detail"]
+        many = {"merge": True, "labels": {f"l{n}": "" for n in range(50)}}
+        penstock.no("PATCH", "/jobs/default:clicks", 422, "too_many", json=many)
+        penstock.no("PATCH", "/projects/default", 422, json={"unset": ["a"]})
+        many = {"merge": True, "config": {f"l.{n}": "" for n in range(200)}}
+        penstock.ok("PATCH", "/projects/default", json=many)
+        penstock.no("PATCH", "/projects/default", 422, "too_many", json={"merge": True, "config": {"a.b": "c"}})
+
+    def test_a_policy_that_is_only_unset_is_told_to_its_workflow(self, penstock: Penstock):
+        penstock.running("clicks")
+        path = "/jobs/default:clicks"
+        penstock.ok("PATCH", path, json={"restart_policy": {"enabled": False}})
+        assert penstock.cli("jobs", "set", "clicks", "--unset", "restart-policy.enabled").code == 0
+        penstock.world.flinks[0].fail(penstock.flink_job("clicks"), "it is ill", restarts=False)
+        penstock.until(lambda: penstock.job("clicks")["current_attempt"]["number"] == 2)
 
 
 class TestProjects:
