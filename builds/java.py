@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from core.effects import EngineError, Rejected
 from core.java import mismatch, none_found
+from processes import java
 from processes.child import ProcessFailed, run, scrubbed
 from processes.missing import not_found
 
@@ -19,7 +19,7 @@ What else a build prints while it goes well is no reason for its end."""
 async def explained(why: str, lines: list[str], build_env: list[str]) -> str:
     """`why` a build failed; when that is its Java, with which one it needs and which one is there in front."""
     if none_found("\n".join(lines)) and await here(build_env) is None:
-        return f"{not_found(_program(build_env)).message}\n{why}"
+        return f"{not_found(java.command(scrubbed(build_env))).message}\n{why}"
     said = "\n".join([why, *(line for line in lines if line.strip().startswith(_SAYS_WHY))])
     if mismatch(said) is None and mismatch(said, 1) is None:
         return why
@@ -37,17 +37,12 @@ async def failed(tool: str, error: ProcessFailed, why: str, build_env: list[str]
 
 async def here(build_env: list[str]) -> int | None:
     """The major version of the Java that a build is run with: JAVA_HOME, else the path. None when there is none."""
-    command = [_program(build_env), "-version"]
+    env = scrubbed(build_env)
     try:
         lines = await run(
-            command, cwd=None, env=scrubbed(build_env), tell=lambda _: None, timeout=30, output_limit=1 << 16
+            [java.command(env), "-version"], cwd=None, env=env, tell=lambda _: None, timeout=30, output_limit=1 << 16
         )
     except (EngineError, OSError):
         return None
     match = _VERSION.search("\n".join(lines))
     return int(match[1]) if match else None
-
-
-def _program(build_env: list[str]) -> str:
-    home = scrubbed(build_env).get("JAVA_HOME")
-    return str(Path(home) / "bin" / "java") if home else "java"

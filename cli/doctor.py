@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import typer
 
 from cli.client import FAILED, PREFIX, Api, base_url
 from cli.output import Json, plain, show_json, table
+from processes import java
 from settings import settings
 
 JAVA = 17
@@ -59,17 +61,22 @@ def _machine() -> Iterator[Check]:
 
 
 def _java() -> Check:
-    path = shutil.which("java")
+    """The one that Flink, its client and builds are run with."""
+    path, home = java.found(), os.environ.get("JAVA_HOME")
+    mend = f"Set JAVA_HOME to a Java {JAVA}, or unset it." if home else f"Install Java {JAVA}, or set JAVA_HOME."
     if path is None:
-        return Check("java", "failed", "not found; Flink and Maven run on it", f"Install Java {JAVA}.")
+        where = f"JAVA_HOME is {home}, where no bin/java is" if home else "not found"
+        return Check("java", "failed", f"{where}; Flink and Maven run on it", mend)
+    of = f"{path}, of JAVA_HOME" if home else path
     try:
         said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Check("java", "failed", f"{path} does not run: {error}", f"Install Java {JAVA}.")
+        return Check("java", "failed", f"{of}, does not run: {error}", mend)
     match = re.search(r'version "(?:1\.)?(\d+)', said)
     if match is None or int(match[1]) < JAVA:
-        return Check("java", "failed", said.split("\n")[0], f"Flink 2 needs Java {JAVA}: install it, or set JAVA_HOME.")
-    return Check("java", "ok", f"{path}, Java {match[1]}")
+        first = said.split("\n")[0]
+        return Check("java", "failed", f"{of}: {first}", f"Flink 2 needs Java {JAVA}. {mend}")
+    return Check("java", "ok", f"{of}, Java {match[1]}")
 
 
 def _disk(name: str, folder: Path) -> Check:

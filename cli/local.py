@@ -19,7 +19,7 @@ from cli.client import Api, out
 from cli.jobs import show_jobs
 from cli.output import size, styled
 from core.errors import PenstockError
-from processes import logs
+from processes import java, logs
 from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings, waits
 from settings.code import COMMAND
@@ -55,7 +55,7 @@ def _alone(local: LocalStack) -> Iterator[None]:
 
 
 def _need(*programs: str) -> None:
-    missing = [p for p in programs if shutil.which(p) is None]
+    missing = [p for p in programs if (java.found() if p == "java" else shutil.which(p)) is None]
     if missing:
         raise PenstockError(
             f"This machine lacks: {', '.join(missing)}.",

@@ -25,6 +25,7 @@ from clusters.flink.jars import compiled
 from core.effects import EngineError, LogSink
 from processes.child import follow, marked, scrubbed, start
 from processes.flink import java_options
+from processes.java import command as java_command
 from processes.scratch import temporary
 from settings import waits
 
@@ -59,7 +60,16 @@ def configure(conf: Path, config: Mapping[str, str]) -> None:
 def java(home: Path, main: str, *classpath: Path) -> list[str]:
     """The command of a JVM that lives for seconds: a compiler and a collector of less effort take half of its time."""
     path = ":".join([f"{home}/lib/*", *map(str, classpath)])
-    return ["java", *java_options(home), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-cp", path, main]
+    return [
+        java_command(),
+        *java_options(home),
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-Xmx512m",
+        "-cp",
+        path,
+        main,
+    ]
 
 
 @dataclass

@@ -16,6 +16,7 @@ import uvicorn
 
 import settings as settings_
 from cli import doctor
+from clusters.flink import clients
 from core.errors import PenstockError
 from processes.supervised import Processes, Spec
 from stack.local import ORDER
@@ -69,6 +70,7 @@ def machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("java", "mvn"):
         (programs / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr(Processes, "start", start)
     monkeypatch.setattr(Processes, "wait", lambda *_, **__: None)
     monkeypatch.setattr(Parts, "temporal_path", lambda _: None)
@@ -288,6 +290,7 @@ class TestDoctor:
 
     def test_all_is_well(self, penstock: Penstock, java: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(doctor, "OLD_SECONDS", 1e12)  # the world's time is not this machine's
+        penstock.until(lambda: penstock.ok("GET", "/clusters/a")["health"]["reachable"])
         done = penstock.cli("doctor", "--json")
         assert done.code == 0, done
         checks = {check["name"]: check["state"] for check in json.loads(done.out)}
@@ -295,6 +298,37 @@ class TestDoctor:
         assert checks.pop("jobs") in ("ok", "warning")  # of the tests before
         assert {n: s for n, s in checks.items() if s != "ok"} == {}, done.out
         assert {"java", "mvn", "git", "API", "database", "temporal", "workers", "cluster a"} <= checks.keys()
+
+    @pytest.mark.parametrize(
+        ("of_path", "of_home", "state", "what"),
+        [
+            ("1.8.0_402", None, "failed", 'bin/java: openjdk version "1.8.0_402"'),
+            ("17.0.15", None, "ok", "bin/java, Java 17"),
+            ("11.0.2", "17.0.15", "ok", "home/bin/java, of JAVA_HOME, Java 17"),
+            ("17.0.15", "11.0.2", "failed", 'home/bin/java, of JAVA_HOME: openjdk version "11.0.2"'),
+            (None, "17.0.15", "ok", "home/bin/java, of JAVA_HOME, Java 17"),
+            (None, None, "failed", "not found; Flink and Maven run on it"),
+            ("17.0.15", "", "failed", "where no bin/java is; Flink and Maven run on it"),
+        ],
+    )
+    def test_the_java_that_our_processes_run_with(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_path: str, of_home: str, state: str, what: str
+    ):
+        """Flink's scripts, its client, Maven and Gradle take that of JAVA_HOME where it is set, else that of the path."""
+        for folder, version in ((tmp_path, of_path), (tmp_path / "home", of_home)):
+            if version:
+                program = folder / "bin" / "java"
+                program.parent.mkdir(parents=True)
+                program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2025-04-15' >&2\n")
+                program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+        monkeypatch.delenv("JAVA_HOME", raising=False)
+        if of_home is not None:
+            monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
+        check = doctor._java()
+        assert (check.state, what in check.what) == (state, True), check
+        assert bool(check.then) == (state == "failed")
+        assert clients.java(tmp_path, "Main")[0] == (f"{tmp_path}/home/bin/java" if of_home is not None else "java")
 
     def test_java_is_too_old(self, penstock: Penstock, java: Path):
         java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
