@@ -41,6 +41,15 @@ def base_url() -> str:
     return given if given.endswith(PREFIX) else given + PREFIX
 
 
+def is_read_together() -> bool:
+    """Whether standard output and standard error go to the same terminal, pipe or file."""
+    try:
+        one, other = (os.fstat(stream.fileno()) for stream in (sys.stdout, sys.stderr))
+    except (OSError, ValueError):  # no files of the system
+        return sys.stdout is sys.stderr
+    return os.path.samestat(one, other)
+
+
 class Refusal(typer.Exit):
     """The API's no, already printed; `problem` is the code of it."""
 

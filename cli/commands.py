@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import FAILED, Api, Refusal, err, out
+from cli.client import FAILED, Api, Refusal, err, is_read_together, out
 from cli.completion import complete_jobs
 from cli.output import Json, plain, show_json, styled
 from cli.wording import as_commands
@@ -93,7 +93,7 @@ def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: 
     if command.get("state_verdict") and not as_json:
         show_verdict(command["state_verdict"])
     path = f"/jobs/{job}/commands/{command['number']}"
-    shown: set[str] = set()
+    shown: set[str] = set()  # lines of the log
     if wait:
         try:
             for event, data in api.events(f"{path}/log/stream"):
@@ -114,10 +114,17 @@ def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: 
     else:
         out.print(f"command {command['number']} {command['kind']}: {styled(command['state'])}")
         for line in (command["error"] or "").splitlines():
-            if not (out.is_terminal and line.strip() in shown):  # a person has just read it in the log
-                err.print(as_commands(line), style="red", markup=False, highlight=False)
+            # Who reads both has just read it in the log.
+            if left := (_unread(line, shown) if is_read_together() else line):
+                err.print(as_commands(left), style="red", markup=False, highlight=False)
     if wait and command["state"] != "SUCCEEDED":
         raise typer.Exit(FAILED)
+
+
+def _unread(line: str, shown: set[str]) -> str:
+    """What of a line was not shown: nothing, what to do about it, which a log does not have, or all of it."""
+    known = max((text for text in shown if line == text or line.startswith(f"{text} ")), key=len, default="")
+    return line[len(known) :].strip() if known else line
 
 
 def show_verdict(verdict: dict[str, Any]) -> None:

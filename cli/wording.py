@@ -49,6 +49,7 @@ _FIELDS = {
     "restore.allow_non_restored_state": "--allow-non-restored-state",
     "`allow_non_restored_state`": "--allow-non-restored-state",
     "with restore none": "with --restore none",
+    "with restore newest": "with --restore newest",
     "under `libraries` of the spec": "with --library NAME:VERSION, or under `libraries` of the spec",
 }
 REQUEST = re.compile(r"\b(?:GET|POST|PUT|PATCH|DELETE) /[^\s,;)`\"']+|\{\"\w+\": ")

@@ -199,9 +199,8 @@ class Penstock:
 
     # The command line -------------------------------------------------------------------------
 
-    def cli(self, *arguments: str, text: str = "", away: bool = False, columns: int | None = None) -> Said:
-        """`penstock ...` in this process. With `away` nobody listens where it looks for the API; with `columns` it is on
-        a terminal that is so wide."""
+    def cli(self, *arguments: str, away: bool = False, **how: Any) -> Said:
+        """As `said`, with this API. With `away` nobody listens where it looks for that."""
         bridge = Bridge(self)
 
         def carry(_: Any, request: httpx.Request) -> httpx.Response:
@@ -220,7 +219,7 @@ class Penstock:
             mock.patch.object(time, "sleep", sleep),
             mock.patch.dict("os.environ", {"PENSTOCK_URL": "http://127.0.0.1:8000"}),
         ):
-            return said(*arguments, text=text, columns=columns)
+            return said(*arguments, **how)
 
 
 _command = functools.cache(typer.main.get_command)
@@ -247,16 +246,18 @@ def _wide(columns: int) -> Iterator[None]:
         console.width, console.is_interactive = width, is_interactive
 
 
-def said(*arguments: str, text: str = "", columns: int | None = None) -> Said:
-    """`penstock ...` in this process; with `columns` on a terminal that is so wide, at which somebody types `text`."""
+def said(*arguments: str, text: str = "", columns: int | None = None, together: bool = False) -> Said:
+    """`penstock ...` in this process; with `columns` on a terminal that is so wide, at which somebody types `text`; with
+    `together` both streams go to the same place (`2>&1`), which is `out`."""
     out, err = (Terminal(), Terminal()) if columns else (io.StringIO(), io.StringIO())
+    streams = (out, out if together else err)
     with (
         _wide(columns) if columns else contextlib.nullcontext(),
         mock.patch.object(typer.main, "get_command", _command),
         mock.patch.object(sys, "argv", ["penstock", *arguments]),
         mock.patch.object(sys, "stdin", Terminal(text) if columns else io.StringIO(text)),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
+        contextlib.redirect_stdout(streams[0]),
+        contextlib.redirect_stderr(streams[1]),
     ):
         try:
             main()
