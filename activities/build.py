@@ -19,7 +19,7 @@ from activities.checks import present
 from activities.logs import bind, command_log, heartbeats, log_of
 from activities.program_inputs import inputs_of
 from activities.programs import requirements_of
-from builds import git, gradle, jars, maven, packaging, pyenv
+from builds import git, gradle, jars, maven, packaging, pyenv, python_files
 from core.effects import EngineError, LogSink, Rejected
 from core.errors import InvalidInput
 from core.jobs import messages
@@ -85,15 +85,20 @@ class Builder:
             return built if built.error else await self._checked(spec, built, await self._existing(key), tell)
 
     async def _checked(self, spec: JarSpec | PyFlinkSpec, built: c.Built, row: Build | None, tell: LogSink) -> c.Built:
-        """Whether the class to run is in the jar that was built: said now, before anything is stopped for it. It is no
-        part of the build: the same jar is built once for all its classes."""
-        if not isinstance(spec, JarSpec) or row is None or row.sha256 is None:
+        """Whether what is to run is in what was built: said now, before anything is stopped for it. It is no part of
+        the build: a jar is built once for all its classes, a folder is kept once for all programs in it."""
+        artifacts = self._services.artifacts
+        if row is None:
             return built
         try:
-            await asyncio.to_thread(jars.check_entry_class, self._services.artifacts.jar(row.sha256), spec.entry_class)
-        except Rejected as error:
+            if isinstance(spec, PyFlinkSpec):
+                await asyncio.to_thread(_check_program, spec, artifacts.program(row.key))
+            elif row.sha256 is not None:
+                await asyncio.to_thread(jars.check_entry_class, artifacts.jar(row.sha256), spec.entry_class)
+        except EngineError as error:
             tell(error.message)
-            return c.Built(error=error.message, code="entry_class_not_found")
+            code = "entry_class_not_found" if isinstance(spec, JarSpec) else "program_not_found"
+            return c.Built(error=error.message, code=code)
         return built
 
     async def _pinned(self, request: c.BuildIn) -> str | None:
@@ -211,12 +216,9 @@ class Builder:
             digest, size = await asyncio.to_thread(services.artifacts.put_jar, jar)
             tell(f"built {jar.name} ({size / 1e6:.1f} MB, sha256 {digest[:12]})")
             return digest, size
-        if spec.entry_file:
-            git.inside(source, spec.entry_file)
-        else:
-            _find_module(source, str(spec.module))
+        _check_program(spec, source)
         if isinstance(spec.requirements, str):
-            git.inside(source, spec.requirements)
+            python_files.check_requirements(source, spec.requirements)
         program = await asyncio.to_thread(services.artifacts.put_program, source, request.key)
         base = flink_python(settings.cache, request.cluster_flink_version)
         if base.exists():
@@ -231,6 +233,14 @@ class Builder:
             )
         tell("the program is ready")
         return None, None
+
+
+def _check_program(spec: PyFlinkSpec, source: Path) -> None:
+    """Raises `EngineError` when what is to run is not there."""
+    if spec.entry_file:
+        python_files.check_entry_file(source, spec.entry_file)
+    else:
+        python_files.check_module(source, str(spec.module))
 
 
 def _source(spec: JarSpec | PyFlinkSpec) -> str:
@@ -274,9 +284,3 @@ def build_tools(settings: Settings) -> packaging.BuildTools:
             output_limit=settings.build_log_limit,
         ),
     )
-
-
-def _find_module(source: Path, module: str) -> None:
-    path = source.joinpath(*module.split("."))
-    if not (path.with_suffix(".py").exists() or (path / "__init__.py").exists() or (path / "__main__.py").exists()):
-        raise Rejected(f"The module {module} is not in the repository; set git.subdirectory to the folder it is in.")

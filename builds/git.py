@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import os
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import git
 
 from core.effects import LogSink, ProgramTrouble, Rejected
+from core.near import nearest
 from core.specs import GitSource, check_git_ref, check_git_url, check_inner_path, local_git_path
 from processes.child import clean_line
 from processes.missing import not_found
@@ -117,11 +117,7 @@ def _no_folder(root: Path, subdirectory: str) -> str:
     """What to say of a subdirectory that is not there: with the folders that could be meant, those that something can
     be built or run from."""
     of_programs = {p.parent for pattern in PROGRAMS for p in root.rglob(pattern) if ".git" not in p.parts}
-    folders = sorted(str(p.relative_to(root)) for p in of_programs if p != root)
-    last = {name.rpartition("/")[2]: name for name in folders}
-    close = difflib.get_close_matches(subdirectory, folders, n=5, cutoff=0.6)
-    close += [last[n] for n in difflib.get_close_matches(subdirectory.rpartition("/")[2], list(last), n=5, cutoff=0.6)]
-    shown = list(dict.fromkeys([*close, *folders]))[:10]
+    shown = nearest(subdirectory, (str(p.relative_to(root)) for p in of_programs if p != root))
     said = f"{subdirectory} is not in the repository."
     return f"{said} Set git.subdirectory to one of: {', '.join(shown)}." if shown else said
 

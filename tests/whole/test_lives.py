@@ -433,7 +433,8 @@ class TestPython:
         ("name", "more", "words"),
         [
             ("throws", {"entry_file": "fails.py"}, "it does not work"),
-            ("no-file", {"entry_file": "nowhere.py"}, ""),
+            ("no-file", {"entry_file": "jobs.py"}, "Set entry_file to one of: job.py, "),
+            ("no-module", {"module": "packages"}, "Set module to one of: package, "),
             ("no-pip", {"entry_file": "job.py", "requirements": ["missing==1"]}, "cannot be installed"),
         ],
     )
