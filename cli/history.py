@@ -22,6 +22,7 @@ from cli.output import (
     plain,
     show_json,
     show_list,
+    show_notes,
     size,
     styled,
 )
@@ -165,6 +166,7 @@ def config(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> No
         Column("LAYER", field("layer"), rank=1),
         Column("OVERRIDES", lambda item: ", ".join(item["overrides"]), rank=2, folds=True),
     ]
+    show_notes(shown)
     if as_json:
         show_json(shown)  # with what is beside the items
         return

@@ -31,6 +31,7 @@ from cli.output import (
     show_item,
     show_json,
     show_list,
+    show_notes,
     styled,
     told,
 )
@@ -223,6 +224,7 @@ def _create(body: dict[str, Any], *, start: bool, wait: bool, as_json: bool) -> 
     api = Api()
     created = api.call("POST", "/jobs", json=body)
     name = job_name(created)
+    show_notes(created)
     if start:
         send(api, created["id"], {"kind": "start"}, wait=wait, as_json=as_json)
     elif as_json:
@@ -335,6 +337,7 @@ def _added(api: Api, job: str, version: dict[str, Any]) -> None:
     number, kind = version["number"], version["spec"]["type"]
     shown = api.call("GET", f"/jobs/{ref(job)}")
     out.print(f"Version {number} was added.")
+    show_notes(version)
     if shown["current_attempt"] is None:  # no state to choose
         ways = [("start", "")]
     elif not traits(kind).keeps_state:
@@ -442,6 +445,7 @@ def set_(
     body: dict[str, Any] = {"merge": True, "unset": {name: sorted(keys) for name, keys in gone.items()}}
     body |= {name: values for name, values in given.items() if values} | ({"reason": reason} if reason else {})
     shown = api.call("PATCH", f"/jobs/{ref(job)}", json=body)
+    show_notes(shown)
     show_json(shown) if as_json else out.print("Set.")
 
 

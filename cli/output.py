@@ -134,6 +134,12 @@ def show_json(value: Any) -> None:
     out.print_json(json.dumps(value))
 
 
+def show_notes(answer: Item) -> None:
+    """What an answer says beside what it is: on standard error, whatever is printed of it."""
+    for note in answer["notes"]:
+        err.print(plain(as_commands(note)), style="yellow", highlight=False)
+
+
 def show_yaml(value: Any) -> None:
     """Print as YAML, such as `penstock apply` takes."""
     out.print(as_yaml(value), markup=False, highlight=False, soft_wrap=True, end="")

@@ -9,7 +9,7 @@ import typer
 from cli.client import Api, out
 from cli.commands import Yes, sure
 from cli.completion import complete_projects
-from cli.output import Column, Format, Item, Json, Output, ago, field, plain, show_item, show_list
+from cli.output import Column, Format, Item, Json, Output, ago, field, plain, show_item, show_list, show_notes
 from cli.specs import pairs, wrong
 
 app = typer.Typer(no_args_is_help=True, help="Projects: names, tables, secrets and configuration of their own.")
@@ -74,7 +74,7 @@ def _project(api: Api, name: str) -> dict[str, Any]:
 @app.command()
 def create(name: Annotated[str, typer.Argument(help="Name of the new project")], config: Config = None) -> None:
     """Create a project."""
-    Api().call("POST", "/projects", json={"name": name, "config": pairs(config)})
+    show_notes(Api().call("POST", "/projects", json={"name": name, "config": pairs(config)}))
     out.print(f"Created {name}.", markup=False)
 
 
@@ -93,7 +93,7 @@ def set_(
         raise wrong(f"{name} has no {missing[0]} in its configuration.")
     # Laid over what is there when it arrives: others may set something at the same time.
     body = {"merge": True, "config": pairs(config), "unset": unset or []}
-    api.call("PATCH", f"/projects/{name}", json=body)
+    show_notes(api.call("PATCH", f"/projects/{name}", json=body))
     out.print("Set.")
 
 

@@ -172,6 +172,9 @@ class JobOut(BaseModel):
     labels: dict[str, str]
     created_at: datetime
     updated_at: datetime
+    notes: list[str] = Field(
+        default=[], description="Where its configuration was given: keys in it that are likely to be mistyped"
+    )
 
 
 class VersionOut(BaseModel):
@@ -186,6 +189,9 @@ class VersionOut(BaseModel):
     )
     ref_error: str | None = Field(default=None, description="With `branches`: why that cannot be told")
     created_at: datetime
+    notes: list[str] = Field(
+        default=[], description="Where it was added: keys of its configuration that are likely to be mistyped"
+    )
 
 
 class PlanOut(BaseModel):
@@ -214,3 +220,4 @@ class ConfigItem(BaseModel):
 class ConfigOut(BaseModel):
     version: int
     items: list[ConfigItem]
+    notes: list[str] = Field(description="Keys that are likely to be mistyped")

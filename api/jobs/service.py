@@ -36,6 +36,7 @@ from core.sql.lineage import Lineage
 from core.sql.program_inputs import check_references
 from core.sql.references import check_clear, check_script, secrets_in
 from core.sql.script import parse_script
+from core.sql.setting_keys import notes_on
 from core.sql.variables import filled
 from core.sql.verdict import StateVerdict, unknown
 from observation import deletion, points
@@ -121,7 +122,8 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
         except Taken as error:
             raise _exists(new) from error
     async with services.database.read() as session:
-        return (await show(session, [job]))[0]
+        shown = (await show(session, [job]))[0]
+    return shown.model_copy(update={"notes": notes_on([*new.config, *new.spec.config])})
 
 
 def chosen(policy: RestartPolicy | SavepointPolicy) -> dict[str, Any]:
@@ -264,7 +266,8 @@ async def patch(services: Services, ref: str, changes: out.JobPatch, *, requeste
     if has_workflow:
         await _tell_policies(services, job, _wanted_policies(changes))
     async with services.database.read() as session:
-        return (await show(session, [await jobs.get(session, job.id)]))[0]
+        shown = (await show(session, [await jobs.get(session, job.id)]))[0]
+    return shown.model_copy(update={"notes": notes_on(changes.config or {})})
 
 
 def _wanted(job: Job, changes: out.JobPatch) -> dict[str, dict[str, Any]]:
@@ -352,7 +355,7 @@ async def add_version(services: Services, ref: str, new: NewVersion, *, requeste
         added = await jobs.add_version(session, job, spec, new.note, clock.now())
         what = f"version {added.number}"
         jobs.add_change(session, job.id, what, requested_by, new.note, added.created_at, how="added")
-        return show_version(added)
+        return show_version(added).model_copy(update={"notes": notes_on(spec["config"])})
 
 
 def show_version(version: Version, commit: str | None = None) -> out.VersionOut:
@@ -471,4 +474,4 @@ async def config(services: Services, ref: str, number: int | None) -> out.Config
         out.ConfigItem(key=e.key, value=rules.shown(e.key, e.value), layer=e.layer, overrides=e.overrides)
         for _, e in sorted(effective.items())
     ]
-    return out.ConfigOut(version=number, items=items)
+    return out.ConfigOut(version=number, items=items, notes=notes_on(item.key for item in items))

@@ -51,3 +51,6 @@ class ProjectOut(BaseModel):
     config: dict[str, str]
     created_at: datetime
     archived_at: datetime | None
+    notes: list[str] = Field(
+        default=[], description="Where its configuration was given: keys in it that are likely to be mistyped"
+    )

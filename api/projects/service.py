@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from api.projects.schemas import NewProject, ProjectOut, ProjectPatch
 from core import config as rules
 from core.changes import differences, merged
 from core.errors import Conflict, InvalidInput
+from core.sql.setting_keys import notes_on
 from services import Services
 from settings import clock
 from store import jobs
@@ -25,7 +28,7 @@ async def create(services: Services, new: NewProject) -> ProjectOut:
         if before is not None and before.deleted_at is None:
             raise Conflict(f"There is a project {new.name} already.", code="project_exists")
         row = await jobs.add_project(session, new.name, new.config, clock.now())
-    return _show(row)
+    return _show(row, notes_on(new.config))
 
 
 async def patch(services: Services, name: str, changes: ProjectPatch, *, requested_by: str) -> ProjectOut:
@@ -48,7 +51,7 @@ async def patch(services: Services, name: str, changes: ProjectPatch, *, request
             row = await jobs.project(session, name, lock=True)
             await _check_rests(session, name)
             row.archived_at = row.archived_at or clock.now()
-    return _show(row)
+    return _show(row, notes_on(changes.config or {}))
 
 
 def _wanted(row: Project, changes: ProjectPatch) -> dict[str, str]:
@@ -95,6 +98,8 @@ def _check_not_default(name: str) -> None:
         )
 
 
-def _show(row: Project) -> ProjectOut:
+def _show(row: Project, notes: Sequence[str] = ()) -> ProjectOut:
     shown = {k: rules.shown(k, v) for k, v in row.config.items()}
-    return ProjectOut(name=row.name, config=shown, created_at=row.created_at, archived_at=row.archived_at)
+    return ProjectOut(
+        name=row.name, config=shown, created_at=row.created_at, archived_at=row.archived_at, notes=list(notes)
+    )

@@ -5,6 +5,10 @@ The keys are those of Flink's own classes of options (`ExecutionConfigOptions`, 
 cannot be asked for them: it takes any key.
 """
 
+import difflib
+import functools
+from collections.abc import Iterable
+
 _KEYS = """
     execution.batch-shuffle-mode execution.batch-state-backend.enabled execution.buffer-timeout.enabled
     execution.buffer-timeout.interval execution.checkpointing.aligned-checkpoint-timeout
@@ -68,6 +72,9 @@ _KEYS = """
     table.resources.download-dir table.rtas-ctas.atomicity-enabled table.sql-dialect
 """
 KEYS = tuple(_KEYS.split())
+_KNOWN = frozenset(KEYS)
+LIKE = 0.9
+"""How like a key has to be, from 0 to 1. Below that keys of Flink are like each other."""
 VALUES = {
     "execution.checkpointing.mode": ("EXACTLY_ONCE", "AT_LEAST_ONCE"),
     "execution.runtime-mode": ("STREAMING", "BATCH"),
@@ -88,3 +95,25 @@ _BOOLEAN = (".enabled", "-enabled")
 def values_of(key: str) -> tuple[str, ...]:
     """What is known to be a value of a key; nothing where any may be."""
     return VALUES.get(key, ("true", "false") if key.endswith(_BOOLEAN) else ())
+
+
+@functools.cache
+def likely_meant(key: str) -> str | None:
+    """The key of Flink that somebody has mistyped who wrote `key`; None for one that is known, or like none. What only
+    goes on, or stops earlier, is no mistake in typing: older names of Flink are so (`execution.buffer-timeout`)."""
+    if key in _KNOWN:
+        return None
+    for known in difflib.get_close_matches(key, KEYS, n=1, cutoff=LIKE):
+        if not known.startswith(f"{key}.") and not key.startswith(f"{known}."):
+            return known
+    return None
+
+
+def notes_on(config: Iterable[str]) -> list[str]:
+    """What is said of keys that are likely to be mistyped. They are set all the same: a plugin may read them."""
+    return [
+        f"{key} is no key of Flink that is known here: is {meant} meant? It is set as it is; what nothing reads has no "
+        "effect."
+        for key in config
+        if (meant := likely_meant(key)) is not None
+    ]

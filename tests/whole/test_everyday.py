@@ -13,6 +13,7 @@ import pytest
 
 from api.words import PATTERNS
 from cli.client import Api
+from cli.output import as_yaml
 from clusters.local.keeper import PartDied
 from tests.simulation.world import leave
 from tests.whole.penstock import STATE, VERSION, Penstock, sql, the_app, whole
@@ -232,6 +233,36 @@ class TestTaskManagersThatDied:
         penstock.world.flinks[0].task_managers_known = False
         penstock.until(lambda: messages(penstock, "clicks", "cluster"))
         assert messages(penstock, "clicks", "cluster") == ["a has 0 of the 1 task managers that it had"]
+
+
+class TestAMistypedKey:
+    TYPED = "exection.checkpointing.intervall"
+
+    def test_it_is_set_and_said(self, penstock: Penstock, tmp_path: Path):
+        file = tmp_path / "clicks.sql"
+        file.write_text(sql("clicks")["sql"])
+        words = "is execution.checkpointing.interval meant?"
+        given = ["--config", f"{self.TYPED}=10 s"]
+        spec = as_yaml({**sql("clicks"), "config": {self.TYPED: "9 s"}})
+        for command, text in (
+            (["jobs", "create", "clicks", "-f", str(file), "--cluster", "a", *given], ""),
+            (["jobs", "set", "clicks", *given], ""),
+            (["jobs", "config", "clicks"], ""),
+            (["jobs", "copy", "clicks", "hits", *given, "--json"], ""),
+            (["jobs", "add-version", "clicks", "-f", "-"], spec),
+            (["projects", "create", "shop", *given], ""),
+            (["projects", "set", "shop", *given], ""),
+        ):
+            said = penstock.cli(*command, text=text)
+            assert (said.code, said.err.count(words)) == (0, 1), (command, said)
+        config = {item["key"]: item["value"] for item in penstock.ok("GET", "/jobs/default:hits/config")["items"]}
+        assert config[self.TYPED] == "10 s"
+        assert penstock.job("clicks")["notes"] == []
+
+    def test_others_are_not(self, penstock: Penstock):
+        config = {"my.own.key": "1", "state.backend.rocksdb.memory.managed": "true", "execution.buffer-timeout": "1 s"}
+        new = {"name": "clicks", "cluster": "a", "spec": sql("clicks"), "config": config}
+        assert penstock.ok("POST", "/jobs", json=new)["notes"] == []
 
 
 class TestACopy:
