@@ -17,6 +17,7 @@ import contextvars
 import inspect
 import re
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Container
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -488,11 +489,19 @@ class Instance(_Runtime):
     def workflow_is_failure_exception(self, err: BaseException) -> bool:
         return isinstance(err, FailureError)
 
-    async def workflow_sleep(self, duration: float, **_: Any) -> None:
+    async def workflow_sleep(self, duration: float, *, summary: str | None = None, **_: Any) -> None:
+        self._name("timer", summary)
         await asyncio.sleep(duration)
 
-    async def workflow_wait_condition(self, fn: Callable[[], bool], *, timeout: float | None = None, **_: Any) -> None:
+    def _name(self, what: str, summary: str | None) -> None:
+        if self.replay is None:
+            self.server.named.append((self.name, what, summary))
+
+    async def workflow_wait_condition(
+        self, fn: Callable[[], bool], *, timeout: float | None = None, timeout_summary: str | None = None, **_: Any
+    ) -> None:
         if timeout is not None:
+            self._name("timer", timeout_summary)
             # Where this moment may be set back to, the timer must be one that is fired again.
             assert asyncio.current_task() is self.main, "only the run itself waits with a time-out here"
             self._keep()
@@ -529,6 +538,7 @@ class Instance(_Runtime):
 
     def workflow_start_activity(self, activity: Any, *args: Any, **options: Any) -> Any:
         name = activity if isinstance(activity, str) else activity.__temporal_activity_definition.name
+        self._name(name, options.get("summary"))
         made = self.server.schedule(self, name, args, options)
 
         async def follow() -> Any:
@@ -590,6 +600,8 @@ class Temporal:
         self.on_activity: Callable[[ActivityRun, str], None] | None = None
         """Told of every try of an activity, with "begins" or "ends", before the first is done and the last is told; and
         of what `come_to` is called with in between."""
+        self.named: deque[tuple[str, str, str | None]] = deque(maxlen=1000)
+        """What the Temporal UI would show: of a workflow's type a timer, or an activity's name, with its summary."""
         self._ids = 0
 
     def uuid(self) -> uuid.UUID:
