@@ -150,16 +150,14 @@ class TestVersions:
     def test_one_that_is_refused_goes_back(self, penstock: Penstock):
         penstock.running("refused", sql("refused"))
         penstock.wait(15)
-        version(penstock, "refused", sql("refused", "nothing"))
-        done = penstock.do(
-            "refused",
-            "resubmit",
-            version=2,
-            restore={**NEWEST, "accept_unknown_state": True},
-            rollback_within=60,
-            force=True,
-        )
+        version(penstock, "refused", sql("refused", "SUM(amt)"))
+        sent = penstock.send("refused", "resubmit", version=2, restore=NEWEST, rollback_within=60, force=True)
+        refuses = penstock.world.gateways["flink-a"].refuses
+        refuses["SUM"] = "no such function"  # since it was judged
+        done = penstock.ended("refused", sent["number"])
+        refuses.clear()
         assert done["state"] == "FAILED"
+        assert "no such function" in done["error"]
         assert penstock.job("refused")["version"] == 1
 
     def test_it_waits_for_the_disk(self, penstock: Penstock, repo: Path):
