@@ -149,6 +149,8 @@ def rejected(statement: Statement, error: StatementFailed, tell: LogSink, *, shi
 def told(statement: Statement, error: StatementFailed, *, shift: int = 0) -> tuple[int, int, str]:
     """Line, column and message of an error, in places of the script; `shift` lines were put in front of it."""
     where, message = error.where, error.message
+    if where and where[0] <= shift:  # Flink says "line 0, column 0" where it knows none
+        where = None
     line, column = (where[0] - shift, where[1]) if where else (statement.line, statement.column)
     if where and shift:
         message = message.replace(f"line {where[0]}, column {where[1]}", f"line {line}, column {column}")

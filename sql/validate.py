@@ -176,7 +176,11 @@ class Trial:
     async def run(self, gateway: SqlGateway, session: str, statement: Statement) -> str:
         """Carry out a statement, or say why it is not tried. Raises `StatementFailed`."""
         text, why = harmless(statement, self.catalog, self.own)
+        outside = changes(statement, self.catalog, self.own)
         if text is not None:
+            # Of what is TEMPORARY Flink does not ask whether its catalog is there.
+            if outside and [outside] not in await gateway.rows(session, "SHOW CATALOGS"):
+                raise StatementFailed(f"Catalog {outside} does not exist.")
             await gateway.execute(session, text)
             self.catalog = _catalog_after(statement, self.catalog)
             self.own |= _in_memory(statement.tokens)
@@ -251,25 +255,33 @@ def _failed(statement: Statement, error: StatementFailed, report: Report, *, shi
 _MAKES = ("TABLE", "VIEW", "FUNCTION")
 
 
-def harmless(statement: Statement, catalog: str, own: Collection[str]) -> tuple[str | None, str]:
-    """What to send for a statement that sets something up, so that nothing outside the session changes: catalogs
-    that are not its `own` outlive it. None: it is not tried, for the reason that comes with it."""
+def changes(statement: Statement, catalog: str, own: Collection[str]) -> str | None:
+    """The catalog outside of the session that a statement would change: catalogs that are not its `own` outlive it.
+    None when it changes none. `catalog` is where the statement stands."""
     parts = statement.tokens
     words = [t.word for t in parts[:6]]
-    first = words[0] if words else ""
-    if first not in ("CREATE", "DROP", "ALTER", "ANALYZE") or "TEMPORARY" in words[:4]:
-        return placed(statement), ""
+    if words[:1] not in (["CREATE"], ["DROP"], ["ALTER"], ["ANALYZE"]) or "TEMPORARY" in words[:4]:
+        return None
     at = next((i for i, w in enumerate(words) if w in (*_MAKES, "DATABASE", "CATALOG", "MODEL")), None)
     if at is None or words[at] == "CATALOG":
-        return placed(statement), ""
+        return None
     chain = name_at(parts, at + 1)
     target = chain[0] if len(chain) == 3 or (words[at] == "DATABASE" and len(chain) == 2) else catalog
-    if target in own:
+    return None if target in own else target
+
+
+def harmless(statement: Statement, catalog: str, own: Collection[str]) -> tuple[str | None, str]:
+    """What to send for a statement that sets something up, so that nothing outside the session changes. None: it is
+    not tried, for the reason that comes with it."""
+    target = changes(statement, catalog, own)
+    if target is None:
         return placed(statement), ""
-    if first == "CREATE" and words[1] in ("TABLE", "VIEW"):
-        head = parts[0].text
+    first, second = (t.word for t in statement.tokens[:2])
+    if first == "CREATE" and second in ("TABLE", "VIEW"):
+        head = statement.tokens[0].text
         return placed(statement).replace(head, f"{head} TEMPORARY", 1), ""
-    return None, f"{first} {words[at]} in the catalog {target} is not tried, since it would change that catalog"
+    what = next(t.word for t in statement.tokens[1:6] if t.word in (*_MAKES, "DATABASE", "MODEL"))
+    return None, f"{first} {what} in the catalog {target} is not tried, since it would change that catalog"
 
 
 def _in_memory(parts: Sequence[Token]) -> set[str]:

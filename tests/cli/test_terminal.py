@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -56,17 +57,19 @@ def server() -> Iterator[Server]:
 
 
 def _controlled() -> None:
-    """The terminal is the one of this session: Ctrl-C on it is for its processes."""
+    """The terminal is the one of this session: Ctrl-C on it is for its processes, also where these tests run in the
+    background, which a shell keeps from hearing it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def typed(server: Server, *more: str, keys: str) -> tuple[int, str]:
     """The exit code of the command, and what was on its terminal; `keys` are typed when it has asked."""
     terminal, end = pty.openpty()
+    streams = {"stdin": end, "stdout": end, "stderr": end}
     process = subprocess.Popen(
-        [*COMMAND, *more], stdin=end, stdout=end, stderr=end, env=server.environment, start_new_session=True,
-        preexec_fn=_controlled,
-    )  # fmt: skip
+        [*COMMAND, *more], **streams, env=server.environment, start_new_session=True, preexec_fn=_controlled
+    )
     os.close(end)
     said, until = "", time.monotonic() + 60
     try:

@@ -29,7 +29,7 @@ async def compile_all(url: str, scratch: str, config: dict[str, str]) -> dict[st
     gateway = RestGateway(url)
     found: dict[str, Plan | str] = {}
     for partition in ("dt=2026-01-01", "dt=2026-01-02"):
-        Path(scratch, "logs", partition).mkdir(parents=True, exist_ok=True)
+        Path(scratch.removeprefix("file://"), "logs", partition).mkdir(parents=True, exist_ok=True)
     async with gateway.session(config) as session:
         for table in [*TABLES, *(table.format(folder=scratch) for table in PARTITIONED)]:
             await gateway.execute(session, table)

@@ -141,6 +141,23 @@ def test_nothing_outside_the_session_is_changed(statement: str, sent: str | None
     assert harmless(parsed, "hive", {"default_catalog"})[0] == sent
 
 
+def test_a_catalog_that_is_not_there_is_missed(stack: Stack):
+    """Of a TEMPORARY view, as which it is tried, Flink does not ask for the catalog."""
+    found = validate(
+        stack, TABLES + "CREATE VIEW nowhere.d.v AS SELECT id FROM src;\nINSERT INTO snk SELECT name, id FROM src"
+    )
+    assert [(e["statement"], e["message"]) for e in found["errors"]] == [(3, "Catalog nowhere does not exist.")]
+
+
+def test_where_flink_knows_no_place_it_is_that_of_the_statement(stack: Stack):
+    """It says "line 0, column 0" of a function in a MATCH_RECOGNIZE that it does not have."""
+    table = "CREATE TABLE timed (id BIGINT, name STRING, p AS PROCTIME()) WITH ('connector' = 'datagen');\n"
+    matched = "MEASURES A.id AS i, no_function(1, 2) AS b PATTERN (A B) DEFINE A AS id = 1, B AS name = 'b'"
+    query = f"SELECT t.i\nFROM timed MATCH_RECOGNIZE (\nORDER BY p {matched}) AS t"
+    found = validate(stack, f"{table}\n{query}", queries=True)
+    assert [(e["line"], e["column"]) for e in found["errors"]] == [(3, 1)], found
+
+
 def test_a_huge_script(stack: Stack):
     many = TABLES + "".join(f"CREATE TABLE t{i} (id BIGINT) WITH ('connector'='blackhole');\n" for i in range(150))
     found = validate(stack, many + "INSERT INTO t149 SELECT id FROM src")
