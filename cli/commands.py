@@ -117,6 +117,9 @@ def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: 
             # Who reads both has just read it in the log.
             if left := (_unread(line, shown) if is_read_together() else line):
                 err.print(as_commands(left), style="red", markup=False, highlight=False)
+        if wait and command["error_code"] == "not_running" and (why := api.call("GET", f"/jobs/{job}")["warning"]):
+            # Why it does not run: the failures that Flink restarts it after are the job's, and not the command's.
+            err.print(as_commands(why), style="red", markup=False, highlight=False)
     if wait and command["state"] != "SUCCEEDED":
         raise typer.Exit(FAILED)
 

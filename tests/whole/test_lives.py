@@ -202,6 +202,22 @@ class TestPrograms:
         penstock.until(lambda: penstock.job("loops")["current_attempt"]["number"] > 1)
         assert "the restart policy goes on" in timeline(penstock, "loops")
 
+    def test_a_start_that_flink_restarts_all_the_time_says_why(self, penstock: Penstock, monkeypatch):
+        penstock.create("doomed", sql("doomed"))
+        flink = penstock.world.flinks[0]
+        accept = flink.accept
+
+        def doomed(job_id: str, *more: Any) -> Any:
+            answer = accept(job_id, *more)
+            flink.jobs[job_id].doomed = "java.net.ConnectException: Connection refused"
+            return answer
+
+        monkeypatch.setattr(flink, "accept", doomed)
+        said = penstock.cli("jobs", "start", "doomed", "--wait")
+        assert said.code == 1
+        assert "Flink is restarting it" in said.err
+        assert "Connection refused" in said.err
+
     def test_a_restart_that_is_waited_for_can_be_paused_and_killed(self, penstock: Penstock):
         for name, kind, state in (("wp", "pause", "PAUSED"), ("wk", "kill", "KILLED"), ("ws", "restart", "RUNNING")):
             penstock.running(name, restart_policy={"initial_backoff": 300, "max_backoff": 300})
