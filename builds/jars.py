@@ -18,7 +18,8 @@ MAX_CLASS_BYTES = 1 << 20
 def choose(folder: Path, artifact: str | None, output: str = "target") -> Path:
     """The jar of a built module. `artifact` is a path or glob below `folder`; `output` is where the tool puts jars.
 
-    Without it: the only jar; else the only one that carries its dependencies (shaded or assembled).
+    Without it: the only jar; else the only one that carries its dependencies (shaded or assembled), by its name or by
+    what is in it.
     Raises `Rejected` with the candidates when that leaves none or several.
     """
     candidates = sorted(
@@ -41,7 +42,7 @@ def choose(folder: Path, artifact: str | None, output: str = "target") -> Path:
         raise Rejected(
             f"The build made no jar in {folder.name}/{output}.{pom} Set git.subdirectory to the module to run."
         )
-    shaded = _shaded(candidates)
+    shaded = _shaded(candidates) or _holding_the_others(candidates)
     if len(shaded) == 1 and not artifact:
         return shaded[0]
     raise Rejected(
@@ -120,6 +121,16 @@ def _shaded(candidates: list[Path]) -> list[Path]:
         if (p.parent / f"original-{p.name}").exists()
         or re.search(r"-(shaded|jar-with-dependencies|all|uber|fat)\.jar$", p.name)
     ]
+
+
+def _holding_the_others(candidates: list[Path]) -> list[Path]:
+    """The one that has all classes that the others have, and more: it was shaded under a name of its own (`finalName`),
+    with the jar of the module beside it. Empty where there is no such."""
+    classes = {}
+    for path in candidates:
+        with _opened(path) as archive:
+            classes[path] = {name for name in archive.namelist() if name.endswith(".class")}
+    return [p for p in candidates if all(classes[p] > classes[other] for other in candidates if other != p)]
 
 
 def _listed(folder: Path, jars: list[Path]) -> str:

@@ -1,4 +1,4 @@
-"""Which class of a jar is run."""
+"""Which jar of a build is run, and which class of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builds.jars import check_entry_class
+from builds.jars import check_entry_class, choose
 from core.effects import Rejected
 
 PROGRAM = b"\xca\xfe\xba\xbe\x01\x00\x04main\x01\x00\x16([Ljava/lang/String;)V"
@@ -70,3 +70,26 @@ def test_what_is_no_jar_at_all(tmp_path: Path):
     (tmp_path / "app.jar").write_text("<html>not found</html>")
     with pytest.raises(Rejected, match="is no jar"):
         check_entry_class(tmp_path / "app.jar", "com.acme.Clicks")
+
+
+def made(folder: Path, name: str, *classes: str) -> Path:
+    path = folder / "target" / name
+    path.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for one in classes:
+            archive.writestr(f"{one}.class", OTHER)
+    return path
+
+
+def test_one_that_was_shaded_under_another_name(tmp_path: Path):
+    made(tmp_path, "jobs-0.1.0-SNAPSHOT.jar", "com/acme/Clicks")
+    whole = made(tmp_path, "jobs.jar", "com/acme/Clicks", "org/library/Client")
+    assert choose(tmp_path, None) == whole
+
+
+@pytest.mark.parametrize("other", [("com/acme/Clicks",), ("com/acme/Views", "org/library/Client")])
+def test_two_of_which_neither_holds_the_other(tmp_path: Path, other: tuple[str, ...]):
+    made(tmp_path, "one.jar", "com/acme/Clicks")
+    made(tmp_path, "two.jar", *other)
+    with pytest.raises(Rejected, match="2 jars could be meant"):
+        choose(tmp_path, None)
