@@ -25,7 +25,7 @@ def _check_file(field: str, source: Path, relative: str, pattern: str) -> None:
         inside(source, relative)
         return
     names = [str(path) for path in _files(source, pattern)]
-    raise Rejected(_said(f"{relative} is no file of the repository.", field, nearest(relative, names)))
+    raise Rejected(_said(f"{relative} is not a file in the repository.", field, nearest(relative, names)))
 
 
 def check_module(source: Path, module: str) -> None:

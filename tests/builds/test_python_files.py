@@ -33,11 +33,11 @@ def test_what_is_there(source: Path):
     [
         (
             "order.py",
-            "order.py is no file of the repository. Set entry_file to one of: orders.py, jobs/__init__.py, "
+            "order.py is not a file in the repository. Set entry_file to one of: orders.py, jobs/__init__.py, "
             "jobs/daily.py, jobs/my-script.py; or git.subdirectory to another folder.",
         ),
         ("daily.py", "Set entry_file to one of: jobs/daily.py, "),
-        ("jobs", "jobs is no file of the repository. Set entry_file to one of: "),
+        ("jobs", "jobs is not a file in the repository. Set entry_file to one of: "),
     ],
 )
 def test_an_entry_file(source: Path, given: str, said: str):

@@ -244,8 +244,8 @@ class TestPyFlink:
         repository.write({"job.py": "print(1)"})
         git = {"url": str(repository.folder)}
         for entry, says in (
-            ({"entry_file": "other.py"}, "other.py is not in"),
-            ({"module": "x.y"}, "module x.y is not"),
+            ({"entry_file": "other.py"}, "other.py is not a file in the repository. Set entry_file to one of: job.py"),
+            ({"module": "x.y"}, "The module x.y is not in the repository."),
         ):
             job = stack.create({"type": "pyflink", "git": git, **entry})
             assert says in stack.do(job, "start", "FAILED")["error"]
