@@ -64,6 +64,19 @@ _FORGOTTEN = re.compile(
 )
 
 
+# What Flink's words for what a program does wrong do not tell who reads them.
+_MEANT = {
+    "Job client must be a CoordinationRequestGateway": (
+        "The program wants rows back (`print()`, `collect()` on a result), which a jar that runs on a cluster cannot "
+        "have: let it write to a sink, such as the connector `print`."
+    ),
+    "No jobs included in application": (
+        "The program's `main` came to its end without a job: it never called `execute()`, or has caught an error and "
+        "gone on. What it printed is in the JobManager's log."
+    ),
+}
+
+
 def is_forgotten(stack: str) -> bool:
     """Whether the gateway does not know the session, or the operation, that it was asked about."""
     return any(name.endswith(".SqlGatewayException") and _FORGOTTEN.fullmatch(said) for name, said in causes(stack))
@@ -90,6 +103,12 @@ def root_cause(stack: str, in_jar: bool | None = None) -> str:
     """One message for a person: the deepest cause that says something, with its exception class where the message alone
     would not be understood, and what to do about a class that is missing (`in_jar` as there). Where it is not Flink's
     own, and so knows nothing of fields, tables and hosts (`For input string: "x"`), what stands above it goes first."""
+    said = _root_cause(stack, in_jar)
+    meant = next((meant for words, meant in _MEANT.items() if words in said), None)
+    return f"{said.rstrip('.')}. {meant}" if meant else said
+
+
+def _root_cause(stack: str, in_jar: bool | None) -> str:
     told = [(n, m) for n, m in causes(stack) if m and not _NOISE.match(_CLASSES.sub("", m.splitlines()[0]))]
     if not told:
         names = [n for n, _ in causes(stack)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from clusters.flink.errors import root_cause
+from core import missing_classes
 from processes.child import ProcessFailed
 
 _TRACEBACK = "Traceback (most recent call last)"
@@ -16,6 +17,8 @@ _JAVA = "An error occurred while calling "
 _CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
 # PyFlink's own remedy is an option of a command line that nobody types here.
 _JARFILE = re.compile(r"The Java dependencies could be specified via command line argument '--jarfile'.*")
+# The same of a class that Python looks for by its name, or the name of a method behind it.
+_NOT_THERE = re.compile(r"Could not found the Java class '([\w.$]+)'|Py4JError: ([\w.$]+) does not exist in the JVM")
 _LIBRARIES = "Register the jar that has it as a library of the project, and name it under `libraries`."
 MAX = 1000
 
@@ -53,10 +56,19 @@ def _raised(traceback: list[str]) -> tuple[str | None, str | None]:
     if not said:
         return None, None
     if _JAVA not in said[0]:
-        return _JARFILE.sub(_LIBRARIES, said[0])[:MAX], None
+        return _of_class(said[0])[:MAX], None
     stack: list[str] = []
     for line in said[1:]:
         if _CLIENT.search(line):
             break
         stack.append(line.removeprefix(": "))
     return said[0][:MAX], root_cause("\n".join(stack), in_jar=False) if stack else None
+
+
+def _of_class(said: str) -> str:
+    """Python's words for a class of Java that is not there, with the artifact that has it where that is known."""
+    if (match := _NOT_THERE.search(said)) is None:
+        return said
+    known = missing_classes.explained(f"ClassNotFoundException: {match[1] or match[2]}", in_jar=False)
+    words = _JARFILE.sub("", said).rstrip(". ")
+    return f"{words}. {known or _LIBRARIES}"

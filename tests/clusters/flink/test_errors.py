@@ -39,6 +39,18 @@ Caused by: java.net.UnknownHostException: db""",
         ),
         ("java.lang.ArithmeticException: / by zero", "ArithmeticException: / by zero"),
         (
+            """org.apache.flink.client.program.ProgramInvocationException: The main method caused an error
+Caused by: java.lang.IllegalArgumentException: Job client must be a CoordinationRequestGateway. This is a bug.""",
+            "The main method caused an error: IllegalArgumentException: Job client must be a CoordinationRequestGateway. This is a bug. The program wants rows "
+            "back (`print()`, `collect()` on a result), which a jar that runs on a cluster cannot have: let it write to a "
+            "sink, such as the connector `print`.",
+        ),
+        (
+            "org.apache.flink.runtime.rest.handler.RestHandlerException: No jobs included in application.",
+            "No jobs included in application. The program's `main` came to its end without a job: it never called "
+            "`execute()`, or has caught an error and gone on. What it printed is in the JobManager's log.",
+        ),
+        (
             """java.lang.RuntimeException: java.net.ConnectException: Connection refused
 Caused by: java.net.ConnectException: Connection refused""",
             "ConnectException: Connection refused",

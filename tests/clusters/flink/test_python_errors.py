@@ -61,6 +61,22 @@ OWN = 'Traceback (most recent call last):\n  File "job.py", line 6\nRuntimeError
             "name it under `libraries`.",
         ),
         (
+            PLACE
+            + "TypeError: Could not found the Java class 'org.apache.flink.connector.kafka.sink.KafkaSink.builder'. The "
+            "Java dependencies could be specified via command line argument '--jarfile' or the config option 'pipeline.jars'\n",
+            "TypeError: Could not found the Java class 'org.apache.flink.connector.kafka.sink.KafkaSink.builder'. It is in "
+            "org.apache.flink:flink-connector-kafka: register the jar that has it as a library of the project, and name it "
+            "under `libraries`.",
+        ),
+        (
+            PLACE
+            + "py4j.protocol.Py4JError: org.apache.flink.formats.avro.AvroRowSerializationSchema does not exist in "
+            "the JVM\n",
+            "py4j.protocol.Py4JError: org.apache.flink.formats.avro.AvroRowSerializationSchema does not exist in the JVM. It "
+            "is in org.apache.flink:flink-avro: register the jar that has it as a library of the project, and name it "
+            "under `libraries`.",
+        ),
+        (
             PLACE + JAVA.format("py4j.protocol.Py4JJavaError: ") + CAUSED + OWN,
             "RuntimeError: the table: Object 'x' not found",
         ),
