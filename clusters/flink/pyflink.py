@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clusters.flink.added_jars import absent
 from clusters.flink.attended import Look, Running
 from clusters.flink.clients import Clients, configure, environment, java
 from clusters.flink.output import KEPT, Output
@@ -131,6 +132,11 @@ async def _run(
     """The client's whole life; `started` is told its pid. Raises `ProcessFailed`."""
     with contextlib.ExitStack() as stack:
         root = await asyncio.to_thread(_copied, program, stack.enter_context(temporary()))
+        for jar in await asyncio.to_thread(absent, root, program.entry_file):
+            output(
+                f"The program adds {jar}, and there is no such file on this machine: Flink's client may wait in vain. "
+                "Register it as a library of the project, and name it under `libraries` in its place."
+            )
         # One that waits has its environment and its properties already.
         waits_for_us = clients is not None and not program.env and not program.java_properties
         client = clients.take(home) if clients is not None and waits_for_us else None
