@@ -51,8 +51,11 @@ def writer(processes: Processes, name: str) -> outlets.Outlet:
 
 
 def last(log: Path) -> int:
-    """The number in the last whole line."""
-    lines = log.read_bytes().splitlines()[-2:-1]
+    """The number in the last whole line; -1 in the moment in which the log is rotated."""
+    try:
+        lines = log.read_bytes().splitlines()[-2:-1]
+    except FileNotFoundError:
+        return -1
     return int(lines[0].split()[0]) if lines else -1
 
 

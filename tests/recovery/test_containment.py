@@ -12,6 +12,7 @@ from temporalio.client import Client, RPCTimeoutOrCancelledError
 
 from activities.recovery import _Run
 from api.app import make_app
+from observation.observer import Observer
 from settings import clock
 from store import clusters
 from store.tables import Command, Job
@@ -96,7 +97,7 @@ class TestApi:
             return house.services
 
         app = make_app(services_of)
-        app.state.services = house.services
+        app.state.services, app.state.observer = house.services, Observer(house.services)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/api/v1", timeout=60) as client:
             yield client
