@@ -112,11 +112,15 @@ class TestUntilItGoesOn:
         assert await pyflink._goes_on(running, Ref(ID, ID), world.look)
         await running.stop()
 
-    async def test_one_that_tells_why_it_fails_is_heard_to_its_end(self, world: World):
+    async def test_one_that_tells_why_it_fails_is_heard_to_its_end(self, world: World, monkeypatch: pytest.MonkeyPatch):
+        # A pause is a tenth of what counts as silence: a machine that is busy makes it several times as long.
+        monkeypatch.setattr(waits, "PROGRAM_GOES_ON_SECONDS", 1.0)
+        monkeypatch.setattr(waits, "PROGRAM_TALKS_SECONDS", 60.0)
+
         async def client(say: LogSink) -> None:
             say(SUBMITTED)
-            for _ in range(10):
-                await asyncio.sleep(0.03)
+            for _ in range(15):
+                await asyncio.sleep(0.1)
                 say("\tat org.apache.flink.client")
             raise ProcessFailed("java ended with status 1", [])
 
