@@ -201,9 +201,10 @@ class _Attendance:
         await self._running.stop()
         left = [other for other in sorted(others) if not await self._cancelled(tell, Ref(other, other))]
         what = "could not be cancelled" if left else "was cancelled"
+        first = "had finished before" if self._has_ended else "goes on"
         return (
             f"the program has started more than one Flink job ({', '.join(sorted(others))}): what came later {what}, "
-            f"and the program was ended; its first job goes on. {ADVICE[0].upper()}{ADVICE[1:]}."
+            f"and the program was ended; its first job {first}. {ADVICE[0].upper()}{ADVICE[1:]}."
         )
 
     async def _end_second(self, tell: LogSink) -> str:

@@ -239,10 +239,19 @@ class TestBeside:
         assert running.task.cancelled()
         assert "the worker ends" in world.log[-1]
 
-    async def test_a_job_that_comes_later_is_cancelled(self, world: World):
+    @pytest.mark.parametrize(
+        ("state", "says"), [(EngineState.RUNNING, "goes on"), (EngineState.FINISHED, "had finished before")]
+    )
+    async def test_a_job_that_comes_later_is_cancelled(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, state: EngineState, says: str
+    ):
+        monkeypatch.setattr(waits, "PROGRAM_AFTER_SECONDS", 60.0)
+
         async def client(say: LogSink) -> None:
             say(SUBMITTED)
             await asyncio.sleep(0.05)
+            world.state = state
+            await asyncio.sleep(0.3)
             say(SUBMITTED.replace(ID, OTHER))
             await asyncio.sleep(600)
 
@@ -251,6 +260,7 @@ class TestBeside:
         assert world.cancelled == [OTHER]
         assert running.task.cancelled()
         assert "more than one Flink job" in world.alerts[0]
+        assert f"its first job {says}." in world.alerts[0]
 
     async def test_one_whose_tasks_are_being_set_up_is_cancelled_a_moment_later(
         self, world: World, monkeypatch: pytest.MonkeyPatch
