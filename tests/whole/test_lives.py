@@ -215,7 +215,7 @@ class TestPrograms:
         monkeypatch.setattr(flink, "accept", doomed)
         said = penstock.cli("jobs", "start", "doomed", "--wait")
         assert said.code == 1
-        assert "Flink is restarting it" in said.err
+        assert "it does not run" in said.err
         assert "Connection refused" in said.err
 
     def test_a_restart_that_is_waited_for_can_be_paused_and_killed(self, penstock: Penstock):
