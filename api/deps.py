@@ -13,6 +13,7 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.config import check_new_config
 from core.errors import InvalidInput
 from observation.observer import Observer
 from services import Services
@@ -61,6 +62,13 @@ class Strict(BaseModel):
     """A request body: unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def checked_config(config: dict[str, str] | None) -> dict[str, str] | None:
+    """For the field `config` of a body, where one may be given. Raises `InvalidInput`."""
+    if config is not None:
+        check_new_config(config, "config")
+    return config
 
 
 async def services(request: Request) -> Services:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from core.config import HIDDEN, is_secret
+from core.errors import InvalidInput
 
 LONGEST = 120
 
@@ -36,6 +37,13 @@ def _shown(values: Values, key: str) -> str:
     if is_secret(key):
         return HIDDEN
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def check_most(values: Collection[str], most: int, whose: str, field: str) -> None:
+    """Raise `InvalidInput` where `whose` field would have too many entries."""
+    if len(values) > most:
+        message = f"{whose} would have more than {most} entries in {field}."
+        raise InvalidInput(message, code="too_many", field=field, remedy="Unset others.")
 
 
 def merged(now: Mapping[str, Any], given: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:

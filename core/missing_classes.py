@@ -119,7 +119,7 @@ _ARTIFACTS = {
 }
 
 
-_LIBRARY = "register the jar that has it as a library of the project, and name it under `libraries`"
+LIBRARY = "register the jar that has it as a library of the project, and name it under `libraries`"
 _IN_JAR = "put it into the program's jar (scope compile, with the Shade or Shadow plugin)"
 
 
@@ -128,13 +128,14 @@ def explained(said: str, in_jar: bool | None = None) -> str | None:
     `in_jar` tells whether the program is a jar, which can have the class in itself, as SQL and Python cannot; None:
     nobody knows."""
     if match := _MISSING.search(said):
-        return _missing(match[1].replace("/", "."), in_jar)
+        return missing(match[1].replace("/", "."), in_jar)
     if match := next(filter(None, (pattern.search(said) for pattern in _OTHER)), None):
         return _of_another_version(match[1])
     return None
 
 
-def _missing(name: str, in_jar: bool | None) -> str | None:
+def missing(name: str, in_jar: bool | None) -> str | None:
+    """The same of a class that is not there, by its name."""
     if (remedy := _of(name, _GONE)) is not None:
         return (
             f"Flink has it no more since 2.0: {remedy}; or run the program on a cluster of the version that it was "
@@ -143,9 +144,9 @@ def _missing(name: str, in_jar: bool | None) -> str | None:
     if (artifact := _of(name, _ARTIFACTS)) is None:
         return None
     if in_jar is None:
-        how = f"{_LIBRARY}; or, where the program is a jar, {_IN_JAR}"
+        how = f"{LIBRARY}; or, where the program is a jar, {_IN_JAR}"
     else:
-        how = f"{_IN_JAR}, or {_LIBRARY}" if in_jar else _LIBRARY
+        how = f"{_IN_JAR}, or {LIBRARY}" if in_jar else LIBRARY
     return f"It is in {artifact}: {how}."
 
 

@@ -7,6 +7,7 @@ connects to anything (2.3.0 and 1.20.5, `FactoryUtil`).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -66,9 +67,8 @@ async def known(
         *(f"{u.name}@{u.version}" for u in libraries),
         *sorted(map(str, asked.items())),
     )
-    at, names = _kept.get(key, (0.0, []))
-    if key in _kept and clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
-        return names
+    if (kept := _recent(key)) is not None:
+        return kept
     try:
         names = await _asked(services, project, row, libraries, asked)
     except (EngineError, PenstockError):
@@ -76,6 +76,11 @@ async def known(
     if names:
         _keep(key, names)
     return names
+
+
+def _recent(key: tuple[str, ...]) -> list[str] | None:
+    at, names = _kept.get(key, (-math.inf, []))
+    return names if clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS else None
 
 
 def _keep(key: tuple[str, ...], names: list[str]) -> None:
@@ -103,15 +108,14 @@ async def values(
         row = await clusters.get(session, cluster)
         libraries = list(uses) or await _newest(services, session, project)
     scope = (project, cluster, row.flink_version, *(f"{u.name}@{u.version}" for u in libraries))
-    kept = (*scope, "value", key, given.get("connector", ""))
-    at, names = _kept.get(kept, (0.0, []))
-    if kept in _kept and clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
-        return names
+    of_value = (*scope, "value", key, given.get("connector", ""))
+    if (kept := _recent(of_value)) is not None:
+        return kept
     try:
         names = await _values(services, project, row, libraries, given, key)
     except (EngineError, PenstockError):
         return []
-    _keep(kept, names)
+    _keep(of_value, names)
     return names
 
 

@@ -167,6 +167,8 @@ class Trial:
 
     catalog: str = CATALOG
     own: set[str] = field(default_factory=lambda: {CATALOG})
+    _there: set[str] = field(default_factory=set)
+    """Other catalogs that were there when it was last asked."""
 
     @classmethod
     def within(cls, environment: Environment) -> Trial:
@@ -175,16 +177,24 @@ class Trial:
 
     async def run(self, gateway: SqlGateway, session: str, statement: Statement) -> str:
         """Carry out a statement, or say why it is not tried. Raises `StatementFailed`."""
-        text, why = harmless(statement, self.catalog, self.own)
-        outside = changes(statement, self.catalog, self.own)
+        changed = changes(statement, self.catalog, self.own)
+        text, why = harmless(statement, changed)
         if text is not None:
-            # Of what is TEMPORARY Flink does not ask whether its catalog is there.
-            if outside and [outside] not in await gateway.rows(session, "SHOW CATALOGS"):
-                raise StatementFailed(f"Catalog {outside} does not exist.")
+            if changed is not None:
+                await self._check_there(gateway, session, changed[1])
             await gateway.execute(session, text)
+            if "CATALOG" in (t.word for t in statement.tokens[:2]):
+                self._there.clear()
             self.catalog = _catalog_after(statement, self.catalog)
             self.own |= _in_memory(statement.tokens)
         return why
+
+    async def _check_there(self, gateway: SqlGateway, session: str, catalog: str) -> None:
+        """Of what is TEMPORARY Flink does not ask whether its catalog is there. Asked once for all that follows."""
+        if catalog not in self._there:
+            self._there = {str(name) for (name,) in await gateway.rows(session, "SHOW CATALOGS")}
+        if catalog not in self._there:
+            raise StatementFailed(f"Catalog {catalog} does not exist.")
 
 
 async def _run(
@@ -255,9 +265,9 @@ def _failed(statement: Statement, error: StatementFailed, report: Report, *, shi
 _MAKES = ("TABLE", "VIEW", "FUNCTION")
 
 
-def changes(statement: Statement, catalog: str, own: Collection[str]) -> str | None:
-    """The catalog outside of the session that a statement would change: catalogs that are not its `own` outlive it.
-    None when it changes none. `catalog` is where the statement stands."""
+def changes(statement: Statement, catalog: str, own: Collection[str]) -> tuple[str, str] | None:
+    """What a statement would change outside of the session, as a word, and in which catalog: those that are not its
+    `own` outlive it. None when it changes nothing there. `catalog` is where the statement stands."""
     parts = statement.tokens
     words = [t.word for t in parts[:6]]
     if words[:1] not in (["CREATE"], ["DROP"], ["ALTER"], ["ANALYZE"]) or "TEMPORARY" in words[:4]:
@@ -267,20 +277,19 @@ def changes(statement: Statement, catalog: str, own: Collection[str]) -> str | N
         return None
     chain = name_at(parts, at + 1)
     target = chain[0] if len(chain) == 3 or (words[at] == "DATABASE" and len(chain) == 2) else catalog
-    return None if target in own else target
+    return None if target in own else (words[at], target)
 
 
-def harmless(statement: Statement, catalog: str, own: Collection[str]) -> tuple[str | None, str]:
-    """What to send for a statement that sets something up, so that nothing outside the session changes. None: it is
-    not tried, for the reason that comes with it."""
-    target = changes(statement, catalog, own)
-    if target is None:
+def harmless(statement: Statement, changed: tuple[str, str] | None) -> tuple[str | None, str]:
+    """What to send for a statement that sets something up, so that nothing outside the session changes; `changed` is
+    what it would change there. None: it is not tried, for the reason that comes with it."""
+    if changed is None:
         return placed(statement), ""
     first, second = (t.word for t in statement.tokens[:2])
     if first == "CREATE" and second in ("TABLE", "VIEW"):
         head = statement.tokens[0].text
         return placed(statement).replace(head, f"{head} TEMPORARY", 1), ""
-    what = next(t.word for t in statement.tokens[1:6] if t.word in (*_MAKES, "DATABASE", "MODEL"))
+    what, target = changed
     return None, f"{first} {what} in the catalog {target} is not tried, since it would change that catalog"
 
 

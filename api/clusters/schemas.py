@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from api.deps import Strict
+from api.deps import Strict, checked_config
 from clusters.kind import FLAT, Address, Url
 from clusters.registry import DEFAULT_KIND, KINDS, JobManagerUrl
-from core.config import check_new_config
 from core.errors import InvalidInput
 from core.jobs.states import JobState
 from core.names import Name
@@ -26,12 +25,6 @@ def _known(kind: str) -> str:
 
 
 KindName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(KINDS)})]
-
-
-def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
-    if config is not None:
-        check_new_config(config, "config")
-    return config
 
 
 class NewCluster(Strict):
@@ -70,7 +63,7 @@ class NewCluster(Strict):
     config: dict[str, str] = Field(default={}, max_length=200, description="Flink configuration of all its jobs")
     force: bool = Field(default=False, description="Also when the Flink that answers there has another name already")
 
-    _config = field_validator("config")(_checked)
+    _config = field_validator("config")(checked_config)
 
     @model_validator(mode="after")
     def _located(self) -> NewCluster:
@@ -134,7 +127,7 @@ class ClusterPatch(Strict):
         "nothing of the old one can run any more",
     )
 
-    _config = field_validator("config")(_checked)
+    _config = field_validator("config")(checked_config)
 
 
 class ClusterHealth(BaseModel):

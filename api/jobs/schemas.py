@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from api.deps import Strict
-from core.config import MOST_KEYS, Layer, check_new_config
+from api.deps import Strict, checked_config
+from core.config import MOST_KEYS, Layer
 from core.jobs.blocked import Blocked
 from core.jobs.policy import RestartPolicy
 from core.jobs.retention import SavepointPolicy
@@ -29,12 +29,6 @@ SQL_EXAMPLE = (
 )
 
 
-def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
-    if config is not None:
-        check_new_config(config, "config")
-    return config
-
-
 class NewJob(Strict):
     project: Name = "default"
     name: Name = Field(examples=["clicks"])
@@ -46,7 +40,7 @@ class NewJob(Strict):
     labels: Labels = {}
     note: str = Field(default="", max_length=2000, description="Note on version 1")
 
-    _config = field_validator("config")(_checked)
+    _config = field_validator("config")(checked_config)
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -118,7 +112,7 @@ class JobPatch(Strict):
     config: dict[str, str] | None = Field(default=None, max_length=MOST_KEYS)
     reason: str | None = Field(default=None, max_length=2000, description="Why, for the timeline")
 
-    _config = field_validator("config")(_checked)
+    _config = field_validator("config")(checked_config)
 
     @model_validator(mode="after")
     def _only_with_merge(self) -> Self:

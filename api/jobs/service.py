@@ -19,7 +19,7 @@ from api.temporal import asking
 from api.versions import NewVersion
 from builds import git
 from core import config as rules
-from core.changes import differences, merged
+from core.changes import check_most, differences, merged
 from core.effects import EngineError, Rejected
 from core.errors import Conflict, InvalidInput
 from core.jobs import messages
@@ -287,9 +287,7 @@ def _wanted(job: Job, changes: out.JobPatch) -> dict[str, dict[str, Any]]:
         if given[name] is not None or gone[name]
     }
     for name, field, most in (("label", "labels", out.MOST_LABELS), ("config", "config", rules.MOST_KEYS)):
-        if len(wanted.get(name, ())) > most:
-            message = f"{job.project}:{job.name} would have more than {most} entries in {field}."
-            raise InvalidInput(message, code="too_many", field=field, remedy="Unset others.")
+        check_most(wanted.get(name, ()), most, f"{job.project}:{job.name}", field)
     return wanted
 
 

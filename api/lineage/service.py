@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from api.lineage.schemas import Direction
 from core.effects import EngineError
 from core.errors import NotFound, PenstockError
@@ -108,8 +110,8 @@ async def _known(services: Services, project: str | None) -> tuple[list[JobLinea
 async def _without_plan(services: Services, job: Job, version: Version) -> Lineage | None:
     """What a version that ran from its text reads and writes; Flink is asked once for a while."""
     key = (job.id, version.number)
-    at, lineage = _explained.get(key, (0.0, None))
-    if key in _explained and clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
+    at, lineage = _explained.get(key, (-math.inf, None))
+    if clock.monotonic() - at < waits.OPTIONS_KEPT_SECONDS:
         return lineage
     try:
         lineage = await tables_of(services, job, version.number)

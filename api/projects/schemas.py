@@ -7,22 +7,16 @@ from typing import Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from api.deps import Strict
-from core.config import MOST_KEYS, check_new_config
+from api.deps import Strict, checked_config
+from core.config import MOST_KEYS
 from core.names import Name
-
-
-def _checked(config: dict[str, str] | None) -> dict[str, str] | None:
-    if config is not None:
-        check_new_config(config, "config")
-    return config
 
 
 class NewProject(Strict):
     name: Name
     config: dict[str, str] = Field(default={}, max_length=MOST_KEYS, description="Flink configuration of all its jobs")
 
-    _config = field_validator("config")(_checked)
+    _config = field_validator("config")(checked_config)
 
 
 class ProjectPatch(Strict):
@@ -37,7 +31,7 @@ class ProjectPatch(Strict):
         default=None, description="An archived project takes no new jobs, and none of its jobs starts"
     )
 
-    _config = field_validator("config")(_checked)
+    _config = field_validator("config")(checked_config)
 
     @model_validator(mode="after")
     def _only_with_merge(self) -> Self:

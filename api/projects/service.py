@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from api.projects.schemas import NewProject, ProjectOut, ProjectPatch
 from core import config as rules
-from core.changes import differences, merged
-from core.errors import Conflict, InvalidInput
+from core.changes import check_most, differences, merged
+from core.errors import Conflict
 from core.sql.setting_keys import notes_on
 from services import Services
 from settings import clock
@@ -60,9 +60,7 @@ def _wanted(row: Project, changes: ProjectPatch) -> dict[str, str]:
     if not changes.merge:
         return given
     config = merged(row.config, given, changes.unset)
-    if len(config) > rules.MOST_KEYS:
-        message = f"The project {row.name} would have more than {rules.MOST_KEYS} entries in config."
-        raise InvalidInput(message, code="too_many", field="config", remedy="Unset others.")
+    check_most(config, rules.MOST_KEYS, f"The project {row.name}", "config")
     return config
 
 

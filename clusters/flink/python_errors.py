@@ -19,7 +19,6 @@ _CHAINED = ("The above exception was the direct cause", "During handling of the 
 _JARFILE = re.compile(r"The Java dependencies could be specified via command line argument '--jarfile'.*")
 # The same of a class that Python looks for by its name, or the name of a method behind it.
 _NOT_THERE = re.compile(r"Could not found the Java class '([\w.$]+)'|Py4JError: ([\w.$]+) does not exist in the JVM")
-_LIBRARIES = "Register the jar that has it as a library of the project, and name it under `libraries`."
 MAX = 1000
 
 
@@ -69,6 +68,7 @@ def _of_class(said: str) -> str:
     """Python's words for a class of Java that is not there, with the artifact that has it where that is known."""
     if (match := _NOT_THERE.search(said)) is None:
         return said
-    known = missing_classes.explained(f"ClassNotFoundException: {match[1] or match[2]}", in_jar=False)
+    known = missing_classes.missing(match[1] or match[2], in_jar=False)
+    remedy = f"{missing_classes.LIBRARY[0].upper()}{missing_classes.LIBRARY[1:]}."
     words = _JARFILE.sub("", said).rstrip(". ")
-    return f"{words}. {known or _LIBRARIES}"
+    return f"{words}. {known or remedy}"
