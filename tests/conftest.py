@@ -9,16 +9,14 @@ import os
 import shutil
 import sqlite3
 import ssl
-import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
-import greenlet
 import hypothesis
 import pytest
 import structlog
@@ -51,44 +49,6 @@ structlog.configure(
 
 # Each client of httpx reads the certificates of all authorities, which takes longer than most tests.
 ssl.create_default_context = functools.cache(ssl.create_default_context)
-
-
-_tracer: Any = None
-
-
-def _untraced(_: str, switch: tuple[greenlet.greenlet, greenlet.greenlet]) -> None:
-    """No coverage in the greenlets that SQLAlchemy's own code runs in: the tracer would take their calls for ours. That
-    it keeps a stack per greenlet (`concurrency`) finds the same lines, and is most of what coverage costs."""
-    global _tracer
-    if switch[1].parent is not None:
-        if _tracer is None:
-            _tracer = sys.gettrace()
-            sys.settrace(None)
-    elif _tracer is not None:
-        sys.settrace(_tracer)
-        _tracer = None
-
-
-greenlet.settrace(_untraced)
-
-
-OF_OTHERS = ("builds", "clusters", "model", "observation", "processes", "settings", "store")
-"""Folders of tests of packages whose coverage is not measured."""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """No coverage in a test of other packages, or one that is marked `untraced`: all Python takes two to four times as
-    long while it is traced."""
-    tracer = sys.gettrace()
-    is_of_others = item.nodeid.startswith(tuple(f"tests/{folder}/" for folder in OF_OTHERS))
-    if tracer is None or not (is_of_others or item.get_closest_marker("untraced")):
-        return (yield)
-    sys.settrace(None)
-    try:
-        return (yield)
-    finally:
-        sys.settrace(tracer)
 
 
 @pytest.fixture(scope="module")

@@ -1,40 +1,42 @@
 """What the tests went through, package by package: lines and branches, the files with most that nobody tried, and an
-exit code of 1 when a package is below `fail_under` of pyproject.toml."""
+exit code of 1 when a package is below its bound in pyproject.toml. Reads what `tests/covered.py` left in a folder.
+
+    python -m tests.coverage_by_package FOLDER
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from coverage import Coverage
+from slipcover.slipcover import merge_coverage
+
+from tests.covered import SETTINGS
 
 MOST = 10
 
 
-def main() -> int:
-    coverage = Coverage()
-    coverage.load()
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        coverage.json_report(outfile=report.name)
-        files: dict[str, Any] = json.loads(Path(report.name).read_text())["files"]
+def main(folder: Path) -> int:
+    files: dict[str, Any] = functools.reduce(merge_coverage, (json.loads(p.read_text()) for p in folder.iterdir()))[
+        "files"
+    ]
     of, missed = Counter[str](), Counter[str]()
     left: list[tuple[int, str]] = []
     for name, found in files.items():
-        summary, package = found["summary"], name.partition("/")[0]
-        all_ = summary["num_statements"] + summary["num_branches"]
-        gone = all_ - summary["covered_lines"] - summary["covered_branches"]
-        of[package] += all_
+        package = name.partition("/")[0]
+        gone = len(found["missing_lines"]) + len(found["missing_branches"])
+        of[package] += gone + len(found["executed_lines"]) + len(found["executed_branches"])
         missed[package] += gone
         left.append((gone, name))
     print("Lines and branches that no test went through:")
     for gone, name in sorted(left, reverse=True)[:MOST]:
         lines = " ".join(map(str, files[name]["missing_lines"][:12]))
         print(f"  {gone:4}  {name}  {lines}")
-    bound = float(coverage.get_option("report:fail_under") or 0)
+    bound: float = SETTINGS["fail_under"]
     below = []
     for package in sorted(of):
         percent = 100 * (1 - missed[package] / of[package])
@@ -47,4 +49,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1])))

@@ -26,7 +26,6 @@ class Simulated(contract.Subject):
         self.engine, self.state = engine, "sim://contract"
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("by", ["transport", "client"])
 @pytest.mark.parametrize("name", sorted(SUITE))
 def test_the_simulated_flink_keeps_the_contract(name: str, by: str, tmp_path: Path):

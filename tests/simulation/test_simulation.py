@@ -18,8 +18,6 @@ from tests.simulation.machine import Penstock
 from tests.simulation.mutations import MUTATIONS, put_in
 from tests.simulation.story import HAS_SENT, WHO_DOES_IT, Moment, Step, Story, invent, play, shrink, step, timed, told
 
-pytestmark = pytest.mark.untraced  # what of our code the stories go through, `test_paths.py` measures
-
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = float(os.environ.get("PENSTOCK_SIMULATION_SECONDS", "30"))
 PROCESSES = os.environ.get("PENSTOCK_SIMULATION_PROCESSES", "2")

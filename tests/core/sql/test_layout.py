@@ -74,7 +74,6 @@ WITH_VARIABLES = st.lists(
 LISTS = st.lists(st.sampled_from(["a", "b" * 30, "f(x, y)", "'s, t'", "(select 1, 2 from t)", "d -- c\n"]), max_size=12)
 
 
-@pytest.mark.untraced
 class TestNothingElse:
     @settings(max_examples=600, deadline=None)
     @given(SOUP)
