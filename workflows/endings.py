@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio import workflow
 
 from activities import contracts as c
@@ -20,6 +22,11 @@ IS_OVER = (
     "point would be written twice. To run it anew all the same, name the state: `start` with restore `none`, or with a "
     "point."
 )
+
+
+LATE_CANCEL = timedelta(hours=1)
+"""How long a cancel that did not arrive may be on its way yet: as long as a proxy or a worker that stands still holds a
+request, with room. An end by a cancel is taken for that one so long, and for somebody else's from then on."""
 
 
 class Endings:
@@ -149,6 +156,9 @@ class Endings:
             return None, None
         if not workflow.patched("ended-for-a-successor"):
             return None, None
+        if stop.withdrawn and stop.cancelled_for is not None and workflow.patched("a-cancel-is-late-for-so-long"):
+            on_its_way = stop.at is not None and workflow.now() - stop.at <= LATE_CANCEL
+            return stop.cancelled_for if on_its_way else None, stop.successor
         return stop.cancelled_for, stop.successor
 
     def _nothing_to_go_on_from(self, savepoint: str | None, why: c.Diagnosis) -> str | None:

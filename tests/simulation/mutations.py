@@ -297,6 +297,23 @@ def what_has_ended_is_sent_again() -> None:
     Recorder.open = open_  # type: ignore[method-assign]
 
 
+def a_cancel_is_never_late() -> None:
+    """Finding 32: a job that is seen running after its cancel had no answer was not cancelled, and never will be."""
+    from core.jobs.observations import Observation
+    from workflows.observations import Observations
+
+    was_lost = Observations._stop_was_lost
+
+    def _stop_was_lost(self: Observations, observation: Observation) -> bool:
+        lost = was_lost(self, observation)
+        stop = self._context.snapshot.stop
+        if lost and stop is not None and stop.directory is None:
+            self._context.snapshot.stop = None
+        return lost
+
+    Observations._stop_was_lost = _stop_was_lost  # type: ignore[method-assign]
+
+
 def by_the_clock_of_the_worker() -> None:
     """What a worker sees is ordered by its own clock."""
     from datetime import datetime
@@ -340,6 +357,7 @@ MUTATIONS = {
         Mutation("30", "a start that was set back into is sent again", what_has_ended_is_sent_again),
         Mutation("16b", "the newest point of an attempt by the clock", newest_of_an_attempt_by_the_clock),
         Mutation("31", "what a worker sees is ordered by its own clock", by_the_clock_of_the_worker),
+        Mutation("32", "a cancel that was not answered is never late", a_cancel_is_never_late),
     )
 }
 

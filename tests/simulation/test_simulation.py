@@ -17,6 +17,7 @@ from activities.record import Recorder
 from tests.simulation.machine import Penstock
 from tests.simulation.mutations import MUTATIONS, put_in
 from tests.simulation.story import HAS_SENT, WHO_DOES_IT, Moment, Step, Story, invent, play, shrink, step, timed, told
+from workflows.observations import Observations
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = float(os.environ.get("PENSTOCK_SIMULATION_SECONDS", "30"))
@@ -55,7 +56,7 @@ def test_other_seeds_give_other_runs():
 
 
 def test_all_mends_that_have_to_be_missed_have_a_mutation():
-    found = {"2", "4", "9", "10", "11", "12", "14", "16", "23", "24", "25", "26", "27", "28", "29", "30", "31"}
+    found = {"2", "4", "9", "10", "11", "12", "14", "16", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32"}
     assert {m.finding.rstrip("abc") for m in MUTATIONS.values()} == found
 
 
@@ -188,3 +189,23 @@ def test_the_state_machine_finds_nothing_either():
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_a_cancel_that_arrives_after_its_command_has_failed(monkeypatch: pytest.MonkeyPatch):
+    """A restart without state is lost with its workflow, while its cancel hangs in the network. The job is seen running
+    since; the cancel comes all the same, and was not sent by a stranger."""
+    story = Story(
+        (
+            *STARTED,
+            step("settle", 0, 5.0, most=60, beside=65.0),
+            step("network", 0, 0.45, mode="hang", back=33.0),
+            step("command", 0, 8.56, kind="restart", restore="none", again=True),
+            step("set_back", 0, 14.9, moments=6, again=False),
+        ),
+        calm=True,
+    )
+    seeds = [f"late {n}" for n in range(3, 7)]
+    assert not any(play(seed, story).violations for seed in seeds)
+    monkeypatch.setattr(Observations, "_stop_was_lost", Observations._stop_was_lost)
+    put_in("a_cancel_is_never_late")
+    assert set().union(*(play(seed, story).kinds for seed in seeds)) == {"what nobody asked for is not done"}
