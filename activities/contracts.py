@@ -99,7 +99,7 @@ class OpenAttempt(BaseModel):
     """What it has run (`again`), or the attempt before it whose version it runs once more."""
 
 
-class Opened(BaseModel):
+class OpenedAttempt(BaseModel):
     """`conflict`: this number was used before, for another submission, so that this workflow does not know all of its
     job's attempts. `number` and the rest name the newest one that is written down. `owner`: the Flink job is an attempt
     of another job (its `project:name`) since a moment ago; nothing was written."""
@@ -212,7 +212,7 @@ class Seen(BaseModel):
     trouble: Trouble | None = None
     old_checkpoints: bool = False
     """There may be checkpoints of ended attempts that the job's policy does not keep."""
-    newest: Opened | None = None
+    newest: OpenedAttempt | None = None
     """The database has a newer attempt than the one that was asked about, which was not looked at."""
     leader: str | None = None
     """Who leads the cluster that has it, where the workflow did not know."""
@@ -224,7 +224,7 @@ class Started(BaseModel):
     """How far a start came. `conflict`: the attempt was not written down, and nothing of it sent. `seen` is how it
     runs, or ended; None while that is not known, and where the cluster does not have it."""
 
-    conflict: Opened | None = None
+    conflict: OpenedAttempt | None = None
     submitted: Submitted = Submitted(state=SubmitState.UNREACHABLE)
     seen: Seen | None = None
     ran: Ran = Ran()

@@ -134,7 +134,7 @@ class Forgetting:
             state_dir = await history.state_dir(session, job) if job else None
         if job is None or not page:
             return
-        left = await _left(job.id, state_dir) if traits(job.type).keeps_state else Left()
+        left = await _left(job.id, state_dir) if traits(job.type).keeps_state else AttemptLeftovers()
         if left is None:
             return
         async with database.read() as session:
@@ -153,7 +153,7 @@ class Forgetting:
 
 
 @dataclass(frozen=True)
-class Left:
+class AttemptLeftovers:
     """What attempts have left on files, by their Flink job ids and numbers. Only an attempt's row tells what a folder
     is, and whether it may be deleted."""
 
@@ -161,7 +161,7 @@ class Left:
     numbers: set[int] = field(default_factory=set)
 
 
-async def _left(job_id: str, state_dir: str | None) -> Left | None:
+async def _left(job_id: str, state_dir: str | None) -> AttemptLeftovers | None:
     """None where this machine does not see what Flink writes."""
     if state_dir is None or await state_files.is_folder(state_dir) is False:
         return None
@@ -171,4 +171,4 @@ async def _left(job_id: str, state_dir: str | None) -> Left | None:
         savepoints = await state_files.names(savepoint_root(root, job_id))
     except Unreachable:
         return None
-    return Left(checkpoints, numbers_of(savepoints))
+    return AttemptLeftovers(checkpoints, numbers_of(savepoints))

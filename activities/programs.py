@@ -41,7 +41,7 @@ class AnotherVersion(Rejected):
     """The version by the number of what is to run again is another one."""
 
 
-class Programs:
+class SubmissionFactory:
     """Makes the program of an attempt, by the type of its job."""
 
     def __init__(self, services: Services):

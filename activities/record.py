@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenAttempt:
     """An attempt that is written down, with all that its submission depends on. `is_new`: by this call, so that nobody
     can have sent it before."""
 
@@ -45,10 +45,10 @@ class _SetBack(Exception):
         super().__init__()
         self.newer = newer
 
-    def opened(self) -> c.Opened:
+    def opened(self) -> c.OpenedAttempt:
         """What the workflow is told. One that does not know what `newer` is takes it for a conflict like others."""
         newer, attempt = self.newer, self.newer.attempt
-        return c.Opened(
+        return c.OpenedAttempt(
             conflict=True,
             number=newer.attempts,
             flink_job_id=attempt.flink_job_id if attempt else "",
@@ -95,14 +95,14 @@ class Recorder:
         )
 
     @activity.defn(name=c.OPEN_ATTEMPT)
-    async def open_attempt(self, request: c.OpenAttempt) -> c.Opened:
+    async def open_attempt(self, request: c.OpenAttempt) -> c.OpenedAttempt:
         """Write an attempt down with all that its submission needs. Doing it again changes nothing; another attempt
         by the same number is left as it is, and told."""
         bind(job=request.job_id, attempt=request.number)
         opened = await self.open(request)
-        return opened if isinstance(opened, c.Opened) else c.Opened()
+        return opened if isinstance(opened, c.OpenedAttempt) else c.OpenedAttempt()
 
-    async def open(self, request: c.OpenAttempt, *, sends: bool = False) -> Written | c.Opened:
+    async def open(self, request: c.OpenAttempt, *, sends: bool = False) -> WrittenAttempt | c.OpenedAttempt:
         """The same: the attempt as it is written down, or the newest one where the number is another's. Who `sends` it
         is told, too, where the job has gone on since: its workflow was set back, or does not wait for it any more."""
         database = self._services.database
@@ -163,8 +163,8 @@ class Recorder:
         except Taken:
             if (owner := await self._owner(request)) is None:
                 raise  # another try has written the same: this one finds it when it is made again
-            return c.Opened(owner=owner)
-        return Written(context, existing or attempt, is_new=existing is None)
+            return c.OpenedAttempt(owner=owner)
+        return WrittenAttempt(context, existing or attempt, is_new=existing is None)
 
     async def _check_version(self, request: c.OpenAttempt) -> None:
         """Raise an error that is not tried again when the job is there, and what it is to run is not."""
@@ -185,7 +185,7 @@ class Recorder:
             owner = await jobs.by_id(session, own.job_id) if own and own.job_id != request.job_id else None
         return f"{owner.project}:{owner.name}" if owner is not None else None
 
-    async def _conflict(self, request: c.OpenAttempt) -> c.Opened:
+    async def _conflict(self, request: c.OpenAttempt) -> c.OpenedAttempt:
         """The workflow has forgotten attempts: Temporal was restored from a backup, or the workflow was reset."""
         async with self._services.database.read() as session:
             job = await jobs.by_id(session, request.job_id)
@@ -194,12 +194,12 @@ class Recorder:
             return await forgotten(session, job)
 
 
-async def forgotten(session: Session, job: Job) -> c.Opened:
+async def forgotten(session: Session, job: Job) -> c.OpenedAttempt:
     """What a workflow is told that does not know the newest attempt of its job: the job's last record, unless that does
     not know it either."""
     newest = (await attempts.recent(session, job.id, 1))[0]
     last = JobSnapshot.model_validate(job.snapshot) if job.snapshot else None
-    return c.Opened(
+    return c.OpenedAttempt(
         conflict=True,
         number=newest.number,
         flink_job_id=newest.flink_job_id,

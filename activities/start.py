@@ -37,7 +37,7 @@ class Starter:
         async with log_of(self._services.database, request.command_id) as tell, heartbeats() as pulse:
             async with asyncio.timeout(waits.OPEN_SECONDS):
                 written = await self._recorder.open(request, sends=True)
-            if isinstance(written, c.Opened):
+            if isinstance(written, c.OpenedAttempt):
                 return c.Started(conflict=written)
             submitted = await self._submitter.send(
                 written.found, written.attempt, tell, pulse, request.command_id, maybe_sent=not written.is_new

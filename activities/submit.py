@@ -16,7 +16,7 @@ from activities.checks import check_current, present
 from activities.fence import has_run, spend
 from activities.logs import Pulse, bind, heartbeats, log_of
 from activities.looking import confirm_missing, deadline_of
-from activities.programs import AnotherVersion, ArtifactMissing, Programs
+from activities.programs import AnotherVersion, ArtifactMissing, SubmissionFactory
 from clusters import state_files
 from clusters.protocol import (
     SEVERAL_JOBS,
@@ -79,7 +79,7 @@ class Submitter:
         """Submit `attempt`, which is written down, for a command; `maybe_sent`: an earlier try may have sent it."""
         cluster = context.cluster
         try:
-            submission = await Programs(self._services).submission(context, attempt, tell)
+            submission = await SubmissionFactory(self._services).submission(context, attempt, tell)
             submission = replace(submission, aftermath=aftermath_of(self._services, attempt, command_id))
         except ArtifactMissing as error:
             tell(error.message)

@@ -109,7 +109,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         openapi_url="/openapi.json",
         dependencies=[Depends(caller)],
     )
-    app.state.metrics = system.Metrics()
+    app.state.metrics = system.PrometheusMetrics()
     install(app)
     for router in ROUTERS:
         # Samples are shown as they are found in a topic: inference marks what cannot be sent.
@@ -143,7 +143,7 @@ class _Counting:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                metrics: system.Metrics = request.app.state.metrics
+                metrics: system.PrometheusMetrics = request.app.state.metrics
                 metrics.count(request, message["status"], time.perf_counter() - began)
             await send(message)
 

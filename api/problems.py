@@ -20,7 +20,7 @@ from clusters.sql import SessionGone
 from core.effects import EngineError, NotNow, ProgramTrouble
 from core.errors import Conflict, PenstockError
 from core.specs import BUILD_TOOLS, JobType
-from store.database import DatabaseUnavailable, Taken, Written
+from store.database import CommittedWrites, DatabaseUnavailable, Taken
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()
@@ -161,7 +161,7 @@ def install(app: FastAPI) -> None:
 
 def _so_far(request: Request) -> str:
     """What a request that failed has written by then, and what to do."""
-    written: Written = getattr(request.state, "written", Written())
+    written: CommittedWrites = getattr(request.state, "written", CommittedWrites())
     if written.unclear:
         return "Whether the last change was kept is not known: look before you send it again."
     if written.kept:

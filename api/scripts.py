@@ -22,7 +22,7 @@ EXAMPLE_QUERY = (
 )
 
 
-class Script(Strict):
+class ScriptBody(Strict):
     """A text with what it is run with."""
 
     project: Name = "default"

@@ -65,7 +65,7 @@ async def _temporal(parts: Services) -> str:
         return type(error).__name__
 
 
-class Metrics:
+class PrometheusMetrics:
     """Requests are counted as they come; what the database knows is read when somebody scrapes."""
 
     def __init__(self) -> None:
@@ -126,5 +126,5 @@ class Metrics:
 )
 async def metrics(request: Request, parts: Parts) -> Response:
     """Figures of this process and of the jobs, in the text format of Prometheus."""
-    collected: Metrics = request.app.state.metrics
+    collected: PrometheusMetrics = request.app.state.metrics
     return Response(await collected.render(parts), media_type=CONTENT_TYPE_LATEST)

@@ -28,7 +28,7 @@ from benchmarks.simulated import SimulatedFlink
 from processes.supervised import free_port
 from settings import Settings
 from settings.code import ROOT
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.real.conftest import GitRepository, Stack
 from tests.real.sse import events
 
@@ -618,7 +618,7 @@ def main() -> None:
     began = time.monotonic()
     cache = Settings().cache
     os.environ.setdefault("PENSTOCK_FLINK_SLOTS", str(AT_ONCE + 8))
-    parts = Parts(cache, say)
+    parts = StackParts(cache, say)
     parts.temporal()
     parts.flink("2.3.0")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:

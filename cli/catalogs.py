@@ -10,7 +10,7 @@ import typer
 from cli.client import Api, out
 from cli.commands import Yes, sure
 from cli.completion import complete_projects
-from cli.output import Column, Format, Item, Json, Output, field, first_line, plain, show_json, show_list
+from cli.output import Format, Item, Json, ListColumn, Output, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, uses
 
 app = typer.Typer(no_args_is_help=True, help="Flink catalogs of a project (JDBC, Paimon, Iceberg, Hive).")
@@ -24,10 +24,12 @@ PAGE = 500
 def list_catalogs(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Catalogs of a project."""
     columns = [
-        Column("CATALOG", field("name")),
-        Column("TYPE", field("type")),
-        Column("LIBRARIES", lambda c: plain(", ".join(f"{u['name']}:{u['version']}" for u in c["libraries"])), rank=2),
-        Column("DESCRIPTION", lambda c: first_line(c["description"]), rank=1, folds=True),
+        ListColumn("CATALOG", field("name")),
+        ListColumn("TYPE", field("type")),
+        ListColumn(
+            "LIBRARIES", lambda c: plain(", ".join(f"{u['name']}:{u['version']}" for u in c["libraries"])), rank=2
+        ),
+        ListColumn("DESCRIPTION", lambda c: first_line(c["description"]), rank=1, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/catalogs")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda c: str(c["name"]), empty="No catalogs.")
@@ -85,10 +87,10 @@ def tables_of_catalog(
     path = f"/projects/{project}/catalogs/{name}/databases"
     if database is None:
         items = _every(path, cluster)
-        titles, empty = [Column("DATABASE", field("name"))], "No databases."
+        titles, empty = [ListColumn("DATABASE", field("name"))], "No databases."
     elif table is None:
         items = _every(f"{path}/{_part(database)}/tables", cluster)
-        titles, empty = [Column("TABLE", field("name"))], "No tables."
+        titles, empty = [ListColumn("TABLE", field("name"))], "No tables."
     else:
         path += f"/{_part(database)}/tables/{_part(table)}"
         answer = Api().call("GET", path, params={"cluster": cluster}, timeout=None)
@@ -97,11 +99,11 @@ def tables_of_catalog(
             return
         items, empty = answer["columns"], "No columns."
         titles = [
-            Column("COLUMN", field("name")),
-            Column("TYPE", field("type"), folds=True),
-            Column("NULL", lambda c: "yes" if c["nullable"] else "no"),
-            Column("KEY", lambda c: "yes" if c["key"] else ""),
-            Column(
+            ListColumn("COLUMN", field("name")),
+            ListColumn("TYPE", field("type"), folds=True),
+            ListColumn("NULL", lambda c: "yes" if c["nullable"] else "no"),
+            ListColumn("KEY", lambda c: "yes" if c["key"] else ""),
+            ListColumn(
                 "EXTRAS", lambda c: plain(" ".join(filter(None, (c["extras"], c["watermark"])))), rank=1, folds=True
             ),
         ]

@@ -10,11 +10,11 @@ from cli.client import Api, out
 from cli.commands import Wait, Yes, follow, named, ref, send, sure
 from cli.completion import complete_clusters
 from cli.output import (
-    Column,
     Columns,
     Format,
     Item,
     Json,
+    ListColumn,
     Output,
     field,
     plain,
@@ -46,14 +46,14 @@ def _slots(item: Item) -> str:
 
 
 COLUMNS = [
-    Column("NAME", field("name")),
-    Column("KIND", field("kind"), rank=3),
-    Column("FLINK", field("flink_version"), rank=2),
-    Column("HEALTH", lambda item: _health(item), folds=True, least=20),
-    Column("FREE SLOTS", _slots, rank=1),
-    Column("GATEWAY", field("gateway_url"), wide=True),
-    Column("STATE FOLDER", field("state_dir"), wide=True),
-    Column("ADDRESS", field("jobmanager_url"), rank=4, folds=True, least=24),
+    ListColumn("NAME", field("name")),
+    ListColumn("KIND", field("kind"), rank=3),
+    ListColumn("FLINK", field("flink_version"), rank=2),
+    ListColumn("HEALTH", lambda item: _health(item), folds=True, least=20),
+    ListColumn("FREE SLOTS", _slots, rank=1),
+    ListColumn("GATEWAY", field("gateway_url"), wide=True),
+    ListColumn("STATE FOLDER", field("state_dir"), wide=True),
+    ListColumn("ADDRESS", field("jobmanager_url"), rank=4, folds=True, least=24),
 ]
 
 

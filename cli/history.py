@@ -11,11 +11,11 @@ import typer
 from cli.client import Api, err, out
 from cli.commands import Job, ref
 from cli.output import (
-    Column,
     Columns,
     Format,
     Item,
     Json,
+    ListColumn,
     Output,
     field,
     first_line,
@@ -32,7 +32,7 @@ from cli.wording import as_commands
 app = typer.Typer()
 
 
-def _lister(name: str, help_: str, key: str, columns: list[Column]) -> None:
+def _lister(name: str, help_: str, key: str, columns: list[ListColumn]) -> None:
     @app.command(name, help=help_)
     def run(job: Job, output: Output = Format.TABLE, chosen: Columns = None, as_json: Json = False) -> None:
         items = Api().call("GET", f"/jobs/{ref(job)}/{name}")["items"]
@@ -73,16 +73,16 @@ _lister(
     "Commands of a job.",
     "number",
     [
-        Column("NUMBER", field("number")),
-        Column("KIND", field("kind")),
-        Column("STATE", _state),
-        Column("BY", field("requested_by"), rank=5),
-        Column("CREATED", _when("created_at"), rank=2),
-        Column("FINISHED", _when("finished_at"), rank=4),
-        Column("VERSION", field("version"), wide=True),
-        Column("ATTEMPT", field("attempt"), wide=True),
-        Column("WHY", _line("reason"), rank=3, folds=True, most=120),
-        Column("ERROR", _told("error"), rank=1, folds=True, most=120),
+        ListColumn("NUMBER", field("number")),
+        ListColumn("KIND", field("kind")),
+        ListColumn("STATE", _state),
+        ListColumn("BY", field("requested_by"), rank=5),
+        ListColumn("CREATED", _when("created_at"), rank=2),
+        ListColumn("FINISHED", _when("finished_at"), rank=4),
+        ListColumn("VERSION", field("version"), wide=True),
+        ListColumn("ATTEMPT", field("attempt"), wide=True),
+        ListColumn("WHY", _line("reason"), rank=3, folds=True, most=120),
+        ListColumn("ERROR", _told("error"), rank=1, folds=True, most=120),
     ],
 )
 _lister(
@@ -90,15 +90,15 @@ _lister(
     "Attempts of a job.",
     "number",
     [
-        Column("NUMBER", field("number")),
-        Column("STATE", _state),
-        Column("FLINK JOB", field("flink_job_id"), rank=4, most=9),
-        Column("VERSION", field("version"), rank=3),
-        Column("COMMIT", _commit, rank=6),
-        Column("STARTED", _when("started_at"), rank=2),
-        Column("ENDED", _when("ended_at"), rank=5),
-        Column("CAUSE", _told("cause"), rank=1, folds=True, most=120),
-        Column("RESTORED FROM", field("restored_from"), rank=7, folds=True, least=30),
+        ListColumn("NUMBER", field("number")),
+        ListColumn("STATE", _state),
+        ListColumn("FLINK JOB", field("flink_job_id"), rank=4, most=9),
+        ListColumn("VERSION", field("version"), rank=3),
+        ListColumn("COMMIT", _commit, rank=6),
+        ListColumn("STARTED", _when("started_at"), rank=2),
+        ListColumn("ENDED", _when("ended_at"), rank=5),
+        ListColumn("CAUSE", _told("cause"), rank=1, folds=True, most=120),
+        ListColumn("RESTORED FROM", field("restored_from"), rank=7, folds=True, least=30),
     ],
 )
 _lister(
@@ -106,14 +106,14 @@ _lister(
     "Savepoints and checkpoints a job can start from.",
     "id",
     [
-        Column("ID", field("id")),
-        Column("KIND", field("kind")),
-        Column("COMPLETED", _when("completed_at"), rank=1),
-        Column("ATTEMPT", field("attempt"), rank=2),
-        Column("VERSION", field("version"), rank=3),
-        Column("IN USE", field("pinned"), rank=5),
-        Column("KEPT", field("kept"), rank=4),
-        Column("PATH", field("path"), folds=True, least=24),
+        ListColumn("ID", field("id")),
+        ListColumn("KIND", field("kind")),
+        ListColumn("COMPLETED", _when("completed_at"), rank=1),
+        ListColumn("ATTEMPT", field("attempt"), rank=2),
+        ListColumn("VERSION", field("version"), rank=3),
+        ListColumn("IN USE", field("pinned"), rank=5),
+        ListColumn("KEPT", field("kept"), rank=4),
+        ListColumn("PATH", field("path"), folds=True, least=24),
     ],
 )
 _lister(
@@ -121,9 +121,9 @@ _lister(
     "What happened to a job.",
     "id",
     [
-        Column("AT", _when("at")),
-        Column("KIND", field("kind"), rank=1),
-        Column("WHAT", _told("message"), folds=True, most=120),
+        ListColumn("AT", _when("at")),
+        ListColumn("KIND", field("kind"), rank=1),
+        ListColumn("WHAT", _told("message"), folds=True, most=120),
     ],
 )
 
@@ -139,11 +139,11 @@ def versions(
     """Versions of a job, with the commit that each ran with last."""
     items = Api().call("GET", f"/jobs/{ref(job)}/versions", params={"branches": "true"} if branches else None)["items"]
     columns = [
-        Column("NUMBER", field("number")),
-        Column("CREATED", _when("created_at"), rank=1),
-        Column("COMMIT", _commit),
-        *([Column("BRANCH", _branch, folds=True)] if branches else []),
-        Column("NOTE", _line("note"), folds=True, most=120),
+        ListColumn("NUMBER", field("number")),
+        ListColumn("CREATED", _when("created_at"), rank=1),
+        ListColumn("COMMIT", _commit),
+        *([ListColumn("BRANCH", _branch, folds=True)] if branches else []),
+        ListColumn("NOTE", _line("note"), folds=True, most=120),
     ]
     name = field("number")
     show_list(items, columns, output=output, as_json=as_json, name=name, chosen=chosen, empty="Nothing yet.")
@@ -161,10 +161,10 @@ def config(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> No
     """Effective Flink configuration, and the layer each key came from."""
     shown = Api().call("GET", f"/jobs/{ref(job)}/config")
     columns = [
-        Column("KEY", field("key")),
-        Column("VALUE", field("value"), folds=True),
-        Column("LAYER", field("layer"), rank=1),
-        Column("OVERRIDES", lambda item: ", ".join(item["overrides"]), rank=2, folds=True),
+        ListColumn("KEY", field("key")),
+        ListColumn("VALUE", field("value"), folds=True),
+        ListColumn("LAYER", field("layer"), rank=1),
+        ListColumn("OVERRIDES", lambda item: ", ".join(item["overrides"]), rank=2, folds=True),
     ]
     show_notes(shown)
     if as_json:
@@ -175,18 +175,18 @@ def config(job: Job, output: Output = Format.TABLE, as_json: Json = False) -> No
 
 Attempt = Annotated[int | None, typer.Option("--attempt", min=1, help="Number of an attempt; the last by default")]
 EXCEPTIONS = [
-    Column("AT", _when("at")),
-    Column("TASK", field("task"), rank=1, folds=True),
-    Column("WHERE", field("place"), rank=2, folds=True),
-    Column("TASK MANAGER", field("taskmanager"), wide=True),
-    Column("MESSAGE", _line("message"), folds=True, least=30, most=400),
+    ListColumn("AT", _when("at")),
+    ListColumn("TASK", field("task"), rank=1, folds=True),
+    ListColumn("WHERE", field("place"), rank=2, folds=True),
+    ListColumn("TASK MANAGER", field("taskmanager"), wide=True),
+    ListColumn("MESSAGE", _line("message"), folds=True, least=30, most=400),
 ]
 LOGS = [
-    Column("PART", field("part")),
-    Column("FILE", field("file")),
-    Column("SIZE", lambda item: size(item["size"]), rank=3),
-    Column("CHANGED", _when("changed_at"), rank=1),
-    Column("WHAT", field("what"), rank=2, folds=True),
+    ListColumn("PART", field("part")),
+    ListColumn("FILE", field("file")),
+    ListColumn("SIZE", lambda item: size(item["size"]), rank=3),
+    ListColumn("CHANGED", _when("changed_at"), rank=1),
+    ListColumn("WHAT", field("what"), rank=2, folds=True),
 ]
 
 

@@ -17,11 +17,11 @@ from cli.client import FAILED, Api, Refusal, err, out
 from cli.commands import Job, Wait, Yes, named, newest, ref, send, show_verdict, sure
 from cli.completion import complete_clusters, complete_projects
 from cli.output import (
-    Column,
     Columns,
     Format,
     Item,
     Json,
+    ListColumn,
     Output,
     ago,
     as_yaml,
@@ -71,18 +71,20 @@ def _flink_job(job: Item) -> str:
 
 
 COLUMNS = [
-    Column("JOB", lambda j: plain(job_name(j))),
-    Column("STATE", lambda j: styled(j["state"])),
-    Column("TYPE", field("type"), rank=2),
-    Column("CLUSTER", field("cluster"), rank=3),
-    Column("VERSION", lambda j: program(j["version"], j["current_attempt"]), rank=4),
-    Column("SEEN", lambda j: ago(j["last_observed_at"]), rank=5),
-    Column("ATTEMPT", lambda j: str(j["current_attempt"]["number"]) if j["current_attempt"] else "", wide=True),
-    Column("FLINK JOB", _flink_job, wide=True),
-    Column("LABELS", lambda j: plain(",".join(f"{k}={v}" for k, v in j["labels"].items())), wide=True),
-    Column("CREATED", lambda j: ago(j["created_at"]), wide=True),
-    Column("ID", field("id"), wide=True),
-    Column("REASON", lambda j: first_line(as_commands(j["reason"] or j["warning"] or "")), rank=1, folds=True, most=80),
+    ListColumn("JOB", lambda j: plain(job_name(j))),
+    ListColumn("STATE", lambda j: styled(j["state"])),
+    ListColumn("TYPE", field("type"), rank=2),
+    ListColumn("CLUSTER", field("cluster"), rank=3),
+    ListColumn("VERSION", lambda j: program(j["version"], j["current_attempt"]), rank=4),
+    ListColumn("SEEN", lambda j: ago(j["last_observed_at"]), rank=5),
+    ListColumn("ATTEMPT", lambda j: str(j["current_attempt"]["number"]) if j["current_attempt"] else "", wide=True),
+    ListColumn("FLINK JOB", _flink_job, wide=True),
+    ListColumn("LABELS", lambda j: plain(",".join(f"{k}={v}" for k, v in j["labels"].items())), wide=True),
+    ListColumn("CREATED", lambda j: ago(j["created_at"]), wide=True),
+    ListColumn("ID", field("id"), wide=True),
+    ListColumn(
+        "REASON", lambda j: first_line(as_commands(j["reason"] or j["warning"] or "")), rank=1, folds=True, most=80
+    ),
 ]
 
 

@@ -25,12 +25,12 @@ from settings import ApiSettings, StackSettings, settings, waits
 from settings.code import COMMAND
 from settings.polling import poll
 from stack.local import EXAMPLES, ORDER, LocalStack
-from stack.parts import Parts
+from stack.parts import StackParts
 from stack.progress import step
 
 
-def parts() -> Parts:
-    return Parts(settings().cache)
+def parts() -> StackParts:
+    return StackParts(settings().cache)
 
 
 def stack() -> LocalStack:
@@ -38,7 +38,7 @@ def stack() -> LocalStack:
 
 
 @contextmanager
-def installing(parts: Parts, title: str) -> Iterator[None]:
+def installing(parts: StackParts, title: str) -> Iterator[None]:
     """Show that parts are being installed, with what is being done."""
     with step(out, title) as progress:
         parts.say = progress.note

@@ -9,18 +9,18 @@ import typer
 from cli.client import Api, out
 from cli.commands import Job, Yes, ref, send, sure
 from cli.completion import complete_clusters
-from cli.output import Column, Format, Json, Output, field, plain, show_json, show_list, table, told
+from cli.output import Format, Json, ListColumn, Output, field, plain, show_json, show_list, table, told
 
 app = typer.Typer(no_args_is_help=True, help="Flink jobs that run and that nobody owns.")
 
 
 COLUMNS = [
-    Column("CLUSTER", field("cluster")),
-    Column("FLINK JOB", field("flink_job_id")),
-    Column("NAME", field("name"), rank=1, folds=True),
-    Column("WAS", lambda o: f"attempt {o['attempt']} of {o['job']}" if o["job"] else "", rank=2, folds=True),
-    Column("ASKED", field("asked"), rank=4),
-    Column("DETAIL", field("detail"), rank=3, folds=True),
+    ListColumn("CLUSTER", field("cluster")),
+    ListColumn("FLINK JOB", field("flink_job_id")),
+    ListColumn("NAME", field("name"), rank=1, folds=True),
+    ListColumn("WAS", lambda o: f"attempt {o['attempt']} of {o['job']}" if o["job"] else "", rank=2, folds=True),
+    ListColumn("ASKED", field("asked"), rank=4),
+    ListColumn("DETAIL", field("detail"), rank=3, folds=True),
 ]
 
 

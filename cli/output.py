@@ -38,7 +38,7 @@ Columns = Annotated[str | None, typer.Option("--columns", help="Columns of the t
 
 
 @dataclass(frozen=True)
-class Column:
+class ListColumn:
     """`cell` gives the text of an item, with rich's markup; a `wide` column is shown with -o wide, or by name.
 
     On a terminal that has no room for all, columns of the highest `rank` are left out first, those of 0 never; one that
@@ -61,7 +61,7 @@ def field(key: str) -> Callable[[Item], str]:
 
 def show_list(
     items: Sequence[Item],
-    columns: Sequence[Column],
+    columns: Sequence[ListColumn],
     *,
     output: Format = Format.TABLE,
     as_json: bool = False,
@@ -83,7 +83,7 @@ def show_list(
 
 
 def _show_table(
-    columns: Sequence[Column], items: Sequence[Item], *, wide: bool, chosen: str | None, empty: str
+    columns: Sequence[ListColumn], items: Sequence[Item], *, wide: bool, chosen: str | None, empty: str
 ) -> None:
     shown = _columns(columns, chosen) if chosen else [c for c in columns if wide or not c.wide]
     if not items:
@@ -103,7 +103,7 @@ def _cut(cell: str, most: int | None) -> Text:
     return text
 
 
-def _columns(columns: Sequence[Column], chosen: str) -> list[Column]:
+def _columns(columns: Sequence[ListColumn], chosen: str) -> list[ListColumn]:
     by_title = {c.title.replace(" ", "").casefold(): c for c in columns}
     asked = [word.replace(" ", "").casefold() for word in chosen.split(",") if word.strip()]
     if unknown := [word for word in asked if word not in by_title]:

@@ -9,7 +9,7 @@ import typer
 from cli.client import Api, out
 from cli.commands import Yes, sure
 from cli.completion import complete_projects
-from cli.output import Column, Format, Item, Json, Output, ago, field, plain, show_item, show_list, show_notes
+from cli.output import Format, Item, Json, ListColumn, Output, ago, field, plain, show_item, show_list, show_notes
 from cli.specs import pairs, wrong
 
 app = typer.Typer(no_args_is_help=True, help="Projects: names, tables, secrets and configuration of their own.")
@@ -25,10 +25,10 @@ def _configuration(project: Item) -> str:
 
 
 COLUMNS = [
-    Column("NAME", field("name")),
-    Column("CREATED", lambda p: ago(p["created_at"]), rank=2),
-    Column("ARCHIVED", lambda p: ago(p["archived_at"]), rank=1),
-    Column("CONFIGURATION", _configuration, rank=3, folds=True),
+    ListColumn("NAME", field("name")),
+    ListColumn("CREATED", lambda p: ago(p["created_at"]), rank=2),
+    ListColumn("ARCHIVED", lambda p: ago(p["archived_at"]), rank=1),
+    ListColumn("CONFIGURATION", _configuration, rank=3, folds=True),
 ]
 
 

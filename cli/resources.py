@@ -13,7 +13,7 @@ import typer
 from cli.client import FAILED, Api, err, out
 from cli.commands import Yes, sure
 from cli.completion import complete_projects
-from cli.output import Column, Format, Item, Json, Output, ago, field, first_line, plain, show_json, show_list
+from cli.output import Format, Item, Json, ListColumn, Output, ago, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, parse, read, uses, wrong
 from settings import waits
 
@@ -32,16 +32,16 @@ def list_resources(project: Project = "default", output: Output = Format.TABLE, 
         return str(r["name"] if r["project"] == project else f"{r['project']}.{r['name']}")
 
     columns = [
-        Column("TABLE", name),
-        Column(
+        ListColumn("TABLE", name),
+        ListColumn(
             "CONNECTOR",
             lambda r: plain(r["definition"]["options"]["connector"]) if r["definition"] else "(view)",
             rank=1,
         ),
-        Column("MAY", lambda r: " ".join(verb for verb in ("read", "write") if r[verb]), rank=2),
-        Column("COLUMNS", lambda r: str(len(r["definition"]["columns"])) if r["definition"] else "", rank=4),
-        Column("OWNER", field("owner"), rank=5),
-        Column("DESCRIPTION", lambda r: first_line(r["description"]), rank=3, folds=True),
+        ListColumn("MAY", lambda r: " ".join(verb for verb in ("read", "write") if r[verb]), rank=2),
+        ListColumn("COLUMNS", lambda r: str(len(r["definition"]["columns"])) if r["definition"] else "", rank=4),
+        ListColumn("OWNER", field("owner"), rank=5),
+        ListColumn("DESCRIPTION", lambda r: first_line(r["description"]), rank=3, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/resources")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=name, empty="No tables.")
@@ -188,9 +188,9 @@ def _samples(text: str) -> list[str]:
 def list_secrets(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Names of secrets; never their values."""
     columns = [
-        Column("NAME", field("name")),
-        Column("REFERENCE", field("reference")),
-        Column("SET", lambda s: ago(s["updated_at"]), rank=1),
+        ListColumn("NAME", field("name")),
+        ListColumn("REFERENCE", field("reference")),
+        ListColumn("SET", lambda s: ago(s["updated_at"]), rank=1),
     ]
     items = Api().call("GET", f"/projects/{project}/secrets")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["name"]), empty="No secrets.")
@@ -216,12 +216,12 @@ def delete_secret(name: str, project: Project = "default", yes: Yes = False) -> 
 def list_libraries(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Libraries of a project."""
     columns = [
-        Column("NAME", field("name")),
-        Column("VERSION", field("version")),
-        Column("KIND", field("kind"), rank=2),
-        Column("STATE", field("state")),
-        Column("SIZE", lambda x: f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB", rank=3),
-        Column("FUNCTIONS", lambda x: plain(", ".join(f["name"] for f in x["functions"])), rank=1, folds=True),
+        ListColumn("NAME", field("name")),
+        ListColumn("VERSION", field("version")),
+        ListColumn("KIND", field("kind"), rank=2),
+        ListColumn("STATE", field("state")),
+        ListColumn("SIZE", lambda x: f"{sum(f['size'] for f in x['files']) / 1e6:.1f} MB", rank=3),
+        ListColumn("FUNCTIONS", lambda x: plain(", ".join(f["name"] for f in x["functions"])), rank=1, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/libraries")["items"]
 

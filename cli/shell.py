@@ -23,7 +23,7 @@ from cli.rows import follow, show_answer
 from core.errors import InvalidInput
 from core.sql.references import check_script
 from core.sql.script import EMPTY, parse
-from core.sql.tokens import Kind, tokens
+from core.sql.tokens import TokenKind, tokens
 
 HISTORY = "shell-history"
 HELP = """\
@@ -47,7 +47,7 @@ _SHOWS = {"\\dv": "SHOW VIEWS", "\\df": "SHOW USER FUNCTIONS", "\\dn": "SHOW DAT
 _INSERTS = ("INSERT", "EXECUTE", "BEGIN", "STATEMENT")
 
 
-class Left(Exception):
+class ShellExit(Exception):
     """The shell is to end."""
 
 
@@ -67,7 +67,7 @@ class Shell:
 
     def take(self, text: str) -> None:
         """Do one thing: a `\\` command, or a statement (with or without its semicolon). Raises `typer.Exit` with what
-        went wrong told, and `Left`."""
+        went wrong told, and `ShellExit`."""
         text = text.strip()
         if text.startswith("\\"):
             self._command(text)
@@ -79,7 +79,7 @@ class Shell:
     def _statement(self, text: str) -> None:
         first = first_word(text)
         if first in ("QUIT", "EXIT"):
-            raise Left
+            raise ShellExit
         if first in _INSERTS:
             self._keep(text)
             return
@@ -142,7 +142,7 @@ class Shell:
             "\\seconds": lambda n: self._limit("seconds", n),
         }
         if name in ("\\q", "\\quit", "\\exit"):
-            raise Left
+            raise ShellExit
         if name in ("\\h", "\\help"):
             name = "\\?"
         if name == "\\d" and not words:
@@ -216,7 +216,7 @@ def is_whole(text: str) -> bool:
         parts = tokens(text)
     except InvalidInput:
         return False
-    return not parts or (parts[-1].kind is Kind.END and not parse(text).unfinished)
+    return not parts or (parts[-1].kind is TokenKind.END and not parse(text).unfinished)
 
 
 def statements(text: str) -> Iterator[str]:
@@ -235,7 +235,7 @@ def statements(text: str) -> Iterator[str]:
 def _ended(statement: str) -> str:
     """A statement with its semicolon, in front of a comment that it ends with."""
     parts = tokens(statement)
-    if not parts or parts[-1].kind is Kind.END:
+    if not parts or parts[-1].kind is TokenKind.END:
         return statement.rstrip()
     end = parts[-1].end
     return (statement[:end] + ";" + statement[end:]).rstrip()
@@ -327,7 +327,7 @@ def at_terminal(shell: Shell) -> None:
         try:
             for statement in statements(text):
                 shell.take(statement)
-        except Left:
+        except ShellExit:
             return
         except KeyboardInterrupt:
             out.print("")

@@ -12,7 +12,7 @@ import typer
 from cli.client import FAILED, Api, err, out
 from cli.commands import Job, newest, ref, show_verdict
 from cli.completion import complete_clusters, complete_projects
-from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
+from cli.output import Format, Json, ListColumn, Output, ago, field, plain, show_json, show_list
 from cli.rows import follow, show_answer
 from cli.specs import Library, Variable, pairs, read, uses, wrong
 from core.sql.values import loads
@@ -109,8 +109,8 @@ def format_(
 def list_templates(output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Scripts to begin with, each for a purpose."""
     columns = [
-        Column("NAME", field("name")),
-        Column("FOR", lambda t: plain(f"{t['title']}: {t['purpose']}"), folds=True),
+        ListColumn("NAME", field("name")),
+        ListColumn("FOR", lambda t: plain(f"{t['title']}: {t['purpose']}"), folds=True),
     ]
     items = Api().call("GET", "/sql/templates")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda t: str(t["name"]), empty="No templates.")
@@ -186,7 +186,7 @@ def open_shell(
         else:
             for statement in shell.statements(sys.stdin.read()):
                 at_prompt.take(statement)
-    except shell.Left:
+    except shell.ShellExit:
         pass
     finally:
         if session is None:
@@ -337,9 +337,9 @@ def add_test(
 def list_sets(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Test sets of a project."""
     columns = [
-        Column("NAME", field("name")),
-        Column("TABLES", lambda s: plain(", ".join(f"{t} ({len(r)})" for t, r in s["tables"].items())), folds=True),
-        Column("DESCRIPTION", field("description"), rank=1, folds=True),
+        ListColumn("NAME", field("name")),
+        ListColumn("TABLES", lambda s: plain(", ".join(f"{t} ({len(r)})" for t, r in s["tables"].items())), folds=True),
+        ListColumn("DESCRIPTION", field("description"), rank=1, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/test-sets")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["name"]), empty="No test sets.")
@@ -390,11 +390,11 @@ def open_session(
 def list_sessions(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Open sessions of a project."""
     columns = [
-        Column("SESSION", field("id")),
-        Column("CLUSTER", field("cluster")),
-        Column("STATEMENTS", lambda s: str(len(s["setup"])), rank=3),
-        Column("USED", lambda s: ago(s["used_at"]), rank=1),
-        Column("GATEWAY", field("gateway"), rank=2, folds=True),
+        ListColumn("SESSION", field("id")),
+        ListColumn("CLUSTER", field("cluster")),
+        ListColumn("STATEMENTS", lambda s: str(len(s["setup"])), rank=3),
+        ListColumn("USED", lambda s: ago(s["used_at"]), rank=1),
+        ListColumn("GATEWAY", field("gateway"), rank=2, folds=True),
     ]
     items = Api().call("GET", "/sql/sessions", params={"project": project})["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["id"]), empty="No sessions.")

@@ -127,7 +127,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ClusterKind:
     """`engine` is the adapter: the capabilities of the kind are the protocols that it is a subclass of. `job_types` are
     those whose programs its `submit` takes. `open` makes an engine from an address of this kind; `default` is the
     address of one that is registered without."""

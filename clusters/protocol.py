@@ -2,7 +2,7 @@
 
 `Engine` is for all. Each of the other protocols is a capability: an adapter claims it by being a subclass of it, and
 has no method for what it cannot do. Who needs one asks (`isinstance(engine, Savepoints)`), and says what holds without
-it. What a kind can do, before there is a cluster of it, is asked of its `Kind` (`clusters/kind.py`).
+it. What a kind can do, before there is a cluster of it, is asked of its `ClusterKind` (`clusters/kind.py`).
 
 One contract test suite (`tests/real/test_engine_contract.py`) holds every implementation to it. What is
 above this file knows neither REST paths nor YARN applications.
@@ -287,7 +287,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Origin:
+class RestoreOrigin:
     """What Flink says an attempt was really restored from last (None: nothing, or not known), whether its checkpoints
     outlive a cancel (None: it takes none, or it is not known), whether they are written to files from the beginning,
     whether it was given what it was restored from, to delete it, and whether it can be restored at all (in batch mode
@@ -352,7 +352,7 @@ class FoundAt:
 
 
 @dataclass(frozen=True)
-class Health:
+class EngineHealth:
     flink_version: str | None = None
     taskmanagers: int | None = None
     slots_total: int | None = None
@@ -379,7 +379,7 @@ class Engine(Protocol):
         the same `Ref`. Raises `Rejected` when it has not and will not, `Unclear` when it may have, and
         `ProgramFailed` when it has, and the program it came from has not ended well, or has started more.
 
-        Takes the programs of the types of job that the kind claims (`Kind.job_types`). Who compiles SQL is the
+        Takes the programs of the types of job that the kind claims (`ClusterKind.job_types`). Who compiles SQL is the
         adapter's business: its own gateway, or that of another cluster."""
         ...
 
@@ -415,7 +415,7 @@ class Engine(Protocol):
         runs beside the job, `Rejected`, `Unreachable`."""
         ...
 
-    async def health(self) -> Health:
+    async def health(self) -> EngineHealth:
         """What the cluster says of itself."""
         ...
 
@@ -461,7 +461,7 @@ class Checkpoints(Protocol):
         """What the engine remembers of completed restore points; empty when it does not know the attempt."""
         ...
 
-    async def origin(self, ref: Ref) -> Origin | None:
+    async def origin(self, ref: Ref) -> RestoreOrigin | None:
         """None when the engine does not know the attempt."""
         ...
 

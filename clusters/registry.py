@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clusters.flink import kind as flink_session
-from clusters.kind import FLAT, Address, KeptHere, Kind, Opening, Shared, Url
+from clusters.kind import FLAT, Address, ClusterKind, KeptHere, Opening, Shared, Url
 from clusters.local import kind as processes
 from clusters.protocol import Checkpoints, Engine, HostsClusters, Identified, SqlSessions, SqlWorkbench, Unreachable
 from core.errors import InvalidInput
@@ -15,13 +15,13 @@ from settings import Settings
 if TYPE_CHECKING:  # the command line takes its kinds from here, and has no database
     from store.tables import Cluster
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (flink_session.KIND, processes.KIND)}
+KINDS: Mapping[str, ClusterKind] = {kind.name: kind for kind in (flink_session.KIND, processes.KIND)}
 DEFAULT_KIND = flink_session.KIND.name
 JobManagerUrl: TypeAlias = Url | processes.HostUrl
 """What the API's field `jobmanager_url` takes, of all kinds together."""
 
 
-def kind_of(cluster: Cluster) -> Kind:
+def kind_of(cluster: Cluster) -> ClusterKind:
     """Raises `Unreachable` when a later version has registered it: this one cannot ask it."""
     kind = KINDS.get(cluster.kind)
     if kind is None:
@@ -72,7 +72,7 @@ class Engines:
             made[1].keeps_state_in(cluster.state_dir)
         return made[1]
 
-    def open(self, kind: Kind, address: Address, flink_version: str) -> Engine:
+    def open(self, kind: ClusterKind, address: Address, flink_version: str) -> Engine:
         """An engine for an address that is no cluster's yet; whoever asks for it closes it."""
         return kind.open(address, Opening(self._settings, flink_version, self._transport, self._shared))
 

@@ -14,7 +14,7 @@ from core.errors import NotFound
 from core.history import SEARCHED
 from core.jobs.observations import EngineState
 from core.jobs.overrides import DIRECTORY_KEY, MODE_KEY
-from core.jobs.restore import Lineage, RestoreKind, RestorePoint, newest, newest_first
+from core.jobs.restore import RestoreKind, RestorePoint, StateLineage, newest, newest_first
 from core.jobs.snapshot import Adopted, checkpoint_directory, folder_of, lineage_of, savepoint_root
 from core.jobs.states import AttemptState
 from core.names import follows
@@ -183,7 +183,7 @@ async def _moved(cluster: Cluster, job_id: str, vanished: Collection[RestorePoin
 
 
 async def _checkpoints_away(
-    cluster: Cluster, job_id: str, ran: Collection[Attempt], point: RestorePoint | None, lineage: Lineage
+    cluster: Cluster, job_id: str, ran: Collection[Attempt], point: RestorePoint | None, lineage: StateLineage
 ) -> str | None:
     """Why it cannot be told that `point` is the newest: an attempt that `ran` since has no folder of checkpoints any
     more. Nobody has to have seen what lay in it; Flink leaves the folder itself, however the attempt ended. What has
@@ -330,7 +330,7 @@ async def learn(services: Services, cluster: Cluster, attempt: Attempt) -> Adopt
     return known
 
 
-def _passed_over(hidden: Mapping[int, str], points: Collection[RestorePoint], lineage: Lineage) -> str | None:
+def _passed_over(hidden: Mapping[int, str], points: Collection[RestorePoint], lineage: StateLineage) -> str | None:
     """Why none of these `points` is to be taken for the newest: an adopted attempt has perhaps newer ones (`hidden`,
     by its number), no later one has any, and nobody has begun anew since."""
     for number, why in hidden.items():

@@ -48,7 +48,7 @@ class PlanOfAttempt:
             base = plans.UNKNOWN
             if self.attempt.restored_from:
                 base = await plans.of_point(session, self.attempt.restored_from)
-            again = plans.Base(self.like, await plans.get(session, self.like.plan)) if self.like else None
+            again = plans.StateOrigin(self.like, await plans.get(session, self.like.plan)) if self.like else None
         if again is not None:
             return await self._again(base, again), None
         if base.attempt is None:
@@ -76,7 +76,7 @@ class PlanOfAttempt:
         await self._planner(base)(None, self.environment.without_plan)
         return None, None
 
-    async def _again(self, base: plans.Base, like: plans.Base) -> Body | None:
+    async def _again(self, base: plans.StateOrigin, like: plans.StateOrigin) -> Body | None:
         """The plan of the attempt before is run as it is, wherever its state is its own, or the one that it came from;
         other state is compared with it."""
         path = self.attempt.restored_from

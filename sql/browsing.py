@@ -26,7 +26,7 @@ _HIDDEN = "******"
 
 
 @dataclass(frozen=True)
-class Opened:
+class CatalogSession:
     """A session that has a catalog, until it is closed. `secrets` are values that no answer may show."""
 
     gateway: SqlGateway
@@ -119,7 +119,7 @@ def _missing(message: str, code: str) -> NotFound:
 
 
 @asynccontextmanager
-async def _answering(services: Services, project: str, name: str, cluster: str) -> AsyncIterator[Opened]:
+async def _answering(services: Services, project: str, name: str, cluster: str) -> AsyncIterator[CatalogSession]:
     async with services.database.read() as session:
         await jobs.project(session, project)
         row = await catalogs.get(session, project, name)
@@ -137,7 +137,7 @@ async def _answering(services: Services, project: str, name: str, cluster: str) 
 @asynccontextmanager
 async def _session(
     services: Services, project: str, name: str, cluster_name: str, row: Catalog
-) -> AsyncIterator[Opened]:
+) -> AsyncIterator[CatalogSession]:
     script = parse(f"USE CATALOG {quoted_name(name)}")
     async with services.database.read() as session:
         await jobs.project(session, project)
@@ -147,4 +147,4 @@ async def _session(
         planning(services.settings, f"Asking the catalog {name}"),
         prepared_session(services.engines.compiler(cluster), env, {}) as (gateway, handle),
     ):
-        yield Opened(gateway, handle, name, env.secrets)
+        yield CatalogSession(gateway, handle, name, env.secrets)

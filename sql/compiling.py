@@ -73,7 +73,7 @@ async def ran_like(session: Session, attempt: Attempt) -> Attempt | None:
     return None
 
 
-def _is_own(base: plans.Base, like: plans.Base, path: str | None) -> bool:
+def _is_own(base: plans.StateOrigin, like: plans.StateOrigin, path: str | None) -> bool:
     """Whether the state at `path` (None: the one that it leaves now) is what that attempt made or came from, or was
     made by the same plan."""
     if like.attempt is None:
@@ -108,7 +108,9 @@ def compared(made_by: Attempt | None, made: PlanRow, now: Mapping[str, str], new
     return verdict.compare(read(made.body), new)
 
 
-def goes_on(base: plans.Base, like: plans.Base, path: str | None) -> verdict.Comparison | verdict.StateVerdict | None:
+def goes_on(
+    base: plans.StateOrigin, like: plans.StateOrigin, path: str | None
+) -> verdict.Comparison | verdict.StateVerdict | None:
     """What it means to give a state to the plan of an attempt that ran before: None where it is its own."""
     if _is_own(base, like, path):
         return None
@@ -315,17 +317,19 @@ async def _use(gateway: SqlGateway, handle: str, full: str, project: str, secret
     return lineage.TableUse(table=full, place=place, connector=options.get("connector"))
 
 
-async def ran_last(session: Session, job: Job, number: int) -> plans.Base | None:
+async def ran_last(session: Session, job: Job, number: int) -> plans.StateOrigin | None:
     """What ran last of a job, when that is the version `number` and it is known."""
     last = await attempts.get(session, job.id, job.current_attempt) if job.current_attempt else None
     if last is None or last.version != number:
         return None
     if not last.config.get("sql") and not last.plan:
         last = await ran_like(session, last)
-    return plans.Base(last, await plans.get(session, last.plan)) if last else None
+    return plans.StateOrigin(last, await plans.get(session, last.plan)) if last else None
 
 
-async def _base(session: Session, job: Job, restore: RestoreRequest | None) -> tuple[str | None, plans.Base] | None:
+async def _base(
+    session: Session, job: Job, restore: RestoreRequest | None
+) -> tuple[str | None, plans.StateOrigin] | None:
     """(path, what made the state there): the point that is named, else the newest one, which is the current attempt's
     if it has any; it is still to be made when that is alive (path None). None where there is no state."""
     points = [attempts.as_point(row) for row in await attempts.points(session, job.id)]

@@ -22,7 +22,7 @@ from core.sql.completion import (
 )
 from core.sql.resources import TableDefinition
 from core.sql.scopes import Columns, Scope, fields_of, scope_of, tables_in
-from core.sql.tokens import Kind, Token, is_name, tokens, unquoted
+from core.sql.tokens import Token, TokenKind, is_name, tokens, unquoted
 from services import Services
 from sql.catalog_names import Catalogs, Named
 from sql.completer import Completer
@@ -81,7 +81,7 @@ def cursor_in(text: str, position: int) -> Cursor:
     while len(rest) > 1 and rest[-1].text == "." and is_name(rest[-2]):
         prefix.insert(0, unquoted(rest[-2]))
         rest = rest[:-2]
-    ends = [t.end for t in parts if t.kind is Kind.END]
+    ends = [t.end for t in parts if t.kind is TokenKind.END]
     start = ends[-1] if ends else 0
     start += len(text[start:position]) - len(text[start:position].lstrip())
     end = statement[-1].end if statement else position

@@ -28,7 +28,7 @@ from settings.polling import poll
 from settings.waits import planning
 from sql.ending import cancelled, ended
 from sql.notes import note_of
-from sql.streams import Ended, Event, Limits, Stream, null_refused, worst
+from sql.streams import Ended, Limits, Stream, StreamEvent, null_refused, worst
 from store import previews
 from store.tables import Preview
 
@@ -56,7 +56,7 @@ class Run:
     ):
         self.id = str(uuid.uuid4())
         self.streams, self.limits = streams, limits
-        self.events: list[Event] = []
+        self.events: list[StreamEvent] = []
         self._count = 0
         self.done = asyncio.Event()
         self._services, self._engine, self._gateway, self._session = services, engine, gateway, session
@@ -380,10 +380,10 @@ class Run:
     async def _publish(self, event: str, data: dict[str, Any]) -> None:
         async with self._changed:
             self._count += 1
-            self.events.append(Event(id=self._count, event=event, data=data))
+            self.events.append(StreamEvent(id=self._count, event=event, data=data))
             self._changed.notify_all()
 
-    async def listen(self, after: int = 0) -> AsyncIterator[Event]:
+    async def listen(self, after: int = 0) -> AsyncIterator[StreamEvent]:
         """Events after number `after`, until the run has ended."""
         self._listeners += 1
         try:

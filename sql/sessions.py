@@ -54,7 +54,7 @@ class Rebuilt:
 
 
 @dataclass
-class Answer:
+class StatementResult:
     """Of one statement. A query gives a `run` and no rows."""
 
     columns: list[dict[str, Any]] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Sessions:
 
     # Statements -------------------------------------------------------------------------------
 
-    async def execute(self, id_: str, text: str, limits: Limits, *, materialize: bool = False) -> Answer:
+    async def execute(self, id_: str, text: str, limits: Limits, *, materialize: bool = False) -> StatementResult:
         """Run one statement. Raises `InvalidInput` with Flink's words, `Conflict` while another one runs."""
         script = parse(text)
         statement = session_statement(script)
@@ -160,7 +160,7 @@ class Sessions:
         env: Environment,
         limits: Limits,
         materialize: bool,
-    ) -> Answer:
+    ) -> StatementResult:
         """The answer to a statement, of a session that is made again where its gateway has forgotten it."""
         rebuilt: Rebuilt | None = None
         for last in (False, True):
@@ -195,12 +195,12 @@ class Sessions:
         env: Environment,
         limits: Limits,
         materialize: bool,
-    ) -> Answer:
+    ) -> StatementResult:
         await make_for(gateway, handle, env, statement)
         if statement.kind is StatementKind.QUERY:
             return await self._query(row, gateway, handle, statement, env, limits, materialize)
         operation = await gateway.start(handle, env.script.text)
-        answer, token = Answer(), 0
+        answer, token = StatementResult(), 0
         try:
             while True:
                 page = await gateway.page(handle, operation, token)
@@ -225,7 +225,7 @@ class Sessions:
         env: Environment,
         limits: Limits,
         materialize: bool,
-    ) -> Answer:
+    ) -> StatementResult:
         if any(not r.read for r in env.rights.values()):
             await explained(gateway, handle, [statement], env)
         async with self._services.database.read() as session:
@@ -249,7 +249,7 @@ class Sessions:
             )
             await run.start(row.project)
             undo.pop_all()
-        return Answer(run=run)
+        return StatementResult(run=run)
 
     async def _remember(self, row: SqlSession, script: Script, statement: Statement) -> None:
         async with self._services.database.write() as session:

@@ -33,7 +33,7 @@ class Ended(StrEnum):
     INTERRUPTED = "INTERRUPTED"  # a gateway or this process died; it can be asked for again
 
 
-class Event(BaseModel):
+class StreamEvent(BaseModel):
     id: int
     event: str
     data: dict[str, Any]

@@ -15,7 +15,7 @@ from core.errors import PenstockError
 from core.sql.operators import TableName
 from core.sql.references import check_script, created_by
 from core.sql.script import Script, Statement, StatementKind, parse, placed
-from core.sql.tokens import Kind, Lines, Token, chain_at, literal, name_at, tokens
+from core.sql.tokens import Lines, Token, TokenKind, chain_at, literal, name_at, tokens
 from core.sql.variables import filled
 from sql.environment import CATALOG, Environment, prepared_session
 
@@ -296,7 +296,7 @@ def harmless(statement: Statement, changed: tuple[str, str] | None) -> tuple[str
 def _in_memory(parts: Sequence[Token]) -> set[str]:
     """The catalog that a statement makes, when it lives in the session only."""
     words = [t.word for t in parts[:2]]
-    options = [literal(t.text) for t in parts if t.kind is Kind.STRING]
+    options = [literal(t.text) for t in parts if t.kind is TokenKind.STRING]
     if words != ["CREATE", "CATALOG"] or "generic_in_memory" not in options:
         return set()
     return set(name_at(parts, 2)[:1])

@@ -13,7 +13,7 @@ from processes.flink import Flink
 from processes.supervised import Port, Processes, Spec, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings, code, local_stack_roots
 from settings.code import ROOT
-from stack.parts import Parts
+from stack.parts import StackParts
 
 EXAMPLES = Path(__file__).with_name("examples")
 ORDER = ["temporal", "jobmanager", "taskmanager", "gateway", "api", "worker"]
@@ -28,7 +28,7 @@ class LocalStack:
         settings: Settings,
         stack: StackSettings,
         api: ApiSettings,
-        parts: Parts,
+        parts: StackParts,
         env: dict[str, str] | None = None,
     ):
         self.env = env or {}

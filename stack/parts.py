@@ -69,7 +69,7 @@ def _run(command: list[str], say: Say, *, env: dict[str, str] | None = None) -> 
     return process.returncode, lines
 
 
-class Parts:
+class StackParts:
     """`cache` is the folder of installed parts; `say` is told what happens, a line at a time."""
 
     def __init__(self, cache: Path, say: Say = lambda _: None):

@@ -37,7 +37,7 @@ class DatabaseUnavailable(Exception):
 
 
 @dataclass
-class Written:
+class CommittedWrites:
     """What was written since `noting` began: `kept` is how many transactions were committed; `unclear`: the answer to a
     COMMIT was lost, so that nobody knows whether that one was."""
 
@@ -45,13 +45,13 @@ class Written:
     unclear: bool = False
 
 
-_written: ContextVar[Written | None] = ContextVar("written", default=None)
+_written: ContextVar[CommittedWrites | None] = ContextVar("written", default=None)
 
 
 @contextmanager
-def noting() -> Iterator[Written]:
+def noting() -> Iterator[CommittedWrites]:
     """Notes what the code inside, and whatever it calls, writes to databases."""
-    written = Written()
+    written = CommittedWrites()
     token = _written.set(written)
     try:
         yield written

@@ -53,7 +53,7 @@ async def compiled(session: AsyncSession, job_id: str, version: int, digest: str
 
 
 @dataclass(frozen=True)
-class Base:
+class StateOrigin:
     """What made a state: an attempt of ours (None when it is not known), and the plan that it ran from (None: from
     its text)."""
 
@@ -75,10 +75,10 @@ class Base:
         return bool(made_of == inputs)
 
 
-UNKNOWN = Base(None, None)
+UNKNOWN = StateOrigin(None, None)
 
 
-async def of_point(session: AsyncSession, path: str) -> Base:
+async def of_point(session: AsyncSession, path: str) -> StateOrigin:
     """What made the state at a path, in any spelling."""
     query = (
         select(Attempt)
@@ -88,13 +88,13 @@ async def of_point(session: AsyncSession, path: str) -> Base:
         .limit(1)
     )
     attempt = (await session.scalars(query)).one_or_none()
-    return Base(attempt, await get(session, attempt.plan)) if attempt else UNKNOWN
+    return StateOrigin(attempt, await get(session, attempt.plan)) if attempt else UNKNOWN
 
 
-async def of_attempt(session: AsyncSession, job_id: str, number: int | None) -> Base:
+async def of_attempt(session: AsyncSession, job_id: str, number: int | None) -> StateOrigin:
     """The plan by which an attempt runs or ran."""
     attempt = await session.get(Attempt, (job_id, number)) if number is not None else None
-    return Base(attempt, await get(session, attempt.plan)) if attempt else UNKNOWN
+    return StateOrigin(attempt, await get(session, attempt.plan)) if attempt else UNKNOWN
 
 
 async def lineage(session: AsyncSession, project: str | None) -> Sequence[tuple[Job, dict[str, Any] | None, Version]]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC, always with its time zone."""
 
     impl = DateTime(timezone=True)
@@ -49,7 +49,7 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {
-        datetime: Moment,
+        datetime: UtcDateTime,
         dict[str, Any]: JSON,
         dict[str, str]: JSON,
         list[dict[str, Any]]: JSON,
@@ -60,7 +60,7 @@ class Base(DeclarativeBase):
 Short = String(80)
 
 
-class Installation(Base):
+class InstallationRow(Base):
     """One row: which Penstock this database belongs to. It stands in the names of its queues, schedules and watches,
     so that two installations in one Temporal namespace never take each other's work; empty in one that is older."""
 

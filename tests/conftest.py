@@ -24,7 +24,7 @@ from sqlalchemy import make_url
 
 from processes.supervised import free_port
 from settings import Settings
-from stack.parts import Parts
+from stack.parts import StackParts
 from store.database import Database
 from store.migrate import upgrade
 from store.tables import Base
@@ -63,8 +63,8 @@ def penstock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
 
 
 @pytest.fixture(scope="session")
-def parts() -> Parts:
-    return Parts(Settings().cache)
+def parts() -> StackParts:
+    return StackParts(Settings().cache)
 
 
 @pytest.fixture(scope="session")

@@ -78,17 +78,17 @@ async def record(record_: Record, summary: str) -> c.Recorded | None:
     return recorded
 
 
-async def open_attempt(argument: c.OpenAttempt) -> c.Opened:
-    opened: c.Opened | None = await workflow.execute_activity(
+async def open_attempt(argument: c.OpenAttempt) -> c.OpenedAttempt:
+    opened: c.OpenedAttempt | None = await workflow.execute_activity(
         c.OPEN_ATTEMPT,
         argument,
-        result_type=c.Opened,
+        result_type=c.OpenedAttempt,
         task_queue=_queue("main"),
         start_to_close_timeout=timedelta(seconds=30),
         retry_policy=_RETRY,
         summary=f"attempt {argument.number}, {_program(argument)}: {argument.restore_why}"[:200],
     )
-    return opened or c.Opened()  # of an earlier generation it gave nothing back
+    return opened or c.OpenedAttempt()  # of an earlier generation it gave nothing back
 
 
 def _program(argument: c.OpenAttempt) -> str:

@@ -17,7 +17,7 @@ from workflows.context import JobContext
 from workflows.failure import Failed
 from workflows.failure_policy import FailurePolicy
 from workflows.restore_points import RestorePoints
-from workflows.savepoints import Savepoints
+from workflows.savepoints import JobSavepoints
 from workflows.starting import Starting
 from workflows.stops import Stops
 
@@ -31,7 +31,7 @@ class Commands:
         *,
         policy: FailurePolicy,
         stops: Stops,
-        savepoints: Savepoints,
+        savepoints: JobSavepoints,
         restore_points: RestorePoints,
         starting: Starting,
         adoption: Adoption,

@@ -19,14 +19,14 @@ from core.jobs.snapshot import AttemptSnapshot, Ran, StopSnapshot
 from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.endings import Endings
+from workflows.endings import AttemptEndings
 from workflows.failure import Failed, Interrupted
 from workflows.failure_policy import FailurePolicy
 from workflows.observations import Observations
 from workflows.predecessor import Predecessor
-from workflows.programs import Programs
+from workflows.programs import ProgramChoice
 from workflows.restore_points import RestorePoints
-from workflows.submission import Submission
+from workflows.submission import AttemptSender
 
 RETRY_UNREACHABLE = timedelta(seconds=60)
 UNREACHABLE, UNREADABLE = "submission_unreachable", "points_unreadable"
@@ -64,12 +64,12 @@ class Deployment:
         context: JobContext,
         *,
         policy: FailurePolicy,
-        endings: Endings,
+        endings: AttemptEndings,
         observations: Observations,
         predecessor: Predecessor,
-        programs: Programs,
+        programs: ProgramChoice,
         restore_points: RestorePoints,
-        submission: Submission,
+        submission: AttemptSender,
     ):
         self._context = context
         self._policy = policy
@@ -284,7 +284,7 @@ class Deployment:
             await self.history_lost(started.conflict)
         return started
 
-    async def history_lost(self, newest: c.Opened) -> NoReturn:
+    async def history_lost(self, newest: c.OpenedAttempt) -> NoReturn:
         """The database has attempts that this workflow does not know. Nothing was sent; the workflow goes on from the
         job's last record. Where that does not know the newest of them either, it is what the next start has to see
         ended, and the job is parked. Raises `Failed`."""

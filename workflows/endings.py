@@ -29,7 +29,7 @@ LATE_CANCEL = timedelta(hours=1)
 request, with room. An end by a cancel is taken for that one so long, and for somebody else's from then on."""
 
 
-class Endings:
+class AttemptEndings:
     """Asks why an attempt ended, and writes down what comes of it."""
 
     def __init__(self, context: JobContext, policy: FailurePolicy):

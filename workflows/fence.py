@@ -9,15 +9,15 @@ from core.jobs.observations import ENDED, EngineState
 from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.endings import Endings
+from workflows.endings import AttemptEndings
 from workflows.failure import Failed
 from workflows.observations import Observations
 
 
-class Fence:
+class AttemptFence:
     """Spends the id of an attempt, so that it never runs, or finds that the cluster has it."""
 
-    def __init__(self, context: JobContext, endings: Endings, observations: Observations):
+    def __init__(self, context: JobContext, endings: AttemptEndings, observations: Observations):
         self._context = context
         self._endings = endings
         self._observations = observations
@@ -25,7 +25,7 @@ class Fence:
     async def resolve(self, *, going_on: bool = False, again: bool = True) -> bool:
         """The attempt was perhaps sent. True when it has ended, because its id is spent or because it was seen to;
         False when it is alive after all, and is followed. `going_on`: a successor is being started, `again` as in
-        `Endings.end`. Raises `Failed` when it cannot be told."""
+        `AttemptEndings.end`. Raises `Failed` when it cannot be told."""
         context, journal, s = self._context, self._context.journal, self._context.snapshot
         attempt = context.attempt
         with context.may_leave():

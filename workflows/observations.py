@@ -11,13 +11,13 @@ from core.jobs.snapshot import StopSnapshot
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.endings import Endings
+from workflows.endings import AttemptEndings
 
 
 class Observations:
     """Follows an attempt that may be alive."""
 
-    def __init__(self, context: JobContext, endings: Endings):
+    def __init__(self, context: JobContext, endings: AttemptEndings):
         self._context = context
         self._endings = endings
 

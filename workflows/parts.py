@@ -8,45 +8,45 @@ from workflows.adoption import Adoption
 from workflows.commands import Commands
 from workflows.context import JobContext
 from workflows.deployment import Deployment
-from workflows.endings import Endings
+from workflows.endings import AttemptEndings
 from workflows.failure_policy import FailurePolicy
-from workflows.fence import Fence
+from workflows.fence import AttemptFence
 from workflows.journal import Journal
 from workflows.observations import Observations
 from workflows.predecessor import Predecessor
-from workflows.programs import Programs
+from workflows.programs import ProgramChoice
 from workflows.restore_points import RestorePoints
 from workflows.rollback import Rollback
-from workflows.savepoints import Savepoints
+from workflows.savepoints import JobSavepoints
 from workflows.starting import Starting
 from workflows.stops import Stops
-from workflows.submission import Submission
+from workflows.submission import AttemptSender
 
 
 @dataclass(frozen=True)
-class Parts:
+class WorkflowParts:
     """Those that the workflow itself calls."""
 
     context: JobContext
     observations: Observations
-    savepoints: Savepoints
+    savepoints: JobSavepoints
     stops: Stops
     predecessor: Predecessor
     deployment: Deployment
     commands: Commands
 
 
-def parts_of(journal: Journal) -> Parts:
+def parts_of(journal: Journal) -> WorkflowParts:
     """The parts that share a journal."""
     context = JobContext(journal)
     policy = FailurePolicy(context)
-    endings = Endings(context, policy)
+    endings = AttemptEndings(context, policy)
     observations = Observations(context, endings)
-    fence = Fence(context, endings, observations)
-    savepoints = Savepoints(context)
+    fence = AttemptFence(context, endings, observations)
+    savepoints = JobSavepoints(context)
     stops = Stops(context, endings, fence, savepoints)
     predecessor = Predecessor(context, policy, endings, observations, fence)
-    programs = Programs(context)
+    programs = ProgramChoice(context)
     restore_points = RestorePoints(context)
     deployment = Deployment(
         context,
@@ -56,7 +56,7 @@ def parts_of(journal: Journal) -> Parts:
         predecessor=predecessor,
         programs=programs,
         restore_points=restore_points,
-        submission=Submission(context, endings, fence, programs),
+        submission=AttemptSender(context, endings, fence, programs),
     )
     starting = Starting(
         context,
@@ -76,4 +76,4 @@ def parts_of(journal: Journal) -> Parts:
         starting=starting,
         adoption=Adoption(context, observations, predecessor, deployment),
     )
-    return Parts(context, observations, savepoints, stops, predecessor, deployment, commands)
+    return WorkflowParts(context, observations, savepoints, stops, predecessor, deployment, commands)

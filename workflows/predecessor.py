@@ -9,10 +9,10 @@ from core.jobs.observations import ENDED
 from core.jobs.states import CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.endings import Endings
+from workflows.endings import AttemptEndings
 from workflows.failure import Failed
 from workflows.failure_policy import FailurePolicy
-from workflows.fence import Fence
+from workflows.fence import AttemptFence
 from workflows.observations import Observations
 
 _ALIVE = "Its last attempt is alive on the cluster after all, and is followed again."
@@ -22,7 +22,12 @@ class Predecessor:
     """Finds out what became of the last attempt."""
 
     def __init__(
-        self, context: JobContext, policy: FailurePolicy, endings: Endings, observations: Observations, fence: Fence
+        self,
+        context: JobContext,
+        policy: FailurePolicy,
+        endings: AttemptEndings,
+        observations: Observations,
+        fence: AttemptFence,
     ):
         self._context = context
         self._policy = policy

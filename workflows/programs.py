@@ -12,7 +12,7 @@ from workflows.context import JobContext
 from workflows.failure import Failed
 
 
-class Programs:
+class ProgramChoice:
     """Chooses between what ran before and a new build."""
 
     def __init__(self, context: JobContext):

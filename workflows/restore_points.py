@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from activities import contracts as c
 from core.jobs import blocked
-from core.jobs.restore import Choice, Lineage, Missing, RestorePoint, RestoreRequest, choose, newer_than, newest
+from core.jobs.restore import Choice, Missing, RestorePoint, RestoreRequest, StateLineage, choose, newer_than, newest
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
@@ -24,7 +24,7 @@ class RestorePoints:
         with self._context.may_leave():
             return await calls.gather(c.GatherIn(job_id=self._context.snapshot.job_id, named=named))
 
-    async def choose(self, request: RestoreRequest, *, explicit: bool) -> tuple[Choice, Lineage | None]:
+    async def choose(self, request: RestoreRequest, *, explicit: bool) -> tuple[Choice, StateLineage | None]:
         """The restore point, and the lineage that goes on with it; None when a new one begins. `explicit`: a person has
         said which. Raises `Failed` with the job DEPLOY_FAILED, or BLOCKED when one is due and none is there."""
         context, s = self._context, self._context.snapshot

@@ -13,7 +13,7 @@ from workflows.context import JobContext
 from workflows.failure import Failed
 
 
-class Savepoints:
+class JobSavepoints:
     """Takes savepoints, and retains what the job's savepoint policy keeps."""
 
     def __init__(self, context: JobContext):

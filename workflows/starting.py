@@ -15,7 +15,7 @@ from workflows.context import JobContext
 from workflows.deployment import PUT_OFF_WORDS, Deployment, NewAttempt
 from workflows.failure import Failed
 from workflows.observations import Observations
-from workflows.programs import Programs
+from workflows.programs import ProgramChoice
 from workflows.restore_points import RestorePoints
 from workflows.rollback import Rollback, WayBack
 from workflows.stops import Stops
@@ -33,7 +33,7 @@ class Starting:
         *,
         observations: Observations,
         stops: Stops,
-        programs: Programs,
+        programs: ProgramChoice,
         restore_points: RestorePoints,
         deployment: Deployment,
         rollback: Rollback,

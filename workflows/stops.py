@@ -13,10 +13,10 @@ from core.jobs.snapshot import StopSnapshot, Successor
 from core.jobs.states import JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.endings import Endings
+from workflows.endings import AttemptEndings
 from workflows.failure import Failed
-from workflows.fence import Fence
-from workflows.savepoints import Savepoints
+from workflows.fence import AttemptFence
+from workflows.savepoints import JobSavepoints
 
 LOOK_AGAIN = timedelta(seconds=60)
 
@@ -24,7 +24,7 @@ LOOK_AGAIN = timedelta(seconds=60)
 class Stops:
     """Ends the current attempt, for an `Intent` that tells what its end means."""
 
-    def __init__(self, context: JobContext, endings: Endings, fence: Fence, savepoints: Savepoints):
+    def __init__(self, context: JobContext, endings: AttemptEndings, fence: AttemptFence, savepoints: JobSavepoints):
         self._context = context
         self._endings = endings
         self._fence = fence

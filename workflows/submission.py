@@ -12,16 +12,16 @@ from core.jobs.observations import EngineState
 from core.jobs.states import AttemptState, CommandKind, JobState
 from workflows import calls
 from workflows.context import JobContext
-from workflows.endings import Endings
+from workflows.endings import AttemptEndings
 from workflows.failure import Failed
-from workflows.fence import Fence
-from workflows.programs import Programs
+from workflows.fence import AttemptFence
+from workflows.programs import ProgramChoice
 
 
-class Submission:
+class AttemptSender:
     """Sends the current attempt, and takes the cluster's answer."""
 
-    def __init__(self, context: JobContext, endings: Endings, fence: Fence, programs: Programs):
+    def __init__(self, context: JobContext, endings: AttemptEndings, fence: AttemptFence, programs: ProgramChoice):
         self._context = context
         self._endings = endings
         self._fence = fence

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clusters.kind import Address, Kind
+from clusters.kind import Address, ClusterKind
 from clusters.protocol import Identified, Leader
 from clusters.registry import address_of, kind_of
 from core.effects import EngineError
@@ -24,7 +24,7 @@ _ON_THEIR_WAY = (AttemptState.RECORDED, AttemptState.UNKNOWN)
 OpenAttempts = Sequence[Mapping[str, Any]]
 
 
-async def who_answers(services: Services, kind: Kind, address: Address, flink_version: str) -> list[Leader]:
+async def who_answers(services: Services, kind: ClusterKind, address: Address, flink_version: str) -> list[Leader]:
     """Who leads where a cluster of this kind is to be; none where nobody answers, or the kind does not tell."""
     if not kind.can(Identified):
         return []

@@ -15,7 +15,7 @@ from store.database import Database, DatabaseUnavailable
 log = structlog.get_logger()
 
 
-class Endings:
+class CommandEndings:
     """Of the commands in one database."""
 
     def __init__(self, database: Database):
@@ -58,12 +58,12 @@ class Endings:
                             future.set_result(None)
 
 
-_OF: WeakKeyDictionary[Database, Endings] = WeakKeyDictionary()
+_OF: WeakKeyDictionary[Database, CommandEndings] = WeakKeyDictionary()
 
 
 async def until_ended(database: Database, command_id: str, seconds: float) -> None:
-    """As `Endings.wait`, with all others who wait for a command in this database."""
+    """As `CommandEndings.wait`, with all others who wait for a command in this database."""
     endings = _OF.get(database)
     if endings is None:
-        endings = _OF[database] = Endings(database)
+        endings = _OF[database] = CommandEndings(database)
     await endings.wait(command_id, seconds)

@@ -30,7 +30,7 @@ from store.tables import Library
 MAX_UPLOAD = 512 * 1024 * 1024
 
 
-class TooLarge(PenstockError):
+class LibraryTooLarge(PenstockError):
     status = 413
 
 
@@ -124,7 +124,7 @@ async def put_content(
             async for chunk in content:
                 size += len(chunk)
                 if size > MAX_UPLOAD:
-                    raise TooLarge("The content is larger than 512 MB.", code="too_large", field="body")
+                    raise LibraryTooLarge("The content is larger than 512 MB.", code="too_large", field="body")
                 out.write(chunk)
         keep = await asyncio.to_thread(_kept, services.artifacts, path, row.kind, file)
     async with services.database.write() as session:

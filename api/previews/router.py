@@ -15,7 +15,7 @@ from api.previews import service
 from api.problems import responses
 from core.errors import InvalidInput
 from sql.runs import Run
-from sql.streams import Event
+from sql.streams import StreamEvent
 
 router = APIRouter(prefix="/sql", tags=["sql"], route_class=ExactRoute)
 RunId = Annotated[str, Path(alias="id", max_length=80)]
@@ -101,5 +101,5 @@ async def stream_preview(
         yield _event(event)
 
 
-def _event(event: Event) -> ServerSentEvent:
+def _event(event: StreamEvent) -> ServerSentEvent:
     return ServerSentEvent(event=event.event, id=str(event.id), data=event.data)

@@ -7,17 +7,17 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.scripts import EXAMPLE_QUERY, Script, Source
+from api.scripts import EXAMPLE_QUERY, ScriptBody, Source
 from sql.streams import Limits
 
 
-class PreviewBody(Script):
+class PreviewBody(ScriptBody):
     limits: Limits = Limits()
     materialize: bool = Field(default=False, description="Also the table as it is, in `table` events")
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"sql": EXAMPLE_QUERY}]})
 
 
-class DebugBody(Script):
+class DebugBody(ScriptBody):
     sources: dict[Annotated[str, StringConstraints(max_length=200)], Source] = Field(
         default={}, max_length=50, description="Rows in place of tables; what is not named is read live"
     )

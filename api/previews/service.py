@@ -13,7 +13,7 @@ from core.sql.script import parse
 from core.sql.variables import filled
 from services import Services
 from sql.previews import RunRequest, start
-from sql.streams import Event
+from sql.streams import StreamEvent
 from store import jobs, previews
 from store.tables import Preview
 
@@ -118,7 +118,7 @@ async def resume(services: Services, bench: SqlRuntime, run_id: str) -> out.Prev
     raise InvalidInput("Only previews and debug runs can be run again.", code="not_resumable", field="id")
 
 
-def elsewhere(shown: out.PreviewOut) -> Event:
+def elsewhere(shown: out.PreviewOut) -> StreamEvent:
     """Its rows are not in this process: another one streams it, or it was lost."""
     if shown.state == "RUNNING":
         why = "another API process streams it: ask that one, or run it again"
@@ -130,4 +130,4 @@ def elsewhere(shown: out.PreviewOut) -> Event:
         "why": why,
         "resume": f"POST /api/v1/sql/previews/{shown.id}/resume",
     }
-    return Event(id=1, event="end", data=data)
+    return StreamEvent(id=1, event="end", data=data)

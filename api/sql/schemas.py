@@ -7,12 +7,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.deps import Strict
-from api.scripts import EXAMPLE_QUERY, Script, Sql
+from api.scripts import EXAMPLE_QUERY, ScriptBody, Sql
 from core.names import Name
 from core.specs import MAX_SQL, Use
 
 
-class ValidateBody(Script):
+class ValidateBody(ScriptBody):
     queries: bool = Field(default=False, description="SELECTs are welcome, and no INSERT is needed")
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"sql": EXAMPLE_QUERY, "queries": True}]})
 

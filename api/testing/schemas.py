@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.deps import Strict
-from api.scripts import Rows, Script, Source
+from api.scripts import Rows, ScriptBody, Source
 from core.specs import MAX_SQL
 from core.sql.verdict import StateVerdict
 from sql.testing import SinkChange
@@ -21,7 +21,7 @@ class TestSetBody(Strict):
     description: str = Field(default="", max_length=4000)
 
 
-class SampleBody(Script):
+class SampleBody(ScriptBody):
     """Rows of live sources, kept as a test set. `sql` is what makes the tables; it may be empty of INSERTs."""
 
     sql: Annotated[str, StringConstraints(max_length=MAX_SQL)] = ""

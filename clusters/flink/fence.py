@@ -47,7 +47,7 @@ def told_apart(found: Mapping[str, JobSeen]) -> Overview:
     return Overview({h: seen for h, seen in found.items() if h not in fenced}, fenced)
 
 
-class Fence:
+class FlinkFence:
     """Spends ids at one Flink. `built` is a folder for the jar that it takes."""
 
     def __init__(self, rest: FlinkRest, overviews: Together[dict[str, JobSeen]], uploads: Uploads, built: Path):

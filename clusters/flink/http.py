@@ -29,7 +29,7 @@ class Refused(EngineError):
         self.status = status
 
 
-class TooLarge(EngineError):
+class AnswerTooLarge(EngineError):
     """An answer of `size` bytes, None where that is not told, is more than was asked for."""
 
     def __init__(self, size: int | None, most: int):
@@ -103,15 +103,15 @@ class Http:
         raise Unreachable(first.message, sent=sent) from first
 
     async def read(self, path: str, take: Callable[[bytes], None], *, most: int) -> int:
-        """Give what stands at `path` to `take`, piece by piece; returns how many bytes that were. Raises `TooLarge`
-        before the first of them, or after `most`, and as `call`."""
+        """Give what stands at `path` to `take`, piece by piece; returns how many bytes that were. Raises
+        `AnswerTooLarge` before the first of them, or after `most`, and as `call`."""
         total, first = 0, None
 
         def taken(piece: bytes) -> None:
             nonlocal total
             total += len(piece)
             if total > most:
-                raise TooLarge(None, most)
+                raise AnswerTooLarge(None, most)
             take(piece)
 
         for url in list(self._urls):
@@ -147,7 +147,7 @@ class Http:
                 if answer.status_code == 200:
                     size = answer.headers.get("content-length", "")
                     if size.isdigit() and int(size) > most:
-                        raise TooLarge(int(size), most)
+                        raise AnswerTooLarge(int(size), most)
                     async for piece in answer.aiter_bytes():
                         take(piece)
                         await asyncio.sleep(0)  # what has come already is given without a pause

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from clusters.flink.clients import Clients
 from clusters.flink.session import FlinkSession
-from clusters.kind import FLAT, Address, Kind, Opening, Url
+from clusters.kind import FLAT, Address, ClusterKind, Opening, Url
 from core.errors import InvalidInput
 from settings.installed import flink_home
 
@@ -59,7 +59,7 @@ def _open(address: RestAddress, how: Opening) -> FlinkSession:
     )
 
 
-KIND = Kind(
+KIND = ClusterKind(
     name="flink-session",
     summary="one that runs",
     address=RestAddress,

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from urllib.parse import quote
 
-from clusters.flink.http import Refused, TooLarge
+from clusters.flink.http import AnswerTooLarge, Refused
 from clusters.flink.rest import FlinkRest
 from clusters.protocol import TaskManagerOutput, Unreachable
 from core.jobs.output import LastLines
@@ -52,7 +52,7 @@ async def outputs(rest: FlinkRest, job_id: str, collector: Callable[[], LastLine
 async def _read(rest: FlinkRest, id_: str, host: str, last: LastLines) -> TaskManagerOutput:
     try:
         size = await rest.http.read(f"/taskmanagers/{quote(id_, safe=':')}/stdout", last.feed, most=MOST)
-    except TooLarge as error:
+    except AnswerTooLarge as error:
         return TaskManagerOutput(id_, host, size=error.size, why=error.message)
     except Refused as error:
         return TaskManagerOutput(id_, host, why=_why(error))

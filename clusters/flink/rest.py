@@ -17,9 +17,9 @@ from clusters.protocol import (
     JobSeen,
     Leader,
     LogFile,
-    Origin,
     PointSeen,
     Progress,
+    RestoreOrigin,
     TaskFailure,
     TriggerState,
     TriggerStatus,
@@ -368,7 +368,7 @@ class FlinkRest:
         return None if config is None else {str(k): str(v) for k, v in (config.get("user-config") or {}).items()}
 
     @reads
-    async def origin(self, job_id: str) -> Origin | None:
+    async def origin(self, job_id: str) -> RestoreOrigin | None:
         """GET /jobs/:id/checkpoints (`latest.restored`) and /jobs/:id/checkpoints/config (`externalization`,
         `checkpoint_storage`)."""
         try:
@@ -376,7 +376,7 @@ class FlinkRest:
             config = await self.http.call("GET", f"/jobs/{job_id}/checkpoints/config")
         except Refused as error:
             if error.status == 404 and NO_CHECKPOINTS in (error.stack or ""):
-                return Origin(restored_from=None, keeps_checkpoints=None, on_files=False, restores=False)
+                return RestoreOrigin(restored_from=None, keeps_checkpoints=None, on_files=False, restores=False)
             if error.status in (400, 404):
                 return None
             raise
@@ -388,7 +388,7 @@ class FlinkRest:
         keeps = bool(kept.get("enabled")) and not kept.get("delete_on_cancellation") if kept else None
         path = str(restored) if restored and not str(restored).startswith("<") else None
         on_files = config.get("checkpoint_storage") == "FileSystemCheckpointStorage"
-        return Origin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files, claimed=claimed)
+        return RestoreOrigin(restored_from=path, keeps_checkpoints=keeps, on_files=on_files, claimed=claimed)
 
     @reads
     async def checkpoint_config(self, job_id: str) -> bool | None:

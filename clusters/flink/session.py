@@ -14,7 +14,7 @@ from clusters.flink import drivers, given_rows, printed, programs, pyflink
 from clusters.flink.attended import Running
 from clusters.flink.clients import Clients
 from clusters.flink.errors import is_duplicate
-from clusters.flink.fence import Fence, told_apart
+from clusters.flink.fence import FlinkFence, told_apart
 from clusters.flink.gateway import RestGateway
 from clusters.flink.http import Refused, Transport
 from clusters.flink.output import Output
@@ -25,22 +25,22 @@ from clusters.protocol import (
     AnotherFlink,
     Checkpoints,
     Course,
+    EngineHealth,
     Failure,
     Failures,
-    Health,
     Identified,
     JarProgram,
     JobSeen,
     Leader,
     LogFile,
     Logs,
-    Origin,
     Outputs,
     Overview,
     PointSeen,
     Progress,
     PythonProgram,
     Ref,
+    RestoreOrigin,
     Savepoints,
     SharedByPrograms,
     SqlProgram,
@@ -97,7 +97,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
         self._leaders = Together(self._rest.leader)
         self._marks = programs.Marks(self._rest)
         self._uploads = Uploads(self._rest, self._check_leader)
-        self._fence = Fence(self._rest, self._overviews, self._uploads, self._built)
+        self._fence = FlinkFence(self._rest, self._overviews, self._uploads, self._built)
         self.expected: str | None = None
         """`Leader.cluster` of the Flink that was registered; None takes whichever answers."""
         self._state_dir: str | None = None
@@ -357,7 +357,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
         points = await self._rest.checkpoints(ref.flink_job_id)
         return [replace(point, path=self._spelled(point.path)) for point in points]
 
-    async def origin(self, ref: Ref) -> Origin | None:
+    async def origin(self, ref: Ref) -> RestoreOrigin | None:
         origin = await self._rest.origin(ref.flink_job_id)
         if origin is None or origin.restored_from is None:
             return origin
@@ -366,10 +366,10 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
     async def takes_checkpoints(self, ref: Ref) -> bool | None:
         return await self._rest.checkpoint_config(ref.flink_job_id)
 
-    async def health(self) -> Health:
+    async def health(self) -> EngineHealth:
         body = await self._rest.cluster()
         leader = await self.leader()
-        return Health(
+        return EngineHealth(
             leader=leader.identity,
             cluster=leader.cluster,
             ha=leader.ha,

@@ -28,9 +28,9 @@ from clusters.local.keeper import FENCED, HELD, KEEPER, ClusterOrder, ClusterRep
 from clusters.protocol import (
     ClusterProgram,
     Engine,
+    EngineHealth,
     Failure,
     FoundAt,
-    Health,
     HostsClusters,
     JobSeen,
     Leader,
@@ -237,9 +237,9 @@ class HostedClusters(Engine, HostsClusters, Logs):
         if folder is not None:
             await asyncio.to_thread(_change, folder, lambda order: order.model_copy(update={"stop": True}))
 
-    async def health(self) -> Health:
+    async def health(self) -> EngineHealth:
         running = [s for s in (await self.overview()).jobs.values() if s.state is EngineState.RUNNING]
-        return Health(jobs_running=len(running), leader=self._host)
+        return EngineHealth(jobs_running=len(running), leader=self._host)
 
 
 def _log_folders(folder: Path) -> dict[str, Path]:

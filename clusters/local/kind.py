@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import StringConstraints
 
-from clusters.kind import FLAT, Address, Kind, Opening, ThisMachine
+from clusters.kind import FLAT, Address, ClusterKind, Opening, ThisMachine
 from clusters.local.hosted import HostedClusters, all_here, any_here, forget, stop_all
 from core.errors import InvalidInput
 from settings import Settings
@@ -58,7 +58,7 @@ def _root(settings: Settings) -> Path:
     return settings.home / "clusters"
 
 
-KIND = Kind(
+KIND = ClusterKind(
     name="processes",
     summary="a machine on which Penstock runs session clusters",
     address=HostAddress,

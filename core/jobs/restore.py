@@ -172,7 +172,7 @@ def _age_among(points: Iterable[RestorePoint], taken_up: Mapping[int, int]) -> C
     its points tell their number; a savepoint wins a tie, then the id.
 
     Attempts follow one another, and clocks do not have to agree about it: the times of two attempts may come from two
-    machines, or from one whose clock was set back. For `taken_up` see `Lineage`.
+    machines, or from one whose clock was set back. For `taken_up` see `StateLineage`.
     """
     by_time = {point.attempt for point in points if point.number is None}
 
@@ -194,7 +194,7 @@ def newest_first(points: Collection[RestorePoint], taken_up: Mapping[int, int] =
     return sorted(points, key=_age_among(points, taken_up), reverse=True)
 
 
-class Lineage(BaseModel):
+class StateLineage(BaseModel):
     """The attempts whose state follows from one another, up to the last one.
 
     `first` is the attempt that began it: the last one that a person started empty or from a named
@@ -210,26 +210,26 @@ class Lineage(BaseModel):
     untouched: bool = True
     taken_up: dict[int, int] = {}
 
-    def adopted(self, attempt: int, last: int) -> Lineage:
+    def adopted(self, attempt: int, last: int) -> StateLineage:
         """The lineage once `attempt` has been adopted, when `last` is the last one that was made."""
         again = {attempt: last} if attempt < last else {}
         update = {"first": min(self.first, attempt), "untouched": False, "taken_up": {**self.taken_up, **again}}
         return self.model_copy(update=update)
 
-    def taken_over(self, attempt: int) -> Lineage:
+    def taken_over(self, attempt: int) -> StateLineage:
         """The one that begins with `attempt`, which was started past Penstock: nobody knows from what, and nothing
         that this job had before belongs to it."""
-        return Lineage(first=attempt, untouched=False, taken_up=self.taken_up)
+        return StateLineage(first=attempt, untouched=False, taken_up=self.taken_up)
 
-    def begun(self, attempt: int, root: str | None) -> Lineage:
+    def begun(self, attempt: int, root: str | None) -> StateLineage:
         """The one that begins with `attempt`, started empty or from the path `root`."""
-        return Lineage(first=attempt, root=root, taken_up=self.taken_up)
+        return StateLineage(first=attempt, root=root, taken_up=self.taken_up)
 
 
 def choose(
     request: RestoreRequest,
     points: Sequence[RestorePoint],
-    lineage: Lineage,
+    lineage: StateLineage,
     *,
     asked: bool,
     without: Sequence[str] = (),
@@ -284,7 +284,7 @@ def choose(
 
 
 def newer_than(
-    choice: Choice, vanished: Sequence[RestorePoint], lineage: Lineage, points: Sequence[RestorePoint] = ()
+    choice: Choice, vanished: Sequence[RestorePoint], lineage: StateLineage, points: Sequence[RestorePoint] = ()
 ) -> list[RestorePoint]:
     """Points of the lineage that were newer than the one chosen, and than all `points` that are there, and whose files
     have gone: somebody deleted state that was due. Between those there are checkpoints that Flink has replaced."""

@@ -57,7 +57,7 @@ def to_delete(
     in_use: Collection[str],
     taken_up: Mapping[int, int] = NOTHING,
 ) -> list[RestorePoint]:
-    """The savepoints that may go, oldest first; for `taken_up` see `core.jobs.restore.Lineage`.
+    """The savepoints that may go, oldest first; for `taken_up` see `core.jobs.restore.StateLineage`.
 
     Kept are the last `keep_last`, every one younger than `keep_for`, every one whose path or id is
     `in_use` (pinned, or the point that the current attempt came from), and always the newest restore

@@ -16,7 +16,7 @@ from core.jobs.blocked import Blocked
 from core.jobs.commands import CommandRequest
 from core.jobs.observations import Intent, Observation, Trouble
 from core.jobs.policy import RestartPolicy
-from core.jobs.restore import Accepted, Basis, Lineage
+from core.jobs.restore import Accepted, Basis, StateLineage
 from core.jobs.retention import SavepointPolicy
 from core.jobs.states import JobState
 from core.jobs.types import traits
@@ -135,7 +135,7 @@ class JobSnapshot(BaseModel):
     reason: str = ""
     version: int = 1
     basis: Basis = Basis.FRESH
-    lineage: Lineage = Lineage()
+    lineage: StateLineage = StateLineage()
     attempt: AttemptSnapshot | None = None
     attempts: int = 0
     others_alive: bool = False
@@ -192,9 +192,9 @@ class JobSnapshot(BaseModel):
         return self.ended_for == command.id and (command.restore is None or command.restore.mode == "newest")
 
 
-def lineage_of(snapshot: Mapping[str, Any] | None) -> Lineage:
+def lineage_of(snapshot: Mapping[str, Any] | None) -> StateLineage:
     """The lineage in a snapshot as it is kept beside the job's row; of a job that never ran the one it begins with."""
-    return Lineage.model_validate((snapshot or {}).get("lineage") or {})
+    return StateLineage.model_validate((snapshot or {}).get("lineage") or {})
 
 
 def renewed(snapshot: JobSnapshot) -> JobSnapshot:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.sql.expressions import has_literal, held, merged, of_call, of_expression, short
-from core.sql.operators import Column, Json, Node, Origin, TableName, fields_of
+from core.sql.operators import Column, ColumnOrigin, Json, Node, TableName, fields_of
 
 Nodes = Mapping[int, Node]
 
@@ -20,7 +20,7 @@ Nodes = Mapping[int, Node]
 def columns_of(nodes: Nodes) -> dict[int, list[Column]]:
     """The columns that each operator gives. Every node comes after its inputs."""
     made: dict[int, list[Column]] = {}
-    fixed: dict[int, frozenset[Origin]] = {}
+    fixed: dict[int, frozenset[ColumnOrigin]] = {}
     for node in nodes.values():
         given = [made[i] for i in node.inputs]
         fixed[node.id] = frozenset().union(*(fixed[i] for i in node.inputs), _held(node, given))
@@ -28,7 +28,7 @@ def columns_of(nodes: Nodes) -> dict[int, list[Column]]:
     return made
 
 
-def _held(node: Node, given: Sequence[Sequence[Column]]) -> frozenset[Origin]:
+def _held(node: Node, given: Sequence[Sequence[Column]]) -> frozenset[ColumnOrigin]:
     """The columns that an operator lets through with one value only."""
     body, rows = node.body, [c for columns in given for c in columns]
     join = body.get("joinSpec") or (body.get("intervalJoinSpec") or {}).get("joinSpec") or {}
@@ -36,12 +36,14 @@ def _held(node: Node, given: Sequence[Sequence[Column]]) -> frozenset[Origin]:
     table = node.table
     if table is None:
         return found
-    of_table = [Column(str(c["name"]), "", "", frozenset([Origin(table, str(c["name"]))])) for c in _physical(node)]
+    of_table = [
+        Column(str(c["name"]), "", "", frozenset([ColumnOrigin(table, str(c["name"]))])) for c in _physical(node)
+    ]
     for ability in (body.get("scanTableSource") or {}).get("abilities") or []:
         for predicate in ability.get("predicates") or []:
             found |= held(predicate, of_table)
         if ability.get("type") == "PartitionPushDown":
-            found |= frozenset(Origin(table, key) for key in _of_one_value(ability.get("partitions") or [], node))
+            found |= frozenset(ColumnOrigin(table, key) for key in _of_one_value(ability.get("partitions") or [], node))
     return found | held(body.get("filterOnTemporalTable"), of_table)
 
 
@@ -52,7 +54,7 @@ def _of_one_value(partitions: Sequence[Mapping[str, str]], node: Node) -> set[st
     return {key for key in keys if len({partition.get(key) for partition in partitions}) <= 1}
 
 
-def _folded(node: Node, columns: list[Column], fixed: frozenset[Origin]) -> list[Column]:
+def _folded(node: Node, columns: list[Column], fixed: frozenset[ColumnOrigin]) -> list[Column]:
     """A column that a filter holds to one value stands in the plan as a constant, or in a constant that was computed
     from it: so a constant may come from each of them."""
     expressions = node.body.get("projection") or []
@@ -137,7 +139,7 @@ def _scan(at: At) -> list[Column]:
             column = paths[i]
         # Read under another key it is another thing, whatever its name.
         key = next((f" METADATA {k}" for k, of in keys.items() if of == column), "")
-        found.append(Column(name, "", f"{table}.{column}{key}", frozenset([Origin(table, column)])))
+        found.append(Column(name, "", f"{table}.{column}{key}", frozenset([ColumnOrigin(table, column)])))
     return found
 
 
@@ -185,7 +187,7 @@ def _lookup(at: At) -> list[Column]:
     if at.node.body.get("joinType") in ("SEMI", "ANTI"):
         return at.given[0]
     kept = [n for n, _ in fields_of((at.node.body.get("temporalTable") or {}).get("outputType"))]
-    right = [Column(n, "", f"{table}.{n}", frozenset([Origin(table, n)])) for n in kept]
+    right = [Column(n, "", f"{table}.{n}", frozenset([ColumnOrigin(table, n)])) for n in kept]
     projection = at.node.body.get("projectionOnTemporalTable")
     return [*at.given[0], *([of_expression(e, right) for e in projection] if projection else right)]
 

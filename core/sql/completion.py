@@ -12,8 +12,8 @@ from core.sql.reserved import RESERVED, SOMETIMES
 from core.sql.tokens import (
     SKIPPED,
     Chain,
-    Kind,
     Token,
+    TokenKind,
     chain_before,
     lexemes,
     literal,
@@ -56,7 +56,7 @@ def split(parts: Sequence[Token]) -> list[list[Token]]:
     """The statements of some tokens; the last one is the one that is being written, and may be empty."""
     found: list[list[Token]] = [[]]
     for token in parts:
-        if token.kind is Kind.END:
+        if token.kind is TokenKind.END:
             found.append([])
         else:
             found[-1].append(token)
@@ -84,7 +84,7 @@ def in_options(statement: Sequence[Token], unclosed: str) -> InOptions | None:
     if not unclosed.startswith("'") or not statement:
         return None
     typed = unclosed[1:]
-    is_value = len(statement) > 1 and statement[-1].text == "=" and statement[-2].kind is Kind.STRING
+    is_value = len(statement) > 1 and statement[-1].text == "=" and statement[-2].kind is TokenKind.STRING
     of = literal(statement[-2].text) if is_value else None
     if statement[0].word == "SET" and len(statement) == (3 if is_value else 1):
         return InOptions({}, of, typed, of_table=False)
@@ -93,7 +93,7 @@ def in_options(statement: Sequence[Token], unclosed: str) -> InOptions | None:
         return None
     hinted: Chain = ()
     if statement[opening - 1].word == "OPTIONS":
-        hint = next((i for i in range(opening, 0, -1) if statement[i].kind is Kind.HINT), 0)
+        hint = next((i for i in range(opening, 0, -1) if statement[i].kind is TokenKind.HINT), 0)
         if not (hinted := chain_before(statement, hint)):
             return None
     given = {literal(key.text): literal(value.text) for key, value in options_in(statement[opening + 1 :])}

@@ -13,8 +13,8 @@ from core.errors import InvalidInput
 from core.sql.resources import TABLE_NAME, ColumnDefinition, TableDefinition, Watermark
 from core.sql.script import Statement
 from core.sql.tokens import (
-    Kind,
     Token,
+    TokenKind,
     chain_at,
     closing,
     is_name,
@@ -90,7 +90,7 @@ def _column(ddl: str, piece: Sequence[Token]) -> ColumnDefinition:
     """`name` TYPE [METADATA [FROM 'key'] [VIRTUAL]] [COMMENT 'text'], or `name` AS expression [COMMENT 'text']."""
     name, rest = unquoted(piece[0]), list(piece[1:])
     comment = None
-    if len(rest) >= 2 and rest[-2].word == "COMMENT" and rest[-1].kind is Kind.STRING:
+    if len(rest) >= 2 and rest[-2].word == "COMMENT" and rest[-1].kind is TokenKind.STRING:
         comment, rest = literal(rest[-1].text), rest[:-2]
     if rest and rest[0].word == "AS":
         return ColumnDefinition(name=name, expression=_text(ddl, rest[1:]), comment=comment)
@@ -98,7 +98,7 @@ def _column(ddl: str, piece: Sequence[Token]) -> ColumnDefinition:
     at = next((i for i, t in enumerate(rest) if t.word == "METADATA"), None)
     if at is not None:
         virtual = rest[-1].word == "VIRTUAL"
-        key = next((t for t in rest[at:] if t.kind is Kind.STRING), None)
+        key = next((t for t in rest[at:] if t.kind is TokenKind.STRING), None)
         metadata, rest = literal(key.text) if key else name, rest[:at]
     return ColumnDefinition(name=name, type=_type(ddl, rest), metadata=metadata, virtual=virtual, comment=comment)
 
@@ -122,7 +122,7 @@ def _behind(parts: Sequence[Token]) -> tuple[str | None, list[str], dict[str, st
     at = 0
     while at < len(parts):
         words = [t.word for t in parts[at : at + 2]]
-        if words[0] == "COMMENT" and parts[at + 1].kind is Kind.STRING:
+        if words[0] == "COMMENT" and parts[at + 1].kind is TokenKind.STRING:
             comment, at = literal(parts[at + 1].text), at + 2
             continue
         start = next((i for i in range(at, len(parts)) if parts[i].text == "("), len(parts))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from core.sql.operators import Column, Json, Origin, type_text
+from core.sql.operators import Column, ColumnOrigin, Json, type_text
 
 _LONG = 160
 
@@ -95,7 +95,7 @@ def _field(expression: Json, rows: Sequence[Column]) -> Column:
         return found or Column("", "", name, exact=False)
     of = of_expression(inner, rows)
     direct = len(of.origins) == 1 and of.meaning == str(next(iter(of.origins)))
-    origins = frozenset(Origin(o.table, f"{o.column}.{name}") for o in of.origins) if direct else of.origins
+    origins = frozenset(ColumnOrigin(o.table, f"{o.column}.{name}") for o in of.origins) if direct else of.origins
     return Column("", "", f"{of.meaning}.{name}", origins, of.exact)
 
 
@@ -107,7 +107,7 @@ def short(text: str) -> str:
 # Filters --------------------------------------------------------------------------------------
 
 
-def held(condition: Any, rows: Sequence[Column]) -> frozenset[Origin]:
+def held(condition: Any, rows: Sequence[Column]) -> frozenset[ColumnOrigin]:
     """The columns that a condition holds to one value (`a = 1 AND b IS NULL`)."""
     if not isinstance(condition, dict):
         return frozenset()

@@ -6,7 +6,7 @@ from core.config import check_key
 from core.errors import InvalidInput
 from core.sql.references import check_script
 from core.sql.script import Script, Statement, StatementKind, creates_as_query
-from core.sql.tokens import Kind, literal
+from core.sql.tokens import TokenKind, literal
 
 SETUP = ("CREATE", "DROP", "ALTER", "USE", "LOAD", "UNLOAD")
 _REFUSED = {
@@ -58,7 +58,7 @@ def session_statement(script: Script) -> Statement:
 def setting_of(statement: Statement) -> tuple[str, str]:
     """Key and value of a SET. Raises `InvalidInput`."""
     parts = statement.tokens[1:4]
-    if [t.kind for t in parts] != [Kind.STRING, Kind.OTHER, Kind.STRING]:
+    if [t.kind for t in parts] != [TokenKind.STRING, TokenKind.OTHER, TokenKind.STRING]:
         raise InvalidInput("SET is written SET 'key' = 'value'.", code="sql_script", field="statement")
     key, value = literal(parts[0].text), literal(parts[2].text)
     check_key(key, "statement")

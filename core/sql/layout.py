@@ -13,7 +13,7 @@ from enum import IntEnum
 from itertools import pairwise
 
 from core.sql.reserved import RESERVED
-from core.sql.tokens import COMMENTS, NEWLINE, Kind, Token
+from core.sql.tokens import COMMENTS, NEWLINE, Token, TokenKind
 from core.sql.variables import lexemes_with_variables
 
 WIDTH = 100
@@ -76,7 +76,7 @@ def _pieces(text: str) -> list[_Piece]:
     pieces: list[_Piece] = []
     gap = Gap.NONE
     for token in lexemes_with_variables(text):
-        if token.kind is Kind.SPACE:
+        if token.kind is TokenKind.SPACE:
             gap = Gap(min(Gap.BLANK, Gap.SPACE + len(NEWLINE.findall(token.text))))
         else:
             pieces.append(_Piece(token, token.text, gap))
@@ -85,7 +85,7 @@ def _pieces(text: str) -> list[_Piece]:
     for before, piece in pairwise(pieces):
         gap = max(piece.gap, Gap.LINE) if moved and not piece.is_comment else piece.gap
         piece.gap = _allowed(before, piece, gap)
-        within = before.token.kind is not Kind.END
+        within = before.token.kind is not TokenKind.END
         moved = within and piece.text == "," and piece.gap is Gap.NONE and gap >= Gap.LINE
     for i, piece in enumerate(pieces):
         beside = pieces[max(0, i - 1) : i + 2]
@@ -96,7 +96,7 @@ def _pieces(text: str) -> list[_Piece]:
 
 def _allowed(before: _Piece, piece: _Piece, gap: Gap) -> Gap:
     """The gap in front of a piece: `gap`, unless the tokens beside it say another one."""
-    if before.token.kind is Kind.LINE:
+    if before.token.kind is TokenKind.LINE:
         return max(gap, Gap.LINE)
     if piece.is_comment or before.is_comment:
         return gap
@@ -118,7 +118,7 @@ def _statements(pieces: Sequence[_Piece]) -> list[list[_Piece]]:
             blocks.append([])
             ended = False
         blocks[-1].append(piece)
-        ended = ended or piece.token.kind is Kind.END
+        ended = ended or piece.token.kind is TokenKind.END
     return blocks
 
 
@@ -169,7 +169,7 @@ def _word(pieces: Sequence[_Piece], at: int) -> str:
 
 
 def _closes(frames: Sequence[_Frame], piece: _Piece) -> bool:
-    if piece.token.kind is Kind.HINT_END:
+    if piece.token.kind is TokenKind.HINT_END:
         return frames[-1].hint
     return piece.text == ")" and len(frames) > 1 and not frames[-1].hint
 
@@ -183,9 +183,9 @@ def _go_on(frames: list[_Frame], pieces: Sequence[_Piece], at: int, following: S
         frames.pop()
     frames[-1].begun = True
     frames[-1].selects = frames[-1].selects or piece.token.word == "SELECT"
-    if piece.text == "(" or piece.token.kind is Kind.HINT:
+    if piece.text == "(" or piece.token.kind is TokenKind.HINT:
         query = piece.text == "(" and _word(pieces, following[at]) in ("SELECT", "WITH")
-        frames.append(_Frame(indent, min(DEEPEST, indent + INDENT), query, hint=piece.token.kind is Kind.HINT))
+        frames.append(_Frame(indent, min(DEEPEST, indent + INDENT), query, hint=piece.token.kind is TokenKind.HINT))
 
 
 def _break(pieces: Sequence[_Piece], following: Sequence[int]) -> None:
@@ -239,7 +239,7 @@ def _measure(pieces: Sequence[_Piece]) -> None:
             open_commas[-1] = None
 
     for piece in pieces:
-        closing = piece.text == ")" or piece.token.kind is Kind.HINT_END
+        closing = piece.text == ")" or piece.token.kind is TokenKind.HINT_END
         if piece.gap >= Gap.LINE or piece.text == "," or closing:
             end()
         if closing and len(open_commas) > 1:
@@ -248,7 +248,7 @@ def _measure(pieces: Sequence[_Piece]) -> None:
         width += min(piece.gap, Gap.SPACE) + len(piece.text)
         if piece.text == ",":
             open_commas[-1], began[-1] = piece, width + Gap.SPACE
-        elif piece.text == "(" or piece.token.kind is Kind.HINT:
+        elif piece.text == "(" or piece.token.kind is TokenKind.HINT:
             open_commas.append(None)
             began.append(0)
     while open_commas:

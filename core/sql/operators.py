@@ -31,7 +31,7 @@ class TableName:
 
 
 @dataclass(frozen=True, order=True)
-class Origin:
+class ColumnOrigin:
     """A column of a table; `column` goes on with the field where only one of a ROW is used (`addr.city`)."""
 
     table: TableName
@@ -49,7 +49,7 @@ class Column:
     name: str
     type: str
     meaning: str
-    origins: frozenset[Origin] = frozenset()
+    origins: frozenset[ColumnOrigin] = frozenset()
     exact: bool = True
 
 

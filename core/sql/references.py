@@ -15,8 +15,8 @@ from core.sql.operators import TableName
 from core.sql.script import Script, parse
 from core.sql.tokens import (
     Chain,
-    Kind,
     Token,
+    TokenKind,
     chain_at,
     chain_before,
     chains,
@@ -116,8 +116,8 @@ def _options_in_create(parts: Sequence[Token]) -> dict[str, str] | None:
         return None
     last = parts[len(words) - words[::-1].index("WITH") :]
     # Plain strings to the end and nothing else: two in a row are one, and a string may have a word in front of it.
-    shape = [t.text if t.kind is Kind.OTHER else t.kind for t in last]
-    each = [Kind.STRING, "=", Kind.STRING]
+    shape = [t.text if t.kind is TokenKind.OTHER else t.kind for t in last]
+    each = [TokenKind.STRING, "=", TokenKind.STRING]
     if shape != ["(", *each, *[",", *each] * (len(shape) // 4 - 1), ")"]:
         return None
     return {literal(key.text): literal(value.text) for key, value in options_in(last)}
@@ -185,7 +185,9 @@ def resolved_script(script: Script, secret: Mapping[str, str]) -> Script:
     An option is `'key' = 'value'` in a CREATE, an ALTER or a SET. Anywhere else a reference would put a secret where
     it can be seen (`SELECT '${secret:x}'`), so it is refused with `InvalidInput`.
     """
-    references = [t for t in script.tokens if t.kind in (Kind.STRING, Kind.ESCAPED) and SECRET_OPENS in t.text]
+    references = [
+        t for t in script.tokens if t.kind in (TokenKind.STRING, TokenKind.ESCAPED) and SECRET_OPENS in t.text
+    ]
     if not references:
         return script
     options = {
@@ -225,8 +227,8 @@ def definition_overrides(script: Script) -> list[tuple[str, Chain, Token]]:
             overrides += [("LIKE", chain_at(parts, i + 1), t) for i, t in enumerate(parts) if t.word == "LIKE"]
         hint = -1
         for i, token in enumerate(parts):
-            if token.kind in (Kind.HINT, Kind.HINT_END):
-                hint = i if token.kind is Kind.HINT else -1
+            if token.kind in (TokenKind.HINT, TokenKind.HINT_END):
+                hint = i if token.kind is TokenKind.HINT else -1
             elif hint >= 0 and token.word == "OPTIONS":
                 overrides.append(("an OPTIONS hint", chain_before(parts, hint), parts[hint]))
                 hint = -1
@@ -238,8 +240,8 @@ def has_options_hint(script: Script) -> bool:
     for parts in script.statements():
         is_hint = False
         for token in parts:
-            if token.kind in (Kind.HINT, Kind.HINT_END):
-                is_hint = token.kind is Kind.HINT
+            if token.kind in (TokenKind.HINT, TokenKind.HINT_END):
+                is_hint = token.kind is TokenKind.HINT
             elif is_hint and token.word == "OPTIONS":
                 return True
     return False
@@ -288,7 +290,11 @@ def check_script(script: Script) -> None:
     every = script.tokens
     for at in range(len(every) - 2):
         key, sign = every[at], every[at + 1]
-        if key.kind is Kind.STRING and sign.text == "=" and _is_in_clear(literal(key.text), every[at + 2 : at + 5]):
+        if (
+            key.kind is TokenKind.STRING
+            and sign.text == "="
+            and _is_in_clear(literal(key.text), every[at + 2 : at + 5])
+        ):
             line, column = script.place(key)
             name = literal(key.text)
             raise InvalidInput(
@@ -302,10 +308,10 @@ def check_script(script: Script) -> None:
 def _is_in_clear(name: str, value: Sequence[Token]) -> bool:
     """Whether the tokens behind `'name' =` begin with a secret. A reference stands in a plain string only: of others
     (`E'text'`, `U&'text'`, `N'text'`) all that is sensitive is in clear."""
-    if value[0].kind is Kind.STRING:
+    if value[0].kind is TokenKind.STRING:
         return in_clear(name, literal(value[0].text))
     at = 2 if len(value) > 1 and value[1].text == "&" else 1
-    is_prefixed = value[0].kind is Kind.WORD and len(value) > at and value[at].kind is Kind.STRING
-    if value[0].kind is not Kind.ESCAPED and not is_prefixed:
+    is_prefixed = value[0].kind is TokenKind.WORD and len(value) > at and value[at].kind is TokenKind.STRING
+    if value[0].kind is not TokenKind.ESCAPED and not is_prefixed:
         return False
     return is_sensitive(name) or any(_URL_LOGIN.search(token.text) for token in value[: at + 1])

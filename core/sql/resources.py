@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from core.errors import InvalidInput
 from core.specs import Frozen
 from core.sql.references import check_clear, secrets_in
-from core.sql.tokens import COMMENTS, Kind, lexemes, quoted, quoted_name
+from core.sql.tokens import COMMENTS, TokenKind, lexemes, quoted, quoted_name
 
 TABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 TableNameStr = Annotated[str, StringConstraints(pattern=TABLE_NAME)]
@@ -36,8 +36,10 @@ def check_fragment(text: str, what: str) -> str:
     except InvalidInput as error:
         raise ValueError(f"{what}: {error.message}") from error
     depth = angle = 0
-    parts = [token for token in every if token.kind is not Kind.SPACE]
-    if not parts or any(token.kind in COMMENTS or token.kind in (Kind.HINT, Kind.HINT_END) for token in parts):
+    parts = [token for token in every if token.kind is not TokenKind.SPACE]
+    if not parts or any(
+        token.kind in COMMENTS or token.kind in (TokenKind.HINT, TokenKind.HINT_END) for token in parts
+    ):
         raise ValueError(f"{what} has to be one expression without comments")
     for i, token in enumerate(parts):
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.text, 0)
@@ -46,7 +48,7 @@ def check_fragment(text: str, what: str) -> str:
             angle += 1
         elif token.text == ">" and angle:
             angle -= 1
-        if depth < 0 or token.kind is Kind.END or (token.text == "," and depth == 0 and angle == 0):
+        if depth < 0 or token.kind is TokenKind.END or (token.text == "," and depth == 0 and angle == 0):
             raise ValueError(f"{what}: {token.text!r} at character {token.offset + 1} leads out of it")
     if depth or angle:
         raise ValueError(f"{what} is not balanced")

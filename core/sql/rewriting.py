@@ -9,7 +9,7 @@ from itertools import pairwise
 from core.errors import InvalidInput
 from core.sql.described import Described
 from core.sql.script import Statement, is_query
-from core.sql.tokens import Kind, Token, chain_at, closing, is_name, outside, quoted_name, unquoted
+from core.sql.tokens import Token, TokenKind, chain_at, closing, is_name, outside, quoted_name, unquoted
 from core.sql.values import of_text, with_text_keys
 
 _CASTABLE = frozenset(
@@ -40,8 +40,8 @@ def taken_apart(statement: Statement) -> Sink:
     parts = insert.tokens
     table = chain_at(parts, 2)
     at = 2 + max(0, 2 * len(table) - 1)
-    if len(parts) > at and parts[at].kind is Kind.HINT:  # options of the sink, which is not opened
-        at = next((i for i in range(at, len(parts)) if parts[i].kind is Kind.HINT_END), len(parts)) + 1
+    if len(parts) > at and parts[at].kind is TokenKind.HINT:  # options of the sink, which is not opened
+        at = next((i for i in range(at, len(parts)) if parts[i].kind is TokenKind.HINT_END), len(parts)) + 1
     partition: dict[str, str] = {}
     if len(parts) > at and parts[at].word == "PARTITION":
         end = closing(parts, at + 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from core.sql.references import created_by
 from core.sql.reserved import RESERVED
-from core.sql.tokens import Chain, Kind, Token, chain_at, closing, is_name, outside, unquoted
+from core.sql.tokens import Chain, Token, TokenKind, chain_at, closing, is_name, outside, unquoted
 from core.sql.values import Type, of_text
 
 Fields = dict[str, "Fields"]
@@ -317,8 +317,8 @@ def _source(parts: Sequence[Token], at: int, scope: Scope, depth: int) -> int:
         end = at + 2 * len(chain) - 1
     else:
         return at + 1
-    if end < len(parts) and parts[end].kind is Kind.HINT:
-        end = next((i for i in range(end, len(parts)) if parts[i].kind is Kind.HINT_END), len(parts)) + 1
+    if end < len(parts) and parts[end].kind is TokenKind.HINT:
+        end = next((i for i in range(end, len(parts)) if parts[i].kind is TokenKind.HINT_END), len(parts)) + 1
     if end + 3 < len(parts) and [t.word for t in parts[end : end + 4]] == ["FOR", "SYSTEM_TIME", "AS", "OF"]:
         end += 4 + max(1, 2 * len(chain_at(parts, end + 4)) - 1)
     if end < len(parts) and parts[end].word == "AS":

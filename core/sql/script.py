@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from core.config import check_key
 from core.errors import InvalidInput
-from core.sql.tokens import NEWLINE, Kind, Lines, Token, literal, outside, statements, tokens
+from core.sql.tokens import NEWLINE, Lines, Token, TokenKind, literal, outside, statements, tokens
 
 
 class StatementKind(StrEnum):
@@ -282,7 +282,7 @@ def creates_as_query(parts: Sequence[Token]) -> bool:
 
 def _setting(statement: Statement, parts: list[Token]) -> tuple[str, str]:
     shape = [t.kind for t in parts[1:]]
-    if shape != [Kind.STRING, Kind.OTHER, Kind.STRING] or parts[2].text != "=":
+    if shape != [TokenKind.STRING, TokenKind.OTHER, TokenKind.STRING] or parts[2].text != "=":
         raise _error(statement, "SET is written SET 'key' = 'value'")
     key, value = literal(parts[1].text), literal(parts[3].text)
     try:

@@ -43,7 +43,7 @@ NEWLINE = re.compile(r"\r\n?|\n")
 """What ends a line, for Flink's places and for ours."""
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     SPACE = "space"
     LINE = "line"  # a comment up to the end of the line
     BLOCK = "block"  # a comment /* ... */
@@ -58,23 +58,23 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-_KINDS = {kind.value: kind for kind in Kind}
-COMMENTS = frozenset({Kind.LINE, Kind.BLOCK})
-SKIPPED = COMMENTS | {Kind.SPACE}
+_KINDS = {kind.value: kind for kind in TokenKind}
+COMMENTS = frozenset({TokenKind.LINE, TokenKind.BLOCK})
+SKIPPED = COMMENTS | {TokenKind.SPACE}
 _PARENTHESES = {"(": 1, ")": -1}
 
 
 class Token(NamedTuple):
     """`offset` is where it begins in the text, in characters."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     offset: int
 
     @property
     def word(self) -> str:
         """In upper case when it may be a keyword, which are ASCII (`ı` is no `I`); else empty."""
-        return self.text.upper() if self.kind is Kind.WORD and self.text.isascii() else ""
+        return self.text.upper() if self.kind is TokenKind.WORD and self.text.isascii() else ""
 
     @property
     def end(self) -> int:
@@ -104,13 +104,13 @@ def lexemes(text: str) -> Iterator[Token]:
     for match in _LEXEME.finditer(text):
         kind = _KINDS[str(match.lastgroup)]
         at = match.start()
-        if kind is Kind.OTHER and (opener := "/*" if text.startswith("/*", at) else match.group()) in _UNCLOSED:
+        if kind is TokenKind.OTHER and (opener := "/*" if text.startswith("/*", at) else match.group()) in _UNCLOSED:
             raise _not_closed(text, at, _UNCLOSED[opener])
-        if kind is Kind.HINT and hint < 0:
+        if kind is TokenKind.HINT and hint < 0:
             hint = at
-        elif kind is Kind.HINT_END:
+        elif kind is TokenKind.HINT_END:
             hint = -1
-        elif kind is Kind.END and hint >= 0:
+        elif kind is TokenKind.END and hint >= 0:
             break
         yield Token(kind, match.group(), at)
     if hint >= 0:
@@ -133,7 +133,7 @@ def statements(every: Sequence[Token]) -> Iterator[list[Token]]:
     """The tokens of each statement, split at semicolons; empty statements are left out."""
     current: list[Token] = []
     for token in every:
-        if token.kind is not Kind.END:
+        if token.kind is not TokenKind.END:
             current.append(token)
         elif current:
             yield current
@@ -168,12 +168,12 @@ def outside(parts: Sequence[Token]) -> Iterator[tuple[int, Token]]:
 
 
 def is_name(token: Token) -> bool:
-    return token.kind is Kind.WORD or token.kind is Kind.NAME
+    return token.kind is TokenKind.WORD or token.kind is TokenKind.NAME
 
 
 def unquoted(token: Token) -> str:
     """The name that a word or a name in backticks stands for."""
-    return token.text[1:-1].replace("``", "`") if token.kind is Kind.NAME else token.text
+    return token.text[1:-1].replace("``", "`") if token.kind is TokenKind.NAME else token.text
 
 
 def literal(text: str) -> str:
@@ -235,5 +235,5 @@ def options_in(parts: Sequence[Token]) -> Iterator[tuple[Token, Token]]:
     """Key and value of every `'key' = 'value'` of some tokens."""
     for at in range(len(parts) - 2):
         key, sign, value = parts[at], parts[at + 1], parts[at + 2]
-        if key.kind is Kind.STRING and sign.text == "=" and value.kind is Kind.STRING:
+        if key.kind is TokenKind.STRING and sign.text == "=" and value.kind is TokenKind.STRING:
             yield key, value

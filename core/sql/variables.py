@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from core.errors import InvalidInput
 from core.specs import VARIABLE_NAME, SqlSpec
-from core.sql.tokens import COMMENTS, Kind, Lines, Token, lexemes
+from core.sql.tokens import COMMENTS, Lines, Token, TokenKind, lexemes
 
 _REFERENCE = re.compile(rf"(?P<kept>\$)?\$\{{(?P<name>{VARIABLE_NAME})(?::-(?P<default>[^}}\r\n]*))?\}}")
 
@@ -77,7 +77,7 @@ def _masked(text: str) -> str:
     return _REFERENCE.sub(lambda match: "_" * len(match.group()), text)
 
 
-def _references(text: str) -> list[tuple[re.Match[str], Kind]]:
+def _references(text: str) -> list[tuple[re.Match[str], TokenKind]]:
     """Each reference to a variable outside of comments, and in which kind of token it stands."""
     matches = list(_REFERENCE.finditer(text))
     if not matches:
@@ -107,13 +107,13 @@ def _check_default(text: str, match: re.Match[str]) -> None:
     )
 
 
-def _escaped(value: str, kind: Kind) -> str:
+def _escaped(value: str, kind: TokenKind) -> str:
     match kind:
-        case Kind.STRING:
+        case TokenKind.STRING:
             return value.replace("'", "''")
-        case Kind.ESCAPED:
+        case TokenKind.ESCAPED:
             return value.replace("\\", "\\\\").replace("'", "\\'")
-        case Kind.NAME:
+        case TokenKind.NAME:
             return value.replace("`", "``")
         case _:
             return value

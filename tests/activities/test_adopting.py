@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import contracts as c
 from activities.adopt import Adopting
-from clusters.protocol import Checkpoints, Origin, PointSeen, Unreachable
+from clusters.protocol import Checkpoints, PointSeen, RestoreOrigin, Unreachable
 from core.effects import Rejected
 from core.jobs.observations import EngineState
 from core.jobs.restore import RestoreKind
@@ -43,8 +43,8 @@ class Flink(Double, Checkpoints):
     async def takes_checkpoints(self, ref: Any) -> bool:
         return True
 
-    async def origin(self, ref: Any) -> Origin:
-        return Origin(self.origin_, True, on_files=True)
+    async def origin(self, ref: Any) -> RestoreOrigin:
+        return RestoreOrigin(self.origin_, True, on_files=True)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities.observe import Observing
 from clusters import state_files
-from clusters.protocol import Checkpoints, Failure, HostsClusters, Metrics, Origin, Progress, Unreachable
+from clusters.protocol import Checkpoints, Failure, HostsClusters, Metrics, Progress, RestoreOrigin, Unreachable
 from core.jobs.observations import EngineState, Trouble
 from core.jobs.snapshot import JobSnapshot
 from observation import points
@@ -47,7 +47,7 @@ class Engine(Double, Metrics, Checkpoints):
     async def progress(self, ref: Any) -> Progress:
         return Progress(restarts=self.restarts, completed=self.completed)
 
-    async def origin(self, ref: Any) -> Origin | None:
+    async def origin(self, ref: Any) -> RestoreOrigin | None:
         return self.origin_
 
     async def takes_checkpoints(self, ref: Any) -> bool:
@@ -160,10 +160,10 @@ class TestUntilItRuns:
     @pytest.mark.parametrize(
         ("config", "origin", "trouble"),
         [
-            ({"build_key": "k"}, Origin("file:///other", True, on_files=False), Trouble.OVERRIDDEN),
-            ({"build_key": "k"}, Origin(None, True, on_files=True), None),
+            ({"build_key": "k"}, RestoreOrigin("file:///other", True, on_files=False), Trouble.OVERRIDDEN),
+            ({"build_key": "k"}, RestoreOrigin(None, True, on_files=True), None),
             ({"build_key": "k"}, None, None),
-            ({}, Origin("file:///other", True, on_files=False), None),  # a script cannot
+            ({}, RestoreOrigin("file:///other", True, on_files=False), None),  # a script cannot
         ],
     )
     async def test_a_program_that_restores_from_elsewhere(self, config: Any, origin: Any, trouble: Any):

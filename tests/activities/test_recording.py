@@ -62,7 +62,7 @@ async def test_a_cluster_that_is_another_meanwhile_is_read_again(
     async with database.read() as session:
         assert await attempts.get(session, job, 1) is None
     written = await recorder.open(request)
-    assert not isinstance(written, c.Opened)
+    assert not isinstance(written, c.OpenedAttempt)
     assert {name: getattr(written.found.cluster, name) for name in change} == change
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from activities import contracts as c
 from activities import submit
-from activities.programs import ArtifactMissing, Programs
+from activities.programs import ArtifactMissing, SubmissionFactory
 from activities.submit import Submitter
 from clusters.protocol import Unreachable
 from core.effects import EngineError, Rejected
@@ -43,7 +43,7 @@ class Refusing:
         async def leads(*_: Any) -> str:
             return "jm"
 
-        self.patch.setattr(Programs, "submission", fails)
+        self.patch.setattr(SubmissionFactory, "submission", fails)
         self.patch.setattr(submit, "spend", spends)
         self.patch.setattr(Submitter, "_leader_of", leads)
         async with services.database.read() as session:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from activities.programs import Programs
+from activities.programs import SubmissionFactory
 from api.deps import SqlRuntime
 from clusters.flink.gateway import Result
 from clusters.protocol import SqlProgram
@@ -232,7 +232,7 @@ async def test_submit(world: Services, tokenized: Counter[str], script: str):
         found = await attempts.context(session, job.id, 1)
     assert found is not None
     tokenized.clear()
-    submission = await Programs(world).submission(found, cast(Attempt, found.attempt), lambda _: None)
+    submission = await SubmissionFactory(world).submission(found, cast(Attempt, found.attempt), lambda _: None)
     assert isinstance(submission.program, SqlProgram)
     assert len(submission.program.script.inserts) == 1
     once(tokenized, text)

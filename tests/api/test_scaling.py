@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from clusters.protocol import Health, Unreachable
+from clusters.protocol import EngineHealth, Unreachable
 from core.errors import Conflict
 from core.jobs.commands import AskedCommand
 from core.jobs.records import AttemptChange, CommandChange, Record
@@ -42,8 +42,8 @@ async def studio(services: Services, monkeypatch: pytest.MonkeyPatch) -> Service
         session.add(Version(job_id="s", number=1, spec=SPEC, created_at=T0))
         session.add(cluster_row("studio", jobmanager_url="http://y", managed_by="s"))
 
-    async def health(_: Any) -> Health:
-        return Health(slots_total=6, slots_available=2)
+    async def health(_: Any) -> EngineHealth:
+        return EngineHealth(slots_total=6, slots_available=2)
 
     monkeypatch.setattr("tests.recovery.conftest._Engine.health", health)
     return services
@@ -78,7 +78,7 @@ async def test_one_that_is_taken_has_its_version(studio: Services, http: httpx.A
 async def test_of_slots_that_are_taken(studio: Services, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch):
     assert (await scale(http, 1)).json()["code"] == "slots_in_use"
 
-    async def away(_: Any) -> Health:
+    async def away(_: Any) -> EngineHealth:
         raise Unreachable("refused")
 
     monkeypatch.setattr("tests.recovery.conftest._Engine.health", away)
@@ -91,10 +91,10 @@ async def test_of_slots_that_are_taken(studio: Services, http: httpx.AsyncClient
 async def test_a_resubmit_runs_the_version_whose_slots_were_counted(
     studio: Services, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ):
-    async def health(_: Any) -> Health:
+    async def health(_: Any) -> EngineHealth:
         async with studio.database.write() as session:
             session.add(Version(job_id="s", number=3, spec={**SPEC, "taskmanagers": 1}, created_at=T0))
-        return Health(slots_total=6, slots_available=2)
+        return EngineHealth(slots_total=6, slots_available=2)
 
     async with studio.database.write() as session:
         session.add(Version(job_id="s", number=2, spec={**SPEC, "taskmanagers": 2}, created_at=T0))
@@ -126,11 +126,11 @@ async def test_of_a_cluster_that_got_another_version_at_this_moment(
 ):
     """Its new slots would be gone with the one that is made from the version before."""
 
-    async def health(_: Any) -> Health:
+    async def health(_: Any) -> EngineHealth:
         async with studio.database.write() as session:
             session.add(Version(job_id="s", number=2, spec={**SPEC, "slots": 4}, created_at=T0))
             await session.execute(update(Job).where(Job.id == "s").values(version=2))
-        return Health(slots_total=6, slots_available=2)
+        return EngineHealth(slots_total=6, slots_available=2)
 
     monkeypatch.setattr("tests.recovery.conftest._Engine.health", health)
     answer = await scale(http, 4)

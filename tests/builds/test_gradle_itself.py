@@ -14,7 +14,7 @@ from builds import gradle, maven, packaging
 from core.effects import Rejected
 from core.specs import GradleBuild, MavenBuild
 from processes.child import scrubbed
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.builds.gradle_distribution import gradle_home
 
 MAIN = "package x;\npublic class Main { public static void main(String[] a) {} }\n"
@@ -22,7 +22,7 @@ BUILD = "apply plugin: 'java'\n"
 
 
 @pytest.fixture(scope="module")
-def wrapped(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wrapped(parts: StackParts, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with a wrapper, whose distribution is a file."""
     home, folder = gradle_home(parts.cache), tmp_path_factory.mktemp("gradle")
     archive = shutil.make_archive(str(folder / "gradle-dist"), "zip", root_dir=home.parent, base_dir=home.name)

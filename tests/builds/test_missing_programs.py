@@ -17,7 +17,7 @@ from clusters.flink.jars import NotCompiled, compiled
 from core.effects import Rejected
 from core.specs import GitSource, GradleBuild, MavenBuild
 from processes.child import run
-from stack.parts import InstallFailed, Parts
+from stack.parts import InstallFailed, StackParts
 
 HERE = socket.gethostname()
 SHELL = ("sh", "env", "dirname", "basename", "uname", "cat", "ls", "expr", "tr", "sed", "readlink", "mkdir")
@@ -114,7 +114,7 @@ async def test_a_java_home_without_java(path: Path, tmp_path: Path, monkeypatch:
 
 def test_no_maven_for_the_parts_of_the_local_stack(path: Path, tmp_path: Path):
     with pytest.raises(InstallFailed, match=f"mvn was not found on the machine {HERE}"):
-        Parts(tmp_path).maven("a:b:1", tmp_path / "jars")
+        StackParts(tmp_path).maven("a:b:1", tmp_path / "jars")
 
 
 async def test_one_that_is_there_and_cannot_be_run(path: Path, tmp_path: Path):

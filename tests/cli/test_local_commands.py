@@ -20,7 +20,7 @@ from clusters.flink import clients
 from core.errors import PenstockError
 from processes.supervised import Processes, Spec
 from stack.local import ORDER
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.simulation.network import Endpoint
 from tests.whole.penstock import Penstock, repository, said, sql
 
@@ -73,10 +73,10 @@ def machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr(Processes, "start", start)
     monkeypatch.setattr(Processes, "wait", lambda *_, **__: None)
-    monkeypatch.setattr(Parts, "temporal_path", lambda _: None)
-    monkeypatch.setattr(Parts, "temporal", lambda _: programs / "temporal")
-    monkeypatch.setattr(Parts, "flink_installed", lambda *_: False)
-    monkeypatch.setattr(Parts, "flink", lambda parts, version: parts.cache / "flink" / version)
+    monkeypatch.setattr(StackParts, "temporal_path", lambda _: None)
+    monkeypatch.setattr(StackParts, "temporal", lambda _: programs / "temporal")
+    monkeypatch.setattr(StackParts, "flink_installed", lambda *_: False)
+    monkeypatch.setattr(StackParts, "flink", lambda parts, version: parts.cache / "flink" / version)
     return started
 
 
@@ -260,13 +260,13 @@ class TestProcesses:
 
 class TestFlinks:
     def test_install_and_list(self, home: Path, monkeypatch: pytest.MonkeyPatch):
-        def install(parts: Parts, version: str) -> Path:
+        def install(parts: StackParts, version: str) -> Path:
             folder = parts.flink_folder(version)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ".complete").touch()
             return folder
 
-        monkeypatch.setattr(Parts, "flink", install)
+        monkeypatch.setattr(StackParts, "flink", install)
         assert said("flink", "list").out == ""
         done = said("flink", "install", VERSION)
         assert (done.code, f"FLINK_HOME={home.parent / 'cache'}" in done.out) == (0, True), done
@@ -276,7 +276,7 @@ class TestFlinks:
         def install(*_: Any) -> Path:
             raise PenstockError("There is no Flink 9.9.9.", code="x", remedy="Take another.")
 
-        monkeypatch.setattr(Parts, "flink", install)
+        monkeypatch.setattr(StackParts, "flink", install)
         done = said("flink", "install", "9.9.9")
         assert (done.code, "There is no Flink 9.9.9. Take another." in done.err) == (1, True), done
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cli import output
-from cli.output import Column, Format, as_yaml, field, show_list
+from cli.output import Format, ListColumn, as_yaml, field, show_list
 from cli.tables import Shape, fitted
 from tests.whole.penstock import Penstock, sql
 
@@ -22,7 +22,11 @@ ITEMS = [
     {"name": "a[b]", "state": "RUNNING", "sql": "SELECT 1;\nSELECT 2;"},
     {"name": "b", "state": "FAILED", "sql": ""},
 ]
-COLUMNS = [Column("NAME", field("name")), Column("STATE", field("state")), Column("SQL", field("sql"), wide=True)]
+COLUMNS = [
+    ListColumn("NAME", field("name")),
+    ListColumn("STATE", field("state")),
+    ListColumn("SQL", field("sql"), wide=True),
+]
 
 
 @pytest.fixture
@@ -142,7 +146,7 @@ class TestANarrowTerminal:
         assert "".join(row[at:].strip() for row in rows) == point["path"]
 
     def test_a_text_is_cut_on_a_terminal_only(self, monkeypatch: pytest.MonkeyPatch):
-        columns = [Column("WHAT", lambda _: "x" * 50, most=10)]
+        columns = [ListColumn("WHAT", lambda _: "x" * 50, most=10)]
         for terminal, form, length in ((True, Format.TABLE, 10), (True, Format.WIDE, 50), (False, Format.TABLE, 50)):
             console = Console(force_terminal=terminal, width=30)
             monkeypatch.setattr(output, "out", console)

@@ -18,7 +18,7 @@ import temporalio.client
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities import contracts as c
-from activities.record import Recorder, Written
+from activities.record import Recorder, WrittenAttempt
 from clusters.registry import Engines
 
 FOLDER = "PENSTOCK_FAULTS_DIR"
@@ -55,7 +55,7 @@ class _Activities(ActivityInboundInterceptor):
 
 
 class CrashingRecorder(Recorder):
-    async def open(self, wanted: c.OpenAttempt, *, sends: bool = False) -> Written | c.Opened:
+    async def open(self, wanted: c.OpenAttempt, *, sends: bool = False) -> WrittenAttempt | c.OpenedAttempt:
         written = await super().open(wanted, sends=sends)
         reached("attempt.written", _job.get())
         return written

@@ -25,7 +25,7 @@ from processes.flink import Flink
 from processes.supervised import Spec, free_port, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.faults import clocks
 from tests.faults.disks import Disk
 from tests.faults.points import FOLDER
@@ -83,7 +83,7 @@ class World:
             (self.faults / name).mkdir(parents=True, exist_ok=True)
         self.ports = {n: free_port() for n in (*PROXIED, "ui", "rpc", *(f"second-{n}" for n in FLINK_PORTS))}
         self.proxies: dict[str, Proxy] = {}
-        parts = Parts(Settings().cache)
+        parts = StackParts(Settings().cache)
         parts.temporal()
         parts.flink("2.3.0")
         for name in PROXIED:

@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from clusters.protocol import (
     AnotherFlink,
     Course,
-    Health,
+    EngineHealth,
     JobSeen,
     Leader,
     Metrics,
@@ -93,9 +93,9 @@ class Flink(Metrics, SharedByPrograms):
     async def started_by(self, handles: Any) -> dict[str, str]:
         return {}
 
-    async def health(self) -> Health:
+    async def health(self) -> EngineHealth:
         await self.leader()
-        return Health(slots_total=1, leader=self.leads, cluster=self.identity)
+        return EngineHealth(slots_total=1, leader=self.leads, cluster=self.identity)
 
     async def course(self, ref: Ref, *, whole: bool) -> Course | None:
         self.asked.append("course")

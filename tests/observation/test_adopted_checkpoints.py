@@ -11,7 +11,7 @@ import pytest
 
 from clusters import state_files
 from clusters.protocol import Checkpoints, PointSeen, Unreachable
-from core.jobs.restore import Lineage, RestoreKind
+from core.jobs.restore import RestoreKind, StateLineage
 from core.jobs.snapshot import ADOPTED, Adopted
 from observation import points
 from observation.growth import Growth
@@ -206,7 +206,7 @@ async def test_what_came_after_it_counts(world: World, decided: bool):
     async with world.database.write() as session:
         session.add(attempt_row(world.job.id, 3, flink_job_id="3" * 32, state="FAILED", ended_at=clock.now()))
         if decided:  # a person began empty
-            (await session.get(Job, world.job.id)).snapshot = {"lineage": Lineage(first=3).model_dump()}
+            (await session.get(Job, world.job.id)).snapshot = {"lineage": StateLineage(first=3).model_dump()}
         else:
             world.complete(world.root / "state" / world.job.id / "checkpoints" / ("3" * 32) / "chk-1")
     assert (await world.gather()).unread is None

@@ -20,7 +20,7 @@ from core.names import Installation
 from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
-from stack.parts import Parts
+from stack.parts import StackParts
 
 PATIENCE = 240.0
 PRINT = "CREATE TABLE sink (id BIGINT) WITH ('connector' = 'blackhole');"
@@ -32,7 +32,7 @@ BOUNDED = SQL.replace("'20')", "'20', 'number-of-rows' = '20')")
 class Stack:
     """One real stack. Parts of it can be killed, frozen and started again by name."""
 
-    def __init__(self, parts: Parts, home: Path, version: str = "2.3.0", database_url: str = ""):
+    def __init__(self, parts: StackParts, home: Path, version: str = "2.3.0", database_url: str = ""):
         self.home = home
         self.ports = {name: free_port() for name in ("temporal", "ui", "flink", "rpc", "gateway", "api")}
         os.environ.pop("PENSTOCK_TEMPORAL_ADDRESS", None)
@@ -214,7 +214,7 @@ def printed(flink: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def stack(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(parts: StackParts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     parts.temporal()
     parts.flink("2.3.0")
     made = Stack(parts, tmp_path_factory.mktemp("stack"))

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from processes.supervised import free_port
-from stack.parts import DEPENDENCY_PLUGIN, Parts
+from stack.parts import DEPENDENCY_PLUGIN, StackParts
 
 KAFKA = "4.1.2"
 _POM = """<project><modelVersion>4.0.0</modelVersion><groupId>penstock</groupId><artifactId>kafka</artifactId>
 <version>1</version><packaging>pom</packaging><dependencies>{}</dependencies></project>"""
 
 
-def kafka_jars(parts: Parts) -> Path:
+def kafka_jars(parts: StackParts) -> Path:
     """The broker from Maven, once for this machine."""
     folder = parts.cache / "kafka" / KAFKA
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def kafka_jars(parts: Parts) -> Path:
 
 
 @contextmanager
-def kafka(parts: Parts, folder: Path) -> Iterator[str]:
+def kafka(parts: StackParts, folder: Path) -> Iterator[str]:
     """A broker of one node; gives its address."""
     jars = kafka_jars(parts)
     port, controller = free_port(), free_port()
@@ -109,7 +109,7 @@ group.initial.rebalance.delay.ms=0
             process.wait()
 
 
-def produce(parts: Parts, broker: str, topic: str, lines: list[str]) -> None:
+def produce(parts: StackParts, broker: str, topic: str, lines: list[str]) -> None:
     subprocess.run(
         [
             "java",

@@ -38,7 +38,7 @@ from core.sql.script import parse_script
 from core.sql.verdict import Verdict, compare, from_one
 from processes.flink import Flink
 from processes.supervised import Processes, free_port
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.real.conftest import PRINT, SOURCE, Stack
 
 pytestmark = pytest.mark.real
@@ -94,7 +94,7 @@ class Subject:
 class Machine(Subject):
     """Where an attempt is a session cluster."""
 
-    def __init__(self, root: Path, parts: Parts):
+    def __init__(self, root: Path, parts: StackParts):
         super().__init__(HostedClusters(root / "clusters", "here", "here", parts.flink_home, [], 180), root)
 
     async def submit(self, ref: Ref, sql: str = "", **_: object) -> None:
@@ -105,7 +105,7 @@ class Machine(Subject):
 
 
 @pytest.fixture(scope="module", params=[*VERSIONS, "processes"])
-async def subject(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) -> AsyncIterator[Subject]:
+async def subject(request: pytest.FixtureRequest, parts: StackParts, tmp_path_factory) -> AsyncIterator[Subject]:
     folder = tmp_path_factory.mktemp("contract")
     if request.param == "2.3.0":
         stack: Stack = request.getfixturevalue("stack")

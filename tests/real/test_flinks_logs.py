@@ -12,14 +12,14 @@ from clusters.protocol import Ref
 from processes import logs
 from processes.flink import Flink
 from processes.supervised import Processes, free_port
-from stack.parts import Parts
+from stack.parts import StackParts
 
 pytestmark = pytest.mark.real
 NOBODY = Ref("1" * 32, "1" * 32)
 SMALL = "2KB"
 
 
-async def test_they_are_listed_read_and_bounded(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_they_are_listed_read_and_bounded(parts: StackParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(logs, "FLINK_BOUND", SMALL)
     flink = Flink(
         home=parts.flink("2.3.0"),

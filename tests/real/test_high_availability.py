@@ -11,7 +11,7 @@ import pytest
 
 from processes.flink import Flink
 from processes.supervised import Port, Spec, free_port, listens
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.real.conftest import SQL, Stack
 
 pytestmark = pytest.mark.real
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 class HighlyAvailable(Stack):
     """Two JobManagers and a ZooKeeper; the scripts of all come with Flink."""
 
-    def __init__(self, parts: Parts, home: Path):
+    def __init__(self, parts: StackParts, home: Path):
         super().__init__(parts, home)
         self.zookeeper_port, self.standby_port = free_port(), free_port()
         plain = self.local.flink()
@@ -79,7 +79,7 @@ class HighlyAvailable(Stack):
 
 
 @pytest.fixture(scope="module")
-def ha(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HighlyAvailable]:
+def ha(parts: StackParts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HighlyAvailable]:
     parts.temporal()
     parts.flink("2.3.0")
     made = HighlyAvailable(parts, tmp_path_factory.mktemp("ha"))

@@ -17,7 +17,7 @@ from core.errors import InvalidInput
 from core.sql.layout import formatted
 from core.sql.script import parse
 from core.sql.tokens import tokens
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.real.conftest import Stack
 from tests.real.same import planner
 from tests.real.same.differences import difference, explained, newlines, session, validated
@@ -40,7 +40,7 @@ class Texts:
 
 
 @pytest.fixture(scope="module")
-def texts(parts: Parts) -> Texts:
+def texts(parts: StackParts) -> Texts:
     found = Texts()
     for text in planner.texts(parts):
         if re.match(r"(?i)(EXECUTE\s+)?STATEMENT\s+SET|BEGIN\b", text):  # it begins something: what follows is inside

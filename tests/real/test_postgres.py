@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from processes.supervised import Spec, free_port
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.conftest import connect, with_database
 from tests.real.conftest import Stack
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 class BesideAnother(Stack):
     """A Penstock of its own, on the Flink of another stack."""
 
-    def __init__(self, other: Stack, parts: Parts, home: Path, database_url: str):
+    def __init__(self, other: Stack, parts: StackParts, home: Path, database_url: str):
         super().__init__(parts, home, database_url=database_url)
         self.flink_url, self.gateway_url, self.state_dir = other.flink_url, other.gateway_url, other.state_dir
         self.flink = httpx.Client(base_url=self.flink_url, timeout=30, trust_env=False)
@@ -31,7 +31,7 @@ class BesideAnother(Stack):
 
 
 @pytest.fixture
-async def on_postgres(stack: Stack, parts: Parts, postgres_url: str, tmp_path_factory) -> Iterator[Stack]:
+async def on_postgres(stack: Stack, parts: StackParts, postgres_url: str, tmp_path_factory) -> Iterator[Stack]:
     name = f"s{os.getpid()}_{free_port()}"
     server = await connect(postgres_url)
     await server.execute(f"CREATE DATABASE {name}")

@@ -25,7 +25,7 @@ from core.jobs.observations import ENDED, EngineState
 from processes.flink import Flink
 from processes.supervised import Processes, free_port
 from settings import waits
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.real.conftest import SQL, GitRepository, Stack
 from tests.real.test_builds import clicks, jar
 
@@ -194,7 +194,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-async def flink(request: pytest.FixtureRequest, parts: Parts, tmp_path_factory) -> AsyncIterator[Subject]:
+async def flink(request: pytest.FixtureRequest, parts: StackParts, tmp_path_factory) -> AsyncIterator[Subject]:
     """The stack's own, or one of another version."""
     folder, home = tmp_path_factory.mktemp("programs"), parts.flink(request.param)
     clients = Clients(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.real.conftest import GitRepository, Stack
 from tests.real.servers import kafka, postgres, produce, psql
 from tests.real.sse import rows, whole
@@ -350,13 +350,13 @@ def test_a_missing_connector_points_to_the_library_that_has_it(stack: Stack, pro
 
 
 @pytest.fixture(scope="class")
-def broker(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def broker(parts: StackParts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with kafka(parts, tmp_path_factory.mktemp("kafka")) as address:
         yield address
 
 
 class TestKafka:
-    def test_from_records_to_a_running_job(self, stack: Stack, parts: Parts, project: str, broker: str):
+    def test_from_records_to_a_running_job(self, stack: Stack, parts: StackParts, project: str, broker: str):
         source = {"type": "maven", "coordinates": [KAFKA_JAR]}
         made = library(stack, project, {"name": "kafka", "version": "5.0.0", "kind": "jar", "source": source})
         assert made["files"][0]["size"] > 1_000_000
@@ -430,7 +430,7 @@ class TestKafka:
         in_use = stack.http.delete(f"/projects/{project}/libraries/kafka/5.0.0")
         assert (in_use.status_code, in_use.json()["code"]) == (409, "library_in_use")
 
-    def test_an_empty_topic_says_so(self, stack: Stack, parts: Parts, project: str, broker: str):
+    def test_an_empty_topic_says_so(self, stack: Stack, parts: StackParts, project: str, broker: str):
         source = {"type": "maven", "coordinates": [KAFKA_JAR]}
         library(stack, project, {"name": "kafka", "version": "1", "kind": "jar", "source": source})
         produce(parts, broker, "once", ["x"])

@@ -31,7 +31,7 @@ from benchmarks.simulated import SimulatedFlink
 from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.faults.upgrades import archive
 
 pytestmark = pytest.mark.real
@@ -157,7 +157,7 @@ class SmallFlink(SimulatedFlink):
 class House:
     """Temporal, API and worker as processes; API and worker of the code that is asked for."""
 
-    def __init__(self, parts: Parts, home: Path, flink: SmallFlink):
+    def __init__(self, parts: StackParts, home: Path, flink: SmallFlink):
         self.ports = {name: free_port() for name in ("temporal", "ui", "api")}
         self.flink = flink
         self.home = home
@@ -241,7 +241,7 @@ def _choice(state: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def house(parts: Parts, tmp_path: Path) -> Iterator[House]:
+def house(parts: StackParts, tmp_path: Path) -> Iterator[House]:
     with SmallFlink(free_port()) as flink:
         made = House(parts, tmp_path / "home", flink)
         try:

@@ -16,7 +16,7 @@ from core.sql.script import parse
 from sql.options import _SUPPORTED, told
 from sql.templates import Template, templates
 from sql.validate import changes, harmless
-from stack.parts import Parts
+from stack.parts import StackParts
 from tests.real.conftest import Stack
 from tests.real.test_cli import penstock
 
@@ -223,7 +223,7 @@ class TestCompletion:
             assert wanted in [c["text"] for c in found["candidates"]], found
         stack.http.delete(f"/sql/sessions/{session}")
 
-    def test_the_keys_of_a_set_are_flinks(self, parts: Parts):
+    def test_the_keys_of_a_set_are_flinks(self, parts: StackParts):
         for version in ("1.20.5", "2.3.0"):
             home = parts.flink(version) / "lib"
             known: set[str] = {"parallelism.default"}

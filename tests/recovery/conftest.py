@@ -23,7 +23,7 @@ from api.commands import service as command_service
 from api.commands.schemas import CommandOut, NewCommand
 from api.jobs import schemas
 from api.jobs import service as job_service
-from clusters.protocol import Health, Overview, Unreachable
+from clusters.protocol import EngineHealth, Overview, Unreachable
 from clusters.registry import Engines
 from core import search
 from core.jobs.commands import AskedCommand
@@ -31,7 +31,7 @@ from core.jobs.observations import EngineState, Observation
 from observation.observer import Observer
 from services import Services
 from settings import Settings
-from stack.parts import Parts
+from stack.parts import StackParts
 from store import attempts, jobs
 from store.database import Database
 from store.tables import Cluster, Command, Job, Project
@@ -45,7 +45,7 @@ SQL = "CREATE TABLE t (id BIGINT) WITH ('connector'='blackhole'); INSERT INTO t 
 
 
 @asynccontextmanager
-async def dev_server(parts: Parts) -> AsyncIterator[Client]:
+async def dev_server(parts: StackParts) -> AsyncIterator[Client]:
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(parts.temporal()),
         data_converter=pydantic_data_converter,
@@ -56,14 +56,14 @@ async def dev_server(parts: Parts) -> AsyncIterator[Client]:
 
 
 @pytest.fixture(scope="session")
-async def temporal(parts: Parts) -> AsyncIterator[Client]:
+async def temporal(parts: StackParts) -> AsyncIterator[Client]:
     """One server for all: each test's database is an installation of its own, with queues and names of its own."""
     async with dev_server(parts) as client:
         yield client
 
 
 @pytest.fixture
-async def temporal_of_its_own(parts: Parts) -> AsyncIterator[Client]:
+async def temporal_of_its_own(parts: StackParts) -> AsyncIterator[Client]:
     """For tests of what an installation finds that has no id, or finds without a row: that of others would be among
     it. Their files call it `temporal`."""
     async with dev_server(parts) as client:
@@ -76,8 +76,8 @@ class _Engine:
     async def overview(self) -> Overview:
         return Overview({})
 
-    async def health(self) -> Health:
-        return Health(slots_total=1, leader="jm")
+    async def health(self) -> EngineHealth:
+        return EngineHealth(slots_total=1, leader="jm")
 
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id

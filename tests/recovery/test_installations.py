@@ -17,11 +17,11 @@ from temporalio.testing import ActivityEnvironment
 from activities import contracts as c
 from activities.record import Recorder
 from core.jobs.records import Record
-from core.names import Installation as Identity
+from core.names import Installation
 from core.queues import Queues, queues_of
 from store.database import Database
 from store.migrate import upgrade
-from store.tables import Installation, Job
+from store.tables import InstallationRow, Job
 from tests.recovery.conftest import House, services_of
 from tests.rows import opening
 from worker.temporal import prepare
@@ -33,7 +33,7 @@ def temporal(temporal_of_its_own: Client) -> Client:
 
 
 def test_names_carry_the_installation_and_are_as_they_were_without_one():
-    old, new = Identity(), Identity("abc123")
+    old, new = Installation(), Installation("abc123")
     assert (old.queues.main, old.queues.build, old.queues.watch) == ("penstock", "penstock-build", "penstock-watch")
     assert new.queues == queues_of("abc123") == Queues("penstock-abc123")
     assert old.cluster_workflow_id("local") == "cluster-local"
@@ -48,7 +48,7 @@ async def database_at(path: Path, id_: str | None = None) -> Database:
     await upgrade(made)
     if id_ is not None:
         async with made.write() as session:
-            await session.execute(update(Installation).values(id=id_))
+            await session.execute(update(InstallationRow).values(id=id_))
     return made
 
 

@@ -17,7 +17,7 @@ from observation.observer import Observer
 from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
-from stack.parts import Parts
+from stack.parts import StackParts
 from store.database import Database
 from store.migrate import upgrade
 from temporal.client import connect
@@ -28,7 +28,7 @@ from workflows.recovery import RecoveryWorkflow
 
 
 class Server:
-    def __init__(self, parts: Parts, home: Path):
+    def __init__(self, parts: StackParts, home: Path):
         self.home = home
         stack = StackSettings(temporal_port=free_port(), temporal_ui_port=free_port())
         self.settings = Settings(
@@ -52,7 +52,7 @@ class Server:
 
 
 @pytest.fixture
-async def server(parts: Parts, tmp_path: Path) -> AsyncIterator[Server]:
+async def server(parts: StackParts, tmp_path: Path) -> AsyncIterator[Server]:
     made = Server(parts, tmp_path)
     await made.start()
     yield made

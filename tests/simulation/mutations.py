@@ -99,13 +99,13 @@ def a_row_that_is_there_was_never_sent() -> None:
     import dataclasses
 
     from activities import contracts as c
-    from activities.record import Recorder, Written
+    from activities.record import Recorder, WrittenAttempt
 
     opened = Recorder.open
 
-    async def open_(self: Recorder, wanted: c.OpenAttempt, *, sends: bool = False) -> Written | c.Opened:
+    async def open_(self: Recorder, wanted: c.OpenAttempt, *, sends: bool = False) -> WrittenAttempt | c.OpenedAttempt:
         written = await opened(self, wanted, sends=sends)
-        return written if isinstance(written, c.Opened) else dataclasses.replace(written, is_new=True)
+        return written if isinstance(written, c.OpenedAttempt) else dataclasses.replace(written, is_new=True)
 
     Recorder.open = open_  # type: ignore[method-assign]
 
@@ -199,9 +199,9 @@ def _as_activity(owner: type, name: str, function: Any) -> None:
 def an_end_for_a_successor_stands_for_itself() -> None:
     """What was cancelled or stopped for another attempt, and is seen to end when its command has failed, was killed or
     paused."""
-    from workflows.endings import Endings
+    from workflows.endings import AttemptEndings
 
-    Endings._never_made = lambda self, stop, *, going_on: (None, None)  # type: ignore[method-assign]
+    AttemptEndings._never_made = lambda self, stop, *, going_on: (None, None)  # type: ignore[method-assign]
 
 
 def a_lost_restart_is_given_up() -> None:
@@ -214,18 +214,18 @@ def a_lost_restart_is_given_up() -> None:
 def what_ran_unseen_is_no_state() -> None:
     """A job whose first start failed begins empty, also where its attempt ran, and nobody was told."""
     from core.jobs.restore import Basis
-    from workflows.endings import Endings
+    from workflows.endings import AttemptEndings
 
-    original = Endings.end
+    original = AttemptEndings.end
 
-    async def end(self: Endings, *args: Any, **more: Any) -> None:
+    async def end(self: AttemptEndings, *args: Any, **more: Any) -> None:
         snapshot = self._context.snapshot
         was_fresh = snapshot.basis is Basis.FRESH
         await original(self, *args, **more)
         if was_fresh and snapshot.basis is Basis.NEWEST:
             snapshot.basis = Basis.FRESH
 
-    Endings.end = end  # type: ignore[method-assign]
+    AttemptEndings.end = end  # type: ignore[method-assign]
 
 
 def a_stop_is_written_down_beside_it() -> None:

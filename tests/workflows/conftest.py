@@ -40,7 +40,7 @@ from core.jobs.snapshot import GENERATION, JobSnapshot
 from core.jobs.states import CommandKind
 from core.queues import Queues
 from processes.supervised import Port, Processes, Spec, free_port, listens
-from stack.parts import Parts
+from stack.parts import StackParts
 from worker.main import runner
 from workflows.job import JobWorkflow
 
@@ -51,7 +51,7 @@ class Servers:
     """The servers that the tests use one after another. A time-skipping one whose clock is held is given up: an activity
     that a test has left hanging keeps it from skipping."""
 
-    def __init__(self, parts: Parts, folder: Path):
+    def __init__(self, parts: StackParts, folder: Path):
         self._parts = parts
         self._folder = folder
         self._dev = AsyncExitStack()
@@ -113,7 +113,7 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-async def servers(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+async def servers(parts: StackParts, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
     made = Servers(parts, tmp_path_factory.mktemp("servers"))
     yield made
     await made.close()
@@ -170,7 +170,7 @@ class Cluster:
             state=EngineState.CANCELED, sequence=self.tick()
         )
         self.gathers: Callable[[c.GatherIn], Any] = lambda _: c.Gathered(points=self.points)
-        self.opens: Callable[[c.OpenAttempt], Any] = lambda _: c.Opened()
+        self.opens: Callable[[c.OpenAttempt], Any] = lambda _: c.OpenedAttempt()
         self.builds: Callable[[c.BuildIn], Any] = lambda _: c.Built(key="k", commit="c")
         self.recorded: Callable[[Record], c.Recorded | None] = lambda _: None
         self.begun: list[int] = []
@@ -180,8 +180,8 @@ class Cluster:
     async def begins(self, wanted: c.StartAttempt) -> None:
         """Before a start has written anything."""
 
-    async def open(self, wanted: c.OpenAttempt) -> c.Opened:
-        answer: c.Opened = self.opens(wanted)
+    async def open(self, wanted: c.OpenAttempt) -> c.OpenedAttempt:
+        answer: c.OpenedAttempt = self.opens(wanted)
         if not answer.conflict and not answer.owner and wanted.flink_job_id not in self.flink_ids:
             self.opened.append(wanted)
             self.records.append(wanted.record)
@@ -232,7 +232,7 @@ class Cluster:
             return self.recorded(wanted)
 
         @activity.defn(name=c.OPEN_ATTEMPT)
-        async def open_attempt(wanted: c.OpenAttempt) -> c.Opened:
+        async def open_attempt(wanted: c.OpenAttempt) -> c.OpenedAttempt:
             return await self.open(wanted)
 
         @activity.defn(name=c.START_ATTEMPT)

@@ -245,9 +245,9 @@ class TestStart:
         life = await running(start, cluster)
         await life.do("pause")
         cluster.opens = lambda o: (
-            c.Opened(conflict=True, number=7, flink_job_id="f" * 32, version=1, revision=900)
+            c.OpenedAttempt(conflict=True, number=7, flink_job_id="f" * 32, version=1, revision=900)
             if o.number < 8
-            else c.Opened()
+            else c.OpenedAttempt()
         )
         assert (await life.do("start")).error_code == "history_lost"
         snapshot = await life.snapshot()
@@ -269,7 +269,7 @@ class TestStart:
             await delivered.wait()
 
         cluster.begins = begins
-        cluster.opens = lambda _: c.Opened(conflict=True, number=2, flink_job_id="f" * 32, version=1, commands=3)
+        cluster.opens = lambda _: c.OpenedAttempt(conflict=True, number=2, flink_job_id="f" * 32, version=1, commands=3)
         for number, kind in enumerate(("start", "kill"), 1):
             await life.handle.execute_update("command", CommandRequest(id=f"old-{number}", number=number, kind=kind))
         delivered.set()

@@ -1152,13 +1152,13 @@ class TestAdoption:
         await life.do("kill")
         seen = Observation(attempt=0, flink_job_id="c" * 32, sequence=cluster.tick(), state=EngineState.RUNNING)
         cluster.adopts = lambda _: c.Adoptable(observation=seen)
-        cluster.opens = lambda _: c.Opened(owner="default:other")
+        cluster.opens = lambda _: c.OpenedAttempt(owner="default:other")
         ended = await life.do("adopt", flink_job_id="c" * 32)
         assert (ended.state, ended.error_code) == ("FAILED", "not_adoptable")
         assert "an attempt of default:other" in ended.error
         snapshot = await life.snapshot()
         assert (snapshot.attempt.number, snapshot.attempts, snapshot.state) == (before.number, 1, "KILLED")
-        cluster.opens = lambda _: c.Opened()
+        cluster.opens = lambda _: c.OpenedAttempt()
         assert (await life.do("start", restore=RestoreRequest(mode="none"))).state == "SUCCEEDED"
 
     async def test_what_was_given_up_before_does_not_come_back(self, start):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from clusters.flink import printed
+from clusters.flink.http import AnswerTooLarge
 from clusters.flink.network import Network
 from clusters.flink.session import FlinkSession
 from clusters.protocol import Ref, TaskManagerOutput, Unreachable
@@ -107,7 +108,7 @@ def test_a_body_without_a_length_is_read_no_further_than_it_may_be():
         http = engine._rest.http
         assert isinstance(http._client, Network)
         last = LastLines(3)
-        with pytest.raises(printed.TooLarge):
+        with pytest.raises(AnswerTooLarge):
             await http.read("/x", last.feed, most=2**20)
         assert 0 < last.seen <= 2**19
         await engine.close()

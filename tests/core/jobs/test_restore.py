@@ -11,11 +11,11 @@ from core.errors import InvalidInput
 from core.jobs.restore import (
     Basis,
     Choice,
-    Lineage,
     Missing,
     RestoreKind,
     RestorePoint,
     RestoreRequest,
+    StateLineage,
     basis_of_killed,
     choose,
     newer_than,
@@ -76,18 +76,18 @@ class TestNewest:
     def test_an_attempt_that_was_taken_up_again_is_newer_than_those_made_meanwhile(self):
         """1 was believed ended, 2 and 3 were made, 1 was alive after all and adopted; then came 4."""
         one, two, three, four = (point(1, attempt=n) for n in (1, 2, 3, 4))
-        taken_up = Lineage(first=2).adopted(1, 3)
+        taken_up = StateLineage(first=2).adopted(1, 3)
         assert (taken_up.first, taken_up.untouched, taken_up.taken_up) == (1, False, {1: 3})
         assert newest([one, two, three], taken_up.taken_up) == one
         assert newest_first([one, two, three, four], taken_up.taken_up) == [four, one, three, two]
         assert taken_up.begun(5, "/p").taken_up == {1: 3}
-        assert Lineage().adopted(3, 3).taken_up == {}
+        assert StateLineage().adopted(3, 3).taken_up == {}
         assert choose(NEWEST, [one, two, three], taken_up, asked=False).point == one
         assert newer_than(choose(NEWEST, [three], taken_up, asked=False), [one, two], taken_up) == [one]
 
     def test_state_that_was_there_before_a_take_over_does_not_come_back(self):
         """1 was killed, its state given up; 2 was started past Penstock, and adopted; then its JobManager was lost."""
-        taken_over = Lineage().taken_over(2)
+        taken_over = StateLineage().taken_over(2)
         assert isinstance(choose(NEWEST, [point(9, attempt=1)], taken_over, asked=False), Missing)
         assert choose(NEWEST, [point(9, attempt=1), point(1, attempt=2)], taken_over, asked=False).point.attempt == 2
         assert isinstance(choose(NEWEST, [], taken_over, asked=False), Missing)
@@ -96,13 +96,13 @@ class TestNewest:
         """Attempt 1 wrote on a clock that was ten minutes ahead; attempt 2 has run for nine since."""
         old = point(600, attempt=1)
         new = [point(60 * n, attempt=2) for n in range(1, 10)]
-        chosen = choose(NEWEST, [old, *new], Lineage(untouched=False), asked=False)
+        chosen = choose(NEWEST, [old, *new], StateLineage(untouched=False), asked=False)
         assert chosen.point == new[-1]
-        assert newer_than(chosen, [old], Lineage()) == []
+        assert newer_than(chosen, [old], StateLineage()) == []
         third = Choice(path=new[3].path, point=new[3], why="")
-        assert newer_than(third, [old, *new], Lineage()) == new[4:]
+        assert newer_than(third, [old, *new], StateLineage()) == new[4:]
         # It is passed over for one that could not be restored; those between the two Flink has replaced.
-        assert newer_than(third, [old, *new[4:-1]], Lineage(), new[-1:]) == []
+        assert newer_than(third, [old, *new[4:-1]], StateLineage(), new[-1:]) == []
 
     def test_a_savepoint_wins_a_tie(self):
         assert newest([point(3), point(3, kind="savepoint")]).kind is RestoreKind.SAVEPOINT
@@ -185,16 +185,16 @@ class TestRequest:
 
 class TestChoose:
     def test_none_starts_empty(self):
-        assert choose(NONE, [point(1)], Lineage(), asked=True).path is None
+        assert choose(NONE, [point(1)], StateLineage(), asked=True).path is None
 
     def test_a_named_point_by_id_or_path(self):
         old = point(1)
         for name in (old.id, old.path):
-            chosen = choose(RestoreRequest(mode="point", point=name), [old, point(2)], Lineage(), asked=True)
+            chosen = choose(RestoreRequest(mode="point", point=name), [old, point(2)], StateLineage(), asked=True)
             assert chosen.point == old
 
     def test_a_named_path_that_is_not_ours(self):
-        chosen = choose(RestoreRequest(mode="point", point="/elsewhere"), [], Lineage(), asked=True)
+        chosen = choose(RestoreRequest(mode="point", point="/elsewhere"), [], StateLineage(), asked=True)
         assert chosen == Choice(path="file:///elsewhere", why=chosen.why)
 
     @pytest.mark.parametrize(
@@ -202,43 +202,45 @@ class TestChoose:
     )
     def test_a_point_is_known_in_every_spelling(self, written):
         mine = point(1, name="p")
-        chosen = choose(RestoreRequest(mode="point", point=written), [mine], Lineage(), asked=True)
+        chosen = choose(RestoreRequest(mode="point", point=written), [mine], StateLineage(), asked=True)
         assert (chosen.point, chosen.path) == (mine, "file:///s/p")
-        assert isinstance(choose(NEWEST, [mine], Lineage(untouched=False), asked=False, without=[written]), Missing)
-        assert Lineage(root=written).root == "file:///s/p"
+        assert isinstance(
+            choose(NEWEST, [mine], StateLineage(untouched=False), asked=False, without=[written]), Missing
+        )
+        assert StateLineage(root=written).root == "file:///s/p"
 
     def test_the_newest_across_attempts(self):
-        chosen = choose(NEWEST, [point(1, attempt=1), point(2, attempt=2)], Lineage(), asked=False)
+        chosen = choose(NEWEST, [point(1, attempt=1), point(2, attempt=2)], StateLineage(), asked=False)
         assert chosen.point.attempt == 2
 
     def test_nothing_where_something_is_due_blocks(self):
-        assert isinstance(choose(NEWEST, [], Lineage(untouched=False), asked=False), Missing)
+        assert isinstance(choose(NEWEST, [], StateLineage(untouched=False), asked=False), Missing)
 
     def test_asked_for_and_not_there_blocks(self):
-        assert isinstance(choose(NEWEST, [], Lineage(untouched=True), asked=True), Missing)
+        assert isinstance(choose(NEWEST, [], StateLineage(untouched=True), asked=True), Missing)
 
     def test_nothing_was_ever_completed(self):
-        assert choose(NEWEST, [], Lineage(untouched=True), asked=False).path is None
+        assert choose(NEWEST, [], StateLineage(untouched=True), asked=False).path is None
 
     def test_nothing_was_completed_since_the_named_point(self):
-        lineage = Lineage(first=3, root="file:///named", untouched=True)
+        lineage = StateLineage(first=3, root="file:///named", untouched=True)
         assert choose(NEWEST, [point(9, attempt=2)], lineage, asked=False).path == "file:///named"
 
     def test_given_up_state_does_not_come_back_by_itself(self):
         """Attempt 2 was started empty by a person; what attempt 1 left is not for the restart policy."""
-        chosen = choose(NEWEST, [point(9, attempt=1)], Lineage(first=2, untouched=True), asked=False)
+        chosen = choose(NEWEST, [point(9, attempt=1)], StateLineage(first=2, untouched=True), asked=False)
         assert chosen.path is None
         assert isinstance(
-            choose(NEWEST, [point(9, attempt=1)], Lineage(first=2, untouched=False), asked=False), Missing
+            choose(NEWEST, [point(9, attempt=1)], StateLineage(first=2, untouched=False), asked=False), Missing
         )
 
     def test_a_person_may_ask_for_it_back(self):
-        chosen = choose(NEWEST, [point(9, attempt=1)], Lineage(first=2, untouched=False), asked=True)
+        chosen = choose(NEWEST, [point(9, attempt=1)], StateLineage(first=2, untouched=False), asked=True)
         assert chosen.point.attempt == 1
 
     @given(st.lists(points), st.integers(1, 5), st.booleans())
     def test_an_automatic_choice_is_never_older_than_another_of_the_lineage(self, found, first, untouched):
-        chosen = choose(NEWEST, found, Lineage(first=first, untouched=untouched), asked=False)
+        chosen = choose(NEWEST, found, StateLineage(first=first, untouched=untouched), asked=False)
         mine = [p for p in found if p.attempt >= first]
         if mine:
             latest = max((p.attempt, p.completed_at) for p in mine)
@@ -252,7 +254,7 @@ class TestChoose:
 class TestWithoutUnusablePoints:
     def test_the_one_before_is_taken_and_said(self):
         points = [point(1), point(2), point(3)]
-        choice = choose(NEWEST, points, Lineage(untouched=False), asked=False, without=[points[2].path])
+        choice = choose(NEWEST, points, StateLineage(untouched=False), asked=False, without=[points[2].path])
         assert isinstance(choice, Choice)
         assert choice.path == points[1].path
         assert points[2].path in choice.why
@@ -260,9 +262,9 @@ class TestWithoutUnusablePoints:
     def test_none_before_it_blocks(self):
         points = [point(1)]
         assert isinstance(
-            choose(NEWEST, points, Lineage(untouched=False), asked=False, without=[points[0].path]), Missing
+            choose(NEWEST, points, StateLineage(untouched=False), asked=False, without=[points[0].path]), Missing
         )
 
     def test_a_root_that_cannot_be_restored_is_not_tried_again(self):
-        lineage = Lineage(first=2, root="file:///s/root", untouched=True)
+        lineage = StateLineage(first=2, root="file:///s/root", untouched=True)
         assert isinstance(choose(NEWEST, [], lineage, asked=False, without=["file:///s/root"]), Missing)

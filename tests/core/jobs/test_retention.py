@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.jobs.restore import Lineage, RestoreKind, RestorePoint, newest
+from core.jobs.restore import RestoreKind, RestorePoint, StateLineage, newest
 from core.jobs.retention import CheckpointFolder, SavepointPolicy, folders_to_delete, to_delete
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -128,7 +128,7 @@ def test_every_rule_of_checkpoints(case, policy, folders, points, in_use, gone):
 
 
 def test_an_attempt_that_was_taken_up_again_is_not_an_old_one():
-    taken_up = Lineage().adopted(2, 8).taken_up
+    taken_up = StateLineage().adopted(2, 8).taken_up
     found = folders_to_delete(WEEK, EIGHT, POINTS, NOW, attempts=8, in_use=[], taken_up=taken_up)
     assert [f.attempt for f in found] == [1]
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.sql.columns import columns_of
 from core.sql.expressions import meaning
-from core.sql.operators import Column, Node, Origin, TableName
+from core.sql.operators import Column, ColumnOrigin, Node, TableName
 
 T = TableName("c", "d", "t")
 ROW = "ROW<`id` BIGINT, `name` STRING, `at` TIMESTAMP(3)>"
@@ -283,7 +283,10 @@ class TestOthers:
 
 
 class TestExpressions:
-    ROWS = (Column("a", "BIGINT", str(Origin(T, "a")), frozenset([Origin(T, "a")])), Column("b", "INT", "f(x)"))
+    ROWS = (
+        Column("a", "BIGINT", str(ColumnOrigin(T, "a")), frozenset([ColumnOrigin(T, "a")])),
+        Column("b", "INT", "f(x)"),
+    )
 
     @pytest.mark.parametrize(
         ("expression", "words"),

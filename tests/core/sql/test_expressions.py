@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from core.sql.expressions import held, of_call
-from core.sql.operators import Column, Origin, TableName
+from core.sql.operators import Column, ColumnOrigin, TableName
 from core.sql.plan import read
 
 TABLE = TableName("c", "d", "t")
-ROWS = [Column(name, "STRING", name, frozenset([Origin(TABLE, name)])) for name in ("a", "b", "c")]
+ROWS = [Column(name, "STRING", name, frozenset([ColumnOrigin(TABLE, name)])) for name in ("a", "b", "c")]
 
 
 def ref(index: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.errors import InvalidInput
 from core.sql.layout import WIDTH, formatted
 from core.sql.reserved import RESERVED
-from core.sql.tokens import Kind
+from core.sql.tokens import TokenKind
 from core.sql.variables import filled, lexemes_with_variables, variables_in
 
 
@@ -20,7 +20,7 @@ def kept(text: str) -> list[str]:
     return [
         token.word if token.word in RESERVED else token.text
         for token in lexemes_with_variables(text)
-        if token.kind is not Kind.SPACE
+        if token.kind is not TokenKind.SPACE
     ]
 
 

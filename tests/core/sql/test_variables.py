@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from core.sql.tokens import Kind, literal, tokens
+from core.sql.tokens import TokenKind, literal, tokens
 from core.sql.variables import filled, variables_in
 
 
@@ -57,7 +57,7 @@ class TestFilled:
     @given(st.text(st.characters(blacklist_characters="\r\n\x00", blacklist_categories=("Cs",))))
     def test_no_value_leads_out_of_a_string(self, value: str):
         (select, string) = tokens(filled("SELECT '${x}'", {"x": value}))
-        assert (select.text, string.kind, literal(string.text)) == ("SELECT", Kind.STRING, value)
+        assert (select.text, string.kind, literal(string.text)) == ("SELECT", TokenKind.STRING, value)
 
 
 def test_what_a_text_has():

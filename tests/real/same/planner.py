@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from stack.parts import DEPENDENCY_PLUGIN, Parts
+from stack.parts import DEPENDENCY_PLUGIN, StackParts
 
 VERSION = "2.3.0"
 _EXPECTED = re.compile(r'<Resource name="sql">\s*<!\[CDATA\[(.*?)\]\]>', re.DOTALL)
@@ -55,7 +55,7 @@ TABLES = ";\n".join(
 """Tables of ours for the names that those texts use most, so that many of them can be planned."""
 
 
-def texts(parts: Parts) -> list[str]:
+def texts(parts: StackParts) -> list[str]:
     """All of them, in a fixed order, each once."""
     found: set[str] = set()
     with zipfile.ZipFile(_jar(parts)) as jar:
@@ -96,7 +96,7 @@ def _without_margin(text: str) -> str:
     return textwrap.dedent(text)
 
 
-def _jar(parts: Parts) -> Path:
+def _jar(parts: StackParts) -> Path:
     folder = parts.cache / "planner-tests" / VERSION
     folder.mkdir(parents=True, exist_ok=True)
     jar = folder / f"flink-table-planner_2.12-{VERSION}-tests.jar"
