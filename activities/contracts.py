@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.jobs.observations import EngineState, Lost, Observation, Trouble
 from core.jobs.records import Record
@@ -359,15 +359,16 @@ class RecoverIn(BaseModel):
 
 
 class Finding(BaseModel):
-    """One thing that is not as it ought to be. `done` tells whether it was mended; what is not safe to mend
-    is only reported, with what a person can do in `action`."""
+    """One thing that is not as it ought to be, as the API shows it."""
 
-    kind: str
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # an answer always has all fields
+
+    kind: str = Field(description="watch, workflow, row, policy, deletion, command, attempt, orphan or recovery")
     subject: str
     what: str
-    action: str
-    safe: bool = True
-    done: bool = False
+    action: str = Field(description="What is done about it, or what a person can do")
+    safe: bool = Field(default=True, description="It is mended by itself; otherwise a person has to decide")
+    done: bool = Field(default=False, description="It was mended")
 
 
 class Recovered(BaseModel):

@@ -7,6 +7,9 @@ import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from core.specs import Use
 from core.sql import setting_keys
@@ -38,8 +41,13 @@ _DEFAULT = "default_catalog.default_database."
 
 @dataclass(frozen=True)
 class Candidate:
+    """What may take the place of the word at the cursor."""
+
     text: str
-    kind: str
+    kind: Annotated[
+        str,
+        Field(description="keyword, table, column, function, catalog, database, connector, option, value or name"),
+    ]
     detail: str = ""
 
 

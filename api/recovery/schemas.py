@@ -7,20 +7,12 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from activities.contracts import Finding
 from api.deps import Strict
 
 
 class Recover(Strict):
     dry_run: bool = Field(default=False, description="Look, and change nothing")
-
-
-class Finding(BaseModel):
-    kind: str = Field(description="watch, workflow, row, policy, deletion, command, attempt or orphan")
-    subject: str
-    what: str
-    action: str = Field(description="What is done about it, or what a person can do")
-    safe: bool = Field(description="It is mended by itself; otherwise a person has to decide")
-    done: bool = Field(description="It was mended")
 
 
 class Findings(BaseModel):

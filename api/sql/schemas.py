@@ -10,6 +10,7 @@ from api.deps import Strict
 from api.scripts import EXAMPLE_QUERY, ScriptBody, Sql
 from core.names import Name
 from core.specs import MAX_SQL, Use
+from sql.complete import Candidate
 
 
 class ValidateBody(ScriptBody):
@@ -28,14 +29,6 @@ class CompleteBody(Strict):
     )
     sql: Annotated[str, StringConstraints(max_length=MAX_SQL)]
     position: int = Field(ge=0, le=MAX_SQL, description="Characters before the cursor")
-
-
-class Candidate(BaseModel):
-    text: str
-    kind: str = Field(
-        description="keyword, table, column, function, catalog, database, connector, option, value or name"
-    )
-    detail: str = ""
 
 
 class CompleteOut(BaseModel):

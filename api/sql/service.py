@@ -57,9 +57,7 @@ async def complete(services: Services, bench: SqlRuntime, body: out.CompleteBody
         words = await bench.sessions.complete(body.session, cursor.text, cursor.position)
         uses, where = await bench.sessions.libraries(body.session), await bench.sessions.position(body.session)
     at, found = await candidates(services, body.project, body.cluster, cursor, bench.completer, words, uses, where)
-    return out.CompleteOut(
-        start=at, candidates=[out.Candidate(text=c.text, kind=c.kind, detail=c.detail) for c in found]
-    )
+    return out.CompleteOut(start=at, candidates=found)
 
 
 def lay_out(body: out.FormatBody) -> out.FormatOut:
