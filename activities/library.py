@@ -35,6 +35,8 @@ class Librarian:
 
     @activity.defn(name=c.FETCH_LIBRARY)
     async def fetch_library(self, request: c.FetchLibrary) -> c.Outcome:
+        """Fetch or build the files of a version, and write down what came of it: READY with them, FAILED with the
+        reason. A version that was deleted meanwhile is an outcome with an error, too."""
         bind(library=f"{request.project}/{request.name}/{request.version}")
         services = self._services
         where = scope(request.project, request.name, request.version)

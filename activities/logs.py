@@ -116,6 +116,8 @@ class Pulse:
         activity.heartbeat()
 
     def check_time(self) -> None:
+        """Note whether more time has gone by since the last heartbeat than a living process takes. Once lost, the
+        activity stays lost; `check` raises for it."""
         self._lost = self._lost or clock.monotonic() - self._last > waits.STANDSTILL_SECONDS + self._seconds
 
     def check(self) -> None:

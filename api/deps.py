@@ -72,11 +72,13 @@ def checked_config(config: dict[str, str] | None) -> dict[str, str] | None:
 
 
 async def services(request: Request) -> Services:
+    """What endpoints ask for as `Parts`: one for the whole process."""
     held: Services = request.app.state.services
     return held
 
 
 async def observer(request: Request) -> Observer:
+    """What endpoints ask for as `Watcher`: one for the whole process."""
     held: Observer = request.app.state.observer
     return held
 
@@ -91,6 +93,7 @@ class SqlRuntime:
 
 
 async def sql_runtime(request: Request) -> SqlRuntime:
+    """What endpoints ask for as `Workbench`: sessions and runs of this process, and its completer."""
     held: SqlRuntime = request.app.state.bench
     return held
 

@@ -23,6 +23,7 @@ class ExactRoute(APIRoute):
     """A route whose JSON body may have values of rows."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, given a request whose JSON keeps numbers as they are written."""
         handle = super().get_route_handler()
 
         async def exactly(request: Request) -> Response:

@@ -22,6 +22,7 @@ class Artifacts:
         self.root = root
 
     def jar(self, sha256: str) -> Path:
+        """Where a jar lies, by the hash of its content, whether it is there or not."""
         return self.root / "jars" / sha256[:2] / f"{sha256}.jar"
 
     def python_file(self, sha256: str, name: str) -> Path:

@@ -27,6 +27,8 @@ class GradleSettings:
 
 
 def is_project(folder: Path) -> bool:
+    """Whether a folder of the repository is built by Gradle: it has a build or a settings script, in Groovy or
+    Kotlin."""
     return any((folder / name).exists() for name in SCRIPTS)
 
 

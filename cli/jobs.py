@@ -89,6 +89,7 @@ COLUMNS = [
 
 
 def show_jobs(items: list[dict[str, Any]]) -> None:
+    """Print jobs as the API gives them, as a table for people."""
     show_list(items, COLUMNS, name=job_name, empty="No jobs.")
 
 

@@ -30,10 +30,12 @@ from stack.progress import step
 
 
 def parts() -> StackParts:
+    """Those in the cache folder of the settings; `say` tells nobody."""
     return StackParts(settings().cache)
 
 
 def stack() -> LocalStack:
+    """As the environment has it now. Raises pydantic's `ValidationError` for a setting that is none."""
     return LocalStack(settings(), StackSettings(), ApiSettings(), parts())
 
 

@@ -57,6 +57,7 @@ def _tell_version(asked: bool) -> None:
 def about(
     version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print it")] = False,
 ) -> None:
+    """Takes `--version`, which prints it and ends the program before any command."""
     del version
 
 
@@ -147,6 +148,8 @@ def _wrong_settings(error: ValidationError | SettingsError) -> list[str]:
 
 
 def main() -> None:
+    """The command. Errors that a person can act on are told in a line; it exits with 0, `FAILED`, `USAGE` for a setting
+    that is none, and 130 after Ctrl-C."""
     try:
         answering(lambda: app(prog_name="penstock"))
     except (ValidationError, SettingsError) as error:

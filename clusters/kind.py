@@ -91,7 +91,11 @@ class ThisMachine:
 
 
 class Closable(Protocol):
-    async def close(self) -> None: ...
+    """What `Shared` may keep."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 C = TypeVar("C", bound=Closable)
@@ -111,6 +115,7 @@ class Shared:
         return found
 
     async def close(self) -> None:
+        """Close all that were made; what is asked for after that is made anew."""
         made, self._made = list(self._made.values()), {}
         for one in made:
             await one.close()

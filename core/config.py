@@ -121,6 +121,7 @@ def check_key(key: str, field: str) -> None:
 
 
 def check_config(config: Mapping[str, str], field: str) -> None:
+    """Raise `InvalidInput` for a key that `check_key` refuses, or a value that is too long or has a NUL character."""
     for key, value in config.items():
         check_key(key, field)
         if "\x00" in value or len(value) > MAX_VALUE:
@@ -185,4 +186,5 @@ def merge(layers: Mapping[Layer, Mapping[str, str]]) -> dict[str, Effective]:
 
 
 def values(effective: Mapping[str, Effective]) -> dict[str, str]:
+    """Each key with its effective value, as Flink takes them: without the layers."""
     return {key: item.value for key, item in effective.items()}

@@ -56,6 +56,7 @@ class Installation:
         return f"{self.id}:" if self.id else ""
 
     def cluster_workflow_id(self, name: str) -> str:
+        """Of the watch of a cluster."""
         return f"cluster-{self._owner}{name}"
 
     def build_workflow_id(self, key: str) -> str:
@@ -63,6 +64,7 @@ class Installation:
         return f"build-{self._owner}{key[:24]}"
 
     def library_workflow_id(self, project: str, name: str, version: str) -> str:
+        """Of the fetch or build of a library's version."""
         return f"library-{self._owner}{project}:{name}:{version}"
 
     @property

@@ -44,6 +44,8 @@ NOT_FOR_JARS: Mapping[str, str] = {
 
 
 def check_env(env: dict[str, str]) -> dict[str, str]:
+    """Returns it as it is, for a validator of pydantic. Raises `ValueError` for a variable that changes how Flink's
+    client starts."""
     for name in env:
         if name.startswith(_OURS) or name in _OURS_TOO:
             raise ValueError(

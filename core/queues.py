@@ -26,6 +26,7 @@ class Queues:
         return f"{self.main}-watch"
 
     def of(self, kind: Kind) -> str:
+        """By the kind of work, as workflows name it."""
         match kind:
             case "main":
                 return self.main

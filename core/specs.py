@@ -347,6 +347,8 @@ HOSTED_KEYS = (
 
 
 def is_hosted_key(key: str) -> bool:
+    """Whether a key of Flink's configuration comes from a session cluster's spec, or from where it runs: then nobody
+    sets it."""
     return key.startswith(HOSTED_KEYS)
 
 

@@ -47,6 +47,7 @@ class Flink:
         return self.state or (self.folder / "state").as_uri()
 
     def configuration(self) -> dict[str, str]:
+        """As Flink's config.yaml has it, without quotes; `extra` wins."""
         temporary = self.folder / "tmp"
         return {
             "jobmanager.rpc.address": "127.0.0.1",
@@ -122,6 +123,7 @@ class Flink:
         )
 
     def jobmanager(self) -> Spec:
+        """How to start it, once its configuration is written, which this does; ready when /overview answers."""
         return self._spec(
             "jobmanager",
             [str(self.home / "bin" / "jobmanager.sh"), "start-foreground"],
@@ -151,6 +153,7 @@ class Flink:
             return False
 
     def gateway(self) -> Spec:
+        """The same of the SQL gateway; ready when /info answers."""
         return self._spec(
             "gateway",
             [str(self.home / "bin" / "sql-gateway.sh"), "start-foreground"],

@@ -37,6 +37,7 @@ class Outlet:
 
     @property
     def is_written(self) -> bool:
+        """Whether its writer lives; False also when its pid has gone to another process."""
         try:
             return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE and identity(self.pid) == self.token
         except psutil.NoSuchProcess:
@@ -87,8 +88,10 @@ def _written(number: int, log: Path, read: int) -> Outlet:
 
 
 def stored(outlets: Sequence[Outlet]) -> list[dict[str, Any]]:
+    """As the record of a process has them, in JSON; `loaded` reads it."""
     return [asdict(outlet) for outlet in outlets]
 
 
 def loaded(rows: list[dict[str, Any]]) -> list[Outlet]:
+    """From what `stored` gave. Raises `TypeError` for other fields."""
     return [Outlet(**row) for row in rows]

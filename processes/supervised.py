@@ -87,6 +87,8 @@ def free_port() -> int:
 
 
 def http_ok(url: str) -> Callable[[], bool]:
+    """A check of readiness: whether a GET is answered with 200, within two seconds and past any proxy."""
+
     def ask() -> bool:
         try:
             return httpx.get(url, timeout=2, trust_env=False).status_code == 200
@@ -97,6 +99,8 @@ def http_ok(url: str) -> Callable[[], bool]:
 
 
 def listens(port: int, host: str = "127.0.0.1") -> Callable[[], bool]:
+    """A check of readiness: whether something takes connections on the port, within a second."""
+
     def ask() -> bool:
         with socket.socket() as probe:
             probe.settimeout(1)
@@ -115,6 +119,7 @@ class Processes:
             path.mkdir(parents=True, exist_ok=True)
 
     def log(self, name: str) -> Path:
+        """Where it prints to, whether there is such a process or not."""
         return self._logs / f"{name}.log"
 
     def tend_logs(self) -> None:
@@ -199,6 +204,7 @@ class Processes:
         return sorted(path.stem for path in self._records.glob("*.json"))
 
     def is_current(self, spec: Spec) -> bool:
+        """Whether the process runs, and was started with the same `fingerprint`."""
         return self.find(spec.name) is not None and self._record(spec.name).get("fingerprint") == spec.fingerprint
 
     def start(

@@ -17,6 +17,7 @@ PART = 1 << 16
 
 
 def keep(log: str, bound: int) -> None:
+    """Copy stdin into the file `log`, of at most `bound` bytes, until it ends. What the disk does not take is lost."""
     out = -1
     while part := os.read(0, min(PART, bound)):
         try:

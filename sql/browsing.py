@@ -39,12 +39,15 @@ class CatalogSession:
         return sorted(str(row[0]) for row in await self.gateway.rows(self.handle, statement))
 
     async def databases(self) -> list[str]:
+        """Sorted names. Raises as the gateway does, `StatementFailed` when the catalog cannot tell."""
         return await self.names(f"SHOW DATABASES IN {quoted_name(self.name)}")
 
     async def tables(self, database: str) -> list[str]:
+        """Sorted names, views too. Raises `StatementFailed` when there is no such database."""
         return await self.names(f"SHOW TABLES IN {quoted_name(self.name, database)}")
 
     async def columns(self, database: str, table: str) -> list[Described]:
+        """In their order. Raises `StatementFailed` when there is no such table."""
         return described(await self.gateway.rows(self.handle, f"DESCRIBE {self.chain(database, table)}"))
 
     async def options(self, database: str, table: str) -> dict[str, str]:
@@ -56,6 +59,7 @@ class CatalogSession:
         }
 
     def chain(self, database: str, table: str) -> str:
+        """The full name of a table, each part in backticks, as a statement takes it."""
         return quoted_name(self.name, database, table)
 
 

@@ -123,6 +123,7 @@ def goes_on(
 
 
 def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:
+    """The row of a plan that was compiled now, with its lineage; it is not written."""
     return PlanRow(
         digest=plan.digest(),
         inputs=environment.inputs,
@@ -134,6 +135,8 @@ def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:
 
 
 def properties_of(environment: Environment, config: Mapping[str, str], parallelism: int | None) -> dict[str, str]:
+    """The configuration of the session that compiles: what the environment needs wins over `config`, and the job's
+    parallelism over both."""
     properties = {**config, **environment.properties}
     if parallelism:
         properties["parallelism.default"] = str(parallelism)

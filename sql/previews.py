@@ -49,6 +49,8 @@ class RunRequest:
 
 
 def refused(statement: Statement, error: StatementFailed, secrets: Sequence[str], shift: int = 0) -> InvalidInput:
+    """The answer to who sent the statement: Flink's words with the place in the script, without values of secrets.
+    `shift` is how many lines were put in front of the statement."""
     line, column, message = told(statement, error, shift=shift)
     return InvalidInput(
         f"Statement {statement.number}, line {line}, column {column}: {scrub(message, secrets)}",

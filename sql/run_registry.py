@@ -29,6 +29,7 @@ class Runs:
         self._runs[run.id] = run
 
     def drop(self, run: Run) -> None:
+        """Forget one that never began, or was refused; fine when it is not there."""
         self._runs.pop(run.id, None)
 
     def _forget(self) -> None:
@@ -38,6 +39,7 @@ class Runs:
                 del self._runs[id_]
 
     def find(self, id_: str) -> Run | None:
+        """None when this process has none of that id, or has forgotten it."""
         return self._runs.get(id_)
 
     def get(self, id_: str) -> Run:

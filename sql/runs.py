@@ -76,6 +76,8 @@ class Run:
     # Beginning --------------------------------------------------------------------------------
 
     async def write_down(self, project: str, cluster: str, request: Mapping[str, Any]) -> None:
+        """Commit a row for each of its queries before anything is sent, so that the watch ends their Flink jobs when
+        this process does not. Gives the streams their ids."""
         now = clock.now()
         # Until it runs nobody renews it; planning may take its time.
         lease = now + waits.LEASE + timedelta(seconds=self._services.settings.plan_timeout)
@@ -315,6 +317,7 @@ class Run:
     # Ending -----------------------------------------------------------------------------------
 
     def stop(self, state: Ended = Ended.STOPPED, why: str = "it was stopped") -> None:
+        """Ask it to end, for this reason; returns at once, `done` is set when it has. Only the first reason counts."""
         if not self._stop.is_set():
             self._why = (state, why)
             self._stop.set()
@@ -373,6 +376,7 @@ class Run:
                 await previews.gone(session, gone, clock.now())
 
     def seconds(self) -> float:
+        """How long it has run, up to its end; with two decimals."""
         return round((self.ended_at or clock.monotonic()) - self._began, 2)
 
     # Listening --------------------------------------------------------------------------------

@@ -74,9 +74,12 @@ class Sessions:
         self._beating: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
+        """Keep sessions that were used lately from going idle on their gateway, until `close`. Needs a running event
+        loop."""
         self._beating = asyncio.create_task(self._beat())
 
     async def close(self) -> None:
+        """End that. The sessions stay, and go on in another process."""
         if self._beating:
             self._beating.cancel()
 
@@ -343,6 +346,7 @@ class Sessions:
         return []
 
     async def libraries(self, id_: str) -> list[Use]:
+        """Those that it was opened with. Raises `NotFound`."""
         async with self._services.database.read() as session:
             return [Use.model_validate(u) for u in (await rows.get(session, id_)).libraries]
 

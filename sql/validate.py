@@ -141,11 +141,14 @@ async def validate(
 
 
 def table_name(full: str) -> TableName:
+    """From a full name of three parts; of a shorter one the catalog and the database are empty."""
     parts = full.split(".", 2)  # a JDBC catalog has tables with a schema in their names: `public.orders`
     return TableName(*parts) if len(parts) == 3 else TableName("", "", full)
 
 
 def summary(report: Report, environment: Environment) -> Validation:
+    """The answer: errors by their place, statements in order, and the names of the registered resources among what is
+    read and written."""
     reads = sorted({t for i in report.infos for t in i.reads})
     writes = sorted({t for i in report.infos for t in i.writes})
     used = {environment.rights[t].label for t in (*reads, *writes) if t in environment.rights}
@@ -231,6 +234,8 @@ async def explained_tables(gateway: SqlGateway, session: str, statement: Stateme
 
 
 async def explain(gateway: SqlGateway, session: str, statement: Statement, info: StatementInfo, report: Report) -> None:
+    """Write into `info` which tables the statement reads and writes, and into `report` what Flink's planner advises.
+    Raises `StatementFailed`."""
     text = placed(statement.without_execute())
     try:
         rows = await gateway.rows(session, _EXPLAIN + text)

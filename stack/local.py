@@ -45,6 +45,7 @@ class LocalStack:
 
     @property
     def temporal_address(self) -> str:
+        """`host:port`: what the environment names, else that of the stack's own."""
         given = os.environ.get("PENSTOCK_TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_ADDRESS")
         return given or f"127.0.0.1:{self.stack.temporal_port}"
 
@@ -57,6 +58,7 @@ class LocalStack:
         return f"http://127.0.0.1:{self.stack.temporal_ui_port}"
 
     def flink(self) -> Flink:
+        """The Flink of the stack, with ports and memory from the settings. It need not be installed to be described."""
         return Flink(
             home=self.parts.flink_home(self.stack.flink_version),
             folder=self.settings.home / "flink",
@@ -74,6 +76,8 @@ class LocalStack:
         return replace(flink.taskmanager(), ready=lambda: flink.has_registered(self.processes.find("taskmanager")))
 
     def temporal(self) -> Spec:
+        """How to start a development server whose database is a file of the stack. Raises `InstallFailed` when it
+        cannot be installed."""
         command = [
             str(self.parts.temporal()),
             "server",
@@ -137,6 +141,7 @@ class LocalStack:
         )
 
     def api_process(self) -> Spec:
+        """How to start the API; ready when /readyz answers 200, for which it needs Temporal and its database."""
         return self._python(
             "api",
             ["cli", "serve"],
@@ -145,6 +150,7 @@ class LocalStack:
         )
 
     def worker(self) -> Spec:
+        """How to start one worker."""
         return self._python("worker", ["cli", "worker"])
 
 

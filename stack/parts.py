@@ -136,17 +136,21 @@ class StackParts:
     # Flink ----------------------------------------------------------------------------------
 
     def flink_folder(self, version: str) -> Path:
+        """Where a version is, or would be, installed. Raises `InstallFailed` for what is no version."""
         if not re.fullmatch(r"\d+\.\d+\.\d+", version):
             raise InstallFailed(f"Flink {version[:20]}", [], "Give a version such as 2.3.0 or 1.20.5.")
         return installed.flink_folder(self.cache, version)
 
     def flink_installed(self, version: str) -> bool:
+        """Whether its installation came to its end. Raises `InstallFailed` for what is no version."""
         return (self.flink_folder(version) / ".complete").exists()
 
     def flink_versions(self) -> list[str]:
+        """Those that are installed, sorted as text."""
         return sorted(p.parent.name for p in (self.cache / "flink").glob("*/.complete"))
 
     def flink_python(self, version: str) -> Path:
+        """The interpreter with its PyFlink, whether it is installed or not."""
         return installed.flink_python(self.cache, version)
 
     def flink_home(self, version: str) -> Path:

@@ -53,4 +53,5 @@ async def remove(session: Session, row: Catalog) -> None:
 
 
 def definition_of(row: Catalog) -> CatalogDefinition:
+    """Without its name, project and times; references to secrets are not opened."""
     return CatalogDefinition.model_validate({"options": row.options, "libraries": row.libraries})

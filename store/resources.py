@@ -67,6 +67,7 @@ async def secrets(session: AsyncSession, project: str) -> Sequence[Secret]:
 
 
 def is_view(row: Resource) -> bool:
+    """Tables from before there were views have no `kind`."""
     return row.definition.get("kind") == "view"
 
 

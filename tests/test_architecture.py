@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import tomllib
 from collections import defaultdict
+from collections.abc import Iterator
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,32 @@ def test_a_name_of_a_class_is_of_one_class():
     twice = {name: found for name, found in places.items() if len(found) > 1}
     assert len(places) > 400
     assert not twice
+
+
+def is_plain(node: ast.AST) -> bool:
+    """A property that is one expression: its name and its type say it."""
+    decorators = {ast.unparse(decorator) for decorator in getattr(node, "decorator_list", [])}
+    return "property" in decorators and len(node.body) == 1 and isinstance(node.body[0], ast.Return)
+
+
+def bare(module: str, body: list[ast.stmt], within: str = "") -> Iterator[str]:
+    """Public functions and methods of which `help()` has nothing to say. What takes the place of a method that says
+    what it does (of a protocol, of a library) need not say it again."""
+    for node in body:
+        name = within + getattr(node, "name", "_")
+        if name.rpartition(".")[2].startswith("_"):
+            continue
+        if isinstance(node, ast.ClassDef):
+            yield from bare(module, node.body, f"{name}.")
+        elif not (ast.get_docstring(node) or is_plain(node) or inspect.getdoc(attrgetter(name)(import_module(module)))):
+            yield f"{module}.{name}"
+
+
+def test_a_public_function_says_what_its_signature_does_not():
+    """Shapes and units, what it gives when there is nothing, what it raises, where a fact comes from."""
+    trees = {path: ast.parse((ROOT / path).read_text()) for path in production()}
+    modules = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): t for path, t in trees.items()}
+    assert not [name for module, tree in modules.items() for name in bare(module, tree.body)]
 
 
 def test_only_the_store_asks_a_session():

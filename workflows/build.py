@@ -25,6 +25,8 @@ class BuildWorkflow:
 
     @workflow.run
     async def run(self, argument: c.RunBuild) -> c.Built:
+        """The build's outcome: with `error` when it failed, with the code `BUILD_ABANDONED` when nobody waits any
+        more."""
         while (built := await self._build(argument)) is None:
             if self._is_abandoned():
                 return c.Built(error="Nobody waits for this build any more.", code=c.BUILD_ABANDONED)
@@ -49,10 +51,13 @@ class BuildWorkflow:
 
     @workflow.signal(name=messages.FOLLOW.name)
     def follow(self, who: str = "") -> None:
+        """Somebody waits for this build; `who` is any name that they leave by."""
         self._followers.add(who)
 
     @workflow.signal(name=messages.LEAVE.name)
     def leave(self, who: str = "") -> None:
+        """They wait no more: the build ends when nobody else does. Of somebody who does not follow it changes
+        nothing."""
         if who in self._followers:
             self._followers.discard(who)
             self._left = True

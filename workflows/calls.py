@@ -79,6 +79,8 @@ async def record(record_: Record, summary: str) -> c.Recorded | None:
 
 
 async def open_attempt(argument: c.OpenAttempt) -> c.OpenedAttempt:
+    """Write the attempt down. Who was there before is in `conflict` and `owner`; without either it is written. Waits
+    while the database is away."""
     opened: c.OpenedAttempt | None = await workflow.execute_activity(
         c.OPEN_ATTEMPT,
         argument,
@@ -96,6 +98,7 @@ def _program(argument: c.OpenAttempt) -> str:
 
 
 async def start_attempt(argument: c.StartAttempt) -> c.Started:
+    """Write down, send and see run. No outcome raises: how far it came is in `Started`."""
     summary = f"start attempt {argument.number}, {_program(argument)}: {argument.restore_why}"[:200]
     return await _call(c.START_ATTEMPT, argument, c.Started, summary, limit=timedelta(hours=2))
 
@@ -107,10 +110,12 @@ async def build(argument: c.BuildIn, commit: str | None) -> c.Built:
 
 
 async def submit(argument: c.AttemptIn) -> c.Submitted:
+    """Send an attempt that is written down. `state` says what became of it, UNCLEAR too."""
     return await _call(c.SUBMIT, argument, c.Submitted, f"submit attempt {argument.number}", limit=timedelta(hours=2))
 
 
 async def fence(argument: c.AttemptIn) -> c.Fenced:
+    """Spend its id. Neither `fenced` nor an `observation`: it cannot be told, `error` says why."""
     return await _call(
         c.FENCE,
         argument,
@@ -121,54 +126,68 @@ async def fence(argument: c.AttemptIn) -> c.Fenced:
 
 
 async def await_running(argument: c.AttemptIn) -> c.Seen:
+    """What was seen last when it ran, had ended, or its time was over; without an `observation` the cluster did not
+    answer."""
     return await _call(
         c.AWAIT_RUNNING, argument, c.Seen, f"wait until attempt {argument.number} runs", limit=timedelta(hours=1)
     )
 
 
 async def look(argument: c.AttemptIn) -> c.Seen:
+    """What its cluster says now; without an `observation` it did not answer for two minutes."""
     return await _call(c.LOOK, argument, c.Seen, f"look at attempt {argument.number}", limit=timedelta(minutes=15))
 
 
 async def check(argument: c.AttemptIn) -> c.Seen:
+    """How it fares, and whether the database knows a newer attempt; then that is `newest`, and nothing was looked
+    at."""
     return await _call(c.CHECK, argument, c.Seen, "the job's own check", limit=timedelta(minutes=5))
 
 
 async def diagnose(argument: c.DiagnoseIn) -> c.Diagnosis:
+    """Why it ended, and from where it can go on; `undecided` where that cannot be told."""
     return await _call(
         c.DIAGNOSE, argument, c.Diagnosis, f"why attempt {argument.number} ended", limit=timedelta(minutes=15)
     )
 
 
 async def gather(argument: c.GatherIn) -> c.Gathered:
+    """The job's restore points. With an `error` these are not all, or cannot be told."""
     return await _call(c.GATHER, argument, c.Gathered, "gather restore points", limit=timedelta(minutes=15))
 
 
 async def stop(argument: c.TriggerIn) -> c.Stopped:
+    """With a savepoint. `state` is how it was seen then, None when that could not be found out; without a `savepoint`
+    none was completed."""
     return await _call(
         c.STOP, argument, c.Stopped, f"stop attempt {argument.number} with savepoint", limit=timedelta(hours=6)
     )
 
 
 async def savepoint(argument: c.TriggerIn) -> c.Stopped:
+    """While it runs on. Without a `savepoint` none was completed, `error` says why."""
     return await _call(
         c.SAVEPOINT, argument, c.Stopped, f"savepoint of attempt {argument.number}", limit=timedelta(hours=6)
     )
 
 
 async def prove(argument: c.ProveIn) -> c.Proven:
+    """Not `healthy`: `why` says what it was seen to lack; `observation` is what was seen last."""
     return await _call(
         c.PROVE, argument, c.Proven, f"wait until attempt {argument.number} is healthy", limit=timedelta(days=2)
     )
 
 
 async def retain(argument: c.RetainIn) -> c.Retained:
+    """What was deleted and what was left alone. With `more` it has to be called again."""
     return await _call(
         c.RETAIN, argument, c.Retained, "delete old savepoints and checkpoints", limit=timedelta(hours=2)
     )
 
 
 async def rescale(argument: c.RescaleIn) -> c.Rescaled:
+    """Change the task managers of a session cluster that runs. Neither `done` nor an `error`: it has to be restarted
+    for that version."""
     return await _call(
         c.RESCALE,
         argument,
@@ -179,16 +198,19 @@ async def rescale(argument: c.RescaleIn) -> c.Rescaled:
 
 
 async def adoptable(argument: c.AdoptIn) -> c.Adoptable:
+    """With an `error` it cannot be adopted: it is not alive, or belongs to another job."""
     return await _call(
         c.ADOPTABLE, argument, c.Adoptable, f"look at Flink job {argument.flink_job_id}", limit=timedelta(minutes=15)
     )
 
 
 async def cancel(argument: c.AttemptIn) -> c.Stopped:
+    """`state` is the final one that was seen, None when it could not be found out."""
     return await _call(c.CANCEL, argument, c.Stopped, f"cancel attempt {argument.number}", limit=timedelta(hours=2))
 
 
 async def cancel_all(argument: c.AttemptIn) -> c.Stopped:
+    """Every attempt of the job. `state` None: something of it may be alive yet."""
     return await _call(
         c.CANCEL_ALL, argument, c.Stopped, "cancel every attempt that is alive", limit=timedelta(hours=2)
     )

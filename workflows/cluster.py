@@ -20,6 +20,8 @@ class ClusterWorkflow:
 
     @workflow.run
     async def run(self, cluster: str) -> None:
+        """`cluster` is its name. Ends when the cluster's row is gone; the activity is begun anew each day, by its
+        time-out."""
         workflow.set_current_details(f"Watches the cluster **{cluster}**: one question for all its jobs.")
         await workflow.execute_activity(
             c.WATCH,

@@ -14,4 +14,5 @@ with workflow.unsafe.imports_passed_through():
 class LibraryWorkflow:
     @workflow.run
     async def run(self, argument: c.FetchLibrary) -> c.Outcome:
+        """The outcome of the fetch or build; the version's row says the same."""
         return await calls.heavy(c.FETCH_LIBRARY, argument, c.Outcome, f"library {argument.name} {argument.version}")

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
 class RecoveryWorkflow:
     @workflow.run
     async def run(self, argument: c.RecoverIn | None = None) -> c.Recovered:
+        """What was found and mended. Without an argument, as from the schedule, everything that is safe is mended."""
         recovered: c.Recovered = await workflow.execute_activity(
             c.RECOVER,
             argument or c.RecoverIn(),

@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 
 async def all_(services: Services) -> list[ClusterOut]:
+    """By name; without those that were removed or whose job was deleted. No cluster is asked."""
     async with services.database.read() as session:
         rows = await clusters.all_(session)
         keepers = await clusters.keepers(session, rows)

@@ -26,6 +26,8 @@ _SLOW = "The cluster is slow to answer. Try again."
 
 
 async def exceptions(services: Services, ref: str, number: int | None) -> Exceptions:
+    """Of attempt `number`, by default the last, newest first, without values of secrets. Where there are none `note`
+    says why: it has never run, or its cluster is away or does not tell."""
     job, attempt = await _attempt(services, ref, number)
     if attempt is None:
         return Exceptions(items=[], attempt=None, note="It has never run.")
@@ -65,6 +67,8 @@ async def exceptions(services: Services, ref: str, number: int | None) -> Except
 
 
 async def logs(services: Services, ref: str, number: int | None) -> JobLogs:
+    """Logs of the job's last commands, and of the parts of the cluster that attempt `number` (by default the last) is
+    or was on. Where the cluster gives none `note` says why."""
     job, attempt = await _attempt(services, ref, number)
     async with services.database.read() as session:
         rows, _ = await commands.page(session, job.id, limit=COMMANDS, cursor=None)

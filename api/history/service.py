@@ -20,6 +20,7 @@ from store.tables import Attempt, RestorePointRow
 async def attempts_of(
     services: Services, ref: str, *, limit: int, cursor: str | None
 ) -> tuple[list[AttemptOut], str | None]:
+    """Newest first, with the cursor of the next page, None after the last. Raises `InvalidInput` for a bad cursor."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         rows, following = await attempts.page(session, job.id, limit=limit, cursor=cursor)
@@ -76,6 +77,8 @@ async def keep(services: Services, ref: str, point: str, kept: bool) -> RestoreP
 async def timeline(
     services: Services, ref: str, *, limit: int, cursor: str | None
 ) -> tuple[list[EventOut], str | None]:
+    """Its events, newest first, with the cursor of the next page, None after the last. Raises `InvalidInput` for a bad
+    cursor."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         rows, following = await attempts.events(session, job.id, limit=limit, cursor=cursor)

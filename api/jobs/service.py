@@ -213,6 +213,7 @@ def _observed(attempt: Attempt | None, cluster: Cluster) -> datetime | None:
 async def search(
     services: Services, filter_: jobs.Filter, *, sort: str, limit: int, cursor: str | None
 ) -> tuple[list[out.JobOut], str | None]:
+    """A page, with the cursor of the next, None after the last. Raises `InvalidInput` for a bad `sort` or cursor."""
     async with services.database.read() as session:
         page, following = await jobs.search(session, filter_, sort=sort, limit=limit, cursor=cursor)
         return await show(session, page), following
@@ -357,6 +358,8 @@ async def add_version(services: Services, ref: str, new: NewVersion, *, requeste
 
 
 def show_version(version: Version, commit: str | None = None) -> out.VersionOut:
+    """As a person may see it: values of secret keys of its configuration are hidden. `commit` is the one it ran with
+    last."""
     spec = dict(version.spec)
     spec["config"] = {k: rules.shown(k, str(v)) for k, v in (spec.get("config") or {}).items()}
     return out.VersionOut(
@@ -396,6 +399,8 @@ async def plan(services: Services, ref: str, number: int) -> out.PlanOut:
 
 
 async def versions(services: Services, ref: str, *, branches: bool) -> list[out.VersionOut]:
+    """All of them, newest first. With `branches` those that have run say where their Git refs are now, or why that
+    cannot be told. Raises `NotFound`."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         ran = await attempts.commits(session, job.id)
@@ -431,6 +436,7 @@ async def _where(services: Services, url: str, ref: str) -> tuple[str | None, st
 
 
 async def version(services: Services, ref: str, number: int) -> out.VersionOut:
+    """With the commit that it ran with last. Raises `NotFound` for the job and for the version."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         ran = await attempts.commits(session, job.id)
@@ -438,6 +444,8 @@ async def version(services: Services, ref: str, number: int) -> out.VersionOut:
 
 
 async def diff(services: Services, ref: str, a: int, b: int) -> out.VersionDiff:
+    """From version `a` to `b`: dotted paths of the fields that differ, and a unified diff. Secrets are hidden in both,
+    so that two values of one do not differ. Raises `NotFound`."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
         first, second = await jobs.version(session, job, a), await jobs.version(session, job, b)

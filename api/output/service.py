@@ -59,6 +59,8 @@ def identifiers_of(row: PlanRow | None) -> Collection[str]:
 
 
 def notes(identifiers: Collection[str], found: list[TaskManagerOutput] | None) -> list[str]:
+    """What a reader has to know of the lines, or why there are none. `found` is what the engine gave: None where it
+    does not know the attempt. Without `identifiers` the rows of other jobs on the same task managers are among them."""
     if found is None:
         return ["Its cluster does not know the attempt any more; on which task managers it ran cannot be told."]
     if not found:

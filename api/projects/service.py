@@ -17,6 +17,7 @@ from store.tables import Project
 
 
 async def all_(services: Services) -> list[ProjectOut]:
+    """By name; archived ones too, deleted ones not."""
     async with services.database.read() as session:
         return [_show(row) for row in await jobs.projects(session)]
 

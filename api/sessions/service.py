@@ -11,6 +11,7 @@ from store.tables import SqlSession
 
 
 async def create(bench: SqlRuntime, body: out.NewSession) -> out.SessionOut:
+    """Raises `InvalidInput`, `NotFound` for the project, the cluster or a library, and `Unreachable`."""
     return _show(await bench.sessions.create(body.project, body.cluster, body.name, body.config, body.libraries))
 
 
@@ -28,6 +29,8 @@ async def get(services: Services, session_id: str) -> out.SessionOut:
 
 
 async def execute(bench: SqlRuntime, session_id: str, body: out.StatementBody) -> out.StatementOut:
+    """Rows at once, or the id of a preview for a query. `rebuilt` where the session had to be made again. Raises
+    `NotFound`, `InvalidInput` with Flink's words, and `Conflict` while another statement of the session runs."""
     answer = await bench.sessions.execute(session_id, body.statement, body.limits, materialize=body.materialize)
     rebuilt = None
     if answer.rebuilt is not None:

@@ -51,6 +51,8 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
 
 
 async def complete(services: Services, bench: SqlRuntime, body: out.CompleteBody) -> out.CompleteOut:
+    """At most `sql.complete.MAX_CANDIDATES`. With a session what was made in it counts, and its libraries in place of
+    the body's. Raises `NotFound` for project, cluster and session."""
     words, uses, where = None, body.libraries, BEGINNING
     cursor = cursor_in(body.sql, min(body.position, len(body.sql)))
     if body.session is not None:
@@ -61,11 +63,13 @@ async def complete(services: Services, bench: SqlRuntime, body: out.CompleteBody
 
 
 def lay_out(body: out.FormatBody) -> out.FormatOut:
+    """Raises `InvalidInput` for a text with a string, a name or a comment that is not closed."""
     made = formatted(body.sql)
     return out.FormatOut(sql=made, changed=made != body.sql)
 
 
 def all_templates() -> list[Template]:
+    """By name; they come with the code, and no database is asked."""
     return list(templates())
 
 

@@ -27,6 +27,7 @@ from store.tables import Job, SqlTest, TestSet
 
 
 async def all_(services: Services, project: str) -> list[out.TestSetOut]:
+    """Test sets by name. Raises `NotFound` for the project."""
     async with services.database.read() as session:
         await jobs.project(session, project)
         return [_show(row) for row in await testsets.all_(session, project)]

@@ -41,6 +41,7 @@ class Running:
         self.task, self.output, self.cpu = task, output, cpu
 
     async def stop(self) -> None:
+        """End the client, and return when it has ended. Its Flink job is left alone."""
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
@@ -69,6 +70,7 @@ class Attended:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
+        """End all clients, and return when they have ended. Their Flink jobs run on."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -230,6 +232,8 @@ class _Attendance:
 
 
 async def alert(aftermath: Aftermath, ref: Ref, tell: LogSink, words: str) -> None:
+    """Write `words` into the log and onto the job's timeline. Never raises: where the timeline cannot be written the
+    log has them."""
     tell(words)
     try:
         await aftermath.alert(words)

@@ -30,6 +30,7 @@ def name_of(flink_job_id: str) -> str:
 
 
 def is_fence(flink_job_id: str, name: str) -> bool:
+    """Whether a job that is shown under an id, with this name, is the one that spends it."""
     return name == name_of(flink_job_id)
 
 

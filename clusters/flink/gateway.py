@@ -22,6 +22,7 @@ from clusters.sql import (
     NoPlan,
     Result,
     SessionGone,
+    SqlGateway,
     StatementFailed,
     as_set,
     first_line,
@@ -42,8 +43,8 @@ log = structlog.get_logger()
 _NO_DRIVER = "No suitable driver"
 
 
-class RestGateway:
-    """Implements `clusters.sql.SqlGateway`. `loads_drivers` gives the statements of `drivers.loading`; `transport`
+class RestGateway(SqlGateway):
+    """`loads_drivers` gives the statements of `drivers.loading`; `transport`
     takes the place of the network."""
 
     def __init__(
@@ -62,6 +63,7 @@ class RestGateway:
         return self._url
 
     async def answers(self) -> bool:
+        """Whether GET /info is answered now; False also when nothing can be reached. Raises nothing."""
         try:
             await self.http.call("GET", "/info")
         except EngineError:
@@ -79,6 +81,8 @@ class RestGateway:
 
     @reads
     async def open(self, properties: Mapping[str, str]) -> str:
+        """A session with these properties as its configuration, by POST /v2/sessions; returns its handle. Who opens it
+        closes it. Raises `Unreachable` and `Refused`."""
         body = await self.http.call("POST", "/v2/sessions", json={"properties": dict(properties)})
         return str(body["sessionHandle"])
 

@@ -74,6 +74,7 @@ class Http:
         return self._urls[0]
 
     async def close(self) -> None:
+        """Close its connections. Nothing is to be asked after that."""
         await self._client.aclose()
 
     def close_when_unused(self) -> None:

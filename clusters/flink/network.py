@@ -41,6 +41,7 @@ class Streamed:
         self._answer = answer
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """Pieces of at most `PIECE` bytes."""
         return aiter(self._answer.content.iter_chunked(PIECE))
 
 
@@ -120,6 +121,7 @@ class Network:
         )
 
     async def aclose(self) -> None:
+        """Close its connections; a request after that opens new ones."""
         if self._made is not None:
             made, self._made = self._made, None
             await made.close()

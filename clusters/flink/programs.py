@@ -211,6 +211,8 @@ def asking_after(what: str) -> Iterator[None]:
 
 
 def own_id(flink_job_id: str) -> ProgramFailed:
+    """The failure of a program whose job runs under `flink_job_id`, which it has chosen itself: Penstock finds jobs by
+    the id that it gave."""
     return ProgramFailed(
         f"The program gives its Flink job an id of its own ({flink_job_id}), under which Penstock would not find it: "
         "take `$internal.pipeline.job-id` out of its configuration.",

@@ -57,6 +57,7 @@ HEARTBEAT_SECONDS = 50.0  # Flink's default of heartbeat.timeout
 
 
 def moment(milliseconds: int) -> datetime:
+    """A time of Flink's, in milliseconds since 1970, in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
@@ -77,6 +78,7 @@ class FlinkRest:
     @reads
     @answered
     async def cluster(self) -> dict[str, Any]:
+        """GET /overview as Flink gives it: its version, task managers, slots, jobs by state."""
         return dict(await self.http.call("GET", "/overview"))
 
     @reads
@@ -88,6 +90,8 @@ class FlinkRest:
 
     @reads
     async def upload(self, path: Path, name: str) -> str:
+        """POST /jars/upload under `name`; returns the id of the jar, which begins with another UUID each time. A large
+        file has a second more for each MB. Raises `Refused`, `Unreachable`."""
         with open(path, "rb") as handle:
             body = await self.http.call(
                 "POST",
@@ -193,6 +197,7 @@ class FlinkRest:
 
     @reads
     async def exceptions(self, job_id: str) -> Failure | None:
+        """The newest failure, from GET /jobs/:id/exceptions; None when there was none, or the job is not known."""
         body = await self._if_known(f"/jobs/{job_id}/exceptions", params={"maxExceptions": 1})
         if body is None:
             return None
@@ -315,6 +320,7 @@ class FlinkRest:
 
     @reads
     async def progress(self, job_id: str) -> Progress | None:
+        """Counts of GET /jobs/:id/checkpoints; None when the job is not known, or takes no checkpoints (400 or 404)."""
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
         except Refused as error:
@@ -327,6 +333,8 @@ class FlinkRest:
 
     @reads
     async def checkpoints(self, job_id: str) -> list[PointSeen]:
+        """Completed ones of GET /jobs/:id/checkpoints that have a path and have not been deleted, savepoints among
+        them; Flink remembers the last ten. Empty when the job is not known, or takes none."""
         try:
             body = await self.http.call("GET", f"/jobs/{job_id}/checkpoints")
         except Refused as error:
@@ -426,6 +434,8 @@ class FlinkRest:
         return TriggerStatus(TriggerState.FAILED, why=root_cause(stack) if stack else "Flink gave no reason")
 
     async def cancel(self, job_id: str) -> None:
+        """PATCH /jobs/:id?mode=cancel, which Flink takes before it is done. Fine when the job is not known or has ended
+        (404, 409). Raises `Refused`, `Unreachable`."""
         try:
             await self.http.call("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"})
         except Refused as error:

@@ -331,6 +331,8 @@ def held(folder: Path) -> Iterator[bool]:
 
 
 def main(folder: Path) -> int:
+    """Become the keeper of an attempt's folder, in a process of its own, and keep its cluster until that ends. Exit
+    code: `HELD` when another keeper has the folder, else 0, at once for a cluster that has ended before."""
     with held(folder) as mine:
         if not mine:
             return HELD

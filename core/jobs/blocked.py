@@ -43,10 +43,12 @@ def without_state(blocked: Blocked) -> Blocked:
 
 
 def from_point(point: str) -> Action:
+    """A restart from the restore point of this id."""
     return {"kind": "restart", "restore": {"mode": "point", "point": point}}
 
 
 def adopt(flink_job_id: str) -> Action:
+    """Take the Flink job in as the job's attempt, as it runs."""
     return {"kind": "adopt", "flink_job_id": flink_job_id}
 
 
@@ -84,6 +86,7 @@ def lost_without_a_point(attempt: int, why: str, given_up: Sequence[RestorePoint
 
 
 def submission_unclear(attempt: int, flink_job_id: str, why: str) -> Blocked:
+    """Nobody has said clearly whether the cluster took the attempt; `why` is what was said last."""
     return Blocked(
         code="submission_unclear",
         why=f"It cannot be told whether the cluster has attempt {attempt}: {why}. "
@@ -222,4 +225,5 @@ def another_version(why: str) -> Blocked:
 
 
 def workflow_lost(why: str) -> Blocked:
+    """The workflow was lost, and what it had begun by then cannot be told; `why` says what."""
     return Blocked(code="workflow_lost", why=why, evidence=[why], actions=[RESTART, KILL])

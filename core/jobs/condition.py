@@ -63,5 +63,7 @@ def is_hopeless(restarts: int | None, limit: int | None) -> bool:
 
 
 def given_up(restarts: int, failure: str | None) -> str:
+    """Why the platform takes such an attempt for failed, in words; `failure` is the last one's message, None when Flink
+    tells none."""
     why = f": {failure}" if failure else ""
     return f"Flink restarted it {restarts} times without a completed checkpoint in between{why}"

@@ -31,6 +31,7 @@ class LastLines:
         """Lines that were wanted, the last ones among them."""
 
     def feed(self, piece: bytes) -> None:
+        """Take the next bytes; a character or a line may be cut anywhere."""
         first, *lines = self._decoder.decode(piece).split("\n")
         self._grow(first)
         for line in lines:

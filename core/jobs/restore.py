@@ -191,6 +191,7 @@ def newest(points: Sequence[RestorePoint], taken_up: Mapping[int, int] = NOTHING
 
 
 def newest_first(points: Collection[RestorePoint], taken_up: Mapping[int, int] = NOTHING) -> list[RestorePoint]:
+    """The one that was made last comes first; `taken_up` as in `newest`."""
     return sorted(points, key=_age_among(points, taken_up), reverse=True)
 
 

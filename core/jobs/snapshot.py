@@ -229,6 +229,7 @@ def savepoint_directory(state_dir: str, job_id: str, attempt: int, trigger_id: s
 
 
 def savepoint_root(state_dir: str, job_id: str) -> str:
+    """The folder that all savepoints of a job lie below, each in one of its own."""
     return f"{state_dir.rstrip('/')}/{job_id}/savepoints"
 
 

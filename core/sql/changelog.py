@@ -27,7 +27,7 @@ class Table(Protocol):
         """In the order in which they were added first."""
 
 
-class Materialized:
+class Materialized(Table):
     """A table without a key. Equal rows count as often as they were added; `key` says which are equal."""
 
     def __init__(self, key: Callable[[Row], str] = as_text) -> None:
@@ -54,7 +54,7 @@ class Materialized:
         return [self._rows[key] for key, count in self._count.items() for _ in range(count)]
 
 
-class Upserted:
+class Upserted(Table):
     """A table with a primary key, at the positions `key` of a row, as a sink keeps it that is sent upserts.
 
     With `keeps_history` each key remembers the rows that were added and not removed, as the sink upsert materializer

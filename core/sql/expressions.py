@@ -40,6 +40,7 @@ def of_call(call: Json, rows: Sequence[Column]) -> Column:
 
 
 def merged(columns: Iterable[Column]) -> Column:
+    """One column for what may come from any of them, as in a UNION or a CASE. Its name and type are empty."""
     every = list(columns)
     meanings = sorted({c.meaning for c in every})
     return Column(

@@ -42,6 +42,7 @@ class Lineage(BaseModel):
 
 
 def of(plan: Plan) -> Lineage:
+    """Tables by name, columns sink by sink in their order. `why` is left empty: who reads the plan may know more."""
     columns = []
     for sink in plan.sinks:
         for column in plan.written(sink):
@@ -118,6 +119,8 @@ def _places(job: str, access: str, use: TableUse, known: Known) -> list[str]:
 
 
 def graph(jobs: Sequence[JobLineage]) -> GraphView:
+    """All jobs with the places that they read and write. A table that no other job can meet has a place of its own,
+    `JOB/TABLE`."""
     known = _known(jobs)
     edges = [
         GraphEdge(job=one.job, place=place, access=access, table=use.table)

@@ -106,6 +106,7 @@ class Node:
 
 
 def type_text(kind: Any) -> str:
+    """A type of a compiled plan as one text: Flink writes simple ones as a string, others as an object."""
     return kind if isinstance(kind, str) else json.dumps(kind, sort_keys=True)
 
 

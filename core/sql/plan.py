@@ -57,6 +57,7 @@ class Plan:
         return [Column(n, c.type, c.meaning, c.origins, c.exact) for n, c in zip(names, given, strict=True)]
 
     def digest(self) -> str:
+        """SHA-256 of the plan's JSON in hex, whatever the order of its keys."""
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()
 
 

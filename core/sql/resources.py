@@ -77,6 +77,7 @@ class ColumnDefinition(Frozen):
         return self
 
     def ddl(self) -> str:
+        """Its line in the parentheses of a CREATE TABLE."""
         text = quoted_name(self.name) + (f" {self.type}" if self.type else f" AS {self.expression}")
         if self.metadata is not None:
             text += f" METADATA FROM {quoted(self.metadata)}" + (" VIRTUAL" if self.virtual else "")
@@ -127,6 +128,7 @@ class TableDefinition(Frozen):
         self.secrets()
 
     def secrets(self) -> set[str]:
+        """Names of the secrets that its options refer to as `${secret:name}`."""
         return {name for value in self.options.values() for name in secrets_in(value)}
 
     def ddl(self, *chain: str, if_not_exists: bool = False) -> str:

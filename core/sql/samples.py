@@ -73,6 +73,7 @@ class Inferred:
     notes: Sequence[str]
 
     def columns(self) -> list[ColumnDefinition]:
+        """In the order in which the samples have them first, each with its SQL type."""
         return [ColumnDefinition(name=name, type=_sql(kind)) for name, kind in self.kind.fields.items()]
 
     def options(self) -> dict[str, str]:

@@ -44,6 +44,8 @@ class Scope:
         return next((columns for name, columns in self.tables.items() if name.lower() == full.lower()), {})
 
     def source(self, name: str) -> Fields | None:
+        """The columns of a table that the query reads under this name, whatever its case, or one around it; None when
+        none does."""
         every = [*self.sources.items(), *self.outer.items()]
         return next((columns for alias, columns in every if alias.lower() == name.lower()), None)
 

@@ -168,6 +168,7 @@ def outside(parts: Sequence[Token]) -> Iterator[tuple[int, Token]]:
 
 
 def is_name(token: Token) -> bool:
+    """Whether it can name something: a word, reserved or not, or text in backticks."""
     return token.kind is TokenKind.WORD or token.kind is TokenKind.NAME
 
 

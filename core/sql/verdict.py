@@ -89,6 +89,7 @@ def objection(found: StateVerdict, accepted: Accepted) -> tuple[str, str] | None
 
 
 def unknown(why: str) -> StateVerdict:
+    """Nothing can be told of the state as a whole; `why` is a sentence."""
     return StateVerdict(verdict=Verdict.UNKNOWN, summary=why)
 
 
