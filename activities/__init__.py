@@ -1,1 +1,1 @@
-"""Every side effect, a class a capability. What goes in and out is in `activities.contracts`."""
+"""Every side effect, a class per capability. What goes in and out is in `activities.contracts`."""

@@ -73,7 +73,7 @@ class PrometheusMetrics:
         labels = ["method", "route", "status"]
         self.requests = Counter("penstock_http_requests", "Requests", labels, registry=self.registry)
         self.seconds = Histogram(
-            "penstock_http_request_seconds", "Seconds a request", ["route"], registry=self.registry
+            "penstock_http_request_seconds", "Seconds per request", ["route"], registry=self.registry
         )
         self._jobs = Gauge("penstock_jobs", "Jobs by cluster and state", ["cluster", "state"], registry=self.registry)
         self._up = Gauge(

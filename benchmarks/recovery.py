@@ -107,7 +107,7 @@ async def fill(stack: Stack, flink: SimulatedFlink, cluster: str, many: int) -> 
 
 
 def measure(stack: Stack, runs: int) -> tuple[float, float]:
-    """(median seconds of a run by hand, seconds of worker CPU a run)."""
+    """(median seconds of a run by hand, seconds of worker CPU per run)."""
     process = stack.local.processes.find("worker")
     assert process is not None
     stack.http.post("/recovery", json={"dry_run": False})

@@ -49,7 +49,7 @@ def installing(parts: StackParts, title: str) -> Iterator[None]:
 
 @contextmanager
 def _alone(local: LocalStack) -> Iterator[None]:
-    """One `up` or `down` at a time a data folder."""
+    """One `up` or `down` at a time per data folder."""
     local.settings.home.mkdir(parents=True, exist_ok=True)
     with open(local.settings.home / "stack.lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

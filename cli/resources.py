@@ -143,7 +143,7 @@ def revoke(name: str, grantee: str, project: Project = "default") -> None:
 def infer(
     kind: Annotated[str, typer.Argument(help="json, avro, json-schema, database or kafka")],
     file: Annotated[
-        list[str] | None, typer.Option("--file", "-f", help="Samples (one object a line), or the schema")
+        list[str] | None, typer.Option("--file", "-f", help="Samples (one object per line), or the schema")
     ] = None,
     url: Annotated[str | None, typer.Option(help="database: jdbc:postgresql://host:port/name")] = None,
     table: Annotated[str | None, typer.Option(help="database: the table")] = None,
@@ -176,7 +176,7 @@ def infer(
 
 
 def _samples(text: str) -> list[str]:
-    """One JSON value, or one a line."""
+    """One JSON value, or one per line."""
     try:
         json.loads(text)
         return [text]

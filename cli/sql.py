@@ -130,7 +130,7 @@ def complete(
     cluster: Cluster = "local",
     library: Library = None,
 ) -> None:
-    """What may stand at the cursor, one a line."""
+    """What may stand at the cursor, one per line."""
     text = read(file)
     at = position if position is not None else len(text.rstrip("\n"))
     body = {"project": project, "cluster": cluster, "sql": text, "position": at, "libraries": uses(library)}
@@ -148,7 +148,7 @@ def preview(
     variable: Variable = None,
     rows: Rows = 1000,
     seconds: Seconds = 60,
-    rate: Annotated[int | None, typer.Option(help="Most rows a second")] = None,
+    rate: Annotated[int | None, typer.Option(help="Most rows per second")] = None,
     parallelism: Annotated[int, typer.Option(help="Of the query's Flink job")] = 1,
     table: Annotated[bool, typer.Option("--table", help="The table at the end, not the changes")] = False,
     as_json: Json = False,
@@ -248,7 +248,7 @@ def given(items: list[str] | None) -> dict[str, Any]:
 
 
 def rows_of(path: str) -> list[Any]:
-    """A JSON list, or one JSON object a line."""
+    """A JSON list, or one JSON object per line."""
     text = read(path)
     try:
         if text.lstrip().startswith("["):

@@ -1,4 +1,4 @@
-"""Task managers that died: on the timelines of those whom it concerns, in a few lines an hour."""
+"""Task managers that died: on the timelines of those whom it concerns, in a few lines per hour."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ _kept: dict[tuple[str, ...], tuple[float, list[str]]] = {}
 
 
 def told(pattern: re.Pattern[str], message: str) -> list[str]:
-    """The list that a message of Flink's ends with, a name a line."""
+    """The list that a message of Flink's ends with, one name per line."""
     match = pattern.search(re.sub(r"\n\s*\n", "\n", message))
     return [line.split()[0] for line in match.group(1).splitlines() if line] if match else []
 

@@ -36,7 +36,7 @@ class InstallFailed(PenstockError):
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One installer at a time a part; the lock falls with its process."""
+    """One installer at a time per part; the lock falls with its process."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(folder.name + ".lock"), "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

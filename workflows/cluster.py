@@ -1,4 +1,4 @@
-"""One workflow a cluster keeps its watch alive."""
+"""One workflow per cluster keeps its watch alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flink's own REST API, one method an endpoint that we use (docs: ops/rest_api of Flink 1.20 and 2.3)."""
+"""Flink's own REST API, one method per endpoint that we use (docs: ops/rest_api of Flink 1.20 and 2.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the processes of one session cluster: `python -m clusters.local.keeper FOLDER`, one keeper an attempt.
+"""Keeps the processes of one session cluster: `python -m clusters.local.keeper FOLDER`, one keeper per attempt.
 
 It starts JobManager, task managers and SQL gateway, starts the latter two again when they die, and has as many task
 managers as `wanted.json` says. It ends, and all of them with it, when the JobManager dies, when `wanted.json` says

@@ -1,4 +1,4 @@
-"""Why a job is parked, what was seen, and what a person can safely send next: one function a case.
+"""Why a job is parked, what was seen, and what a person can safely send next: one function per case.
 
 A job is BLOCKED where going on could lose state or run it twice. The actions are bodies of
 `POST /jobs/{id}/commands`, ready to be sent.
