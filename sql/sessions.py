@@ -2,13 +2,14 @@
 
 What makes a session is in its row: configuration, libraries, and the statements that set it up. A gateway that
 has forgotten it, or is gone, costs a rebuild on any gateway of the cluster. SETs are not made again: they are for the
-moment, and their loss is told.
+moment, and their loss is told. Nor is what was done to a catalog that outlives the session: that was done once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +24,7 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.specs import Use
 from core.sql.catalogs import BEGINNING, Position, position_after
 from core.sql.interactive import SETUP, session_statement, setting_of
+from core.sql.outside import changed_outside, own_catalogs
 from core.sql.script import EMPTY, Script, Statement, StatementKind, parse
 from core.sql.tokens import literal
 from services import Services
@@ -36,7 +38,7 @@ from sql.previews import explained, refused
 from sql.run_registry import Runs
 from sql.runs import Run
 from sql.streams import Limits, Stream
-from store import clusters, jobs, previews
+from store import catalogs, clusters, jobs, previews
 from store import sessions as rows
 from store.database import Session
 from store.tables import Cluster, SqlSession
@@ -260,7 +262,10 @@ class Sessions:
             current.used_at = clock.now()
             alone = len(statement.tokens) == 1
             if statement.first in SETUP:
-                current.setup = [*current.setup, script.text]
+                made = [parse(text) for text in current.setup]
+                own = await _own(session, row.project, made)
+                if changed_outside(statement.tokens, position_after(made).catalog, own) is None:
+                    current.setup = [*current.setup, script.text]
             elif statement.first == "SET" and not alone:
                 key, value = setting_of(statement)
                 current.settings = {**current.settings, key: value}
@@ -283,6 +288,7 @@ class Sessions:
             env = await environment(
                 services, session, row.project, EMPTY, uses=uses, open_secrets=True, everything=True
             )
+            own = await _own(session, row.project, map(parse, current.setup))
         engine = services.engines.workbench(cluster)
         gateway, handle = await self._open(engine, cluster, row, env)
         rebuilt = Rebuilt(reset=dict(current.settings))
@@ -291,6 +297,11 @@ class Sessions:
             where = BEGINNING
             for statement in current.setup:
                 script = parse(statement)
+                # Where the session could not move, a short name may be that of a table which outlives it.
+                changed = [changed_outside(parts, where.catalog, own) for parts in script.statements()]
+                if (outside := next(filter(None, changed), None)) is not None:
+                    rebuilt.lost.append(f"{statement[:200]}: it would change the catalog {outside[1]}")
+                    continue
                 try:
                     async with services.database.read() as session:
                         one = await environment(services, session, row.project, script, open_secrets=True, where=where)
@@ -302,6 +313,7 @@ class Sessions:
                     await gateway.execute(handle, one.script.text)
                 except (StatementFailed, Rejected) as error:
                     rebuilt.lost.append(f"{statement[:200]}: {scrub(error.message, one.secrets)}")
+                    continue
                 where = position_after([script], where)
             undo.pop_all()
         async with services.database.write() as session:
@@ -376,6 +388,12 @@ class Sessions:
                     continue  # the next statement rebuilds it
                 except Exception as error:
                     log.warning("a session was not kept alive", session=id_, why=str(error))
+
+
+async def _own(session: Session, project: str, made: Iterable[Script]) -> set[str]:
+    """The catalogs that end with a session in which this was made."""
+    registered = await catalogs.of_project(session, project)
+    return own_catalogs(made, {row.name for row in registered if not catalogs.definition_of(row).outlives})
 
 
 def _take(row: SqlSession, current: SqlSession) -> None:

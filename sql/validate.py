@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
@@ -13,9 +13,10 @@ from clusters.protocol import SqlSessions
 from clusters.sql import SqlGateway, StatementFailed, first_line, scrub, told
 from core.errors import PenstockError
 from core.sql.operators import TableName
+from core.sql.outside import changed_outside, in_memory
 from core.sql.references import check_script, created_by
 from core.sql.script import Script, Statement, StatementKind, parse, placed
-from core.sql.tokens import Lines, Token, TokenKind, chain_at, literal, name_at, tokens
+from core.sql.tokens import Lines, chain_at, tokens
 from core.sql.variables import filled
 from sql.environment import CATALOG, Environment, prepared_session
 
@@ -176,11 +177,11 @@ class Trial:
     @classmethod
     def within(cls, environment: Environment) -> Trial:
         """In an environment that has been made."""
-        return cls(own={CATALOG}.union(*(_in_memory(tokens(statement)) for statement in environment.catalogs)))
+        return cls(own={CATALOG}.union(*(in_memory(tokens(statement)) for statement in environment.catalogs)))
 
     async def run(self, gateway: SqlGateway, session: str, statement: Statement) -> str:
         """Carry out a statement, or say why it is not tried. Raises `StatementFailed`."""
-        changed = changes(statement, self.catalog, self.own)
+        changed = changed_outside(statement.tokens, self.catalog, self.own)
         text, why = harmless(statement, changed)
         if text is not None:
             if changed is not None:
@@ -189,7 +190,7 @@ class Trial:
             if "CATALOG" in (t.word for t in statement.tokens[:2]):
                 self._there.clear()
             self.catalog = _catalog_after(statement, self.catalog)
-            self.own |= _in_memory(statement.tokens)
+            self.own |= in_memory(statement.tokens)
         return why
 
     async def _check_there(self, gateway: SqlGateway, session: str, catalog: str) -> None:
@@ -267,24 +268,6 @@ def _failed(statement: Statement, error: StatementFailed, report: Report, *, shi
         report.failed[table[-1]] = statement.number
 
 
-_MAKES = ("TABLE", "VIEW", "FUNCTION")
-
-
-def changes(statement: Statement, catalog: str, own: Collection[str]) -> tuple[str, str] | None:
-    """What a statement would change outside of the session, as a word, and in which catalog: those that are not its
-    `own` outlive it. None when it changes nothing there. `catalog` is where the statement stands."""
-    parts = statement.tokens
-    words = [t.word for t in parts[:6]]
-    if words[:1] not in (["CREATE"], ["DROP"], ["ALTER"], ["ANALYZE"]) or "TEMPORARY" in words[:4]:
-        return None
-    at = next((i for i, w in enumerate(words) if w in (*_MAKES, "DATABASE", "CATALOG", "MODEL")), None)
-    if at is None or words[at] == "CATALOG":
-        return None
-    chain = name_at(parts, at + 1)
-    target = chain[0] if len(chain) == 3 or (words[at] == "DATABASE" and len(chain) == 2) else catalog
-    return None if target in own else (words[at], target)
-
-
 def harmless(statement: Statement, changed: tuple[str, str] | None) -> tuple[str | None, str]:
     """What to send for a statement that sets something up, so that nothing outside the session changes; `changed` is
     what it would change there. None: it is not tried, for the reason that comes with it."""
@@ -296,15 +279,6 @@ def harmless(statement: Statement, changed: tuple[str, str] | None) -> tuple[str
         return placed(statement).replace(head, f"{head} TEMPORARY", 1), ""
     what, target = changed
     return None, f"{first} {what} in the catalog {target} is not tried, since it would change that catalog"
-
-
-def _in_memory(parts: Sequence[Token]) -> set[str]:
-    """The catalog that a statement makes, when it lives in the session only."""
-    words = [t.word for t in parts[:2]]
-    options = [literal(t.text) for t in parts if t.kind is TokenKind.STRING]
-    if words != ["CREATE", "CATALOG"] or "generic_in_memory" not in options:
-        return set()
-    return set(name_at(parts, 2)[:1])
 
 
 def _catalog_after(statement: Statement, catalog: str) -> str:

@@ -29,7 +29,9 @@ class SessionOut(BaseModel):
     name: str
     config: dict[str, str]
     libraries: list[dict[str, Any]]
-    setup: list[str] = Field(description="The statements that make it again on another gateway")
+    setup: list[str] = Field(
+        description="The statements that make it again on another gateway: none that changed a catalog which lasts"
+    )
     settings: dict[str, str] = Field(description="SETs; lost when it has to be made again")
     gateway: str | None
     generation: int = Field(description="How often it has been made")

@@ -380,6 +380,31 @@ class TestPaimon:
         table = lake.inside("lake/databases/shop/tables/counts")
         assert [(c["name"], c["key"]) for c in table["columns"]] == [("who", True), ("n", False)]
 
+    def test_a_session_that_is_made_again_leaves_its_tables_alone(self, stack: Stack, lake: Project):
+        session = stack.http.post("/sql/sessions", json={"project": lake.name}).json()["id"]
+
+        def run(statement: str) -> dict[str, Any]:
+            response = stack.http.post(f"/sql/sessions/{session}/statements", json={"statement": statement})
+            assert response.status_code == 200, response.text
+            return response.json()
+
+        for statement in (
+            "CREATE DATABASE lake.tries",
+            "USE lake.tries",
+            "CREATE TABLE dropped (id BIGINT)",
+            "DROP TABLE dropped",
+            "CREATE TEMPORARY VIEW who AS SELECT who FROM lake.shop.clicks",
+        ):
+            run(statement)
+        lake.stack.kill("gateway")
+        lake.stack.start("gateway")
+        other = stack.http.post("/sql/sessions", json={"project": lake.name}).json()["id"]
+        made = {"statement": "CREATE TABLE lake.tries.dropped (id BIGINT)"}
+        assert stack.http.post(f"/sql/sessions/{other}/statements", json=made).status_code == 200
+        again = run("SHOW TABLES")
+        assert again["rebuilt"]["lost"] == []
+        assert sorted(name for (name,) in again["rows"]) == ["dropped", "who"]
+
     def test_a_library_that_it_needs_is_kept(self, stack: Stack, lake: Project):
         response = stack.http.delete(f"/projects/{lake.name}/libraries/paimon/1")
         assert response.status_code == 409

@@ -12,10 +12,11 @@ import pytest
 
 from core.sql import setting_keys
 from core.sql.layout import formatted
+from core.sql.outside import changed_outside
 from core.sql.script import parse
 from sql.options import _SUPPORTED, told
 from sql.templates import Template, templates
-from sql.validate import changes, harmless
+from sql.validate import harmless
 from stack.parts import StackParts
 from tests.real.conftest import Stack
 from tests.real.test_cli import penstock
@@ -138,7 +139,7 @@ def test_nothing_outside_the_session_is_changed(statement: str, sent: str | None
     """In a catalog that outlives the session (Hive, JDBC) tables are made for the session only, and nothing is dropped
     or altered. No such catalog is at hand here, so this holds the rule, not a real catalog, to it."""
     (parsed,) = parse(statement).setup
-    assert harmless(parsed, changes(parsed, "hive", {"default_catalog"}))[0] == sent
+    assert harmless(parsed, changed_outside(parsed.tokens, "hive", {"default_catalog"}))[0] == sent
 
 
 def test_a_catalog_that_is_not_there_is_missed(stack: Stack):

@@ -121,6 +121,10 @@ class Session:
     properties: dict[str, str]
     tables: dict[str, str] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
+    catalogs: dict[str, str] = field(default_factory=dict)
+    """The types of its catalogs by their names."""
+    catalog: str = ""
+    """The one that it is in; empty: the one that it has of its own."""
 
 
 class Gateway:

@@ -1,6 +1,7 @@
 """The simulated SQL gateway, with what people do who work on SQL: queries, EXPLAIN, DESCRIBE, completion.
 
-A catalog of the type `warehouse` has the tables of `WAREHOUSE`; Flink's own in memory has none.
+A catalog of the type `warehouse` has the tables of `WAREHOUSE`, and keeps those that are made in it, whatever session
+ends; Flink's own in memory has none.
 
 A query gives the rows of the one table that it reads: those of a file, if the table has a `path`; two at a time for
 ever, if its connector is `datagen`; none otherwise.
@@ -24,6 +25,7 @@ _COLUMN = re.compile(r"[(,]\s*`?(\w+)`?\s+(BIGINT|INT|STRING|DOUBLE|TIMESTAMP\(3
 _NAMED = re.compile(r"AS\s+`sink`\s*\(([^)]*)\)", re.IGNORECASE)
 _CATALOG = re.compile(r"CREATE\s+CATALOG\s+(?:IF\s+NOT\s+EXISTS\s+)?`?(\w+)`?.*?'type'\s*=\s*'([^']*)'", re.I | re.S)
 _VIEW = re.compile(r"CREATE\s+(?:TEMPORARY\s+)?VIEW\s+(?:IF\s+NOT\s+EXISTS\s+)?([`\w.]+)", re.IGNORECASE)
+_TABLE = re.compile(r"(CREATE|DROP)\s+TABLE\s+(IF\s+(?:NOT\s+)?EXISTS\s+)?([`\w.]+)", re.IGNORECASE)
 _INSIDE = re.compile(r"SHOW\s+(DATABASES|TABLES)\s+IN\s+`(\w+)`(?:\.`([^`]+)`)?", re.IGNORECASE)
 WAREHOUSE = {
     "orders": "CREATE TABLE orders (id BIGINT, name STRING) WITH ('connector' = 'jdbc', 'password' = 'hunter2')",
@@ -51,8 +53,7 @@ class QueryingGateway(Gateway):
         self.refuses: dict[str, str] = {}
         self.queries: dict[int, Query] = {}
         self.configs: dict[int, dict[str, str]] = {}
-        self.catalogs: dict[int, dict[str, str]] = {}
-        """Of each session by its `id`: the types of its catalogs by their names."""
+        self.warehouse = dict(WAREHOUSE)
         self.kept: list[Operation] = []
         """All of them: what is known by its `id` must not make room for another."""
 
@@ -78,14 +79,18 @@ class QueryingGateway(Gateway):
             for word, why in self.refuses.items():
                 if word.upper() in words:
                     raise Invalid(why)
-            if made := _CATALOG.match(statement.strip()):
+            if table := self._in_warehouse(session, statement):
+                self._change_warehouse(session, statement, *table)
+            elif made := _CATALOG.match(statement.strip()):
                 self._create_catalog(session, *made.groups())
             elif view := _VIEW.match(statement.strip()):
                 session.tables[_short(view.group(1))] = statement
             elif words.startswith("USE CATALOG"):
-                self._catalog(session, statement.split()[-1].strip("`"))
+                name = statement.split()[-1].strip("`")
+                self._catalog(session, name)
+                session.catalog = name
             elif words.startswith("SHOW CATALOGS"):
-                names = ["default_catalog", *self.catalogs.get(id(session), {})]
+                names = ["default_catalog", *session.catalogs]
                 self.queries[id(operation)] = Query([{"name": "catalog name"}], [[name] for name in names])
             elif inside := _INSIDE.match(statement.strip()):
                 operation.rows = [[name] for name in self._inside(session, *inside.groups())]
@@ -111,14 +116,34 @@ class QueryingGateway(Gateway):
     def _create_catalog(self, session: Session, name: str, type_: str) -> None:
         if type_ not in ("generic_in_memory", "warehouse"):
             raise Invalid(f"Could not find any factory for identifier '{type_}' that implements 'CatalogFactory'.")
-        self.catalogs.setdefault(id(session), {})[name] = type_
-        session.tables.update(WAREHOUSE if type_ == "warehouse" else {})
+        session.catalogs[name] = type_
+        session.tables.update(self.warehouse if type_ == "warehouse" else {})
+
+    def _in_warehouse(self, session: Session, statement: str) -> tuple[str, str, str] | None:
+        """What a CREATE or a DROP does to which table, and its condition, when that table is one of a warehouse."""
+        if not (match := _TABLE.match(statement.strip())):
+            return None
+        verb, condition, name = match.groups()
+        catalog = name.split(".")[0].strip("`") if name.count(".") == 2 else session.catalog
+        found = session.catalogs.get(catalog) == "warehouse"
+        return (verb.upper(), condition or "", _short(name)) if found else None
+
+    def _change_warehouse(self, session: Session, statement: str, verb: str, condition: str, name: str) -> None:
+        is_there = name in self.warehouse
+        if is_there == (verb == "CREATE"):
+            if not condition:
+                raise Invalid(f"Table {name} {'already exists' if is_there else 'does not exist'}.")
+            return
+        for tables in (self.warehouse, session.tables):
+            if verb == "CREATE":
+                tables[name] = statement
+            else:
+                tables.pop(name, None)
 
     def _catalog(self, session: Session, name: str) -> str:
-        catalogs = self.catalogs.get(id(session), {})
-        if name not in catalogs:
+        if name not in session.catalogs:
             raise Invalid(f"A catalog with name [{name}] does not exist.")
-        return catalogs[name]
+        return session.catalogs[name]
 
     def _inside(self, session: Session, what: str, catalog: str, database: str | None) -> list[str]:
         has_tables = self._catalog(session, catalog) == "warehouse"
@@ -126,7 +151,7 @@ class QueryingGateway(Gateway):
             return ["default", *(["shop"] if has_tables else [])]
         if database not in ("default", "shop"):
             raise Invalid(f"Database '{catalog}'.'{database}' doesn't exist.")
-        return list(WAREHOUSE) if has_tables and database == "shop" else []
+        return list(self.warehouse) if has_tables and database == "shop" else []
 
     def _columns(self, session: Session, table: str) -> list[tuple[str, str]]:
         found = session.tables.get(_short(table.rstrip(";")))

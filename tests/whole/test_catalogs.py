@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.whole.gateway import WAREHOUSE
 from tests.whole.penstock import Penstock
 
 PATH = "/projects/default/catalogs/lake"
@@ -17,6 +18,7 @@ COUNT = "INSERT INTO lake.shop.sums SELECT COUNT(*) FROM lake.shop.orders"
 
 @pytest.fixture
 def lake(penstock: Penstock) -> Penstock:
+    penstock.world.gateways["flink-a"].warehouse = dict(WAREHOUSE)
     penstock.ok("PUT", PATH, json={"options": {"type": "warehouse"}}, params=AT)
     return penstock
 
@@ -164,6 +166,53 @@ def test_a_session_finds_it_and_moves_into_it(lake: Penstock):
     run("USE CATALOG lake")
     assert complete(lake, "SELECT * FROM sh", session=session)["shop"] == "database"
     assert complete(lake, "SELECT * FROM shop.o", session=session)["orders"] == "table"
+
+
+def test_a_session_that_is_made_again_leaves_alone_what_outlives_it(lake: Penstock):
+    """What it did to a warehouse was done once, and is there without it; what lived in it is made again."""
+    path = f"/sql/sessions/{lake.ok('POST', '/sql/sessions', json={'cluster': 'a'})['id']}"
+
+    def run(statement: str) -> dict[str, Any]:
+        return lake.ok("POST", f"{path}/statements", json={"statement": statement})
+
+    own = [
+        "CREATE TABLE mine (id BIGINT) WITH ('connector' = 'datagen')",
+        "USE CATALOG lake",
+        "CREATE TEMPORARY TABLE passing (id BIGINT) WITH ('connector' = 'datagen')",
+    ]
+    gateway = lake.world.gateways["flink-a"]
+    for statement in (
+        own[0],
+        "CREATE TABLE lake.shop.kept (id BIGINT)",
+        own[1],
+        "CREATE TABLE bought (id BIGINT)",
+        "DROP TABLE IF EXISTS sums",
+        own[2],
+    ):
+        run(statement)
+    gateway.warehouse["sums"] = "CREATE TABLE sums (id BIGINT)"  # by somebody else, since
+    assert lake.ok("GET", path)["setup"] == own
+    gateway.kill()
+    lake.wait(20)
+    again = run("SHOW TABLES")
+    assert (again["rebuilt"]["lost"], "sums" in gateway.warehouse) == ([], True)
+    assert {"mine", "passing", "kept", "bought"} <= {name for (name,) in again["rows"]}
+
+
+def test_a_session_that_cannot_move_again_changes_nothing_where_it_stays(lake: Penstock):
+    memory = "/projects/default/catalogs/memory"
+    lake.ok("PUT", memory, json={"options": {"type": "generic_in_memory"}}, params=AT)
+    path = f"/sql/sessions/{lake.ok('POST', '/sql/sessions', json={'cluster': 'a'})['id']}/statements"
+    for statement in ("USE CATALOG lake", "USE CATALOG memory", "DROP TABLE IF EXISTS sums"):
+        lake.ok("POST", path, json={"statement": statement})
+    lake.ok("DELETE", memory)
+    gateway = lake.world.gateways["flink-a"]
+    gateway.kill()
+    lake.wait(20)
+    lost = lake.ok("POST", path, json={"statement": "SHOW TABLES"})["rebuilt"]["lost"]
+    assert [each.partition(":")[0] for each in lost] == ["USE CATALOG memory", "DROP TABLE IF EXISTS sums"]
+    assert lost[1].endswith("it would change the catalog lake")
+    assert "sums" in gateway.warehouse
 
 
 def test_completion_knows_catalogs_databases_tables_and_columns(lake: Penstock):
