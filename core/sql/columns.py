@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.sql.expressions import has_literal, held, merged, of_call, of_expression, short
-from core.sql.operators import Column, ColumnOrigin, Json, Node, TableName, fields_of
+from core.sql.expressions import bounded, has_literal, held, merged, of_call, of_expression, short
+from core.sql.operators import Column, Json, Node, ColumnOrigin, TableName, fields_of
 
 Nodes = Mapping[int, Node]
 
@@ -21,49 +21,61 @@ def columns_of(nodes: Nodes) -> dict[int, list[Column]]:
     """The columns that each operator gives. Every node comes after its inputs."""
     made: dict[int, list[Column]] = {}
     fixed: dict[int, frozenset[ColumnOrigin]] = {}
+    within: dict[int, frozenset[ColumnOrigin]] = {}
     for node in nodes.values():
         given = [made[i] for i in node.inputs]
-        fixed[node.id] = frozenset().union(*(fixed[i] for i in node.inputs), _held(node, given))
-        made[node.id] = _folded(node, _columns(nodes, node, made), fixed[node.id])
+        fixed[node.id] = frozenset().union(*(fixed[i] for i in node.inputs), _filtered(node, given, held))
+        fixed[node.id] |= _of_partitions(node)
+        within[node.id] = frozenset().union(*(within[i] for i in node.inputs), _filtered(node, given, bounded))
+        made[node.id] = _folded(node, _columns(nodes, node, made), fixed[node.id], within[node.id])
     return made
 
 
-def _held(node: Node, given: Sequence[Sequence[Column]]) -> frozenset[ColumnOrigin]:
-    """The columns that an operator lets through with one value only."""
+def _filtered(
+    node: Node, given: Sequence[Sequence[Column]], by: Callable[[Any, Sequence[Column]], frozenset[ColumnOrigin]]
+) -> frozenset[ColumnOrigin]:
+    """The columns that the conditions of an operator hold to one value (`held`), or within bounds (`bounded`)."""
     body, rows = node.body, [c for columns in given for c in columns]
     join = body.get("joinSpec") or (body.get("intervalJoinSpec") or {}).get("joinSpec") or {}
-    found = held(body.get("condition"), rows) | held(join.get("nonEquiCondition"), rows)
+    found = by(body.get("condition"), rows) | by(join.get("nonEquiCondition"), rows)
     table = node.table
     if table is None:
         return found
-    of_table = [
-        Column(str(c["name"]), "", "", frozenset([ColumnOrigin(table, str(c["name"]))])) for c in _physical(node)
-    ]
+    of_table = [Column(str(c["name"]), "", "", frozenset([ColumnOrigin(table, str(c["name"]))])) for c in _physical(node)]
     for ability in (body.get("scanTableSource") or {}).get("abilities") or []:
         for predicate in ability.get("predicates") or []:
-            found |= held(predicate, of_table)
-        if ability.get("type") == "PartitionPushDown":
-            found |= frozenset(ColumnOrigin(table, key) for key in _of_one_value(ability.get("partitions") or [], node))
-    return found | held(body.get("filterOnTemporalTable"), of_table)
+            found |= by(predicate, of_table)
+    return found | by(body.get("filterOnTemporalTable"), of_table)
+
+
+def _of_partitions(node: Node) -> frozenset[ColumnOrigin]:
+    """The partition keys that a source reads with one value only. A filter of them is nowhere else in the plan."""
+    found: set[ColumnOrigin] = set()
+    for ability in (node.body.get("scanTableSource") or {}).get("abilities") or []:
+        if ability.get("type") == "PartitionPushDown" and node.table is not None:
+            found |= {ColumnOrigin(node.table, key) for key in _of_one_value(ability.get("partitions") or [], node)}
+    return frozenset(found)
 
 
 def _of_one_value(partitions: Sequence[Mapping[str, str]], node: Node) -> set[str]:
-    """The partition keys with one value in all partitions that are read; all of them where none is read. A filter of
-    them is nowhere else in the plan."""
+    """The partition keys with one value in all partitions that are read; all of them where none is read."""
     keys = {str(key) for partition in partitions for key in partition} or set(node.partition_keys)
     return {key for key in keys if len({partition.get(key) for partition in partitions}) <= 1}
 
 
-def _folded(node: Node, columns: list[Column], fixed: frozenset[ColumnOrigin]) -> list[Column]:
+def _folded(node: Node, columns: list[Column], fixed: frozenset[ColumnOrigin], within: frozenset[ColumnOrigin]) -> list[Column]:
     """A column that a filter holds to one value stands in the plan as a constant, or in a constant that was computed
-    from it: so a constant may come from each of them."""
+    from it; of one that is held within bounds a comparison does, as TRUE or FALSE. So a constant may come from each of
+    them. Nothing else is made a constant by bounds, not even a CASE of such a comparison (seen on 2.3.0)."""
     expressions = node.body.get("projection") or []
-    if not fixed or len(expressions) != len(columns):
+    if len(expressions) != len(columns):
         return columns
-    return [
-        replace(column, origins=column.origins | fixed, exact=False) if has_literal(expression) else column
-        for column, expression in zip(columns, expressions, strict=True)
-    ]
+    folded = []
+    for column, expression in zip(columns, expressions, strict=True):
+        more = fixed if has_literal(expression) else frozenset[ColumnOrigin]()
+        more |= within if has_literal(expression, "BOOLEAN") else frozenset[ColumnOrigin]()
+        folded.append(replace(column, origins=column.origins | more, exact=False) if more else column)
+    return folded
 
 
 _PASS = frozenset(

@@ -126,9 +126,30 @@ def held(condition: Any, rows: Sequence[Column]) -> frozenset[ColumnOrigin]:
     return frozenset()
 
 
-def has_literal(expression: Any) -> bool:
-    """Whether there is a constant in an expression."""
-    return any(part.get("kind") == "LITERAL" for part in _parts(expression))
+_COMPARES = frozenset({">", "<", ">=", "<=", "<>", "SEARCH"})
+"""SEARCH is a BETWEEN, an IN, or several comparisons of one column. 2.3.0 makes no constants by it; nothing promises
+that it stays so."""
+
+
+def bounded(condition: Any, rows: Sequence[Column]) -> frozenset[Origin]:
+    """The columns that a condition holds within bounds (`a > 1 AND b IS NOT NULL`). Behind it Flink knows of some
+    comparisons how they end, and has TRUE or FALSE in their places."""
+    if not isinstance(condition, dict):
+        return frozenset()
+    operands = condition.get("operands") or []
+    name = _function(condition)
+    if name == "AND":
+        return frozenset(o for operand in operands for o in bounded(operand, rows))
+    if name in _COMPARES or name == "IS NOT NULL":
+        sides = [of_expression(operand, rows).origins for operand in operands]
+        return frozenset().union(*sides) if name == "IS NOT NULL" or not all(sides) else frozenset()
+    return frozenset()
+
+
+def has_literal(expression: Any, type_: str = "") -> bool:
+    """Whether there is a constant in an expression; of a type that begins like `type_`."""
+    literals = (part for part in _parts(expression) if part.get("kind") == "LITERAL")
+    return any(type_text(part.get("type")).startswith(type_) for part in literals)
 
 
 def _parts(expression: Any) -> Iterator[Json]:

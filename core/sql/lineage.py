@@ -26,7 +26,8 @@ class TableUse(BaseModel):
 
 class ColumnUse(BaseModel):
     """A column of a sink and the columns that its values come from. Not `exact`: it may come from fewer. An operator on
-    the way is not known, or Flink has put a constant in the place of a column that a filter holds to one value."""
+    the way is not known, or Flink has put a constant in the place of a column that a filter holds to one value, or of a
+    comparison that a filter has decided (`a > 1` behind `a > 3`)."""
 
     table: str
     column: str

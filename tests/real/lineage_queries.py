@@ -141,6 +141,10 @@ QUERIES: dict[str, tuple[str, dict[str, str]]] = {
         "WHERE rn = 1",
         {"id": "orders.id", "product": "orders.product"},
     ),
+    "between": (
+        "SELECT id, qty BETWEEN 0 AND 100 AS b, 'x' AS lit FROM orders WHERE qty > 10 AND qty < 20",
+        {"id": "orders.id", "b": "orders.qty", "lit": ""},
+    ),
     "order and limit": (
         "SELECT id, price FROM orders ORDER BY price DESC LIMIT 5",
         {"id": "orders.id", "price": "orders.price"},
@@ -221,8 +225,8 @@ QUERIES: dict[str, tuple[str, dict[str, str]]] = {
     "processing time": ("SELECT id, pt FROM orders", {"id": "orders.id", "pt": ""}),
 }
 
-# Columns that a filter holds to one value: Flink puts constants in their places, so at least these are told, and that
-# it is not known exactly.
+# Columns that a filter holds to one value: Flink puts constants in their places. Or within bounds: TRUE and FALSE stand
+# for comparisons of them. So at least these are told, and that it is not known exactly.
 AT_LEAST: dict[str, tuple[str, dict[str, str]]] = {
     "held to a value": ("SELECT id, product AS p FROM orders WHERE product = 'x'", {"p": "orders.product"}),
     "computed from it": (
@@ -245,6 +249,20 @@ AT_LEAST: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "pushed into the source": ("SELECT label AS l FROM dim WHERE label = 'z'", {"l": "dim.label"}),
     "one partition": ("SELECT id, dt AS d FROM logs WHERE dt = '2026-01-01'", {"d": "logs.dt"}),
+    "a comparison that always holds": (
+        "SELECT o.id, u.id > 1 AS b FROM orders o JOIN users u ON o.user_id = u.id WHERE u.id > 5",
+        {"b": "users.id"},
+    ),
+    "one that never holds": (
+        "SELECT id, qty < 1 AS b, qty = 3 AS c FROM orders WHERE qty > 10",
+        {"b": "orders.qty", "c": "orders.qty"},
+    ),
+    "but for one value": ("SELECT id, qty = 3 AS b FROM orders WHERE qty <> 3", {"b": "orders.qty"}),
+    "not null": ("SELECT id, product IS NOT NULL AS b FROM orders WHERE product IS NOT NULL", {"b": "orders.product"}),
+    "counted by it": (
+        "SELECT name, COUNT(*) FILTER (WHERE id > 1) AS n FROM users WHERE id > 3 GROUP BY name",
+        {"n": "users.id"},
+    ),
     "one side of a union": (
         "SELECT product AS p FROM orders WHERE product = 'x' UNION ALL SELECT name FROM users",
         {"p": "orders.product users.name"},
