@@ -115,7 +115,7 @@ def _uses_of(one: JobLineage) -> list[tuple[str, TableUse]]:
 
 def _places(job: str, access: str, use: TableUse, known: Known) -> list[str]:
     """The places that a table lies in; of one that is read by a pattern also those of its topics."""
-    keys = _keys(job, use)
+    keys = [name for key in _keys(job, use) for name in known.names(key)]
     return keys if access == "write" else sorted({*keys, *(place for key in keys for place in known.meeting(key))})
 
 

@@ -1,7 +1,8 @@
 """Where tables lie: a Kafka topic, a database table, a folder. One place has one spelling, whoever writes it.
 
 `/tmp/x` is `file:///tmp/x`, brokers have no order, and a table of several topics lies in several places. A pattern of
-topics is a place that meets each topic of which it is a pattern.
+topics is a place that meets each topic of which it is a pattern. Who names some brokers of a Kafka means the same Kafka
+as who names others beside one of these.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from core.sql.state import PLACES
 _NOWHERE = frozenset(["datagen", "blackhole", "print", "values", "faker"])
 _KEY = "|".join(map(re.escape, sorted(PLACES, key=len, reverse=True)))
 _PART = re.compile(rf";(?=(?:{_KEY})=)")
+_BROKERS = "properties.bootstrap.servers"
+_BROKER_PORT = 9092
 _PATTERN = "topic-pattern"
 _TOPICS = ("topic", "topics")
 # Not tried: what Java reads in another way, and what could take long, a repetition of repetitions or many of them.
@@ -59,14 +62,27 @@ def places_in(place: str) -> list[str]:
 
 
 class Known:
-    """The places that there are, each for one topic or one pattern."""
+    """The places that there are, each for one topic or one pattern, and each with all brokers that are known of it."""
 
     def __init__(self, places: Iterable[str]):
-        self._places = frozenset(places)
+        every = frozenset(places)
+        self._clusters = _joined(brokers for place in every if (brokers := _brokers_of(place)))
+        self._places = frozenset(name for place in every for name in self.names(place))
         self._patterns = [(place, pattern) for place in self._places if (pattern := _pattern_of(place))]
 
+    def names(self, place: str) -> list[str]:
+        """A place as it is known: of some brokers of a Kafka with all of them. Several where it names brokers of
+        several, the place itself where nothing else is known."""
+        brokers = _brokers_of(place)
+        clusters = [cluster for cluster in self._clusters if cluster & brokers]
+        parted = _parted(place)
+        if parted is None or not clusters:
+            return [place]
+        kind, where = parted
+        return sorted(_written(kind, {**where, _BROKERS: ",".join(cluster)}) for cluster in clusters)
+
     def meeting(self, place: str) -> list[str]:
-        """Those that are the place, or meet it by a pattern."""
+        """Those that are the place, or meet it by a pattern; of a place in one of its `names`."""
         found = {place} & self._places
         found |= {other for other, pattern in self._patterns if _has(pattern, place)}
         if mine := _pattern_of(place):
@@ -75,7 +91,22 @@ class Known:
 
     def meant_by(self, words: str) -> list[str]:
         """Those that a place in any spelling, or of several topics, means."""
-        return sorted({found for place in places_in(one_spelling(words)) for found in self.meeting(place)})
+        names = {name for place in places_in(one_spelling(words)) for name in self.names(place)}
+        return sorted({found for name in names for found in self.meeting(name)})
+
+
+def _brokers_of(place: str) -> frozenset[str]:
+    parted = _parted(place) if f"{_BROKERS}=" in place else None
+    return frozenset(_listed(parted[1].get(_BROKERS, ""), ",")) if parted else frozenset()
+
+
+def _joined(lists: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+    """Lists of brokers, those that share one made one."""
+    clusters: list[frozenset[str]] = []
+    for brokers in lists:
+        shared = [cluster for cluster in clusters if cluster & brokers]
+        clusters = [cluster for cluster in clusters if cluster not in shared] + [brokers.union(*shared)]
+    return clusters
 
 
 Pattern = tuple[str, dict[str, str], str]
@@ -129,9 +160,16 @@ def _spelled(key: str, value: str) -> str:
         case "topic-pattern":
             return value
         case "properties.bootstrap.servers":
-            return ",".join(_listed(value.lower(), ","))
+            return ",".join(_listed(",".join(map(_broker, value.lower().split(","))), ","))
         case _:
             return value.rstrip("/")
+
+
+def _broker(address: str) -> str:
+    """`host:port`, without the protocol that Kafka takes in front of it."""
+    host = address.rpartition("://")[2].strip()
+    has_port = host.rpartition("]")[2].count(":") > 0
+    return host if has_port or not host else f"{host}:{_BROKER_PORT}"
 
 
 def _listed(text: str, sign: str) -> list[str]:

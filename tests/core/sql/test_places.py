@@ -44,6 +44,9 @@ def job(name: str, reads: str | None, writes: str | None, *, knows: bool = True)
             {"connector": "kafka", "topic": "b; a;a", BROKERS: "B:9092 ,a:9092"},
             f"kafka:{BROKERS}=a:9092,b:9092;topic=a;b",
         ),
+        # Without a port it is Kafka's own; a protocol in front of it, or an address of IPv6, is an address as well.
+        ({"connector": "kafka", "topic": "a", BROKERS: "b,SSL://a:9093"}, f"kafka:{BROKERS}=a:9093,b:9092;topic=a"),
+        ({"connector": "kafka", "topic": "a", BROKERS: "[::1],[::2]:1"}, f"kafka:{BROKERS}=[::1]:9092,[::2]:1;topic=a"),
         ({"connector": "kafka", "topic-pattern": "a;b/"}, "kafka:topic-pattern=a;b/"),
         ({"type": "paimon", "path": "/w/"}, "catalog:path=file:///w"),
         ({"connector": "datagen"}, None),
@@ -108,10 +111,54 @@ class TestTopics:
         assert ("one" in around(view, "two", up=True).jobs) is meets
         assert found_in([read], written) == ([read] if meets else [])
 
-    @pytest.mark.parametrize("other", [{"brokers": "b:9092"}, {"brokers": "a:9092,b:9092"}])
-    def test_not_those_of_other_brokers(self, other: dict[str, str]):
-        view = graph([job("one", None, kafka(topic="a")), job("two", kafka(topic_pattern=".*", **other), None)])
+    def test_not_those_of_other_brokers(self):
+        view = graph(
+            [job("one", None, kafka(topic="a")), job("two", kafka(topic_pattern=".*", brokers="b:9092"), None)]
+        )
         assert around(view, "one", up=False).jobs == ["one"]
+
+
+class TestBrokers:
+    """Each address is one of one Kafka: who names some of them means the same one as who names others beside one of
+    these."""
+
+    def test_some_of_them_are_the_same_kafka(self):
+        jobs = [
+            job("one", None, kafka(topic="a", brokers="a:9092,b:9092")),
+            job("two", kafka(topic="a", brokers="b"), kafka(topic="z", brokers="c,b")),
+            job("three", kafka(topic="z", brokers="a"), None),
+            job("other", kafka(topic="a", brokers="b:9093"), None),
+        ]
+        view = graph(jobs)
+        together = "a:9092,b:9092,c:9092"
+        assert view.places == [
+            kafka(topic="a", brokers=together),
+            kafka(topic="z", brokers=together),
+            kafka(topic="a", brokers="b:9093"),
+        ]
+        assert around(view, "one", up=False).jobs == ["one", "three", "two"]
+        assert around(view, "three", up=True).jobs == ["one", "three", "two"]
+        assert [(r.job, r.place) for r in impact(jobs, kafka(topic="a", brokers="a"), "c")] == [
+            ("two", kafka(topic="z", brokers=together))
+        ]
+
+    def test_a_pattern_of_some_of_them(self):
+        known = kafka(topic="a-1", brokers="a,b")
+        view = graph([job("one", None, known), job("two", kafka(topic_pattern="a-.*", brokers="b,c"), None)])
+        assert around(view, "one", up=False).jobs == ["one", "two"]
+
+    @pytest.mark.parametrize(
+        ("words", "meant"),
+        [
+            ("b", ["a:9092,b:9092"]),
+            ("b,x", ["a:9092,b:9092"]),  # one that nobody else names
+            ("x", []),
+            ("a,c", ["a:9092,b:9092", "c:9092"]),  # each of them is one that is known
+        ],
+    )
+    def test_those_that_somebody_asks_for(self, words: str, meant: list[str]):
+        places = [kafka(topic="t", brokers=brokers) for brokers in ("a,b", "c")]
+        assert found_in(places, kafka(topic="t", brokers=words)) == [kafka(topic="t", brokers=m) for m in meant]
 
 
 class TestImpact:
