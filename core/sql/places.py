@@ -15,8 +15,32 @@ from pydantic import BeforeValidator
 
 from core.paths import normal
 from core.sql.references import is_sensitive
-from core.sql.state import PLACES
 
+# Options that say where a table lies. Of a source its positions there are kept in its state.
+PLACES = frozenset(
+    [
+        "topic",
+        "topic-pattern",
+        "topics",
+        "path",
+        "url",
+        "table-name",
+        "hostname",
+        "port",
+        "database-name",
+        "schema-name",
+        "stream",
+        "stream.arn",
+        "service-url",
+        "properties.bootstrap.servers",
+        "index",
+        "collection",
+        "database",
+        "uri",
+        "hosts",
+        "aws.region",
+    ]
+)
 _NOWHERE = frozenset(["datagen", "blackhole", "print", "values", "faker"])
 _KEY = "|".join(map(re.escape, sorted(PLACES, key=len, reverse=True)))
 _PART = re.compile(rf";(?=(?:{_KEY})=)")
@@ -38,6 +62,16 @@ def place_of_options(options: Mapping[str, str]) -> str | None:
     where = {k: v for k, v in options.items() if k in PLACES and not is_sensitive(k)}
     kind = connector.removeprefix("upsert-").removesuffix("-cdc")
     return _written(kind, where) if where else None
+
+
+def differing_places(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The options by which one table lies elsewhere than the other."""
+    return sorted(key for key in PLACES if not _same(key, before.get(key, ""), after.get(key, "")))
+
+
+def _same(key: str, one: str, other: str) -> bool:
+    a, b = _spelled(key, one), _spelled(key, other)
+    return a == b or (key == _BROKERS and bool({*a.split(",")} & {*b.split(",")}))
 
 
 def one_spelling(place: str) -> str:
@@ -161,8 +195,14 @@ def _spelled(key: str, value: str) -> str:
             return value
         case "properties.bootstrap.servers":
             return ",".join(_listed(",".join(map(_broker, value.lower().split(","))), ","))
-        case _:
+        case "hosts":
+            return ";".join(_listed(value.lower(), ";"))
+        case "hostname":
+            return value.strip().lower()
+        case "url" | "uri" | "service-url":
             return value.rstrip("/")
+        case _:
+            return value
 
 
 def _broker(address: str) -> str:

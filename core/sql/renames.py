@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from core.sql.operators import Node, TableName, table_in
+from core.sql.option_values import meaning_of
 from core.sql.places import place_of_options
 from core.sql.plan import Plan, read
 from core.sql.tokens import quoted_name
@@ -45,7 +46,7 @@ def _tables(plan: Plan) -> dict[TableName, str]:
 
 def _is(node: Node) -> list[object]:
     options = node.options
-    where: object = place_of_options(options) or options
+    where: object = place_of_options(options) or {key: meaning_of(key, value) for key, value in options.items()}
     columns = [{k: c.get(k) for k in ("name", "dataType", "kind", "metadataKey")} for c in node.schema]
     return [node.kind, options.get("connector"), where, columns]
 

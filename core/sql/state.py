@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from core.sql.expressions import meaning
 from core.sql.operators import Column, Json, Node
+from core.sql.places import Known, place_of_options
 from core.sql.plan import Plan, read
 
 # What keeps nothing between two rows that a savepoint would have to hold.
@@ -86,27 +87,6 @@ _BEFORE: Json = {"outputInsertOnly": False}
 # Which implementation of an operator is meant: what goes on goes on in the one that made its state. That another one
 # would take that state is seldom promised (2.3.0's second one took a count of 1.20.5's first).
 _MANNER = ("unboundedOverVersion",)
-# Options that say where a source reads. Its positions are kept in its state.
-PLACES = frozenset(
-    [
-        "topic",
-        "topic-pattern",
-        "topics",
-        "path",
-        "url",
-        "table-name",
-        "hostname",
-        "port",
-        "database-name",
-        "schema-name",
-        "stream",
-        "stream.arn",
-        "service-url",
-        "properties.bootstrap.servers",
-        "index",
-        "collection",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -121,18 +101,18 @@ class OperatorState:
     sinks: frozenset[str]  # the tables that its rows end in
 
 
-def operator_states(plan: Plan) -> list[OperatorState]:
-    """Of all operators with state, in the order of the plan."""
+def operator_states(plan: Plan, known: Known) -> list[OperatorState]:
+    """Of all operators with state, in the order of the plan. `known` are the places of the plans that are compared."""
     states: list[OperatorState] = []
     origins: dict[int, str] = {}
     sinks = _sinks(plan)
     for node in plan.nodes.values():
         before = [origins[i] for i in node.inputs]
         if is_stateful(node):
-            part = _part(plan, node, " ".join(before), sinks[node.id])
+            part = _part(plan, node, " ".join(before), sinks[node.id], known)
             part = replace(part, pieces={**part.pieces, "mode": _mode(node)})
             states.append(part)
-            does = [part.place, *(f"{k}={v}" for k, v in part.pieces.items()), *_read(node)]
+            does = [part.place, *(f"{k}={v}" for k, v in part.pieces.items()), *_read(node, known)]
         else:
             does = _passes(plan, node)
         if does or len(before) != 1:
@@ -159,11 +139,12 @@ def _sinks(plan: Plan) -> dict[int, frozenset[str]]:
     return sinks
 
 
-def _read(node: Node) -> list[str]:
-    """Of a source: where it reads, and what it leaves out by itself."""
+def _read(node: Node, known: Known) -> list[str]:
+    """Of a source: where it reads, however that is written, and what it leaves out by itself."""
     if "scanTableSource" not in node.body:
         return []
-    return [f"{k}={v}" for k, v in sorted(node.options.items()) if k in PLACES] + _pushed(node)
+    place = place_of_options(node.options)
+    return [*(known.names(place) if place else []), *_pushed(node)]
 
 
 def _passes(plan: Plan, node: Node) -> list[str]:
@@ -188,11 +169,11 @@ def is_stateful(node: Node) -> bool:
     return node.kind not in _STATELESS
 
 
-def _part(plan: Plan, node: Node, origin: str, sinks: frozenset[str]) -> OperatorState:
+def _part(plan: Plan, node: Node, origin: str, sinks: frozenset[str], known: Known) -> OperatorState:
     given = [plan.columns[i] for i in node.inputs]
     inputs = json.dumps([_filters(plan, i) for i in node.inputs])
     if "scanTableSource" in node.body:
-        return OperatorState(node, _source(node), f"source {node.table}", inputs, " ".join(_read(node)), sinks)
+        return OperatorState(node, _source(node), f"source {node.table}", inputs, " ".join(_read(node, known)), sinks)
     if "dynamicTableSink" in node.body:
         return OperatorState(node, _sink(node, given), f"sink {node.table}", inputs, origin, sinks)
     pieces = {"operator": f"{node.kind}_{node.version}", "key": json.dumps(_keys(plan, node))}

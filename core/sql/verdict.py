@@ -17,9 +17,11 @@ from pydantic import BaseModel, Field
 
 from core.jobs.restore import Accepted
 from core.sql.operators import Node
+from core.sql.option_values import differing
+from core.sql.places import PLACES, Known, differing_places, place_of_options
 from core.sql.plan import Plan, renumbered
 from core.sql.renames import renamed
-from core.sql.state import AGGREGATES, PLACES, ROWS, OperatorState, in_manner, is_stateful, manner_of, operator_states
+from core.sql.state import AGGREGATES, ROWS, OperatorState, in_manner, is_stateful, manner_of, operator_states
 
 # Sinks whose state is not bound to the place that they write to.
 _ANYWHERE = frozenset(["kafka", "upsert-kafka", "jdbc", "print", "blackhole"])
@@ -96,7 +98,8 @@ def unknown(why: str) -> StateVerdict:
 def compare(old: Plan, new: Plan) -> Comparison:
     """Compare two plans; `aligned` is `new` with the ids of those operators of `old` whose state it can take."""
     old, notes = renamed(old, new)
-    before, after = operator_states(old), operator_states(new)
+    known = Known(place for plan in (old, new) for place in _places(plan))
+    before, after = operator_states(old, known), operator_states(new, known)
     pairs = _pairs(before, after)
     changes: list[OperatorChange] = []
     ids: dict[int, int] = {}
@@ -125,6 +128,11 @@ def compare(old: Plan, new: Plan) -> Comparison:
     found = _sum(changes, notes)
     manners = {p.b.node.id: manner_of(p.a.node) for p in pairs if ids[p.b.node.id] == p.a.node.id}
     return Comparison(found, renumbered(in_manner(new, manners), ids))
+
+
+def _places(plan: Plan) -> list[str]:
+    places = [place_of_options(node.options) for node in plan.sources]
+    return [place for place in places if place]
 
 
 def _never_taken_back(old: Plan, new: Plan, pair: _Pair, ids: Mapping[int, int]) -> Node | None:
@@ -235,7 +243,7 @@ def _judge(pair: _Pair, notes: list[str]) -> OperatorChange:
         return _change(Change.UNSURE, a, b, f"{why}, and others keep the same or it is written elsewhere")
     if "scanTableSource" in a.node.body:
         return _same_place(a, b, notes)
-    if "dynamicTableSink" in a.node.body and (elsewhere := _moved_places(a, b)):
+    if "dynamicTableSink" in a.node.body and (elsewhere := differing_places(a.node.options, b.node.options)):
         return _written_elsewhere(a, b, ", ".join(elsewhere), notes)
     known = a.node.kind in AGGREGATES | ROWS or "dynamicTableSink" in a.node.body
     if not known and _body(a.node) != _body(b.node):
@@ -252,12 +260,6 @@ def _body(node: Node) -> str:
     return json.dumps({k: v for k, v in node.body.items() if k not in ("id", "description")}, sort_keys=True)
 
 
-def _moved_places(a: OperatorState, b: OperatorState) -> list[str]:
-    """The options by which one table reads or writes elsewhere than the other."""
-    before, after = a.node.options, b.node.options
-    return sorted(k for k in PLACES if before.get(k, "").rstrip("/") != after.get(k, "").rstrip("/"))
-
-
 def _written_elsewhere(a: OperatorState, b: OperatorState, options: str, notes: list[str]) -> OperatorChange:
     connector = b.node.options.get("connector", "")
     if connector in _ANYWHERE:
@@ -272,12 +274,11 @@ def _written_elsewhere(a: OperatorState, b: OperatorState, options: str, notes: 
 
 def _same_place(a: OperatorState, b: OperatorState, notes: list[str]) -> OperatorChange:
     before, after = a.node.options, b.node.options
-    moved = _moved_places(a, b)
+    moved = differing_places(before, after)
     if moved:
         why = f"it reads from elsewhere ({', '.join(moved)}); its state holds positions of the old place"
         return _change(Change.UNSURE, a, b, why)
-    others = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
-    if others:
+    if others := differing(before, after, but=PLACES):
         notes.append(f"{b.node.table}: changed options {', '.join(others)}; positions are taken from the state")
     return _change(Change.KEPT, a, b)
 
