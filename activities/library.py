@@ -18,7 +18,7 @@ from core.effects import EngineError, LogSink, Rejected
 from core.errors import NotFound
 from core.libraries import FromGit, FromMaven, FromUpload, LibraryState, Source
 from services import Services
-from store import resources
+from store import commands, resources
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
@@ -38,26 +38,38 @@ class Librarian:
         """Fetch or build the files of a version, and write down what came of it: READY with them, FAILED with the
         reason. A version that was deleted meanwhile is an outcome with an error, too."""
         bind(library=f"{request.project}/{request.name}/{request.version}")
+        async with heartbeats():
+            while (outcome := await self._fetched(request)) is None:
+                pass
+        return outcome
+
+    async def _fetched(self, request: c.FetchLibrary) -> c.Outcome | None:
+        """None: what was fetched was deleted meanwhile, and another one was added in its place. Its start has joined
+        this run, so that nobody else fetches it."""
         services = self._services
-        where = scope(request.project, request.name, request.version)
-        async with command_log(services.database, where) as tell, heartbeats():
-            try:
-                async with services.database.read() as session:
-                    row = await resources.library(session, request.project, request.name, request.version)
-            except NotFound as gone:  # it was deleted meanwhile
-                return c.Outcome(error=gone.message, code=gone.code)
+        key = (request.project, request.name, request.version)
+        where = scope(*key)
+        try:
+            async with services.database.read() as session:
+                row = await resources.library(session, *key)
             files: list[dict[str, Any]] = []
             error: str | None = None
-            try:
-                files = await self._files(_SOURCE.validate_python(row.source), row.kind, tell)
-            except EngineError as failed:
-                error = failed.message
-                tell(error)
+            async with command_log(services.database, where) as tell:
+                try:
+                    files = await self._files(_SOURCE.validate_python(row.source), row.kind, tell)
+                except EngineError as failed:
+                    error = failed.message
+                    tell(error)
             async with services.database.write() as session:
-                row = await resources.library(session, request.project, request.name, request.version)
-                row.state = (LibraryState.FAILED if error else LibraryState.READY).value
-                row.files, row.why = files, error
-            return c.Outcome(error=error, code="library_failed" if error else None)
+                now = await resources.library(session, *key)
+                if (now.created_at, now.source) != (row.created_at, row.source):
+                    await commands.forget_lines(session, where)
+                    return None if now.state == LibraryState.FETCHING.value else c.Outcome()
+                now.state = (LibraryState.FAILED if error else LibraryState.READY).value
+                now.files, now.why = files, error
+        except NotFound as gone:  # it was deleted meanwhile
+            return c.Outcome(error=gone.message, code=gone.code)
+        return c.Outcome(error=error, code="library_failed" if error else None)
 
     async def _files(self, source: Source, kind: str, tell: LogSink) -> list[dict[str, Any]]:
         services = self._services

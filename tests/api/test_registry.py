@@ -99,6 +99,33 @@ class TestLibraries:
         penstock.wait(20)
         penstock.no("GET", f"{PROJECT}/libraries/gone/1", 404)
 
+    def test_one_that_is_added_again_has_a_log_and_files_of_its_own(self, penstock: Penstock):
+        """Also where the one of before was deleted while it was fetched: nobody waits for that."""
+        for wait in (0, 0.5, 1.5, 20):
+            first = {"type": "maven", "coordinates": ["a:first:1", "a:second:1"]}
+            new = {"name": "again", "version": "1", "kind": "jar", "source": first}
+            penstock.ok("POST", f"{PROJECT}/libraries", json=new)
+            penstock.wait(wait)
+            penstock.ok("DELETE", f"{PROJECT}/libraries/again/1")
+            found = self.add(penstock, "again", {"type": "maven", "coordinates": ["a:other:1"]})
+            penstock.wait(20)
+            log = penstock.ok("GET", f"{PROJECT}/libraries/again/1/log")
+            assert (found["state"], len(found["files"])) == ("READY", 1)
+            assert ("fetching a:other:1" in log, "first" in log) == (True, False), log
+            penstock.ok("DELETE", f"{PROJECT}/libraries/again/1")
+
+    def test_an_upload_in_the_place_of_one_that_is_fetched_waits_for_its_content(self, penstock: Penstock):
+        path = f"{PROJECT}/libraries/sent/1"
+        new = {"name": "sent", "version": "1", "kind": "jar", "source": {"type": "maven", "coordinates": ["a:b:1"]}}
+        penstock.ok("POST", f"{PROJECT}/libraries", json=new)
+        penstock.wait(0.5)
+        penstock.ok("DELETE", path)
+        penstock.ok("POST", f"{PROJECT}/libraries", json={**new, "source": {"type": "upload", "file": "f.jar"}})
+        penstock.wait(20)
+        found = penstock.ok("GET", path)
+        assert (found["state"], found["files"], penstock.http.get(f"{path}/log").text) == ("WAITING", [], "")
+        penstock.ok("DELETE", path)
+
     def test_uploads(self, penstock: Penstock):
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as made:
