@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from cli import doctor
 from clusters.local.hosted import HostedClusters
 from core.effects import Rejected
 from core.jobs.observations import EngineState
@@ -104,6 +106,35 @@ class TestRegistered:
         penstock.world.add_flink(f"flink-{name}")
         url = f"http://flink-{name}:8081"
         return {"name": name, "jobmanager_url": url, "flink_version": VERSION, "state_dir": STATE}
+
+    def test_one_without_slots_is_never_shown_as_well(self, penstock: Penstock, monkeypatch: pytest.MonkeyPatch):
+        """Its JobManager answers, and nothing can run on it."""
+        monkeypatch.setattr(doctor, "OLD_SECONDS", 1e12)  # the world's time is not this machine's
+        penstock.ok("POST", "/clusters", json=self.a_flink(penstock, "empty"))
+        flink = penstock.world.gateways["flink-empty"].flink
+
+        def health(slots: int) -> dict[str, Any]:
+            flink.slots = slots
+            return penstock.until(
+                lambda: (
+                    (h := penstock.ok("GET", "/clusters/empty")["health"])
+                    and (h["details"] or {}).get("slots_total") == slots
+                    and h
+                )
+            )
+
+        def row() -> str:
+            return next(line for line in penstock.cli("clusters", "list").out.splitlines() if line.startswith("empty"))
+
+        assert (health(4)["why"], "reachable" in row(), "4 of 4" in row()) == (None, True, True)
+        assert "no task manager has registered" in health(0)["why"]
+        for text in (row(), penstock.cli("clusters", "show", "empty").out):
+            assert ("no task manager" in text, "0 of 0" in text, "reachable" in text) == (True, True, False), text
+        checks = {c["name"]: c for c in json.loads(penstock.cli("doctor", "--json").out)}
+        assert checks["cluster empty"]["state"] == "failed"
+        assert "has no task manager" in checks["cluster empty"]["what"]
+        assert (health(4)["why"], "reachable" in row()) == (None, True)
+        penstock.ok("DELETE", "/clusters/empty")
 
     def test_one_is_moved_while_nothing_is_on_it(self, penstock: Penstock):
         new = self.a_flink(penstock, "moved")
