@@ -12,14 +12,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, order=True)
 class TableName:
-    """A table in full."""
+    """A table in full; of one that is in no catalog its name alone, in `name`."""
 
     catalog: str
     database: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.catalog}.{self.database}.{self.name}"
+        return ".".join(part for part in (self.catalog, self.database, self.name) if part)
 
     @classmethod
     def parse(cls, identifier: str) -> TableName:

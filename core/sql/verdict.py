@@ -260,10 +260,15 @@ def _body(node: Node) -> str:
     return json.dumps({k: v for k, v in node.body.items() if k not in ("id", "description")}, sort_keys=True)
 
 
+def _called(node: Node) -> str:
+    """A source or a sink, as a note calls it."""
+    return str(node.table or node.description)
+
+
 def _written_elsewhere(a: OperatorState, b: OperatorState, options: str, notes: list[str]) -> OperatorChange:
     connector = b.node.options.get("connector", "")
     if connector in _ANYWHERE:
-        notes.append(f"{b.node.table}: it writes elsewhere ({options}) from now on")
+        notes.append(f"{_called(b.node)}: it writes elsewhere ({options}) from now on")
         return _change(Change.KEPT, a, b)
     if connector == "filesystem":  # seen on 2.3.0: while files are open, new rows go to the old folder, too
         why = "its state holds the files that are open in the old place, and it would go on writing there"
@@ -279,7 +284,7 @@ def _same_place(a: OperatorState, b: OperatorState, notes: list[str]) -> Operato
         why = f"it reads from elsewhere ({', '.join(moved)}); its state holds positions of the old place"
         return _change(Change.UNSURE, a, b, why)
     if others := differing(before, after, but=PLACES):
-        notes.append(f"{b.node.table}: changed options {', '.join(others)}; positions are taken from the state")
+        notes.append(f"{_called(b.node)}: changed options {', '.join(others)}; positions are taken from the state")
     return _change(Change.KEPT, a, b)
 
 

@@ -406,7 +406,28 @@ class TestRenames:
         assert compare(plan("count"), from_one(read(other))).verdict.verdict is not Verdict.COMPATIBLE
 
     def test_no_text_has_a_hole_where_there_is_nothing(self):
+        hole = re.compile(r"(with|without|:) ?(,|;|\.|$)|^ |  |\bNone\b|, ,|^\.|\.\.", re.MULTILINE)
         for a in ("count", "join", "join-keyed", "join-unkeyed", "top", "sum", "deduplicate-2.3"):
             for b in ("count", "join", "join-keyed", "join-unkeyed", "top", "sum", "deduplicate-2.3"):
-                for operator in compare(plan(a), plan(b)).verdict.operators:
-                    assert not re.search(r"(with|without|:) ?(,|;|$)|^ ", operator.why), operator.why
+                found = compare(plan(a), plan(b)).verdict
+                for text in (found.summary, *found.notes, *(operator.why for operator in found.operators)):
+                    assert not hole.search(text), text
+
+    @pytest.mark.parametrize(
+        ("identifier", "called"),
+        [("*anonymous_datagen$1*", "*anonymous_datagen$1*: changed"), (None, "TableSourceScan(table=")],
+    )
+    def test_a_table_without_a_name_in_full_is_told_by_what_it_has(self, identifier: str | None, called: str):
+        """Of the Table API a plan has tables that are inline, and in no catalog."""
+
+        def with_rows(rows: str) -> Plan:
+            body = json.loads((FOLDER / "count.json").read_text())
+            table = body["nodes"][0]["scanTableSource"]["table"]
+            table["resolvedTable"]["options"] = {"connector": "datagen", "number-of-rows": rows}
+            table.pop("identifier")
+            table |= {"identifier": identifier} if identifier else {}
+            return read(body)
+
+        (note,) = compare(with_rows("1"), with_rows("2")).verdict.notes
+        assert note.startswith(called)
+        assert "changed options number-of-rows" in note
