@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
@@ -244,6 +247,26 @@ def _ended(statement: str) -> str:
 def _set_key(text: str) -> str:
     parts = tokens(text)
     return parts[1].text if len(parts) > 1 else ""
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """What ends the shell from outside, as when its window is closed, ends it like a `\\q`: nobody else would end its
+    session. Once: a window sends it, and then the shell that this one was started from."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+
+    def end(number: int, _: FrameType | None) -> None:
+        for one in kept:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in kept:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, before in kept.items():
+            signal.signal(number, before)
 
 
 # At the terminal ------------------------------------------------------------------------------

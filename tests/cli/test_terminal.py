@@ -40,6 +40,16 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
+    def do_POST(self) -> None:
+        self.server.asked.append(f"POST {self.path}")
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"id": "of-a-shell"}'
+        self.send_response(201)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_DELETE(self) -> None:
         self.server.asked.append(f"DELETE {self.path}")
         self.send_response(204)
@@ -115,6 +125,34 @@ def test_yes(server: Server):
 def test_who_says_yes_before_is_not_asked(server: Server):
     done, said = typed(server, "--yes", keys="")
     assert (done, QUESTION in said, len(server.asked)) == (0, False, 1), said
+
+
+@pytest.mark.parametrize("how", ["the window is closed", "SIGTERM"])
+def test_a_shell_that_is_ended_from_outside_ends_its_session(server: Server, tmp_path: Path, how: str):
+    """Nobody else would: a session outlives its gateway and the API."""
+    terminal, end = pty.openpty()
+    streams = {"stdin": end, "stdout": end, "stderr": end}
+    env = {**server.environment, "XDG_STATE_HOME": str(tmp_path), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    command = [sys.executable, "-P", "-m", "cli", "sql", "shell"]
+    process = subprocess.Popen(command, **streams, env=env, start_new_session=True, preexec_fn=_controlled)
+    os.close(end)
+    said, until = "", time.monotonic() + 60
+    while "default>" not in said:
+        assert time.monotonic() < until, said
+        if select.select([terminal], [], [], 1)[0]:
+            said += os.read(terminal, 65536).decode()
+    if how == "SIGTERM":
+        process.terminate()
+    else:
+        os.close(terminal)
+    try:
+        process.wait(30)
+    finally:
+        process.kill()
+    if how == "SIGTERM":
+        os.close(terminal)
+    assert server.asked == ["POST /api/v1/sql/sessions", "DELETE /api/v1/sql/sessions/of-a-shell"]
+    assert process.returncode != 0
 
 
 @pytest.mark.parametrize("stdin", [subprocess.DEVNULL, subprocess.PIPE])
