@@ -12,7 +12,7 @@ import typer
 from cli.client import FAILED, Api, err, out
 from cli.commands import Job, newest, ref, show_verdict
 from cli.completion import complete_clusters, complete_projects
-from cli.output import Column, Format, Json, Output, ago, field, plain, show_json, show_list
+from cli.output import Format, Json, ListColumn, Output, ago, field, plain, show_json, show_list
 from cli.rows import follow, show_answer
 from cli.specs import Library, Variable, pairs, read, uses, wrong
 from core.sql.values import loads
@@ -109,8 +109,8 @@ def format_(
 def list_templates(output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Scripts to begin with, each for a purpose."""
     columns = [
-        Column("NAME", field("name")),
-        Column("FOR", lambda t: plain(f"{t['title']}: {t['purpose']}"), folds=True),
+        ListColumn("NAME", field("name")),
+        ListColumn("FOR", lambda t: plain(f"{t['title']}: {t['purpose']}"), folds=True),
     ]
     items = Api().call("GET", "/sql/templates")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda t: str(t["name"]), empty="No templates.")
@@ -130,7 +130,7 @@ def complete(
     cluster: Cluster = "local",
     library: Library = None,
 ) -> None:
-    """What may stand at the cursor, one a line."""
+    """What may stand at the cursor, one per line."""
     text = read(file)
     at = position if position is not None else len(text.rstrip("\n"))
     body = {"project": project, "cluster": cluster, "sql": text, "position": at, "libraries": uses(library)}
@@ -148,7 +148,7 @@ def preview(
     variable: Variable = None,
     rows: Rows = 1000,
     seconds: Seconds = 60,
-    rate: Annotated[int | None, typer.Option(help="Most rows a second")] = None,
+    rate: Annotated[int | None, typer.Option(help="Most rows per second")] = None,
     parallelism: Annotated[int, typer.Option(help="Of the query's Flink job")] = 1,
     table: Annotated[bool, typer.Option("--table", help="The table at the end, not the changes")] = False,
     as_json: Json = False,
@@ -249,7 +249,7 @@ def given(items: list[str] | None) -> dict[str, Any]:
 
 
 def rows_of(path: str) -> list[Any]:
-    """A JSON list, or one JSON object a line."""
+    """A JSON list, or one JSON object per line."""
     text = read(path)
     try:
         if text.lstrip().startswith("["):
@@ -338,9 +338,9 @@ def add_test(
 def list_sets(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Test sets of a project."""
     columns = [
-        Column("NAME", field("name")),
-        Column("TABLES", lambda s: plain(", ".join(f"{t} ({len(r)})" for t, r in s["tables"].items())), folds=True),
-        Column("DESCRIPTION", field("description"), rank=1, folds=True),
+        ListColumn("NAME", field("name")),
+        ListColumn("TABLES", lambda s: plain(", ".join(f"{t} ({len(r)})" for t, r in s["tables"].items())), folds=True),
+        ListColumn("DESCRIPTION", field("description"), rank=1, folds=True),
     ]
     items = Api().call("GET", f"/projects/{project}/test-sets")["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["name"]), empty="No test sets.")
@@ -391,11 +391,11 @@ def open_session(
 def list_sessions(project: Project = "default", output: Output = Format.TABLE, as_json: Json = False) -> None:
     """Open sessions of a project."""
     columns = [
-        Column("SESSION", field("id")),
-        Column("CLUSTER", field("cluster")),
-        Column("STATEMENTS", lambda s: str(len(s["setup"])), rank=3),
-        Column("USED", lambda s: ago(s["used_at"]), rank=1),
-        Column("GATEWAY", field("gateway"), rank=2, folds=True),
+        ListColumn("SESSION", field("id")),
+        ListColumn("CLUSTER", field("cluster")),
+        ListColumn("STATEMENTS", lambda s: str(len(s["setup"])), rank=3),
+        ListColumn("USED", lambda s: ago(s["used_at"]), rank=1),
+        ListColumn("GATEWAY", field("gateway"), rank=2, folds=True),
     ]
     items = Api().call("GET", "/sql/sessions", params={"project": project})["items"]
     show_list(items, columns, output=output, as_json=as_json, name=lambda s: str(s["id"]), empty="No sessions.")

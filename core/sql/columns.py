@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.sql.expressions import bounded, has_literal, held, merged, of_call, of_expression, short
-from core.sql.operators import Column, Json, Node, ColumnOrigin, TableName, fields_of
+from core.sql.operators import Column, ColumnOrigin, Json, Node, TableName, fields_of
 
 Nodes = Mapping[int, Node]
 
@@ -41,7 +41,9 @@ def _filtered(
     table = node.table
     if table is None:
         return found
-    of_table = [Column(str(c["name"]), "", "", frozenset([ColumnOrigin(table, str(c["name"]))])) for c in _physical(node)]
+    of_table = [
+        Column(str(c["name"]), "", "", frozenset([ColumnOrigin(table, str(c["name"]))])) for c in _physical(node)
+    ]
     for ability in (body.get("scanTableSource") or {}).get("abilities") or []:
         for predicate in ability.get("predicates") or []:
             found |= by(predicate, of_table)
@@ -63,7 +65,9 @@ def _of_one_value(partitions: Sequence[Mapping[str, str]], node: Node) -> set[st
     return {key for key in keys if len({partition.get(key) for partition in partitions}) <= 1}
 
 
-def _folded(node: Node, columns: list[Column], fixed: frozenset[ColumnOrigin], within: frozenset[ColumnOrigin]) -> list[Column]:
+def _folded(
+    node: Node, columns: list[Column], fixed: frozenset[ColumnOrigin], within: frozenset[ColumnOrigin]
+) -> list[Column]:
     """A column that a filter holds to one value stands in the plan as a constant, or in a constant that was computed
     from it; of one that is held within bounds a comparison does, as TRUE or FALSE. So a constant may come from each of
     them. Nothing else is made a constant by bounds, not even a CASE of such a comparison (seen on 2.3.0)."""

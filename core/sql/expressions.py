@@ -131,7 +131,7 @@ _COMPARES = frozenset({">", "<", ">=", "<=", "<>", "SEARCH"})
 that it stays so."""
 
 
-def bounded(condition: Any, rows: Sequence[Column]) -> frozenset[Origin]:
+def bounded(condition: Any, rows: Sequence[Column]) -> frozenset[ColumnOrigin]:
     """The columns that a condition holds within bounds (`a > 1 AND b IS NOT NULL`). Behind it Flink knows of some
     comparisons how they end, and has TRUE or FALSE in their places."""
     if not isinstance(condition, dict):
