@@ -141,7 +141,8 @@ class Observing:
         if is_watched and cluster.observed_at and clock.now() - cluster.observed_at < fresh:
             if attempt.seen is None:
                 return c.Seen(why="not seen yet")
-            status = JobSeen(attempt.handle, EngineState(attempt.seen), detail=attempt.detail or "")
+            ref = Ref(attempt.flink_job_id, attempt.handle)
+            status = JobSeen(ref, EngineState(attempt.seen), detail=attempt.detail or "")
             known = observation(attempt, status, attempt.sequence)
             if status.state in ENDED:
                 return c.Seen(observation=known)
@@ -217,7 +218,7 @@ class Observing:
                     return last.model_copy(update={"trouble": Trouble.OVERRIDDEN, "why": why})
                 if status.state is EngineState.RECOVERING and (failure := await self._failure(engine, attempt)):
                     first = failure.message.splitlines()[0]
-                    status = JobSeen(status.handle, status.state, detail=f"{status.detail}: {first}")
+                    status = JobSeen(status.ref, status.state, detail=f"{status.detail}: {first}")
                     last = c.Seen(observation=observation(attempt, status, asked))
             except EngineError as error:
                 last = c.Seen(why=error.message)

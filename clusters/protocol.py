@@ -65,8 +65,9 @@ class Unclear(EngineError):
 
 @dataclass(frozen=True)
 class Ref:
-    """An attempt on a cluster. `handle` is what `reserve` gave: on a session cluster the Flink job id again,
-    elsewhere the id of an application."""
+    """A job on a cluster. `handle` is what the cluster knows it by: of an attempt what `reserve` gave, of others what
+    the cluster says (`JobSeen.ref`, `Engine.ref_of`). On a session cluster it is the Flink job id again, elsewhere the
+    id of an application. Who is above the protocol never makes one out of the other."""
 
     flink_job_id: str
     handle: str
@@ -179,9 +180,10 @@ class Loss:
 
 @dataclass(frozen=True)
 class JobSeen:
-    """One job as a cluster shows it. `detail` is the engine's own wording, with task counts."""
+    """One job as a cluster shows it, by its handle and its Flink job id, whoever submitted it. `detail` is the engine's
+    own wording, with task counts."""
 
-    handle: str
+    ref: Ref
     state: EngineState
     name: str = ""
     detail: str = ""
@@ -372,6 +374,12 @@ class Engine(Protocol):
 
     async def reserve(self, flink_job_id: str) -> str:
         """The handle to record before `submit`. Has no effect on the cluster that matters if it is lost."""
+        ...
+
+    async def ref_of(self, flink_job_id: str) -> Ref | None:
+        """By what the cluster knows a job of which only the Flink job id is written down; None when it does not know
+        it. Where handles are Flink job ids nothing is asked, and whether the job is there is another question. Raises
+        `Unreachable`."""
         ...
 
     async def submit(self, submission: Submission, tell: LogSink) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from temporalio.service import RPCError, RPCStatusCode
 
-from clusters.protocol import AnotherFlink, Identified, JobSeen, Metrics, Overview, SharedByPrograms
+from clusters.protocol import AnotherFlink, Identified, JobSeen, Metrics, Overview, Ref, SharedByPrograms
 from clusters.registry import kind_of
 from core.effects import EngineError
 from core.jobs import messages
@@ -294,12 +294,13 @@ def compare(
     """
     changes = []
     for row in known:
-        status = overview.jobs.get(row["handle"]) or JobSeen(row["handle"], EngineState.MISSING, detail="not known")
+        ref = Ref(row["flink_job_id"], row["handle"])
+        status = overview.jobs.get(ref.handle) or JobSeen(ref, EngineState.MISSING, detail="not known")
         if status.state is EngineState.MISSING and row["seen"] is None and row["state"] in ("RECORDED", "UNKNOWN"):
             continue
         at = sequence
         if status.state not in FINAL and row["seen"] in FINAL:
-            status, at = JobSeen(row["handle"], EngineState(row["seen"]), detail=row["detail"] or ""), row["sequence"]
+            status, at = JobSeen(ref, EngineState(row["seen"]), detail=row["detail"] or ""), row["sequence"]
         elif status.state not in FINAL and sequence <= in_order(row["sequence"], sequence):
             continue
         observation = Observation(

@@ -112,7 +112,7 @@ class FlinkFence:
             seen = (await self._overviews.ask()).get(job_id)
             if seen is None:  # the id is used up, and what used it is so old that Flink does not list it any more
                 return True
-            if not is_fence(seen.handle, seen.name):
+            if not is_fence(job_id, seen.name):
                 return False
             if seen.state in ENDED:
                 return True

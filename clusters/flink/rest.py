@@ -19,6 +19,7 @@ from clusters.protocol import (
     LogFile,
     PointSeen,
     Progress,
+    Ref,
     RestoreOrigin,
     TaskFailure,
     TriggerState,
@@ -496,7 +497,7 @@ def _seen(job: Mapping[str, Any]) -> JobSeen:
         state = EngineState.STARTING
     detail = f"{job['state']}, {tasks.get('running', 0)} of {tasks['total']} tasks running"
     return JobSeen(
-        handle=job["jid"],
+        ref=Ref(job["jid"], job["jid"]),
         state=state,
         name=job.get("name", ""),
         detail=detail,

@@ -137,6 +137,9 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id
 
+    async def ref_of(self, flink_job_id: str) -> Ref | None:
+        return Ref(flink_job_id, flink_job_id)
+
     # Submission -----------------------------------------------------------------------------
 
     async def submit(self, submission: Submission, tell: LogSink) -> None:
@@ -307,7 +310,7 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
 
     async def look(self, ref: Ref) -> JobSeen:
         seen = (await self.overview()).jobs.get(ref.handle)
-        return seen or JobSeen(handle=ref.handle, state=EngineState.MISSING, detail="unknown to the JobManager")
+        return seen or JobSeen(ref, state=EngineState.MISSING, detail="unknown to the JobManager")
 
     async def failure(self, ref: Ref) -> Failure | None:
         return await self._rest.exceptions(ref.flink_job_id)

@@ -83,6 +83,9 @@ class HostedClusters(Engine, HostsClusters, Logs):
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id
 
+    async def ref_of(self, flink_job_id: str) -> Ref | None:
+        return Ref(flink_job_id, flink_job_id)
+
     def _check_here(self) -> None:
         """Raises `Unreachable` on another machine than the one whose processes these are: this one cannot tell."""
         if self._host != self._here:
@@ -200,15 +203,15 @@ class HostedClusters(Engine, HostsClusters, Logs):
         # One that was fenced before it was sent has nothing but the end that was written down for it.
         unsent = [path.parent for path in self._root.glob("*/seen.json") if not (path.parent / "wanted.json").exists()]
         states = [_state(folder) for folder in [*_attempts(self._root), *filter(_is_attempt, unsent)]]
-        fenced = frozenset(state.handle for state in states if state.detail == FENCED)
-        there = {s.handle: s for s in states if s.state is not EngineState.MISSING and s.handle not in fenced}
-        return Overview(there, fenced)
+        fenced = frozenset(state.ref.handle for state in states if state.detail == FENCED)
+        listed = [s for s in states if s.state is not EngineState.MISSING and s.ref.handle not in fenced]
+        return Overview({s.ref.handle: s for s in listed}, fenced)
 
     async def look(self, ref: Ref) -> JobSeen:
         folder = self._folder(ref)
         state = _state(folder) if folder else None
         if state is None or state.detail == FENCED:
-            return JobSeen(ref.handle, EngineState.MISSING, detail="not known")
+            return JobSeen(ref, EngineState.MISSING, detail="not known")
         return state
 
     async def failure(self, ref: Ref) -> Failure | None:
@@ -368,7 +371,7 @@ def _stands_still(keeper: psutil.Process) -> str | None:
 
 
 def _state(folder: Path) -> JobSeen:
-    handle = folder.name
+    ref = Ref(folder.name, folder.name)
     try:
         order, report = ClusterOrder.read(folder / "wanted.json"), ClusterReport.read(folder / "seen.json")
         alive = _alive(folder)
@@ -378,15 +381,15 @@ def _state(folder: Path) -> JobSeen:
     if report is None:
         # Not begun, or begun this moment: then its keeper is there.
         state = EngineState.STARTING if alive else EngineState.MISSING
-        return JobSeen(handle, state, name, detail="its keeper is starting")
+        return JobSeen(ref, state, name, detail="its keeper is starting")
     losses = tuple(Loss(died.part, died.at, died.why) for died in report.died)
     if report.ended or KEEPER in alive:
         count = order.program.taskmanagers if order else report.of
         if report.state is EngineState.RUNNING and report.of != count:
             words = f"{report.of} task managers run, and {count} are wanted"
-            return JobSeen(handle, EngineState.STARTING, name, detail=words, losses=losses)
+            return JobSeen(ref, EngineState.STARTING, name, detail=words, losses=losses)
         detail = report.detail if report.ended else _stands_still(alive[KEEPER]) or report.detail
-        return JobSeen(handle, report.state, name, detail=detail, losses=losses)
+        return JobSeen(ref, report.state, name, detail=detail, losses=losses)
     if alive:
-        return JobSeen(handle, EngineState.STOPPING, name, detail=f"its keeper died; {len(alive)} processes are ending")
-    return JobSeen(handle, EngineState.FAILED, name, detail="its keeper was killed, and its processes with it")
+        return JobSeen(ref, EngineState.STOPPING, name, detail=f"its keeper died; {len(alive)} processes are ending")
+    return JobSeen(ref, EngineState.FAILED, name, detail="its keeper was killed, and its processes with it")

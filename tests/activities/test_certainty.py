@@ -41,7 +41,7 @@ class Double:
         return time.monotonic() - self.began
 
     async def look(self, ref: Ref) -> JobSeen:
-        return JobSeen(ref.handle, self.state(self._t()), detail="as scripted")
+        return JobSeen(ref, self.state(self._t()), detail="as scripted")
 
     async def leader(self) -> Leader:
         return Leader(self.who(self._t()), self.ha, self.heartbeat_timeout)

@@ -46,7 +46,7 @@ class Flink:
         return Overview(dict(self.jobs), frozenset(self.spent))
 
     async def look(self, ref: Ref) -> JobSeen:
-        return self.jobs.get(ref.handle) or JobSeen(ref.handle, EngineState.MISSING)
+        return self.jobs.get(ref.handle) or JobSeen(ref, EngineState.MISSING)
 
     async def leader(self) -> Leader:
         self.asked_for_leader += 1
@@ -67,7 +67,7 @@ class Flink:
         if isinstance(answer, EngineError):
             raise answer
         if not answer:
-            self.jobs[ref.handle] = JobSeen(ref.handle, EngineState.RUNNING)
+            self.jobs[ref.handle] = JobSeen(ref, EngineState.RUNNING)
         else:
             self.spent.add(ref.handle)
         return answer

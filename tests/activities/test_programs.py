@@ -35,7 +35,7 @@ class Double:
         if self.silent:
             self.silent -= 1
             raise Unreachable("it is away")
-        return Overview({h: JobSeen(h, state) for h, state in self.states.items()})
+        return Overview({h: JobSeen(Ref(h, h), state) for h, state in self.states.items()})
 
     async def cancel(self, ref: Ref) -> None:
         self.cancelled.append(ref.handle)

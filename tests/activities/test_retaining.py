@@ -20,6 +20,7 @@ from clusters.protocol import (
     JobSeen,
     Overview,
     PointSeen,
+    Ref,
     Savepoints,
     TriggerState,
     TriggerStatus,
@@ -49,7 +50,7 @@ class Cluster_(SimpleNamespace, Checkpoints, Savepoints):
     async def overview(self) -> Overview:
         if self.away:
             raise Unreachable("it is away")
-        return Overview({h: JobSeen(h, EngineState.RUNNING) for h in self.alive})
+        return Overview({h: JobSeen(Ref(h, h), EngineState.RUNNING) for h in self.alive})
 
     def __init__(self) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ class Flink:
         if self.away > 0:
             self.away -= 1
             raise Unreachable("it is away")
-        return Overview({h: JobSeen(h, state, detail=state.value) for h, state in self.jobs.items()})
+        return Overview({h: JobSeen(Ref(h, h), state, detail=state.value) for h, state in self.jobs.items()})
 
     async def cancel(self, ref: Ref) -> None:
         self.cancelled.append(ref)

@@ -80,7 +80,11 @@ class Flink(Metrics, SharedByPrograms):
         if state is EngineState.MISSING:
             return Overview({})
         return Overview(
-            {ID: JobSeen(ID, state, name="default:j", detail=self.says or state.value, modified_at=modified_at)}
+            {
+                ID: JobSeen(
+                    Ref(ID, ID), state, name="default:j", detail=self.says or state.value, modified_at=modified_at
+                )
+            }
         )
 
     async def leader(self) -> Leader:

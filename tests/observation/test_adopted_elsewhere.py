@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusters.protocol import JobSeen, Overview
+from clusters.protocol import JobSeen, Overview, Ref
 from core.jobs.observations import EngineState
 from observation.orphans import OrphanWatch
 from store import orphans
@@ -21,7 +21,8 @@ async def listed(database: Database) -> list[str]:
 async def test_it_leaves_the_list(database: Database):
     async with database.write() as session:
         session.add_all([cluster_row("local"), cluster_row("two"), Project(name="default", config={}, created_at=T0)])
-    watch, overview = OrphanWatch(database), Overview({HANDLE: JobSeen(HANDLE, EngineState.RUNNING, "by hand")})
+    watch = OrphanWatch(database)
+    overview = Overview({HANDLE: JobSeen(Ref(HANDLE, HANDLE), EngineState.RUNNING, "by hand")})
     for _ in range(3):
         await watch.look("two", overview, set(), T0)
     assert await listed(database) == [HANDLE]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from clusters.protocol import JobSeen, Loss, Overview
+from clusters.protocol import JobSeen, Loss, Overview, Ref
 from core.jobs.observations import EngineState
 from observation.losses import LINES, Losses
 from services.hidden import NOT_SHOWN
@@ -30,7 +30,7 @@ class Looks:
             cluster = await session.get_one(Cluster, "local")
             cluster.health = {"taskmanagers": row}
             known = await attempts.open_on(session, "local")
-            seen = JobSeen(ID, EngineState.RUNNING, losses=tuple(self.died))
+            seen = JobSeen(Ref(ID, ID), EngineState.RUNNING, losses=tuple(self.died))
             health = None if taskmanagers is None else {"taskmanagers": taskmanagers}
             await self.losses.tell(session, cluster, known, Overview({ID: seen}), health, self.world.time.now())
             await session.flush()

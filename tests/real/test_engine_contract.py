@@ -145,8 +145,10 @@ async def test_it_runs_under_the_reserved_id(subject: Subject):
     ref = await subject.ref()
     await subject.submit(ref)
     await subject.until(ref, EngineState.RUNNING)
-    assert ref.handle in (await subject.engine.overview()).jobs
-    assert (await subject.engine.look(ref)).name == "contract"
+    assert (await subject.engine.overview()).jobs[ref.handle].ref == ref
+    seen = await subject.engine.look(ref)
+    assert (seen.name, seen.ref) == ("contract", ref)
+    assert await subject.engine.ref_of(ref.flink_job_id) == ref
     await subject.engine.cancel(ref)
 
 
@@ -208,6 +210,7 @@ async def test_a_changed_query_goes_on_with_its_state_by_its_aligned_plan(subjec
 async def test_an_id_that_nobody_knows(subject: Subject):
     ref = Ref("0" * 32, "0" * 32)
     assert (await subject.engine.look(ref)).state is EngineState.MISSING
+    assert await subject.engine.ref_of(ref.flink_job_id) in (None, ref)
     await subject.engine.cancel(ref)
     if isinstance(subject.engine, Checkpoints):
         assert await subject.engine.checkpoints(ref) == []

@@ -296,7 +296,7 @@ class TestPython:
         named = 't.get_config().set("pipeline.name", "a name of its own")\n'
         ref = await subject.submit(subject.python(program(named + ONE)), config={KEY: "its:own"})
         seen = await subject.engine.look(ref)
-        assert (seen.name, seen.handle) == ("a name of its own", ref.flink_job_id)
+        assert (seen.name, seen.ref.handle) == ("a name of its own", ref.flink_job_id)
 
     async def test_one_that_waits_goes_on_beside_its_job(self, subject: Subject):
         told = subject.folder / uuid.uuid4().hex

@@ -1,5 +1,6 @@
 """The simulated Flink is held to what the real ones are held to: the same suite, in virtual time. Both ways to it are
-tried: through httpx with another transport, and by the quicker client that stories are played with."""
+tried: through httpx with another transport, and by the quicker client that stories are played with. So is the kind of
+cluster whose handles are no Flink job ids."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import pytest
 
 from clusters.flink.session import FlinkSession
 from tests.real import test_engine_contract as contract
+from tests.simulation.applications import Applications, ResourceManager
 from tests.simulation.network import Transport
 from tests.simulation.world import World
 
@@ -26,7 +28,7 @@ class Simulated(contract.Subject):
         self.engine, self.state = engine, "sim://contract"
 
 
-@pytest.mark.parametrize("by", ["transport", "client"])
+@pytest.mark.parametrize("by", ["transport", "client", "applications"])
 @pytest.mark.parametrize("name", sorted(SUITE))
 def test_the_simulated_flink_keeps_the_contract(name: str, by: str, tmp_path: Path):
     world = World(f"contract {name}", calm=True)
@@ -36,7 +38,9 @@ def test_the_simulated_flink_keeps_the_contract(name: str, by: str, tmp_path: Pa
 
     async def story(world: World) -> None:
         transport = Transport(world.network) if by == "transport" else None
-        engine = FlinkSession("http://flink-a:8081", ["http://gateway-a:8083"], transport=transport)
+        engine: Any = FlinkSession("http://flink-a:8081", ["http://gateway-a:8083"], transport=transport)
+        if by == "applications":
+            engine = Applications(engine, ResourceManager())
         await test(Simulated(engine), **more)
 
     world.run(story)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
-from clusters.protocol import JobSeen, Overview
+from clusters.protocol import JobSeen, Overview, Ref
 from core.jobs.observations import EngineState
 from core.jobs.records import AttemptChange, JobChange, NewPoint, Record
 from core.jobs.restore import RestoreKind
@@ -72,7 +72,7 @@ class TestWhatWaits:
 
 class TestOrphans:
     async def look(self, watch: OrphanWatch, *handles: str, owned: tuple[str, ...] = (), at: int = 0) -> None:
-        seen = {h: JobSeen(h, EngineState.RUNNING, name=h, detail="RUNNING") for h in handles}
+        seen = {h: JobSeen(Ref(h, h), EngineState.RUNNING, name=h, detail="RUNNING") for h in handles}
         await watch.look("local", Overview(seen), set(owned), T0 + timedelta(seconds=at))
 
     async def listed(self, database: Database) -> list[str]:
@@ -97,7 +97,7 @@ class TestOrphans:
         given_up = AttemptChange(number=1, state=AttemptState.NOT_SUBMITTED, at=T0, why="its id is spent")
         async with database.write() as session:
             await apply(session, Record(job_id=job.id, attempts=[given_up]))
-        seen = Overview({"h1": JobSeen("h1", EngineState.RUNNING, name="x", detail="RUNNING")})
+        seen = Overview({"h1": JobSeen(Ref("h1", "h1"), EngineState.RUNNING, name="x", detail="RUNNING")})
         watch = OrphanWatch(database)
         assert await watch.look("local", seen, set(), T0) == [], "one look is none"
         assert [r.handle for r in await watch.look("local", seen, set(), T0)] == ["h1"]
@@ -157,7 +157,9 @@ class TestOrphans:
     async def test_a_second_job_of_a_program_tells_whose_it_is(self, database: Database):
         job = await add_job(database)
         await add_attempt(database, job)
-        seen = {h: JobSeen(h, EngineState.RUNNING, name=h, detail="RUNNING") for h in ("h1", "second", "strange")}
+        seen = {
+            h: JobSeen(Ref(h, h), EngineState.RUNNING, name=h, detail="RUNNING") for h in ("h1", "second", "strange")
+        }
 
         async def started_by(handles: Collection[str]) -> dict[str, str]:
             return {h: {"second": "h1", "strange": "f" * 32}[h] for h in handles}

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from clusters.protocol import JobSeen, Overview
+from clusters.protocol import JobSeen, Overview, Ref
 from core.errors import NotFound
 from core.jobs.observations import EngineState
 from observation.orphans import OrphanWatch
@@ -108,7 +108,7 @@ async def test_what_is_an_attempt_or_a_preview_of_one_name_is_no_orphan_of_the_o
             )
         )
     watch = OrphanWatch(database)
-    seen = {h: JobSeen(h, EngineState.RUNNING, name=h) for h in ("h1", "preview", "stranger")}
+    seen = {h: JobSeen(Ref(h, h), EngineState.RUNNING, name=h) for h in ("h1", "preview", "stranger")}
     for _ in range(3):
         await watch.look("second", Overview(seen), set(), T0)
     async with database.read() as session:

@@ -42,7 +42,7 @@ class World:
     async def look(self, ref: Ref) -> JobSeen:
         if self.away:
             raise Unreachable("it is away")
-        return JobSeen(ref.handle, self.state, started_at=self.started_at)
+        return JobSeen(ref, self.state, started_at=self.started_at)
 
     async def cancel(self, ref: Ref) -> None:
         if self.not_now:

@@ -71,7 +71,7 @@ class Rest:
 
 def seen(minutes: float | None) -> JobSeen:
     at = None if minutes is None else T0 + timedelta(minutes=minutes)
-    return JobSeen("", EngineState.RUNNING, started_at=at)
+    return JobSeen(Ref("", ""), EngineState.RUNNING, started_at=at)
 
 
 def its(attempt: str = OURS) -> dict[str, str]:
