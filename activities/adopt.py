@@ -18,6 +18,7 @@ from services import Services
 from settings import clock, waits
 from settings.polling import poll
 from store import attempts, clusters, jobs
+from store.tables import Cluster
 from temporal.delivery import known_to_workflow
 
 
@@ -46,19 +47,18 @@ class Adopting:
             while True:
                 try:
                     asked = clock.now_ms()
-                    status = await engine.look(Ref(request.flink_job_id, own.handle if own else request.flink_job_id))
+                    ref = Ref(own.flink_job_id, own.handle) if own else await engine.ref_of(request.flink_job_id)
+                    if ref is None:
+                        return _nothing(cluster, request, "not known")
+                    status = await engine.look(ref)
                     leader = await engine.leader()
-                    origin, known = (None, attempts.adopted(own)) if own else await _past(engine, request.flink_job_id)
+                    origin, known = (None, attempts.adopted(own)) if own else await _past(engine, ref)
                     break
                 except Unreachable as error:
                     if not await polling.again():
                         return c.Adoptable(error=error.message, code="cluster_unreachable")
             if status.state in ENDED:
-                return c.Adoptable(
-                    error=f"There is nothing to adopt: on {cluster.name}, Flink job {request.flink_job_id} is "
-                    f"{status.state.value} ({status.detail}).",
-                    code="not_adoptable",
-                )
+                return _nothing(cluster, request, f"{status.state.value} ({status.detail})")
             if own is None and (label := await self._runs_for(status.name, request)) is not None:
                 return c.Adoptable(
                     error=f"Flink job {request.flink_job_id} is what {label} runs, and the row of that attempt is not "
@@ -97,10 +97,15 @@ class Adopting:
         return f"{job.project}:{job.name}" if runs else None
 
 
-async def _past(engine: Engine, flink_job_id: str) -> tuple[str | None, Adopted]:
+def _nothing(cluster: Cluster, request: c.AdoptIn, state: str) -> c.Adoptable:
+    words = f"There is nothing to adopt: on {cluster.name}, Flink job {request.flink_job_id} is {state}."
+    return c.Adoptable(error=words, code="not_adoptable")
+
+
+async def _past(engine: Engine, ref: Ref) -> tuple[str | None, Adopted]:
     """What a Flink job was restored from, and where its checkpoints lie: nobody but its cluster knows. Raises
     `Unreachable`."""
-    ref, known, origin = Ref(flink_job_id, flink_job_id), Adopted(), None
+    known, origin = Adopted(), None
     try:
         known = await points.told_of(engine, ref)
         origin = await engine.origin(ref) if isinstance(engine, Checkpoints) else None

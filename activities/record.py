@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities import contracts as c
 from activities.logs import bind
+from clusters.protocol import Engine
 from clusters.registry import address_of
 from core.config import Effective
 from core.errors import InvalidInput
@@ -119,7 +120,7 @@ class Recorder:
         if existing is None:
             effective = _effective(context)
             spec, ran = name_of(request.version, context.version.spec), request.ran
-            handle = await self._services.engines.get(context.cluster).reserve(request.flink_job_id)
+            handle = await _handle(self._services.engines.get(context.cluster), request)
             attempt = Attempt(
                 job_id=request.job_id,
                 number=request.number,
@@ -217,6 +218,14 @@ async def _check_unmoved(session: Session, read: Cluster) -> None:
     now = await clusters.held(session, read.name)
     if now is None or (now.kind, address_of(now), now.identity) != (read.kind, address_of(read), read.identity):
         raise ApplicationError(f"The cluster {read.name} was changed at this moment.", type="cluster_changed")
+
+
+async def _handle(engine: Engine, request: c.OpenAttempt) -> str:
+    """What the cluster knows the attempt by. One that runs already, because it is adopted or its row was lost, has its
+    handle there; where the cluster does not know it any more nothing will be found under a new one either."""
+    runs_already = request.again or request.adopted is not None
+    ref = await engine.ref_of(request.flink_job_id) if runs_already else None
+    return ref.handle if ref is not None else await engine.reserve(request.flink_job_id)
 
 
 def _effective(context: attempts.Context) -> dict[str, Effective]:

@@ -40,6 +40,9 @@ class Double:
     def _t(self) -> float:
         return time.monotonic() - self.began
 
+    async def ref_of(self, flink_job_id: str) -> Ref:
+        return Ref(flink_job_id, flink_job_id)
+
     async def look(self, ref: Ref) -> JobSeen:
         return JobSeen(ref, self.state(self._t()), detail="as scripted")
 

@@ -23,7 +23,7 @@ from api.commands import service as command_service
 from api.commands.schemas import CommandOut, NewCommand
 from api.jobs import schemas
 from api.jobs import service as job_service
-from clusters.protocol import EngineHealth, Overview, Unreachable
+from clusters.protocol import EngineHealth, Overview, Ref, Unreachable
 from clusters.registry import Engines
 from core import search
 from core.jobs.commands import AskedCommand
@@ -81,6 +81,9 @@ class _Engine:
 
     async def reserve(self, flink_job_id: str) -> str:
         return flink_job_id
+
+    async def ref_of(self, flink_job_id: str) -> Ref:
+        return Ref(flink_job_id, flink_job_id)
 
     async def open_session(self, _: Any) -> Any:
         raise Unreachable("there is no gateway")
