@@ -97,19 +97,20 @@ class Stopper:
         async with log_of(self._services.database, request.command_id) as tell, heartbeats() as pulse:
             *_, engine = await self._find(request)
             async with self._services.database.read() as session:
-                ours = {handle: (n, id_) for n, id_, handle in await attempts.handles(session, request.job_id)}
+                ours = {id_: number for number, id_ in await attempts.flink_jobs(session, request.job_id)}
             polling = poll(waits.STOP_PACE, until=deadline_of(self._services.settings.submit_timeout))
             why = ""
             while True:
                 try:
-                    jobs = (await engine.overview()).jobs
-                    alive = [h for h, status in jobs.items() if h in ours and status.state not in ENDED]
+                    jobs = (await engine.overview()).jobs.values()
+                    alive = [seen for seen in jobs if seen.ref.flink_job_id in ours and seen.state not in ENDED]
                     if not alive:
                         return c.Stopped(state=EngineState.CANCELED, sequence=clock.now_ms())
-                    for handle in alive:
+                    for seen in alive:
                         pulse.check()
-                        await engine.cancel(Ref(ours[handle][1], handle))
-                    why = "alive: " + ", ".join(f"attempt {ours[h][0]} ({jobs[h].detail})" for h in alive)
+                        await engine.cancel(seen.ref)
+                    words = (f"attempt {ours[seen.ref.flink_job_id]} ({seen.detail})" for seen in alive)
+                    why = f"alive: {', '.join(words)}"
                 except EngineError as error:
                     why = error.message
                 tell(why)

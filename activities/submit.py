@@ -141,7 +141,7 @@ class Submitter:
             sending = False
             try:
                 writing = await _writing(attempt, cluster)
-                overview, ours = await asyncio.gather(engine.overview(), self._handles(attempt.job_id))
+                overview, ours = await asyncio.gather(engine.overview(), self._ours(attempt.job_id))
                 if maybe_sent:
                     known = await self._known(engine, attempt, cluster, overview, sent_to, tell, pulse)
                     if known is not None:
@@ -188,9 +188,9 @@ class Submitter:
                 state = c.SubmitState.UNCLEAR if maybe_sent else c.SubmitState.UNREACHABLE
                 return c.Submitted(state=state, error=why, code=f"submission_{state.value}")
 
-    async def _handles(self, job_id: str) -> Sequence[Any]:
+    async def _ours(self, job_id: str) -> Sequence[Any]:
         async with self._services.database.read() as session:
-            return await attempts.handles(session, job_id)
+            return await attempts.flink_jobs(session, job_id)
 
     async def _refused(
         self, attempt: Attempt, cluster: Cluster, error: Rejected, tell: LogSink, pulse: Pulse
@@ -263,24 +263,26 @@ class Submitter:
             async with self._services.database.write() as session:
                 await attempts.refuse_points(session, attempt.job_id, attempt.number, SEVERAL_JOBS)
         polling = poll(waits.CANCEL_PACE, until=deadline_of(self._services.settings.submit_timeout))
-        alive, ended, why = set(error.jobs), dict[str, EngineState](), ""
+        alive, ended, why = set(error.jobs), dict[Ref, EngineState](), ""
         while alive:
             try:
                 jobs = (await engine.overview()).jobs
-                now = {job: jobs[job].state for job in alive if job in jobs and jobs[job].state in ENDED}
+                states = {ref: jobs[ref.handle].state for ref in alive if ref.handle in jobs}
+                now = {ref: state for ref, state in states.items() if state in ENDED}
                 ended.update(now)
                 alive -= now.keys()
-                for job in alive:
+                for ref in alive:
                     pulse.check()
-                    await engine.cancel(Ref(job, job))
+                    await engine.cancel(ref)
             except EngineError as asked:
                 why = asked.message
             if alive and not await polling.again():
-                left = f"{error.message} Flink jobs of it were not seen to end: {', '.join(sorted(alive))}. {why}"
+                ids = ", ".join(sorted(ref.flink_job_id for ref in alive))
+                left = f"{error.message} Flink jobs of it were not seen to end: {ids}. {why}"
                 return c.Submitted(state=c.SubmitState.UNCLEAR, error=left.strip(), code="submission_unclear")
         message = f"{error.message} {_what_ended(error.jobs, ended)}"
         tell(message)
-        if attempt.handle not in error.jobs:  # its own id is not used up
+        if Ref(attempt.flink_job_id, attempt.handle) not in error.jobs:  # its own id is not used up
             return await self._refused(attempt, cluster, Rejected(message), tell, pulse)
         return c.Submitted(state=c.SubmitState.REJECTED, error=message, code=error.code)
 
@@ -312,9 +314,9 @@ def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any], writing: C
     """The last look before anything is sent: no other attempt of this job may be alive, also none that was
     believed to have ended, and none that is written down nowhere: with a database that was restored from a backup an
     attempt is known by the checkpoints that it keeps `writing` among those of its job."""
-    alive = {handle for handle, status in overview.jobs.items() if status.state not in ENDED}
-    for number, flink_job_id, handle in ours:
-        if number != attempt.number and handle in alive:
+    alive = {seen.ref.flink_job_id for seen in overview.jobs.values() if seen.state not in ENDED}
+    for number, flink_job_id in ours:
+        if number != attempt.number and flink_job_id in alive:
             return c.Submitted(
                 state=c.SubmitState.OCCUPIED,
                 error=f"attempt {number} of this job (Flink job {flink_job_id}) is alive on the cluster",
@@ -322,7 +324,7 @@ def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any], writing: C
                 other=number,
                 other_id=flink_job_id,
             )
-    known = {attempt.flink_job_id, *(flink_job_id for _, flink_job_id, _ in ours)}
+    known = {attempt.flink_job_id, *(flink_job_id for _, flink_job_id in ours)}
     if unknown := sorted(alive.intersection(writing) - known):
         return c.Submitted(
             state=c.SubmitState.OCCUPIED,
@@ -334,10 +336,10 @@ def _other(attempt: Attempt, overview: Overview, ours: Sequence[Any], writing: C
     return None
 
 
-def _what_ended(jobs: Sequence[str], ended: Mapping[str, EngineState]) -> str:
+def _what_ended(jobs: Sequence[Ref], ended: Mapping[Ref, EngineState]) -> str:
     """How the jobs of a program ended that were to be cancelled: some may have been quicker."""
     words = {
         EngineState.FINISHED: "had finished by itself",
         EngineState.FAILED: "had failed by itself",
     }
-    return " ".join(f"Its Flink job {job} {words.get(ended[job], 'was cancelled')}." for job in jobs)
+    return " ".join(f"Its Flink job {ref.flink_job_id} {words.get(ended[ref], 'was cancelled')}." for ref in jobs)

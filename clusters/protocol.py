@@ -46,10 +46,10 @@ class AliveElsewhere(Unreachable):
 
 
 class ProgramFailed(EngineError):
-    """The program of an attempt failed after it had started its Flink job, or started more than one. `jobs` are the
-    ids of all that the cluster shows of it: they are to be cancelled, and nothing else of it will run."""
+    """The program of an attempt failed after it had started its Flink job, or started more than one. `jobs` are
+    all that the cluster shows of it: they are to be cancelled, and nothing else of it will run."""
 
-    def __init__(self, message: str, *, jobs: Sequence[str], code: str, stack: str | None = None):
+    def __init__(self, message: str, *, jobs: Sequence[Ref], code: str, stack: str | None = None):
         super().__init__(message, stack=stack)
         self.jobs = list(jobs)
         self.code = code
@@ -533,8 +533,8 @@ class SharedByPrograms(Protocol):
     """A program that runs on the cluster may start more jobs there than the one it was asked for. A kind on which each
     attempt has a cluster of its own lacks it."""
 
-    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
-        """Of these jobs, those that a program of an attempt has started, with the Flink job id of that attempt."""
+    async def started_by(self, flink_job_ids: Collection[str]) -> Mapping[str, str]:
+        """Of these Flink jobs, those that a program of an attempt has started, with the Flink job id of that."""
         ...
 
     async def check_whole(self, ref: Ref) -> None:

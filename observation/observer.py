@@ -202,7 +202,7 @@ class Observer:
             hopeless = await fares.look(engine, known, overview, sequence + 1) if isinstance(engine, Metrics) else []
             await asyncio.gather(*(self._tell(told_before, row, observation) for row, observation in hopeless))
             looked_at = await previews.look(services.database, engine, name, overview, now)
-            owned = {row["handle"] for row in known} | looked_at
+            owned = {row["flink_job_id"] for row in known} | looked_at
             started_by = engine.started_by if isinstance(engine, SharedByPrograms) else None
             for ref in await self._orphans.look(name, overview, owned, now, started_by):
                 with contextlib.suppress(EngineError):  # it is reported, too

@@ -19,7 +19,7 @@ from store.tables import Attempt, Event, Job, Orphan
 log = structlog.get_logger()
 
 StartedBy = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
-"""`SharedByPrograms.started_by`: jobs that a program of ours has started, with the Flink job id of its attempt."""
+"""`SharedByPrograms.started_by`."""
 
 
 class OrphanWatch:
@@ -30,41 +30,40 @@ class OrphanWatch:
         self._database = database
         self._suspects: dict[str, set[str]] = {}
         self._reported: dict[str, set[str]] = {}
-        self._given_up: dict[str, set[Ref]] = {}
+        self._given_up: dict[str, set[str]] = {}
 
     async def look(
         self, cluster: str, overview: Overview, owned: set[str], now: datetime, started_by: StartedBy | None = None
     ) -> list[Ref]:
-        """Returns attempts that were given up before they had reached the cluster, and are alive all the same: nobody
-        can want them to run on."""
-        alive = {h: status for h, status in overview.jobs.items() if status.state not in ENDED and h not in owned}
+        """`owned` are Flink job ids. Returns attempts that were given up before they had reached the cluster, and are
+        alive all the same: nobody can want them to run on."""
+        alive = {seen.ref.flink_job_id: seen for seen in overview.jobs.values() if seen.state not in ENDED}
+        alive = {id_: seen for id_, seen in alive.items() if id_ not in owned}
         if cluster not in self._reported:
             async with self._database.read() as session:
                 self._reported[cluster] = {o.flink_job_id for o in await orphans.all_(session, cluster)}
                 known = await orphans.owners(session, self._reported[cluster])
             self._given_up[cluster] = {
-                Ref(attempt.flink_job_id, handle)
-                for handle, (attempt, _) in known.items()
-                if attempt.state == AttemptState.NOT_SUBMITTED
+                id_ for id_, (attempt, _) in known.items() if attempt.state == AttemptState.NOT_SUBMITTED
             }
         reported = self._reported[cluster]
-        new = {h for h in alive if h in self._suspects.get(cluster, set()) and h not in reported}
+        new = {id_ for id_ in alive if id_ in self._suspects.get(cluster, set()) and id_ not in reported}
         gone = reported - alive.keys()
         gone |= await self._owned_by_now(reported - gone)
         self._suspects[cluster] = set(alive)
         given_up = self._given_up.setdefault(cluster, set())
         if new or gone:
             origins = await _origins(started_by, new)
-            given_up.update(await self._write(cluster, {h: alive[h] for h in new}, origins, gone, now))
-        given_up.intersection_update(ref for ref in given_up if ref.handle in alive)
-        return sorted(given_up, key=lambda ref: ref.handle)
+            given_up.update(await self._write(cluster, {id_: alive[id_] for id_ in new}, origins, gone, now))
+        given_up.intersection_update(alive)
+        return [alive[id_].ref for id_ in sorted(given_up)]
 
-    async def _owned_by_now(self, handles: set[str]) -> set[str]:
+    async def _owned_by_now(self, flink_job_ids: set[str]) -> set[str]:
         """Those that are an open attempt on another cluster of ours, which is the same Flink: adopted there."""
-        if not handles:
+        if not flink_job_ids:
             return set()
         async with self._database.read() as session:
-            return set(await orphans.open_owners(session, handles))
+            return set(await orphans.open_owners(session, flink_job_ids))
 
     async def _write(
         self,
@@ -73,35 +72,35 @@ class OrphanWatch:
         origins: Mapping[str, str],
         gone: set[str],
         now: datetime,
-    ) -> list[Ref]:
+    ) -> list[str]:
         # One Flink may be two clusters of ours: what is an attempt or a preview on the other one is no orphan here.
         async with self._database.read() as session:
             owners = await orphans.owners(session, {*new, *origins.values()})
             elsewhere = await previews.known(session, new.keys())
-            owned = elsewhere | {h for h in new if h in owners and orphans.is_open(*owners[h])}
+            owned = elsewhere | {id_ for id_ in new if id_ in owners and orphans.is_open(*owners[id_])}
         if not gone and not new.keys() - owned:
             return []
-        given_up: list[Ref] = []
+        given_up: list[str] = []
         async with self._database.write() as session:
             owners = await orphans.owners(session, {*new, *origins.values()})
-            open_ = {h for h in new if h in owners and orphans.is_open(*owners[h])}
+            open_ = {id_ for id_ in new if id_ in owners and orphans.is_open(*owners[id_])}
             open_ |= elsewhere
             # A program that is being submitted: who submits it deals with what it starts.
-            open_ |= {h for h, origin in origins.items() if origin in owners and _is_being_sent(*owners[origin])}
-            for handle, stray in new.items():
-                if handle in open_:
+            open_ |= {id_ for id_, origin in origins.items() if origin in owners and _is_being_sent(*owners[origin])}
+            for id_, stray in new.items():
+                if id_ in open_:
                     continue
-                attempt, job = owners.get(handle, (None, None))
-                detail, program = stray.detail, handle not in owners and origins.get(handle) in owners
+                attempt, job = owners.get(id_, (None, None))
+                detail, program = stray.detail, id_ not in owners and origins.get(id_) in owners
                 if program:
-                    attempt, job = owners[origins[handle]]
+                    attempt, job = owners[origins[id_]]
                     whose = f"{job.project}:{job.name}, attempt {attempt.number}"
                     detail = f"started by the program of {whose}, beside its job; {stray.detail}"
                 elif attempt is not None and attempt.state == AttemptState.NOT_SUBMITTED:
-                    given_up.append(Ref(attempt.flink_job_id, handle))
+                    given_up.append(id_)
                 row = Orphan(
                     cluster=cluster,
-                    flink_job_id=handle,
+                    flink_job_id=id_,
                     name=stray.name,
                     detail=detail,
                     job_id=job.id if job else None,
@@ -109,18 +108,18 @@ class OrphanWatch:
                     first_seen_at=now,
                 )
                 if await orphans.report(session, row):
-                    log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=handle, name=stray.name)
+                    log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=id_, name=stray.name)
                     if attempt is not None and job is not None and job.deleted_at is None:
-                        attempts.add_event(session, _alert(handle, job, attempt, cluster, now, program=program))
+                        attempts.add_event(session, _alert(id_, job, attempt, cluster, now, program=program))
             if gone:
                 await orphans.gone(session, cluster, gone, now)
         self._reported[cluster] = (self._reported[cluster] | (new.keys() - open_)) - gone
         return given_up
 
 
-async def _origins(started_by: StartedBy | None, handles: Collection[str]) -> Mapping[str, str]:
+async def _origins(started_by: StartedBy | None, flink_job_ids: Collection[str]) -> Mapping[str, str]:
     try:
-        return await started_by(handles) if handles and started_by else {}
+        return await started_by(flink_job_ids) if flink_job_ids and started_by else {}
     except EngineError:
         return {}
 
@@ -129,12 +128,12 @@ def _is_being_sent(attempt: Attempt, job: Job) -> bool:
     return orphans.is_open(attempt, job) and attempt.state == AttemptState.RECORDED
 
 
-def _alert(handle: str, job: Job, attempt: Attempt, cluster: str, now: datetime, *, program: bool) -> Event:
+def _alert(id_: str, job: Job, attempt: Attempt, cluster: str, now: datetime, *, program: bool) -> Event:
     """`program`: it is not the attempt itself, but was started by the attempt's program."""
-    actions: list[dict[str, object]] = [{"stop": f"/clusters/{cluster}/orphans/{handle}/stop"}]
+    actions: list[dict[str, object]] = [{"stop": f"/clusters/{cluster}/orphans/{id_}/stop"}]
     if program:
         message = (
-            f"the program of attempt {attempt.number} has started a second Flink job, {handle}, on {cluster}: nobody "
+            f"the program of attempt {attempt.number} has started a second Flink job, {id_}, on {cluster}: nobody "
             "pauses, restarts or restores it; stop it, and have the program submit one job"
         )
     elif attempt.state == AttemptState.NOT_SUBMITTED:
@@ -147,9 +146,9 @@ def _alert(handle: str, job: Job, attempt: Attempt, cluster: str, now: datetime,
             f"attempt {attempt.number}, which was seen to end ({attempt.state}), is alive on {cluster}: adopt it, "
             "or stop it"
         )
-        actions.insert(0, adopt(attempt.flink_job_id))
+        actions.insert(0, adopt(id_))
     return Event(
-        key=f"{job.id}/orphan/{handle}/{now.isoformat()}",
+        key=f"{job.id}/orphan/{id_}/{now.isoformat()}",
         job_id=job.id,
         at=now,
         kind="alert",

@@ -60,9 +60,9 @@ async def context(session: AsyncSession, job_id: str, number: int, version: int 
     return Context(*row) if row else None
 
 
-async def handles(session: AsyncSession, job_id: str, limit: int = 1000) -> Sequence[Any]:
-    """(number, flink_job_id, handle) of the last attempts of a job."""
-    query = select(Attempt.number, Attempt.flink_job_id, Attempt.handle).where(Attempt.job_id == job_id)
+async def flink_jobs(session: AsyncSession, job_id: str, limit: int = 1000) -> Sequence[Any]:
+    """(number, flink_job_id) of the last attempts of a job."""
+    query = select(Attempt.number, Attempt.flink_job_id).where(Attempt.job_id == job_id)
     return (await session.execute(query.order_by(Attempt.number.desc()).limit(limit))).all()
 
 

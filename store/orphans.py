@@ -52,21 +52,21 @@ async def get(session: AsyncSession, cluster: str, flink_job_id: str, *, lock: b
 _OWNERS = (
     select(Attempt, Job)
     .join(Job, Job.id == Attempt.job_id)
-    .where(Attempt.handle.in_(bindparam("handles", expanding=True)))
+    .where(Attempt.flink_job_id.in_(bindparam("ids", expanding=True)))
 )
 """Made once: a watch with orphans asks it at every look."""
 
 
-async def owners(session: AsyncSession, handles: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
-    """The attempts, ended or not, by handle."""
-    found = await session.execute(_OWNERS, {"handles": list(handles)})
-    return {attempt.handle: (attempt, job) for attempt, job in found.all()}
+async def owners(session: AsyncSession, flink_job_ids: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
+    """The attempts, ended or not, by their Flink job ids."""
+    found = await session.execute(_OWNERS, {"ids": list(flink_job_ids)})
+    return {attempt.flink_job_id: (attempt, job) for attempt, job in found.all()}
 
 
-async def open_owners(session: AsyncSession, handles: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
+async def open_owners(session: AsyncSession, flink_job_ids: Collection[str]) -> dict[str, tuple[Attempt, Job]]:
     """Those of them that have not been seen to end, and whose job is there."""
-    found = await owners(session, handles)
-    return {h: (attempt, job) for h, (attempt, job) in found.items() if is_open(attempt, job)}
+    found = await owners(session, flink_job_ids)
+    return {id_: (attempt, job) for id_, (attempt, job) in found.items() if is_open(attempt, job)}
 
 
 def is_open(attempt: Attempt, job: Job) -> bool:
@@ -85,10 +85,10 @@ async def report(session: AsyncSession, orphan: Orphan) -> bool:
     return again
 
 
-async def gone(session: AsyncSession, cluster: str, handles: Collection[str], now: datetime) -> None:
-    """Those of a cluster by these handles are not alive any more."""
+async def gone(session: AsyncSession, cluster: str, flink_job_ids: Collection[str], now: datetime) -> None:
+    """These of a cluster are not alive any more."""
     await session.execute(
         update(Orphan)
-        .where(Orphan.cluster == cluster, Orphan.flink_job_id.in_(handles), Orphan.gone_at.is_(None))
+        .where(Orphan.cluster == cluster, Orphan.flink_job_id.in_(flink_job_ids), Orphan.gone_at.is_(None))
         .values(gone_at=now)
     )

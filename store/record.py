@@ -70,8 +70,8 @@ async def apply(session: AsyncSession, record: Record) -> dict[str, Any] | None:
             again = (Attempt.job_id == record.job_id) & (Attempt.number == attempt.number)
             await _execute(session, update(Attempt).where(again).values(ended_at=None, why_ended=None))
             # At once: until the next look at the cluster somebody could stop it as one that nobody owns.
-            handle = select(Attempt.handle).where(again).scalar_subquery()
-            orphan = update(Orphan).where(Orphan.flink_job_id == handle, Orphan.gone_at.is_(None))
+            flink_job = select(Attempt.flink_job_id).where(again).scalar_subquery()
+            orphan = update(Orphan).where(Orphan.flink_job_id == flink_job, Orphan.gone_at.is_(None))
             await _execute(session, orphan.values(gone_at=attempt.at))
         if attempt.running:
             values["running_since"] = func.coalesce(

@@ -8,7 +8,7 @@ from temporalio.client import WorkflowFailureError
 
 from api.recovery.schemas import Findings, OrphanOut, Recover, StopOrphan
 from api.temporal import asking
-from clusters.protocol import Ref, Savepoints
+from clusters.protocol import Savepoints
 from core.effects import EngineError, Rejected
 from core.errors import Conflict
 from core.jobs import messages
@@ -62,12 +62,15 @@ async def stop_orphan(services: Services, name: str, flink_job_id: str, request:
         row.asked = request.mode
         row.trigger_id = row.trigger_id or uuid.uuid4().hex
         owner = await jobs.by_id(session, row.job_id) if row.job_id else None
-    engine, ref = services.engines.get(cluster), Ref(flink_job_id, flink_job_id)
+    engine = services.engines.get(cluster)
     try:
+        ref = await engine.ref_of(flink_job_id)
         if request.mode == "cancel":
-            await engine.cancel(ref)
+            await engine.cancel(ref) if ref is not None else None
         elif not isinstance(engine, Savepoints):
             raise Rejected(f"a cluster of kind {cluster.kind} takes no savepoints")
+        elif ref is None:
+            raise Rejected("the cluster does not know it any more")
         else:
             await engine.stop_with_savepoint(ref, trigger_id=row.trigger_id, directory=_directory(row, cluster))
     except EngineError as error:

@@ -31,6 +31,7 @@ from clusters.protocol import (
     Overview,
     ProgramFailed,
     PythonProgram,
+    Ref,
     Submission,
     Unclear,
     Unreachable,
@@ -186,7 +187,7 @@ class Sending:
             raise several(ours, jobs, others, stack=error.stack) from error
         if started:
             why = error.message if isinstance(error, Rejected) else f"The program failed: {error.message}"
-            raise ProgramFailed(why, jobs=[ours], code="program_failed", stack=error.stack) from error
+            raise ProgramFailed(why, jobs=_refs(ours), code="program_failed", stack=error.stack) from error
 
     async def _has_started(self, error: EngineError) -> bool:
         """Whether the job under our id is of this send, not of one before."""
@@ -216,17 +217,21 @@ def own_id(flink_job_id: str) -> ProgramFailed:
     return ProgramFailed(
         f"The program gives its Flink job an id of its own ({flink_job_id}), under which Penstock would not find it: "
         "take `$internal.pipeline.job-id` out of its configuration.",
-        jobs=[flink_job_id],
+        jobs=_refs(flink_job_id),
         code="own_job_id",
     )
 
 
 def several(ours: str, known: Collection[str], others: Collection[str], stack: str | None = None) -> ProgramFailed:
     """The job under the attempt's id, if the cluster has it among those that are `known`, and others."""
-    jobs = [*([ours] if ours in known else []), *others]
+    jobs = _refs(*([ours] if ours in known else []), *others)
     return ProgramFailed(
         f"The program submits more than one Flink job: {ADVICE}.", jobs=jobs, code=SEVERAL_JOBS, stack=stack
     )
+
+
+def _refs(*flink_job_ids: str) -> list[Ref]:
+    return [Ref(id_, id_) for id_ in flink_job_ids]
 
 
 def _words(error: EngineError) -> str:

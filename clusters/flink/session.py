@@ -297,13 +297,13 @@ class FlinkSession(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
 
     # Looking --------------------------------------------------------------------------------
 
-    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
-        return await self._marks.started_by(handles)
+    async def started_by(self, flink_job_ids: Collection[str]) -> Mapping[str, str]:
+        return await self._marks.started_by(flink_job_ids)
 
     async def check_whole(self, ref: Ref) -> None:
         jobs = (await self.overview()).jobs
         if others := await self._marks.others(ref.flink_job_id, jobs):
-            raise programs.several(ref.handle, jobs, others)
+            raise programs.several(ref.flink_job_id, jobs, others)
 
     async def overview(self) -> Overview:
         return told_apart(await self._overviews.ask())

@@ -102,10 +102,10 @@ async def answer_to(
     settings = SimpleNamespace(submit_timeout=timeout, lost_grace=0.1)
     submitter = Submitter(SimpleNamespace(engines=SimpleNamespace(get=lambda _: flink), settings=settings))  # type: ignore[arg-type]
 
-    async def no_handles(_: str) -> list[object]:
+    async def no_others(_: str) -> list[object]:
         return []
 
-    submitter._handles = no_handles  # type: ignore[method-assign]
+    submitter._ours = no_others  # type: ignore[method-assign]
     cluster = SimpleNamespace(state_dir=tmp_path.as_uri())
     given = SimpleNamespace(**vars(ATTEMPT) | {"restored_from": restored_from})
     environment = ActivityEnvironment()

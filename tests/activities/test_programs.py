@@ -46,7 +46,7 @@ class Double:
 async def end(engine: Any, error: ProgramFailed, attempt: Any = None, database: Any = None, seconds: float = 5) -> Any:
     settings, engines = SimpleNamespace(submit_timeout=seconds), SimpleNamespace(get=lambda _: engine)
     submitter = submit.Submitter(cast(Any, SimpleNamespace(settings=settings, database=database, engines=engines)))
-    attempt = attempt or SimpleNamespace(handle="a")
+    attempt = attempt or SimpleNamespace(flink_job_id="a", handle="a")
 
     async def ask() -> c.Submitted:
         return await submitter._end_program(attempt, cast(Any, None), error, lambda _: None, Pulse(2))
@@ -60,7 +60,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failed(*jobs: str) -> ProgramFailed:
-    return ProgramFailed("The program failed: boom.", jobs=list(jobs), code="program_failed")
+    return ProgramFailed("The program failed: boom.", jobs=[Ref(job, job) for job in jobs], code="program_failed")
 
 
 async def test_all_are_cancelled_and_seen_to_end():
@@ -107,6 +107,6 @@ async def test_what_one_of_several_has_left_is_no_restore_point(
     assert [p.path for p in (await points.gather(services, job.id)).points] == [tmp_path.as_uri()]
     async with database.read() as session:
         attempt = await attempts.get(session, job.id, 1)
-    several = ProgramFailed("More than one.", jobs=[attempt.handle], code=SEVERAL_JOBS)
+    several = ProgramFailed("More than one.", jobs=[Ref(attempt.flink_job_id, attempt.handle)], code=SEVERAL_JOBS)
     assert (await end(Double(h1=RUNNING), several, attempt, database)).code == SEVERAL_JOBS
     assert (await points.gather(services, job.id)).points == []

@@ -30,7 +30,8 @@ class Flink:
         if self.away > 0:
             self.away -= 1
             raise Unreachable("it is away")
-        return Overview({h: JobSeen(Ref(h, h), state, detail=state.value) for h, state in self.jobs.items()})
+        refs = {h: Ref(h.replace("h", "id-"), h) for h in self.jobs}
+        return Overview({h: JobSeen(refs[h], state, detail=state.value) for h, state in self.jobs.items()})
 
     async def cancel(self, ref: Ref) -> None:
         self.cancelled.append(ref)

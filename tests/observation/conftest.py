@@ -94,7 +94,7 @@ class Flink(Metrics, SharedByPrograms):
             raise AnotherFlink(f"another Flink ({self.identity}), not the one that was registered ({self.expected})")
         return Leader(self.leads, False, 1.0, cluster=self.identity)
 
-    async def started_by(self, handles: Any) -> dict[str, str]:
+    async def started_by(self, flink_job_ids: Any) -> dict[str, str]:
         return {}
 
     async def health(self) -> EngineHealth:

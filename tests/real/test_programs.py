@@ -250,7 +250,7 @@ class TestPython:
         with pytest.raises(ProgramFailed, match="put its INSERTs into one StatementSet") as caught:
             await subject.submit(subject.python(program(TWO)))
         assert caught.value.code == "several_jobs"
-        assert set(caught.value.jobs) == await subject.alive()
+        assert {ref.handle for ref in caught.value.jobs} == await subject.alive()
         assert len(caught.value.jobs) == (2 if subject.version == "2.3.0" else 1)
 
     async def test_a_statement_set_is_one(self, subject: Subject):
@@ -263,7 +263,7 @@ class TestPython:
         with pytest.raises(ProgramFailed, match="ValueError: half-way") as caught:
             await subject.submit(subject.python(program(ONE + 'raise ValueError("half-way")\n')))
         assert caught.value.code == "program_failed"
-        assert set(caught.value.jobs) == await subject.alive()
+        assert {ref.handle for ref in caught.value.jobs} == await subject.alive()
 
     @pytest.mark.any_version
     async def test_what_it_has_started_ends_with_its_job(self, subject: Subject):
@@ -398,7 +398,7 @@ class TestWaitingClient:
         pid = await self.wait(subject)
         with pytest.raises(ProgramFailed, match="ValueError: half-way") as caught:
             await subject.submit(subject.python(program(ONE + 'raise ValueError("half-way")\n')))
-        assert set(caught.value.jobs) == await subject.alive()
+        assert {ref.handle for ref in caught.value.jobs} == await subject.alive()
         assert not psutil.pid_exists(pid)
 
 
@@ -424,7 +424,7 @@ class TestJava:
     async def test_it_executes_twice(self, subject: Subject, mode: str):
         with pytest.raises(ProgramFailed, match="call execute\\(\\) once") as caught:
             await subject.submit(subject.java(mode))
-        assert set(caught.value.jobs) == await subject.alive()
+        assert {ref.handle for ref in caught.value.jobs} == await subject.alive()
 
     @pytest.mark.parametrize("mode", ["another", "another parameters"])
     async def test_it_executes_in_another_environment(self, subject: Subject, mode: str):
@@ -432,13 +432,13 @@ class TestJava:
             pytest.skip("1.20 answers the second environment with the first job, and nothing tells")
         with pytest.raises(ProgramFailed, match="call execute\\(\\) once") as caught:
             await subject.submit(subject.java(mode))
-        assert set(caught.value.jobs) == await subject.alive()
+        assert {ref.handle for ref in caught.value.jobs} == await subject.alive()
 
     @pytest.mark.parametrize("mode", ["throws", "throws parameters"])
     async def test_it_fails_after_its_job_was_submitted(self, subject: Subject, mode: str):
         with pytest.raises(ProgramFailed, match="IllegalStateException: half-way") as caught:
             await subject.submit(subject.java(mode))
-        assert set(caught.value.jobs) == await subject.alive()
+        assert {ref.handle for ref in caught.value.jobs} == await subject.alive()
 
     async def test_a_failure_of_a_second_send_says_nothing_of_the_first(self, subject: Subject):
         ref = await subject.submit(subject.java("one"))

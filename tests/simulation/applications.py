@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
@@ -91,10 +91,6 @@ class Applications(SqlWorkbench, Savepoints, Checkpoints, Failures, Logs, Output
 
     async def look(self, ref: Ref) -> JobSeen:
         return replace(await self.flink.look(self.manager.inner(ref)), ref=ref)
-
-    async def started_by(self, handles: Collection[str]) -> Mapping[str, str]:
-        ids = {id_: handle for id_, handle in self.manager.handles.items() if handle in handles}
-        return {ids[id_]: attempt for id_, attempt in (await self.flink.started_by(ids)).items()}
 
     async def check_whole(self, ref: Ref) -> None:
         with self._told():

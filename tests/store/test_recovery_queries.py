@@ -70,10 +70,15 @@ class TestWhatWaits:
         assert [job.name for job in deleting] == ["old", "ahead"]
 
 
+def shown(*flink_job_ids: str) -> Overview:
+    """They run, and the cluster knows them by other ids than Flink."""
+    refs = [Ref(id_, f"application of {id_}") for id_ in flink_job_ids]
+    return Overview({ref.handle: JobSeen(ref, EngineState.RUNNING, ref.flink_job_id, "RUNNING") for ref in refs})
+
+
 class TestOrphans:
-    async def look(self, watch: OrphanWatch, *handles: str, owned: tuple[str, ...] = (), at: int = 0) -> None:
-        seen = {h: JobSeen(Ref(h, h), EngineState.RUNNING, name=h, detail="RUNNING") for h in handles}
-        await watch.look("local", Overview(seen), set(owned), T0 + timedelta(seconds=at))
+    async def look(self, watch: OrphanWatch, *ids: str, owned: tuple[str, ...] = (), at: int = 0) -> None:
+        await watch.look("local", shown(*ids), set(owned), T0 + timedelta(seconds=at))
 
     async def listed(self, database: Database) -> list[str]:
         async with database.read() as session:
@@ -93,14 +98,14 @@ class TestOrphans:
 
     async def test_an_attempt_that_was_given_up_and_is_alive_is_to_be_cancelled(self, database: Database):
         job = await add_job(database)
-        await add_attempt(database, job)
+        await add_attempt(database, job, flink_job_id="id1")
         given_up = AttemptChange(number=1, state=AttemptState.NOT_SUBMITTED, at=T0, why="its id is spent")
         async with database.write() as session:
             await apply(session, Record(job_id=job.id, attempts=[given_up]))
-        seen = Overview({"h1": JobSeen(Ref("h1", "h1"), EngineState.RUNNING, name="x", detail="RUNNING")})
+        seen = shown("id1")
         watch = OrphanWatch(database)
         assert await watch.look("local", seen, set(), T0) == [], "one look is none"
-        assert [r.handle for r in await watch.look("local", seen, set(), T0)] == ["h1"]
+        assert await watch.look("local", seen, set(), T0) == [Ref("id1", "application of id1")]
         assert len(await watch.look("local", seen, set(), T0)) == 1, "until it is gone"
         assert len(await OrphanWatch(database).look("local", seen, set(), T0)) == 1, "by another worker, too"
         assert await watch.look("local", Overview({}), set(), T0) == []
@@ -108,16 +113,16 @@ class TestOrphans:
     async def test_an_attempt_that_is_just_being_started_is_none(self, database: Database):
         """Its row was written after the look had read the rows."""
         job = await add_job(database)
-        await add_attempt(database, job)
+        await add_attempt(database, job, flink_job_id="id1")
         watch = OrphanWatch(database)
         for _ in range(3):
-            await self.look(watch, "h1")
+            await self.look(watch, "id1")
         assert await self.listed(database) == []
 
     async def lost(self, database: Database) -> Job:
         """A job whose attempt its cluster has lost."""
         job = await add_job(database)
-        await add_attempt(database, job)
+        await add_attempt(database, job, flink_job_id="id1")
         async with database.write() as session:
             gone = AttemptChange(number=1, state=AttemptState.GONE, at=T0, why="lost")
             await apply(session, Record(job_id=job.id, attempts=[gone]))
@@ -127,14 +132,14 @@ class TestOrphans:
         job = await self.lost(database)
         watch = OrphanWatch(database)
         for _ in range(2):
-            await self.look(watch, "h1", "other")
-        assert await self.listed(database) == ["h1", "other"]
+            await self.look(watch, "id1", "other")
+        assert await self.listed(database) == ["id1", "other"]
         async with database.write() as session:
             adopted = AttemptChange(number=1, state=AttemptState.ACCEPTED, at=T0, reopen=True)
             await apply(session, Record(job_id=job.id, attempts=[adopted]))
         assert await self.listed(database) == ["other"]
         for _ in range(2):
-            await self.look(watch, "h1", "other", owned=("h1",))
+            await self.look(watch, "id1", "other", owned=("id1",))
         assert await self.listed(database) == ["other"]
 
     async def test_another_watch_goes_on_where_one_died(self, database: Database):
@@ -148,7 +153,7 @@ class TestOrphans:
         job = await self.lost(database)
         watch = OrphanWatch(database)
         for _ in range(4):
-            await self.look(watch, "h1")
+            await self.look(watch, "id1")
         async with database.read() as session:
             events, _ = await attempts.events(session, job.id, limit=10, cursor=None)
         assert [e.kind for e in events] == ["alert"]
@@ -156,23 +161,21 @@ class TestOrphans:
 
     async def test_a_second_job_of_a_program_tells_whose_it_is(self, database: Database):
         job = await add_job(database)
-        await add_attempt(database, job)
-        seen = {
-            h: JobSeen(Ref(h, h), EngineState.RUNNING, name=h, detail="RUNNING") for h in ("h1", "second", "strange")
-        }
+        await add_attempt(database, job, flink_job_id="id1")
+        seen = shown("id1", "second", "strange")
 
-        async def started_by(handles: Collection[str]) -> dict[str, str]:
-            return {h: {"second": "h1", "strange": "f" * 32}[h] for h in handles}
+        async def started_by(ids: Collection[str]) -> dict[str, str]:
+            return {id_: {"second": "id1", "strange": "f" * 32}[id_] for id_ in ids}
 
         watch = OrphanWatch(database)
         for _ in range(3):  # its program is being submitted: that deals with it
-            await watch.look("local", Overview(seen), {"h1"}, T0, started_by)
+            await watch.look("local", seen, {"id1"}, T0, started_by)
         assert await self.listed(database) == ["strange"]
         async with database.write() as session:
             accepted = AttemptChange(number=1, state=AttemptState.ACCEPTED, at=T0)
             await apply(session, Record(job_id=job.id, attempts=[accepted]))
         for _ in range(3):
-            await watch.look("local", Overview(seen), {"h1"}, T0, started_by)
+            await watch.look("local", seen, {"id1"}, T0, started_by)
         assert sorted(await self.listed(database)) == ["second", "strange"]
         async with database.read() as session:
             rows = {row.flink_job_id: row for row in await orphans.all_(session, "local")}

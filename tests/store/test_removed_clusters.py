@@ -91,7 +91,7 @@ async def test_the_same_flink_is_known_by_its_identity_and_by_who_leads_it(datab
 
 async def test_what_is_an_attempt_or_a_preview_of_one_name_is_no_orphan_of_the_other(database: Database):
     job = await add_job(database)
-    await add_attempt(database, job)
+    await add_attempt(database, job, flink_job_id="ours")
     async with database.write() as session:
         session.add(
             Preview(
@@ -108,7 +108,8 @@ async def test_what_is_an_attempt_or_a_preview_of_one_name_is_no_orphan_of_the_o
             )
         )
     watch = OrphanWatch(database)
-    seen = {h: JobSeen(Ref(h, h), EngineState.RUNNING, name=h) for h in ("h1", "preview", "stranger")}
+    refs = [Ref(id_, f"application of {id_}") for id_ in ("ours", "preview", "stranger")]
+    seen = {ref.handle: JobSeen(ref, EngineState.RUNNING) for ref in refs}
     for _ in range(3):
         await watch.look("second", Overview(seen), set(), T0)
     async with database.read() as session:

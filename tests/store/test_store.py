@@ -37,9 +37,10 @@ async def add_job(database: Database, name: str = "j", *, project: str = "defaul
     return job
 
 
-async def add_attempt(database: Database, job: Job, number: int = 1) -> None:
+async def add_attempt(database: Database, job: Job, number: int = 1, flink_job_id: str | None = None) -> None:
+    flink_job_id = flink_job_id or uuid.uuid4().hex
     async with database.write() as session:
-        session.add(attempt_row(job.id, number, flink_job_id=uuid.uuid4().hex, handle=f"h{number}", state="RECORDED"))
+        session.add(attempt_row(job.id, number, flink_job_id=flink_job_id, handle=f"h{number}", state="RECORDED"))
 
 
 def change(revision: int, state: JobState = JobState.RUNNING) -> JobChange:

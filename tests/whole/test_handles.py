@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.simulation.applications import installed
 from tests.simulation.world import leave
-from tests.whole import test_losses
-from tests.whole.penstock import Penstock, whole
+from tests.whole import test_clusters, test_losses
+from tests.whole.penstock import Penstock, repository, whole
+from tests.whole.test_lives import jar
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +40,14 @@ def test_a_job_lives(penstock: Penstock):
 
 class TestAdopted:
     def test_one_goes_on_as_a_job_that_is_watched_and_paused(self, penstock: Penstock):
-        by_hand(penstock, "2" * 32)
-        penstock.create("adopts")
-        penstock.done("adopts", "adopt", flink_job_id="2" * 32)
-        penstock.until(lambda: penstock.state("adopts") == "RUNNING")
+        by_hand(penstock, "7" * 32)
+        penstock.create("watched")
+        penstock.done("watched", "adopt", flink_job_id="7" * 32)
+        penstock.until(lambda: penstock.state("watched") == "RUNNING")
         penstock.wait(120)
-        assert penstock.state("adopts") == "RUNNING"
-        penstock.done("adopts", "pause")
-        assert penstock.world.flinks[0].jobs["2" * 32].state == "FINISHED"
+        assert penstock.state("watched") == "RUNNING"
+        penstock.done("watched", "pause")
+        assert penstock.world.flinks[0].jobs["7" * 32].state == "FINISHED"
 
     def test_there_is_nothing_to_adopt(self, penstock: Penstock):
         penstock.create("finds-none")
@@ -56,3 +58,27 @@ class TestAdopted:
 
 class TestOnlyTheDatabaseIsRestored(test_losses.TestOnlyTheDatabaseIsRestored):
     """An attempt whose row was lost is found by its Flink job id."""
+
+
+class TestNobodysJobs(test_clusters.TestNobodysJobs):
+    """They are listed, adopted, and stopped under what the cluster knows them by."""
+
+
+class TestAlive:
+    test_an_attempt_that_is_not_written_down_is_known_by_its_checkpoints = (
+        test_losses.TestWorkflows.test_with_the_database_restored_too_an_attempt_is_known_by_its_checkpoints
+    )
+
+    def test_all_that_a_program_has_started_is_cancelled(self, penstock: Penstock, monkeypatch: pytest.MonkeyPatch):
+        flink = penstock.world.flinks[0]
+        accept, started = flink.accept, list[str]()
+
+        def twice(job_id: str, *more: Any) -> Any:
+            started.extend((job_id, f"{int(job_id, 16) + (1 << 64) + 1:032x}"))
+            return accept(job_id, *more) or accept(started[-1], *more)
+
+        penstock.create("two-jobs", jar(repository(penstock.home / "repo"), "two_jobs"))
+        monkeypatch.setattr(flink, "accept", twice)
+        done = penstock.do("two-jobs", "start")
+        assert (done["state"], done["error_code"]) == ("FAILED", "several_jobs"), done
+        assert [flink.jobs[job_id].state for job_id in started] == ["CANCELED", "CANCELED"]

@@ -152,7 +152,7 @@ async def test_what_a_no_means_when_the_cluster_has_the_job(stack, send, maybe_s
         return
     with pytest.raises(ProgramFailed) as caught:
         await sending.failed(error)
-    assert (caught.value.code, caught.value.jobs) == (becomes, [OURS])
+    assert (caught.value.code, caught.value.jobs) == (becomes, [Ref(OURS, OURS)])
 
 
 async def test_a_yes_after_which_the_cluster_cannot_be_asked_is_no_send_that_never_arrived():
