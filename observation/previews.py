@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 
-from clusters.protocol import Engine, Overview, Ref
+from clusters.protocol import Engine, Overview
 from core.effects import EngineError
 from core.jobs.observations import ENDED
 from settings import waits
@@ -25,15 +25,16 @@ async def look(database: Database, engine: Engine, cluster: str, overview: Overv
     async with database.read() as session:
         rows = await previews.on_cluster(session, cluster)
     over = [row for row in rows if row.lease_until < now]
+    shown = {seen.ref.flink_job_id: seen for seen in overview.jobs.values()} if over else {}
     gone, lost = [], []
     for row in over:
-        status = overview.jobs.get(row.flink_job_id)
+        status = shown.get(row.flink_job_id)
         if row.ended_at is None:
             lost.append(row.id)
         if status is not None and status.state not in ENDED:
             log.info("a preview is left over and is cancelled", cluster=cluster, flink_job=row.flink_job_id)
             try:
-                await engine.cancel(Ref(row.flink_job_id, row.flink_job_id))
+                await engine.cancel(status.ref)
             except EngineError as error:
                 log.warning("a preview could not be cancelled", flink_job=row.flink_job_id, why=error.message)
         elif now - row.lease_until > waits.SUBMISSION_GRACE or status is not None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Iterable
 
-from clusters.protocol import Engine, Ref, Unreachable
+from clusters.protocol import Engine, Unreachable
 from core.effects import EngineError, NotNow
 from core.jobs.observations import ENDED, EngineState
 from settings import waits
@@ -35,7 +35,8 @@ async def cancelled(engine: Engine, flink_job_ids: Iterable[str]) -> None:
 async def _is_taken(engine: Engine, job: str) -> bool:
     """Whether there is nothing more to ask of a query: the cluster has taken the cancel, or refuses it."""
     try:
-        await engine.cancel(Ref(job, job))
+        if (ref := await engine.ref_of(job)) is not None:
+            await engine.cancel(ref)
     except NotNow:
         return False
     except Unreachable as error:
@@ -54,10 +55,11 @@ async def ended(engine: Engine, flink_job_ids: Iterable[str], *, unsure: Collect
     while True:
         for job in list(left):
             with contextlib.suppress(EngineError):
-                state = (await engine.look(Ref(job, job))).state
+                ref = await engine.ref_of(job)
+                state = (await engine.look(ref)).state if ref is not None else EngineState.MISSING
                 if state in ENDED and (state is not EngineState.MISSING or job not in unsure):
                     left.discard(job)
-                else:
-                    await engine.cancel(Ref(job, job))
+                elif ref is not None:
+                    await engine.cancel(ref)
         if not left or not await polling.again():
             return left

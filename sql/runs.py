@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from clusters import state_files
-from clusters.protocol import Ref, SqlWorkbench, Unreachable
+from clusters.protocol import SqlWorkbench, Unreachable
 from clusters.sql import NO_RETRIES, Result, SessionGone, SqlGateway, StatementFailed, scrub
 from core.effects import EngineError
 from core.jobs.observations import EngineState
@@ -147,10 +147,10 @@ class Run:
 
     async def _is_known(self, stream: Stream) -> bool:
         try:
-            seen = await self._engine.look(Ref(stream.flink_job_id, stream.flink_job_id))
+            ref = await self._engine.ref_of(stream.flink_job_id)
+            return ref is not None and (await self._engine.look(ref)).state is not EngineState.MISSING
         except EngineError:
             return False
-        return seen.state is not EngineState.MISSING
 
     # Streaming --------------------------------------------------------------------------------
 
@@ -280,7 +280,8 @@ class Run:
 
     async def _progress(self, stream: Stream) -> None:
         try:
-            tasks = await self._engine.vertices(Ref(stream.flink_job_id, stream.flink_job_id))
+            ref = await self._engine.ref_of(stream.flink_job_id)
+            tasks = await self._engine.vertices(ref) if ref is not None else []
         except EngineError as error:
             await self._publish("progress", {"stream": stream.name, "note": error.message})
             return

@@ -93,6 +93,9 @@ class Engine:
     async def open_session(self, properties: object) -> tuple[Gateway, str]:
         return self.only, "handle"
 
+    async def ref_of(self, flink_job_id: str) -> None:
+        return None
+
     async def look(self, ref: object) -> Any:
         return SimpleNamespace(state="MISSING")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -119,17 +120,32 @@ def test_a_kind_of_a_later_version_cannot_be_asked():
         kind_of(cluster("yarn"))
 
 
+def above_the_protocol() -> Iterator[tuple[Path, ast.AST]]:
+    """Every piece of code outside of `clusters/`."""
+    for path in ROOT.rglob("*.py"):
+        room = path.relative_to(ROOT).parts
+        if room[0] not in ("tests", "benchmarks", "clusters") and "migrations" not in room:
+            yield from ((path, node) for node in ast.walk(ast.parse(path.read_text())))
+
+
+def test_nobody_above_makes_a_handle_of_a_flink_job_id():
+    """Only the adapter knows which belongs to which."""
+    same = []
+    for path, node in above_the_protocol():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Ref":
+            flink_job_id, handle = node.args
+            if ast.dump(flink_job_id) == ast.dump(handle):
+                same.append(f"{path}:{node.lineno}")
+    assert same == []
+
+
 def test_nobody_above_compares_kinds():
     """Questions about a kind are put to the registry; its name is for people and for the row."""
     names = set(KINDS)
     asking = []
-    for path in ROOT.rglob("*.py"):
-        room = path.relative_to(ROOT).parts
-        if room[0] in ("tests", "benchmarks", "clusters") or "migrations" in room:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Compare):
-                compared = [leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)]
-                if names.intersection(value for value in compared if isinstance(value, str)):
-                    asking.append(f"{path}:{node.lineno}")
+    for path, node in above_the_protocol():
+        if isinstance(node, ast.Compare):
+            compared = [leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)]
+            if names.intersection(value for value in compared if isinstance(value, str)):
+                asking.append(f"{path}:{node.lineno}")
     assert asking == []

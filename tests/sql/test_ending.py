@@ -22,7 +22,10 @@ def engine(*answers: Exception | None) -> Any:
         if (answer := left.pop(0)) is not None:
             raise answer
 
-    return SimpleNamespace(cancel=cancel, left=left)
+    async def ref_of(flink_job_id: str) -> Ref:
+        return Ref(flink_job_id, flink_job_id)
+
+    return SimpleNamespace(cancel=cancel, ref_of=ref_of, left=left)
 
 
 @pytest.fixture(autouse=True)
