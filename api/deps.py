@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from core.config import check_new_config
+from core.config import MOST_KEYS, check_new_config
 from core.errors import InvalidInput
 from observation.observer import Observer
 from services import Services
@@ -69,6 +69,24 @@ def checked_config(config: dict[str, str] | None) -> dict[str, str] | None:
     if config is not None:
         check_new_config(config, "config")
     return config
+
+
+class ConfigPatch(Strict):
+    """A change of what has `config`: that is replaced as a whole, or with `merge` laid over what is there by then."""
+
+    merge: bool = Field(default=False, description="Keys that are not given stay as they are, whoever has set them")
+    unset: list[str] = Field(
+        default=[], max_length=MOST_KEYS, description="Goes with `merge`: keys of `config` that are taken away"
+    )
+    config: dict[str, str] | None = Field(default=None, max_length=MOST_KEYS)
+
+    _config = field_validator("config")(checked_config)
+
+    @model_validator(mode="after")
+    def _only_with_merge(self) -> Self:
+        if self.unset and not self.merge:
+            raise ValueError("`unset` goes with `merge`: without it, what is to go is left out")
+        return self
 
 
 async def services(request: Request) -> Services:

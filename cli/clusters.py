@@ -36,6 +36,9 @@ Managed = Annotated[
 
 
 Name = Annotated[str, typer.Argument(help="Name of the cluster", autocompletion=complete_clusters)]
+Config = Annotated[
+    list[str] | None, typer.Option(help="Flink configuration of all its jobs, key=value; may be repeated")
+]
 
 
 def _slots(item: Item) -> str:
@@ -120,7 +123,7 @@ def add_cluster(
     standby_url: Annotated[
         list[str] | None, typer.Option(help="Another JobManager, with high availability; may be repeated")
     ] = None,
-    config: Annotated[list[str] | None, typer.Option(help="Flink configuration, key=value")] = None,
+    config: Config = None,
     force: Annotated[bool, typer.Option("--force", help="Although that Flink has another name already")] = False,
 ) -> None:
     """Register a Flink session cluster."""
@@ -140,10 +143,31 @@ def add_cluster(
 
 @app.command("set")
 def set_cluster(
-    name: Name, changes: Annotated[str, typer.Argument(help='Fields to change, for example "flink_version: 2.3.0"')]
+    name: Name,
+    changes: Annotated[
+        str | None, typer.Argument(help='Fields to change, as YAML or JSON, for example "flink_version: 2.3.0"')
+    ] = None,
+    config: Config = None,
+    unset: Annotated[list[str] | None, typer.Option("--unset", help="Key to remove; may be repeated")] = None,
 ) -> None:
-    """Change a cluster: fields and values as YAML or JSON."""
-    show_json(Api().call("PATCH", f"/clusters/{name}", json=parse(changes, "What was given")))
+    """Change a cluster; what is not named stays as it is, also of its configuration."""
+    if changes is None and not config and not unset:
+        raise wrong("Nothing to change: give fields and values, --config or --unset.")
+    body = parse(changes, "What was given") if changes is not None else {}
+    if not isinstance(body, dict):
+        raise wrong(f"{changes} is no fields and values, as YAML or JSON have them.")
+    api = Api()
+    if unset:
+        now = api.call("GET", f"/clusters/{name}")["config"]
+        if missing := [key for key in unset if key not in now]:
+            raise wrong(f"{name} has no {missing[0]} in its configuration.")
+    # Laid over what is there when it arrives: others may set something at the same time.
+    body = {"merge": True, **body}
+    if config:
+        body["config"] = {**(body.get("config") or {}), **pairs(config)}
+    if unset:
+        body["unset"] = unset
+    show_json(api.call("PATCH", f"/clusters/{name}", json=body))
 
 
 @app.command("delete")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from core.config import HIDDEN, is_secret
+from core.config import HIDDEN, MOST_KEYS, is_secret, unhidden
 from core.errors import InvalidInput
 
 LONGEST = 120
@@ -49,3 +49,16 @@ def check_most(values: Collection[str], most: int, whose: str, field: str) -> No
 def merged(now: Mapping[str, Any], given: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
     """`now` with what is given laid over it, and without the keys that are to go."""
     return {key: value for key, value in {**now, **given}.items() if key not in gone}
+
+
+def changed_config(
+    now: Mapping[str, str], given: Mapping[str, str], gone: Collection[str], *, merge: bool, whose: str
+) -> dict[str, str]:
+    """The configuration that `whose` one becomes: what is given in its place, or with `merge` that laid over what is
+    there `now`. Raises `InvalidInput` for a secret that there is none of, or too many keys."""
+    given = unhidden(dict(given), dict(now), "config")
+    if not merge:
+        return given
+    config = merged(now, given, gone)
+    check_most(config, MOST_KEYS, whose, "config")
+    return config

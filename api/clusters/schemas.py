@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from api.deps import Strict, checked_config
+from api.deps import ConfigPatch, Strict, checked_config
 from clusters.kind import FLAT, Address, Url
 from clusters.registry import DEFAULT_KIND, KINDS, JobManagerUrl
 from core.errors import InvalidInput
@@ -106,8 +106,9 @@ class NewCluster(Strict):
     )
 
 
-class ClusterPatch(Strict):
-    """What is left out stays. `identity` can only be sent as null."""
+class ClusterPatch(ConfigPatch):
+    """What is left out stays. `config` is replaced as a whole, or with `merge` laid over what is there by then.
+    `identity` can only be sent as null."""
 
     address: dict[str, Any] | None = Field(
         default=None, max_length=20, description="In whole, in the shape of its kind"
@@ -117,7 +118,6 @@ class ClusterPatch(Strict):
     gateway_url: Url | None = None
     gateway_urls: list[Url] | None = Field(default=None, max_length=10)
     flink_version: FlinkVersion | None = None
-    config: dict[str, str] | None = Field(default=None, max_length=200)
     identity: None = Field(
         default=None, description="null: take the Flink that answers next for the one that is meant, also another one"
     )
@@ -126,8 +126,6 @@ class ClusterPatch(Strict):
         description="Also while attempts on it have not been seen to end: the new address is of the same Flink, or "
         "nothing of the old one can run any more",
     )
-
-    _config = field_validator("config")(checked_config)
 
 
 class ClusterHealth(BaseModel):

@@ -19,7 +19,7 @@ from api.versions import NewVersion
 from clusters.kind import FLAT, Address
 from clusters.registry import KINDS, address_of, columns_of, flat_of, kind_of
 from core import config as rules
-from core.changes import differences
+from core.changes import changed_config, differences
 from core.errors import Conflict, InvalidInput
 from core.jobs.commands import LOCAL
 from core.jobs.states import CommandKind, JobState
@@ -96,8 +96,11 @@ async def patch(services: Services, name: str, changes: ClusterPatch, *, request
     """`changes` are those of PATCH, as the route describes them. Raises `Conflict` and `InvalidInput`."""
     given = changes.model_dump(exclude_unset=True)
     force = bool(given.pop("force", False))
+    merge, unset = bool(given.pop("merge", False)), list(given.pop("unset", []))
     # null says that it has none where that can be, and nothing elsewhere.
     given = {k: v for k, v in given.items() if v is not None or k in ("gateway_url", "identity")}
+    if unset:
+        given.setdefault("config", {})
     async with services.database.read() as session:
         row = await clusters.get(session, name)
         keepers = await clusters.keepers(session, [row])
@@ -116,7 +119,8 @@ async def patch(services: Services, name: str, changes: ClusterPatch, *, request
         if given.keys() - {"config", "flink_version"} and not force:
             addresses.check_still(row, open_, await attempts.open_on(session, name))
         if "config" in given:
-            given["config"] = rules.unhidden(given["config"], row.config, "config")
+            whose = f"The cluster {name}"
+            given["config"] = changed_config(row.config, given["config"], unset, merge=merge, whose=whose)
             if changed := differences({"config": row.config}, {"config": given["config"]}):
                 words = f"cluster {name}: {'; '.join(changed)}, from the next attempt on"
                 await jobs.add_change_of_all(session, jobs.of_cluster(name), words, requested_by, clock.now())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from api.projects.schemas import NewProject, ProjectOut, ProjectPatch
 from core import config as rules
-from core.changes import check_most, differences, merged
+from core.changes import changed_config, differences
 from core.errors import Conflict
 from core.sql.setting_keys import notes_on
 from services import Services
@@ -37,7 +37,8 @@ async def patch(services: Services, name: str, changes: ProjectPatch, *, request
     async with services.database.write() as session:
         row = await jobs.project(session, name)
         if changes.config is not None or changes.unset:
-            before, config = dict(row.config), _wanted(row, changes)
+            before, given = dict(row.config), changes.config or {}
+            config = changed_config(before, given, changes.unset, merge=changes.merge, whose=f"The project {row.name}")
             if changed := differences({"config": row.config}, {"config": config}):
                 words = f"project {name}: {'; '.join(changed)}, from the next attempt on"
                 # Before the project's row: who sends a command has a job's, and waits for this one.
@@ -53,16 +54,6 @@ async def patch(services: Services, name: str, changes: ProjectPatch, *, request
             await _check_rests(session, name)
             row.archived_at = row.archived_at or clock.now()
     return _show(row, notes_on(changes.config or {}))
-
-
-def _wanted(row: Project, changes: ProjectPatch) -> dict[str, str]:
-    """Its configuration as it is to be. Raises `InvalidInput` for a secret that there is none of, or too many keys."""
-    given = rules.unhidden(changes.config or {}, row.config, "config")
-    if not changes.merge:
-        return given
-    config = merged(row.config, given, changes.unset)
-    check_most(config, rules.MOST_KEYS, f"The project {row.name}", "config")
-    return config
 
 
 async def delete(services: Services, name: str) -> None:
