@@ -23,7 +23,7 @@ from cli.output import (
     show_list,
     styled,
 )
-from cli.specs import pairs, parse, wrong
+from cli.specs import pairs, parse, values, wrong
 
 app = typer.Typer(no_args_is_help=True, help="Clusters that jobs run on.")
 
@@ -48,15 +48,21 @@ def _slots(item: Item) -> str:
     return f"{details['slots_available']} of {details['slots_total']}"
 
 
+def _address(item: Item) -> str:
+    """A kind without a URL has its address in the shape of its own."""
+    fields = ", ".join(f"{name}={value}" for name, value in item["address"].items() if value)
+    return plain(item["jobmanager_url"] or fields)
+
+
 COLUMNS = [
-    ListColumn("NAME", field("name")),
-    ListColumn("KIND", field("kind"), rank=3),
-    ListColumn("FLINK", field("flink_version"), rank=2),
-    ListColumn("HEALTH", lambda item: _health(item), folds=True, least=20),
-    ListColumn("FREE SLOTS", _slots, rank=1),
-    ListColumn("GATEWAY", field("gateway_url"), wide=True),
-    ListColumn("STATE FOLDER", field("state_dir"), wide=True),
-    ListColumn("ADDRESS", field("jobmanager_url"), rank=4, folds=True, least=24),
+    ListListColumn("NAME", field("name")),
+    ListListColumn("KIND", field("kind"), rank=3),
+    ListListColumn("FLINK", field("flink_version"), rank=2),
+    ListListColumn("HEALTH", lambda item: _health(item), folds=True, least=20),
+    ListListColumn("FREE SLOTS", _slots, rank=1),
+    ListListColumn("GATEWAY", field("gateway_url"), wide=True),
+    ListListColumn("STATE FOLDER", field("state_dir"), wide=True),
+    ListListColumn("ADDRESS", _address, rank=4, folds=True, least=24),
 ]
 
 
@@ -101,7 +107,7 @@ def show_cluster(name: Name, output: Output = Format.TABLE, as_json: Json = Fals
             "Flink": item["flink_version"],
             "task managers": str(details.get("taskmanagers") if details.get("taskmanagers") is not None else ""),
             "free slots": _slots(item),
-            "address": plain(item["jobmanager_url"]),
+            "address": _address(item),
             "standby": plain(", ".join(item["standby_urls"] or [])),
             "gateway": plain(item["gateway_url"]),
             "state folder": plain(item["state_dir"]),
@@ -113,12 +119,51 @@ def show_cluster(name: Name, output: Output = Format.TABLE, as_json: Json = Fals
     show_item(item, output=output, as_json=as_json, name=str(item["name"]), lines=lines)
 
 
+def _fields(kind: Item) -> str:
+    """Of its address; in brackets those that may be left out."""
+    required = kind["address"].get("required", [])
+    return plain(" ".join(f if f in required else f"[{f}]" for f in kind["address"]["properties"]))
+
+
+KIND_COLUMNS = [
+    ListColumn("KIND", field("name")),
+    ListColumn("WHAT", field("summary"), rank=3, folds=True, least=20),
+    ListColumn("ADDRESS", _fields, rank=1, folds=True, least=24),
+    ListColumn("JOBS", lambda kind: ", ".join(kind["job_types"]), rank=2, folds=True, least=16),
+    ListColumn("CAN", lambda kind: ", ".join(kind["capabilities"]), rank=4, folds=True, least=24),
+]
+
+
+@app.command("kinds")
+def list_kinds(output: Output = Format.TABLE, columns: Columns = None, as_json: Json = False) -> None:
+    """List kinds of cluster: the fields of their addresses, and what they can do."""
+    kinds = Api().call("GET", "/cluster-kinds")["items"]
+    show_list(
+        kinds,
+        KIND_COLUMNS,
+        output=output,
+        as_json=as_json,
+        name=lambda kind: str(kind["name"]),
+        chosen=columns,
+        empty="No kinds.",
+    )
+
+
 @app.command("add")
 def add_cluster(
     name: str,
-    jobmanager_url: Annotated[str, typer.Option(help="For example http://127.0.0.1:8081")],
     flink_version: Annotated[str, typer.Option(help="For example 2.3.0")],
     state_dir: Annotated[str, typer.Option(help="URI of the folder for checkpoints and savepoints")],
+    kind: Annotated[
+        str | None, typer.Option(help="See `penstock clusters kinds`; a Flink session cluster by default")
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(help="field=value of its address, see `penstock clusters kinds`; may be repeated"),
+    ] = None,
+    jobmanager_url: Annotated[
+        str | None, typer.Option(help="Of a session cluster, for example http://127.0.0.1:8081")
+    ] = None,
     gateway_url: Annotated[str | None, typer.Option(help="SQL gateway, for SQL jobs")] = None,
     standby_url: Annotated[
         list[str] | None, typer.Option(help="Another JobManager, with high availability; may be repeated")
@@ -126,7 +171,7 @@ def add_cluster(
     config: Config = None,
     force: Annotated[bool, typer.Option("--force", help="Although that Flink has another name already")] = False,
 ) -> None:
-    """Register a Flink session cluster."""
+    """Register a cluster."""
     body: dict[str, Any] = {
         "name": name,
         "jobmanager_url": jobmanager_url,
@@ -137,6 +182,8 @@ def add_cluster(
         "config": pairs(config),
         "force": force,
     }
+    body |= {"kind": kind} if kind else {}
+    body |= {"address": values(address, "--address")} if address else {}
     Api().call("POST", "/clusters", json=body)
     out.print(f"Registered {name}.")
 

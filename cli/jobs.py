@@ -420,8 +420,8 @@ def set_(
     given = {
         "labels": specs.pairs(label, "--label"),
         "config": specs.pairs(config),
-        "restart_policy": _values(restart_policy, "--restart-policy"),
-        "savepoint_policy": _values(savepoint_policy, "--savepoint-policy"),
+        "restart_policy": specs.values(restart_policy, "--restart-policy"),
+        "savepoint_policy": specs.values(savepoint_policy, "--savepoint-policy"),
     }
     fields = {
         "label": "labels",
@@ -460,11 +460,6 @@ def _chosen(api: Api, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
         policy: {field: value for field, value in job[policy].items() if defaults[policy].get(field) != value}
         for policy in ("restart_policy", "savepoint_policy")
     }
-
-
-def _values(items: list[str] | None, option: str) -> dict[str, Any]:
-    """`field=value` with values as YAML has them: numbers, true, a text."""
-    return {key: specs.parse(value, f"{option} {key}") for key, value in specs.pairs(items, option).items()}
 
 
 @app.command()

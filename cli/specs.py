@@ -87,12 +87,17 @@ def _texts(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-def pairs(items: list[str] | None, option: str = "--config") -> dict[str, str]:
+def pairs(items: list[str] | None, option: str = "--config", shape: str = "key=value") -> dict[str, str]:
     """`key=value` of a repeated option."""
     for item in items or []:
         if "=" not in item:
-            raise wrong(f"{option} takes key=value, not {item!r}")
+            raise wrong(f"{option} takes {shape}, not {item!r}")
     return dict(item.split("=", 1) for item in items or [])
+
+
+def values(items: list[str] | None, option: str) -> dict[str, Any]:
+    """`field=value` of a repeated option with values as YAML has them: numbers, true, a text, a list."""
+    return {key: parse(value, f"{option} {key}") for key, value in pairs(items, option, "field=value").items()}
 
 
 def uses(items: list[str] | None) -> list[dict[str, str]]:

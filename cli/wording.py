@@ -24,6 +24,7 @@ _COMMANDS: list[tuple[str, str]] = [
     (r"POST /clusters, kind \w+", "penstock up"),
     (r"POST /clusters", "penstock clusters add"),
     (r"GET /clusters", "penstock clusters list"),
+    (r"GET /cluster-kinds", "penstock clusters kinds"),
     (r"POST /projects/(?:\{project\}|[\w.-]+)/libraries", "penstock libraries add"),
     (r"GET /orphans", "penstock orphans list"),
     (r"GET /settings", "penstock settings"),

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from api.clusters import service
-from api.clusters.schemas import ClusterOut, ClusterPatch, NewCluster, NewScale
+from api.clusters.schemas import ClusterOut, ClusterPatch, KindOut, NewCluster, NewScale
 from api.commands.router import Key
 from api.commands.schemas import CommandOut
 from api.deps import Page, Parts, Watcher
@@ -22,6 +22,12 @@ ClusterName = Annotated[str, Path(max_length=100)]
 async def list_clusters(parts: Parts) -> Page[ClusterOut]:
     """All clusters, each with its slots and since when it answers."""
     return Page(items=await service.all_(parts))
+
+
+@router.get("/cluster-kinds", summary="List kinds of cluster")
+async def list_kinds() -> Page[KindOut]:
+    """All kinds, each with the shape of its address and with what its clusters can do."""
+    return Page(items=service.kinds())
 
 
 @router.post("/clusters", status_code=201, responses=responses(409, 422, 503), summary="Register a cluster")

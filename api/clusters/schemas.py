@@ -37,9 +37,9 @@ class NewCluster(Strict):
         default=None,
         max_length=20,
         examples=[{"host": "worker-1"}],
-        description="Where it is, in the shape of its kind. flink-session: `jobmanager_url`, `standby_urls`, "
-        "`gateway_url` and `gateway_urls`, which may as well be given by themselves. processes: `host`, PENSTOCK_HOST "
-        "of the workers there; by default the API's own machine",
+        description="Where it is, in the shape of its kind (GET /cluster-kinds). flink-session: `jobmanager_url`, "
+        "`standby_urls`, `gateway_url` and `gateway_urls`, which may as well be given by themselves. processes: "
+        "`host`, PENSTOCK_HOST of the workers there; by default the API's own machine",
     )
     jobmanager_url: JobManagerUrl | None = Field(
         default=None,
@@ -126,6 +126,18 @@ class ClusterPatch(ConfigPatch):
         description="Also while attempts on it have not been seen to end: the new address is of the same Flink, or "
         "nothing of the old one can run any more",
     )
+
+
+class KindOut(BaseModel):
+    """A kind of cluster: what its address looks like, and what clusters of it can do."""
+
+    name: str
+    summary: str = Field(description="What a cluster of it is")
+    is_default: bool = Field(description="A cluster that is registered without `kind` is of this one")
+    address: dict[str, Any] = Field(description="JSON schema of `address`")
+    has_default_address: bool = Field(description="A cluster of it may be registered without an address")
+    job_types: list[str] = Field(description="Types of job that run on it")
+    capabilities: list[str] = Field(description="What not every kind can do, and this one can")
 
 
 class ClusterHealth(BaseModel):

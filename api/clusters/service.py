@@ -11,13 +11,14 @@ import structlog
 
 from api import hosting
 from api.clusters import addresses
-from api.clusters.schemas import ClusterHealth, ClusterOut, ClusterPatch, ManagedBy, NewCluster, NewScale
+from api.clusters.schemas import ClusterHealth, ClusterOut, ClusterPatch, KindOut, ManagedBy, NewCluster, NewScale
 from api.commands import service as command_service
 from api.commands.reading import command_out
 from api.commands.schemas import CommandOut, NewCommand
 from api.versions import NewVersion
 from clusters.kind import FLAT, Address
-from clusters.registry import KINDS, address_of, columns_of, flat_of, kind_of
+from clusters.protocol import CAPABILITIES
+from clusters.registry import DEFAULT_KIND, KINDS, address_of, columns_of, flat_of, kind_of
 from core import config as rules
 from core.changes import changed_config, differences
 from core.errors import Conflict, InvalidInput
@@ -39,6 +40,21 @@ async def all_(services: Services) -> list[ClusterOut]:
         rows = await clusters.all_(session)
         keepers = await clusters.keepers(session, rows)
         return [_show(row, keepers) for row in rows]
+
+
+def kinds() -> list[KindOut]:
+    return [
+        KindOut(
+            name=kind.name,
+            summary=kind.summary,
+            is_default=kind.name == DEFAULT_KIND,
+            address=kind.address.model_json_schema(),
+            has_default_address=kind.default is not None,
+            job_types=list(kind.job_types),
+            capabilities=[capability.__name__ for capability in CAPABILITIES if kind.can(capability)],
+        )
+        for kind in KINDS.values()
+    ]
 
 
 async def create(services: Services, new: NewCluster) -> ClusterOut:

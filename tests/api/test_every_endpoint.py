@@ -209,6 +209,7 @@ def registered(penstock: Penstock) -> str:
 
 
 works("GET /clusters")(lambda _: Call())
+works("GET /cluster-kinds")(lambda _: Call())
 works("POST /clusters")(lambda p: Call(json=a_cluster(p)))
 conflicts("POST /clusters")(lambda p: Call(json=a_cluster(p, jobmanager_url="http://flink-a:8081")))
 works("GET /clusters/{name}")(lambda _: Call({"name": "a"}))

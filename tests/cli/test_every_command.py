@@ -264,6 +264,7 @@ def a_studio(penstock: Penstock, *, running: bool = True) -> str:
 
 ADD = ["--jobmanager-url", "http://nowhere:1", "--flink-version", VERSION, "--state-dir", STATE]
 command("clusters list", [], "reachable", Refusal([], UNREACHABLE, "penstock up", away=True))
+command("clusters kinds", [], "flink-session", Refusal([], UNREACHABLE, "penstock up", away=True))
 command("clusters show", ["a"], "reachable", nobody())
 command("clusters add", lambda _: Given([fresh("cluster"), *ADD]), "Registered", Refusal(["a", *ADD], CONFLICT, "a"))
 command("clusters set", ["a", '{"config": {"a.b": "c"}}'], "a.b", Refusal(["a", "{"], USAGE, "JSON"))
