@@ -11,6 +11,7 @@ from cli.commands import Yes, sure
 from cli.completion import complete_projects
 from cli.output import Format, Item, Json, ListColumn, Output, ago, field, plain, show_item, show_list, show_notes
 from cli.specs import pairs, wrong
+from core.near import offered
 
 app = typer.Typer(no_args_is_help=True, help="Projects: names, tables, secrets and configuration of their own.")
 
@@ -67,7 +68,7 @@ def _project(api: Api, name: str) -> dict[str, Any]:
     projects = api.call("GET", "/projects")["items"]
     project: dict[str, Any] | None = next((p for p in projects if p["name"] == name), None)
     if project is None:
-        raise wrong(f"There is no project {name}. There are: {', '.join(p['name'] for p in projects)}.")
+        raise wrong(f"There is no project {name}. {offered(name, (p['name'] for p in projects), 'projects')}")
     return project
 
 

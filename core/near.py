@@ -16,3 +16,13 @@ def nearest(name: str, known: Iterable[str], *, most: int = 10, separator: str =
     close = difflib.get_close_matches(name, names, n=5, cutoff=0.6)
     ends = difflib.get_close_matches(name.rpartition(separator)[2], list(by_last), n=5, cutoff=0.6)
     return list(dict.fromkeys([*close, *(one for end in ends for one in by_last[end]), *names]))[:most]
+
+
+def offered(name: str, known: Iterable[str], what: str) -> str:
+    """For somebody who gave a name that is not there: the known names, the likest first; `what` they are, where there
+    is none."""
+    names = list(known)
+    if not names:
+        return f"There are no {what}."
+    shown = nearest(name, names)
+    return f"There are: {', '.join(shown)}{'.' if len(shown) == len(names) else ', ...'}"

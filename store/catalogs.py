@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.errors import NotFound
 from core.sql.catalogs import CatalogDefinition
 from store.database import Session
+from store.missing import others, without_nul
 from store.tables import Catalog
 
 
@@ -23,10 +24,11 @@ async def get(session: AsyncSession, project: str, name: str) -> Catalog:
     """A catalog of a project. Raises `NotFound`."""
     row = await session.get(Catalog, (project, name)) if "\x00" not in project + name else None
     if row is None:
+        of_it = Catalog.project == without_nul(project)
         raise NotFound(
             f"There is no catalog {name[:80]} in the project {project[:80]}.",
             code="catalog_not_found",
-            remedy="List them with `penstock catalogs list`.",
+            remedy=await others(session, name, Catalog.name, of_it, what=f"catalogs in the project {project[:80]}"),
         )
     return row
 

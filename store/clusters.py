@@ -10,6 +10,7 @@ from sqlalchemy import Table, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
+from core.near import offered
 from store.tables import Cluster, Event, Job, Orphan, Preview, SqlSession
 
 # Made once, as every look asks these: to make a statement takes as long as to carry it out.
@@ -34,7 +35,12 @@ async def get(session: AsyncSession, name: str, *, lock: bool = False, hold: boo
     elif "\x00" not in name:
         cluster = await find(session, name)
     if cluster is None or await is_left(session, cluster):
-        raise NotFound(f"There is no cluster {name[:200]}.", code="cluster_not_found", field="cluster")
+        raise NotFound(
+            f"There is no cluster {name[:200]}.",
+            code="cluster_not_found",
+            field="cluster",
+            remedy=offered(name, await names(session), "clusters"),
+        )
     return cluster
 
 

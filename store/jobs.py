@@ -17,6 +17,7 @@ from core.jobs.condition import kind
 from core.jobs.states import COMMAND_ENDED, LIVE
 from core.names import old_job_workflow_id
 from store import paging
+from store.missing import others, without_nul
 from store.overdue import overdue
 from store.tables import (
     Attempt,
@@ -50,10 +51,12 @@ async def project(session: AsyncSession, name: str, *, lock: bool = False, hold:
     if lock or hold:
         await session.flush()  # what was changed of it is not read over
     how = {"read": True} if hold else True
+    name = without_nul(name)
     row = await session.get(Project, name, with_for_update=how, populate_existing=True) if lock or hold else None
     row = row or await find_project(session, name)
     if row is None or row.deleted_at is not None:
-        raise NotFound(f"There is no project {name}.", code="project_not_found", field="project")
+        there = await _other_projects(session, name)
+        raise NotFound(f"There is no project {name}.", code="project_not_found", field="project", remedy=there)
     return row
 
 
@@ -69,9 +72,13 @@ async def open_project(session: AsyncSession, name: str) -> Project:
     return row
 
 
+async def _other_projects(session: AsyncSession, name: str) -> str:
+    return await others(session, name, Project.name, Project.deleted_at.is_(None), what="projects")
+
+
 async def find_project(session: AsyncSession, name: str) -> Project | None:
     """The row of a project, deleted or not; None when there is none."""
-    return await session.get(Project, name)
+    return await session.get(Project, without_nul(name))
 
 
 async def add_project(session: AsyncSession, name: str, config: dict[str, str], now: datetime) -> Project:
@@ -162,10 +169,18 @@ async def get(session: AsyncSession, ref: str, *, lock: bool = False) -> Job:
         query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
     job = (await session.scalars(query)).one_or_none() if "\x00" not in ref else None
     if job is None:
-        raise NotFound(
-            f"There is no job {ref[:200]}.", code="job_not_found", remedy="Name it by its id or as project:name."
-        )
+        there = await _other_jobs(session, owner, name) if colon else "Name it by its id or as project:name."
+        raise NotFound(f"There is no job {ref[:200]}.", code="job_not_found", remedy=there)
     return job
+
+
+async def _other_jobs(session: AsyncSession, owner: str, name: str) -> str:
+    """What there is in the place of a job that is not there: others of its project, or other projects."""
+    row = await find_project(session, owner)
+    if row is None or row.deleted_at is not None:
+        return f"There is no project {owner[:80]}. {await _other_projects(session, owner)}"
+    of_it = (Job.project == owner, Job.deleted_at.is_(None))
+    return await others(session, name, Job.name, *of_it, what=f"jobs in the project {owner}", prefix=f"{owner}:")
 
 
 async def by_id(session: AsyncSession, job_id: str, *, lock: bool = False) -> Job | None:

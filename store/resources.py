@@ -10,10 +10,13 @@ from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from core.errors import NotFound
 from core.jobs.types import TYPES
+from core.near import offered
 from store.database import Session
+from store.missing import others, without_nul
 from store.tables import Catalog, Grant, Job, Library, Resource, Secret, Version
 
 
@@ -30,8 +33,25 @@ async def get(session: AsyncSession, project: str, name: str) -> Resource:
     """A registered table of a project. Raises `NotFound`."""
     row = await session.get(Resource, (project, name)) if "\x00" not in project + name else None
     if row is None:
-        raise NotFound(f"There is no resource {name[:80]} in the project {project[:80]}.", code="resource_not_found")
+        raise NotFound(
+            f"There is no resource {name[:80]} in the project {project[:80]}.",
+            code="resource_not_found",
+            remedy=await _others(session, project, name, Resource.name, Resource.project, "resources"),
+        )
     return row
+
+
+async def _others(
+    session: AsyncSession,
+    project: str,
+    name: str,
+    column: InstrumentedAttribute[str],
+    of: InstrumentedAttribute[str],
+    what: str,
+) -> str:
+    """What else the project has of that."""
+    what = f"{what} in the project {project[:80]}"
+    return await others(session, name, column, of == without_nul(project), what=what)
 
 
 async def visible(session: AsyncSession, project: str) -> list[Visible]:
@@ -76,10 +96,11 @@ async def sealed(session: AsyncSession, project: str, names: Collection[str]) ->
     query = select(Secret).where(Secret.project == project, Secret.name.in_(names))
     values = {row.name: row.sealed for row in await session.scalars(query)}
     if missing := sorted(set(names) - set(values)):
+        there = await _others(session, project, missing[0], Secret.name, Secret.project, "secrets")
         raise NotFound(
             f"There is no secret {missing[0]} in the project {project}.",
             code="secret_not_found",
-            remedy=f"Store it: penstock secrets set {missing[0]} --project {project}.",
+            remedy=f"{there} Or store it: penstock secrets set {missing[0]} --project {project}.",
         )
     return values
 
@@ -107,10 +128,11 @@ async def library(session: AsyncSession, project: str, name: str, version: str) 
     """A version of a library. Raises `NotFound`."""
     row = None if "\x00" in project + name + version else await session.get(Library, (project, name, version))
     if row is None:
+        there = [f"{one.name}:{one.version}" for one in await libraries(session, without_nul(project))]
         raise NotFound(
             f"There is no library {name[:80]} in version {version[:80]} in the project {project[:80]}.",
             code="library_not_found",
-            remedy="List them with `penstock libraries list`.",
+            remedy=offered(f"{name}:{version}", there, f"libraries in the project {project[:80]}"),
         )
     return row
 
@@ -211,17 +233,16 @@ async def remove_grant(session: Session, project: str, name: str, grantee: str) 
 
 async def secret(session: Session, project: str, name: str) -> Secret:
     """A secret; its value is sealed. Raises `NotFound`."""
-    row = await session.get(Secret, (without_nul(project), name))
+    row = await session.get(Secret, (without_nul(project), without_nul(name)))
     if row is None:
-        raise NotFound(f"There is no secret {name} in the project {project}.", code="secret_not_found")
+        raise NotFound(
+            f"There is no secret {name} in the project {project}.",
+            code="secret_not_found",
+            remedy=await _others(session, project, name, Secret.name, Secret.project, "secrets"),
+        )
     return row
 
 
 async def remove_secret(session: Session, row: Secret) -> None:
     """Forget a secret."""
     await session.delete(row)
-
-
-def without_nul(text: str) -> str:
-    """A text that PostgreSQL takes as a value: NUL is no part of a name."""
-    return text.replace("\x00", "\ufffd")

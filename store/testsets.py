@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
+from store.missing import others, without_nul
 from store.tables import SqlTest, TestSet
 
 
@@ -17,7 +18,12 @@ async def get(session: AsyncSession, project: str, name: str) -> TestSet:
     """A test set of a project. Raises `NotFound`."""
     row = None if "\x00" in project + name else await session.get(TestSet, (project, name))
     if row is None:
-        raise NotFound(f"There is no test set {name[:80]} in the project {project[:80]}.", code="test_set_not_found")
+        of_it = TestSet.project == without_nul(project)
+        raise NotFound(
+            f"There is no test set {name[:80]} in the project {project[:80]}.",
+            code="test_set_not_found",
+            remedy=await others(session, name, TestSet.name, of_it, what=f"test sets in the project {project[:80]}"),
+        )
     return row
 
 
