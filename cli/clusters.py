@@ -55,14 +55,14 @@ def _address(item: Item) -> str:
 
 
 COLUMNS = [
-    ListListColumn("NAME", field("name")),
-    ListListColumn("KIND", field("kind"), rank=3),
-    ListListColumn("FLINK", field("flink_version"), rank=2),
-    ListListColumn("HEALTH", lambda item: _health(item), folds=True, least=20),
-    ListListColumn("FREE SLOTS", _slots, rank=1),
-    ListListColumn("GATEWAY", field("gateway_url"), wide=True),
-    ListListColumn("STATE FOLDER", field("state_dir"), wide=True),
-    ListListColumn("ADDRESS", _address, rank=4, folds=True, least=24),
+    ListColumn("NAME", field("name")),
+    ListColumn("KIND", field("kind"), rank=3),
+    ListColumn("FLINK", field("flink_version"), rank=2),
+    ListColumn("HEALTH", lambda item: _health(item), folds=True, least=20),
+    ListColumn("FREE SLOTS", _slots, rank=1),
+    ListColumn("GATEWAY", field("gateway_url"), wide=True),
+    ListColumn("STATE FOLDER", field("state_dir"), wide=True),
+    ListColumn("ADDRESS", _address, rank=4, folds=True, least=24),
 ]
 
 
