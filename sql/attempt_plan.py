@@ -173,6 +173,5 @@ class PlanOfAttempt:
             if row is not None:
                 await plans.keep(session, row)
             digest = row.digest if row is not None else None
-            attempt, made_of = self.attempt, self.environment.made_of
-            await plans.used(session, attempt.job_id, attempt.number, self.version.number, digest, why, made_of)
-        attempt.plan = digest  # as its row has it now: who sends it need not read that again
+            # Who sends the attempt need not read it again.
+            await plans.used(session, self.attempt, self.version.number, digest, why, self.environment.made_of)

@@ -72,8 +72,7 @@ class TableShape:
 async def check(services: Services, project: str, name: str, definition: CatalogDefinition, cluster: str) -> None:
     """Make a catalog that is to be registered, and have it list its databases: not all connect before. Raises
     `InvalidInput` with Flink's words, `NotFound` for a secret or a library, `TooSlow`, `Unreachable`."""
-    row = Catalog(project=project, name=name, options=definition.options, created_at=clock.now())
-    row.libraries = [use.model_dump() for use in definition.libraries]
+    row = catalogs.draft(project, name, definition, clock.now())
     try:
         async with _session(services, project, name, cluster, row) as opened:
             await opened.databases()

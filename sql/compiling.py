@@ -124,14 +124,7 @@ def goes_on(
 
 def row_of(plan: Plan, environment: Environment, flink_version: str) -> PlanRow:
     """The row of a plan that was compiled now, with its lineage; it is not written."""
-    return PlanRow(
-        digest=plan.digest(),
-        inputs=environment.inputs,
-        flink_version=flink_version,
-        body=plan.body,
-        lineage=lineage.of(plan).model_dump(mode="json"),
-        created_at=clock.now(),
-    )
+    return plans.new(plan, environment.inputs, flink_version, clock.now())
 
 
 def properties_of(environment: Environment, config: Mapping[str, str], parallelism: int | None) -> dict[str, str]:

@@ -303,7 +303,7 @@ async def as_it_was(
     """
     values: list[str] = []
     properties: dict[str, str] = {}
-    libraries = [Library(**library) for library in made_of["libraries"]]
+    libraries = [resources.library_as_kept(columns) for columns in made_of["libraries"]]
     tables = [Made(**table) for table in made_of["tables"]]
     foreign = [table for table in tables if table.owner != project and table.name is not None]
     visible = await resources.visible(session, project) if foreign else []

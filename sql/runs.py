@@ -30,7 +30,6 @@ from sql.ending import cancelled, ended
 from sql.notes import note_of
 from sql.streams import Ended, Limits, Stream, StreamEvent, null_refused, worst
 from store import previews
-from store.tables import Preview
 
 MAX_SIZE = 32 * 1024 * 1024  # of a stream's values: they are kept until some time after the end
 log = structlog.get_logger()
@@ -86,19 +85,15 @@ class Run:
                 stream.id = f"{self.id}:{number:02d}"
                 await previews.add(
                     session,
-                    Preview(
-                        id=stream.id,
-                        project=project,
-                        cluster=cluster,
-                        stream=stream.name,
-                        flink_job_id=stream.flink_job_id,
-                        run=self.id,
-                        request=dict(request),
-                        state="RUNNING",
-                        rows=0,
-                        lease_until=lease,
-                        created_at=now,
-                    ),
+                    stream.id,
+                    project=project,
+                    cluster=cluster,
+                    stream=stream.name,
+                    flink_job_id=stream.flink_job_id,
+                    run=self.id,
+                    request=dict(request),
+                    lease_until=lease,
+                    now=now,
                 )
 
     @property

@@ -8,7 +8,6 @@ moment, and their loss is told. Nor is what was done to a catalog that outlives 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
@@ -90,26 +89,10 @@ class Sessions:
     ) -> SqlSession:
         """Raises `InvalidInput`, `NotFound`, `Unreachable`."""
         check_new_config(config, "config")
-        now = clock.now()
-        row = SqlSession(
-            id=str(uuid.uuid4()),
-            project=project,
-            cluster=cluster,
-            name=name,
-            config=config,
-            libraries=[u.model_dump() for u in libraries],
-            setup=[],
-            settings={},
-            gateway_url=None,
-            handle=None,
-            generation=0,
-            created_at=now,
-            used_at=now,
-        )
         async with self._services.database.write() as session:
             await jobs.project(session, project, hold=True)
             await clusters.get(session, cluster)
-            await rows.add(session, row)
+            row = rows.add(session, project, cluster, name, config, libraries, clock.now())
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self.end, row.id)
             await self._rebuild(row)
@@ -259,19 +242,20 @@ class Sessions:
     async def _remember(self, row: SqlSession, script: Script, statement: Statement) -> None:
         async with self._services.database.write() as session:
             current = await rows.get(session, row.id)
-            current.used_at = clock.now()
+            setup, settings = current.setup, current.settings
             alone = len(statement.tokens) == 1
             if statement.first in SETUP:
-                made = [parse(text) for text in current.setup]
+                made = [parse(text) for text in setup]
                 own = await _own(session, row.project, made)
                 if changed_outside(statement.tokens, position_after(made).catalog, own) is None:
-                    current.setup = [*current.setup, script.text]
+                    setup = [*setup, script.text]
             elif statement.first == "SET" and not alone:
                 key, value = setting_of(statement)
-                current.settings = {**current.settings, key: value}
+                settings = {**settings, key: value}
             elif statement.first == "RESET":
                 key = "" if alone else literal(statement.tokens[1].text)
-                current.settings = {k: v for k, v in current.settings.items() if key and k != key}
+                settings = {k: v for k, v in settings.items() if key and k != key}
+            rows.used(current, setup, settings, clock.now())
 
     # Rebuilding -------------------------------------------------------------------------------
 
@@ -281,7 +265,7 @@ class Sessions:
         async with services.database.read() as session:
             current = await rows.get(session, row.id)
             if current.generation != row.generation:
-                _take(row, current)
+                rows.refresh(row, current)
                 return Rebuilt()
             cluster = await clusters.get(session, row.cluster)
             uses = [Use.model_validate(u) for u in row.libraries]
@@ -321,7 +305,7 @@ class Sessions:
         if not is_ours:
             await gateway.close(handle)
         async with services.database.read() as session:
-            _take(row, await rows.get(session, row.id))
+            rows.refresh(row, await rows.get(session, row.id))
         self._kept[row.id] = asyncio.get_running_loop().time()
         return rebuilt
 
@@ -394,11 +378,6 @@ async def _own(session: Session, project: str, made: Iterable[Script]) -> set[st
     """The catalogs that end with a session in which this was made."""
     registered = await catalogs.of_project(session, project)
     return own_catalogs(made, {row.name for row in registered if not catalogs.definition_of(row).outlives})
-
-
-def _take(row: SqlSession, current: SqlSession) -> None:
-    row.gateway_url, row.handle, row.generation = current.gateway_url, current.handle, current.generation
-    row.setup, row.settings = current.setup, current.settings
 
 
 def _scrubbed(fields: list[Any], secrets: list[str]) -> list[Any]:

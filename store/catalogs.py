@@ -33,6 +33,17 @@ async def get(session: AsyncSession, project: str, name: str) -> Catalog:
     return row
 
 
+def draft(project: str, name: str, definition: CatalogDefinition, now: datetime) -> Catalog:
+    """A catalog that is to be tried, and is not registered."""
+    row = Catalog(project=project, name=name, created_at=now)
+    _define(row, definition)
+    return row
+
+
+def _define(row: Catalog, definition: CatalogDefinition) -> None:
+    row.options, row.libraries = definition.options, [use.model_dump() for use in definition.libraries]
+
+
 async def put(
     session: Session, project: str, name: str, definition: CatalogDefinition, description: str, now: datetime
 ) -> tuple[Catalog, bool]:
@@ -41,8 +52,8 @@ async def put(
     is_new = row is None
     if row is None:
         row = Catalog(project=project, name=name, revision=0, created_at=now)
-    row.options, row.description = definition.options, description
-    row.libraries = [use.model_dump() for use in definition.libraries]
+    _define(row, definition)
+    row.description = description
     row.revision, row.updated_at = row.revision + 1, now
     session.add(row)
     await session.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
@@ -11,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
 from core.paths import of_point as one_spelling
+from core.sql.lineage import of as lineage_of
+from core.sql.plan import Plan
 from store import attempts
 from store.tables import Attempt, Job, PlanRow, RestorePointRow, Version
 
@@ -18,6 +21,18 @@ from store.tables import Attempt, Job, PlanRow, RestorePointRow, Version
 async def get(session: AsyncSession, digest: str | None) -> PlanRow | None:
     """A compiled plan by its digest; None when it is not kept."""
     return await session.get(PlanRow, digest) if digest else None
+
+
+def new(plan: Plan, inputs: str, flink_version: str, now: datetime) -> PlanRow:
+    """A compiled plan that is not kept yet. `inputs` is the hash of all that it was made from."""
+    return PlanRow(
+        digest=plan.digest(),
+        inputs=inputs,
+        flink_version=flink_version,
+        body=plan.body,
+        lineage=lineage_of(plan).model_dump(mode="json"),
+        created_at=now,
+    )
 
 
 async def keep(session: AsyncSession, row: PlanRow) -> None:
@@ -32,15 +47,19 @@ async def keep(session: AsyncSession, row: PlanRow) -> None:
 
 
 async def used(
-    session: AsyncSession, job_id: str, number: int, version: int, digest: str | None, why: str, made_of: dict[str, Any]
+    session: AsyncSession, attempt: Attempt, version: int, digest: str | None, why: str, made_of: dict[str, Any]
 ) -> None:
     """An attempt is about to run from a plan, or from its text with the reason why. `made_of` is what the text was
-    run with (`Environment.made_of`). Raises `NotFound` when there is no such attempt."""
-    attempt = await session.get(Attempt, (job_id, number))
-    if attempt is None:
-        raise NotFound(f"The database has no attempt {number} of job {job_id}.", code="attempt_not_found")
-    attempt.plan, attempt.config = digest, {**attempt.config, "sql": made_of}
-    await compiled(session, job_id, version, digest, why)
+    run with (`Environment.made_of`). `attempt` may have been read by another session: its plan is the new one then,
+    too. Raises `NotFound` when it is not there any more."""
+    row = await session.get(Attempt, (attempt.job_id, attempt.number))
+    if row is None:
+        raise NotFound(
+            f"The database has no attempt {attempt.number} of job {attempt.job_id}.", code="attempt_not_found"
+        )
+    row.plan, row.config = digest, {**row.config, "sql": made_of}
+    attempt.plan = digest
+    await compiled(session, attempt.job_id, version, digest, why)
 
 
 async def compiled(session: AsyncSession, job_id: str, version: int, digest: str | None, why: str) -> None:

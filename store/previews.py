@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,9 +25,35 @@ async def of_run(session: AsyncSession, run: str) -> Sequence[Preview]:
     return rows
 
 
-async def add(session: AsyncSession, row: Preview) -> None:
+async def add(
+    session: AsyncSession,
+    id_: str,
+    *,
+    project: str,
+    cluster: str,
+    stream: str,
+    flink_job_id: str,
+    run: str,
+    request: dict[str, Any],
+    lease_until: datetime,
+    now: datetime,
+) -> None:
     """Write a stream down before anything of it is sent."""
-    session.add(row)
+    session.add(
+        Preview(
+            id=id_,
+            project=project,
+            cluster=cluster,
+            stream=stream,
+            flink_job_id=flink_job_id,
+            run=run,
+            request=request,
+            state="RUNNING",
+            rows=0,
+            lease_until=lease_until,
+            created_at=now,
+        )
+    )
 
 
 async def latest(session: AsyncSession, project: str, limit: int) -> Sequence[Preview]:

@@ -147,6 +147,11 @@ async def find_library(session: AsyncSession, project: str, name: str, version: 
     return await session.get(Library, (project, name, version))
 
 
+def library_as_kept(columns: dict[str, Any]) -> Library:
+    """A library as it was when an attempt ran with it, from what was written down with that: no row that is there."""
+    return Library(**columns)
+
+
 async def add_library(session: AsyncSession, row: Library) -> None:
     """Write a library down, or what is changed of one. Raises `store.database.Taken` when somebody else has just done
     so."""

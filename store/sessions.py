@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select, update
 
 from core.errors import NotFound
+from core.specs import Use
 from store.database import Session
 from store.tables import SqlSession
 
@@ -26,9 +28,44 @@ async def all_(session: Session, project: str) -> Sequence[SqlSession]:
     return (await session.scalars(query.order_by(SqlSession.created_at))).all()
 
 
-async def add(session: Session, row: SqlSession) -> None:
-    """Write a new session down."""
+def add(
+    session: Session,
+    project: str,
+    cluster: str,
+    name: str,
+    config: dict[str, str],
+    libraries: Sequence[Use],
+    now: datetime,
+) -> SqlSession:
+    """Write a new session down, which is on no gateway yet."""
+    row = SqlSession(
+        id=str(uuid.uuid4()),
+        project=project,
+        cluster=cluster,
+        name=name,
+        config=config,
+        libraries=[use.model_dump() for use in libraries],
+        setup=[],
+        settings={},
+        gateway_url=None,
+        handle=None,
+        generation=0,
+        created_at=now,
+        used_at=now,
+    )
     session.add(row)
+    return row
+
+
+def used(row: SqlSession, setup: list[str], settings: dict[str, str], now: datetime) -> None:
+    """A statement was carried out in a session: what makes it again is this by now."""
+    row.setup, row.settings, row.used_at = setup, settings, now
+
+
+def refresh(row: SqlSession, current: SqlSession) -> None:
+    """What a session's row says now, for one who has read it before."""
+    row.gateway_url, row.handle, row.generation = current.gateway_url, current.handle, current.generation
+    row.setup, row.settings = current.setup, current.settings
 
 
 async def close(session: Session, id_: str, now: datetime) -> SqlSession:

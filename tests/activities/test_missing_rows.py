@@ -22,6 +22,7 @@ from observation.observer import Observer
 from store import jobs, plans
 from store.database import Database
 from tests.activities.test_starting import House, house  # noqa: F401 - a fixture
+from tests.rows import attempt_row
 
 Activity = Callable[[Any], Awaitable[Any]]
 OF_NO_JOB: dict[str, tuple[Callable[[House], Activity], BaseModel]] = {
@@ -65,7 +66,7 @@ async def test_of_a_job_whose_restore_points_are_looked_for(house: House):  # no
 async def test_of_an_attempt_that_is_about_to_run_from_a_plan(database: Database):
     async with database.write() as session:
         with pytest.raises(NotFound, match="no attempt 1 of job x"):
-            await plans.used(session, "x", 1, 1, None, "", {})
+            await plans.used(session, attempt_row("x"), 1, None, "", {})
 
 
 async def test_a_deletion_that_was_never_begun_is_not_finished(house: House):  # noqa: F811

@@ -206,7 +206,9 @@ async def test_start(world: Services, tokenized: Counter[str], script: str):
     async with world.database.write() as session:
         row = row_of(from_one(read(body("count"))), environment("others"), "2.3.0")
         await plans.keep(session, row)
-        await plans.used(session, job.id, 1, 1, row.digest, "", {"inputs": "others"})
+        attempt = await attempts.get(session, job.id, 1)
+        assert attempt is not None
+        await plans.used(session, attempt, 1, row.digest, "", {"inputs": "others"})
         point = RestorePoint(
             id=attempts.point_id(job.id, path),
             kind=RestoreKind.SAVEPOINT,

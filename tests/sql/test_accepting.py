@@ -95,7 +95,8 @@ class World:
             if made_by is not None:
                 row = row_of(from_one(read(body(made_by))), environment("one"), "2.3.0")
                 await plans.keep(session, row)
-            await plans.used(session, world.job.id, 1, 1, row.digest if row else None, "", {"inputs": "one"})
+            attempt = await attempts.get(session, world.job.id, 1)
+            await plans.used(session, attempt, 1, row.digest if row else None, "", {"inputs": "one"})
         return world
 
     async def send(
@@ -127,7 +128,7 @@ class World:
             attempt = await attempts.get(session, self.job.id, number)
             attempt.restored_from, attempt.version = restored_from, version
             digest = row.digest if row else None
-            await plans.used(session, self.job.id, number, version, digest, "", {"inputs": "three"})
+            await plans.used(session, attempt, version, digest, "", {"inputs": "three"})
 
     async def attempt(self) -> Attempt:
         async with self.database.read() as session:
