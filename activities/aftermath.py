@@ -9,7 +9,7 @@ from clusters.protocol import Aftermath
 from services import Services
 from settings import clock
 from store import attempts
-from store.tables import Attempt, Event
+from store.tables import Attempt
 
 
 def aftermath_of(services: Services, attempt: Attempt, command_id: str | None) -> Aftermath:
@@ -20,15 +20,12 @@ def aftermath_of(services: Services, attempt: Attempt, command_id: str | None) -
         async with services.database.write() as session:
             attempts.add_event(
                 session,
-                Event(
-                    key=f"{job_id}/program/{uuid.uuid4().hex}",
-                    job_id=job_id,
-                    at=clock.now(),
-                    kind="alert",
-                    message=f"attempt {number}: {words}",
-                    attempt=number,
-                    data={},
-                ),
+                f"{job_id}/program/{uuid.uuid4().hex}",
+                job_id,
+                kind="alert",
+                message=f"attempt {number}: {words}",
+                attempt=number,
+                at=clock.now(),
             )
 
     return Aftermath(lambda: log_of(services.database, command_id), alert)

@@ -88,23 +88,19 @@ async def _row(
             row = await clusters.find(session, job.name)
             if row is not None and not await clusters.is_left(session, row):
                 raise Rejected(f"There is a cluster {job.name} already; give this job another name.")
-            row = await clusters.name_again(
+            row = await clusters.add(
                 session,
-                Cluster(
-                    name=job.name,
-                    kind=at.kind,
-                    flink_version=version,
-                    state_dir=place.state_dir,
-                    config={},
-                    created_at=clock.now(),
-                    **columns,
-                ),
+                job.name,
+                at.kind,
+                columns,
+                clock.now(),
+                flink_version=version,
+                state_dir=place.state_dir,
+                config={},
             )
         if new:
-            row.identity = None  # it chooses another port inside at each attempt
-            for name, value in columns.items():
-                setattr(row, name, value)
-        row.managed_by, row.flink_version, row.state_dir = job.id, version, place.state_dir
+            clusters.moves(row, columns)  # its identity, too: it chooses another port inside at each attempt
+        clusters.runs_for(row, job.id, version, place.state_dir)
         return row, at
 
 

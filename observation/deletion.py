@@ -53,7 +53,7 @@ async def _begin(services: Services, ref: str) -> Job:
         job = await jobs.get(session, ref, lock=True)
         if job.deleting_at is None:
             await _check(session, job)
-            job.deleting_at = clock.now()
+            jobs.begin_deletion(job, clock.now())
         return job
 
 

@@ -12,7 +12,7 @@ from services import Services
 from services.hidden import scrubber
 from store import attempts, clusters
 from store.database import Session
-from store.tables import Cluster, Event
+from store.tables import Cluster
 
 LINES = 5
 """An hour at most, of a cluster: one that dies again and again would bury what else is on the timelines."""
@@ -70,26 +70,21 @@ class Losses:
                 new[_key(row, key)] = (row, loss, key)
         there = await attempts.known_events(session, [key for key in new if key not in self._told])
         self._told = (self._told & new.keys()) | there
-        events = []
         for kept, (row, loss, key) in new.items():
             if kept not in self._told:
-                events += await self._of_hosted(session, row, loss, key, now)
+                await self._tell_hosted(session, row, loss, key, now)
         left = (health or {}).get("taskmanagers")
         if cluster.managed_by is None and left is not None and (words := self._fewer(cluster, left, now)):
-            events += [_event(row, now.isoformat(), words, now) for row in known]
-        for event in events:
-            attempts.add_event(session, event)
+            _tell(session, known, now.isoformat(), words, now)
 
-    async def _of_hosted(
-        self, session: Session, row: Mapping[str, Any], loss: Loss, key: str, now: datetime
-    ) -> list[Event]:
+    async def _tell_hosted(self, session: Session, row: Mapping[str, Any], loss: Loss, key: str, now: datetime) -> None:
         """On the timeline of the job that runs the cluster, and of all that run on it now."""
         pace = self._paces.setdefault((row["job_id"], row["number"]), _Pace())
         if pace.counted is not None and loss.at <= pace.counted:
-            return []
+            return
         if not pace.may_tell(now):
             pace.untold, pace.counted = pace.untold + 1, loss.at
-            return []
+            return
         hosted = await clusters.managed_by(session, row["job_id"])
         rows = [row, *(await attempts.open_on(session, hosted.name) if hosted else [])]
         # Last words may be those of any job on the cluster.
@@ -97,7 +92,7 @@ class Losses:
         words = f"{loss.part} of {row['project']}:{row['name']} died, and is started again: {scrubbed(loss.why)}"
         if untold := pace.tells(now):
             words += f" ({untold} more died since the last line)"
-        return [_event(each, key, words, loss.at) for each in rows]
+        _tell(session, rows, key, words, loss.at)
 
     def _fewer(self, cluster: Cluster, left: int, now: datetime) -> str | None:
         """What is to be told of a cluster that others run, whose numbers go down and up. Compared is what was seen
@@ -122,13 +117,9 @@ def _key(row: Mapping[str, Any], key: str) -> str:
     return f"{row['job_id']}/lost/{row['number']}/{key}"
 
 
-def _event(row: Mapping[str, Any], key: str, words: str, at: datetime) -> Event:
-    return Event(
-        key=_key(row, key),
-        job_id=row["job_id"],
-        at=at,
-        kind="cluster",
-        message=words,
-        attempt=row["number"],
-        data={},
-    )
+def _tell(session: Session, rows: Sequence[Mapping[str, Any]], key: str, words: str, at: datetime) -> None:
+    for row in rows:
+        attempt = row["number"]
+        attempts.add_event(
+            session, _key(row, key), row["job_id"], kind="cluster", message=words, attempt=attempt, at=at
+        )

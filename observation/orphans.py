@@ -13,8 +13,8 @@ from core.jobs.blocked import adopt
 from core.jobs.observations import ENDED
 from core.jobs.states import AttemptState
 from store import attempts, orphans, previews
-from store.database import Database
-from store.tables import Attempt, Event, Job, Orphan
+from store.database import Database, Session
+from store.tables import Attempt, Job
 
 log = structlog.get_logger()
 
@@ -98,19 +98,10 @@ class OrphanWatch:
                     detail = f"started by the program of {whose}, beside its job; {stray.detail}"
                 elif attempt is not None and attempt.state == AttemptState.NOT_SUBMITTED:
                     given_up.append(id_)
-                row = Orphan(
-                    cluster=cluster,
-                    flink_job_id=id_,
-                    name=stray.name,
-                    detail=detail,
-                    job_id=job.id if job else None,
-                    attempt=attempt.number if attempt else None,
-                    first_seen_at=now,
-                )
-                if await orphans.report(session, row):
+                if await orphans.report(session, cluster, id_, stray.name, detail, attempt, now):
                     log.warning("a Flink job that nobody owns", cluster=cluster, flink_job=id_, name=stray.name)
                     if attempt is not None and job is not None and job.deleted_at is None:
-                        attempts.add_event(session, _alert(id_, job, attempt, cluster, now, program=program))
+                        _alert(session, id_, job, attempt, cluster, now, program=program)
             if gone:
                 await orphans.gone(session, cluster, gone, now)
         self._reported[cluster] = (self._reported[cluster] | (new.keys() - open_)) - gone
@@ -128,7 +119,9 @@ def _is_being_sent(attempt: Attempt, job: Job) -> bool:
     return orphans.is_open(attempt, job) and attempt.state == AttemptState.RECORDED
 
 
-def _alert(id_: str, job: Job, attempt: Attempt, cluster: str, now: datetime, *, program: bool) -> Event:
+def _alert(
+    session: Session, id_: str, job: Job, attempt: Attempt, cluster: str, now: datetime, *, program: bool
+) -> None:
     """`program`: it is not the attempt itself, but was started by the attempt's program."""
     actions: list[dict[str, object]] = [{"stop": f"/clusters/{cluster}/orphans/{id_}/stop"}]
     if program:
@@ -147,12 +140,13 @@ def _alert(id_: str, job: Job, attempt: Attempt, cluster: str, now: datetime, *,
             "or stop it"
         )
         actions.insert(0, adopt(id_))
-    return Event(
-        key=f"{job.id}/orphan/{id_}/{now.isoformat()}",
-        job_id=job.id,
-        at=now,
+    attempts.add_event(
+        session,
+        f"{job.id}/orphan/{id_}/{now.isoformat()}",
+        job.id,
         kind="alert",
         message=message,
         attempt=attempt.number,
+        at=now,
         data={"actions": actions},
     )

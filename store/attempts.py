@@ -387,6 +387,11 @@ async def last_number(session: AsyncSession, job_id: str) -> int:
     return (await session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id))) or 0
 
 
+def keep_point(row: RestorePointRow, kept: bool) -> None:
+    """A person wants a restore point kept, or does not any more."""
+    row.kept = kept
+
+
 async def lock_points(session: AsyncSession, job_id: str, number: int) -> None:
     """Nobody else pins or keeps a restore point of this attempt until the transaction ends."""
     of_attempt = (RestorePointRow.job_id == job_id) & (RestorePointRow.attempt == number)
@@ -462,8 +467,20 @@ async def events(
     return rows[:limit], paging.encode([rows[limit - 1].id]) if len(rows) > limit else None
 
 
-def add_event(session: AsyncSession, event: Event) -> None:
-    """Write an event on the timeline of its job."""
+def add_event(
+    session: AsyncSession,
+    key: str,
+    job_id: str,
+    *,
+    kind: str,
+    message: str,
+    at: datetime,
+    attempt: int | None = None,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Write an event on the timeline of its job. `store.database.Taken` is raised, here or later, when there is one by
+    this `key`."""
+    event = Event(key=key, job_id=job_id, at=at, kind=kind, message=message, attempt=attempt, data=data or {})
     session.add(event)
 
 

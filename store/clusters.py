@@ -117,9 +117,31 @@ async def same_flink(
     return None
 
 
-async def name_again(session: AsyncSession, new: Cluster) -> Cluster:
-    """Write a cluster down under a name that is free. A row that is there for the record becomes the new one's."""
-    row = await session.get(Cluster, new.name)
+async def add(
+    session: AsyncSession,
+    name: str,
+    kind: str,
+    address: Mapping[str, Any],
+    now: datetime,
+    *,
+    flink_version: str,
+    state_dir: str,
+    config: dict[str, str],
+    identity: str | None = None,
+) -> Cluster:
+    """Write a cluster down under a name that is free. A row that is there for the record becomes the new one's.
+    `address` are the columns that say where it is (`clusters.registry.columns_of`)."""
+    new = Cluster(
+        name=name,
+        kind=kind,
+        **address,
+        flink_version=flink_version,
+        state_dir=state_dir,
+        config=config,
+        identity=identity,
+        created_at=now,
+    )
+    row = await session.get(Cluster, name)
     if row is None:
         session.add(new)
         return new
@@ -127,6 +149,22 @@ async def name_again(session: AsyncSession, new: Cluster) -> Cluster:
         if not column.primary_key:
             setattr(row, column.name, getattr(new, column.name))
     return row
+
+
+def change(row: Cluster, columns: Mapping[str, Any]) -> None:
+    """Change what a person says of a cluster, by the names of its columns."""
+    for name, value in columns.items():
+        setattr(row, name, value)
+
+
+def runs_for(row: Cluster, job_id: str, flink_version: str, state_dir: str) -> None:
+    """A cluster is the one that a job runs."""
+    row.managed_by, row.flink_version, row.state_dir = job_id, flink_version, state_dir
+
+
+def moves(row: Cluster, address: Mapping[str, Any]) -> None:
+    """A cluster that a job runs is started again at an address (`add`): whoever answers there next is it."""
+    change(row, {**address, "identity": None})
 
 
 async def remove(session: AsyncSession, row: Cluster, now: datetime) -> None:

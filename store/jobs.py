@@ -17,6 +17,7 @@ from core.jobs.condition import kind
 from core.jobs.states import COMMAND_ENDED, LIVE
 from core.names import old_job_workflow_id
 from store import paging
+from store.attempts import add_event
 from store.missing import others, without_nul
 from store.overdue import overdue
 from store.tables import (
@@ -24,7 +25,6 @@ from store.tables import (
     Base,
     Catalog,
     Command,
-    Event,
     Grant,
     Job,
     Library,
@@ -315,16 +315,14 @@ async def warn(session: AsyncSession, job_id: str, attempt: Attempt, words: str 
     before, job.warning = job.warning, words
     if kind(before) == kind(words):
         return
-    session.add(
-        Event(
-            key=f"{job_id}/warning/{attempt.number}/{now.isoformat()}",
-            job_id=job_id,
-            at=now,
-            kind="alert" if words else "attempt",
-            message=words or f"that is over: {before}",
-            attempt=attempt.number,
-            data={},
-        )
+    add_event(
+        session,
+        f"{job_id}/warning/{attempt.number}/{now.isoformat()}",
+        job_id,
+        kind="alert" if words else "attempt",
+        message=words or f"that is over: {before}",
+        attempt=attempt.number,
+        at=now,
     )
 
 
@@ -340,15 +338,14 @@ def add_change(
 ) -> None:
     """On the timeline of a job: what somebody has changed of it, or added to it (`how`), and why."""
     why = f": {reason}" if reason else ""
-    session.add(
-        Event(
-            key=f"{job_id}/change/{uuid.uuid4().hex}",
-            job_id=job_id,
-            at=now,
-            kind="change",
-            message=f"{what}, {how} by {requested_by}{why}",
-            data={"requested_by": requested_by},
-        )
+    add_event(
+        session,
+        f"{job_id}/change/{uuid.uuid4().hex}",
+        job_id,
+        kind="change",
+        message=f"{what}, {how} by {requested_by}{why}",
+        at=now,
+        data={"requested_by": requested_by},
     )
 
 
@@ -357,6 +354,11 @@ async def add_change_of_all(session: AsyncSession, ids: Select[Any], what: str, 
     for job_id in await session.scalars(ids):
         add_change(session, job_id, what, by, None, now)
     await session.flush()
+
+
+def begin_deletion(job: Job, now: datetime) -> None:
+    """A job takes no more commands, until it is gone (`delete`) or that is taken back (`keep`)."""
+    job.deleting_at = now
 
 
 async def delete(session: AsyncSession, job_id: str, begun: datetime, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
@@ -74,15 +75,32 @@ def is_open(attempt: Attempt, job: Job) -> bool:
     return attempt.ended_at is None and job.deleted_at is None
 
 
-async def report(session: AsyncSession, orphan: Orphan) -> bool:
-    """Write one down; True when it is news."""
-    row = await session.get(Orphan, (orphan.cluster, orphan.flink_job_id))
+async def report(
+    session: AsyncSession,
+    cluster: str,
+    flink_job_id: str,
+    name: str,
+    detail: str | None,
+    attempt: Attempt | None,
+    now: datetime,
+) -> bool:
+    """Write one down, with the `attempt` that it was; True when it is news."""
+    row = await session.get(Orphan, (cluster, flink_job_id))
+    is_news = row is None or row.gone_at is not None
     if row is None:
-        session.add(orphan)
-        return True
-    again = row.gone_at is not None
-    row.gone_at, row.detail, row.job_id, row.attempt = None, orphan.detail, orphan.job_id, orphan.attempt
-    return again
+        row = Orphan(cluster=cluster, flink_job_id=flink_job_id, name=name, first_seen_at=now)
+        session.add(row)
+    row.gone_at, row.detail = None, detail
+    row.job_id, row.attempt = (attempt.job_id, attempt.number) if attempt is not None else (None, None)
+    return is_news
+
+
+def ask_to_stop(row: Orphan, how: str) -> str:
+    """Write down that a person wants an orphan stopped, and `how`. Gives the id of its savepoint's trigger, the same
+    each time: what is asked again is taken once."""
+    row.asked = how
+    row.trigger_id = row.trigger_id or uuid.uuid4().hex
+    return row.trigger_id
 
 
 async def gone(session: AsyncSession, cluster: str, flink_job_ids: Collection[str], now: datetime) -> None:

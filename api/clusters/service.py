@@ -65,16 +65,6 @@ async def create(services: Services, new: NewCluster) -> ClusterOut:
     if address is None:
         raise InvalidInput(f"A cluster of kind {kind.name} needs an address.", code="bad_address", field="address")
     answers = await addresses.who_answers(services, kind, address, new.flink_version)
-    row = Cluster(
-        name=new.name,
-        kind=new.kind,
-        **columns_of(address),
-        flink_version=new.flink_version,
-        state_dir=new.state_dir,
-        config=new.config,
-        identity=answers[0].cluster if answers else None,
-        created_at=clock.now(),
-    )
     async with services.database.write() as session:
         before = await clusters.find(session, new.name)
         if before is not None and not await clusters.is_left(session, before):
@@ -88,7 +78,17 @@ async def create(services: Services, new: NewCluster) -> ClusterOut:
                     remedy=f"Use {same.name}, or change it: PATCH /clusters/{same.name}. With `force` it gets a second "
                     "name all the same.",
                 )
-        row = await clusters.name_again(session, row)
+        row = await clusters.add(
+            session,
+            new.name,
+            new.kind,
+            columns_of(address),
+            clock.now(),
+            flink_version=new.flink_version,
+            state_dir=new.state_dir,
+            config=new.config,
+            identity=answers[0].cluster if answers else None,
+        )
     try:
         await start_watch(services, new.name)
     except NO_ANSWER as error:  # the recovery schedule starts it
@@ -142,10 +142,7 @@ async def patch(services: Services, name: str, changes: ClusterPatch, *, request
                 await jobs.add_change_of_all(session, jobs.of_cluster(name), words, requested_by, clock.now())
         if address is not None:
             given = {k: v for k, v in given.items() if k not in (*FLAT, "address")} | columns_of(address)
-        for field, value in given.items():
-            setattr(row, field, value)
-        if another:
-            row.identity = None
+        clusters.change(row, given | ({"identity": None} if another else {}))
     return _show(row, keepers)
 
 

@@ -70,7 +70,7 @@ async def keep(services: Services, ref: str, point: str, kept: bool) -> RestoreP
     """Pin a restore point, or let go of it."""
     async with services.database.write() as session:
         row = await attempts.one_point(session, await jobs.get(session, ref), point, lock=True)
-        row.kept = kept
+        attempts.keep_point(row, kept)
         return _point(row)
 
 

@@ -59,8 +59,7 @@ async def stop_orphan(services: Services, name: str, flink_job_id: str, request:
                 code="orphan_adopted",
                 remedy=f"Pause or kill {job.project}:{job.name}, if it is to end.",
             )
-        row.asked = request.mode
-        row.trigger_id = row.trigger_id or uuid.uuid4().hex
+        trigger_id = orphans.ask_to_stop(row, request.mode)
         owner = await jobs.by_id(session, row.job_id) if row.job_id else None
     engine = services.engines.get(cluster)
     try:
@@ -72,7 +71,7 @@ async def stop_orphan(services: Services, name: str, flink_job_id: str, request:
         elif ref is None:
             raise Rejected("the cluster does not know it any more")
         else:
-            await engine.stop_with_savepoint(ref, trigger_id=row.trigger_id, directory=_directory(row, cluster))
+            await engine.stop_with_savepoint(ref, trigger_id=trigger_id, directory=_directory(row, cluster))
     except EngineError as error:
         raise Conflict(
             f"Flink job {flink_job_id} on {name} was not stopped: {error.message}",

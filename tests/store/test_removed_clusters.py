@@ -42,21 +42,23 @@ async def test_it_is_nowhere_any_more(database: Database):
 
 async def test_its_name_can_be_registered_again_and_nothing_of_it_is_left(database: Database):
     await removed(database)
-    new = cluster_row(
-        jobmanager_url="http://other",
-        flink_version="1.20.5",
-        standby_urls=[],
-        gateway_urls=[],
-        state_dir="file:///t",
-        created_at=T0 + timedelta(days=1),
-    )
+    address = {"jobmanager_url": "http://other", "standby_urls": [], "gateway_urls": []}
     async with database.write() as session:
         old = await session.get(Cluster, "local")
         assert old is not None
         assert await clusters.is_left(session, old)
         old.identity, old.health, old.observed_at = "old", {"leader": "jm"}, T0
     async with database.write() as session:
-        await clusters.name_again(session, new)
+        await clusters.add(
+            session,
+            "local",
+            "flink-session",
+            address,
+            T0 + timedelta(days=1),
+            flink_version="1.20.5",
+            state_dir="file:///t",
+            config={},
+        )
     async with database.read() as session:
         row = await clusters.get(session, "local")
         assert (row.jobmanager_url, row.state_dir) == ("http://other", "file:///t")
