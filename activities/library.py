@@ -65,8 +65,7 @@ class Librarian:
                 if (now.created_at, now.source) != (row.created_at, row.source):
                     await commands.forget_lines(session, where)
                     return None if now.state == LibraryState.FETCHING.value else c.Outcome()
-                now.state = (LibraryState.FAILED if error else LibraryState.READY).value
-                now.files, now.why = files, error
+                resources.end_library(now, files, error)
         except NotFound as gone:  # it was deleted meanwhile
             return c.Outcome(error=gone.message, code=gone.code)
         return c.Outcome(error=error, code="library_failed" if error else None)

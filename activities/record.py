@@ -121,14 +121,14 @@ class Recorder:
             effective = _effective(context)
             spec, ran = name_of(request.version, context.version.spec), request.ran
             handle = await _handle(self._services.engines.get(context.cluster), request)
-            attempt = Attempt(
-                job_id=request.job_id,
-                number=request.number,
+            attempt = attempts.new(
+                request.job_id,
+                request.number,
+                clock.now(),
                 flink_job_id=request.flink_job_id,
                 handle=handle,
                 cluster=request.cluster,
                 version=request.version,
-                state="RECORDED",
                 restored_from=request.restore_path,
                 restored_why=request.restore_why,
                 cause=request.cause,
@@ -146,7 +146,6 @@ class Recorder:
                     **({attempts.WRITTEN_AGAIN: True} if request.again else {}),
                     **({attempts.ADOPTED: request.adopted.model_dump()} if request.adopted else {}),
                 },
-                started_at=clock.now(),
                 plan=ran.plan if request.again else None,
             )
         try:

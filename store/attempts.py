@@ -16,7 +16,7 @@ from core.jobs.observations import AHEAD_MS, FINAL
 from core.jobs.restore import RestoreKind, RestorePoint
 from core.jobs.snapshot import ADOPTED as WHY_ADOPTED
 from core.jobs.snapshot import Adopted, attempt_checkpoints
-from core.jobs.states import COMMAND_ENDED
+from core.jobs.states import COMMAND_ENDED, AttemptState
 from core.paths import of_point
 from core.specs import name_of, names
 from store import paging
@@ -26,6 +26,39 @@ from store.tables import Attempt, Build, Cluster, Command, Event, Job, Project, 
 async def get(session: AsyncSession, job_id: str, number: int) -> Attempt | None:
     """One attempt of a job by its number; None when there is none."""
     return await session.get(Attempt, (job_id, number))
+
+
+def new(
+    job_id: str,
+    number: int,
+    now: datetime,
+    *,
+    flink_job_id: str,
+    handle: str,
+    cluster: str,
+    version: int,
+    restored_from: str | None,
+    restored_why: str,
+    cause: str,
+    config: dict[str, Any],
+    plan: str | None,
+) -> Attempt:
+    """An attempt that is to be written down (`add`) before anything of it is sent."""
+    return Attempt(
+        job_id=job_id,
+        number=number,
+        flink_job_id=flink_job_id,
+        handle=handle,
+        cluster=cluster,
+        version=version,
+        state=AttemptState.RECORDED.value,
+        restored_from=restored_from,
+        restored_why=restored_why,
+        cause=cause,
+        config=config,
+        started_at=now,
+        plan=plan,
+    )
 
 
 async def add(session: AsyncSession, attempt: Attempt) -> None:

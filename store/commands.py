@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,10 +40,23 @@ async def by_key(session: AsyncSession, job_id: str, key: str) -> Command | None
     return (await session.scalars(query)).one_or_none()
 
 
-async def add(session: AsyncSession, command: Command) -> None:
-    """Write a command down. Raises `store.database.Taken` when another one has its number, or its key."""
+async def add(
+    session: AsyncSession, job_id: str, asked: AskedCommand, key: str | None, now: datetime, *, added_version: bool
+) -> Command:
+    """Write a job's next command down, PENDING. `key` is its Idempotency-Key, `added_version`: its version was made for
+    it. Raises `store.database.Taken` when another one has got the same number at this moment, or has its key."""
+    command = Command(
+        **columns_of(asked, added=added_version),
+        id=str(uuid.uuid4()),
+        job_id=job_id,
+        number=await next_number(session, job_id),
+        state=CommandState.PENDING.value,
+        idempotency_key=key,
+        created_at=now,
+    )
     session.add(command)
     await session.flush()
+    return command
 
 
 async def next_number(session: AsyncSession, job_id: str) -> int:

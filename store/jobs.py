@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, InvalidInput, NotFound
 from core.jobs.condition import kind
-from core.jobs.states import COMMAND_ENDED, LIVE
-from core.names import old_job_workflow_id
+from core.jobs.states import COMMAND_ENDED, LIVE, JobState
+from core.names import job_workflow_id, old_job_workflow_id
 from store import paging
 from store.attempts import add_event
 from store.missing import others, without_nul
@@ -91,6 +91,21 @@ async def add_project(session: AsyncSession, name: str, config: dict[str, str], 
     else:
         row.config, row.created_at, row.archived_at, row.deleted_at = config, now, None, None
     return row
+
+
+def configure_project(row: Project, config: dict[str, str]) -> None:
+    """What all jobs of a project run with, unless they say otherwise."""
+    row.config = config
+
+
+def archive(row: Project, at: datetime | None) -> None:
+    """A project takes no new jobs since `at`; None: it does (again)."""
+    row.archived_at = at
+
+
+def delete_project(row: Project, now: datetime) -> None:
+    """Take a project that is empty off all lists; its row stays for the record of its jobs, its name is free."""
+    row.deleted_at = now
 
 
 async def projects(session: AsyncSession) -> Sequence[Project]:
@@ -188,11 +203,60 @@ async def by_id(session: AsyncSession, job_id: str, *, lock: bool = False) -> Jo
     return await session.get(Job, job_id, with_for_update=lock or None, populate_existing=lock)
 
 
-async def add(session: AsyncSession, job: Job, spec: dict[str, Any], note: str) -> None:
-    """Write a job down with its version 1. Raises `store.database.Taken` when its name was taken at this moment."""
+async def add(
+    session: AsyncSession,
+    project_name: str,
+    name: str,
+    spec: dict[str, Any],
+    now: datetime,
+    *,
+    cluster: str,
+    note: str,
+    labels: dict[str, str],
+    policy: dict[str, Any],
+    savepoints: dict[str, Any],
+    config: dict[str, str],
+) -> Job:
+    """Write a job down with its version 1: it is CREATED, and no workflow has written of it. Raises
+    `store.database.Taken` when its name was taken at this moment."""
+    job_id = str(uuid.uuid4())
+    job = Job(
+        id=job_id,
+        workflow_id=job_workflow_id(project_name, name, job_id),
+        project=project_name,
+        name=name,
+        type=spec["type"],
+        cluster=cluster,
+        state=JobState.CREATED.value,
+        reason="",
+        version=1,
+        labels=labels,
+        policy=policy,
+        savepoints=savepoints,
+        config=config,
+        actions=[],
+        revision=0,
+        created_at=now,
+        updated_at=now,
+    )
     session.add(job)
     await session.flush()
-    session.add(Version(job_id=job.id, number=1, spec=spec, note=note, created_at=job.created_at))
+    session.add(Version(job_id=job.id, number=1, spec=spec, note=note, created_at=now))
+    return job
+
+
+def change(
+    job: Job,
+    now: datetime,
+    *,
+    labels: dict[str, str],
+    config: dict[str, str],
+    policy: dict[str, Any],
+    savepoints: dict[str, Any],
+) -> None:
+    """Change what a person sets of a job without another version."""
+    job.labels, job.config, job.policy, job.savepoints = labels, config, policy, savepoints
+    job.updated_at = now
 
 
 async def find(session: AsyncSession, project_name: str, name: str) -> Job | None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from core.errors import NotFound
 from core.jobs.types import TYPES
+from core.libraries import LibraryState, NewLibrary
 from core.near import offered
 from store.database import Session
 from store.missing import others, without_nul
@@ -152,11 +153,26 @@ def library_as_kept(columns: dict[str, Any]) -> Library:
     return Library(**columns)
 
 
-async def add_library(session: AsyncSession, row: Library) -> None:
-    """Write a library down, or what is changed of one. Raises `store.database.Taken` when somebody else has just done
-    so."""
+async def put_library(
+    session: AsyncSession, project: str, new: NewLibrary, state: LibraryState, now: datetime
+) -> Library:
+    """Write a version of a library down, which has no files yet, in place of one that failed. Raises
+    `store.database.Taken` when somebody else has just done so."""
+    row = await find_library(session, project, new.name, new.version)
+    row = row or Library(project=project, name=new.name, version=new.version, created_at=now)
+    row.kind, row.source, row.state = new.kind, new.source.model_dump(mode="json"), state.value
+    row.files, row.why = [], None
+    row.functions = [function.model_dump(by_alias=True) for function in new.functions]
+    row.description = new.description
     session.add(row)
     await session.flush()
+    return row
+
+
+def end_library(row: Library, files: list[dict[str, Any]], why: str | None = None) -> None:
+    """A library has its files, or has FAILED: `why`."""
+    row.state = (LibraryState.FAILED if why else LibraryState.READY).value
+    row.files, row.why = files, why
 
 
 async def remove_library(session: AsyncSession, row: Library) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from core.jobs import messages
 from settings.code import ROOT
+from store.tables import Base
 from tests import drawing
 
 ROOMS = sorted(p.parent for p in ROOT.glob("*/__init__.py") if p.parent.name not in ("tests", "benchmarks"))
@@ -86,6 +87,84 @@ def test_only_the_store_asks_a_session():
         if node.value.id == "session" and node.attr in ASKING
     ]
     assert not asked, "queries stand in store/, as functions that are given the session"
+
+
+class TestRows:
+    """Only `store/` makes and changes rows. Found is what is made by a class of `store.tables`, and what is changed of a
+    parameter that is a row, or of what a function of `store/` has given."""
+
+    CLASSES = {mapper.class_.__name__ for mapper in Base.registry.mappers}
+
+    def is_row(self, annotation: ast.expr | None) -> bool:
+        names = set(re.findall(r"\w+", ast.unparse(annotation))) - {"None"} if annotation else set()
+        return bool(names) and names <= self.CLASSES
+
+    def giving(self) -> set[str]:
+        """The functions of `store/` that give a row."""
+        return {
+            f"{path.stem}.{function.name}"
+            for path in (ROOT / "store").glob("*.py")
+            for function in functions(ast.parse(path.read_text()))
+            if self.is_row(function.returns)
+        }
+
+    def written(self, text: str, giving: set[str]) -> list[str]:
+        tree = ast.parse(text)
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        modules = {name.asname or name.name: name.name for i in imports if i.module == "store" for name in i.names}
+        classes = {name.asname or name.name for i in imports if i.module == "store.tables" for name in i.names}
+        found = set()
+        for function in functions(tree):
+            arguments = [*function.args.args, *function.args.kwonlyargs]
+            rows = {argument.arg for argument in arguments if self.is_row(argument.annotation)}
+            for node in ast.walk(function):
+                match node:
+                    case ast.Assign(targets=[ast.Name(name)], value=value):
+                        match value.value if isinstance(value, ast.Await) else value:
+                            case ast.Call(ast.Attribute(ast.Name(module), asked)):
+                                if f"{modules.get(module)}.{asked}" in giving:
+                                    rows.add(name)
+            for node in ast.walk(function):
+                match node:
+                    case ast.Attribute(ast.Name(name), column, ast.Store()) if name in rows:
+                        found.add(f"{node.lineno} {name}.{column} =")
+                    case ast.Call(ast.Name("setattr"), [ast.Name(name), *_]) if name in rows:
+                        found.add(f"{node.lineno} setattr({name})")
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(ast.Name(name)) if name in classes:
+                    found.add(f"{node.lineno} {name}()")
+                case ast.Call(ast.Attribute(ast.Name("tables"), name)) if modules.get("tables"):
+                    found.add(f"{node.lineno} {name}()")
+        return sorted(found)
+
+    def test_only_the_store_makes_and_changes_them(self):
+        giving = self.giving()
+        assert "jobs.get" in giving
+        written = [f"{path}:{what}" for path in sources() for what in self.written((ROOT / path).read_text(), giving)]
+        assert not written, "rows are written by functions of store/, which are named for what it means"
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("from store.tables import Job\njob = Job(id='x')", ["2 Job()"]),
+            ("from store import tables\njob = tables.Job(id='x')", ["2 Job()"]),
+            ("from api.schemas import Event\nevent = Event(id=1)", []),
+            ("def end(job: Job): job.state, job.reason = 'KILLED', ''", ["1 job.reason =", "1 job.state ="]),
+            ("def end(*, job: Job | None): setattr(job, 'state', 'KILLED')", ["1 setattr(job)"]),
+            ("def end(out: JobOut): out.state = 'KILLED'", []),
+            (
+                "from store import jobs as j\nasync def f():\n  job = await j.get(s, 'x')\n  job.busy = None",
+                ["4 job.busy ="],
+            ),
+        ],
+    )
+    def test_what_is_found(self, text: str, found: list[str]):
+        assert self.written(text, {"jobs.get"}) == found
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def test_workflows_are_spoken_to_by_names_of_one_module():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 
 import structlog
@@ -294,16 +293,7 @@ async def _write(
         asked = asked.model_copy(update={"version": await _check(session, job, asked)})
         if ends:
             await hosting.check_unused(session, job, asked.kind)
-        command = Command(
-            **commands.columns_of(asked, added=adding is not None),
-            id=str(uuid.uuid4()),
-            job_id=job.id,
-            number=await commands.next_number(session, job.id),
-            state=CommandState.PENDING.value,
-            idempotency_key=key,
-            created_at=clock.now(),
-        )
-        await commands.add(session, command)
+        command = await commands.add(session, job.id, asked, key, clock.now(), added_version=adding is not None)
         return command, job, await clusters.get(session, job.cluster)
 
 

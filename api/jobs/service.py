@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +29,7 @@ from core.jobs.restore import RestoreRequest
 from core.jobs.retention import SavepointPolicy
 from core.jobs.states import AttemptState, CommandKind, JobState, allowed
 from core.jobs.types import traits
-from core.names import is_job_id, job_workflow_id
+from core.names import is_job_id
 from core.specs import GitSource, JarSpec, JobSpec, PyFlinkSpec, SqlSpec
 from core.sql.lineage import Lineage
 from core.sql.program_inputs import check_references
@@ -84,27 +83,6 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
     check_spec(new.spec, services)
     rules.unhidden(new.config, {}, "config")
     rules.unhidden(new.spec.config, {}, "spec.config")
-    now = clock.now()
-    job_id = str(uuid.uuid4())
-    job = Job(
-        id=job_id,
-        workflow_id=job_workflow_id(new.project, new.name, job_id),
-        project=new.project,
-        name=new.name,
-        type=new.spec.type,
-        cluster=new.cluster,
-        state=JobState.CREATED.value,
-        reason="",
-        version=1,
-        labels=new.labels,
-        policy=chosen(new.restart_policy),
-        savepoints=chosen(new.savepoint_policy),
-        config=new.config,
-        actions=[],
-        revision=0,
-        created_at=now,
-        updated_at=now,
-    )
     async with services.database.write() as session:
         await jobs.open_project(session, new.project)
         await hosting.check_new_job(
@@ -118,7 +96,19 @@ async def create(services: Services, new: out.NewJob) -> out.JobOut:
         if await jobs.find(session, new.project, new.name):
             raise _exists(new)
         try:
-            await jobs.add(session, job, new.spec.model_dump(mode="json"), new.note)
+            job = await jobs.add(
+                session,
+                new.project,
+                new.name,
+                new.spec.model_dump(mode="json"),
+                clock.now(),
+                cluster=new.cluster,
+                note=new.note,
+                labels=new.labels,
+                policy=chosen(new.restart_policy),
+                savepoints=chosen(new.savepoint_policy),
+                config=new.config,
+            )
         except Taken as error:
             raise _exists(new) from error
     async with services.database.read() as session:
@@ -258,9 +248,14 @@ async def patch(services: Services, ref: str, changes: out.JobPatch, *, requeste
         job = await jobs.get(session, ref, lock=True)
         before = _settable(job)
         after = before | _wanted(job, changes)
-        job.labels, job.config = after["label"], after["config"]
-        job.policy, job.savepoints = after["restart_policy"], after["savepoint_policy"]
-        job.updated_at = clock.now()
+        jobs.change(
+            job,
+            clock.now(),
+            labels=after["label"],
+            config=after["config"],
+            policy=after["restart_policy"],
+            savepoints=after["savepoint_policy"],
+        )
         if changed := differences(before, _settable(job)):
             jobs.add_change(session, job.id, "; ".join(changed), requested_by, changes.reason, job.updated_at)
         has_workflow = job.revision > 0 or await commands.open_of(session, job.id) is not None

@@ -59,12 +59,8 @@ async def add(services: Services, project: str, new: NewLibrary) -> LibraryOut:
                 code="library_exists",
                 remedy="Give it another version.",
             )
-        row = row or Library(project=project, name=new.name, version=new.version, created_at=clock.now())
-        row.kind, row.source, row.files, row.why = new.kind, new.source.model_dump(mode="json"), [], None
-        row.state = (LibraryState.WAITING if upload else LibraryState.FETCHING).value
-        row.functions = [f.model_dump(by_alias=True) for f in new.functions]
-        row.description = new.description
-        await resources.add_library(session, row)
+        state = LibraryState.WAITING if upload else LibraryState.FETCHING
+        row = await resources.put_library(session, project, new, state, clock.now())
         # One of this name that failed, or was removed, has left its log.
         await commands.forget_lines(session, scope(project, new.name, new.version))
     if not upload:
@@ -129,8 +125,7 @@ async def put_content(
         keep = await asyncio.to_thread(_kept, services.artifacts, path, row.kind, file)
     async with services.database.write() as session:
         row = await resources.library(session, project, name, version)
-        row.files = [{"sha256": keep[0], "size": keep[1], "name": file}]
-        row.state = LibraryState.READY.value
+        resources.end_library(row, [{"sha256": keep[0], "size": keep[1], "name": file}])
         return _show(row)
 
 

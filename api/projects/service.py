@@ -46,13 +46,13 @@ async def patch(services: Services, name: str, changes: ProjectPatch, *, request
             row = await jobs.project(session, name, lock=True)
             if changes.merge and row.config != before:
                 raise Conflict("Someone else was changing the same project.", remedy="Look at it and try again.")
-            row.config = config
+            jobs.configure_project(row, config)
         if changes.archived is False:
-            row.archived_at = None
+            jobs.archive(row, None)
         elif changes.archived:
             row = await jobs.project(session, name, lock=True)
             await _check_rests(session, name)
-            row.archived_at = row.archived_at or clock.now()
+            jobs.archive(row, row.archived_at or clock.now())
     return _show(row, notes_on(changes.config or {}))
 
 
@@ -68,7 +68,7 @@ async def delete(services: Services, name: str) -> None:
                 code="project_in_use",
                 remedy="Delete them first. An archived project keeps all, and starts nothing.",
             )
-        row.deleted_at = clock.now()
+        jobs.delete_project(row, clock.now())
 
 
 async def _check_rests(session: Session, name: str) -> None:

@@ -98,11 +98,12 @@ async def test_of_a_start_and_a_kill_at_the_same_moment_one_is_refused(
     """The start is written down, and not committed yet, when the kill comes."""
     add, written, goes_on = commands.add, asyncio.Event(), asyncio.Event()
 
-    async def slow(session: Any, command: Command) -> None:
-        await add(session, command)
-        if command.job_id == "j":
+    async def slow(session: Any, job_id: str, *asked: Any, **more: Any) -> Command:
+        command = await add(session, job_id, *asked, **more)
+        if job_id == "j":
             written.set()
             await goes_on.wait()
+        return command
 
     monkeypatch.setattr(commands, "add", slow)
     starting = asyncio.create_task(send(studio, "clicks", "start"))
