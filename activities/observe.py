@@ -48,7 +48,6 @@ from settings.polling import poll
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster
 
-RESTORE_TRIES = 3  # of Flink's own restarts, before a restore that fails is given up
 log = structlog.get_logger()
 
 
@@ -257,7 +256,7 @@ class Observing:
         no checkpoint completed, and the cause is one of the restore."""
         ref = Ref(attempt.flink_job_id, attempt.handle)
         progress = await engine.progress(ref) if isinstance(engine, Metrics) else None
-        if progress is None or progress.completed or progress.restarts < RESTORE_TRIES:
+        if progress is None or progress.completed or progress.restarts < waits.RESTORE_TRIES:
             return None
         failure = await self._failure(engine, attempt)
         if failure is None or failure.trouble is None:

@@ -26,9 +26,6 @@ from settings import clock, waits
 from store import attempts, clusters, jobs
 from store.tables import Attempt, Cluster, Job
 
-TRIES = 3
-"""Points that cannot be deleted, and take their time, until the others wait for the next retention."""
-
 
 class Retaining:
     def __init__(self, services: Services):
@@ -63,7 +60,7 @@ class Retaining:
                 in_use=in_use,
                 taken_up=lineage_of(job.snapshot).taken_up,
             ):
-                if clock.monotonic() > until and (result.deleted or len(result.refused) >= TRIES):
+                if clock.monotonic() > until and (result.deleted or len(result.refused) >= waits.RETAIN_TRIES):
                     result.more = bool(result.deleted)  # else the same would be tried for ever
                     return result
                 if await state_files.real(point.path) in elsewhere:

@@ -39,7 +39,7 @@ from api.testing.router import router as testing_router
 from core import __version__
 from observation.observer import Observer, keep_forgetting
 from services import Services
-from settings import ApiSettings, Settings, clock, garbage
+from settings import ApiSettings, Settings, clock, garbage, waits
 from sql.completer import Completer
 from sql.run_registry import Runs
 from sql.sessions import Sessions
@@ -188,5 +188,5 @@ def serve(settings: Settings, api: ApiSettings) -> None:
         port=api.api_port,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=waits.LAST_ANSWERS_SECONDS,
     )

@@ -9,6 +9,7 @@ from core.java import mismatch, none_found
 from processes import java
 from processes.child import ProcessFailed, run, scrubbed
 from processes.missing import not_found
+from settings import waits
 
 _VERSION = re.compile(r'version "(?:1\.)?(\d+)')
 _SAYS_WHY = ("Caused by: ", "Detected JDK ")
@@ -40,7 +41,12 @@ async def here(build_env: list[str]) -> int | None:
     env = scrubbed(build_env)
     try:
         lines = await run(
-            [java.command(env), "-version"], cwd=None, env=env, tell=lambda _: None, timeout=30, output_limit=1 << 16
+            [java.command(env), "-version"],
+            cwd=None,
+            env=env,
+            tell=lambda _: None,
+            timeout=waits.VERSION_SECONDS,
+            output_limit=1 << 16,
         )
     except (EngineError, OSError):
         return None

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from cli.wording import as_commands
+from settings import waits
 
 # Where nobody looks (a pipe, a file) lines are not folded to the width of a terminal.
 UNBOUNDED = 1 << 20
@@ -67,7 +68,7 @@ class Answer(dict[str, Any]):
 
 class Api:
     def __init__(self) -> None:
-        self._http = httpx.Client(base_url=base_url(), timeout=60, trust_env=False)
+        self._http = httpx.Client(base_url=base_url(), timeout=waits.CALL_SECONDS, trust_env=False)
 
     def call(self, method: str, path: str, **more: Any) -> Any:
         """The object that is answered, None for an empty answer. Ends the program with words and a code on an error."""

@@ -14,14 +14,12 @@ import httpx
 import typer
 
 from cli.client import base_url
-
-SECONDS = 2.0
-"""For all that a completion asks: somebody waits at the prompt."""
+from settings import waits
 
 
 def complete_jobs(incomplete: str) -> list[str]:
     """Jobs as `project:name`, those of the project `default` by name alone, too."""
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + waits.PROMPT_SECONDS
     project, colon, name = incomplete.partition(":")
     if colon:
         found = [f"{project}:{job}" for job in _names("/jobs", until, project=project, text=name or None)]
@@ -35,12 +33,16 @@ def complete_jobs(incomplete: str) -> list[str]:
 
 def complete_clusters(incomplete: str) -> list[str]:
     """Names of clusters that begin so."""
-    return [name for name in _names("/clusters", time.monotonic() + SECONDS) if name.startswith(incomplete)]
+    return [
+        name for name in _names("/clusters", time.monotonic() + waits.PROMPT_SECONDS) if name.startswith(incomplete)
+    ]
 
 
 def complete_projects(incomplete: str) -> list[str]:
     """Names of projects that begin so."""
-    return [name for name in _names("/projects", time.monotonic() + SECONDS) if name.startswith(incomplete)]
+    return [
+        name for name in _names("/projects", time.monotonic() + waits.PROMPT_SECONDS) if name.startswith(incomplete)
+    ]
 
 
 def _names(path: str, until: float, **params: Any) -> Iterator[str]:

@@ -18,13 +18,11 @@ import typer
 from cli.client import FAILED, PREFIX, Api, base_url
 from cli.output import Json, plain, show_json, table
 from processes import java
-from settings import settings
+from settings import settings, waits
 
 JAVA = 17
 LITTLE_DISK = 5_000_000_000
 """Bytes: Flink takes 1.5 GB, checkpoints the rest."""
-OLD_SECONDS = 120
-"""Every cluster is asked more often than that while a worker runs."""
 MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "failed": "[red]failed[/red]"}
 
 
@@ -69,7 +67,9 @@ def _java() -> Check:
         return Check("java", "failed", f"{where}; Flink and Maven run on it", mend)
     of = f"{path}, of JAVA_HOME" if home else path
     try:
-        said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+        said = subprocess.run(
+            [path, "-version"], capture_output=True, text=True, timeout=waits.VERSION_SECONDS, check=False
+        ).stderr
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check("java", "failed", f"{of}, does not run: {error}", mend)
     match = re.search(r'version "(?:1\.)?(\d+)', said)
@@ -91,7 +91,7 @@ def _disk(name: str, folder: Path) -> Check:
 def _installation() -> Iterator[Check]:
     """What the API says of itself, its database, Temporal, workers and clusters."""
     try:
-        ready = httpx.get(f"{base_url().removesuffix(PREFIX)}/readyz", timeout=15, trust_env=False)
+        ready = httpx.get(f"{base_url().removesuffix(PREFIX)}/readyz", timeout=waits.DOCTOR_SECONDS, trust_env=False)
         parts: dict[str, str] = ready.json()["checks"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         why = f"{base_url()} does not answer as one ({type(error).__name__})"
@@ -122,7 +122,7 @@ def _workers(clusters: list[dict[str, Any]]) -> Check:
     if not moments:
         return Check("workers", "warning", "no cluster has been asked yet", "If that stays so: `penstock worker`.")
     age = (datetime.now(UTC) - max(moments)).total_seconds()
-    if age > OLD_SECONDS and all(c["health"]["reachable"] for c in clusters):
+    if age > waits.UNWATCHED_SECONDS and all(c["health"]["reachable"] for c in clusters):
         return Check("workers", "failed", f"no cluster was asked for {age:.0f} s", "Start one: `penstock worker`.")
     return Check("workers", "ok", f"a cluster was asked {max(0.0, age):.0f} s ago")
 
@@ -140,7 +140,10 @@ def _cluster(cluster: dict[str, Any]) -> Check:
             f"penstock clusters show {cluster['name']}",
         )
     observed = health["last_observed_at"]
-    if observed and (age := (datetime.now(UTC) - datetime.fromisoformat(observed)).total_seconds()) > OLD_SECONDS:
+    if (
+        observed
+        and (age := (datetime.now(UTC) - datetime.fromisoformat(observed)).total_seconds()) > waits.UNWATCHED_SECONDS
+    ):
         return Check(
             name,
             "failed",

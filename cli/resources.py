@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from cli.completion import complete_projects
 from cli.output import Format, Item, Json, ListColumn, Output, ago, field, first_line, plain, show_json, show_list
 from cli.specs import pairs, parse, read, uses, wrong
 from settings import waits
+from settings.polling import poll
 
 app = typer.Typer(no_args_is_help=True, help="Registered tables of a project, and who may use them.")
 secrets = typer.Typer(no_args_is_help=True, help="Secrets of a project; written ${secret:name} where they are used.")
@@ -277,10 +277,10 @@ def add_library(
     path = f"/projects/{project}/libraries/{name}/{version}"
     if file:
         api.call("PUT", f"{path}/content", content=Path(file).read_bytes(), timeout=None)
-    lines = 0
+    lines, polling = 0, poll(waits.LIBRARY_PACE)
     while (library := api.call("GET", path))["state"] == "FETCHING":
         lines = _tell(api, path, lines)
-        time.sleep(waits.LIBRARY_PAUSE_SECONDS)
+        polling.again_in_thread()
     _tell(api, path, lines)
     if library["state"] != "READY":
         err.print(str(library["why"]), style="red", markup=False)

@@ -27,6 +27,7 @@ from core.errors import InvalidInput
 from core.sql.references import check_script
 from core.sql.script import EMPTY, parse
 from core.sql.tokens import TokenKind, tokens
+from settings import waits
 
 HISTORY = "shell-history"
 HELP = """\
@@ -277,7 +278,7 @@ class _Completer(Completer):
 
     def __init__(self, shell: Shell):
         self._shell = shell
-        self._http = httpx.Client(base_url=base_url(), timeout=2, trust_env=False)
+        self._http = httpx.Client(base_url=base_url(), timeout=waits.PROMPT_SECONDS, trust_env=False)
 
     def get_completions(self, document: Document, complete_event: object) -> Iterator[Completion]:
         text = document.text_before_cursor

@@ -24,11 +24,9 @@ from clusters.protocol import PointSeen, Unreachable
 from core import paths
 from core.jobs.restore import RestoreKind
 from core.paths import STATE_SCHEMES, WITH_FOLDERS, normal, of_point
+from settings import waits
 
 T = TypeVar("T")
-FILES_SECONDS = 60.0
-"""Without an answer of a file system, until it is said to hang. Of how many answers a look needs is not asked: hundreds
-of restore points on an object store take minutes."""
 AT_ONCE = 16
 """Looks at one file system: those at one that hangs take no threads from the others."""
 _HEAD = struct.Struct(">IIq")  # magic, version of the format, number of the checkpoint
@@ -76,10 +74,10 @@ async def _in_thread(path: str, function: Callable[..., T], *args: Any) -> T:
     looking = asyncio.get_running_loop().run_in_executor(place.threads, look.work, function, *args)
     own, all_ = 0, place.answers
     try:
-        while not (await asyncio.wait([looking], timeout=FILES_SECONDS))[0]:
+        while not (await asyncio.wait([looking], timeout=waits.FILES_SECONDS))[0]:
             if look.answers == own if look.has_begun else place.answers == all_:
                 raise Unreachable(
-                    f"{path} has not been read or written for {FILES_SECONDS:.0f} s: does its volume hang?"
+                    f"{path} has not been read or written for {waits.FILES_SECONDS:.0f} s: does its volume hang?"
                 )
             own, all_ = look.answers, place.answers
         return looking.result()

@@ -19,6 +19,7 @@ import psutil
 
 from core.effects import LogSink, ProgramTrouble
 from processes.missing import not_started
+from settings import waits
 
 # What a build or a pip may see of our environment: how to find programs and certificates, nothing that
 # may hold a secret. More can be let through by name with PENSTOCK_BUILD_ENV.
@@ -44,8 +45,6 @@ _CREDENTIALS = re.compile(r"(://)[^/\s:@]+:[^/\s@]+@")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MAX_LINE = 4000
 MARK = "PENSTOCK_RUN"
-MAX_SCANS = 100
-LEFT_BEHIND_SECONDS = 0.5
 
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -168,7 +167,7 @@ async def _to_its_end(process: asyncio.subprocess.Process, reads: Coroutine[Any,
     reading = asyncio.create_task(reads)
     try:
         while not reading.done():
-            await asyncio.wait([reading], timeout=None if mark is None else LEFT_BEHIND_SECONDS)
+            await asyncio.wait([reading], timeout=None if mark is None else waits.LEFT_BEHIND_SECONDS)
             if mark is not None and not reading.done() and process.returncode is not None:
                 await asyncio.to_thread(_end_marked, mark)
         await reading
@@ -188,11 +187,11 @@ async def _end(process: asyncio.subprocess.Process, mark: str | None) -> None:
 def _end_marked(mark: str) -> None:
     """Until none is seen twice: one that starts a program in that moment shows no environment, or starts others."""
     quiet = 0
-    for _ in range(MAX_SCANS):
+    for _ in range(waits.LEFT_BEHIND_LOOKS):
         quiet = 0 if _kill_marked(mark) else quiet + 1
         if quiet == 2:
             return
-        time.sleep(0.05)
+        time.sleep(waits.LEFT_BEHIND_PAUSE_SECONDS)
 
 
 def _kill_marked(mark: str) -> bool:

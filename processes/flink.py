@@ -13,6 +13,7 @@ import psutil
 
 from processes import logs
 from processes.supervised import Port, Spec, http_ok
+from settings import waits
 
 # Flink's scripts number the processes of a folder by these files: with a folder of its own it is always number 0.
 _FIRST_OF_ITS_FOLDER = 'rm -f "$FLINK_PID_DIR"/*.pid; exec bash "$@"'
@@ -147,7 +148,8 @@ class Flink:
         that has just died."""
         try:
             ports = {c.laddr[1] for c in taskmanager.net_connections("tcp") if c.laddr} if taskmanager else set()
-            known = httpx.get(f"{self.url}/taskmanagers", timeout=2, trust_env=False).json()["taskmanagers"]
+            answer = httpx.get(f"{self.url}/taskmanagers", timeout=waits.LOCAL_ANSWER_SECONDS, trust_env=False)
+            known = answer.json()["taskmanagers"]
             return any(one["dataPort"] in ports for one in known)
         except (psutil.Error, httpx.HTTPError, ValueError, KeyError):
             return False

@@ -91,7 +91,7 @@ def http_ok(url: str) -> Callable[[], bool]:
 
     def ask() -> bool:
         try:
-            return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+            return httpx.get(url, timeout=waits.LOCAL_ANSWER_SECONDS, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -103,7 +103,7 @@ def listens(port: int, host: str = "127.0.0.1") -> Callable[[], bool]:
 
     def ask() -> bool:
         with socket.socket() as probe:
-            probe.settimeout(1)
+            probe.settimeout(waits.LOCAL_CONNECT_SECONDS)
             return probe.connect_ex((host, port)) == 0
 
     return ask

@@ -3,6 +3,7 @@
 What a person may choose is in `Settings`. Rules without effects keep their own (`core/jobs/condition.py`,
 `core/jobs/retention.py`, `AHEAD_MS` of `core/jobs/observations.py`), workflows theirs (`workflows/calls.py` has the
 time-outs of activities): what they say is replayed. A name says its unit: seconds, a `timedelta`, or a `Pace`.
+`tests/test_architecture.py` finds numbers that stand elsewhere.
 
 Where a number was seen, or follows from another one, its line says so. The others were chosen, and not measured.
 """
@@ -48,6 +49,8 @@ HEARTBEAT_THROTTLE = timedelta(seconds=2)
 """The SDK sends heartbeats at most so often: not less often than they are made."""
 WATCH_HEARTBEAT_THROTTLE = timedelta(seconds=60)
 """The default of the SDK, which itself stays below the heartbeat time-out."""
+RECOVERY_CATCH_UP = timedelta(minutes=1)
+"""Of a Temporal that was away, the runs of the recovery that were due in it are begun late; one makes up for all."""
 STANDSTILL_SECONDS = 8.0
 """A process that gave no heartbeat for longer than this and one interval may have lost its activity to another: it
 sends nothing any more. Below the heartbeat time-out in `workflows/calls.py`."""
@@ -83,6 +86,8 @@ STARTING_PACE = Pace(0.1, longest=1.0, growth=1.25)
 it."""
 PROVING_PAUSE_SECONDS = 1.0
 """Between two looks whether a resubmitted job has proven itself; it has minutes for it."""
+RESTORE_TRIES = 3
+"""Of Flink's own restarts, before a restore that fails is given up."""
 STEADY_SECONDS = 10.0
 """That a job which takes no checkpoints has to run steadily to be healthy."""
 
@@ -123,8 +128,13 @@ STILL_RUNNING_SECONDS = 60.0
 """That a job may run on after its savepoint for the stop is complete: Flink ends it at once, unless it cannot."""
 
 # Flink itself ------------------------------------------------------------------------------------------------------
-# Beside these `RUN_TIMEOUT` of `clusters/flink/rest.py`.
 
+FLINK_CONNECT_SECONDS = 5.0
+"""For a connection to a Flink or a gateway to be there; the time for its answer comes on top."""
+FLINK_HEARTBEAT_SECONDS = 50.0
+"""Flink's default of `heartbeat.timeout`."""
+RUN_SECONDS = 300.0
+"""For the `main` of a jar's program to submit its job: Flink answers when it has."""
 UPLOAD_SECONDS = 30.0
 """For the answer to an upload once all is sent; and a second per megabyte, for a proxy that keeps it first."""
 STATEMENT_SECONDS = 300.0
@@ -137,6 +147,8 @@ PLAN_PACE = Pace(0.01, longest=0.25, growth=1.4)
 """Then between two questions for its result."""
 ROWS_PACE = Pace(0.005)
 """The same for one whose rows are there at once (SHOW, DESCRIBE, EXPLAIN)."""
+EXPLAIN_SECONDS = 30.0
+"""For Flink to explain one of several INSERTs, to find the one that an error is about."""
 DISPOSE_SECONDS = 60.0
 """For Flink to delete a savepoint, file by file."""
 DISPOSE_PACE = Pace(0.1)
@@ -145,6 +157,11 @@ LEARN_SECONDS = 5.0
 RETAIN_SECONDS = 20.0
 """Of deleting what a policy does not keep, until a job's workflow does what else is due: a kill, an end that Flink
 told."""
+RETAIN_TRIES = 3
+"""Points that cannot be deleted, and take their time, until the others wait for the next retention."""
+FILES_SECONDS = 60.0
+"""Without an answer of a file system, until it is said to hang. Of how many answers a look needs is not asked: hundreds
+of restore points on an object store take minutes."""
 INITIALIZING_SECONDS = 20.0
 """For a job that Flink still initializes to tell its configuration, where it matters."""
 INITIALIZING_SHORT_SECONDS = 2.0
@@ -158,12 +175,13 @@ SLOTS_SECONDS = 3.0
 FENCE_JOB_SECONDS = 30.0
 """For the job that spends an id to be taken, and to end."""
 FENCE_JOB_PACE = Pace(0.1)
-FORGOTTEN_PAUSE_SECONDS = 2.0
-"""Between two tries to spend an id that Flink refuses and does not show: it is being taken at this moment, or old."""
+FORGOTTEN_LOOKS, FORGOTTEN_PAUSE_SECONDS = 5, 2.0
+"""Tries to spend an id that Flink refuses and does not show, and between two of them: it is being taken at this moment,
+or old."""
 COMPILE_SECONDS = 120.0
 """For javac to build one of our small Java programs, once."""
-PYTHON_PROGRAM_SECONDS = 300.0
-"""For a Python program to submit its job: as long as a jar's `main` may take (`RUN_TIMEOUT`)."""
+PYTHON_PROGRAM_SECONDS = RUN_SECONDS
+"""The same for a Python program."""
 PROGRAM_GOES_ON_SECONDS = 5.0
 """That a program whose job is alive may take to end, to start another job or to say a word, before it counts as one
 that waits for it."""
@@ -266,7 +284,7 @@ FLUSH_SECONDS = 0.3
 for each line."""
 FOLLOW_BUILD_SECONDS = 0.5
 """Between two looks at a build's log that is followed into a command's."""
-FOLLOW_SECONDS = 0.4
+FOLLOW_PACE = Pace(0.4)
 """Between two looks at a command's log that a person follows."""
 
 ENDING_PACE = Pace(0.02, longest=0.25, growth=1.2)
@@ -291,6 +309,8 @@ READY_SECONDS = 5.0
 """For database and Temporal at /readyz, each."""
 RECOVERY_RUN = timedelta(minutes=5)
 """For a run of the recovery that a person asks for."""
+LAST_ANSWERS_SECONDS = 5
+"""For requests that are being answered, when the API ends."""
 USER_DATABASE_SECONDS = 15.0
 """For a user's own database to describe a table."""
 TEST_OUTPUT_SECONDS = 120.0
@@ -325,8 +345,10 @@ LISTEN_SECONDS = 5.0
 """After which a stream to a listener says that there is nothing new."""
 PREVIEWS_END_SECONDS = 5.0
 """For all previews to end, when the API does."""
-STATEMENT_PAUSE_SECONDS = 0.01
+SESSION_STATEMENT_PACE = Pace(0.01)
 """Between two questions for the result of a statement of a session, which is there at once as a rule."""
+SAMPLE_SECONDS = 60.0
+"""For the query by which Flink reads a sample back."""
 SESSION_KEEP_SECONDS = 1800.0
 """A session that was used within it is kept on its gateway, which forgets idle ones (10 min by default)."""
 SESSION_BEAT_SECONDS = 15.0
@@ -353,12 +375,26 @@ STOP_GRACE_SECONDS = 20.0
 """For a process to end by itself, before it is killed."""
 KILLED_SECONDS = 10.0
 """For the kernel to have ended what was killed."""
+LEFT_BEHIND_SECONDS = 0.5
+"""Between two looks whether a program has ended whose output is held open: then what it has left behind is ended."""
+LEFT_BEHIND_LOOKS, LEFT_BEHIND_PAUSE_SECONDS = 100, 0.05
+"""For what a program has left behind, at the most, and between two of them: it may start others meanwhile."""
+LOCAL_ANSWER_SECONDS, LOCAL_CONNECT_SECONDS = 2.0, 1.0
+"""For a server on this machine, when it is asked whether it is there."""
+VERSION_SECONDS = 30.0
+"""For a Java to say which one it is."""
+CALL_SECONDS = 60.0
+"""For the API to answer the command line, unless a command says otherwise."""
+DOCTOR_SECONDS = 15.0
+"""For the API to say how its parts are: more than it gives each of them (`READY_SECONDS`)."""
+PROMPT_SECONDS = 2.0
+"""For all that a completion asks: somebody waits at the prompt."""
 DOWNLOAD_SECONDS = 120.0
 """For the download of a Temporal CLI; then it is built."""
 DEMO_SECONDS = 600.0
 """For the jobs of the demo to run: their first builds download what Maven and pip need."""
 DEMO_PACE = Pace(0.3)
-LIBRARY_PAUSE_SECONDS = 1.0
+LIBRARY_PACE = Pace(1.0)
 """Between two looks at a library that is fetched or built."""
 QUIET_SECONDS = 10.0
 """After which the local stack says again what it waits for."""

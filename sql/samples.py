@@ -13,6 +13,7 @@ from core.sql.samples import Inferred, read_back
 from core.sql.script import parse
 from core.sql.tokens import quoted_name
 from services import Services
+from settings import waits
 from sql.compiling import scratch_of
 from sql.previews import RunRequest, start
 from sql.run_registry import Runs
@@ -21,7 +22,6 @@ from store import clusters
 
 MAX_ROUNDS = 3
 MAX_RECORDS = 10_000
-SECONDS = 60
 
 
 async def confirmed(
@@ -80,7 +80,7 @@ async def _rows(
         project=project,
         cluster=cluster,
         script=parse(f"{ddl};\nSELECT {columns} FROM {name}"),
-        limits=Limits(rows=MAX_RECORDS, seconds=SECONDS),
+        limits=Limits(rows=MAX_RECORDS, seconds=waits.SAMPLE_SECONDS),
         asked={"kind": "sample"},
     )
     run = await start(services, runs, request)

@@ -29,6 +29,7 @@ from core.sql.tokens import literal
 from services import Services
 from services.hidden import hidden
 from settings import clock, waits
+from settings.polling import poll
 from sql.ending import cancelled
 from sql.environment import Environment, environment, python_properties
 from sql.making import make_all, make_for
@@ -188,12 +189,12 @@ class Sessions:
         if statement.kind is StatementKind.QUERY:
             return await self._query(row, gateway, handle, statement, env, limits, materialize)
         operation = await gateway.start(handle, env.script.text)
-        answer, token = StatementResult(), 0
+        answer, token, polling = StatementResult(), 0, poll(waits.SESSION_STATEMENT_PACE)
         try:
             while True:
                 page = await gateway.page(handle, operation, token)
                 if not page.ready:
-                    await asyncio.sleep(waits.STATEMENT_PAUSE_SECONDS)
+                    await polling.again()
                     continue
                 answer.columns = answer.columns or [{"name": c["name"]} for c in page.columns]
                 answer.rows += [_scrubbed(r["fields"], env.secrets) for r in page.rows]

@@ -163,6 +163,52 @@ class TestRows:
         assert self.written(text, {"jobs.get"}) == found
 
 
+class TestWaiting:
+    """How long is waited, and how often asked, stands in `settings/waits.py`; rules without effects and workflows keep
+    their own, as it says."""
+
+    OWN = ("core/", "settings/", "workflows/")
+    NAME = re.compile(r"(^|_)(SECONDS|TRIES|LOOKS|TIMEOUT|PAUSE|PACE)$")
+
+    def numbers(self, text: str) -> list[str]:
+        found = []
+        for node in ast.walk(ast.parse(text)):
+            match node:
+                case ast.Assign([ast.Name(name)]) | ast.AnnAssign(ast.Name(name)) if self.NAME.search(name):
+                    found.append(f"{node.lineno} {name}")
+                case ast.keyword(str(name), ast.Constant(value)) if "timeout" in name and self.is_wait(value):
+                    found.append(f"{node.lineno} {name}={value}")
+                case ast.Call(ast.Attribute(_, "sleep" | "settimeout" | "timeout"), [ast.Constant(value)]):
+                    if self.is_wait(value):
+                        found.append(f"{node.lineno} {value}")
+                case ast.Call(ast.Name("Pace"), [ast.Constant(), *_]):
+                    found.append(f"{node.lineno} Pace")
+        return found
+
+    def is_wait(self, value: object) -> bool:
+        return isinstance(value, int | float) and value > 0
+
+    def test_its_numbers_stand_in_one_file(self):
+        paths = [path for path in production() if not path.startswith(self.OWN)]
+        found = [f"{path}:{what}" for path in paths for what in self.numbers((ROOT / path).read_text())]
+        assert not found, "numbers of waiting stand in settings/waits.py, each with what it is for"
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("RUN_TIMEOUT = 300.0", ["1 RUN_TIMEOUT"]),
+            ("TRIES: int = 3", ["1 TRIES"]),
+            ("client = httpx.Client(timeout=2)", ["1 timeout=2"]),
+            ("client = httpx.Client(timeout=waits.CALL_SECONDS)", []),
+            ("time.sleep(0.05)", ["1 0.05"]),
+            ("await asyncio.sleep(0)", []),
+            ("polling = poll(Pace(0.5), seconds=waits.START_SECONDS)", ["1 Pace"]),
+        ],
+    )
+    def test_what_is_found(self, text: str, found: list[str]):
+        assert self.numbers(text) == found
+
+
 def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 

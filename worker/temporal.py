@@ -43,7 +43,7 @@ async def prepare(services: Services) -> bool:
             messages.RECOVERY, id=installation.recovery_id, task_queue=installation.queues.main
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=settings.recovery_interval))]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=waits.RECOVERY_CATCH_UP),
     )
     try:
         await client.create_schedule(installation.recovery_id, schedule, trigger_immediately=True)

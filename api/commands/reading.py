@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from api.commands.schemas import CommandOut, LogLineOut
@@ -10,6 +9,7 @@ from api.commands.waiting import until_ended
 from core.jobs.states import COMMAND_ENDED, CommandState
 from services import Services
 from settings import waits
+from settings.polling import poll
 from store import commands, jobs
 from store.tables import Command
 
@@ -63,8 +63,8 @@ async def command_id(services: Services, ref: str, number: int) -> str:
 
 
 async def follow(services: Services, command_id: str, *, wait: bool, after: int = 0) -> AsyncIterator[LogLineOut]:
-    """Log lines in order, from after the line with id `after`; with `wait` until the command has ended, looking every
-    `FOLLOW_SECONDS`."""
+    """Log lines in order, from after the line with id `after`; with `wait` until the command has ended."""
+    polling = poll(waits.FOLLOW_PACE)
     while True:
         async with services.database.read() as session:
             command = await commands.by_id(session, command_id)
@@ -76,7 +76,7 @@ async def follow(services: Services, command_id: str, *, wait: bool, after: int 
             continue
         if not wait or command is None or CommandState(command.state) in COMMAND_ENDED:
             return
-        await asyncio.sleep(waits.FOLLOW_SECONDS)
+        await polling.again()
 
 
 async def by_id(services: Services, command_id: str) -> CommandOut | None:

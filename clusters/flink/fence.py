@@ -20,7 +20,6 @@ from settings.polling import poll
 
 SOURCE = Path(__file__).with_name("Fence.java")
 ENTRY_CLASS = "dev.penstock.Fence"
-FORGOTTEN_LOOKS = 5
 _PREFIX = "penstock-fence-"
 
 
@@ -65,7 +64,7 @@ class FlinkFence:
                 return False
             await self._check_memory()
             # Refused as a duplicate, and not shown: it is old and forgotten, or the attempt is being taken this moment.
-            for _ in range(FORGOTTEN_LOOKS):
+            for _ in range(waits.FORGOTTEN_LOOKS):
                 if not await self._send(job_id):
                     break
                 overview = told_apart(await self._overviews.ask())

@@ -365,7 +365,9 @@ class RestGateway(SqlGateway):
             return before[-1] if before else inserts[0]
         for statement in inserts if len(inserts) > 1 else []:
             try:
-                await self.execute(session, f"EXPLAIN {statement.without_execute().text}", timeout=30)
+                await self.execute(
+                    session, f"EXPLAIN {statement.without_execute().text}", timeout=waits.EXPLAIN_SECONDS
+                )
             except StatementFailed:
                 return statement
             except Unreachable:

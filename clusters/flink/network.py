@@ -14,8 +14,9 @@ from typing import IO, Any, TypeAlias
 import aiohttp
 import httpx
 
+from settings import waits
+
 CONNECTIONS = 40
-CONNECT_SECONDS = 5.0
 PIECE = 256 * 1024
 Files: TypeAlias = Mapping[str, tuple[str, IO[bytes], str]]
 """By the name of the field: the name of the file, the file, and its content type."""
@@ -115,9 +116,9 @@ class Network:
 
     def _limit(self, seconds: float, *, most: float) -> aiohttp.ClientTimeout:
         """A server that takes or gives a little now and then is given up after `most` times as long."""
-        waiting = CONNECT_SECONDS + seconds
+        waiting = waits.FLINK_CONNECT_SECONDS + seconds
         return aiohttp.ClientTimeout(
-            total=waiting + most * seconds, connect=waiting, sock_connect=CONNECT_SECONDS, sock_read=seconds
+            total=waiting + most * seconds, connect=waiting, sock_connect=waits.FLINK_CONNECT_SECONDS, sock_read=seconds
         )
 
     async def aclose(self) -> None:

@@ -51,10 +51,8 @@ _STATES = {
 }
 _UNASSIGNED = "(unassigned)"
 UNKNOWN: Mapping[str, str] = {}
-RUN_TIMEOUT = 300.0
 EXCEPTIONS = 100
 REMEMBERED = 16  # Flink's default of web.exception-history-size
-HEARTBEAT_SECONDS = 50.0  # Flink's default of heartbeat.timeout
 
 
 def moment(milliseconds: int) -> datetime:
@@ -103,7 +101,7 @@ class FlinkRest:
         return str(body["filename"]).rpartition("/")[2]
 
     @reads
-    async def run(self, jar_id: str, body: Mapping[str, Any], *, timeout: float = RUN_TIMEOUT) -> str:
+    async def run(self, jar_id: str, body: Mapping[str, Any], *, timeout: float = waits.RUN_SECONDS) -> str:
         """POST /jars/:id/run. Runs the program's main method inside the JobManager before it answers."""
         answer = await self.http.call("POST", f"/jars/{jar_id}/run", json=dict(body), timeout=timeout)
         return str(answer["jobid"])
@@ -120,7 +118,7 @@ class FlinkRest:
         return Leader(
             identity=config.get("web.tmpdir"),
             ha=ha,
-            heartbeat_timeout=seconds(config.get("heartbeat.timeout"), HEARTBEAT_SECONDS),
+            heartbeat_timeout=seconds(config.get("heartbeat.timeout"), waits.FLINK_HEARTBEAT_SECONDS),
             forgets=ha and config.get("job-result-store.delete-on-commit", "true").lower() == "true",
             cluster=cluster_identity(config, await self._options(config)),
         )

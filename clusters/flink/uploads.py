@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from clusters.flink.http import Refused
-from clusters.flink.rest import RUN_TIMEOUT, FlinkRest
+from clusters.flink.rest import FlinkRest
 from core.effects import LogSink
+from settings import waits
 
 _JAR_GONE = ("does not exist", "NoSuchFileException", "FileNotFoundException")
 
@@ -24,7 +25,7 @@ class Uploads:
         self._jar_ids: dict[str, str] = {}
 
     async def run(
-        self, jar: Path, name: str, body: Mapping[str, Any], tell: LogSink, *, timeout: float = RUN_TIMEOUT
+        self, jar: Path, name: str, body: Mapping[str, Any], tell: LogSink, *, timeout: float = waits.RUN_SECONDS
     ) -> str:
         """Run a jar by POST /jars/:id/run with `body`, for `timeout` seconds at most; it is uploaded under `name` where
         the JobManager does not have it. Gives the id of the Flink job. Raises `Refused`, `Unreachable`."""

@@ -147,7 +147,7 @@ class Keeper:
             extra=order.config,
             state=order.program.state_dir,
         )
-        self._http = httpx.Client(timeout=2, trust_env=False)
+        self._http = httpx.Client(timeout=waits.LOCAL_ANSWER_SECONDS, trust_env=False)
 
     def keep(self) -> None:
         """Until the end of the cluster."""

@@ -19,6 +19,7 @@ from cli import doctor
 from clusters.flink import clients
 from core.errors import PenstockError
 from processes.supervised import Processes, Spec
+from settings import waits
 from stack.local import ORDER
 from stack.parts import StackParts
 from tests.simulation.network import Endpoint
@@ -289,7 +290,7 @@ class TestDoctor:
         return path
 
     def test_all_is_well(self, penstock: Penstock, java: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(doctor, "OLD_SECONDS", 1e12)  # the world's time is not this machine's
+        monkeypatch.setattr(waits, "UNWATCHED_SECONDS", 1e12)  # the world's time is not this machine's
         penstock.until(lambda: penstock.ok("GET", "/clusters/a")["health"]["reachable"])
         done = penstock.cli("doctor", "--json")
         assert done.code == 0, done

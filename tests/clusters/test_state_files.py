@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from clusters import state_files
 from clusters.protocol import Unreachable
 from core.jobs.restore import RestoreKind
+from settings import waits
 from tests.object_store import object_store
 
 
@@ -193,7 +194,7 @@ async def test_what_a_driver_lists_elsewhere_is_not_made_a_path(monkeypatch: pyt
 
 async def test_a_file_system_that_hangs_is_one_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """To open a pipe that nobody writes to hangs, as a volume does whose server is gone."""
-    monkeypatch.setattr(state_files, "FILES_SECONDS", 0.2)
+    monkeypatch.setattr(waits, "FILES_SECONDS", 0.2)
     point = tmp_path / "chk-1"
     point.mkdir()
     os.mkfifo(point / "_metadata")
@@ -206,7 +207,7 @@ async def test_a_file_system_that_hangs_is_one_that_cannot_be_read(tmp_path: Pat
 
 async def test_a_look_that_goes_on_may_take_as_long_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Hundreds of restore points on an object store: each answer comes in time."""
-    monkeypatch.setattr(state_files, "FILES_SECONDS", 0.3)
+    monkeypatch.setattr(waits, "FILES_SECONDS", 0.3)
     for number in range(8):
         (tmp_path / f"chk-{number}").mkdir()
         (tmp_path / f"chk-{number}" / "_metadata").touch()
@@ -221,7 +222,7 @@ async def test_a_look_that_goes_on_may_take_as_long_as_it_takes(tmp_path: Path, 
 
 
 async def test_a_file_system_that_hangs_keeps_no_threads_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(state_files, "FILES_SECONDS", 0.2)
+    monkeypatch.setattr(waits, "FILES_SECONDS", 0.2)
     monkeypatch.setattr(state_files, "AT_ONCE", 2)
     monkeypatch.setattr(state_files, "_place_of", lambda path: "hangs" if "hangs" in path else "well")
     release = threading.Event()

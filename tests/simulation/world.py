@@ -66,8 +66,6 @@ SETTINGS = Settings(
     recovery_interval=60,
 )
 INSTALLATION = names.Installation("51b1a7ed")
-RUN_TIMEOUT = 60.0
-"""Seconds that a `main` is waited for; 300 in production, where nobody pays for the looks meanwhile."""
 
 
 @atexit.register
@@ -206,7 +204,6 @@ class World:
         kept = (
             uuid.uuid4,
             clusters.flink.http.new_client,
-            clusters.flink.rest.RUN_TIMEOUT,
             Artifacts.jar,
             Artifacts.scratch,
             builds.git.resolve,
@@ -225,7 +222,6 @@ class World:
         clusters.flink.http.new_client = lambda timeout, transport: (
             real_client(timeout, transport) if transport else Client(self.network, timeout)
         )  # type: ignore[assignment,return-value]
-        clusters.flink.rest.RUN_TIMEOUT = RUN_TIMEOUT
         clusters.flink.fence.jar = self._fence_jar
         if not self.builds:
             Artifacts.jar = lambda artifacts, sha256: self.shared.jar  # type: ignore[method-assign]
@@ -242,7 +238,6 @@ class World:
             (
                 uuid.uuid4,
                 clusters.flink.http.new_client,
-                clusters.flink.rest.RUN_TIMEOUT,
                 Artifacts.jar,
                 Artifacts.scratch,  # type: ignore[misc,method-assign]
                 builds.git.resolve,

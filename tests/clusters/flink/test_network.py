@@ -17,6 +17,7 @@ from clusters.flink import network
 from clusters.flink.http import Http, Refused
 from clusters.flink.network import Network
 from clusters.protocol import Unreachable
+from settings import waits
 
 Behaviour = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -135,7 +136,7 @@ async def test_an_address_of_nobody_has_sent_nothing(url: str):
 
 async def test_what_waits_for_a_connection_in_vain_has_sent_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(network, "CONNECTIONS", 1)
-    monkeypatch.setattr(network, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(waits, "FLINK_CONNECT_SECONDS", 0.1)
     async with serving(says_nothing) as server, client(0.2) as here:
         first = asyncio.create_task(here.request("GET", server.url + "/jobs/overview", timeout=5))
         await asyncio.sleep(0.05)
