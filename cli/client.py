@@ -6,6 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -59,6 +61,25 @@ class Refusal(typer.Exit):
         self.problem = problem
 
 
+_transport: ContextVar[httpx.BaseTransport | None] = ContextVar("transport", default=None)
+
+
+@contextmanager
+def carried_by(transport: httpx.BaseTransport | None) -> Iterator[None]:
+    """What asks the API inside is carried by a transport; None: by the network."""
+    token = _transport.set(transport)
+    try:
+        yield
+    finally:
+        _transport.reset(token)
+
+
+def client(seconds: float, transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """For requests to the API, `seconds` each. Without a `transport` they are carried as `carried_by` says."""
+    transport = transport or _transport.get()
+    return httpx.Client(base_url=base_url(), timeout=seconds, trust_env=False, transport=transport)
+
+
 class Answer(dict[str, Any]):
     """An object of an answer. A field that is not there ends the program: something else than Penstock has answered."""
 
@@ -67,8 +88,8 @@ class Answer(dict[str, Any]):
 
 
 class Api:
-    def __init__(self) -> None:
-        self._http = httpx.Client(base_url=base_url(), timeout=waits.CALL_SECONDS, trust_env=False)
+    def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+        self._http = client(waits.CALL_SECONDS, transport)
 
     def call(self, method: str, path: str, **more: Any) -> Any:
         """The object that is answered, None for an empty answer. Ends the program with words and a code on an error."""

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import typer
 
-from cli.client import base_url
+from cli.client import client
 from settings import waits
 
 
@@ -52,7 +52,8 @@ def _names(path: str, until: float, **params: Any) -> Iterator[str]:
     with contextlib.suppress(httpx.HTTPError, ValueError, KeyError, TypeError, typer.Exit):
         while (left := until - time.monotonic()) > 0:
             asked = {key: value for key, value in {**given, "cursor": cursor}.items() if value is not None}
-            page = httpx.get(f"{base_url()}{path}", params=asked, timeout=left, trust_env=False).json()
+            with client(left) as http:
+                page = http.get(path, params=asked).json()
             yield from (item["name"] for item in page["items"])
             cursor = page.get("next_cursor")
             if cursor is None:

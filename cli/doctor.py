@@ -15,7 +15,7 @@ from typing import Any, Literal
 import httpx
 import typer
 
-from cli.client import FAILED, PREFIX, Api, base_url
+from cli.client import FAILED, PREFIX, Api, base_url, client
 from cli.output import Json, plain, show_json, table
 from processes import java
 from settings import settings, waits
@@ -91,7 +91,8 @@ def _disk(name: str, folder: Path) -> Check:
 def _installation() -> Iterator[Check]:
     """What the API says of itself, its database, Temporal, workers and clusters."""
     try:
-        ready = httpx.get(f"{base_url().removesuffix(PREFIX)}/readyz", timeout=waits.DOCTOR_SECONDS, trust_env=False)
+        with client(waits.DOCTOR_SECONDS) as http:
+            ready = http.get(f"{base_url().removesuffix(PREFIX)}/readyz")
         parts: dict[str, str] = ready.json()["checks"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         why = f"{base_url()} does not answer as one ({type(error).__name__})"

@@ -6,12 +6,13 @@ import asyncio
 import re
 from typing import Annotated
 
+import httpx
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from cli import catalogs, clusters, doctor, jobs, lineage, local, orphans, projects, resources, sql
-from cli.client import FAILED, USAGE, err, out
+from cli.client import FAILED, USAGE, carried_by, err, out
 from cli.completion import answering
 from core import __version__
 from core.config import is_secret
@@ -147,11 +148,13 @@ def _wrong_settings(error: ValidationError | SettingsError) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """The command. Errors that a person can act on are told in a line; it exits with 0, `FAILED`, `USAGE` for a setting
-    that is none, and 130 after Ctrl-C."""
+def main(transport: httpx.BaseTransport | None = None) -> None:
+    """The command, with the arguments of this process. Errors that a person can act on are told in a line; it exits
+    with 0, `FAILED`, `USAGE` for a setting that is none, and 130 after Ctrl-C. `transport` carries its requests to the
+    API in place of the network."""
     try:
-        answering(lambda: app(prog_name="penstock"))
+        with carried_by(transport):
+            answering(lambda: app(prog_name="penstock"))
     except (ValidationError, SettingsError) as error:
         for line in _wrong_settings(error):
             err.print(line, style="red", markup=False, highlight=False)

@@ -21,7 +21,7 @@ from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 
-from cli.client import Api, base_url, err, out
+from cli.client import Api, client, err, out
 from cli.rows import follow, show_answer
 from core.errors import InvalidInput
 from core.sql.references import check_script
@@ -276,9 +276,9 @@ def ended_in_order() -> Iterator[None]:
 class _Completer(Completer):
     """Asks the API, as it asks Flink; nothing rather than an error."""
 
-    def __init__(self, shell: Shell):
+    def __init__(self, shell: Shell, transport: httpx.BaseTransport | None = None):
         self._shell = shell
-        self._http = httpx.Client(base_url=base_url(), timeout=waits.PROMPT_SECONDS, trust_env=False)
+        self._http = client(waits.PROMPT_SECONDS, transport)
 
     def get_completions(self, document: Document, complete_event: object) -> Iterator[Completion]:
         text = document.text_before_cursor

@@ -13,9 +13,9 @@ from cli.client import NOT_FOUND, UNREACHABLE, USAGE
 from tests.whole.penstock import said
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, **answer: Any) -> None:
+def answering(**answer: Any) -> httpx.MockTransport:
     """Whatever is asked for is answered so."""
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_: httpx.Response(**answer))
+    return httpx.MockTransport(lambda _: httpx.Response(**answer))
 
 
 @pytest.mark.parametrize(
@@ -33,30 +33,29 @@ def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, url: str):
 
 @pytest.mark.parametrize("body", ["{}", "[]", "null", '"items"', '{"items": [{}], "next_cursor": null}', "{"])
 @pytest.mark.parametrize("words", [["jobs", "list"], ["jobs", "show", "clicks"], ["clusters", "list"], ["settings"]])
-def test_something_else_answers_with_json(monkeypatch: pytest.MonkeyPatch, body: str, words: list[str]):
-    answering(monkeypatch, status_code=200, headers={"content-type": "application/json"}, text=body)
-    done = said(*words)
+def test_something_else_answers_with_json(body: str, words: list[str]):
+    stranger = answering(status_code=200, headers={"content-type": "application/json"}, text=body)
+    done = said(*words, transport=stranger)
     assert done.code == UNREACHABLE, done
     assert "is no Penstock API (" in done.err
     assert "Look at PENSTOCK_URL" in done.err
 
 
 @pytest.mark.parametrize("words", [["jobs", "list"], ["jobs", "log", "clicks", "1"]])
-def test_something_else_answers_with_a_page(monkeypatch: pytest.MonkeyPatch, words: list[str]):
-    answering(monkeypatch, status_code=200, headers={"content-type": "text/html"}, text="<p>hello")
-    done = said(*words)
+def test_something_else_answers_with_a_page(words: list[str]):
+    done = said(*words, transport=answering(status_code=200, headers={"content-type": "text/html"}, text="<p>hello"))
     assert (done.code, "(HTTP 200, text/html)" in done.err) == (UNREACHABLE, True), done
 
 
-def test_answers_of_penstock_are_shown_in_every_form(monkeypatch: pytest.MonkeyPatch):
+def test_answers_of_penstock_are_shown_in_every_form():
     answer = {"items": [{"name": "shop", "created_at": "2026-01-01T00:00:00Z", "archived_at": None, "config": {}}]}
-    answering(monkeypatch, status_code=200, headers={"content-type": "application/json"}, text=json.dumps(answer))
+    api = answering(status_code=200, headers={"content-type": "application/json"}, text=json.dumps(answer))
     for form in ("table", "wide", "json", "yaml", "name"):
-        done = said("projects", "list", "-o", form)
+        done = said("projects", "list", "-o", form, transport=api)
         assert (done.code, "shop" in done.out) == (0, True), done
     problem = {"detail": "There is no job."}
-    answering(monkeypatch, status_code=404, text=json.dumps(problem))
-    assert said("projects", "list").code == NOT_FOUND
+    missing = answering(status_code=404, text=json.dumps(problem))
+    assert said("projects", "list", transport=missing).code == NOT_FOUND
 
 
 @pytest.mark.parametrize("command", ["doctor", "status", "serve"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import Any
 
 import httpx
 import pytest
@@ -31,19 +30,18 @@ def watched(monkeypatch: pytest.MonkeyPatch, *answers: httpx.Response | Exceptio
     """The list is watched, with these answers one after the other; then Ctrl-C is pressed."""
     left = list(answers)
 
-    def carry(*_: Any) -> httpx.Response:
-        answer = left.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def answer(_: httpx.Request) -> httpx.Response:
+        following = left.pop(0)
+        if isinstance(following, Exception):
+            raise following
+        return following
 
     def sleep(_: float) -> None:
         if not left:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", carry)
     monkeypatch.setattr(time, "sleep", sleep)
-    return said("jobs", "list", "--watch", columns=80)
+    return said("jobs", "list", "--watch", columns=80, transport=httpx.MockTransport(answer))
 
 
 def frames(done: Said) -> list[str]:

@@ -201,13 +201,7 @@ class Penstock:
 
     def cli(self, *arguments: str, away: bool = False, **how: Any) -> Said:
         """As `said`, with this API. With `away` nobody listens where it looks for that."""
-        bridge = Bridge(self)
-
-        def carry(_: Any, request: httpx.Request) -> httpx.Response:
-            if away:
-                raise httpx.ConnectError("Connection refused", request=request)
-            return bridge.handle_request(request)
-
+        transport = httpx.MockTransport(_nobody) if away else Bridge(self)
         here, really = threading.current_thread(), time.sleep
 
         def sleep(seconds: float) -> None:
@@ -215,11 +209,14 @@ class Penstock:
             (self.wait if threading.current_thread() is here else really)(seconds)
 
         with (
-            mock.patch.object(httpx.HTTPTransport, "handle_request", carry),
             mock.patch.object(time, "sleep", sleep),
             mock.patch.dict("os.environ", {"PENSTOCK_URL": "http://127.0.0.1:8000"}),
         ):
-            return said(*arguments, **how)
+            return said(*arguments, transport=transport, **how)
+
+
+def _nobody(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("Connection refused", request=request)
 
 
 _command = functools.cache(typer.main.get_command)
@@ -246,9 +243,15 @@ def _wide(columns: int) -> Iterator[None]:
         console.width, console.is_interactive = width, is_interactive
 
 
-def said(*arguments: str, text: str = "", columns: int | None = None, together: bool = False) -> Said:
+def said(
+    *arguments: str,
+    text: str = "",
+    columns: int | None = None,
+    together: bool = False,
+    transport: httpx.BaseTransport | None = None,
+) -> Said:
     """`penstock ...` in this process; with `columns` on a terminal that is so wide, at which somebody types `text`; with
-    `together` both streams go to the same place (`2>&1`), which is `out`."""
+    `together` both streams go to the same place (`2>&1`), which is `out`; `transport` carries what it asks the API."""
     out, err = (Terminal(), Terminal()) if columns else (io.StringIO(), io.StringIO())
     streams = (out, out if together else err)
     with (
@@ -260,7 +263,7 @@ def said(*arguments: str, text: str = "", columns: int | None = None, together: 
         contextlib.redirect_stderr(streams[1]),
     ):
         try:
-            main()
+            main(transport)
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
