@@ -25,6 +25,9 @@ err = Console(stderr=True, width=None if sys.stderr.isatty() else UNBOUNDED)
 # Exit codes: 0 done, 1 the command or job failed, 2 wrong usage, 3 the API cannot be reached, 4 not found, 5 conflict.
 FAILED, USAGE, UNREACHABLE, NOT_FOUND, CONFLICT = 1, 2, 3, 4, 5
 PREFIX = "/api/v1"
+PROXY = (502, 503, 504)
+"""With what a proxy answers for an API that it cannot ask, or not in time."""
+PERHAPS = "Perhaps it was done all the same: look before you send it again."
 MAX_PORT = 65535
 
 
@@ -115,7 +118,7 @@ class Api:
         try:
             response = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
-            raise unreachable(error) from error
+            raise unreachable(error, changes=method != "GET") from error
         if not response.is_success:
             raise refused(response)
         return response
@@ -152,16 +155,38 @@ class Api:
             raise unreachable(error) from error
 
 
-def unreachable(error: Exception) -> typer.Exit:
-    """Say that the API does not answer, where it was looked for, and how it is started."""
-    err.print(f"[red]The Penstock API at {base_url()} cannot be reached[/red] ({error or type(error).__name__}).")
-    err.print("Start the local stack with `penstock up`, or set PENSTOCK_URL.")
+def unreachable(error: httpx.HTTPError, *, changes: bool = False) -> typer.Exit:
+    """Say that the API does not answer, where it was looked for, and how it is started; or that its answer was lost. A
+    request that `changes` something may have been carried out then."""
+    why = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        _say(f"The Penstock API at {base_url()} cannot be reached ({why}).")
+        err.print("Start the local stack with `penstock up`, or set PENSTOCK_URL.")
+    else:
+        _say(f"The answer of the Penstock API at {base_url()} did not come, or not whole ({why}).")
+        err.print(
+            PERHAPS if changes else "Try again; if that stays so, see its log and that of what is in front of it."
+        )
     return typer.Exit(UNREACHABLE)
+
+
+def _proxied(response: httpx.Response) -> typer.Exit:
+    """Say that what stands in front of the API has no answer from it."""
+    said = f"{response.status_code} {response.reason_phrase}"
+    _say(f"The Penstock API at {base_url()} does not answer what is in front of it ({said}).")
+    err.print("Does it run? See the log of the API, and of the proxy.")
+    if response.request.method != "GET" and response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+        err.print(PERHAPS)
+    return typer.Exit(UNREACHABLE)
+
+
+def _say(what: str) -> None:
+    err.print(what, style="red", markup=False, highlight=False)
 
 
 def stranger(what: str) -> typer.Exit:
     """Say that something else than Penstock answers at the API's address: `what` it has answered."""
-    err.print(f"What answers at {base_url()} is no Penstock API ({what}).", style="red", markup=False, highlight=False)
+    _say(f"What answers at {base_url()} is no Penstock API ({what}).")
     err.print("Look at PENSTOCK_URL, or what else listens on that port.")
     return typer.Exit(UNREACHABLE)
 
@@ -176,10 +201,10 @@ def refused(response: httpx.Response) -> typer.Exit:
         problem = response.json()
         detail = problem["detail"]
     except (ValueError, TypeError, KeyError):
-        return stranger(_kind(response))
+        return _proxied(response) if response.status_code in PROXY else stranger(_kind(response))
     fields = [f"{item['field']}: {as_commands(item['message'])}" for item in problem.get("errors") or []]
     for line in fields[:20] or [as_commands(str(detail))]:  # what is wrong with fields is all that `detail` has
-        err.print(line, style="red", markup=False, highlight=False)
+        _say(line)
     if remedy := problem.get("remedy"):
         err.print(as_commands(remedy), markup=False, highlight=False)
     codes = {404: NOT_FOUND, 409: CONFLICT, 422: USAGE, 503: UNREACHABLE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -83,3 +84,64 @@ def test_a_port_of_the_local_stack_that_is_none(monkeypatch: pytest.MonkeyPatch)
         USAGE,
         "PENSTOCK_FLINK_PORT has to be a whole number, and is 'many'.",
     )
+
+
+class Broken(httpx.SyncByteStream):
+    """A body of which the connection does not bring the end."""
+
+    def __init__(self, begin: str):
+        self.begin = begin
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.begin.encode()
+        raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+
+PERHAPS = "Perhaps it was done all the same: look before you send it again."
+
+
+class TestAProxy:
+    """It stands in front of the API, and says with a page of its own that it has no answer from that."""
+
+    PAGE = "<html><h1>502 Bad Gateway</h1><hr>nginx/1.27</html>"
+
+    @pytest.mark.parametrize(("status", "words"), [(502, "Bad Gateway"), (503, "Service Unavailable")])
+    def test_the_api_behind_it_is_away(self, status: int, words: str):
+        proxy = answering(status_code=status, headers={"content-type": "text/html"}, text=self.PAGE)
+        done = said("jobs", "list", transport=proxy)
+        assert done.code == UNREACHABLE, done
+        assert done.err.splitlines() == [
+            f"The Penstock API at http://127.0.0.1:8000/api/v1 does not answer what is in front of it ({status} {words}).",
+            "Does it run? See the log of the API, and of the proxy.",
+        ]
+
+    def test_something_may_have_been_done(self):
+        """A command whose answer the proxy did not wait for."""
+        proxy = answering(status_code=504, headers={"content-type": "text/html"}, text="<h1>504 Gateway Time-out</h1>")
+        assert PERHAPS in said("jobs", "pause", "clicks", transport=proxy).err
+        assert PERHAPS not in said("jobs", "show", "clicks", transport=proxy).err
+
+
+class TestABodyThatIsCutOff:
+    @pytest.mark.parametrize("words", [["jobs", "list"], ["jobs", "log", "clicks", "1"]])
+    def test_it_is_no_api_that_cannot_be_reached(self, words: list[str]):
+        cut = answering(status_code=200, headers={"content-type": "text/plain"}, stream=Broken('{"items": [{"na'))
+        done = said(*words, transport=cut)
+        assert done.code == UNREACHABLE, done
+        assert done.err.splitlines()[0] == (
+            "The answer of the Penstock API at http://127.0.0.1:8000/api/v1 did not come, or not whole (peer closed "
+            "connection without sending complete message body)."
+        )
+        assert PERHAPS not in done.err
+
+    def test_something_may_have_been_done(self):
+        cut = answering(status_code=202, stream=Broken('{"number": 1, '))
+        assert PERHAPS in said("jobs", "pause", "clicks", transport=cut).err
+
+    def test_one_that_was_never_sent_was_not(self):
+        def away(request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError("[Errno 111] Connection refused")
+
+        done = said("jobs", "pause", "clicks", transport=httpx.MockTransport(away))
+        assert (done.code, PERHAPS in done.err) == (UNREACHABLE, False), done
+        assert "cannot be reached ([Errno 111] Connection refused)." in done.err
