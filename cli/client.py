@@ -16,6 +16,7 @@ from rich.console import Console
 
 from cli.wording import as_commands
 from settings import waits
+from settings.polling import poll
 
 # Where nobody looks (a pipe, a file) lines are not folded to the width of a terminal.
 UNBOUNDED = 1 << 20
@@ -136,23 +137,75 @@ class Api:
                 return items
 
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
-        """Server-sent events as (event, data)."""
-        try:
-            with self._http.stream("GET", path, timeout=None) as response:
-                if not response.is_success:
-                    response.read()
-                    raise refused(response)
-                event, data = "message", ""
-                for line in response.iter_lines():
-                    if line.startswith("event:"):
-                        event = line[6:].strip()
-                    elif line.startswith("data:"):
-                        data += line[5:].strip()
-                    elif not line and data:
-                        yield event, json.loads(data)
-                        event, data = "message", ""
-        except httpx.HTTPError as error:
-            raise unreachable(error) from error
+        """Server-sent events as (event, data), to the last one, `end`. A connection that breaks before is made again,
+        from where it was, until nothing has come for `STREAM_SECONDS`. Ends the program on an error."""
+        stream, polling = _Stream(), None
+        while True:
+            why = "it ended too soon"
+            try:
+                with self._http.stream("GET", path, timeout=None, headers=stream.headers) as response:
+                    if polling is not None and response.status_code in PROXY:
+                        why = f"{response.status_code} {response.reason_phrase}"
+                    else:
+                        for event, data in stream.read(response):
+                            yield event, data
+                            if event == "end":
+                                return
+            except httpx.HTTPError as error:
+                if polling is None and not stream.came:
+                    raise unreachable(error) from error
+                why = str(error) or type(error).__name__
+            if polling is None or stream.came:
+                polling, stream.came = poll(waits.STREAM_PACE, seconds=waits.STREAM_SECONDS), False
+            if not polling.again_in_thread():
+                _say(f"The connection to the Penstock API at {base_url()} breaks again and again ({why}).")
+                raise Lost(UNREACHABLE)
+
+
+class Lost(typer.Exit):
+    """A stream of events cannot be followed any more; what it tells of goes on."""
+
+
+class _Stream:
+    """Server-sent events over one connection after the other. `headers` ask for what follows the last event; `came` is
+    set by whatever comes, also by the API's signs of life."""
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        self.came = False
+
+    def read(self, response: httpx.Response) -> Iterator[tuple[str, Any]]:
+        """The events of a connection, until it ends. Ends the program when it is refused."""
+        if not response.is_success:
+            response.read()
+            raise refused(response)
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            raise stranger(_kind(response))
+        event, data, id_ = "message", "", ""
+        for line in response.iter_lines():
+            self.came = True
+            name, _, value = line.partition(":")
+            if name == "event":
+                event = value.strip()
+            elif name == "data":
+                data += value.strip()
+            elif name == "id":
+                id_ = value.strip()
+            elif not line and data:
+                self.headers = {"Last-Event-ID": id_} if id_ else self.headers
+                yield event, _data(data)
+                event, data, id_ = "message", "", ""
+
+
+def _data(text: str) -> Any:
+    """Of an event: an object, or nothing."""
+    try:
+        data = json.loads(text, object_hook=Answer)
+    except ValueError:
+        data = text
+    if not isinstance(data, Answer | None):
+        raise stranger("an event that is no object")
+    return data
 
 
 def unreachable(error: httpx.HTTPError, *, changes: bool = False) -> typer.Exit:

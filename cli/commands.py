@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import FAILED, Api, Refusal, err, is_read_together, out
+from cli.client import FAILED, Api, Lost, Refusal, err, is_read_together, out
 from cli.completion import complete_jobs
 from cli.output import Json, plain, show_json, styled
 from cli.wording import as_commands
@@ -101,13 +101,12 @@ def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: 
                     shown.add(data["text"].strip())
                     out.print(data["text"], style="dim", markup=False, highlight=False)
         except KeyboardInterrupt:
-            err.print(
-                f"\nCommand {command['number']} ({command['kind']}) of {job} goes on. Follow it again with: "
-                f"penstock jobs log {job} {command['number']} --follow",
-                markup=False,
-                highlight=False,
-            )
+            err.print("")
+            _say_how_to_go_on(job, command)
             raise typer.Exit(INTERRUPTED) from None
+        except Lost:
+            _say_how_to_go_on(job, command)
+            raise
         command = api.call("GET", path)
     if as_json:
         show_json(command)
@@ -122,6 +121,13 @@ def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: 
             err.print(as_commands(why), style="red", markup=False, highlight=False)
     if wait and command["state"] != "SUCCEEDED":
         raise typer.Exit(FAILED)
+
+
+def _say_how_to_go_on(job: str, command: dict[str, Any]) -> None:
+    number = command["number"]
+    again = f"penstock jobs log {job} {number} --follow"
+    words = f"Command {number} ({command['kind']}) of {job} goes on. Follow it again with: {again}"
+    err.print(words, markup=False, highlight=False)
 
 
 def _unread(line: str, shown: set[str]) -> str:

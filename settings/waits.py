@@ -385,6 +385,8 @@ VERSION_SECONDS = 30.0
 """For a Java to say which one it is."""
 CALL_SECONDS = 60.0
 """For the API to answer the command line, unless a command says otherwise."""
+STREAM_SECONDS, STREAM_PACE = 30.0, Pace(1.0)
+"""For an API that is exchanged while somebody follows a log or rows to be there again, and between two tries."""
 DOCTOR_SECONDS = 15.0
 """For the API to say how its parts are: more than it gives each of them (`READY_SECONDS`)."""
 PROMPT_SECONDS = 2.0
