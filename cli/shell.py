@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -286,12 +287,10 @@ class _Completer(Completer):
             return
         where = {k: self._shell.options[k] for k in ("project", "cluster")}
         body = {**where, "session": self._shell.session, "sql": text, "position": len(text)}
-        try:
+        with contextlib.suppress(httpx.HTTPError, ValueError, KeyError, TypeError):
             answer = self._http.post("/sql/complete", json=body).raise_for_status().json()
-        except (httpx.HTTPError, ValueError):
-            return
-        for item in answer["candidates"]:
-            yield Completion(item["text"], answer["start"] - len(text), display_meta=item["kind"])
+            for item in answer["candidates"]:
+                yield Completion(item["text"], answer["start"] - len(text), display_meta=item["kind"])
 
 
 def history_file() -> Path:

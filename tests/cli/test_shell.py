@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from prompt_toolkit.application import create_app_session
+from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
@@ -133,3 +135,17 @@ class TestAtTheTerminal:
         assert "SELECT" in kept
         assert "password" not in kept
         assert (tmp_path / "penstock" / "shell-history").stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(502, headers={"content-type": "text/html"}, text="<h1>502 Bad Gateway</h1>"),
+        *(httpx.Response(200, text=text) for text in ("<p>hello", "{}", "[]", '{"candidates": [{}]}')),
+    ],
+)
+def test_completion_offers_nothing_where_something_else_answers(answer: httpx.Response):
+    """In its thread an error would be a traceback over the prompt."""
+    at_prompt = shell.Shell(api=None, session="s", options={"project": "p", "cluster": "c"})  # type: ignore[arg-type]
+    completer = shell._Completer(at_prompt, httpx.MockTransport(lambda _: answer))
+    assert list(completer.get_completions(Document("SELECT "), None)) == []
