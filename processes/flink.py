@@ -12,8 +12,7 @@ import httpx
 import psutil
 
 from processes import logs
-from processes.supervised import Port, Spec, http_ok
-from settings import waits
+from processes.supervised import Port, Spec, http_ok, local_client
 
 # Flink's scripts number the processes of a folder by these files: with a folder of its own it is always number 0.
 _FIRST_OF_ITS_FOLDER = 'rm -f "$FLINK_PID_DIR"/*.pid; exec bash "$@"'
@@ -143,15 +142,15 @@ class Flink:
         out = self.folder / "log" / f"flink-{name}-taskexecutor-0-{host}.out"
         return replace(spec, env=spec.env | own, stdout=out)
 
-    def has_registered(self, taskmanager: psutil.Process | None) -> bool:
+    def has_registered(self, taskmanager: psutil.Process | None, transport: httpx.BaseTransport | None = None) -> bool:
         """Whether the JobManager knows this task manager: by a port that the process listens on, for it remembers one
         that has just died."""
         try:
             ports = {c.laddr[1] for c in taskmanager.net_connections("tcp") if c.laddr} if taskmanager else set()
-            answer = httpx.get(f"{self.url}/taskmanagers", timeout=waits.LOCAL_ANSWER_SECONDS, trust_env=False)
-            known = answer.json()["taskmanagers"]
+            with local_client(transport) as http:
+                known = http.get(f"{self.url}/taskmanagers").json()["taskmanagers"]
             return any(one["dataPort"] in ports for one in known)
-        except (psutil.Error, httpx.HTTPError, ValueError, KeyError):
+        except (psutil.Error, httpx.HTTPError, ValueError, KeyError, TypeError):
             return False
 
     def gateway(self) -> Spec:

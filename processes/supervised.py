@@ -86,12 +86,18 @@ def free_port() -> int:
             return port
 
 
-def http_ok(url: str) -> Callable[[], bool]:
+def local_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """For servers on this machine. `transport` None: the network."""
+    return httpx.Client(timeout=waits.LOCAL_ANSWER_SECONDS, trust_env=False, transport=transport)
+
+
+def http_ok(url: str, transport: httpx.BaseTransport | None = None) -> Callable[[], bool]:
     """A check of readiness: whether a GET is answered with 200, within two seconds and past any proxy."""
 
     def ask() -> bool:
         try:
-            return httpx.get(url, timeout=waits.LOCAL_ANSWER_SECONDS, trust_env=False).status_code == 200
+            with local_client(transport) as http:
+                return http.get(url).status_code == 200
         except httpx.HTTPError:
             return False
 

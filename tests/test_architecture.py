@@ -163,6 +163,22 @@ class TestRows:
         assert self.written(text, {"jobs.get"}) == found
 
 
+def test_who_speaks_http_takes_a_transport():
+    """So that what no real server answers on demand can be tried."""
+    without = []
+    for path in all_sources():
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            match node:
+                case ast.Call(ast.Attribute(ast.Name("httpx"), "Client" | "AsyncClient"), keywords=given):
+                    if "transport" not in {keyword.arg for keyword in given}:
+                        without.append(f"{path}:{node.lineno}")
+                case ast.Call(
+                    ast.Attribute(ast.Name("httpx"), "get" | "post" | "put" | "delete" | "request" | "stream")
+                ):
+                    without.append(f"{path}:{node.lineno}")
+    assert not without, "make an httpx.Client with a transport that is given"
+
+
 class TestWaiting:
     """How long is waited, and how often asked, stands in `settings/waits.py`; rules without effects and workflows keep
     their own, as it says."""

@@ -31,7 +31,7 @@ from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from processes import logs
 from processes.flink import Flink
-from processes.supervised import NotReady, Port, Processes, Spec, free_port
+from processes.supervised import NotReady, Port, Processes, Spec, free_port, local_client
 from settings import waits
 from settings.polling import poll
 
@@ -125,6 +125,7 @@ class _Life:
 class Keeper:
     folder: Path
     signalled: str = ""
+    transport: httpx.BaseTransport | None = None
     _lives: dict[str, _Life] = field(default_factory=dict)
     _seen: ClusterReport | None = None
     _died: list[PartDied] = field(default_factory=list)
@@ -147,7 +148,7 @@ class Keeper:
             extra=order.config,
             state=order.program.state_dir,
         )
-        self._http = httpx.Client(timeout=waits.LOCAL_ANSWER_SECONDS, trust_env=False)
+        self._http = local_client(self.transport)
 
     def keep(self) -> None:
         """Until the end of the cluster."""
@@ -273,7 +274,7 @@ class Keeper:
         try:
             taskmanagers = self._http.get(f"{self._flink.url}/taskmanagers").json()["taskmanagers"]
             return {t["id"]: t["freeSlots"] == t["slotsNumber"] for t in taskmanagers}
-        except (httpx.HTTPError, ValueError, KeyError):
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
 
     def _last_words(self, name: str) -> str:

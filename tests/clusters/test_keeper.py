@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from clusters.local.hosted import HostedClusters
@@ -86,11 +87,10 @@ class _Flink:
         return self._spec("taskmanager" if number == 1 else f"taskmanager-{number}")
 
 
-class _Up:
-    status_code = 200
-
-    def get(self, _: str) -> _Up:
-        return self
+def flink(request: httpx.Request) -> httpx.Response:
+    """A gateway that is up, and a JobManager with two task managers that run nothing."""
+    idle = [{"id": f"tm-{n}", "freeSlots": 1, "slotsNumber": 1} for n in (1, 2)]
+    return httpx.Response(200, json={"taskmanagers": idle} if request.url.path == "/taskmanagers" else {})
 
 
 @pytest.fixture
@@ -114,12 +114,25 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @pytest.fixture
-def keeper(tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Keeper:
-    order(tmp_path)
-    made = Keeper(tmp_path)
-    made.processes, made._flink, made._http = _Processes(), _Flink(disk), _Up()  # type: ignore[assignment]
-    monkeypatch.setattr(made, "_registered", lambda: {f"tm-{n}": True for n in (1, 2)})
+def keeper(tmp_path: Path, disk: Disk) -> Keeper:
+    return kept(tmp_path, disk, flink)
+
+
+def kept(folder: Path, disk: Disk, answer: Callable[[httpx.Request], httpx.Response]) -> Keeper:
+    order(folder)
+    made = Keeper(folder, transport=httpx.MockTransport(answer))
+    made.processes, made._flink = _Processes(), _Flink(disk)  # type: ignore[assignment]
     return made
+
+
+@pytest.mark.parametrize("text", ["<p>hello", "[]", "{}", '{"taskmanagers": null}', '{"taskmanagers": [1]}'])
+def test_something_else_at_the_jobmanagers_port_is_no_answer(tmp_path: Path, disk: Disk, text: str):
+    """It would have ended the keeper, and left its processes to nobody."""
+    keeper = kept(tmp_path, disk, lambda _: httpx.Response(200, text=text))
+    keeper._look(1)
+    report = ClusterReport.read(tmp_path / "seen.json")
+    assert report is not None
+    assert (report.state, report.detail) == (EngineState.STARTING, "its JobManager runs and does not answer")
 
 
 def order(folder: Path, count: int = 1, *, stop: bool = False) -> None:

@@ -12,8 +12,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
+import httpx
 import psutil
 import pytest
 
@@ -165,21 +165,36 @@ def test_the_folder_of_a_process_that_has_gone_is_deleted(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_task_manager_has_registered_when_its_own_port_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_task_manager_has_registered_when_its_own_port_is_known(tmp_path: Path):
     """A JobManager knows one that has died for some time: another one would have counted as registered."""
     flink = Flink(home=tmp_path, folder=tmp_path, rest_port=1, rpc_port=2, gateway_port=3)
     known: list[dict[str, int]] = []
-    answer = SimpleNamespace(json=lambda: {"taskmanagers": known})
-    monkeypatch.setattr("processes.flink.httpx.get", lambda *_, **__: answer)
+    jobmanager = httpx.MockTransport(lambda _: httpx.Response(200, json={"taskmanagers": known}))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         me = psutil.Process()
-        assert not flink.has_registered(me)
+        assert not flink.has_registered(me, jobmanager)
         known.append({"dataPort": port + 1})
-        assert not flink.has_registered(me)
+        assert not flink.has_registered(me, jobmanager)
         known.append({"dataPort": port})
-        assert flink.has_registered(me)
-        assert not flink.has_registered(None)
+        assert flink.has_registered(me, jobmanager)
+        assert not flink.has_registered(None, jobmanager)
+
+
+@pytest.mark.parametrize("text", ["<p>hello", "[]", '{"taskmanagers": null}', '{"errors": ["wait"]}'])
+def test_no_task_manager_has_registered_where_something_else_answers(tmp_path: Path, text: str):
+    flink = Flink(home=tmp_path, folder=tmp_path, rest_port=1, rpc_port=2, gateway_port=3)
+    assert not flink.has_registered(psutil.Process(), httpx.MockTransport(lambda _: httpx.Response(200, text=text)))
+
+
+@pytest.mark.parametrize(("status", "is_up"), [(200, True), (503, False), (None, False)])
+def test_who_answers_is_up(status: int | None, is_up: bool):
+    def answer(_: httpx.Request) -> httpx.Response:
+        if status is None:
+            raise httpx.ConnectError("Connection refused")
+        return httpx.Response(status)
+
+    assert supervised.http_ok("http://x", httpx.MockTransport(answer))() is is_up
 
 
 def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch):
