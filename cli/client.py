@@ -159,10 +159,10 @@ class Api:
                 polling, stream.came = poll(waits.STREAM_PACE, seconds=waits.STREAM_SECONDS), False
             if not polling.again_in_thread():
                 _say(f"The connection to the Penstock API at {base_url()} breaks again and again ({why}).")
-                raise Lost(UNREACHABLE)
+                raise StreamBroken(UNREACHABLE)
 
 
-class Lost(typer.Exit):
+class StreamBroken(typer.Exit):
     """A stream of events cannot be followed any more; what it tells of goes on."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import FAILED, Api, Lost, Refusal, err, is_read_together, out
+from cli.client import FAILED, Api, Refusal, StreamBroken, err, is_read_together, out
 from cli.completion import complete_jobs
 from cli.output import Json, plain, show_json, styled
 from cli.wording import as_commands
@@ -104,7 +104,7 @@ def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: 
             err.print("")
             _say_how_to_go_on(job, command)
             raise typer.Exit(INTERRUPTED) from None
-        except Lost:
+        except StreamBroken:
             _say_how_to_go_on(job, command)
             raise
         command = api.call("GET", path)

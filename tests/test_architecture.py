@@ -166,7 +166,7 @@ class TestRows:
 def test_who_speaks_http_takes_a_transport():
     """So that what no real server answers on demand can be tried."""
     without = []
-    for path in all_sources():
+    for path in production():
         for node in ast.walk(ast.parse((ROOT / path).read_text())):
             match node:
                 case ast.Call(ast.Attribute(ast.Name("httpx"), "Client" | "AsyncClient"), keywords=given):

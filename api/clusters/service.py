@@ -43,6 +43,7 @@ async def all_(services: Services) -> list[ClusterOut]:
 
 
 def kinds() -> list[KindOut]:
+    """What kinds of cluster there are, and what each of them can do."""
     return [
         KindOut(
             name=kind.name,
