@@ -28,4 +28,8 @@ def aftermath_of(services: Services, attempt: Attempt, command_id: str | None) -
                 at=clock.now(),
             )
 
-    return Aftermath(lambda: log_of(services.database, command_id), alert)
+    async def trouble(words: str) -> None:
+        async with services.database.write() as session:
+            await attempts.set_program_trouble(session, job_id, number, words)
+
+    return Aftermath(lambda: log_of(services.database, command_id), alert, trouble)

@@ -70,6 +70,10 @@ def _flink_job(job: Item) -> str:
     return attempt["flink_job_id"] if attempt and not traits(job["type"]).runs_cluster else ""
 
 
+def _why(job: Item) -> str:
+    return "; ".join(filter(None, (job["reason"], job["warning"])))
+
+
 COLUMNS = [
     ListColumn("JOB", lambda j: plain(job_name(j))),
     ListColumn("STATE", lambda j: styled(j["state"])),
@@ -82,9 +86,7 @@ COLUMNS = [
     ListColumn("LABELS", lambda j: plain(",".join(f"{k}={v}" for k, v in j["labels"].items())), wide=True),
     ListColumn("CREATED", lambda j: ago(j["created_at"]), wide=True),
     ListColumn("ID", field("id"), wide=True),
-    ListColumn(
-        "REASON", lambda j: first_line(as_commands(j["reason"] or j["warning"] or "")), rank=1, folds=True, most=80
-    ),
+    ListColumn("REASON", lambda j: first_line(as_commands(_why(j))), rank=1, folds=True, most=80),
 ]
 
 

@@ -147,10 +147,11 @@ Program = SqlProgram | JarProgram | PythonProgram | ClusterProgram
 @dataclass(frozen=True)
 class Aftermath:
     """Where is told what a program says and does once its job runs: `log` opens the log of its command once more,
-    `alert` writes a line on its job's timeline."""
+    `alert` writes a line on its job's timeline, `trouble` what stays wrong with the attempt, finished or not."""
 
     log: Callable[[], AbstractAsyncContextManager[LogSink]]
     alert: Callable[[str], Awaitable[None]]
+    trouble: Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,24 @@ def gives_points(attempt: Attempt) -> bool:
     return NO_POINTS not in attempt.config
 
 
+PROGRAM_TROUBLE = "program_trouble"
+"""The key in the `config` of an attempt whose program did not come to a good end beside its job."""
+
+
+async def set_program_trouble(session: AsyncSession, job_id: str, number: int, words: str) -> None:
+    """Write down for good what is wrong with the program of an attempt."""
+    attempt = await get(session, job_id, number)
+    if attempt is not None:
+        attempt.config = {**attempt.config, PROGRAM_TROUBLE: words}
+
+
+def program_trouble(attempt: Attempt) -> str | None:
+    """What is wrong with the program of an attempt, although its job runs or has finished."""
+    words = attempt.config.get(PROGRAM_TROUBLE)
+    is_told = attempt.ended_at is None or attempt.state == AttemptState.FINISHED.value
+    return str(words) if words and is_told else None
+
+
 def effective(attempt: Attempt) -> dict[str, str]:
     """The configuration that an attempt was given."""
     return {key: str(item.get("value", "")) for key, item in (attempt.config.get("effective") or {}).items()}

@@ -146,7 +146,8 @@ class JobOut(BaseModel):
     reason: str = Field(description="Why it is in this state; empty when there is nothing to say")
     warning: str | None = Field(
         description="What is wrong with it although it runs: Flink restarts it again and again, or its checkpoints do "
-        "not complete"
+        "not complete. Or although it runs or has finished: its program failed, or started a second Flink job, which "
+        "was cancelled"
     )
     version: int = Field(description="Version of the current attempt, else the latest")
     latest_version: int

@@ -147,7 +147,7 @@ def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> o
         type=job.type,
         state=JobState(job.state),
         reason=job.reason,
-        warning=job.warning if open_ else None,
+        warning=_warning(job, attempt),
         version=job.version if attempt else latest,
         latest_version=latest,
         cluster=job.cluster,
@@ -167,6 +167,13 @@ def _show(job: Job, attempt: Attempt | None, cluster: Cluster, latest: int) -> o
         created_at=job.created_at,
         updated_at=job.updated_at,
     )
+
+
+def _warning(job: Job, attempt: Attempt | None) -> str | None:
+    if attempt is None:
+        return None
+    condition = job.warning if attempt.ended_at is None else None
+    return "; ".join(filter(None, (attempts.program_trouble(attempt), condition))) or None
 
 
 def _blocked(job: Job) -> Blocked | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -76,6 +77,14 @@ class Attended:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+@dataclass(frozen=True)
+class _End:
+    """How a program ended that did not end well: `words` stay true, and `then` tells of the moment."""
+
+    words: str
+    then: str = ""
+
+
 class _Attendance:
     def __init__(
         self, running: Running, ref: Ref, aftermath: Aftermath, look: Look, cancel: Cancel, owns: Owns, prints: bool
@@ -99,7 +108,7 @@ class _Attendance:
                         "the rows of this job go to its program, which runs in a worker of Penstock: when that worker "
                         "ends, the job stands still until it is restarted. Have it write into a table.",
                     )
-                words = await self._follow(tell)
+                end = await self._follow(tell)
             except asyncio.CancelledError:
                 tell("the worker ends, and the program that it has followed with it; its job is left alone")
                 if self._prints and not self._has_ended:
@@ -111,15 +120,16 @@ class _Attendance:
                 raise
             except Exception as error:  # nothing may be left behind, whatever it was
                 log.exception("a program could not be followed", flink_job=self._ref.flink_job_id)
-                words = f"its program was ended: it could not be followed ({error})"
+                end = _End(f"its program was ended: it could not be followed ({error})")
             finally:
                 await self._running.stop()
                 output.sink = tell
-            if words is not None:
-                await self._alert(tell, words)
+            if end is not None:
+                await self._alert(tell, end.words + end.then)
+                await _written(self._aftermath.trouble(end.words), self._ref)
 
-    async def _follow(self, tell: LogSink) -> str | None:
-        """To its end; returns what the timeline has to say of that, if anything."""
+    async def _follow(self, tell: LogSink) -> _End | None:
+        """To its end; returns what the timeline and the job have to say of that, if anything."""
         over: float | None = None
         task, output, own = self._running.task, self._running.output, self._ref.flink_job_id
         began, looked, times = clock.monotonic(), 0.0, output.times[own]
@@ -189,31 +199,34 @@ class _Attendance:
                 continue  # asked again
         return others
 
-    def _failed(self, tell: LogSink, words: str) -> str | None:
+    def _failed(self, tell: LogSink, words: str) -> _End | None:
         if self._has_ended and self._state is not EngineState.FINISHED:
             tell(f"{words} (its job had ended: {self._state})")
             return None  # the end of its job is why
         rest = "its job had finished" if self._has_ended else "its job was started before that, and goes on"
         if self._prints and not self._has_ended:
             rest += ", but nobody takes its rows any more: restart it"
-        return f"{words} ({rest})"
+        return _End(words, f" ({rest})")
 
-    async def _end_others(self, tell: LogSink, others: set[str]) -> str:
+    async def _end_others(self, tell: LogSink, others: set[str]) -> _End:
         """The program has started more jobs. It is ended first, so that no more come."""
         await self._running.stop()
         left = [other for other in sorted(others) if not await self._cancelled(tell, Ref(other, other))]
         what = "could not be cancelled" if left else "was cancelled"
         first = "had finished before" if self._has_ended else "goes on"
-        return (
-            f"the program has started more than one Flink job ({', '.join(sorted(others))}): what came later {what}, "
-            f"and the program was ended; its first job {first}. {ADVICE[0].upper()}{ADVICE[1:]}."
+        return _End(
+            f"the program has started more than one Flink job: what came later {what} ({', '.join(sorted(others))}), "
+            "and the program was ended",
+            f"; its first job {first}. {ADVICE[0].upper()}{ADVICE[1:]}.",
         )
 
-    async def _end_second(self, tell: LogSink) -> str:
+    async def _end_second(self, tell: LogSink) -> _End:
         """It has sent its job once more, after a JobManager had lost it: that began from where the first one began."""
         await self._running.stop()
         was = "was cancelled" if await self._cancelled(tell, self._ref) else "could not be cancelled"
-        return f"the program has sent its job again under the id of the attempt: it {was}, and the program was ended"
+        return _End(
+            f"the program has sent its job again under the id of the attempt: it {was}, and the program was ended"
+        )
 
     async def _cancelled(self, tell: LogSink, ref: Ref) -> bool:
         """Whether a job is told to end. One whose tasks are being set up is not, for a moment."""
@@ -235,10 +248,14 @@ async def alert(aftermath: Aftermath, ref: Ref, tell: LogSink, words: str) -> No
     """Write `words` into the log and onto the job's timeline. Never raises: where the timeline cannot be written the
     log has them."""
     tell(words)
+    await _written(aftermath.alert(words), ref)
+
+
+async def _written(writing: Awaitable[None], ref: Ref) -> None:
     try:
-        await aftermath.alert(words)
+        await writing
     except Exception:  # the log has it
-        log.exception("an alert could not be written", flink_job=ref.flink_job_id)
+        log.exception("what became of a program could not be written", flink_job=ref.flink_job_id)
 
 
 def _no_room(prints: bool) -> str:

@@ -121,6 +121,7 @@ class Subject:
         self._python = next(p for p in home.parents if (p / "bin" / "python").exists()) / "bin" / "python"
         self.lines: list[str] = []
         self.alerts: list[str] = []
+        self.troubles: list[str] = []
         self._jar: Path | None = None
 
     @property
@@ -132,7 +133,10 @@ class Subject:
         async def alert(words: str) -> None:
             self.alerts.append(words)
 
-        return Aftermath(log, alert)
+        async def trouble(words: str) -> None:
+            self.troubles.append(words)
+
+        return Aftermath(log, alert, trouble)
 
     def python(self, text: str) -> PythonProgram:
         root = self.folder / uuid.uuid4().hex

@@ -8,6 +8,8 @@ from typing import Any
 import git
 import pytest
 
+from activities.aftermath import aftermath_of
+from store import attempts
 from tests.whole.penstock import Penstock, commit, repository, sql
 
 
@@ -471,3 +473,31 @@ class TestPython:
         penstock.running("py-gone", self.spec(repo, entry_file="job.py"))
         shutil.rmtree(penstock.home / "artifacts" / "programs")
         penstock.done("py-gone", "restart")
+
+
+class TestWhatAProgramLeftUndone:
+    def test_one_whose_second_job_was_cancelled_is_not_simply_finished(self, penstock: Penstock, repo: Path):
+        """Found by a public example, `async_scalar_function`: its second part never ran, and the list said FINISHED."""
+        services, words = (
+            penstock.world.api.services,
+            "the program has started more than one Flink job: it was cancelled",
+        )
+
+        async def cancels_the_second_job(job_id: str) -> None:
+            async with services.database.read() as session:
+                attempt = await attempts.get(session, job_id, 1)
+            assert attempt is not None
+            await aftermath_of(services, attempt, None).trouble(words)
+
+        penstock.create("two", jar(repo, "two", "--ends-after", "20"))
+        penstock.done("two", "start")
+        penstock.play(cancels_the_second_job(penstock.job("two")["id"]))
+        assert penstock.job("two")["warning"] == words
+        penstock.until(lambda: penstock.state("two") == "FINISHED")
+        assert penstock.job("two")["warning"] == words
+        assert words in penstock.cli("jobs", "show", "two").out
+        listed = penstock.cli("jobs", "list").out
+        assert "it came to its end; the program has started more than one Flink job" in listed
+        penstock.done("two", "start", restore={"mode": "none"})
+        assert penstock.job("two")["warning"] is None, "the next attempt has done nothing of that"
+        penstock.done("two", "kill")

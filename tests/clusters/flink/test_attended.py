@@ -33,6 +33,7 @@ class World:
         self.first: list[str] = []
         self.log: list[str] = []
         self.alerts: list[str] = []
+        self.troubles: list[str] = []
         self.attended = Attended()
         self.away = False
         self.own = {OTHER}
@@ -62,7 +63,10 @@ class World:
         async def alert(words: str) -> None:
             self.alerts.append(words)
 
-        return Aftermath(log, alert)
+        async def trouble(words: str) -> None:
+            self.troubles.append(words)
+
+        return Aftermath(log, alert, trouble)
 
     def runs(self, client: Client, *secrets: str) -> Running:
         output = Output(self.first.append, set(), secrets)
@@ -205,6 +209,7 @@ class TestBeside:
         await world.attend(client)
         await world.over()
         assert "ValueError: half-way (its job was started before that, and goes on)" in world.alerts[0]
+        assert world.troubles == [world.alerts[0].removesuffix(" (its job was started before that, and goes on)")]
         assert not world.cancelled
 
     async def test_one_that_fails_as_its_job_ends_is_no_news(self, world: World):
@@ -216,6 +221,7 @@ class TestBeside:
         await world.attend(client)
         await world.over()
         assert not world.alerts
+        assert not world.troubles
 
     @pytest.mark.parametrize("state", [EngineState.FINISHED, EngineState.CANCELED, EngineState.MISSING])
     async def test_it_ends_with_its_job(self, world: World, state: EngineState):
@@ -261,6 +267,10 @@ class TestBeside:
         assert running.task.cancelled()
         assert "more than one Flink job" in world.alerts[0]
         assert f"its first job {says}." in world.alerts[0]
+        (trouble,) = world.troubles
+        assert OTHER in trouble
+        assert "was cancelled" in trouble
+        assert "first job" not in trouble, "it stays true while that goes on, and when it has ended"
 
     async def test_one_whose_tasks_are_being_set_up_is_cancelled_a_moment_later(
         self, world: World, monkeypatch: pytest.MonkeyPatch
@@ -325,6 +335,7 @@ class TestBeside:
         await world.attend(for_ever, prints=True)
         await asyncio.sleep(0.05)
         assert "stands still" in world.alerts[0]
+        assert not world.troubles, "it has not ended"
 
     @pytest.mark.parametrize("prints", [True, False])
     async def test_one_more_than_are_followed_is_ended_and_that_is_told(
