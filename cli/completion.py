@@ -12,9 +12,27 @@ from typing import Any
 
 import httpx
 import typer
+from typer import _completion_shared
 
 from cli.client import client
 from settings import waits
+
+ZSH = """
+#compdef %(prog_name)s
+
+_%(prog_name)s() {
+  eval $(env _TYPER_COMPLETE_ARGS="${words[1,$CURRENT]}" %(autocomplete_var)s=complete_zsh %(prog_name)s)
+}
+
+if [[ $funcstack[1] == _%(prog_name)s ]]; then
+  _%(prog_name)s
+else
+  compdef _%(prog_name)s %(prog_name)s
+fi
+"""
+"""In place of Typer's. Zsh runs the file `_penstock` as the function of this name when it is first asked for a
+completion, and so that has to answer; Typer's only registers another function then, and the first Tab does nothing."""
+_completion_shared._completion_scripts["zsh"] = ZSH
 
 
 def complete_jobs(incomplete: str) -> list[str]:
