@@ -15,62 +15,29 @@ import os
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Self
 
 import httpx
-from pydantic import BaseModel
 
 from clusters.protocol import ClusterProgram
 from core.errors import PenstockError
 from core.jobs.observations import ENDED, EngineState
 from processes import logs
 from processes.flink import Flink
+from processes.kept import DEATHS, Kept, PartDied, StateFile
 from processes.supervised import NotReady, Port, Processes, Spec, free_port, local_client
 from settings import waits
 from settings.polling import poll
 
 KEEPER, JOBMANAGER, GATEWAY = "keeper", "jobmanager", "gateway"
 HELD = 3  # exit code: another keeper holds this folder
-DEATHS = 20  # of parts that died, so many are told
 FENCED = "never begun: it was given up before it could be"
 
 
-class _File(BaseModel):
-    @classmethod
-    def read(cls, path: Path) -> Self | None:
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-
-    def write(self, path: Path) -> None:
-        self._half(path).replace(path)
-
-    def create(self, path: Path) -> None:
-        """Write it unless it is there; of several that do so at once one wins."""
-        half = self._half(path)
-        with contextlib.suppress(FileExistsError):
-            os.link(half, path)
-        half.unlink()
-
-    def _half(self, path: Path) -> Path:
-        half = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-        try:
-            half.write_text(self.model_dump_json(indent=1))
-        except OSError:
-            with contextlib.suppress(OSError):
-                half.unlink()
-            raise
-        return half
-
-
-class ClusterOrder(_File):
+class ClusterOrder(StateFile):
     """What Penstock wants of a keeper: `wanted.json`. `home` is FLINK_HOME, `start_timeout` the seconds that its
     JobManager has to answer in."""
 
@@ -82,15 +49,7 @@ class ClusterOrder(_File):
     stop: bool = False
 
 
-class PartDied(BaseModel):
-    """A task manager or gateway that died and is started again: `at` is the moment that was seen."""
-
-    part: str
-    at: datetime
-    why: str
-
-
-class ClusterReport(_File):
+class ClusterReport(StateFile):
     """What a keeper sees: `seen.json`. `of` is how many task managers were wanted then; `died` are the last parts that
     did."""
 
@@ -111,22 +70,11 @@ class _End(Exception):
 
 
 @dataclass
-class _Life:
-    """Of a process that is started again when it dies."""
-
-    spec: Spec
-    began: float = 0.0
-    deaths: int = 0
-    next: float = 0.0
-    trouble: str = ""
-
-
-@dataclass
 class Keeper:
     folder: Path
     signalled: str = ""
     transport: httpx.BaseTransport | None = None
-    _lives: dict[str, _Life] = field(default_factory=dict)
+    _lives: dict[str, Kept] = field(default_factory=dict)
     _seen: ClusterReport | None = None
     _died: list[PartDied] = field(default_factory=list)
     _looked: float = 0.0
@@ -171,7 +119,7 @@ class Keeper:
         try:
             spec = _bound(self._flink.jobmanager())
             self.processes.start(spec, timeout=seconds, note=lambda _: self._still_wanted())
-            self._lives[GATEWAY] = _Life(_unwaited(self._flink.gateway()))
+            self._lives[GATEWAY] = Kept(_unwaited(self._flink.gateway()))
         except NotReady as error:
             why = f"its JobManager did not answer within {seconds:.0f} s; PENSTOCK_FLINK_START_TIMEOUT of the workers"
             raise _End(EngineState.FAILED, f"{why} gives the next one longer. {error}") from error
@@ -203,8 +151,8 @@ class Keeper:
             raise _End(EngineState.FAILED, f"its JobManager died: {self._last_words(JOBMANAGER)}")
         with contextlib.suppress(OSError):  # a new one has no configuration yet: the others are seen to all the same
             self._have(count)
-        for name, life in self._lives.items():
-            self._see_to(name, life)
+        for life in self._lives.values():
+            self._see_to(life)
         report = self._seen
         steady = report is not None and report.state is EngineState.RUNNING and report.of == count
         if not steady or time.monotonic() - self._looked > waits.KEEPER_LOOK_SECONDS:
@@ -218,7 +166,7 @@ class Keeper:
             number += 1
             spec = self._flink.taskmanager(number, "-D", f"taskmanager.resource-id=tm-{number}")
             if spec.name not in self._lives:
-                self._lives[spec.name] = _Life(_unwaited(spec))
+                self._lives[spec.name] = Kept(_unwaited(spec))
                 mine.append(spec.name)
         if len(mine) > count:
             idle = self._registered() or {}
@@ -230,24 +178,10 @@ class Keeper:
             for name in going:
                 del self._lives[name]
 
-    def _see_to(self, name: str, life: _Life) -> None:
-        if self.processes.find(name) is not None:
-            return
-        now = time.monotonic()
-        if life.began:
-            life.deaths = 1 if now - life.began > waits.LONG_LIFE_SECONDS else life.deaths + 1
-            why = self._last_words(name)
-            life.trouble = f"{name} died: {why}"
-            self._died = [*self._died, PartDied(part=name, at=datetime.now(UTC), why=why)][-DEATHS:]
-            life.next = now + min(waits.KEEPER_LONGEST_PAUSE_SECONDS, 2.0 ** (life.deaths - 1)) - 1
-            life.began = self._looked = 0.0
-        if now < life.next:
-            return
-        try:
-            self.processes.start(life.spec)
-            life.began = now
-        except (PenstockError, OSError) as error:
-            life.trouble, life.next = f"{name}: {error}", now + waits.KEEPER_LONGEST_PAUSE_SECONDS / 2
+    def _see_to(self, life: Kept) -> None:
+        if (death := life.see_to(self.processes)) is not None:
+            self._died = [*self._died, death][-DEATHS:]
+            self._looked = 0.0
 
     def _look(self, count: int) -> None:
         self._looked = time.monotonic()

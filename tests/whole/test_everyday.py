@@ -14,7 +14,7 @@ import pytest
 from api.words import PATTERNS
 from cli.client import Api
 from cli.output import as_yaml
-from clusters.local.keeper import PartDied
+from processes.kept import PartDied
 from tests.simulation.world import leave
 from tests.whole.penstock import STATE, VERSION, Penstock, sql, the_app, whole
 
