@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,13 +21,17 @@ from cli.jobs import show_jobs
 from cli.output import size, styled
 from core.errors import PenstockError
 from processes import java, logs
+from processes.kept import StackReport
 from processes.supervised import Spec
-from settings import ApiSettings, StackSettings, settings, waits
+from settings import ApiSettings, StackSettings, clock, settings, waits
 from settings.code import COMMAND
 from settings.polling import poll
-from stack.local import EXAMPLES, ORDER, LocalStack
+from stack.local import EXAMPLES, ORDER, LocalStack, alone
 from stack.parts import StackParts
 from stack.progress import step
+
+TOLD = timedelta(hours=1)
+"""For so long `status` tells that a part died and was started again."""
 
 
 def parts() -> StackParts:
@@ -44,15 +49,6 @@ def installing(parts: StackParts, title: str) -> Iterator[None]:
     """Show that parts are being installed, with what is being done."""
     with step(out, title) as progress:
         parts.say = progress.note
-        yield
-
-
-@contextmanager
-def _alone(local: LocalStack) -> Iterator[None]:
-    """One `up` or `down` at a time per data folder."""
-    local.settings.home.mkdir(parents=True, exist_ok=True)
-    with open(local.settings.home / "stack.lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
@@ -76,7 +72,7 @@ def bring_up(local: LocalStack) -> None:
     if not local.parts.flink_installed(version):
         with installing(local.parts, f"Flink {version} with its SQL gateway (once)"):
             local.parts.flink(version)
-    with _alone(local):
+    with alone(local.settings.home):
         for spec in _specs(local):
             _start(local, spec)
     _register(local)
@@ -91,10 +87,11 @@ def _specs(local: LocalStack) -> Iterator[Spec]:
         yield local.temporal()
     flink = local.flink()
     yield flink.jobmanager()
-    yield flink.taskmanager()
+    yield replace(local.taskmanager(), ready=lambda: True)
     yield flink.gateway()
     yield local.api_process()
     yield local.worker()
+    yield local.keeper()
 
 
 def _start(local: LocalStack, spec: Spec) -> None:
@@ -150,7 +147,7 @@ def down() -> None:
     from clusters.registry import runs_here, stop_here  # all adapters, which other commands do without
 
     local = stack()
-    with _alone(local):
+    with alone(local.settings.home):
         for name in reversed(ORDER):
             if local.processes.find(name):
                 with step(out, f"stop {name}"):
@@ -184,14 +181,38 @@ def status() -> None:
         state = styled("RUNNING") if kept.runs else "ended"
         table.add_row(f"{kept.name}, {kept.folder.name[:8]}", state, "", "", size(kept.log_bytes))
     out.print(table)
-    for name in filter(local.processes.died, ORDER):
-        words = logs.last_words(local.processes.last_words(name))
-        out.print(f"{name} died: {words}", style="red", markup=False, highlight=False, soft_wrap=True)
-        then = f"  `{COMMAND} up` starts it again; its log is {local.processes.log(name)}."
-        out.print(then, markup=False, highlight=False, soft_wrap=True)
+    for name in ORDER:
+        _tell_death(local, name)
     if ok:
         addresses(local)
     raise typer.Exit(0 if ok else 1)
+
+
+def _tell_death(local: LocalStack, name: str) -> None:
+    """Why a part of the stack does not run, or has been started again, and what comes next."""
+    processes, report = local.processes, _kept(local)
+    due = report.due.get(name)
+    deaths = [death for death in report.died if death.part == name and clock.now() - death.at < TOLD]
+    log = f"its log is {processes.log(name)}."
+    if processes.died(name):
+        words = due.why if due else f"{name} died: {logs.last_words(processes.last_words(name))}"
+        times = f" ({due.deaths} times in a row)" if due and due.deaths > 1 else ""
+        out.print(words + times, style="red", markup=False, highlight=False, soft_wrap=True)
+        seconds = max(0.0, (due.at - clock.now()).total_seconds()) if due else 0.0
+        then = f"It is started again in {seconds:.0f} s" if due else f"`{COMMAND} up` starts it again"
+        out.print(f"  {then}; {log}", markup=False, highlight=False, soft_wrap=True)
+    elif deaths:
+        times = f"{len(deaths)} times" if len(deaths) > 1 else "once"
+        words = f"{name} died {times} within an hour, and was started again; the last time it said: {deaths[-1].why}"
+        out.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"  {log[0].upper()}{log[1:]}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _kept(local: LocalStack) -> StackReport:
+    """What the stack's keeper says; nothing is due where it does not run."""
+    report = StackReport.read(StackReport.path(local.settings.home)) or StackReport(jobmanager_url="")
+    runs = local.processes.find("keeper") is not None
+    return report if runs else report.model_copy(update={"due": {}})
 
 
 def demo(

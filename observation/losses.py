@@ -66,7 +66,7 @@ class Losses:
         for row in known:
             seen = overview.jobs.get(row["handle"])
             for loss in seen.losses if seen else ():
-                key = f"{loss.part}/{int(loss.at.timestamp() * 1000)}"
+                key = _loss_key(loss)
                 new[_key(row, key)] = (row, loss, key)
         there = await attempts.known_events(session, [key for key in new if key not in self._told])
         self._told = (self._told & new.keys()) | there
@@ -76,6 +76,40 @@ class Losses:
         left = (health or {}).get("taskmanagers")
         if cluster.managed_by is None and left is not None and (words := self._fewer(cluster, left, now)):
             _tell(session, known, now.isoformat(), words, now)
+
+    async def tell_of_stack(self, session: Session, url: str, died: Sequence[Loss], now: datetime) -> None:
+        """What the keeper of the local stack has told, whose JobManager is at `url`: on the timelines of those that run
+        there, and did so then."""
+        for cluster in await clusters.all_(session):
+            if cluster.managed_by is not None or cluster.jobmanager_url != url:
+                continue
+            pace = self._paces.setdefault((url, cluster.created_at), _Pace())
+            rows = await attempts.open_on(session, cluster.name)
+            began = {row["job_id"]: await attempts.get(session, row["job_id"], row["number"]) for row in rows}
+            scrubbed = await scrubber(self._services, session, [row["project"] for row in rows])
+            for loss in died:
+                there = [row for row in rows if (a := began[row["job_id"]]) is not None and a.started_at <= loss.at]
+                await self._of_stack(session, pace, there, loss, scrubbed(loss.why), now)
+
+    async def _of_stack(
+        self,
+        session: Session,
+        pace: _Pace,
+        rows: Sequence[Mapping[str, Any]],
+        loss: Loss,
+        why: str,
+        now: datetime,
+    ) -> None:
+        key = _loss_key(loss)
+        known = await attempts.known_events(session, [_key(row, key) for row in rows])
+        new = [row for row in rows if _key(row, key) not in known]
+        if not new or (pace.counted is not None and loss.at <= pace.counted):
+            return
+        if not pace.may_tell(now):
+            pace.untold, pace.counted = pace.untold + 1, loss.at
+            return
+        words = f"{loss.part} of the local stack died, and is started again: {why}{_more(pace.tells(now))}"
+        _tell(session, new, key, words, loss.at)
 
     async def _tell_hosted(self, session: Session, row: Mapping[str, Any], loss: Loss, key: str, now: datetime) -> None:
         """On the timeline of the job that runs the cluster, and of all that run on it now."""
@@ -90,8 +124,7 @@ class Losses:
         # Last words may be those of any job on the cluster.
         scrubbed = await scrubber(self._services, session, [each["project"] for each in rows])
         words = f"{loss.part} of {row['project']}:{row['name']} died, and is started again: {scrubbed(loss.why)}"
-        if untold := pace.tells(now):
-            words += f" ({untold} more died since the last line)"
+        words += _more(pace.tells(now))
         _tell(session, rows, key, words, loss.at)
 
     def _fewer(self, cluster: Cluster, left: int, now: datetime) -> str | None:
@@ -111,6 +144,14 @@ class Losses:
         if left < most:
             return f"{cluster.name} has {left} of the {most} task managers that it had{more}"
         return f"{cluster.name} had fewer task managers for a while, and has {left} again{more}"
+
+
+def _loss_key(loss: Loss) -> str:
+    return f"{loss.part}/{int(loss.at.timestamp() * 1000)}"
+
+
+def _more(untold: int) -> str:
+    return f" ({untold} more died since the last line)" if untold else ""
 
 
 def _key(row: Mapping[str, Any], key: str) -> str:

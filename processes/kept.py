@@ -90,3 +90,25 @@ class Kept:
             except (PenstockError, OSError) as error:
                 self.trouble, self.next = f"{name}: {error}", now + waits.KEEPER_LONGEST_PAUSE_SECONDS / 2
         return death
+
+
+class Due(BaseModel):
+    """When a process that does not run is started again, how often it died in a row, and why."""
+
+    at: datetime
+    deaths: int
+    why: str
+
+
+class StackReport(StateFile):
+    """What the keeper of the local stack sees: `died` are the last deaths of its parts, `due` are those that do not
+    run. `jobmanager_url` tells which cluster it is."""
+
+    jobmanager_url: str
+    died: list[PartDied] = []
+    due: dict[str, Due] = {}
+
+    @staticmethod
+    def path(home: Path) -> Path:
+        """`home` is the data folder."""
+        return home / "kept.json"

@@ -289,12 +289,14 @@ class Processes:
                 )
 
     def stop(self, *names: str, grace: float = waits.STOP_GRACE_SECONDS) -> bool:
-        """Stop processes and what they started, politely and then for good. Returns whether one ran."""
+        """Stop processes and what they started, politely and then for good; not what has another name here: a keeper
+        goes, and what it keeps stays. Returns whether one ran."""
         processes = [found for name in names if (found := self.find(name)) is not None]
+        others = {found.pid for name in self.names() if name not in names and (found := self.find(name)) is not None}
         family = [*processes]
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                family += process.children(recursive=True)
+                family += _descendants(process, besides=others)
                 process.terminate()
         _, alive = psutil.wait_procs(processes, timeout=grace)
         for left in [*alive, *(p for p in family if p.is_running())]:
@@ -304,6 +306,15 @@ class Processes:
         for name in names:
             (self._records / f"{name}.json").unlink(missing_ok=True)
         return bool(processes)
+
+
+def _descendants(process: psutil.Process, *, besides: set[int]) -> list[psutil.Process]:
+    """What it has started, and what that has; not `besides` (pids) and what those have."""
+    try:
+        children = [child for child in process.children() if child.pid not in besides]
+    except psutil.NoSuchProcess:  # it has just ended
+        return []
+    return [*children, *(each for child in children for each in _descendants(child, besides=besides))]
 
 
 def _emptied(path: Path) -> Path:

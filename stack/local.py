@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
@@ -16,7 +19,21 @@ from settings.code import ROOT
 from stack.parts import StackParts
 
 EXAMPLES = Path(__file__).with_name("examples")
-ORDER = ["temporal", "jobmanager", "taskmanager", "gateway", "api", "worker"]
+ORDER = ["temporal", "jobmanager", "taskmanager", "gateway", "api", "worker", "keeper"]
+
+
+@contextmanager
+def alone(home: Path, *, wait: bool = True) -> Iterator[bool]:
+    """One `up` or `down` at a time a data folder, and nothing is started again beside it. Without `wait` it gives False
+    where another one is at work."""
+    home.mkdir(parents=True, exist_ok=True)
+    with open(home / "stack.lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 class LocalStack:
@@ -71,9 +88,17 @@ class LocalStack:
         )
 
     def taskmanager(self) -> Spec:
-        """Ready when it has registered: by itself a task manager answers nobody."""
+        """Ready when it has registered: by itself a task manager answers nobody. One that is started again takes the
+        place of the one that died, by its id, and is not counted beside it."""
         flink = self.flink()
-        return replace(flink.taskmanager(), ready=lambda: flink.has_registered(self.processes.find("taskmanager")))
+        spec = flink.taskmanager(1, "-D", "taskmanager.resource-id=tm-1")
+        return replace(spec, ready=lambda: flink.has_registered(self.processes.find("taskmanager")))
+
+    def kept(self) -> list[Spec]:
+        """What the keeper starts again; it waits for none of it."""
+        flink = self.flink()
+        specs = [flink.jobmanager(), self.taskmanager(), flink.gateway()]
+        return [replace(spec, ready=lambda: True) for spec in specs]
 
     def temporal(self) -> Spec:
         """How to start a development server whose database is a file of the stack. Raises `InstallFailed` when it
@@ -152,6 +177,17 @@ class LocalStack:
     def worker(self) -> Spec:
         """How to start one worker."""
         return self._python("worker", ["cli", "worker"])
+
+    def keeper(self) -> Spec:
+        """It starts Flink with what it was itself started with, as `up` does, so it is given no settings."""
+        command = code.command("stack.keeper")
+        what = f"{command} {_source_hash()} {self.settings!r} {self.stack!r}"
+        return Spec(
+            name="keeper",
+            command=command,
+            env=code.environment(),
+            fingerprint=hashlib.sha256(what.encode()).hexdigest(),
+        )
 
 
 def _source_hash() -> str:

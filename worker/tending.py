@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
@@ -10,9 +11,12 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
+from clusters.protocol import Loss
 from clusters.registry import forget_here, kept_here
 from core.jobs import messages
+from observation.losses import Losses
 from processes import logs
+from processes.kept import PartDied, StackReport
 from processes.supervised import Processes
 from services import Services
 from settings import clock, waits
@@ -26,10 +30,10 @@ RUNS = 200
 async def tend(services: Services) -> None:
     """Until it is cancelled. Logs of the local stack, if one is here, and who writes them are looked after: its
     processes have nobody else who does, as session clusters have their keepers."""
-    swept = clock.monotonic()
+    swept, deaths = clock.monotonic(), StackDeaths(services)
     while True:
         await asyncio.sleep(waits.LOGS_SECONDS)
-        steps = [bound_logs]
+        steps: list[Callable[[Services], Awaitable[None]]] = [bound_logs, deaths.tell]
         if clock.monotonic() - swept > waits.SWEEP_SECONDS:
             swept = clock.monotonic()
             steps += [sweep, forget_recoveries]
@@ -37,7 +41,7 @@ async def tend(services: Services) -> None:
             try:
                 await step(services)
             except Exception as error:  # the next time comes soon, and the other steps are not concerned
-                log.warning("could not tidy up", step=step.__name__, why=str(error) or type(error).__name__)
+                log.warning("could not tidy up", step=step.__qualname__, why=str(error) or type(error).__name__)
 
 
 async def bound_logs(services: Services) -> None:
@@ -46,6 +50,24 @@ async def bound_logs(services: Services) -> None:
     if (home / "run").exists():
         await asyncio.to_thread(Processes(home).tend_logs)
         await asyncio.to_thread(logs.tend, home / "flink" / "log")
+
+
+class StackDeaths:
+    """Deaths of parts of the local stack, told as its keeper has seen them."""
+
+    def __init__(self, services: Services):
+        self._losses = Losses(services)
+        self._told: list[PartDied] = []
+
+    async def tell(self, services: Services) -> None:
+        """On the timelines of the jobs that run on it."""
+        report = await asyncio.to_thread(StackReport.read, StackReport.path(services.settings.home))
+        if report is None or report.died == self._told:
+            return
+        died = [Loss(death.part, death.at, death.why) for death in report.died]
+        async with services.database.write() as session:
+            await self._losses.tell_of_stack(session, report.jobmanager_url, died, clock.now())
+        self._told = report.died
 
 
 async def sweep(services: Services) -> None:

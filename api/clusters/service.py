@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -25,6 +26,7 @@ from core.errors import Conflict, InvalidInput
 from core.jobs.commands import LOCAL
 from core.jobs.states import CommandKind, JobState
 from observation.observer import Observer
+from processes.kept import StackReport
 from services import Services
 from settings import clock, waits
 from store import attempts, clusters, commands, jobs, previews
@@ -39,7 +41,7 @@ async def all_(services: Services) -> list[ClusterOut]:
     async with services.database.read() as session:
         rows = await clusters.all_(session)
         keepers = await clusters.keepers(session, rows)
-        return [_show(row, keepers) for row in rows]
+        return [_show(row, services.settings.home, keepers) for row in rows]
 
 
 def kinds() -> list[KindOut]:
@@ -94,7 +96,7 @@ async def create(services: Services, new: NewCluster) -> ClusterOut:
         await start_watch(services, new.name)
     except NO_ANSWER as error:  # the recovery schedule starts it
         log.warning("the watch is not started yet", cluster=new.name, why=str(error))
-    return _show(row)
+    return _show(row, services.settings.home)
 
 
 async def get(services: Services, observer: Observer, name: str) -> ClusterOut:
@@ -106,7 +108,7 @@ async def get(services: Services, observer: Observer, name: str) -> ClusterOut:
             await observer.observe(row.name, not_older_than=waits.FRESH_SECONDS)
     async with services.database.read() as session:
         row = await clusters.get(session, name)
-        return _show(row, await clusters.keepers(session, [row]))
+        return _show(row, services.settings.home, await clusters.keepers(session, [row]))
 
 
 async def patch(services: Services, name: str, changes: ClusterPatch, *, requested_by: str = LOCAL) -> ClusterOut:
@@ -144,7 +146,7 @@ async def patch(services: Services, name: str, changes: ClusterPatch, *, request
         if address is not None:
             given = {k: v for k, v in given.items() if k not in (*FLAT, "address")} | columns_of(address)
         clusters.change(row, given | ({"identity": None} if another else {}))
-    return _show(row, keepers)
+    return _show(row, services.settings.home, keepers)
 
 
 def _changed_address(row: Cluster, given: Mapping[str, Any]) -> Address | None:
@@ -211,15 +213,26 @@ async def scale(services: Services, name: str, new: NewScale, key: str | None, *
     )
 
 
-def _without_slots(row: Cluster, keeper: Job | None) -> str | None:
+def _without_slots(row: Cluster, keeper: Job | None, home: Path) -> str | None:
     """What is wrong with a cluster that answers, and on which nothing can run."""
     if (row.health or {}).get("slots_total") != 0:
         return None
-    kept = f"; {keeper.project}:{keeper.name} is {keeper.state}: {keeper.reason}" if keeper else ""
+    kept = f"; {keeper.project}:{keeper.name} is {keeper.state}: {keeper.reason}" if keeper else _of_stack(row, home)
     return f"Its JobManager answers, and no task manager has registered{kept}"
 
 
-def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
+def _of_stack(row: Cluster, home: Path) -> str:
+    """What the keeper of the local stack says of its task manager, if `row` is that; without its last words, in which
+    there may be a secret."""
+    report = StackReport.read(StackReport.path(home))
+    due = report.due.get("taskmanager") if report and report.jobmanager_url == row.jobmanager_url else None
+    if due is None:
+        return ""
+    times = f" ({due.deaths} times in a row)" if due.deaths > 1 else ""
+    return f"; taskmanager died{times}, and is started again at {due.at:%H:%M:%S} UTC: `penstock status` says why"
+
+
+def _show(row: Cluster, home: Path, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
     keeper = (keepers or {}).get(row.managed_by or "")
     return ClusterOut(
         name=row.name,
@@ -238,7 +251,7 @@ def _show(row: Cluster, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
             reachable=row.observed_at is not None and row.unreachable_since is None,
             last_observed_at=row.observed_at,
             unreachable_since=row.unreachable_since,
-            why=row.unreachable_why if row.unreachable_since else _without_slots(row, keeper),
+            why=row.unreachable_why if row.unreachable_since else _without_slots(row, keeper, home),
             details=row.health,
         ),
         created_at=row.created_at,

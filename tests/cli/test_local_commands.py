@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import settings as settings_
 from cli import doctor
 from clusters.flink import clients
 from core.errors import PenstockError
+from processes.kept import Due, PartDied, StackReport
 from processes.supervised import Processes, Spec
-from settings import waits
+from settings import clock, waits
 from stack.local import ORDER
 from stack.parts import StackParts
 from tests.simulation.network import Endpoint
@@ -120,6 +122,22 @@ class TestStack:
         words = "taskmanager died: IllegalConfigurationException: Sum of memory"
         assert words in done.out
         assert f"penstock up` starts it again; its log is {home / 'logs' / 'taskmanager.log'}" in done.out
+
+    def test_status_says_when_what_died_is_started_again(self, home: Path):
+        processes, now = Processes(home), clock.now()
+        for name in [name for name in ORDER if name != "taskmanager"]:
+            processes.write_down(name, os.getpid())
+        has_died(home, DIES)
+        why = "taskmanager died: OutOfMemoryError: Metaspace"
+        died = [PartDied(part="gateway", at=now - timedelta(minutes=minutes), why="killed") for minutes in (90, 2, 1)]
+        due = {"taskmanager": Due(at=now + timedelta(seconds=15), deaths=5, why=why)}
+        StackReport(jobmanager_url="", died=died, due=due).write(StackReport.path(home))
+        done = said("status")
+        assert done.code == 1
+        assert f"{why} (5 times in a row)\n  It is started again in 1" in done.out
+        assert "gateway died 2 times within an hour, and was started again; the last time it said: killed" in done.out
+        (home / "run" / "keeper.json").unlink()
+        assert "penstock up` starts it again" in said("status").out, "nobody else does, without a keeper"
 
     def test_what_runs_is_left_alone_and_a_moved_cluster_is_told(
         self, penstock: Penstock, machine: list[str], monkeypatch: pytest.MonkeyPatch

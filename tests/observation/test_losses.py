@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,17 @@ class Looks:
             seen = JobSeen(Ref(ID, ID), EngineState.RUNNING, losses=tuple(self.died))
             health = None if taskmanagers is None else {"taskmanagers": taskmanagers}
             await self.losses.tell(session, cluster, known, Overview({ID: seen}), health, self.world.time.now())
+            await session.flush()
+            return (await self._messages(session))[len(before) :]
+
+    async def look_at_stack(self, url: str | None = None) -> list[str]:
+        """The same, of what the keeper of the local stack has told."""
+        self.world.time.go_on(1)
+        async with self.world.database.write() as session:
+            before = await self._messages(session)
+            cluster = await session.get_one(Cluster, "local")
+            now = self.world.time.now()
+            await self.losses.tell_of_stack(session, url or cluster.jobmanager_url, self.died, now)
             await session.flush()
             return (await self._messages(session))[len(before) :]
 
@@ -105,3 +117,36 @@ class TestOfOneThatPenstockRuns:
         other.died = one.died
         other.dies("password hush is wrong")
         assert (await other.look())[0].endswith(NOT_SHOWN)
+
+
+class TestOfTheLocalStack:
+    async def test_its_jobs_are_told_which_part_died_and_why(self, world: World):
+        one = looks(world)
+        one.dies()
+        assert await one.look_at_stack() == [
+            "taskmanager-1 of the local stack died, and is started again: out of memory"
+        ]
+        assert await one.look_at_stack() == []
+        other = looks(world)
+        other.died = one.died
+        assert await other.look_at_stack() == [], "another worker of the machine has told it"
+
+    async def test_in_few_lines_that_count_the_others(self, world: World):
+        one, told = looks(world), []
+        for _ in range(12):
+            one.dies()
+            told += await one.look_at_stack()
+        assert len(told) == LINES
+        world.time.go_on(3600)
+        one.dies()
+        assert (await one.look_at_stack())[0].endswith(f"({12 - LINES} more died since the last line)")
+
+    async def test_what_died_before_they_began_is_nothing_to_them(self, world: World):
+        one = looks(world)
+        one.died = [Loss("taskmanager", (await world.attempt()).started_at - timedelta(seconds=1), "killed")]
+        assert await one.look_at_stack() == []
+
+    async def test_another_cluster_is_not_concerned(self, world: World):
+        one = looks(world)
+        one.dies()
+        assert await one.look_at_stack("http://elsewhere:8081") == []

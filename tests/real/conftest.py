@@ -9,6 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class Stack:
         made = [
             self.local.temporal(),
             flink.jobmanager(),
-            flink.taskmanager(),
+            replace(self.local.taskmanager(), ready=lambda: True),
             flink.gateway(),
             self.local.api_process(),
             self.local.worker(),

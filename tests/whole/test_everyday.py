@@ -14,7 +14,8 @@ import pytest
 from api.words import PATTERNS
 from cli.client import Api
 from cli.output import as_yaml
-from processes.kept import PartDied
+from processes.kept import Due, PartDied, StackReport
+from settings import clock
 from tests.simulation.world import leave
 from tests.whole.penstock import STATE, VERSION, Penstock, sql, the_app, whole
 
@@ -233,6 +234,19 @@ class TestTaskManagersThatDied:
         penstock.world.flinks[0].task_managers_known = False
         penstock.until(lambda: messages(penstock, "clicks", "cluster"))
         assert messages(penstock, "clicks", "cluster") == ["a has 0 of the 1 task managers that it had"]
+
+    def test_of_the_local_stack_its_keeper_says_why_there_is_none(self, penstock: Penstock):
+        url = penstock.ok("GET", "/clusters/a")["jobmanager_url"]
+        due = Due(at=clock.now(), deaths=5, why="taskmanager died: password hush is wrong")
+        path = StackReport.path(penstock.home)
+        StackReport(jobmanager_url=url, due={"taskmanager": due}).write(path)
+        penstock.world.flinks[0].task_managers_known = False
+        why = penstock.until(lambda: penstock.ok("GET", "/clusters/a")["health"]["why"])
+        assert "no task manager has registered; taskmanager died (5 times in a row), and is started again" in why
+        assert "penstock status" in why
+        assert "hush" not in why, "what it said last may be a secret of any job"
+        StackReport(jobmanager_url="http://elsewhere:8081", due={"taskmanager": due}).write(path)
+        assert "died" not in penstock.ok("GET", "/clusters/a")["health"]["why"]
 
 
 class TestAMistypedKey:
