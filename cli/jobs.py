@@ -189,6 +189,14 @@ def create(
     module: Annotated[str | None, typer.Option(help="With --git: Python module to run")] = None,
     requirements: Annotated[str | None, typer.Option(help="With --git: requirements file of a program")] = None,
     argument: Annotated[list[str] | None, typer.Option("--arg", help="With --git: argument; may be repeated")] = None,
+    build_tool: Annotated[str | None, typer.Option(help="With --git: maven or gradle")] = None,
+    profile: specs.Profiles = None,
+    task: specs.Tasks = None,
+    build_property: specs.BuildProperties = None,
+    artifact: specs.Artifact = None,
+    env: specs.Env = None,
+    add_file: specs.AddedFiles = None,
+    java_property: specs.JavaProperties = None,
     library: specs.Library = None,
     variable: specs.Variable = None,
     parallelism: Annotated[int | None, typer.Option(min=1, help="Default parallelism")] = None,
@@ -199,7 +207,11 @@ def create(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Create a job from a spec, or from a repository."""
+    """Create a job from a spec, or from a repository.
+
+    A spec file (--spec) has fields that no option has: `lineage`, a list of `requirements`, and a `config` of its
+    version alone, where --config is that of the job. Session clusters: `penstock clusters start`.
+    """
     project, name = named(job)
     body = {
         "project": project,
@@ -220,6 +232,14 @@ def create(
             libraries=library,
             variables=variable,
             parallelism=parallelism,
+            build_tool=build_tool,
+            profiles=profile,
+            tasks=task,
+            build_properties=build_property,
+            artifact=artifact,
+            env=env,
+            files=add_file,
+            java_properties=java_property,
         ),
     }
     _create(body, start=start, wait=wait, as_json=as_json)

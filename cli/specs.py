@@ -22,6 +22,34 @@ OptionalFile = Annotated[
 Variable = Annotated[
     list[str] | None, typer.Option("--var", help="Value of a variable ${NAME} of the SQL, NAME=value; may be repeated")
 ]
+Profiles = Annotated[list[str] | None, typer.Option("--profile", help="With --git: Maven profile; may be repeated")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="With --git: Gradle task; may be repeated")]
+BuildProperties = Annotated[
+    list[str] | None,
+    typer.Option("--build-property", help="With --git: key=value, -D of Maven and -P of Gradle; may be repeated"),
+]
+Artifact = Annotated[
+    str | None,
+    typer.Option(
+        "--artifact", "--jar", help="With --git: which of the jars that it builds, a path or a glob in the repository"
+    ),
+]
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", "-e", help="Variable of a Python program, NAME=value or NAME=${secret:name}; may be repeated"
+    ),
+]
+AddedFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--add-file", help="Text file to lie beside a Python program, PATH or PATH=LOCAL_FILE; may be repeated"
+    ),
+]
+JavaProperties = Annotated[
+    list[str] | None,
+    typer.Option("--java-property", help="Of the JVM that plans a Python program, key=value; may be repeated"),
+]
 Library = Annotated[list[str] | None, typer.Option("--library", "-l", help="name:version; may be repeated")]
 
 
@@ -111,6 +139,17 @@ def uses(items: list[str] | None) -> list[dict[str, str]]:
     return used
 
 
+def contents(items: list[str] | None) -> dict[str, str]:
+    """Texts by their paths beside a program, of a repeated `--add-file PATH[=LOCAL]`. Ends the program when one cannot
+    be read."""
+    return {path: read(local or path) for path, _, local in (item.partition("=") for item in items or [])}
+
+
+def _over(spec: dict[str, Any], given: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """A spec with these values over those that its fields have."""
+    return {**spec, **{name: {**(spec.get(name) or {}), **values} for name, values in given.items() if values}}
+
+
 def of_options(
     file: str | None,
     *,
@@ -125,27 +164,42 @@ def of_options(
     libraries: list[str] | None,
     variables: list[str] | None,
     parallelism: int | None,
+    build_tool: str | None,
+    profiles: list[str] | None,
+    tasks: list[str] | None,
+    build_properties: list[str] | None,
+    artifact: str | None,
+    env: list[str] | None,
+    files: list[str] | None,
+    java_properties: list[str] | None,
 ) -> dict[str, Any]:
     """A spec out of a file or a repository, with what the other options say. Ends the program when they contradict."""
     of_python = {"entry_file": entry_file, "module": module, "requirements": requirements}
+    of_jar = {"--class": entry_class, "--build-tool": build_tool, "--profile": profiles, "--task": tasks}
+    of_jar |= {"--build-property": build_properties, "--artifact": artifact}
     if (file is None) == (git is None):
         raise wrong("Give either --spec FILE or --git URL.")
     if file is not None:
         spec = read_spec(file)
         if not isinstance(spec, dict):
             raise wrong(f"{file} is no spec: it has to have fields, the first of them `type`.")
-        needless = {"--ref": ref, "--subdirectory": subdirectory, "--class": entry_class, "--arg": arguments}
+        needless = {"--ref": ref, "--subdirectory": subdirectory, "--arg": arguments, **of_jar}
         needless |= {f"--{name.replace('_', '-')}": value for name, value in of_python.items()}
         if extra := [option for option, value in needless.items() if value]:
             raise wrong(f"{extra[0]} goes with --git; write it into {file} instead.")
     else:
         python = any(of_python.values())
-        if python and entry_class:
-            raise wrong("--class is of a jar, and --entry-file, --module and --requirements are of Python.")
+        if python and (extra := [option for option, value in of_jar.items() if value]):
+            raise wrong(f"{extra[0]} is of a jar, and --entry-file, --module and --requirements are of Python.")
         where = {"url": git, "ref": ref, "subdirectory": subdirectory}
-        given = {"entry_class": entry_class, "args": arguments, **of_python}
+        build: dict[str, Any] = {"tool": build_tool, "profiles": profiles, "tasks": tasks, "artifact": artifact}
+        build["properties"] = pairs(build_properties, "--build-property")
+        given: dict[str, Any] = {"entry_class": entry_class, "args": arguments, **of_python}
+        given["build"] = {k: v for k, v in build.items() if v}
         spec = {"type": "pyflink" if python else "jar", "git": {k: v for k, v in where.items() if v}}
         spec |= {k: v for k, v in given.items() if v}
+    program = {"env": pairs(env, "--env"), "files": contents(files)}
+    spec = _over(spec, {**program, "java_properties": pairs(java_properties, "--java-property")})
     if libraries:
         spec["libraries"] = [*spec.get("libraries", []), *uses(libraries)]
     if variables:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import typer
 
-from cli import specs
+from cli import jobs, specs
+from core.specs import GradleBuild, JarSpec, MavenBuild, PyFlinkSpec, SqlSpec
 
 NONE: dict[str, Any] = dict.fromkeys(
     (
@@ -22,6 +23,14 @@ NONE: dict[str, Any] = dict.fromkeys(
         "arguments",
         "libraries",
         "variables",
+        "build_tool",
+        "profiles",
+        "tasks",
+        "build_properties",
+        "artifact",
+        "env",
+        "files",
+        "java_properties",
     )
 )
 
@@ -80,6 +89,59 @@ def test_a_repository():
     }
 
 
+def test_how_a_jar_is_built():
+    built = {
+        "tool": "maven",
+        "profiles": ["prod"],
+        "properties": {"revision": "1.0"},
+        "artifact": "app-*.jar",
+    }
+    given = {"build_tool": "maven", "profiles": ["prod"], "build_properties": ["revision=1.0"], "artifact": "app-*.jar"}
+    assert of(git="https://x.example/r.git", **given)["build"] == built
+    assert of(git="https://x.example/r.git", tasks=["shadowJar"])["build"] == {"tasks": ["shadowJar"]}
+    assert "build" not in of(git="https://x.example/r.git")
+
+
+def test_what_a_program_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "app.properties").write_text("topic=orders\n")
+    (tmp_path / "other.txt").write_text("other")
+    given = of(
+        git="https://x.example/r.git",
+        entry_file="a.py",
+        env=["BROKER=b:9092", "TOKEN=${secret:token}"],
+        files=["conf/app.properties", "app/other.txt=other.txt"],
+        java_properties=["user.timezone=UTC"],
+    )
+    assert given["env"] == {"BROKER": "b:9092", "TOKEN": "${secret:token}"}
+    assert given["files"] == {"conf/app.properties": "topic=orders\n", "app/other.txt": "other"}
+    assert given["java_properties"] == {"user.timezone": "UTC"}
+
+
+def test_what_a_program_is_given_goes_over_what_the_file_says(tmp_path: Path):
+    path = tmp_path / "job.yaml"
+    path.write_text("type: pyflink\ngit: {url: x}\nentry_file: a.py\nenv: {A: 1, B: 2}\n")
+    assert of(str(path), env=["B=3"])["env"] == {"A": "1", "B": "3"}
+
+
+def test_each_field_of_a_spec_has_an_option_or_is_named_as_one_of_the_file():
+    """A field that is added later is to be thought of here."""
+    fields = {name for spec in (SqlSpec, JarSpec, PyFlinkSpec) for name in spec.model_fields}
+    by_option = {"type", "sql", "git", "entry_class", "entry_file", "module", "requirements", "args", "libraries"}
+    by_option |= {"variables", "parallelism", "build", "env", "files", "java_properties"}
+    assert fields - by_option == {"config", "lineage"}
+    said_of_file = jobs.create.__doc__ or ""
+    assert all(name in said_of_file for name in ("lineage", "config"))
+    assert {*MavenBuild.model_fields, *GradleBuild.model_fields} == {
+        "tool",
+        "properties",
+        "artifact",
+        "profiles",
+        "tasks",
+    }
+
+
 def test_libraries_are_added_to_those_of_the_file(tmp_path: Path):
     path = tmp_path / "job.yaml"
     path.write_text("type: sql\nsql: x\nlibraries: [{name: kafka, version: '5.0'}]\n")
@@ -94,6 +156,9 @@ def test_libraries_are_added_to_those_of_the_file(tmp_path: Path):
     [
         ({}, "either --spec FILE or --git URL"),
         ({"git": "x", "entry_class": "A", "module": "m"}, "--class is of a jar"),
+        ({"git": "x", "entry_file": "a.py", "artifact": "a.jar"}, "--artifact is of a jar"),
+        ({"git": "x", "env": ["A"]}, "--env takes key=value, not 'A'"),
+        ({"git": "x", "files": ["gone.txt"]}, "gone.txt cannot be read"),
         ({"git": "x", "libraries": ["kafka"]}, "--library takes name:version, not 'kafka'"),
     ],
 )
@@ -101,6 +166,7 @@ def test_what_contradicts_itself_is_said(options: dict[str, Any], says: str, cap
     with pytest.raises(typer.Exit) as ended:
         of(**options)
     assert ended.value.exit_code == 2
+    assert says in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_file_that_is_no_spec(tmp_path: Path):

@@ -413,3 +413,37 @@ class TestWords:
 def test_a_name_that_would_be_taken_for_an_id_is_refused(penstock: Penstock):
     new = {"name": "0123abcd-0123-0123-0123-0123456789ab", "cluster": "a", "spec": sql()}
     assert "form of a job's id" in penstock.no("POST", "/jobs", 422, "name_like_an_id", json=new)["detail"]
+
+
+class TestWhatAProgramIsGiven:
+    """By options of `penstock jobs create`."""
+
+    def test_a_python_program(self, penstock: Penstock, tmp_path: Path):
+        (tmp_path / "local.properties").write_text("topic=orders\n")
+        given = ["--env", "BROKER=b:9092", "--add-file", f"conf/app.properties={tmp_path / 'local.properties'}"]
+        given += ["--git", "https://git.example/r.git", "--entry-file", "a.py", "--cluster", "a"]
+        said = penstock.cli("jobs", "create", "given", *given, "--java-property", "user.timezone=UTC")
+        assert said.code == 0, said
+        spec = penstock.ok("GET", "/jobs/default:given/versions/1")["spec"]
+        assert spec["env"] == {"BROKER": "b:9092"}
+        assert spec["files"] == {"conf/app.properties": "topic=orders\n"}
+        assert spec["java_properties"] == {"user.timezone": "UTC"}
+
+    def test_a_jar_is_refused_them_with_what_to_do(self, penstock: Penstock):
+        given = ["--git", "https://git.example/r.git", "--cluster", "a", "--env", "BROKER=b:9092"]
+        said = penstock.cli("jobs", "create", "refused", *given)
+        assert said.code == 2, said
+        assert "`env` cannot be given to a jar" in said.err
+        assert "Give it as `args`" in said.err
+
+    def test_how_a_jar_is_built(self, penstock: Penstock):
+        given = ["--git", "https://git.example/r.git", "--cluster", "a", "--profile", "prod", "--jar", "app-*.jar"]
+        said = penstock.cli("jobs", "create", "built", *given, "--build-property", "revision=1.0")
+        assert said.code == 0, said
+        build = penstock.ok("GET", "/jobs/default:built/versions/1")["spec"]["build"]
+        assert build == {
+            "tool": "maven",
+            "profiles": ["prod"],
+            "artifact": "app-*.jar",
+            "properties": {"revision": "1.0"},
+        }
