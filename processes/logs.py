@@ -75,8 +75,31 @@ _OF_THE_SCRIPT = ("[ERROR] The execution result is empty", "[ERROR] Could not ge
 """What Flink's start script says, where the JVM that it asks for the sizes of memory has said why there are none."""
 
 
+_OUT_OF_MEMORY = "OutOfMemoryError: "
+_MORE_MEMORY = {
+    "metaspace": "each Python job that runs takes 27 MB of it: give it more by `taskmanager.memory.jvm-metaspace.size`",
+    "direct buffer memory": "each Python job that runs takes 9 MB of it, connectors take more: give it more by "
+    "`taskmanager.memory.task.off-heap.size`",
+    "java heap space": "give the process more: `taskmanager.memory.process.size`",
+}
+"""What gives more of what has run out. The figures are in `processes/flink.py`."""
+
+
+def _out_of_memory(lines: Sequence[str]) -> str | None:
+    """What is to be said of the last memory that ran out; what is logged after that follows from it."""
+    told = next((line for line in reversed(lines) if _OUT_OF_MEMORY in line), None)
+    if told is None:
+        return None
+    words = told[told.index(_OUT_OF_MEMORY) :][:150]
+    more = next((more for kind, more in _MORE_MEMORY.items() if kind in words.lower()), None)
+    return f"{words} ({more})" if more else words
+
+
 def last_words(lines: Sequence[str]) -> str:
-    """The last line of a log that names an error, else the last one; at most 300 characters."""
+    """Which memory has run out, else the last line of a log that names an error, else the last one; at most 300
+    characters, and what to do."""
+    if memory := _out_of_memory(lines):
+        return memory
     errors = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line]
     causes = [line for line in errors if not line.startswith(_OF_THE_SCRIPT)]
     return (causes or errors or lines or ["its log is empty"])[-1][:300]

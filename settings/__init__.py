@@ -147,7 +147,8 @@ class StackSettings(BaseSettings):
     gateway_port: int = 8083
     flink_slots: int = 16
     flink_jobmanager_memory: str = "1100m"
-    flink_taskmanager_memory: str = "1728m"
+    flink_taskmanager_memory: str = "2240m"
+    flink_config: dict[str, str] = {}
 
 
 @lru_cache

@@ -85,6 +85,7 @@ class LocalStack:
             slots=self.stack.flink_slots,
             jobmanager_memory=self.stack.flink_jobmanager_memory,
             taskmanager_memory=self.stack.flink_taskmanager_memory,
+            extra=self.stack.flink_config,
         )
 
     def taskmanager(self) -> Spec:

@@ -358,3 +358,26 @@ async def test_what_is_no_log_is_none_and_one_that_cannot_be_read_is_told(
 )
 def test_its_last_words_are_the_cause(log: list[str], told: str | int):
     assert last_words(log) == (told if isinstance(told, str) else log[told])
+
+
+@pytest.mark.parametrize(
+    ("cause", "key"),
+    [
+        ("Metaspace. The metaspace out-of-memory error has occurred. This can mean" + " x" * 300, "jvm-metaspace.size"),
+        ("Direct buffer memory", "task.off-heap.size"),
+        ("Cannot reserve 4194304 bytes of direct buffer memory (allocated: 1, limit: 2)", "task.off-heap.size"),
+        ("Java heap space", "process.size"),
+    ],
+)
+def test_memory_that_has_run_out_is_told_before_what_it_led_to_with_what_gives_more(cause: str, key: str):
+    """Seen: the last line with an error said no more than "Fatal error occurred while executing the TaskManager"."""
+    log = [
+        "2026 ERROR TaskManagerRunner - Fatal error occurred while executing the TaskManager. Shutting it down...",
+        f"java.lang.OutOfMemoryError: {cause}",
+        "at java.base/java.lang.ClassLoader.defineClass1(Native Method)",
+        "2026 ERROR Something else - it is ending, RejectedExecutionException",
+    ]
+    told = last_words(log)
+    assert told.startswith(f"OutOfMemoryError: {cause[:20]}")
+    assert f"`taskmanager.memory.{key}`" in told
+    assert len(told) < 400
