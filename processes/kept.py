@@ -25,12 +25,14 @@ DEATHS = 20
 class StateFile(BaseModel):
     @classmethod
     def read(cls, path: Path) -> Self | None:
+        """None when there is no such file. Raises `ValidationError` for one of another shape."""
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
 
     def write(self, path: Path) -> None:
+        """In one step: nobody reads half of it. Raises `OSError`."""
         self._half(path).replace(path)
 
     def create(self, path: Path) -> None:

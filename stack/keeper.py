@@ -16,10 +16,10 @@ from processes.kept import DEATHS, Due, Kept, PartDied, StackReport
 from processes.supervised import Spec
 from settings import ApiSettings, StackSettings, settings, waits
 from stack.local import LocalStack, alone
-from stack.parts import Parts
+from stack.parts import StackParts
 
 
-class Keeper:
+class StackKeeper:
     """`specs` are the processes that it keeps."""
 
     def __init__(self, local: LocalStack, specs: Iterable[Spec]):
@@ -67,8 +67,8 @@ class Keeper:
 
 def main() -> int:
     """Until it is ended."""
-    local = LocalStack(settings(), StackSettings(), ApiSettings(), Parts(settings().cache))
-    keeper = Keeper(local, local.kept())
+    local = LocalStack(settings(), StackSettings(), ApiSettings(), StackParts(settings().cache))
+    keeper = StackKeeper(local, local.kept())
     while True:
         with contextlib.suppress(OSError):
             keeper.look()

@@ -12,7 +12,7 @@ import pytest
 from processes.kept import StackReport
 from processes.supervised import Processes, Spec
 from settings import ApiSettings, Settings, StackSettings
-from stack.keeper import Keeper
+from stack.keeper import StackKeeper
 from stack.local import LocalStack, alone
 from stack.parts import Parts
 
@@ -28,7 +28,7 @@ class Stack:
         local = LocalStack(settings, StackSettings(), ApiSettings(), Parts(folder / "cache"))
         self.processes = Processes(self.home)
         self.spec = Spec(name="taskmanager", command=["sh", "-c", "echo OutOfMemoryError: Direct >&2; exec sleep 600"])
-        self.keeper = Keeper(local, [self.spec])
+        self.keeper = StackKeeper(local, [self.spec])
 
     @property
     def report(self) -> StackReport:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cli import doctor
 from clusters.local.hosted import HostedClusters
 from core.effects import Rejected
 from core.jobs.observations import EngineState
+from settings import waits
 from tests.simulation.network import Endpoint
 from tests.whole.penstock import STATE, VERSION, Penstock, sql, the_app
 
@@ -109,7 +109,7 @@ class TestRegistered:
 
     def test_one_without_slots_is_never_shown_as_well(self, penstock: Penstock, monkeypatch: pytest.MonkeyPatch):
         """Its JobManager answers, and nothing can run on it."""
-        monkeypatch.setattr(doctor, "OLD_SECONDS", 1e12)  # the world's time is not this machine's
+        monkeypatch.setattr(waits, "UNWATCHED_SECONDS", 1e12)  # the world's time is not this machine's
         penstock.ok("POST", "/clusters", json=self.a_flink(penstock, "empty"))
         flink = penstock.world.gateways["flink-empty"].flink
 
