@@ -14,7 +14,7 @@ from processes.supervised import Processes, Spec
 from settings import ApiSettings, Settings, StackSettings
 from stack.keeper import StackKeeper
 from stack.local import LocalStack, alone
-from stack.parts import Parts
+from stack.parts import StackParts
 
 
 class Stack:
@@ -25,7 +25,7 @@ class Stack:
         flink = folder / "cache" / "flink" / "2.3.0" / "lib" / "python3.11" / "site-packages" / "pyflink"
         flink.mkdir(parents=True)
         settings = Settings(home=self.home, cache=folder / "cache")
-        local = LocalStack(settings, StackSettings(), ApiSettings(), Parts(folder / "cache"))
+        local = LocalStack(settings, StackSettings(), ApiSettings(), StackParts(folder / "cache"))
         self.processes = Processes(self.home)
         self.spec = Spec(name="taskmanager", command=["sh", "-c", "echo OutOfMemoryError: Direct >&2; exec sleep 600"])
         self.keeper = StackKeeper(local, [self.spec])
