@@ -9,7 +9,7 @@ import pytest
 from processes.flink import Flink, room_for_python
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
-from stack.parts import Parts
+from stack.parts import StackParts
 
 METASPACE, OFF_HEAP = "taskmanager.memory.jvm-metaspace.size", "taskmanager.memory.task.off-heap.size"
 
@@ -33,7 +33,7 @@ def test_room_for_a_python_job_in_each_slot(slots: int, memory: str, room: dict[
 def _local(tmp_path: Path, stack: StackSettings) -> Flink:
     site_packages = tmp_path / "flink" / "2.3.0" / "lib" / "python3.11" / "site-packages"
     site_packages.mkdir(parents=True, exist_ok=True)
-    return LocalStack(Settings(home=tmp_path / "home"), stack, ApiSettings(), Parts(tmp_path)).flink()
+    return LocalStack(Settings(home=tmp_path / "home"), stack, ApiSettings(), StackParts(tmp_path)).flink()
 
 
 def test_the_local_stack_has_that_room_and_what_is_set_counts(tmp_path: Path):
