@@ -217,16 +217,17 @@ async def did_not_answer(session: AsyncSession, name: str, at: datetime, why: st
 async def tell_jobs(
     session: AsyncSession, cluster: Cluster, jobs: Sequence[Mapping[str, Any]], now: datetime, *, back: bool
 ) -> None:
-    """One line on the timeline of each job with a living attempt on a cluster that cannot be asked; another
-    when it can be asked again (`back`). `jobs` are rows of `attempts.open_on`. Several processes look at a cluster:
-    that it cannot be asked is not told once another one has had an answer."""
+    """One line on the timeline of each job with a living attempt on a cluster that cannot be asked; another when it can
+    be asked again (`back`). `jobs` are rows of `attempts.open_on`. Several processes look at a cluster: that it cannot
+    be asked is not told once another one has had an answer, and that it can be is told by the first of them."""
     since = cluster.unreachable_since
     if since is None:
         return
-    if not back:
-        away = update(Cluster).where(Cluster.name == cluster.name, Cluster.unreachable_since.is_not(None))
-        if (await session.execute(away.values(cannot_tell_at=now).returning(Cluster.name))).first() is None:
-            return
+    column = Cluster.cannot_tell_at if back else Cluster.unreachable_since
+    this = update(Cluster).where(Cluster.name == cluster.name, column.is_not(None))
+    changed = this.values(cannot_tell_at=None if back else now).returning(Cluster.name)
+    if (await session.execute(changed)).first() is None:
+        return
     seconds = int((now - since).total_seconds())
     words = (
         f"{cluster.name} answers again, after {seconds} s"

@@ -233,6 +233,27 @@ async def test_a_cluster_that_has_answered_somebody_else_meanwhile_is_not_told_t
         await clusters.tell_jobs(session, now, rows, T0 + timedelta(seconds=120), back=True)
 
 
+async def test_of_two_that_have_an_answer_at_the_same_moment_one_tells_it(database: Database):
+    """A page is opened in the moment of a worker's look: the second one broke by the first one's line, and the page
+    said that somebody else was changing the same thing."""
+    job = await add_job(database, "j")
+    await add_attempt(database, job, 1)
+    async with database.write() as session:
+        await clusters.did_not_answer(session, "local", T0, "refused")
+    async with database.write() as session:
+        cluster, rows = await clusters.get(session, "local"), await attempts.open_on(session, "local")
+        await clusters.tell_jobs(session, cluster, rows, T0 + timedelta(seconds=90), back=False)
+    async with database.read() as session:
+        before = await clusters.get(session, "local")
+    for seconds in (120, 121):
+        async with database.write() as session:
+            await clusters.tell_jobs(session, before, rows, T0 + timedelta(seconds=seconds), back=True)
+            await clusters.answered(session, "local", T0 + timedelta(seconds=seconds), None)
+    async with database.read() as session:
+        events, _ = await attempts.events(session, job.id, limit=10, cursor=None)
+    assert [event.message for event in events if "again" in event.message] == ["local answers again, after 120 s"]
+
+
 async def test_what_is_in_use_is_known_over_all_jobs(database: Database):
     job, other = await add_job(database, "j"), await add_job(database, "other")
     points = [
