@@ -14,7 +14,9 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import pages, system
+from api import local_token, pages, system
+from api.accounts.router import door as door_router
+from api.accounts.router import router as accounts_router
 from api.catalogs.router import router as catalogs_router
 from api.clusters.router import router as clusters_router
 from api.commands.router import router as commands_router
@@ -32,7 +34,8 @@ from api.problems import Problem, install, responses
 from api.projects.router import router as projects_router
 from api.recovery.router import router as recovery_router
 from api.resources.router import router as resources_router
-from api.security import caller, check_address
+from api.rules import GUARDED, OPEN
+from api.security import Authentication, KnownTokens, caller, check_address
 from api.sessions.router import router as sessions_router
 from api.sql.router import router as sql_router
 from api.testing.router import router as testing_router
@@ -49,6 +52,7 @@ from temporal.client import connect
 
 PREFIX = "/api/v1"
 ROUTERS = (
+    accounts_router,
     jobs_router,
     commands_router,
     history_router,
@@ -90,6 +94,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         runs = Runs()
         app.state.bench = SqlRuntime(runs, Sessions(services, runs), Completer(services))
         await _default_project(services)
+        await local_token.keep(services)
         app.state.bench.sessions.begin()
         forgetting = asyncio.create_task(keep_forgetting(services, app.state.observer))
         yield
@@ -107,16 +112,18 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
-        dependencies=[Depends(caller)],
     )
+    app.state.tokens = KnownTokens()
     app.state.metrics = system.PrometheusMetrics()
     install(app)
     for router in ROUTERS:
         # Samples are shown as they are found in a topic: inference marks what cannot be sent.
         checks = [] if router is inference_router else [Depends(whole_characters)]
-        app.include_router(router, prefix=PREFIX, dependencies=checks)
+        app.include_router(router, prefix=PREFIX, dependencies=[Depends(caller), *checks])
+    app.include_router(door_router)
     app.include_router(system.router)
     pages.install(app)
+    app.add_middleware(Authentication)
     app.add_middleware(_Counting)
     _describe(app)
     return app
@@ -164,10 +171,16 @@ def _describe(app: FastAPI) -> None:
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs", {}))
         schemas["Problem"] = problem
-        for operation in (o for operations in schema["paths"].values() for o in operations.values()):
-            # Answered before any endpoint is asked: a body that is no JSON text, a host that is not ours.
-            early = responses(400, 421) if "requestBody" in operation else responses(421)
+        for path, operation in ((path, o) for path, all_ in schema["paths"].items() for o in all_.values()):
+            # Answered before any endpoint is asked: a body that is no JSON text; who calls, and whether they may.
+            early = responses(400) if "requestBody" in operation else {}
+            early |= responses(401, 421) if path not in OPEN else {}
+            early |= responses(403) if path.removeprefix(PREFIX) in GUARDED else {}
             operation["responses"].update({str(status): described for status, described in early.items()})
+            if path in OPEN or path.removeprefix(PREFIX) == "/login":
+                operation["security"] = []
+        schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"token": []}]
         app.openapi_schema = schema
         return schema
 
@@ -175,8 +188,9 @@ def _describe(app: FastAPI) -> None:
 
 
 def serve(settings: Settings, api: ApiSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `InvalidInput` for an address other than loopback."""
-    check_address(api.api_host)
+    """Serve until SIGTERM or SIGINT. Raises `InvalidInput` for an address other than loopback without
+    authentication."""
+    check_address(api.api_host, authentication=settings.authentication)
 
     async def services_of() -> Services:
         garbage.settle()

@@ -13,6 +13,7 @@ from typing import Annotated, Generic, Self, TypeVar
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from api.rules import LONGEST_REF
 from core.config import MOST_KEYS, check_new_config
 from core.errors import InvalidInput
 from observation.observer import Observer
@@ -121,5 +122,11 @@ Parts = Annotated[Services, Depends(services)]
 Watcher = Annotated[Observer, Depends(observer)]
 PageQuery = Annotated[Paging, Query()]
 JobRef = Annotated[
-    str, Path(alias="id", description="Id of the job, or `project:name`", examples=["default:clicks"], max_length=200)
+    str,
+    Path(
+        alias="id",
+        description="Id of the job, or `project:name`",
+        examples=["default:clicks"],
+        max_length=LONGEST_REF,
+    ),
 ]

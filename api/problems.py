@@ -47,6 +47,8 @@ class Problem(BaseModel):
 
 _TITLES = {
     400: "Bad request",
+    401: "Unauthenticated",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
@@ -137,8 +139,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(DatabaseUnavailable)
     async def database(request: Request, error: DatabaseUnavailable) -> JSONResponse:
-        log.error("the database cannot be used", why=error.why, exc_info=error)
-        return answer(503, f"{error}.", "database_unavailable", remedy=_so_far(request))
+        return unavailable(request, error)
 
     @app.exception_handler(OSError)
     async def machine(request: Request, error: OSError) -> JSONResponse:
@@ -157,6 +158,12 @@ def install(app: FastAPI) -> None:
         log.exception("request failed", path=request.url.path, exc_info=error)
         detail = "This is a defect of Penstock; the API's log has the details."
         return answer(500, detail, "internal", remedy=_so_far(request))
+
+
+def unavailable(request: Request, error: DatabaseUnavailable) -> JSONResponse:
+    """What is answered while the database cannot be used."""
+    log.error("the database cannot be used", why=error.why, exc_info=error)
+    return answer(503, f"{error}.", "database_unavailable", remedy=_so_far(request))
 
 
 def _so_far(request: Request) -> str:

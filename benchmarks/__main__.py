@@ -29,6 +29,7 @@ from processes.supervised import free_port
 from settings import Settings
 from settings.code import ROOT
 from stack.parts import StackParts
+from tests.authorized import authorized
 from tests.real.conftest import GitRepository, Stack
 from tests.real.sse import events
 
@@ -567,7 +568,7 @@ def demo(cache: Path) -> tuple[float, float]:
             with subprocess.Popen([*command, "demo"], env=env, stdout=subprocess.DEVNULL) as process:
                 first = None
                 while process.poll() is None:
-                    if first is None and _any_running(ports["PENSTOCK_API_PORT"]):
+                    if first is None and _any_running(ports["PENSTOCK_API_PORT"], Path(home)):
                         first = time.monotonic() - began
                     time.sleep(0.1)
             assert process.returncode == 0
@@ -579,10 +580,11 @@ def demo(cache: Path) -> tuple[float, float]:
             subprocess.run([*command, "down"], env=env, check=False, stdout=subprocess.DEVNULL)
 
 
-def _any_running(port: str) -> bool:
+def _any_running(port: str, home: Path) -> bool:
     try:
         url = f"http://127.0.0.1:{port}/api/v1/jobs"
-        return bool(httpx.get(url, params={"state": "RUNNING"}, timeout=2, trust_env=False).json()["items"])
+        asked = {"params": {"state": "RUNNING"}, "headers": authorized(home)}
+        return bool(httpx.get(url, **asked, timeout=2, trust_env=False).json()["items"])
     except (httpx.HTTPError, ValueError, KeyError):
         return False
 

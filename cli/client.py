@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -48,6 +49,25 @@ def base_url() -> str:
     return given if given.endswith(PREFIX) else given + PREFIX
 
 
+def token() -> str | None:
+    """`PENSTOCK_TOKEN`; else the local stack's, from `PENSTOCK_HOME`/token, which is sent to this machine only."""
+    if given := os.environ.get("PENSTOCK_TOKEN", "").strip():
+        return given
+    if httpx.URL(base_url()).host not in ("127.0.0.1", "::1", "localhost"):
+        return None
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    try:
+        return (Path(os.environ.get("PENSTOCK_HOME") or data / "penstock") / "token").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def authorization() -> dict[str, str]:
+    """The header that says who calls; none without a token."""
+    given = token()
+    return {"Authorization": f"Bearer {given}"} if given else {}
+
+
 def is_read_together() -> bool:
     """Whether standard output and standard error go to the same terminal, pipe or file."""
     try:
@@ -81,7 +101,9 @@ def carried_by(transport: httpx.BaseTransport | None) -> Iterator[None]:
 def client(seconds: float, transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """For requests to the API, `seconds` each. Without a `transport` they are carried as `carried_by` says."""
     transport = transport or _transport.get()
-    return httpx.Client(base_url=base_url(), timeout=seconds, trust_env=False, transport=transport)
+    return httpx.Client(
+        base_url=base_url(), timeout=seconds, trust_env=False, transport=transport, headers=authorization()
+    )
 
 
 class Answer(dict[str, Any]):
@@ -258,7 +280,9 @@ def refused(response: httpx.Response) -> typer.Exit:
     fields = [f"{item['field']}: {as_commands(item['message'])}" for item in problem.get("errors") or []]
     for line in fields[:20] or [as_commands(str(detail))]:  # what is wrong with fields is all that `detail` has
         _say(line)
-    if remedy := problem.get("remedy"):
+    if response.status_code == 401 and not token():
+        err.print("Set PENSTOCK_TOKEN to a token of yours; `penstock tokens create` makes one.")
+    elif remedy := problem.get("remedy"):
         err.print(as_commands(remedy), markup=False, highlight=False)
     codes = {404: NOT_FOUND, 409: CONFLICT, 422: USAGE, 503: UNREACHABLE}
     return Refusal(codes.get(response.status_code, FAILED), str(problem.get("code")))

@@ -125,7 +125,7 @@ def _register(local: LocalStack) -> None:
 def addresses(local: LocalStack) -> None:
     """Print where everything answers."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("API and its docs", f"{local.api_url}/docs")
+    table.add_row("API and its docs", f"{local.api_url}/docs (`penstock open` lets a browser in)")
     if local.own_temporal:
         table.add_row("Temporal UI", local.temporal_ui_url)
     table.add_row("Flink UI", local.flink().url)

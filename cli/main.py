@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from cli import catalogs, clusters, doctor, jobs, lineage, local, orphans, projects, resources, sql
+from cli import access, catalogs, clusters, doctor, jobs, lineage, local, orphans, projects, resources, sql
 from cli.client import FAILED, USAGE, carried_by, err, out
 from cli.completion import answering
 from core import __version__
@@ -37,6 +37,9 @@ app.add_typer(resources.app, name="resources")
 app.add_typer(catalogs.app, name="catalogs")
 app.add_typer(resources.secrets, name="secrets")
 app.add_typer(resources.libraries, name="libraries")
+app.add_typer(access.members, name="members")
+app.add_typer(access.tokens, name="tokens")
+app.add_typer(access.accounts, name="accounts")
 
 app.command()(orphans.recover)
 
@@ -46,6 +49,8 @@ app.command()(local.status)
 app.command()(local.demo)
 app.command()(doctor.doctor)
 app.command()(projects.settings)
+app.command()(access.whoami)
+app.command("open")(access.open_)
 
 
 def _tell_version(asked: bool) -> None:

@@ -20,6 +20,10 @@ _COMMANDS: list[tuple[str, str]] = [
     (rf"GET /jobs/{_JOB}", "penstock jobs show {job}"),
     (r"PATCH /projects/(?P<name>[\w.-]+) with \{\"archived\": false\}", "penstock projects unarchive {name}"),
     (r"PATCH /projects/(?P<name>[\w.-]+)", "penstock projects set {name}"),
+    (
+        r"PUT /projects/(?P<project>[\w.-]+)/members/(?P<account>[\w./-]*\w)",
+        "penstock members set {account} --project {project}",
+    ),
     (r"PATCH /clusters/(?P<name>[\w.-]+)", "penstock clusters set {name}"),
     (r"POST /clusters, kind \w+", "penstock up"),
     (r"POST /clusters", "penstock clusters add"),

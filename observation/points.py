@@ -234,6 +234,16 @@ async def named(services: Services, point: str) -> str:
     return point
 
 
+async def is_of_project(services: Services, project: str, point: str) -> bool:
+    """Whether what somebody names is a restore point of a job of a project, as far as is known. Ids of points are
+    looked up among those of the job itself, later."""
+    if not is_path(of_point(point)):
+        return True
+    path = await named(services, point)
+    async with services.database.read() as session:
+        return await attempts.is_point_of(session, project, path)
+
+
 async def _write(
     session: Session,
     job_id: str,

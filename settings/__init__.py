@@ -43,6 +43,18 @@ class Settings(BaseSettings):
         description="Fernet key that seals secrets, the same for all processes; by default one is made in "
         "`home`/secret.key. Several, separated by commas: the first seals, all open",
     )
+    authentication: bool = Field(
+        default=True,
+        description="Whether a caller of the API has to show a token; without, it listens on loopback addresses only",
+    )
+    local_token: bool = Field(
+        default=True,
+        description="Whether the API keeps a token in `home`/token that may do everything, for who can read that file",
+    )
+    bootstrap_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="A token that may do everything, in place of that file; at least 32 characters that nobody guesses",
+    )
     host: str = Field(
         default_factory=socket.gethostname,
         description="Name of this machine, where session clusters run as processes; in a container set one that stays",

@@ -362,6 +362,9 @@ CATALOG_NAMES_KEPT_SECONDS = 60.0
 OPTIONS_KEPT_SECONDS = 600.0
 """That the options of connectors are remembered: they change with a library only."""
 
+TOKEN_KNOWN_SECONDS = 1.0
+"""That who has a token is remembered: so long a token goes on that was revoked through another API process."""
+
 # Processes on this machine, and the command line -------------------------------------------------------------------
 
 START_SECONDS = 120.0

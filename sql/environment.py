@@ -62,7 +62,7 @@ OF_HINTS = (
 
 
 @dataclass(frozen=True)
-class Right:
+class TableAccess:
     """How a project may use a table of the session. `label` is `project/name` of the resource."""
 
     label: str
@@ -94,7 +94,7 @@ class Environment:
     before: list[str]
     script: Script
     secrets: list[str]
-    rights: Mapping[str, Right]
+    rights: Mapping[str, TableAccess]
     properties: Mapping[str, str]
     inputs: str
     libraries: list[Library] = field(default_factory=list)
@@ -182,7 +182,7 @@ async def environment(
     uses = merged(uses, [(name, definition.libraries) for name, definition in in_use])
     before: list[str] = []
     plain: list[str] = []
-    rights: dict[str, Right] = {}
+    rights: dict[str, TableAccess] = {}
     values: list[str] = []
     databases: set[str] = set()
     foreign: list[tuple[str, str]] = []
@@ -211,7 +211,7 @@ async def environment(
         label = f"{row.project}/{row.name}"
         if not mine:  # also when it is not named in full: a session may be in its database
             foreign.append((row.project, row.name))
-            rights[str(TableName(CATALOG, row.project, row.name))] = Right(label, item.read, item.write)
+            rights[str(TableName(CATALOG, row.project, row.name))] = TableAccess(label, item.read, item.write)
         chains = {(row.project, row.name), *({(row.name,)} if mine else set())}
         if not everything and not chains & names:
             continue
@@ -231,7 +231,7 @@ async def environment(
             statement = table.ddl(CATALOG, database, row.name, if_not_exists=True)
             tables.append(Made(row.project, row.name, statement))
             await add(statement, row.project)
-            rights[str(TableName(CATALOG, database, row.name))] = Right(label, item.read, item.write)
+            rights[str(TableName(CATALOG, database, row.name))] = TableAccess(label, item.read, item.write)
     for name in made_views:
         statement = views[name].ddl(CATALOG, DATABASE, name, if_not_exists=True)
         tables.append(Made(project, name, statement))

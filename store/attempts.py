@@ -343,6 +343,16 @@ def as_point(row: RestorePointRow) -> RestorePoint:
     )
 
 
+async def is_point_of(session: AsyncSession, project: str, path: str) -> bool:
+    """Whether a job of a project, deleted or not, has had a restore point at a path, in its one spelling."""
+    query = (
+        select(RestorePointRow.id)
+        .join(Job, Job.id == RestorePointRow.job_id)
+        .where(RestorePointRow.path == path, Job.project == project)
+    )
+    return (await session.scalars(query.limit(1))).first() is not None
+
+
 async def points_at(session: AsyncSession, path: str) -> list[RestorePointRow]:
     """Restore points of any job whose last two folders are those of `path`: the ones that it may be by another way."""
     tail = "/".join(of_point(path).rsplit("/", 2)[1:])

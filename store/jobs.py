@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from core.jobs.condition import kind
 from core.jobs.states import COMMAND_ENDED, LIVE, JobState
 from core.names import job_workflow_id, old_job_workflow_id
 from store import paging
+from store.acting import visible_projects
 from store.attempts import add_event
 from store.missing import others, without_nul
 from store.overdue import overdue
@@ -73,7 +74,11 @@ async def open_project(session: AsyncSession, name: str) -> Project:
 
 
 async def _other_projects(session: AsyncSession, name: str) -> str:
-    return await others(session, name, Project.name, Project.deleted_at.is_(None), what="projects")
+    """Those that whoever asks may see: names of others are theirs."""
+    which = [Project.deleted_at.is_(None)]
+    if (visible := visible_projects()) is not None:
+        which.append(Project.name.in_(visible))
+    return await others(session, name, Project.name, *which, what="projects")
 
 
 async def find_project(session: AsyncSession, name: str) -> Project | None:
@@ -108,9 +113,12 @@ def delete_project(row: Project, now: datetime) -> None:
     row.deleted_at = now
 
 
-async def projects(session: AsyncSession) -> Sequence[Project]:
-    """All projects, by name; without those that were deleted."""
-    return (await session.scalars(select(Project).where(Project.deleted_at.is_(None)).order_by(Project.name))).all()
+async def projects(session: AsyncSession, only: Collection[str] | None = None) -> Sequence[Project]:
+    """All projects, or only some, by name; without those that were deleted."""
+    query = select(Project).where(Project.deleted_at.is_(None))
+    if only is not None:
+        query = query.where(Project.name.in_(only))
+    return (await session.scalars(query.order_by(Project.name))).all()
 
 
 _IN_A_PROJECT: dict[str, type[Base]] = {
@@ -198,6 +206,13 @@ async def _other_jobs(session: AsyncSession, owner: str, name: str) -> str:
     return await others(session, name, Job.name, *of_it, what=f"jobs in the project {owner}", prefix=f"{owner}:")
 
 
+def not_found(ref: str) -> NotFound:
+    """The error of a job that is not there, or not for who asks."""
+    return NotFound(
+        f"There is no job {ref[:200]}.", code="job_not_found", remedy="Name it by its id or as project:name."
+    )
+
+
 async def by_id(session: AsyncSession, job_id: str, *, lock: bool = False) -> Job | None:
     """The row of a job, deleted or not. `lock` as in `get`."""
     return await session.get(Job, job_id, with_for_update=lock or None, populate_existing=lock)
@@ -273,8 +288,10 @@ async def of_type(session: AsyncSession, type_: str, name: str) -> Sequence[Job]
 
 @dataclass(frozen=True)
 class Filter:
-    """What jobs are searched by; None is any. `text` is part of the name or the reason."""
+    """What jobs are searched by; None is any. `projects` are those that who asks may see; `text` is part of the name or
+    the reason."""
 
+    projects: frozenset[str] | None = None
     project: str | None = None
     state: str | None = None
     type: str | None = None
@@ -302,6 +319,8 @@ async def search(
     for name in ("project", "state", "type", "cluster"):
         if (value := getattr(criteria, name)) is not None:
             query = query.where(getattr(Job, name) == value)
+    if criteria.projects is not None:
+        query = query.where(Job.project.in_(criteria.projects))
     if criteria.text:
         pattern = "%" + criteria.text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
         query = query.where(or_(Job.name.ilike(pattern, escape="\\"), Job.reason.ilike(pattern, escape="\\")))

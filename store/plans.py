@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -116,8 +116,11 @@ async def of_attempt(session: AsyncSession, job_id: str, number: int | None) -> 
     return StateOrigin(attempt, await get(session, attempt.plan)) if attempt else UNKNOWN
 
 
-async def lineage(session: AsyncSession, project: str | None) -> Sequence[tuple[Job, dict[str, Any] | None, Version]]:
-    """(job, lineage of its current version's plan, that version) of all jobs of a project, or of all."""
+async def lineage(
+    session: AsyncSession, project: str | None, only: Collection[str] | None = None
+) -> Sequence[tuple[Job, dict[str, Any] | None, Version]]:
+    """(job, lineage of its current version's plan, that version) of all jobs of a project, of `only` some, or of
+    all."""
     query = (
         select(Job, PlanRow.lineage, Version)
         .join(Version, (Version.job_id == Job.id) & (Version.number == Job.version))
@@ -127,4 +130,6 @@ async def lineage(session: AsyncSession, project: str | None) -> Sequence[tuple[
     )
     if project is not None:
         query = query.where(Job.project == project)
+    if only is not None:
+        query = query.where(Job.project.in_(only))
     return [(job, of_plan, version) for job, of_plan, version in (await session.execute(query)).all()]

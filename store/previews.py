@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
 from settings import clock
+from store.acting import acting
 from store.database import Database
 from store.tables import Preview
 
@@ -21,8 +22,13 @@ async def of_run(session: AsyncSession, run: str) -> Sequence[Preview]:
     if "\x00" not in run:
         rows = list((await session.scalars(select(Preview).where(Preview.run == run).order_by(Preview.id))).all())
     if not rows:
-        raise NotFound(f"There is no preview {run[:80]}.", code="preview_not_found")
+        raise not_found(run)
     return rows
+
+
+def not_found(run: str) -> NotFound:
+    """The error of a preview that is not there, or not for who asks."""
+    return NotFound(f"There is no preview {run[:80]}.", code="preview_not_found")
 
 
 async def add(
@@ -52,6 +58,7 @@ async def add(
             rows=0,
             lease_until=lease_until,
             created_at=now,
+            opened_by=acting(),
         )
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from core.errors import NotFound
 from core.specs import Use
+from store.acting import acting
 from store.database import Session
 from store.tables import SqlSession
 
@@ -18,8 +19,13 @@ async def get(session: Session, id_: str) -> SqlSession:
     """An open session. Raises `NotFound`."""
     row = None if "\x00" in id_ else await session.get(SqlSession, id_)
     if row is None or row.closed_at is not None:
-        raise NotFound(f"There is no open session {id_[:80]}.", code="session_not_found")
+        raise not_found(id_)
     return row
+
+
+def not_found(id_: str) -> NotFound:
+    """The error of a session that is not there, or not for who asks."""
+    return NotFound(f"There is no open session {id_[:80]}.", code="session_not_found")
 
 
 async def all_(session: Session, project: str) -> Sequence[SqlSession]:
@@ -52,6 +58,7 @@ def add(
         generation=0,
         created_at=now,
         used_at=now,
+        opened_by=acting(),
     )
     session.add(row)
     return row

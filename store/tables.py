@@ -81,6 +81,50 @@ class Project(Base):
     deleted_at: Mapped[datetime | None]
 
 
+class Account(Base):
+    """Who may call: a person, or a service account (`project` is whose). `everywhere` is a role in all projects.
+    `password` is a hash. One that is disabled stays for the record of what it did."""
+
+    __tablename__ = "accounts"
+    name: Mapped[str] = mapped_column(Short, primary_key=True)
+    project: Mapped[str | None] = mapped_column(Short, ForeignKey("projects.name"), index=True)
+    password: Mapped[str | None]
+    is_administrator: Mapped[bool] = mapped_column(default=False)
+    everywhere: Mapped[str | None] = mapped_column(Short)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    disabled_at: Mapped[datetime | None]
+
+
+class Member(Base):
+    """The role of an account in a project."""
+
+    __tablename__ = "members"
+    project: Mapped[str] = mapped_column(Short, ForeignKey("projects.name"), primary_key=True)
+    account: Mapped[str] = mapped_column(Short, ForeignKey("accounts.name"), primary_key=True, index=True)
+    role: Mapped[str] = mapped_column(Short)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+
+
+class Credential(Base):
+    """What a caller shows. `digest` is the hash of it: the token itself is told once, and kept nowhere. `role` is the
+    most that it gives; null: all that its account has. `kind` is a token for programs, or the session of a browser."""
+
+    __tablename__ = "tokens"
+    id: Mapped[str] = mapped_column(Short, primary_key=True)
+    digest: Mapped[str] = mapped_column(Short, unique=True)
+    account: Mapped[str] = mapped_column(Short, ForeignKey("accounts.name"), index=True)
+    kind: Mapped[str] = mapped_column(Short)
+    name: Mapped[str] = mapped_column(Short)
+    role: Mapped[str | None] = mapped_column(Short)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
 class Cluster(Base):
     """`address` is where it is, in the shape that its `kind` gives it; empty where the four fields of URLs are all of
     it (`clusters/registry.py` reads and writes them). `observed_at` is the last time it answered, `unreachable_since`
@@ -394,6 +438,7 @@ class SqlSession(Base):
     created_at: Mapped[datetime]
     used_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    opened_by: Mapped[str | None] = mapped_column(Short)
 
 
 class Preview(Base):
@@ -416,6 +461,7 @@ class Preview(Base):
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     gone_at: Mapped[datetime | None]
+    opened_by: Mapped[str | None] = mapped_column(Short)
 
 
 class TestSet(Base):

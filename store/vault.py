@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from core.errors import Conflict
+from store.private_file import made_once
 
 
 class Vault:
@@ -32,18 +32,7 @@ class Vault:
         return self._made
 
     def _from_file(self) -> str:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        # Written aside and linked into place, so that nobody ever reads half a key, and the first one wins.
-        mine = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-        with open(os.open(mine, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
-            out.write(Fernet.generate_key().decode())
-        try:
-            os.link(mine, self._file)
-        except FileExistsError:
-            pass
-        finally:
-            mine.unlink()
-        return self._file.read_text()
+        return made_once(self._file, lambda: Fernet.generate_key().decode())
 
     def seal(self, value: str) -> str:
         """A value as it is kept."""

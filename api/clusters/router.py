@@ -72,4 +72,4 @@ async def scale_cluster(
     """Gives its job a version with so many task managers, and sends a `resubmit` of it: the cluster goes on running.
     Task managers that run nothing are stopped first. Follow the command at the job. What is refused (409) leaves no
     version behind."""
-    return await service.scale(parts, name, new, key, requested_by=caller.name)
+    return await service.scale(parts, caller, name, new, key)

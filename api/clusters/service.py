@@ -16,11 +16,13 @@ from api.clusters.schemas import ClusterHealth, ClusterOut, ClusterPatch, KindOu
 from api.commands import service as command_service
 from api.commands.reading import command_out
 from api.commands.schemas import CommandOut, NewCommand
+from api.rules import Caller
 from api.versions import NewVersion
 from clusters.kind import FLAT, Address
 from clusters.protocol import CAPABILITIES
 from clusters.registry import DEFAULT_KIND, KINDS, address_of, columns_of, flat_of, kind_of
 from core import config as rules
+from core.access import Right
 from core.changes import changed_config, differences
 from core.errors import Conflict, InvalidInput
 from core.jobs.commands import LOCAL
@@ -187,11 +189,12 @@ async def forget(services: Services, observer: Observer, name: str) -> None:
     await stop_watch(services, name)
 
 
-async def scale(services: Services, name: str, new: NewScale, key: str | None, *, requested_by: str) -> CommandOut:
-    """`key` is an Idempotency-Key, `requested_by` who asks for it. Raises what sending a command raises."""
+async def scale(services: Services, caller: Caller, name: str, new: NewScale, key: str | None) -> CommandOut:
+    """`key` is an Idempotency-Key. Raises `Forbidden`, and what sending a command raises."""
     async with services.database.read() as session:
         row = await clusters.get(session, name)
         job = await hosting.manager_of(session, row)
+        caller.check(Right.OPERATE, job.project)
         version, latest = await jobs.version(session, job, job.version), await jobs.latest_version(session, job.id)
         known = await commands.by_key(session, job.id, key) if key else None
         before = await jobs.version(session, job, known.version) if known and known.version else None
@@ -208,9 +211,7 @@ async def scale(services: Services, name: str, new: NewScale, key: str | None, *
         note = f"scaled to {new.taskmanagers} task managers"
         adding = NewVersion.model_validate({"spec": spec, "note": note})
         command = command.model_copy(update={"version": None})
-    return await command_service.send(
-        services, job.id, command, key, requested_by=requested_by, adding=adding, base=job.version
-    )
+    return await command_service.send(services, caller, job.id, command, key, adding=adding, base=job.version)
 
 
 def _without_slots(row: Cluster, keeper: Job | None, home: Path) -> str | None:

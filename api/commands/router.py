@@ -41,7 +41,7 @@ async def send_command(
     the branch and compiles anew. 409 `state_incompatible`, `state_loss` and `state_unknown` stop nothing, and say what
     has to be accepted.
     """
-    command = await service.send(parts, ref, new, key, requested_by=caller.name)
+    command = await service.send(parts, caller, ref, new, key)
     response.headers["Location"] = f"/api/v1/jobs/{ref}/commands/{command.number}".encode("ascii", "ignore").decode()
     return command
 

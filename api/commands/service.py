@@ -9,7 +9,9 @@ import structlog
 from api import hosting
 from api.commands.reading import command_out
 from api.commands.schemas import CommandOut, NewCommand
+from api.rules import Caller
 from api.versions import NewVersion
+from core.access import Right
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.jobs.commands import AskedCommand
 from core.jobs.restore import Accepted, Basis, RestoreRequest, needs_decision, resolve_request
@@ -40,23 +42,24 @@ log = structlog.get_logger()
 
 async def send(
     services: Services,
+    caller: Caller,
     ref: str,
     new: NewCommand,
     key: str | None,
     *,
-    requested_by: str,
     adding: NewVersion | None = None,
     base: int | None = None,
 ) -> CommandOut:
-    """Check a command, write it down and deliver it. The same `key` gives the same command. `requested_by` is who asks
-    for it. `adding` is a version that is made for it: it is written down with the command, and gone with it when the
+    """Check a command, write it down and deliver it. The same `key` gives the same command. `adding`
+    is a version that is made for it: it is written down with the command, and gone with it when the
     command is refused. `base` is the version of the job that the caller has gone by: with another one it is refused.
 
     When Temporal is away the command stays PENDING, and the recovery schedule delivers it. Raises `NotFound`,
     `InvalidInput` or `Conflict` when it is refused, and `Unavailable` with its number when it is written down, and what
     became of it, or that it was refused, could not be.
     """
-    asked = AskedCommand.model_validate({**new.model_dump(), "requested_by": requested_by})
+    asked = AskedCommand.model_validate({**new.model_dump(), "requested_by": caller.name})
+    await _check_rights(services, caller, ref, asked)
     before = await _before(services, ref, asked, key)
     verdict, judged, ends = None, None, False
     if before is not None:
@@ -88,6 +91,22 @@ async def send(
         ) from error
     sent.state_verdict = verdict
     return sent
+
+
+async def _check_rights(services: Services, caller: Caller, ref: str, asked: AskedCommand) -> None:
+    """What a command needs beyond the right to operate. Raises `Forbidden` and `NotFound`."""
+    restore, adopts = asked.restore, asked.kind is CommandKind.ADOPT
+    chooses = restore is not None and (restore.mode != "newest" or restore.accepted != Accepted())
+    if not (asked.force or chooses or adopts):
+        return
+    async with services.database.read() as session:
+        project = (await jobs.get(session, ref)).project
+    if asked.force or chooses:
+        caller.check(Right.OVERRIDE, project)
+    point = restore.point if restore is not None else None
+    is_foreign = point is not None and not await points.is_of_project(services, project, point)
+    if adopts or is_foreign:
+        caller.check(Right.ADOPT, project)
 
 
 async def _deliver(

@@ -39,9 +39,10 @@ async def create_job(new: NewJob, parts: Parts, response: Response) -> JobOut:
 
 
 @router.get("/jobs", responses=responses(422, 503), summary="List jobs")
-async def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()]) -> Page[JobOut]:
-    """Jobs, filtered and sorted by the database, page by page."""
+async def list_jobs(parts: Parts, query: Annotated[JobQuery, Query()], caller: CurrentCaller) -> Page[JobOut]:
+    """Jobs of the projects that you may see, filtered and sorted by the database, page by page."""
     wanted_jobs = Filter(
+        projects=caller.principal.projects(),
         project=_clean(query.project),
         state=query.state.value if query.state else None,
         type=query.type,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from api.lineage.schemas import Direction
 from core.effects import EngineError
@@ -34,10 +35,15 @@ _explained: dict[tuple[str, int], tuple[float, Lineage | None]] = {}
 
 
 async def whole(
-    services: Services, project: str | None, job: str | None, place: str | None, direction: Direction
+    services: Services,
+    project: str | None,
+    job: str | None,
+    place: str | None,
+    direction: Direction,
+    only: Collection[str] | None = None,
 ) -> GraphView:
     """Jobs and what they read and write: all, or what hangs together with a job or a place. Raises `NotFound`."""
-    found, unknown = await _known(services, project)
+    found, unknown = await _known(services, project, only)
     view = graph(found)
     view.unknown = unknown
     start = f"{job if ':' in job else 'default:' + job}" if job else place
@@ -60,9 +66,11 @@ def _not_found(what: str) -> NotFound:
     return NotFound(f"{what[:200]} is not in the lineage.", code="lineage_not_found")
 
 
-async def reach(services: Services, project: str | None, place: str, column: str) -> Impact:
+async def reach(
+    services: Services, project: str | None, place: str, column: str, only: Collection[str] | None = None
+) -> Impact:
     """Every column that values of this one come to, the nearest first. Raises `NotFound` for an unknown place."""
-    found, unknown = await _known(services, project)
+    found, unknown = await _known(services, project, only)
     if not found_in(graph(found).places, place):
         raise _not_found(place)
     return Impact(items=impact(found, place, column), unknown=unknown)
@@ -87,10 +95,12 @@ async def of_job(services: Services, ref: str, version: int | None) -> Lineage:
     return tables.model_copy(update={"why": f"Columns are known from a compiled plan only: {why or 'there is none'}"})
 
 
-async def _known(services: Services, project: str | None) -> tuple[list[JobLineage], list[str]]:
-    """What is known of all jobs, and those of which nothing is."""
+async def _known(
+    services: Services, project: str | None, only: Collection[str] | None
+) -> tuple[list[JobLineage], list[str]]:
+    """What is known of all jobs of the projects that may be seen, and those of which nothing is."""
     async with services.database.read() as session:
-        rows = list(await plans.lineage(session, project))
+        rows = list(await plans.lineage(session, project, only))
     lineages, unknown = [], []
     until = clock.monotonic() + waits.LINEAGE_SECONDS
     for job, stored, version in rows:

@@ -17,9 +17,9 @@ Name = Annotated[str, Path(max_length=100)]
 
 
 @router.get("/projects", responses=responses(422, 503), summary="List projects")
-async def list_projects(parts: Parts) -> Page[ProjectOut]:
-    """All projects, those that are archived too."""
-    return Page(items=await service.all_(parts))
+async def list_projects(parts: Parts, caller: CurrentCaller) -> Page[ProjectOut]:
+    """All projects that you may see, those that are archived too."""
+    return Page(items=await service.all_(parts, caller.principal.projects()))
 
 
 @router.post("/projects", status_code=201, responses=responses(409, 422, 503), summary="Create a project")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from api.projects.schemas import NewProject, ProjectOut, ProjectPatch
 from core import config as rules
@@ -16,10 +16,10 @@ from store.database import Session
 from store.tables import Project
 
 
-async def all_(services: Services) -> list[ProjectOut]:
-    """By name; archived ones too, deleted ones not."""
+async def all_(services: Services, only: Collection[str] | None = None) -> list[ProjectOut]:
+    """By name, all or `only` some; archived ones too, deleted ones not."""
     async with services.database.read() as session:
-        return [_show(row) for row in await jobs.projects(session)]
+        return [_show(row) for row in await jobs.projects(session, only)]
 
 
 async def create(services: Services, new: NewProject) -> ProjectOut:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from api.deps import SqlRuntime
+from api.rules import Caller
 from api.sessions import schemas as out
 from core import config as rules
+from core.access import Right
 from services import Services
 from store import jobs, sessions
 from store.tables import SqlSession
@@ -15,22 +17,38 @@ async def create(bench: SqlRuntime, body: out.NewSession) -> out.SessionOut:
     return _show(await bench.sessions.create(body.project, body.cluster, body.name, body.config, body.libraries))
 
 
-async def all_(services: Services, project: str) -> list[out.SessionOut]:
-    """The open ones of a project. Raises `NotFound`."""
+async def all_(services: Services, caller: Caller, project: str) -> list[out.SessionOut]:
+    """The open ones of a project that the caller may see. Raises `NotFound`."""
     async with services.database.read() as session:
         await jobs.project(session, project)
-        return [_show(row) for row in await sessions.all_(session, project)]
+        rows = await sessions.all_(session, project)
+    return [_show(row) for row in rows if caller.has(row.project, row.opened_by)]
 
 
-async def get(services: Services, session_id: str) -> out.SessionOut:
-    """Raises `NotFound`."""
+async def get(services: Services, caller: Caller, session_id: str) -> out.SessionOut:
+    """Raises `NotFound`, also for who may not see it."""
+    return _show(await _own(services, caller, session_id))
+
+
+async def end(services: Services, bench: SqlRuntime, caller: Caller, session_id: str) -> None:
+    """Close it, and stop what runs in it. Raises `NotFound`."""
+    await _own(services, caller, session_id)
+    await bench.sessions.end(session_id)
+
+
+async def _own(services: Services, caller: Caller, session_id: str) -> SqlSession:
     async with services.database.read() as session:
-        return _show(await sessions.get(session, session_id))
+        row = await sessions.get(session, session_id)
+    caller.check_own(Right.WRITE_CODE, row.project, row.opened_by, sessions.not_found(session_id))
+    return row
 
 
-async def execute(bench: SqlRuntime, session_id: str, body: out.StatementBody) -> out.StatementOut:
+async def execute(
+    services: Services, bench: SqlRuntime, caller: Caller, session_id: str, body: out.StatementBody
+) -> out.StatementOut:
     """Rows at once, or the id of a preview for a query. `rebuilt` where the session had to be made again. Raises
     `NotFound`, `InvalidInput` with Flink's words, and `Conflict` while another statement of the session runs."""
+    await _own(services, caller, session_id)
     answer = await bench.sessions.execute(session_id, body.statement, body.limits, materialize=body.materialize)
     rebuilt = None
     if answer.rebuilt is not None:

@@ -31,7 +31,7 @@ async def refused_client() -> Client:
 
 @pytest.fixture
 async def services(sqlite: Database, tmp_path: Path) -> Services:
-    settings = Settings(home=tmp_path, secret_key="x" * 43 + "=", plan_timeout=0.1)  # type: ignore[arg-type]
+    settings = Settings(home=tmp_path, authentication=False, secret_key="x" * 43 + "=", plan_timeout=0.1)  # type: ignore[arg-type]
     made = await services_of(await refused_client(), sqlite, settings)
     return replace(made, artifacts=Artifacts(tmp_path / "artifacts"))
 

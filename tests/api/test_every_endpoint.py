@@ -131,12 +131,12 @@ def a_job(penstock: Penstock) -> str:
 
 def of_job(*, name: str = "sql", **more: Any) -> Maker:
     path = {"id": f"default:{name}", **more.pop("path", {})}
-    return lambda _: Call(path, **more)
+    return lambda _: Call(dict(path), **more)
 
 
 def of_project(**more: Any) -> Maker:
     path = {"project": "default", **more.pop("path", {})}
-    return lambda _: Call(path, **more)
+    return lambda _: Call(dict(path), **more)
 
 
 # Jobs -------------------------------------------------------------------------------------------
@@ -498,9 +498,75 @@ works("GET /projects/{project}/libraries/{name}/{version}/log")(lambda p: withou
 works("PUT /projects/{project}/libraries/{name}/{version}/content")(lambda p: an_upload(p, content=b"x = 1\n"))
 conflicts("PUT /projects/{project}/libraries/{name}/{version}/content")(a_library)
 
+# Access -----------------------------------------------------------------------------------------
+
+PASSWORD = "correct horse battery"
+
+
+def a_person(penstock: Penstock) -> str:
+    name = fresh("person")
+    penstock.ok("POST", "/accounts", json={"name": name, "password": PASSWORD})
+    return name
+
+
+def a_member(penstock: Penstock) -> Call:
+    account = a_person(penstock)
+    penstock.ok("PUT", f"/projects/default/members/{account}", json={"role": "viewer"})
+    return Call({"project": "default", "account": account})
+
+
+def a_token(penstock: Penstock) -> Any:
+    new = {"name": fresh("ci"), "role": "viewer"}
+    return penstock.ok("POST", "/projects/default/tokens", json=new)
+
+
+def a_token_of_another_role(penstock: Penstock) -> Call:
+    name = a_token(penstock)["name"]
+    return Call({"project": "default"}, json={"name": name, "role": "owner"})
+
+
+def a_login(penstock: Penstock) -> Call:
+    return Call(json={"name": a_person(penstock), "password": PASSWORD})
+
+
+def a_password(penstock: Penstock) -> Call:
+    name = a_person(penstock)
+    cookie = penstock.http.post("/login", json={"name": name, "password": PASSWORD}).headers["set-cookie"]
+    penstock.http.cookies.clear()
+    headers = {"Authorization": "", "Cookie": cookie.partition(";")[0], "Origin": "http://127.0.0.1:8000"}
+    return Call(json={"current": PASSWORD, "new": f"{PASSWORD} staple"}, headers=headers)
+
+
 # The API itself ---------------------------------------------------------------------------------
 
 works("GET /settings")(lambda _: Call())
+works("GET /me")(lambda _: Call())
+works("GET /me/tokens")(lambda _: Call())
+works("POST /me/tokens")(lambda _: Call(json={"name": "one"}))
+works("DELETE /me/tokens/{id}")(lambda p: Call({"id": p.ok("POST", "/me/tokens", json={"name": "two"})["id"]}))
+works("PUT /me/password")(a_password)
+works("POST /me/link")(lambda _: Call())
+works("POST /logout")(lambda p: Call(headers={"Authorization": f"Bearer {a_token(p)['token']}"}))
+works("POST /login")(a_login)
+works("GET /accounts")(lambda _: Call())
+works("POST /accounts")(lambda _: Call(json={"name": fresh("person"), "password": PASSWORD}))
+conflicts("POST /accounts")(lambda p: Call(json={"name": a_person(p)}))
+works("PATCH /accounts/{account}")(lambda p: Call({"account": a_person(p)}, json={"password": PASSWORD}))
+conflicts("PATCH /accounts/{account}")(lambda _: Call({"account": "local"}, json={"administrator": False}))
+works("DELETE /accounts/{account}")(lambda p: Call({"account": a_person(p)}))
+conflicts("DELETE /accounts/{account}")(lambda _: Call({"account": "local"}))
+works("GET /projects/{project}/members")(of_project())
+works("PUT /projects/{project}/members/{account}")(
+    lambda p: Call({"project": "default", "account": a_person(p)}, json={"role": "viewer"})
+)
+works("DELETE /projects/{project}/members/{account}")(a_member)
+works("GET /projects/{project}/tokens")(of_project())
+works("POST /projects/{project}/tokens")(of_project(json={"name": "ci", "role": "operator"}))
+conflicts("POST /projects/{project}/tokens")(a_token_of_another_role)
+works("DELETE /projects/{project}/tokens/{id}")(lambda p: Call({"project": "default", "id": a_token(p)["id"]}))
+unknown("DELETE /projects/{project}/tokens/{id}")(lambda _: Call({"project": "default", "id": "nobody"}))
+for path in ("PUT /me/password", "POST /me/tokens", "POST /me/link"):
+    conflicts(path)(CALLS[f"{path.partition(' ')[0]} {PREFIX}{path.partition(' ')[2]}"])
 works("GET /healthz")(lambda _: Call())
 works("GET /readyz")(lambda _: Call())
 works("GET /metrics")(lambda _: Call())
@@ -549,6 +615,8 @@ def test_what_is_not_there(calm: Penstock, operation: str):
 @pytest.mark.parametrize("operation", described(409))
 def test_what_cannot_be_done_now(calm: Penstock, operation: str, monkeypatch: pytest.MonkeyPatch):
     call = CONFLICTS[operation](calm)
+    if f"{PREFIX}/me/" in operation:
+        monkeypatch.setattr(calm.world.api.services.settings, "authentication", False)
     if operation in FULL:
         monkeypatch.setattr("sql.run_registry.MAX_RUNS", 0)
     answer = call.send(calm, operation)
@@ -579,8 +647,18 @@ def test_what_is_no_json(calm: Penstock, operation: str):
     assert answer.status_code == 400, answer.text
 
 
+@pytest.mark.parametrize("operation", described(401))
+def test_who_is_not_known(calm: Penstock, operation: str):
+    call = Call(dict.fromkeys(PATH_NAMES, "1"), headers={"Authorization": "Bearer nobody"})
+    answer = call.send(calm, operation)
+    assert answer.status_code == (422 if operation.endswith("/login") else 401), answer.text
+
+
 @pytest.mark.parametrize("operation", described(421))
-def test_a_name_that_is_not_ours(calm: Penstock, operation: str):
+def test_a_name_that_is_not_ours_where_everybody_may_call(
+    calm: Penstock, operation: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(calm.world.api.services.settings, "authentication", False)
     call = Call(dict.fromkeys(PATH_NAMES, "1"), headers={"Host": "evil.example.com"})
     answer = call.send(calm, operation)
     assert answer.status_code == 421, answer.text

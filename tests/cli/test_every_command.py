@@ -284,6 +284,52 @@ def a_project(penstock: Penstock) -> str:
 command("projects archive", lambda p: Given([a_project(p)]), "Archived", Refusal(["default"], CONFLICT, "default"))
 command("projects unarchive", lambda p: Given([a_project(p)]), "Taken back", nobody())
 command("projects delete", lambda p: Given([a_project(p)]), "Deleted", Refusal(["default"], CONFLICT, "default"))
+
+
+# Access -----------------------------------------------------------------------------------------
+
+
+def a_person(penstock: Penstock) -> str:
+    name = fresh("person")
+    penstock.ok("POST", "/accounts", json={"name": name})
+    return name
+
+
+def a_member(penstock: Penstock) -> str:
+    name = a_person(penstock)
+    penstock.ok("PUT", f"/projects/default/members/{name}", json={"role": "viewer"})
+    return name
+
+
+def a_token(penstock: Penstock) -> str:
+    return str(penstock.ok("POST", "/me/tokens", json={"name": fresh("token")})["id"])
+
+
+command("whoami", [], "administrator", Refusal([], UNREACHABLE, "penstock up", away=True))
+command("open", ["--print"], "/login?code=", Refusal([], UNREACHABLE, "penstock up", away=True))
+command("tokens list", after(a_token), "ROLE", of_project())
+command(
+    "tokens create",
+    lambda _: Given([fresh("ci"), "--days", "3"]),
+    "penstock_",
+    Refusal(["ci", "-p", "default"], USAGE, "role"),
+)
+command("tokens revoke", lambda p: Given([a_token(p)]), "Revoked", nobody())
+command("members list", after(a_member), "viewer", of_project())
+command("members set", lambda p: Given([a_person(p), "operator"]), "operator", nobody("viewer"))
+command("members remove", lambda p: Given([a_member(p)]), "Removed", nobody())
+command("accounts list", [], "local", Refusal([], UNREACHABLE, "penstock up", away=True))
+command("accounts create", lambda _: Given([fresh("person")]), "Created", Refusal(["local"], CONFLICT, "local"))
+command(
+    "accounts set",
+    lambda p: Given([a_person(p), "--no-administrator"]),
+    "Changed",
+    Refusal(["nobody", "--administrator"], NOT_FOUND, "nobody"),
+)
+command("accounts disable", lambda p: Given([a_person(p)]), "Disabled", nobody())
+
+# This installation ------------------------------------------------------------------------------
+
 command("settings", ["-o", "wide"], "max_restarts", Refusal([], UNREACHABLE, "penstock up", away=True))
 command("clusters delete", lambda p: Given([a_cluster(p)]), "Deleted", Refusal(["a"], CONFLICT, "a"))
 command(

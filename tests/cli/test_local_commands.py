@@ -249,8 +249,9 @@ class TestProcesses:
 
     def test_serve_for_everybody(self, home: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("PENSTOCK_API_HOST", "0.0.0.0")
+        monkeypatch.setenv("PENSTOCK_AUTHENTICATION", "false")
         done = said("serve")
-        assert (done.code, "no authentication" in done.err) == (1, True), done
+        assert (done.code, "everybody" in done.err) == (1, True), done
 
     def test_worker(self, home: Path, monkeypatch: pytest.MonkeyPatch):
         ran: list[Any] = []

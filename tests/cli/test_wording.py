@@ -67,6 +67,7 @@ def test_every_request_and_body_that_a_text_names_has_a_command():
         text: path
         for room in ROOMS
         for path in (ROOT / room).rglob("*.py")
+        if path != ROOT / "api" / "rules.py"  # a table of requests, and no words
         for text in texts(ast.parse(path.read_text()))
         if REQUEST.search(text)
     }

@@ -26,6 +26,7 @@ from processes.supervised import Spec, free_port, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import StackParts
+from tests.authorized import authorized
 from tests.faults import clocks
 from tests.faults.disks import Disk
 from tests.faults.points import FOLDER
@@ -127,7 +128,10 @@ class World:
         self.flink = httpx.Client(base_url=self.flink_url, timeout=5, trust_env=False)
         self.second_url = f"http://127.0.0.1:{self.ports['second-jobmanager']}"
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.proxies['api'].port}/api/v1", timeout=30, trust_env=False
+            base_url=f"http://127.0.0.1:{self.proxies['api'].port}/api/v1",
+            timeout=30,
+            trust_env=False,
+            headers=authorized(home),
         )
         self._specs: dict[str, Spec] = {}
         self._down: set[str] = set()

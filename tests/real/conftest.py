@@ -22,6 +22,7 @@ from processes.supervised import Spec, free_port
 from settings import ApiSettings, Settings, StackSettings
 from stack.local import LocalStack
 from stack.parts import StackParts
+from tests.authorized import authorized
 
 PATIENCE = 240.0
 PRINT = "CREATE TABLE sink (id BIGINT) WITH ('connector' = 'blackhole');"
@@ -67,7 +68,7 @@ class Stack:
         flink = self.local.flink()
         self.flink_url, self.gateway_url, self.state_dir = flink.url, flink.gateway_url, flink.state_dir
         self.api_url = f"{self.local.api_url}/api/v1"
-        self.http = httpx.Client(base_url=self.api_url, timeout=60, trust_env=False)
+        self.http = httpx.Client(base_url=self.api_url, timeout=60, trust_env=False, headers=authorized(home))
         self.flink = httpx.Client(base_url=self.flink_url, timeout=30, trust_env=False)
 
     # Processes ------------------------------------------------------------------------------

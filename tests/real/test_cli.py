@@ -18,7 +18,8 @@ pytestmark = pytest.mark.real
 
 
 def penstock(stack: Stack, *arguments: str, code: int = 0, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PENSTOCK_URL": stack.local.api_url, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PENSTOCK_URL": stack.local.api_url, "PENSTOCK_HOME": str(stack.local.settings.home)}
+    env["PYTHONPATH"] = str(ROOT)
     command = [sys.executable, "-m", "cli", *arguments]
     done = subprocess.run(command, env=env, capture_output=True, text=True, input=text, timeout=300, check=False)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)

@@ -152,7 +152,9 @@ def second(stack: Stack):
         stack.local.processes.start(spec, timeout=240)
         stack.local.processes.start(api, timeout=240)
         stack.add_cluster("two", gateway_url=other.gateway_url, gateway_urls=[stack.gateway_url])
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60, trust_env=False) as http:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60, trust_env=False, headers=stack.http.headers
+        ) as http:
             yield http
     finally:
         # It is the same Flink under another name: other tests' jobs would be orphans there.

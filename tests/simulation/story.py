@@ -23,6 +23,7 @@ from api.jobs import service as jobs_api
 from api.jobs.schemas import JobPatch, NewJob
 from api.recovery import schemas as recovery_schemas
 from api.recovery import service as recovery_api
+from api.security import EVERYBODY
 from api.versions import NewVersion
 from core.errors import PenstockError
 from core.jobs.restore import RestoreRequest
@@ -350,7 +351,7 @@ class Teller:
         world.judge.asking[job] = Sent(new.kind.value, asked, at)
         for _ in range(3 if one["again"] else 1):
             try:
-                sent = await world.ask(lambda s: commands_api.send(s, job, new, key, requested_by="local"))
+                sent = await world.ask(lambda s: commands_api.send(s, EVERYBODY, job, new, key))
             except Died:
                 continue  # sent again with the same key, when the API is back
             world.judge.sent[(job, sent.number)] = Sent(new.kind.value, asked, at)

@@ -49,6 +49,8 @@ HAS_WRITTEN, HAS_SENT = "has written", "has sent"
 """How far a start has come, between its begin and its end."""
 HOME = Path(tempfile.gettempdir()) / "penstock-simulation"
 SETTINGS = Settings(
+    authentication=False,
+    local_token=False,
     home=HOME,
     cache=HOME / "cache",
     database_url="sqlite+aiosqlite:///simulated",
@@ -132,6 +134,12 @@ class Host:
         )
 
 
+def _at(home: Path) -> dict[str, Any]:
+    """Settings of a world with files, and with an API that is asked over HTTP."""
+    of_access = {"authentication": True, "local_token": True}
+    return {"home": home, "cache": home / "cache", "git_local_roots": [home], **of_access}
+
+
 class World:
     runs = 0
 
@@ -157,7 +165,7 @@ class World:
         self.builds = home is not None
         self.settings = SETTINGS.model_copy(
             update={
-                **({"home": home, "cache": home / "cache", "git_local_roots": [home]} if home else {}),
+                **(_at(home) if home else {}),
                 "watch_interval": self.chance.random.choice([10.0, 30.0, 30.0]),
                 "watch_interval_busy": self.chance.random.choice([1.0, 5.0, 10.0]),
                 "recovery_interval": self.chance.random.choice([60.0, 120.0]),

@@ -18,7 +18,7 @@ from core.sql.script import EMPTY, Script, parse
 from core.sql.verdict import Verdict, compare, from_one
 from sql.attempt_plan import PlanOfAttempt
 from sql.compiling import judge, ran_like, row_of
-from sql.environment import OF_HINTS, Environment, Right
+from sql.environment import OF_HINTS, Environment, TableAccess
 from store import attempts, plans
 from store.database import Database
 from store.tables import Attempt, Job, Version
@@ -32,14 +32,14 @@ def body(name: str) -> dict[str, Any]:
     return json.loads((PLANS / f"{name}.json").read_text())
 
 
-def environment(inputs: str, without_plan: str = "", script: Script = EMPTY, **rights: Right) -> Environment:
+def environment(inputs: str, without_plan: str = "", script: Script = EMPTY, **rights: TableAccess) -> Environment:
     return Environment(
         before=[], script=script, secrets=[], rights=rights, properties={}, inputs=inputs, without_plan=without_plan
     )
 
 
 TEAM = "default_catalog.team.t"
-READS, WRITES = Right("team/t", read=True, write=False), Right("team/t", read=False, write=True)
+READS, WRITES = TableAccess("team/t", read=True, write=False), TableAccess("team/t", read=False, write=True)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ READS, WRITES = Right("team/t", read=True, write=False), Right("team/t", read=Fa
         ("USE team; INSERT INTO mine SELECT * FROM t", WRITES, False),
     ],
 )
-def test_what_runs_from_its_text_has_no_other_rights(text: str, right: Right, allowed: bool):
+def test_what_runs_from_its_text_has_no_other_rights(text: str, right: TableAccess, allowed: bool):
     made = environment("x", "it has no plan", parse(text), **{TEAM: right})
     if allowed:
         made.check_text()

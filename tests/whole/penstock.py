@@ -28,6 +28,7 @@ from api.app import make_app
 from cli import client
 from cli.main import main
 from services import Services
+from tests.authorized import authorized
 from tests.simulation.flink import Flink
 from tests.simulation.network import Endpoint
 from tests.simulation.world import World
@@ -118,6 +119,10 @@ class Penstock:
         self.world, self.play = world, play
         self.home = world.settings.home
         self.http = httpx.Client(transport=Bridge(self), base_url="http://127.0.0.1:8000/api/v1", timeout=600)
+
+    @property
+    def token(self) -> str:
+        return str(self.http.headers["Authorization"]).removeprefix("Bearer ")
 
     def answered(self, method: str, route: str, response: httpx.Response) -> None:
         """Every answer that a test is given has to be one that the API's description knows."""
@@ -210,7 +215,7 @@ class Penstock:
 
         with (
             mock.patch.object(time, "sleep", sleep),
-            mock.patch.dict("os.environ", {"PENSTOCK_URL": "http://127.0.0.1:8000"}),
+            mock.patch.dict("os.environ", {"PENSTOCK_URL": "http://127.0.0.1:8000", "PENSTOCK_TOKEN": self.token}),
         ):
             return said(*arguments, transport=transport, **how)
 
@@ -296,6 +301,7 @@ def whole(home: Path, *, clusters: int = 1, ha: bool = False) -> Iterator[Pensto
         lifespan = app.router.lifespan_context(app)
         with mock.patch.object(Services, "ready", _ready):
             play(lifespan.__aenter__())
+        made.http.headers.update(authorized(home))
         made.wait(1.0)
         for name in "abcdef"[:clusters]:
             new = {
