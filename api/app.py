@@ -27,6 +27,7 @@ from api.history.router import router as history_router
 from api.inference.router import router as inference_router
 from api.jobs.router import router as jobs_router
 from api.libraries.router import router as libraries_router
+from api.limits import BodyLimit
 from api.lineage.router import router as lineage_router
 from api.output.router import router as output_router
 from api.previews.router import router as previews_router
@@ -123,6 +124,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
     app.include_router(door_router)
     app.include_router(system.router)
     pages.install(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(Authentication)
     app.add_middleware(_Counting)
     _describe(app)
@@ -173,7 +175,7 @@ def _describe(app: FastAPI) -> None:
         schemas["Problem"] = problem
         for path, operation in ((path, o) for path, all_ in schema["paths"].items() for o in all_.values()):
             # Answered before any endpoint is asked: a body that is no JSON text; who calls, and whether they may.
-            early = responses(400) if "requestBody" in operation else {}
+            early = responses(400, 413) if "requestBody" in operation else {}
             early |= responses(401, 421) if path not in OPEN else {}
             early |= responses(403) if path.removeprefix(PREFIX) in GUARDED else {}
             operation["responses"].update({str(status): described for status, described in early.items()})
