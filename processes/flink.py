@@ -88,6 +88,8 @@ class Flink:
             "rest.address": "127.0.0.1",
             "rest.bind-address": "127.0.0.1",
             "rest.port": str(self.rest_port),
+            # By default "*": any page in a browser of this machine could read what Flink and its gateway answer.
+            "web.access-control-allow-origin": self.url,
             "web.upload.dir": str(self.folder / "upload"),
             "web.refresh-interval": "2000",
             # How long task managers run on without their JobManager, and so how long a restart has to wait
