@@ -36,7 +36,7 @@ from api.projects.router import router as projects_router
 from api.recovery.router import router as recovery_router
 from api.resources.router import router as resources_router
 from api.rules import GUARDED, OPEN
-from api.security import Authentication, KnownTokens, caller, check_address
+from api.security import Authentication, KnownTokens, caller, check_address, not_from_elsewhere
 from api.sessions.router import router as sessions_router
 from api.sql.router import router as sql_router
 from api.testing.router import router as testing_router
@@ -121,7 +121,7 @@ def make_app(services_of: Callable[[], Awaitable[Services]]) -> FastAPI:
         # Samples are shown as they are found in a topic: inference marks what cannot be sent.
         checks = [] if router is inference_router else [Depends(whole_characters)]
         app.include_router(router, prefix=PREFIX, dependencies=[Depends(caller), *checks])
-    app.include_router(door_router)
+    app.include_router(door_router, dependencies=[Depends(whole_characters), Depends(not_from_elsewhere)])
     app.include_router(system.router)
     pages.install(app)
     app.add_middleware(BodyLimit)

@@ -78,7 +78,7 @@ RULES: Mapping[str, Rule] = _table(
     GET    /jobs/{id}/attempts                       read           job
     GET    /jobs/{id}/restore-points                 read           job
     PUT    /jobs/{id}/restore-points/{point}/pin     operate        job
-    DELETE /jobs/{id}/restore-points/{point}/pin     operate        job
+    DELETE /jobs/{id}/restore-points/{point}/pin     override       job
     GET    /jobs/{id}/timeline                       read           job
     GET    /jobs/{id}/exceptions                     read_details   job
     GET    /jobs/{id}/logs                           read_details   job
@@ -150,7 +150,7 @@ RULES: Mapping[str, Rule] = _table(
     PUT    /projects/{project}/test-sets/{name}      write_tests    path
     GET    /projects/{project}/test-sets/{name}      read_details   path
     DELETE /projects/{project}/test-sets/{name}      write_tests    path
-    POST   /projects/{project}/test-sets/{name}/sample write_tests  path write_code body
+    POST   /projects/{project}/test-sets/{name}/sample write_code path
     POST   /projects/{project}/resources/infer       write_resources path
     GET    /projects/{project}/resources             read_resources path
     POST   /projects/{project}/resources/import      write_resources path
@@ -181,6 +181,8 @@ RULES: Mapping[str, Rule] = _table(
 )
 GUARDED = frozenset(operation.partition(" ")[2] for operation in RULES)
 """Paths that not everybody may use."""
+DOORS = frozenset({"/api/v1/login", "/login"})
+"""Where somebody who is not known yet says who they are."""
 OPEN = frozenset({"/healthz", "/readyz"})
 """Without a token."""
 

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import answer, unavailable
-from api.rules import OPEN, Caller, check
+from api.rules import DOORS, OPEN, Caller, check
 from core.access import Principal, Role, Unauthenticated
 from core.access_tokens import MOST_CHARACTERS, CredentialKind, digest
 from core.errors import InvalidInput, PenstockError
@@ -26,8 +26,6 @@ from store.acting import acting_as
 from store.database import DatabaseUnavailable
 
 COOKIE = "penstock_session"
-DOORS = frozenset({"/api/v1/login", "/login"})
-"""Where somebody who is not known yet says who they are."""
 MOST_KNOWN = 1000
 """Tokens whose owners are kept in mind."""
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -140,7 +138,7 @@ async def _caller(request: Request, services: Services) -> Caller | None:
     if not services.settings.authentication:
         _check_host(request)
         return EVERYBODY
-    return None if request.url.path in DOORS else Caller(await _known(request, services))
+    return None if request.scope["path"] in DOORS else Caller(await _known(request, services))
 
 
 def _check_host(request: Request) -> None:
@@ -182,6 +180,15 @@ def _check_origin(request: Request) -> None:
     origin = request.headers.get("origin", "")
     if origin.partition("://")[2] != request.headers.get("host", ""):
         raise _unknown(f"A page of {origin[:200] or 'an unknown origin'} cannot use this session")
+
+
+async def not_from_elsewhere(request: Request) -> None:
+    """At the doors. Raises `Unauthenticated` for what a page of another site has sent: it would let a browser in as
+    somebody whom its user did not choose."""
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise _unknown("Another site has sent this browser here")
+    if "origin" in request.headers:
+        _check_origin(request)
 
 
 def _unknown(why: str) -> Unauthenticated:

@@ -18,6 +18,8 @@ from settings import clock, waits
 from store import clusters, jobs, orphans
 
 router = APIRouter(tags=["system"])
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+"""Others, which anybody can make up, are counted together."""
 
 
 class Health(BaseModel):
@@ -114,7 +116,8 @@ class PrometheusMetrics:
         """Note a request that took `seconds`; its route is the path's pattern, so that ids make no new series."""
         route: Any = request.scope.get("route")
         path = getattr(route, "path", "unknown")
-        self.requests.labels(request.method, path, str(status)).inc()
+        method = request.method if request.method in METHODS else "other"
+        self.requests.labels(method, path, str(status)).inc()
         self.seconds.labels(path).observe(seconds)
 
 

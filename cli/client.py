@@ -52,6 +52,9 @@ def base_url() -> str:
 def token() -> str | None:
     """`PENSTOCK_TOKEN`; else the local stack's, from `PENSTOCK_HOME`/token, which is sent to this machine only."""
     if given := os.environ.get("PENSTOCK_TOKEN", "").strip():
+        if not given.isascii() or not given.isprintable():
+            _say("PENSTOCK_TOKEN has characters that no token has.")
+            raise typer.Exit(USAGE)
         return given
     if httpx.URL(base_url()).host not in ("127.0.0.1", "::1", "localhost"):
         return None
@@ -60,6 +63,17 @@ def token() -> str | None:
         return (Path(os.environ.get("PENSTOCK_HOME") or data / "penstock") / "token").read_text().strip() or None
     except OSError:
         return None
+
+
+def _whose_token() -> str:
+    """What to do after a 401."""
+    if os.environ.get("PENSTOCK_TOKEN", "").strip():
+        return "That is PENSTOCK_TOKEN: set it to a token of yours, or unset it to use the one of the local stack."
+    if token():
+        return (
+            "That is the local stack's token, and another installation answers: set PENSTOCK_TOKEN, or PENSTOCK_HOME."
+        )
+    return "Set PENSTOCK_TOKEN to a token of yours. An administrator, or an owner of your project, makes the first one."
 
 
 def authorization() -> dict[str, str]:
@@ -280,8 +294,8 @@ def refused(response: httpx.Response) -> typer.Exit:
     fields = [f"{item['field']}: {as_commands(item['message'])}" for item in problem.get("errors") or []]
     for line in fields[:20] or [as_commands(str(detail))]:  # what is wrong with fields is all that `detail` has
         _say(line)
-    if response.status_code == 401 and not token():
-        err.print("Set PENSTOCK_TOKEN to a token of yours; `penstock tokens create` makes one.")
+    if response.status_code == 401:
+        err.print(_whose_token(), markup=False, highlight=False)
     elif remedy := problem.get("remedy"):
         err.print(as_commands(remedy), markup=False, highlight=False)
     codes = {404: NOT_FOUND, 409: CONFLICT, 422: USAGE, 503: UNREACHABLE}

@@ -66,6 +66,15 @@ class Spec:
 _given: set[int] = set()
 
 
+KEYS = ("PENSTOCK_BOOTSTRAP_TOKEN", "PENSTOCK_TOKEN", "PENSTOCK_SECRET_KEY")
+"""What opens Penstock. Only who is given them by name has them: code of a job reads the environment of its Flink."""
+
+
+def environment() -> dict[str, str]:
+    """What a process of ours is given of this one's."""
+    return {name: value for name, value in os.environ.items() if name not in KEYS}
+
+
 def free_port() -> int:
     """A port that nobody listens on, below those that the kernel gives to outgoing connections: one of
     these could be taken while the server that it belongs to is being started again. One process gives none twice: who
@@ -265,7 +274,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=opened[1][0],
                 stderr=opened[2][0] if 2 in opened else subprocess.STDOUT,
-                env={**os.environ, **spec.env},
+                env={**environment(), **spec.env},
                 cwd=spec.cwd,
                 start_new_session=True,
                 preexec_fn=die_with_parent if spec.bound else None,

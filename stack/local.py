@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.search import ATTRIBUTES
 from processes.flink import Flink
-from processes.supervised import Port, Processes, Spec, http_ok, listens
+from processes.supervised import KEYS, Port, Processes, Spec, http_ok, listens
 from settings import ApiSettings, Settings, StackSettings, code, local_stack_roots
 from settings.code import ROOT
 from stack.parts import StackParts
@@ -152,7 +152,7 @@ class LocalStack:
             "PENSTOCK_TEMPORAL_ADDRESS": self.temporal_address,
             "PENSTOCK_HOST": os.environ.get("PENSTOCK_HOST", "local"),  # a laptop's own name may change
         }
-        env |= self.env
+        env |= {name: os.environ[name] for name in KEYS if name in os.environ} | self.env
         if not self.settings.git_local_roots and "PENSTOCK_GIT_LOCAL_ROOTS" not in env:
             roots = ",".join(f'"{root}"' for root in local_stack_roots())
             env["PENSTOCK_GIT_LOCAL_ROOTS"] = f"[{roots}]"

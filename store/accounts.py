@@ -72,8 +72,32 @@ async def get(session: Session, name: str) -> Account:
     """Raises `NotFound`, also for one that is disabled."""
     row = await find(session, name)
     if row is None or row.disabled_at is not None:
-        raise NotFound(f"There is no account {name}.", code="account_not_found", field="account")
+        raise not_found(name)
     return row
+
+
+def not_found(name: str) -> NotFound:
+    """The error of an account that is not there, or not for who asks."""
+    return NotFound(f"There is no account {name}.", code="account_not_found", field="account")
+
+
+async def other_administrators(session: Session, name: str, now: datetime) -> bool:
+    """Whether an administrator other than this one can get in: with a password, or a token."""
+    others = [row for row in await all_(session) if row.is_administrator and row.name != name]
+    for row in others:
+        if row.password is not None or await tokens_of(session, row.name, now):
+            return True
+    return False
+
+
+async def end_project(session: Session, project: str, now: datetime) -> None:
+    """A project is deleted: nobody is a member of it any more, and its service accounts open nothing. Its name may be
+    another team's tomorrow."""
+    for account in await session.scalars(select(Account).where(Account.project == project)):
+        if account.disabled_at is None:
+            await disable(session, account, now)
+    for row in await members(session, project):
+        await session.delete(row)
 
 
 async def all_(session: Session) -> Sequence[Account]:
@@ -190,7 +214,7 @@ async def token_by_digest(session: Session, digest: str) -> Credential | None:
 
 
 async def tokens_of(session: Session, account: str, now: datetime) -> Sequence[Credential]:
-    """Those for programs that open something, the newest first."""
+    """Those that open something, and sessions of browsers, the newest first."""
     return await _tokens(session, now, Credential.account == account)
 
 
@@ -201,7 +225,7 @@ async def tokens_in(session: Session, project: str, now: datetime) -> Sequence[C
 
 async def _tokens(session: Session, now: datetime, which: ColumnElement[bool]) -> Sequence[Credential]:
     live = (Credential.revoked_at.is_(None), or_(Credential.expires_at.is_(None), Credential.expires_at > now))
-    query = select(Credential).where(which, Credential.kind == CredentialKind.TOKEN.value, *live)
+    query = select(Credential).where(which, Credential.kind != CredentialKind.LINK.value, *live)
     return (await session.scalars(query.order_by(Credential.created_at.desc(), Credential.id))).all()
 
 
@@ -212,9 +236,11 @@ async def revoke(session: Session, token: Credential, now: datetime) -> bool:
     return found.one_or_none() is not None
 
 
-async def revoke_named(session: Session, account: str, name: str, now: datetime) -> None:
-    """The tokens of an account that have a name."""
-    live = (Credential.account == account, Credential.name == name, Credential.revoked_at.is_(None))
+async def revoke_named(session: Session, account: str, name: str, now: datetime, *, but: str | None) -> None:
+    """The tokens of an account that have a name, but for the one of a digest."""
+    live = [Credential.account == account, Credential.name == name, Credential.revoked_at.is_(None)]
+    if but is not None:
+        live.append(Credential.digest != but)
     await session.execute(update(Credential).where(*live).values(revoked_at=now))
 
 

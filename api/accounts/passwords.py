@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from core.errors import Unavailable
+
 _hasher = PasswordHasher()
-_at_once = asyncio.Semaphore(2)
-"""Each takes 64 MB and some 50 ms of a core: who guesses passwords takes no more than that."""
+AT_ONCE, MOST_WAITING = 2, 16
+"""Each takes 64 MB and some 50 ms of a core: who guesses passwords takes no more than that, and has no long queue made
+for everybody else."""
 _NOBODYS = _hasher.hash("nobody has this password")
 
 
+class _Turns:
+    """`AT_ONCE` at a time, and `MOST_WAITING` behind them."""
+
+    def __init__(self) -> None:
+        self._turns, self._waiting = asyncio.Semaphore(AT_ONCE), 0
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Raises `Unavailable` when as many wait as may."""
+        if self._waiting >= MOST_WAITING:
+            raise Unavailable(
+                "Too many passwords are being looked at.", code="too_many_logins", remedy="Try again in some seconds."
+            )
+        self._waiting += 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._waiting -= 1
+
+
+_of_strangers, _of_callers = _Turns(), _Turns()
+"""Who is not known yet holds nobody up who is."""
+
+
 async def hashed(password: str) -> str:
-    """As it is kept."""
-    async with _at_once:
+    """As it is kept. Raises `Unavailable`."""
+    async with _of_callers.one():
         return await asyncio.to_thread(_hasher.hash, password)
 
 
-async def fits(password: str, kept: str | None) -> bool:
-    """Whether it is the password of which `kept` is the hash. It takes as long for an account that is not there."""
+async def fits(password: str, kept: str | None, *, is_known: bool) -> bool:
+    """Whether it is the password of which `kept` is the hash. It takes as long for an account that is not there. Raises
+    `Unavailable`."""
+    async with (_of_callers if is_known else _of_strangers).one():
+        return await asyncio.to_thread(_verifying(password, kept))
 
+
+def _verifying(password: str, kept: str | None) -> Callable[[], bool]:
     def verify() -> bool:
         try:
             return _hasher.verify(kept or _NOBODYS, password) and kept is not None
-        except (Argon2Error, InvalidHashError):
+        except (Argon2Error, InvalidHashError, UnicodeEncodeError):
             return False
 
-    async with _at_once:
-        return await asyncio.to_thread(verify)
+    return verify

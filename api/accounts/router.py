@@ -137,14 +137,14 @@ async def create_account(new: NewAccount, parts: Parts, caller: CurrentCaller) -
     return await service.create(parts, caller, new)
 
 
-@router.patch("/accounts/{account}", responses=responses(404, 409, 422, 503), summary="Change an account")
+@router.patch("/accounts/{account:path}", responses=responses(404, 409, 422, 503), summary="Change an account")
 async def patch_account(account: Account, changes: AccountPatch, parts: Parts, caller: CurrentCaller) -> AccountOut:
     """Set its password, make it an administrator of the platform, or take that back."""
     return await service.patch(parts, caller, account, changes)
 
 
 @router.delete(
-    "/accounts/{account}", status_code=204, responses=responses(404, 409, 422, 503), summary="Disable an account"
+    "/accounts/{account:path}", status_code=204, responses=responses(404, 409, 422, 503), summary="Disable an account"
 )
 async def delete_account(account: Account, parts: Parts) -> None:
     """Its tokens and sessions open nothing from this moment on. What it did stays by its name, which stays taken."""

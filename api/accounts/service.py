@@ -41,17 +41,26 @@ async def own_tokens(services: Services, caller: Caller) -> list[out.TokenOut]:
 
 async def make_own_token(services: Services, caller: Caller, new: out.NewToken) -> out.TokenMade:
     """Raises `Conflict` where authentication is off, and for one token too many. It has no more than the token that it
-    is asked for with."""
+    is asked for with, and does not outlive it."""
     async with services.database.write() as session:
         account = await _account_of(services, session, caller)
-        most = await _cap(session, caller)
+        shown = await _shown(session, caller)
+        most = Role(shown.role) if shown is not None and shown.role else None
         role = most if new.role is None or (most is not None and _is_less(most, new.role)) else new.role
-        return await _make(session, account, caller, name=new.name, role=role, days=new.days)
+        until = shown.expires_at if shown is not None and shown.kind == CredentialKind.TOKEN.value else None
+        return await _make(session, account, caller, name=new.name, role=role, days=new.days, until=until)
 
 
 async def revoke_own_token(services: Services, caller: Caller, token_id: str) -> None:
     """Raises `NotFound`."""
     async with services.database.write() as session:
+        shown = await _shown(session, caller)
+        if shown is not None and shown.role and shown.id != token_id:
+            raise Forbidden(
+                f"The token of this request has the role {shown.role} only: it revokes no other one than itself.",
+                code="forbidden",
+                remedy=_WITH_ANOTHER,
+            )
         rows = await accounts.tokens_of(session, caller.name, clock.now())
         await accounts.revoke(session, _one(rows, token_id), clock.now())
 
@@ -95,9 +104,17 @@ async def revoke_project_token(services: Services, project: str, token_id: str) 
 
 
 async def _make(
-    session: Session, account: Account, caller: Caller, *, name: str, role: Role | None, days: int | None
+    session: Session,
+    account: Account,
+    caller: Caller,
+    *,
+    name: str,
+    role: Role | None,
+    days: int | None,
+    until: datetime | None = None,
 ) -> out.TokenMade:
     now = clock.now()
+    ends = [end for end in (until, now + timedelta(days=days) if days is not None else None) if end is not None]
     if len(await accounts.tokens_of(session, account.name, now)) >= MOST_TOKENS:
         raise Conflict(f"{account.name} has {MOST_TOKENS} tokens.", code="too_many_tokens", remedy="Revoke some first.")
     token = new_token()
@@ -108,7 +125,7 @@ async def _make(
         kind=CredentialKind.TOKEN,
         name=name,
         role=role,
-        expires_at=now + timedelta(days=days) if days is not None else None,
+        expires_at=min(ends, default=None),
         by=caller.name,
         now=now,
     )
@@ -126,10 +143,12 @@ async def _account_of(services: Services, session: Session, caller: Caller) -> A
     return await accounts.get(session, caller.name)
 
 
-async def _cap(session: Session, caller: Caller) -> Role | None:
-    """The most that the caller's token gives."""
-    row = await accounts.token(session, caller.principal.token) if caller.principal.token else None
-    return Role(row.role) if row is not None and row.role else None
+_WITH_ANOTHER = "Use a token without a role, or a session."
+
+
+async def _shown(session: Session, caller: Caller) -> Credential | None:
+    """What the caller came with; None without authentication."""
+    return await accounts.token(session, caller.principal.token) if caller.principal.token else None
 
 
 def _is_less(role: Role, other: Role) -> bool:
@@ -167,16 +186,14 @@ async def members(services: Services, project: str) -> list[out.MemberOut]:
 
 
 async def set_member(services: Services, caller: Caller, project: str, account: str, role: Role) -> out.MemberOut:
-    """Raises `NotFound`, `Forbidden` for a role above the caller's own, and `InvalidInput` for another project's
-    service account."""
+    """Raises `NotFound`, `Forbidden` for a role above the caller's own, and `NotFound` for another project's
+    service account, too."""
     _check_no_more(caller, project, role)
     async with services.database.write() as session:
         await jobs.project(session, project, hold=True)
         row = await accounts.get(session, account)
         if row.project is not None and row.project != project:
-            raise InvalidInput(
-                f"{account} is a service account of the project {row.project}.", code="foreign_account", field="account"
-            )
+            raise accounts.not_found(account)  # whose it is, and that it is there, is that project's
         return _member(await accounts.set_member(session, project, account, role, by=caller.name, now=clock.now()))
 
 
@@ -272,8 +289,7 @@ async def delete(services: Services, name: str) -> None:
 
 
 async def _check_another(session: Session, row: Account) -> None:
-    others = [a for a in await accounts.all_(session) if a.is_administrator and a.name != row.name]
-    if row.is_administrator and not others:
+    if row.is_administrator and not await accounts.other_administrators(session, row.name, clock.now()):
         raise Conflict(
             f"{row.name} is the only administrator.", code="last_administrator", remedy="Make another one first."
         )
@@ -298,16 +314,25 @@ async def login(services: Services, body: out.LoginBody) -> tuple[str, datetime]
     async with services.database.read() as session:
         row = await accounts.find(session, body.name) if "\x00" not in body.name else None
     kept = row.password if row is not None and row.disabled_at is None else None
-    if not await passwords.fits(body.password.get_secret_value(), kept) or row is None:
-        raise Unauthenticated("No account has that name and that password.", code="login_refused")
-    return await _open(services, row.name, row.name, CredentialKind.SESSION, SESSION)
+    if not await passwords.fits(body.password.get_secret_value(), kept, is_known=False) or row is None:
+        raise _login_refused()
+    async with services.database.write() as session:
+        # Seconds may have passed: who was locked out meanwhile is not let in by what was true before.
+        now = await accounts.find(session, body.name)
+        if now is None or now.disabled_at is not None or now.password != kept:
+            raise _login_refused()
+        return await _open(session, row.name, row.name, CredentialKind.SESSION, SESSION)
+
+
+def _login_refused() -> Unauthenticated:
+    return Unauthenticated("No account has that name and that password.", code="login_refused")
 
 
 async def change_password(services: Services, caller: Caller, body: out.PasswordBody) -> None:
     """Ends all sessions of the account. Raises `Forbidden` when the present one is another."""
     async with services.database.read() as session:
         row = await _account_of(services, session, caller)
-    if not await passwords.fits(body.current.get_secret_value(), row.password):
+    if not await passwords.fits(body.current.get_secret_value(), row.password, is_known=True):
         raise Forbidden("That is not the present password.", code="password_wrong")
     password = await passwords.hashed(body.new.get_secret_value())
     async with services.database.write() as session:
@@ -316,10 +341,20 @@ async def change_password(services: Services, caller: Caller, body: out.Password
 
 
 async def link(services: Services, caller: Caller) -> out.Link:
-    """Raises `Conflict` where authentication is off."""
-    async with services.database.read() as session:
-        await _account_of(services, session, caller)
-    code, until = await _open(services, caller.name, caller.name, CredentialKind.LINK, LINK)
+    """Raises `Conflict` where authentication is off, and `Forbidden` for what may be less than its account, or be over
+    sooner: a session is all of a person."""
+    async with services.database.write() as session:
+        account = await _account_of(services, session, caller)
+        shown = await _shown(session, caller)
+        is_less = shown is not None and (shown.role or (shown.expires_at and shown.kind == CredentialKind.TOKEN.value))
+        if account.project is not None or is_less:
+            raise Forbidden(
+                "Sessions of browsers are for people, and may do all that their account may; this token has a role or "
+                "an end, or is a program's.",
+                code="forbidden",
+                remedy=_WITH_ANOTHER,
+            )
+        code, until = await _open(session, caller.name, caller.name, CredentialKind.LINK, LINK)
     return out.Link(path=f"/login?code={code}", expires_at=until)
 
 
@@ -335,7 +370,7 @@ async def follow(services: Services, code: str) -> tuple[str, datetime]:
                 code="link_refused",
                 remedy="`penstock open` makes a new one.",
             )
-    return await _open(services, row.account, row.created_by, CredentialKind.SESSION, SESSION)
+        return await _open(session, row.account, row.created_by, CredentialKind.SESSION, SESSION)
 
 
 async def logout(services: Services, caller: Caller) -> None:
@@ -347,19 +382,18 @@ async def logout(services: Services, caller: Caller) -> None:
 
 
 async def _open(
-    services: Services, account: str, by: str, kind: CredentialKind, lasts: timedelta
+    session: Session, account: str, by: str, kind: CredentialKind, lasts: timedelta
 ) -> tuple[str, datetime]:
     token, now = new_token(), clock.now()
-    async with services.database.write() as session:
-        await accounts.add_token(
-            session,
-            account,
-            digest(token),
-            kind=kind,
-            name=kind.value,
-            role=None,
-            expires_at=now + lasts,
-            by=by,
-            now=now,
-        )
+    await accounts.add_token(
+        session,
+        account,
+        digest(token),
+        kind=kind,
+        name=kind.value,
+        role=None,
+        expires_at=now + lasts,
+        by=by,
+        now=now,
+    )
     return token, now + lasts

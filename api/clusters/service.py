@@ -24,7 +24,7 @@ from clusters.registry import DEFAULT_KIND, KINDS, address_of, columns_of, flat_
 from core import config as rules
 from core.access import Right
 from core.changes import changed_config, differences
-from core.errors import Conflict, InvalidInput
+from core.errors import Conflict, InvalidInput, NotFound
 from core.jobs.commands import LOCAL
 from core.jobs.states import CommandKind, JobState
 from observation.observer import Observer
@@ -32,6 +32,7 @@ from processes.kept import StackReport
 from services import Services
 from settings import clock, waits
 from store import attempts, clusters, commands, jobs, previews
+from store.acting import visible_projects
 from store.tables import Cluster, Job
 from temporal.delivery import NO_ANSWER, start_watch, stop_watch
 
@@ -193,8 +194,10 @@ async def scale(services: Services, caller: Caller, name: str, new: NewScale, ke
     """`key` is an Idempotency-Key. Raises `Forbidden`, and what sending a command raises."""
     async with services.database.read() as session:
         row = await clusters.get(session, name)
+        if row.managed_by is not None and (keeper := await jobs.by_id(session, row.managed_by)) is not None:
+            words = f"The cluster {name} is run by a job of another project."
+            caller.check(Right.OPERATE, keeper.project, NotFound(words, code="cluster_of_others"))
         job = await hosting.manager_of(session, row)
-        caller.check(Right.OPERATE, job.project)
         version, latest = await jobs.version(session, job, job.version), await jobs.latest_version(session, job.id)
         known = await commands.by_key(session, job.id, key) if key else None
         before = await jobs.version(session, job, known.version) if known and known.version else None
@@ -235,6 +238,8 @@ def _of_stack(row: Cluster, home: Path) -> str:
 
 def _show(row: Cluster, home: Path, keepers: Mapping[str, Job] | None = None) -> ClusterOut:
     keeper = (keepers or {}).get(row.managed_by or "")
+    visible = visible_projects()
+    is_others = keeper is not None and visible is not None and keeper.project not in visible
     return ClusterOut(
         name=row.name,
         kind=row.kind,
@@ -247,12 +252,18 @@ def _show(row: Cluster, home: Path, keepers: Mapping[str, Job] | None = None) ->
         state_dir=row.state_dir,
         identity=row.identity,
         config={k: rules.shown(k, v) for k, v in row.config.items()},
-        managed_by=ManagedBy(job=f"{keeper.project}:{keeper.name}", state=JobState(keeper.state)) if keeper else None,
+        managed_by=ManagedBy(
+            job="of another project" if is_others else f"{keeper.project}:{keeper.name}", state=JobState(keeper.state)
+        )
+        if keeper
+        else None,
         health=ClusterHealth(
             reachable=row.observed_at is not None and row.unreachable_since is None,
             last_observed_at=row.observed_at,
             unreachable_since=row.unreachable_since,
-            why=row.unreachable_why if row.unreachable_since else _without_slots(row, keeper, home),
+            why=row.unreachable_why
+            if row.unreachable_since
+            else _without_slots(row, None if is_others else keeper, home),
             details=row.health,
         ),
         created_at=row.created_at,

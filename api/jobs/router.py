@@ -114,11 +114,12 @@ async def get_verdict(
     ref: JobRef,
     number: Number,
     parts: Parts,
+    caller: CurrentCaller,
     point: Annotated[str | None, Query(max_length=2048, description="Restore point; the newest by default")] = None,
 ) -> StateVerdict:
     """Compares the compiled plan that made the job's state with that of a version, operator by operator. Changes
     nothing."""
-    return await service.verdict(parts, ref, number, point)
+    return await service.verdict(parts, caller, ref, number, point)
 
 
 @router.get("/jobs/{id}/versions/{number}/plan", responses=responses(404, 422, 503), summary="The compiled plan")

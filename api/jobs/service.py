@@ -14,10 +14,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api import hosting
 from api.jobs import schemas as out
+from api.rules import Caller
 from api.temporal import asking
 from api.versions import NewVersion
 from builds import git
 from core import config as rules
+from core.access import Right
 from core.changes import check_most, differences, merged
 from core.effects import EngineError, Rejected
 from core.errors import Conflict, InvalidInput
@@ -369,12 +371,15 @@ def show_version(version: Version, commit: str | None = None) -> out.VersionOut:
     )
 
 
-async def verdict(services: Services, ref: str, number: int, point: str | None) -> StateVerdict:
-    """Whether a version can take over the state of `point`, or of the newest. Raises `NotFound`."""
+async def verdict(services: Services, caller: Caller, ref: str, number: int, point: str | None) -> StateVerdict:
+    """Whether a version can take over the state of `point`, or of the newest. Raises `NotFound`, and `Forbidden` for a
+    point that is none of the project's: its plan is another one's, too."""
     async with services.database.read() as session:
         job = await jobs.get(session, ref)
     restore = RestoreRequest(mode="newest")
     if point:
+        if not await points.is_of_project(services, job.project, point):
+            caller.check(Right.ADOPT, job.project)
         restore = RestoreRequest(mode="point", point=await points.named(services, point))
     judgement = await judge(services, job, number, restore)
     if judgement is not None:

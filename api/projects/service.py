@@ -11,7 +11,7 @@ from core.errors import Conflict
 from core.sql.setting_keys import notes_on
 from services import Services
 from settings import clock
-from store import jobs
+from store import accounts, jobs
 from store.database import Session
 from store.tables import Project
 
@@ -69,6 +69,7 @@ async def delete(services: Services, name: str) -> None:
                 remedy="Delete them first. An archived project keeps all, and starts nothing.",
             )
         jobs.delete_project(row, clock.now())
+        await accounts.end_project(session, name, clock.now())
 
 
 async def _check_rests(session: Session, name: str) -> None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path
 
 from api.deps import Page, Parts, Workbench
 from api.problems import responses
+from api.security import CurrentCaller
 from api.sql import schemas as s
 from api.sql import service
 from sql.templates import Template
@@ -24,10 +25,10 @@ async def validate_script(body: s.ValidateBody, parts: Parts) -> Validation:
 
 
 @router.post("/complete", responses=responses(404, 422, 503), summary="What may stand at the cursor")
-async def complete(body: s.CompleteBody, parts: Parts, bench: Workbench) -> s.CompleteOut:
+async def complete(body: s.CompleteBody, parts: Parts, bench: Workbench, caller: CurrentCaller) -> s.CompleteOut:
     """Keywords and functions from Flink's completer, connectors and their options from its factories; tables and
     columns from the project and the text."""
-    return await service.complete(parts, bench, body)
+    return await service.complete(parts, bench, caller, body)
 
 
 @router.post("/format", responses=responses(422), summary="Lay a script out")

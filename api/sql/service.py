@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from api.deps import SqlRuntime
+from api.rules import Caller
 from api.sql import schemas as out
+from core.access import Right
 from core.config import check_new_config
 from core.effects import Rejected
 from core.errors import InvalidInput
@@ -17,7 +19,7 @@ from sql.environment import environment, python_properties
 from sql.options import remedy
 from sql.templates import Template, template, templates
 from sql.validate import Validation, of_text, summary, validate
-from store import clusters, jobs
+from store import clusters, jobs, sessions
 
 
 async def check(services: Services, body: out.ValidateBody) -> Validation:
@@ -50,12 +52,18 @@ async def check(services: Services, body: out.ValidateBody) -> Validation:
     return found
 
 
-async def complete(services: Services, bench: SqlRuntime, body: out.CompleteBody) -> out.CompleteOut:
+async def complete(services: Services, bench: SqlRuntime, caller: Caller, body: out.CompleteBody) -> out.CompleteOut:
     """At most `sql.complete.MAX_CANDIDATES`. With a session what was made in it counts, and its libraries in place of
     the body's. Raises `NotFound` for project, cluster and session."""
     words, uses, where = None, body.libraries, BEGINNING
     cursor = cursor_in(body.sql, min(body.position, len(body.sql)))
     if body.session is not None:
+        missing = sessions.not_found(body.session)
+        async with services.database.read() as session:
+            row = await sessions.get(session, body.session)
+        caller.check_own(Right.WRITE_CODE, row.project, row.opened_by, missing)
+        if row.project != body.project:
+            raise missing
         words = await bench.sessions.complete(body.session, cursor.text, cursor.position)
         uses, where = await bench.sessions.libraries(body.session), await bench.sessions.position(body.session)
     at, found = await candidates(services, body.project, body.cluster, cursor, bench.completer, words, uses, where)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -12,6 +14,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from api.accounts import passwords
 from api.accounts import service as accounts_service
 from api.deps import SqlRuntime
 from api.local_token import keep
@@ -19,7 +22,7 @@ from api.rules import PREFIX, RULES, Of
 from api.security import COOKIE, check_address
 from core.access import MEANS, OF_ADMINISTRATORS, RIGHTS, Right, Role
 from core.access_tokens import PREFIX as TOKEN_PREFIX
-from core.access_tokens import digest
+from core.access_tokens import CredentialKind, digest
 from core.errors import InvalidInput
 from services import Services
 from settings import clock, waits
@@ -76,7 +79,12 @@ async def team(services: Services) -> AsyncIterator[Team]:
 
 async def _token_of(services: Services, name: str) -> str:
     """As a person gets the first one: by a link that somebody else gave them, or by a password."""
-    token, _ = await accounts_service._open(services, name, name, accounts_service.CredentialKind.TOKEN, timedelta(1))
+    kind = CredentialKind.TOKEN
+    async with services.database.write() as session:
+        token, _ = await accounts_service._open(session, name, name, kind, timedelta(days=1))
+        row = await accounts.token_by_digest(session, digest(token))
+        assert row is not None
+        row.expires_at = None
     return token
 
 
@@ -243,8 +251,12 @@ async def test_nobody_gives_more_than_they_have(team: Team):
     assert (await team.ask("ci", "DELETE", f"/jobs/{team.job}")).status_code == 403
     differs = await team.ask("owner", "POST", "/projects/team/tokens", json=body)
     assert differs.json()["code"] == "role_differs"
-    foreign = await team.ask("outsider", "PUT", "/projects/other/members/team/ci", json={"role": "owner"})
-    assert foreign.json()["code"] == "foreign_account"
+    for account in ("team/ci", "team/none"):
+        foreign = await team.ask("outsider", "PUT", f"/projects/other/members/{account}", json={"role": "owner"})
+        assert (foreign.json()["code"], foreign.json()["detail"]) == (
+            "account_not_found",
+            f"There is no account {account}.",
+        )
     await team.ok("owner", "DELETE", "/projects/team/members/team/ci")
     assert (await team.ask("ci", "GET", "/me")).status_code == 401
 
@@ -298,6 +310,132 @@ async def test_an_administrator_of_the_platform_who_is_an_owner_may_adopt(team: 
         "local", "POST", f"/jobs/{team.job}/commands", json={"kind": "adopt", "flink_job_id": "0" * 32}
     )
     assert answer.status_code != 403
+
+
+# What an attack found ------------------------------------------------------------------------------
+
+
+async def test_a_token_that_is_less_than_its_account_opens_no_session(team: Team):
+    """By a link it was all that its account is, and went on when it was revoked."""
+    for new in ({"name": "reads", "role": "viewer"}, {"name": "short", "days": 1}):
+        team.tokens["less"] = (await team.ok("owner", "POST", "/me/tokens", json=new))["token"]
+        assert (await team.ask("less", "POST", "/me/link")).status_code == 403
+    made = await team.ok("owner", "POST", "/projects/team/tokens", json={"name": "ci", "role": "viewer"})
+    team.tokens["ci"] = made["token"]
+    assert (await team.ask("ci", "POST", "/me/link")).status_code == 403
+
+
+async def test_a_token_makes_none_that_outlives_it(team: Team):
+    short = await team.ok("editor", "POST", "/me/tokens", json={"name": "short", "days": 2})
+    team.tokens["short"] = short["token"]
+    for days in ({}, {"days": 30}):
+        assert (await team.ok("short", "POST", "/me/tokens", json={"name": "x", **days}))["expires_at"] == short[
+            "expires_at"
+        ]
+
+
+async def test_a_token_with_a_role_revokes_itself_only(team: Team):
+    reads = await team.ok("owner", "POST", "/me/tokens", json={"name": "reads", "role": "viewer"})
+    other = await team.ok("owner", "POST", "/me/tokens", json={"name": "other"})
+    team.tokens["reads"] = reads["token"]
+    assert (await team.ask("reads", "DELETE", f"/me/tokens/{other['id']}")).status_code == 403
+    await team.ok("reads", "DELETE", f"/me/tokens/{reads['id']}")
+
+
+async def test_a_session_can_be_seen_and_ended(team: Team):
+    link = await team.ok("viewer", "POST", "/me/link")
+    async with client_of(team.services) as browser:
+        await browser.get(f"http://127.0.0.1{link['path']}")
+        (session,) = [t for t in (await team.ok("viewer", "GET", "/me/tokens"))["items"] if t["name"] == "session"]
+        await team.ok("viewer", "DELETE", f"/me/tokens/{session['id']}")
+        assert (await browser.get("/me")).status_code == 401
+
+
+async def test_who_was_in_a_deleted_project_is_not_in_the_next_of_its_name(team: Team):
+    await team.ok("local", "POST", "/projects", json={"name": "fresh"})
+    await team.ok("local", "PUT", "/projects/fresh/members/viewer", json={"role": "owner"})
+    made = await team.ok("viewer", "POST", "/projects/fresh/tokens", json={"name": "ci", "role": "owner"})
+    team.tokens["ci"] = made["token"]
+    await team.ok("local", "DELETE", "/projects/fresh")
+    await team.ok("local", "POST", "/projects", json={"name": "fresh"})
+    assert (await team.ask("viewer", "GET", "/projects/fresh/members")).status_code == 404
+    assert (await team.ask("ci", "GET", "/me")).status_code == 401
+
+
+async def test_a_first_token_that_is_taken_back(team: Team):
+    given = team.services.settings.model_copy(update={"bootstrap_token": SecretStr("b" * 40)})
+    await keep(replace(team.services, settings=given))
+    team.tokens["first"] = "b" * 40
+    assert (await team.ok("first", "GET", "/me"))["administrator"]
+    await keep(team.services)  # without it, there is the file's again
+    team.tokens["file"] = (team.services.settings.home / "token").read_text()
+    assert (await team.ok("file", "GET", "/me"))["administrator"]
+    none = team.services.settings.model_copy(update={"local_token": False})
+    await keep(replace(team.services, settings=none))
+    async with client_of(team.services) as another:
+        for who in ("first", "file"):
+            header = {"Authorization": f"Bearer {team.tokens[who]}"}
+            assert (await another.get("/me", headers=header)).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 300, "ä" * 40, "a b" * 20 + "\n"])
+async def test_a_first_token_that_would_open_nothing(team: Team, token: str):
+    given = team.services.settings.model_copy(update={"bootstrap_token": SecretStr(token)})
+    if token.strip().isascii() and 32 <= len(token.strip()) <= 200:
+        await keep(replace(team.services, settings=given))
+        return
+    with pytest.raises(InvalidInput):
+        await keep(replace(team.services, settings=given))
+
+
+async def test_a_file_that_others_can_read_is_no_token(team: Team):
+    file = team.services.settings.home / "token"
+    before = file.read_text()
+    file.chmod(0o644)
+    await keep(team.services)
+    assert file.read_text() != before
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_half_a_character_at_the_door(team: Team):
+    body = b'{"name": "viewer", "password": "\\ud800"}'
+    answer = await team.http.post("/login", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+
+
+async def test_a_door_takes_nobody_that_another_site_sends(team: Team):
+    link = await team.ok("viewer", "POST", "/me/link")
+    url = f"http://127.0.0.1{link['path']}"
+    async with client_of(team.services) as browser:
+        assert (await browser.get(url, headers={"Sec-Fetch-Site": "cross-site"})).status_code == 401
+        elsewhere = {"Origin": "http://evil.example.com"}
+        body = {"name": "viewer", "password": "x" * 12}
+        assert (await browser.post("/login", json=body, headers=elsewhere)).json()["code"] == "unauthenticated"
+        assert (await browser.get(url)).status_code == 303
+
+
+async def test_many_logins_hold_up_nobody_for_long(team: Team, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(passwords, "MOST_WAITING", 3)
+    body = {"name": "viewer", "password": "x" * 12}
+    answers = await asyncio.gather(*(team.http.post("/login", json=body) for _ in range(12)))
+    codes = Counter(answer.json()["code"] for answer in answers)
+    assert codes["too_many_logins"] >= 8
+    assert codes["login_refused"] >= 1
+
+
+async def test_the_plan_of_another_project_is_not_compared(team: Team):
+    path = f"/jobs/{team.job}/versions/1/verdict"
+    for who in ("viewer", "owner"):
+        refused = await team.ask(who, "GET", path, params={"point": "/state/of/another/savepoint-1"})
+        assert refused.json()["code"] == "forbidden"
+
+
+async def test_methods_that_are_made_up_make_no_series(team: Team):
+    for n in range(5):
+        await team.http.request(f"M{n}", "/jobs")
+    text = (await team.ask("local", "GET", "http://127.0.0.1/metrics")).text
+    assert 'method="other"' in text
+    assert 'method="M1"' not in text
 
 
 # Browsers ---------------------------------------------------------------------------------------
@@ -380,7 +518,7 @@ async def test_the_token_of_a_laptop(team: Team, monkeypatch: pytest.MonkeyPatch
 
 async def test_the_first_token_of_a_server(team: Team):
     given = team.services.settings.model_copy(update={"bootstrap_token": SecretStr("short"), "host": "server"})
-    with pytest.raises(InvalidInput, match="32 characters"):
+    with pytest.raises(InvalidInput, match="32 to 200"):
         await keep(replace(team.services, settings=given))
     team.tokens["first"] = "of-a-vault-" + "x" * 32
     given = given.model_copy(update={"bootstrap_token": SecretStr(team.tokens["first"])})
