@@ -91,6 +91,7 @@ def shell(stack: Stack, tmp_path: Path) -> Iterator[Terminal]:
     env = {
         **os.environ,
         "PENSTOCK_URL": stack.local.api_url,
+        "PENSTOCK_HOME": str(stack.local.settings.home),
         "PYTHONPATH": str(ROOT),
         "TERM": "xterm",
         "PROMPT_TOOLKIT_NO_CPR": "1",  # nobody here answers where the cursor is
