@@ -116,11 +116,19 @@ def follow(api: Api, job: str, command: dict[str, Any], *, wait: bool, as_json: 
             # Who reads both has just read it in the log.
             if left := (_unread(line, shown) if is_read_together() else line):
                 err.print(as_commands(left), style="red", markup=False, highlight=False)
-        if wait and command["error_code"] == "not_running" and (why := api.call("GET", f"/jobs/{job}")["warning"]):
-            # Why it does not run: the failures that Flink restarts it after are the job's, and not the command's.
+        if wait and command["error_code"] == "not_running" and (why := _why_it_fails(api, job)):
             err.print(as_commands(why), style="red", markup=False, highlight=False)
     if wait and command["state"] != "SUCCEEDED":
         raise typer.Exit(FAILED)
+
+
+def _why_it_fails(api: Api, job: str) -> str | None:
+    """The failures that Flink restarts a job after are the job's, and not the command's. Before the watch has seen them
+    Flink is asked."""
+    if warning := api.call("GET", f"/jobs/{job}")["warning"]:
+        return str(warning)
+    failures = api.call("GET", f"/jobs/{job}/exceptions")["items"]
+    return str(failures[0]["message"]) if failures else None
 
 
 def _say_how_to_go_on(job: str, command: dict[str, Any]) -> None:

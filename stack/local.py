@@ -154,7 +154,7 @@ class LocalStack:
         }
         env |= {name: os.environ[name] for name in KEYS if name in os.environ} | self.env
         if not self.settings.git_local_roots and "PENSTOCK_GIT_LOCAL_ROOTS" not in env:
-            roots = ",".join(f'"{root}"' for root in local_stack_roots())
+            roots = ",".join(f'"{root}"' for root in (*local_stack_roots(), self.settings.home))
             env["PENSTOCK_GIT_LOCAL_ROOTS"] = f"[{roots}]"
         command = code.command(*arguments)
         fingerprint = f"{command} {sorted(env.items())} {_source_hash()} {self.settings!r}"

@@ -14,7 +14,19 @@ import pytest
 
 from processes.kept import StackReport
 from settings import code
+from stack.parts import StackParts
 from tests.real.conftest import Stack
+
+
+@pytest.fixture(scope="module")
+def stack(parts: StackParts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One of its own: its task manager is killed over and over."""
+    made = Stack(parts, tmp_path_factory.mktemp("kept"))
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
 
 
 @pytest.fixture
