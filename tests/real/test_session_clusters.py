@@ -157,6 +157,12 @@ def test_it_is_scaled_as_it_runs(stack: Stack, studio: Studio, job: str):
     assert "5 task slots of atelier are taken, and 4 would be left" in refused["detail"]
     assert stack.job(JOB)["latest_version"] == 2
     stack.do(wide, "kill")
+
+    def taken() -> int:
+        overview = studio.flink.get("/overview").json()
+        return int(overview["slots-total"] - overview["slots-available"])
+
+    stack.until(lambda: taken() == 1, "Flink has its slots back, which it has a moment after a job has ended")
     # The one that runs the job stays, whichever it is.
     scale(1)
     stack.until(lambda: studio.flink.get("/overview").json()["taskmanagers"] == 1, "two have gone")
