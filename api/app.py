@@ -35,7 +35,7 @@ from api.problems import Problem, install, responses
 from api.projects.router import router as projects_router
 from api.recovery.router import router as recovery_router
 from api.resources.router import router as resources_router
-from api.rules import GUARDED, OPEN
+from api.rules import DOORS, GUARDED, OPEN, PREFIX
 from api.security import Authentication, KnownTokens, caller, check_address, not_from_elsewhere
 from api.sessions.router import router as sessions_router
 from api.sql.router import router as sql_router
@@ -51,7 +51,6 @@ from store import jobs
 from store.database import noting
 from temporal.client import connect
 
-PREFIX = "/api/v1"
 ROUTERS = (
     accounts_router,
     jobs_router,
@@ -179,7 +178,7 @@ def _describe(app: FastAPI) -> None:
             early |= responses(401, 421) if path not in OPEN else {}
             early |= responses(403) if path.removeprefix(PREFIX) in GUARDED else {}
             operation["responses"].update({str(status): described for status, described in early.items()})
-            if path in OPEN or path.removeprefix(PREFIX) == "/login":
+            if path in OPEN or path in DOORS:
                 operation["security"] = []
         schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"token": []}]

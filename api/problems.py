@@ -85,13 +85,18 @@ def answer(status: int, detail: str, code: str, **more: Any) -> JSONResponse:
     return JSONResponse(problem.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE)
 
 
+def told(error: PenstockError) -> JSONResponse:
+    """An error of ours as it leaves."""
+    allowed = error.allowed if isinstance(error, Conflict) else None
+    return answer(error.status, error.message, error.code, field=error.field, remedy=error.remedy, allowed=allowed)
+
+
 def install(app: FastAPI) -> None:
     """Every error of the application leaves as a problem."""
 
     @app.exception_handler(PenstockError)
     async def ours(_: Request, error: PenstockError) -> JSONResponse:
-        allowed = error.allowed if isinstance(error, Conflict) else None
-        return answer(error.status, error.message, error.code, field=error.field, remedy=error.remedy, allowed=allowed)
+        return told(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

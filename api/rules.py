@@ -16,7 +16,8 @@ from fastapi import Request
 from core.access import Forbidden, Principal, Right, forbidden
 from core.errors import NotFound
 from services import Services
-from store import jobs
+from store import jobs, sessions
+from store.tables import SqlSession
 
 PREFIX = "/api/v1"
 LONGEST_REF = 200
@@ -43,17 +44,13 @@ class Of(Enum):
     """About no project: whoever is known."""
 
 
-Rule = tuple[tuple[Right, Of], ...]
+Rule = tuple[Right, Of]
 
 
 def _table(text: str) -> dict[str, Rule]:
-    """Lines of method, path, right and where, the last two once or more often."""
-    rules: dict[str, Rule] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        method, path, *needs = line.split()
-        pairs = zip(needs[::2], needs[1::2], strict=True)
-        rules[f"{method} {path}"] = tuple((Right(right), Of[of.upper()]) for right, of in pairs)
-    return rules
+    """Lines of method, path, right and where."""
+    lines = (line.split() for line in text.splitlines() if line.strip())
+    return {f"{method} {path}": (Right(right), Of[of.upper()]) for method, path, right, of in lines}
 
 
 RULES: Mapping[str, Rule] = _table(
@@ -181,7 +178,7 @@ RULES: Mapping[str, Rule] = _table(
 )
 GUARDED = frozenset(operation.partition(" ")[2] for operation in RULES)
 """Paths that not everybody may use."""
-DOORS = frozenset({"/api/v1/login", "/login"})
+DOORS = frozenset({f"{PREFIX}/login", "/login"})
 """Where somebody who is not known yet says who they are."""
 OPEN = frozenset({"/healthz", "/readyz"})
 """Without a token."""
@@ -235,23 +232,23 @@ async def check(request: Request, caller: Caller, services: Services) -> None:
     rule = RULES.get(f"{request.method} {path.removeprefix(PREFIX)}")
     if rule is None:
         raise Forbidden(f"No rule says who may {request.method} {path}, so nobody may.", code="no_rule")
-    for right, of in rule:
-        match of:
-            case Of.NOBODY | Of.SERVICE:
-                continue
-            case Of.PLATFORM:
-                caller.check_platform(right)
-            case Of.JOB:
-                await _check_job(request.path_params["id"], right, caller, services)
-            case Of.PATH:
-                caller.check(right, request.path_params["project"])
-            case Of.BODY:
-                caller.check(right, await _project_in_body(request))
-            case Of.QUERY_OR_DEFAULT:
-                caller.check(right, request.query_params.get("project", "default"))
-            case Of.QUERY:
-                if (project := request.query_params.get("project")) is not None:
-                    caller.check(right, project)
+    right, of = rule
+    match of:
+        case Of.NOBODY | Of.SERVICE:
+            return
+        case Of.PLATFORM:
+            caller.check_platform(right)
+        case Of.JOB:
+            await _check_job(request.path_params["id"], right, caller, services)
+        case Of.PATH:
+            caller.check(right, request.path_params["project"])
+        case Of.BODY:
+            caller.check(right, await _project_in_body(request))
+        case Of.QUERY_OR_DEFAULT:
+            caller.check(right, request.query_params.get("project", "default"))
+        case Of.QUERY:
+            if (project := request.query_params.get("project")) is not None:
+                caller.check(right, project)
 
 
 async def _check_job(ref: str, right: Right, caller: Caller, services: Services) -> None:
@@ -292,3 +289,11 @@ async def _project_in_body(request: Request) -> str:
         return "default"
     project = body.get("project", "default") if isinstance(body, dict) else "default"
     return project if isinstance(project, str) else "default"
+
+
+async def own_session(services: Services, caller: Caller, session_id: str) -> SqlSession:
+    """An open SQL session. Raises `NotFound`, also for who may not see it."""
+    async with services.database.read() as session:
+        row = await sessions.get(session, session_id)
+    caller.check_own(Right.WRITE_CODE, row.project, row.opened_by, sessions.not_found(session_id))
+    return row

@@ -13,7 +13,7 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import answer, unavailable
+from api.problems import told, unavailable
 from api.rules import DOORS, OPEN, Caller, check
 from core.access import Principal, Role, Unauthenticated
 from core.access_tokens import MOST_CHARACTERS, CredentialKind, digest
@@ -101,7 +101,7 @@ class Authentication:
             except Unauthenticated as error:
                 return await _refusal(request, error)(scope, receive, send)
             except PenstockError as error:
-                return await answer(error.status, error.message, error.code, remedy=error.remedy)(scope, receive, send)
+                return await told(error)(scope, receive, send)
             except DatabaseUnavailable as error:
                 return await unavailable(request, error)(scope, receive, send)
             request.state.caller = known
@@ -128,7 +128,7 @@ def _refusal(request: Request, error: Unauthenticated) -> Response:
     headers = {"WWW-Authenticate": "Bearer"}
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(NOT_KNOWN, 401, headers)
-    refusal = answer(401, error.message, error.code, remedy=error.remedy)
+    refusal = told(error)
     refusal.headers.update(headers)
     return refusal
 

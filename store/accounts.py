@@ -47,15 +47,15 @@ async def by_token(session: Session, digest: str, now: datetime) -> Shown | None
     return Shown(principal, token.id, CredentialKind(token.kind), is_news)
 
 
-async def principal_of(session: Session, account: Account, token: Credential | None = None) -> Principal:
-    """What an account may; with a token that has a role, no more than that role, and nothing on the platform."""
+async def principal_of(session: Session, account: Account, token: Credential) -> Principal:
+    """What an account may by a token: where that has a role, no more than it, and nothing on the platform."""
     everywhere = Role(account.everywhere) if account.everywhere else None
     roles: dict[str, Role] = {}
     if everywhere is not Role.OWNER:
         rows = await session.execute(select(Member.project, Member.role).where(Member.account == account.name))
         roles = {project: Role(role) for project, role in rows}
-    made = Principal(account.name, account.is_administrator, everywhere, roles, token.id if token else None)
-    return made.at_most(Role(token.role)) if token is not None and token.role else made
+    made = Principal(account.name, account.is_administrator, everywhere, roles, token.id)
+    return made.at_most(Role(token.role)) if token.role else made
 
 
 async def used(session: Session, token: str, now: datetime) -> None:
@@ -145,8 +145,7 @@ def set_administrator(row: Account, is_administrator: bool) -> None:
 async def disable(session: Session, account: Account, now: datetime) -> None:
     """None of its tokens opens anything from now on, and it is a member of nothing."""
     account.disabled_at = now
-    live = (Credential.account == account.name, Credential.revoked_at.is_(None))
-    await session.execute(update(Credential).where(*live).values(revoked_at=now))
+    await _revoke(session, now, Credential.account == account.name)
     for member in await session.scalars(select(Member).where(Member.account == account.name)):
         await session.delete(member)
 
@@ -231,17 +230,13 @@ async def _tokens(session: Session, now: datetime, which: ColumnElement[bool]) -
 
 async def revoke(session: Session, token: Credential, now: datetime) -> bool:
     """From now on it opens nothing. False when that was so already: of two that take a link, one is told so."""
-    where = (Credential.id == token.id, Credential.revoked_at.is_(None))
-    found = await session.execute(update(Credential).where(*where).values(revoked_at=now).returning(Credential.id))
-    return found.one_or_none() is not None
+    return await _revoke(session, now, Credential.id == token.id)
 
 
 async def revoke_named(session: Session, account: str, name: str, now: datetime, *, but: str | None) -> None:
     """The tokens of an account that have a name, but for the one of a digest."""
-    live = [Credential.account == account, Credential.name == name, Credential.revoked_at.is_(None)]
-    if but is not None:
-        live.append(Credential.digest != but)
-    await session.execute(update(Credential).where(*live).values(revoked_at=now))
+    others = [Credential.digest != but] if but is not None else []
+    await _revoke(session, now, Credential.account == account, Credential.name == name, *others)
 
 
 async def token(session: Session, token_id: str) -> Credential | None:
@@ -251,9 +246,10 @@ async def token(session: Session, token_id: str) -> Credential | None:
 
 async def end_sessions(session: Session, account: str, now: datetime) -> None:
     """All sessions of browsers, and links to some, of an account."""
-    live = (
-        Credential.account == account,
-        Credential.revoked_at.is_(None),
-        Credential.kind != CredentialKind.TOKEN.value,
-    )
-    await session.execute(update(Credential).where(*live).values(revoked_at=now))
+    await _revoke(session, now, Credential.account == account, Credential.kind != CredentialKind.TOKEN.value)
+
+
+async def _revoke(session: Session, now: datetime, *which: ColumnElement[bool]) -> bool:
+    """Those that are not revoked yet. Whether there was one."""
+    live = update(Credential).where(*which, Credential.revoked_at.is_(None))
+    return (await session.execute(live.values(revoked_at=now).returning(Credential.id))).first() is not None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import functools
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from argon2 import PasswordHasher
@@ -15,7 +16,6 @@ _hasher = PasswordHasher()
 AT_ONCE, MOST_WAITING = 2, 16
 """Each takes 64 MB and some 50 ms of a core: who guesses passwords takes no more than that, and has no long queue made
 for everybody else."""
-_NOBODYS = _hasher.hash("nobody has this password")
 
 
 class _Turns:
@@ -53,14 +53,18 @@ async def fits(password: str, kept: str | None, *, is_known: bool) -> bool:
     """Whether it is the password of which `kept` is the hash. It takes as long for an account that is not there. Raises
     `Unavailable`."""
     async with (_of_callers if is_known else _of_strangers).one():
-        return await asyncio.to_thread(_verifying(password, kept))
+        return await asyncio.to_thread(_verify, password, kept)
 
 
-def _verifying(password: str, kept: str | None) -> Callable[[], bool]:
-    def verify() -> bool:
-        try:
-            return _hasher.verify(kept or _NOBODYS, password) and kept is not None
-        except (Argon2Error, InvalidHashError, UnicodeEncodeError):
-            return False
+def _verify(password: str, kept: str | None) -> bool:
+    nobodys = _nobodys()
+    try:
+        return _hasher.verify(kept or nobodys, password) and kept is not None
+    except (Argon2Error, InvalidHashError, UnicodeEncodeError):
+        return False
 
-    return verify
+
+@functools.cache
+def _nobodys() -> str:
+    """The hash of a password that nobody has; made at the first login, for all that came before does without."""
+    return _hasher.hash("nobody has this password")

@@ -47,8 +47,7 @@ async def make_own_token(services: Services, caller: Caller, new: out.NewToken) 
         shown = await _shown(session, caller)
         most = Role(shown.role) if shown is not None and shown.role else None
         role = most if new.role is None or (most is not None and _is_less(most, new.role)) else new.role
-        until = shown.expires_at if shown is not None and shown.kind == CredentialKind.TOKEN.value else None
-        return await _make(session, account, caller, name=new.name, role=role, days=new.days, until=until)
+        return await _make(session, account, caller, name=new.name, role=role, days=new.days, until=_end_of(shown))
 
 
 async def revoke_own_token(services: Services, caller: Caller, token_id: str) -> None:
@@ -117,19 +116,29 @@ async def _make(
     ends = [end for end in (until, now + timedelta(days=days) if days is not None else None) if end is not None]
     if len(await accounts.tokens_of(session, account.name, now)) >= MOST_TOKENS:
         raise Conflict(f"{account.name} has {MOST_TOKENS} tokens.", code="too_many_tokens", remedy="Revoke some first.")
-    token = new_token()
-    row = await accounts.add_token(
-        session,
-        account.name,
-        digest(token),
-        kind=CredentialKind.TOKEN,
-        name=name,
-        role=role,
-        expires_at=min(ends, default=None),
-        by=caller.name,
-        now=now,
+    until = min(ends, default=None)
+    token, row = await _issue(
+        session, account.name, kind=CredentialKind.TOKEN, name=name, role=role, until=until, by=caller.name
     )
     return out.TokenMade(**_token(row).model_dump(), token=token)
+
+
+async def _issue(
+    session: Session,
+    account: str,
+    *,
+    kind: CredentialKind,
+    name: str,
+    by: str,
+    until: datetime | None,
+    role: Role | None = None,
+) -> tuple[str, Credential]:
+    """A new token, which is told this once, and its row."""
+    token = new_token()
+    row = await accounts.add_token(
+        session, account, digest(token), kind=kind, name=name, role=role, expires_at=until, by=by, now=clock.now()
+    )
+    return token, row
 
 
 async def _account_of(services: Services, session: Session, caller: Caller) -> Account:
@@ -149,6 +158,11 @@ _WITH_ANOTHER = "Use a token without a role, or a session."
 async def _shown(session: Session, caller: Caller) -> Credential | None:
     """What the caller came with; None without authentication."""
     return await accounts.token(session, caller.principal.token) if caller.principal.token else None
+
+
+def _end_of(shown: Credential | None) -> datetime | None:
+    """When what the caller came with is over; None for never, and for the session of a browser: that ends every day."""
+    return shown.expires_at if shown is not None and shown.kind == CredentialKind.TOKEN.value else None
 
 
 def _is_less(role: Role, other: Role) -> bool:
@@ -346,7 +360,7 @@ async def link(services: Services, caller: Caller) -> out.Link:
     async with services.database.write() as session:
         account = await _account_of(services, session, caller)
         shown = await _shown(session, caller)
-        is_less = shown is not None and (shown.role or (shown.expires_at and shown.kind == CredentialKind.TOKEN.value))
+        is_less = shown is not None and (shown.role or _end_of(shown))
         if account.project is not None or is_less:
             raise Forbidden(
                 "Sessions of browsers are for people, and may do all that their account may; this token has a role or "
@@ -362,9 +376,9 @@ async def follow(services: Services, code: str) -> tuple[str, datetime]:
     """A session for who has a link, once. Raises `Unauthenticated`."""
     async with services.database.write() as session:
         shown = await accounts.by_token(session, digest(code), clock.now())
-        row = await accounts.token_by_digest(session, digest(code))
-        is_link = shown is not None and row is not None and shown.kind is CredentialKind.LINK
-        if row is None or not is_link or not await accounts.revoke(session, row, clock.now()):
+        is_link = shown is not None and shown.kind is CredentialKind.LINK
+        row = await accounts.token(session, shown.token) if shown and is_link else None
+        if row is None or not await accounts.revoke(session, row, clock.now()):
             raise Unauthenticated(
                 "That link is unknown, over, or was used.",
                 code="link_refused",
@@ -376,24 +390,14 @@ async def follow(services: Services, code: str) -> tuple[str, datetime]:
 async def logout(services: Services, caller: Caller) -> None:
     """The token or session of this request opens nothing any more."""
     async with services.database.write() as session:
-        row = await accounts.token(session, caller.principal.token) if caller.principal.token else None
-        if row is not None:
-            await accounts.revoke(session, row, clock.now())
+        shown = await _shown(session, caller)
+        if shown is not None:
+            await accounts.revoke(session, shown, clock.now())
 
 
 async def _open(
     session: Session, account: str, by: str, kind: CredentialKind, lasts: timedelta
 ) -> tuple[str, datetime]:
-    token, now = new_token(), clock.now()
-    await accounts.add_token(
-        session,
-        account,
-        digest(token),
-        kind=kind,
-        name=kind.value,
-        role=None,
-        expires_at=now + lasts,
-        by=by,
-        now=now,
-    )
-    return token, now + lasts
+    until = clock.now() + lasts
+    token, _ = await _issue(session, account, kind=kind, name=kind.value, until=until, by=by)
+    return token, until

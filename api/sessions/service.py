@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from api.deps import SqlRuntime
-from api.rules import Caller
+from api.rules import Caller, own_session
 from api.sessions import schemas as out
 from core import config as rules
-from core.access import Right
 from services import Services
 from store import jobs, sessions
 from store.tables import SqlSession
@@ -27,20 +26,13 @@ async def all_(services: Services, caller: Caller, project: str) -> list[out.Ses
 
 async def get(services: Services, caller: Caller, session_id: str) -> out.SessionOut:
     """Raises `NotFound`, also for who may not see it."""
-    return _show(await _own(services, caller, session_id))
+    return _show(await own_session(services, caller, session_id))
 
 
 async def end(services: Services, bench: SqlRuntime, caller: Caller, session_id: str) -> None:
     """Close it, and stop what runs in it. Raises `NotFound`."""
-    await _own(services, caller, session_id)
+    await own_session(services, caller, session_id)
     await bench.sessions.end(session_id)
-
-
-async def _own(services: Services, caller: Caller, session_id: str) -> SqlSession:
-    async with services.database.read() as session:
-        row = await sessions.get(session, session_id)
-    caller.check_own(Right.WRITE_CODE, row.project, row.opened_by, sessions.not_found(session_id))
-    return row
 
 
 async def execute(
@@ -48,7 +40,7 @@ async def execute(
 ) -> out.StatementOut:
     """Rows at once, or the id of a preview for a query. `rebuilt` where the session had to be made again. Raises
     `NotFound`, `InvalidInput` with Flink's words, and `Conflict` while another statement of the session runs."""
-    await _own(services, caller, session_id)
+    await own_session(services, caller, session_id)
     answer = await bench.sessions.execute(session_id, body.statement, body.limits, materialize=body.materialize)
     rebuilt = None
     if answer.rebuilt is not None:

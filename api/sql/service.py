@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from api.deps import SqlRuntime
-from api.rules import Caller
+from api.rules import Caller, own_session
 from api.sql import schemas as out
-from core.access import Right
 from core.config import check_new_config
 from core.effects import Rejected
 from core.errors import InvalidInput
@@ -58,12 +57,8 @@ async def complete(services: Services, bench: SqlRuntime, caller: Caller, body: 
     words, uses, where = None, body.libraries, BEGINNING
     cursor = cursor_in(body.sql, min(body.position, len(body.sql)))
     if body.session is not None:
-        missing = sessions.not_found(body.session)
-        async with services.database.read() as session:
-            row = await sessions.get(session, body.session)
-        caller.check_own(Right.WRITE_CODE, row.project, row.opened_by, missing)
-        if row.project != body.project:
-            raise missing
+        if (await own_session(services, caller, body.session)).project != body.project:
+            raise sessions.not_found(body.session)
         words = await bench.sessions.complete(body.session, cursor.text, cursor.position)
         uses, where = await bench.sessions.libraries(body.session), await bench.sessions.position(body.session)
     at, found = await candidates(services, body.project, body.cluster, cursor, bench.completer, words, uses, where)
