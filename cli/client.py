@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from cli.wording import as_commands
-from settings import waits
+from settings import LOOPBACK, default_home, waits
 from settings.polling import poll
 
 # Where nobody looks (a pipe, a file) lines are not folded to the width of a terminal.
@@ -56,11 +56,10 @@ def token() -> str | None:
             _say("PENSTOCK_TOKEN has characters that no token has.")
             raise typer.Exit(USAGE)
         return given
-    if httpx.URL(base_url()).host not in ("127.0.0.1", "::1", "localhost"):
+    if httpx.URL(base_url()).host not in LOOPBACK:
         return None
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     try:
-        return (Path(os.environ.get("PENSTOCK_HOME") or data / "penstock") / "token").read_text().strip() or None
+        return (Path(os.environ.get("PENSTOCK_HOME") or default_home()) / "token").read_text().strip() or None
     except OSError:
         return None
 

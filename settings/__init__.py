@@ -21,7 +21,8 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
 
 
-def _home() -> Path:
+def default_home() -> Path:
+    """Where `home` is unless a setting says otherwise."""
     import os
 
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "penstock"
@@ -32,7 +33,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore")
 
-    home: Path = Field(default_factory=_home, description="Data: database, artifacts, logs, state of the local Flink")
+    home: Path = Field(
+        default_factory=default_home, description="Data: database, artifacts, logs, state of the local Flink"
+    )
     cache: Path = Field(default_factory=_cache, description="Installed parts; safe to delete")
     database_url: str = Field(default="", description="SQLAlchemy URL; SQLite below `home` by default")
     temporal_address: str = Field(default="127.0.0.1:7233")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from activities.contracts import OpenAttempt
 from core.jobs.records import Record
-from store.tables import Attempt, Cluster, Job
+from store.tables import Attempt, Cluster, Job, Preview
 
 Opening = TypeVar("Opening", bound=OpenAttempt)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,6 +44,21 @@ def job_row(id_: str, **more: Any) -> Job:
 def attempt_row(job_id: str, number: int = 1, **more: Any) -> Attempt:
     fields = {"handle": "h", "cluster": "local", "version": 1, "cause": "test", "config": {}, "started_at": T0}
     return Attempt(job_id=job_id, number=number, **fields | more)
+
+
+def preview_row(flink_job_id: str, **more: Any) -> Preview:
+    fields = {
+        "id": "p",
+        "project": "default",
+        "cluster": "local",
+        "stream": "x",
+        "run": "r",
+        "request": {},
+        "state": "RUNNING",
+        "lease_until": T0,
+        "created_at": T0,
+    }
+    return Preview(flink_job_id=flink_job_id, **fields | more)
 
 
 def opening(model: type[Opening], job_id: str, flink_job_id: str, **more: Any) -> Opening:

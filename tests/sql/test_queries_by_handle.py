@@ -16,8 +16,8 @@ from sql import ending
 from sql.runs import Run
 from sql.streams import Limits, Stream
 from store.database import Database
-from store.tables import Preview, Project
-from tests.rows import T0, cluster_row
+from store.tables import Project
+from tests.rows import T0, cluster_row, preview_row
 
 
 class Applications:
@@ -73,18 +73,7 @@ async def test_a_run_looks_at_its_query(flink_job_id: str, is_known: bool, writt
 
 
 async def test_the_watch_cancels_one_whose_lease_is_over(sqlite: Database):
-    query = Preview(
-        id="p",
-        project="default",
-        cluster="local",
-        stream="x",
-        flink_job_id="a",
-        run="r",
-        request={},
-        state="RUNNING",
-        lease_until=T0,
-        created_at=T0,
-    )
+    query = preview_row("a")
     async with sqlite.write() as session:
         session.add_all([Project(name="default", config={}, created_at=T0), cluster_row("local")])
         await session.flush()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import update
 
@@ -191,14 +192,20 @@ class TestOrphans:
         assert events[0].data["actions"] == [{"stop": "/clusters/local/orphans/second/stop"}]
 
 
-async def test_a_silent_cluster_is_told_once_to_each_of_its_jobs(database: Database):
-    for n in range(3):
-        await add_attempt(database, await add_job(database, f"j{n}"), n + 1)
+async def told_to_be_silent(database: Database) -> Sequence[Mapping[str, Any]]:
+    """The cluster has not answered for 90 s, and its jobs were told; gives the attempts on it."""
     async with database.write() as session:
         await clusters.did_not_answer(session, "local", T0, "refused")
     async with database.write() as session:
         cluster, rows = await clusters.get(session, "local"), await attempts.open_on(session, "local")
         await clusters.tell_jobs(session, cluster, rows, T0 + timedelta(seconds=90), back=False)
+    return rows
+
+
+async def test_a_silent_cluster_is_told_once_to_each_of_its_jobs(database: Database):
+    for n in range(3):
+        await add_attempt(database, await add_job(database, f"j{n}"), n + 1)
+    rows = await told_to_be_silent(database)
     async with database.write() as session:
         cluster = await clusters.get(session, "local")
         assert cluster.cannot_tell_at == T0 + timedelta(seconds=90)
@@ -238,11 +245,7 @@ async def test_of_two_that_have_an_answer_at_the_same_moment_one_tells_it(databa
     said that somebody else was changing the same thing."""
     job = await add_job(database, "j")
     await add_attempt(database, job, 1)
-    async with database.write() as session:
-        await clusters.did_not_answer(session, "local", T0, "refused")
-    async with database.write() as session:
-        cluster, rows = await clusters.get(session, "local"), await attempts.open_on(session, "local")
-        await clusters.tell_jobs(session, cluster, rows, T0 + timedelta(seconds=90), back=False)
+    rows = await told_to_be_silent(database)
     async with database.read() as session:
         before = await clusters.get(session, "local")
     for seconds in (120, 121):

@@ -12,8 +12,8 @@ from core.jobs.observations import EngineState
 from observation.orphans import OrphanWatch
 from store import clusters, jobs, orphans
 from store.database import Database
-from store.tables import Cluster, Job, Orphan, Preview
-from tests.rows import cluster_row
+from store.tables import Cluster, Job, Orphan
+from tests.rows import cluster_row, preview_row
 from tests.store.test_store import T0, add_attempt, add_job
 
 
@@ -95,20 +95,7 @@ async def test_what_is_an_attempt_or_a_preview_of_one_name_is_no_orphan_of_the_o
     job = await add_job(database)
     await add_attempt(database, job, flink_job_id="ours")
     async with database.write() as session:
-        session.add(
-            Preview(
-                id="p",
-                project="default",
-                cluster="local",
-                stream="x",
-                flink_job_id="preview",
-                run="r",
-                request={},
-                state="RUNNING",
-                lease_until=T0,
-                created_at=T0,
-            )
-        )
+        session.add(preview_row("preview"))
     watch = OrphanWatch(database)
     refs = [Ref(id_, f"application of {id_}") for id_ in ("ours", "preview", "stranger")]
     seen = {ref.handle: JobSeen(ref, EngineState.RUNNING) for ref in refs}
